@@ -1,0 +1,27 @@
+"""vireid: visible-infrared person re-identification, assembled from config.
+
+`hookimpl` marks a plugin's hooks; `load` rebuilds a trained model from its checkpoint. Both are imported on first
+use, so that `import vireid` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = '0.1.0.dev0'
+__all__ = ['FeatureSpec', 'VireidError', '__version__', 'hookimpl', 'load']
+
+_LAZY = {
+    'FeatureSpec': 'vireid.core.types',
+    'VireidError': 'vireid.core.errors',
+    'hookimpl': 'vireid.core.plugins',
+    'load': 'vireid.core.experiment',
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f'module vireid has no attribute {name!r}')
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)

@@ -1,0 +1,73 @@
+"""What `train` and `test` share: from a config file and flags to an experiment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.core.experiment import Experiment
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that change the config."""
+    parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder (or set VIREID_DATA)")
+    parser.add_argument('--trial', type=int, metavar='N', help='split of a dataset that has several (RegDB: 1 to 10)')
+    parser.add_argument('--precision', help='32-true, bf16-mixed, or 16-mixed (GPU)')
+    parser.add_argument('--devices', help='how many devices, or auto')
+    parser.add_argument('--seed', type=int, help='of weights, batches and augmentation')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
+    )
+
+
+def read_config(args: argparse.Namespace) -> dict[str, Any]:
+    """Reads the config and applies the flags to it."""
+    from vireid.core.config import load, override
+
+    config = load(args.config)
+    config.setdefault('name', Path(args.config).stem)
+    root = args.data_root or (os.environ.get('VIREID_DATA') if not config.get('dataset', {}).get('root') else None)
+    flags = {
+        'dataset.root': root,
+        'dataset.trial': args.trial,
+        'training.precision': args.precision,
+        'training.devices': args.devices,
+        'seed': args.seed,
+    }
+    for key, value in flags.items():
+        if value is not None:
+            section, _, name = key.rpartition('.')
+            value = int(value) if key == 'training.devices' and str(value).isdigit() else value
+            (config.setdefault(section, {}) if section else config)[name] = value
+    for option in args.cfg_options:
+        override(config, option)
+    return config
+
+
+def make_experiment(config: dict[str, Any]) -> Experiment:
+    """Loads the plugins and checks the config against them."""
+    from vireid.core.experiment import Experiment
+    from vireid.core.plugins import create_manager
+
+    return Experiment.from_config(config, create_manager())
+
+
+def newest_checkpoint(folders: list[Path]) -> Path:
+    """Returns the checkpoint written last among run folders.
+
+    Raises:
+        VireidError: if none of them has one.
+    """
+    found = [folder / 'checkpoints' / 'last.pt' for folder in folders]
+    found = sorted((p for p in found if p.exists()), key=lambda p: p.stat().st_mtime)
+    if not found:
+        raise VireidError(
+            f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
+            todo='give --work-dir of the run, or --resume FILE',
+        )
+    return found[-1]

@@ -1,0 +1,74 @@
+"""Train what a config describes, and score it.
+
+Exit status: 0, 2 for an error the user can mend, 130 if Ctrl-C stopped it after saving.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vireid.cli.experiment import add_arguments as add_experiment_arguments
+from vireid.cli.experiment import make_experiment, newest_checkpoint, read_config
+from vireid.core.errors import VireidError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid train`."""
+    parser.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
+    add_experiment_arguments(parser)
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where the run is written (default: runs/CONFIG)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='',
+        metavar='FILE',
+        help='go on from a checkpoint; without FILE, from the newest one of this run',
+    )
+    parser.add_argument('--dry-run', action='store_true', help='build everything and try one step, without the data')
+    parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains; see the module's docstring for the exit status."""
+    config = read_config(args)
+    if args.print_config:
+        from vireid.core.config import dump
+
+        print(dump(config), end='')
+        return 0
+    experiment = make_experiment(config)
+    if args.dry_run:
+        from vireid.core.dry_run import dry_run
+
+        print(dry_run(experiment))
+        return 0
+    work_dir, resume = _place(args, experiment.name)
+    from vireid.core.training import Interrupted, train
+
+    try:
+        train(experiment, work_dir, resume=resume)
+    except Interrupted:
+        again = f'vireid train {args.config} --work-dir {work_dir} --resume'
+        print(f'go on with: {again}')
+        return 130
+    return 0
+
+
+def _place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
+    """Chooses the run's folder and the checkpoint to go on from; never writes over another run."""
+    default = Path('runs') / name
+    earlier = sorted(default.parent.glob(f'{name}*')) if default.parent.is_dir() else []
+    earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
+    if args.resume is not None:
+        checkpoint = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
+        return args.work_dir or checkpoint.absolute().parent.parent, checkpoint
+    if args.work_dir is None:
+        numbers = [int(p.name.removeprefix(f'{name}-')) if p.name != name else 1 for p in earlier]
+        return (default if not numbers else default.with_name(f'{name}-{max(numbers) + 1}')), None
+    if (args.work_dir / 'checkpoints').exists() or (args.work_dir / 'metrics.jsonl').exists():
+        raise VireidError(
+            f'{args.work_dir} holds a run already',
+            todo='add --resume to go on with it, or choose another --work-dir',
+        )
+    return args.work_dir, None

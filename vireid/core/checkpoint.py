@@ -1,0 +1,111 @@
+"""Checkpoints: tensors and plain values, written so that a crash or a full disk never costs the previous one."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vireid.core.errors import VireidError
+
+FORMAT = 1
+
+
+def save(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Writes `content` to `path` atomically: a temporary file beside it, synced, then renamed.
+
+    Args:
+        path: the checkpoint.
+        content: tensors and plain Python values only.
+
+    Raises:
+        VireidError: if it cannot be written; an older file at `path` is left as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open('wb') as file:
+            torch.save({'format': FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        temporary.unlink(missing_ok=True)
+        kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
+        raise VireidError(
+            f'checkpoint {path} could not be written: {error}{kept}',
+            todo='free some space or mend the permissions, then go on with --resume',
+        ) from error
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Reads a checkpoint onto the CPU; executes nothing that is in it.
+
+    Raises:
+        VireidError: if the file is missing, torn, foreign, or holds anything but tensors and plain values.
+    """
+    path = Path(path)
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise VireidError(
+            f'{path} is not a checkpoint of vireid or is damaged: {reason}',
+            allowed='files that `vireid train` wrote under checkpoints/',
+        ) from error
+    if not isinstance(content, dict) or 'model' not in content or 'config' not in content:
+        raise VireidError(
+            f'{path} holds tensors but is no checkpoint of vireid', allowed='files written under checkpoints/'
+        )
+    if content.get('format', 0) > FORMAT:
+        raise VireidError(f'{path} was written by a newer vireid (format {content["format"]})', todo='upgrade vireid')
+    return content
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:
+    """Loads weights into a module; every key and shape has to fit.
+
+    Raises:
+        VireidError: naming what is missing, unexpected or of another shape, and the share that fits.
+    """
+    own = module.state_dict()
+    missing = [k for k in own if k not in weights]
+    unexpected = [k for k in weights if k not in own]
+    misfits = [
+        f'{k} is {tuple(weights[k].shape)}, the model wants {tuple(own[k].shape)}'
+        for k in own
+        if k in weights and weights[k].shape != own[k].shape
+    ]
+    if missing or unexpected or misfits:
+        fits = len(own) - len(missing) - len(misfits)
+        parts = [
+            f'{len(found)} {what} ({_some(found)})'
+            for what, found in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
+            if found
+        ]
+        raise VireidError(
+            f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
+            todo='use the config the checkpoint was trained with (config.yaml beside its run)',
+        )
+    module.load_state_dict(weights)
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    return ', '.join(names[:shown]) + (', ...' if len(names) > shown else '')
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == 'posix':  # so that the rename itself survives a power cut
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

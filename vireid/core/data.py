@@ -1,0 +1,173 @@
+"""From files to batches: decoding, seeded augmentation, collation, loaders.
+
+Augmentation is a function of (seed, epoch, position in the epoch), never of a worker's history: any number of
+workers gives the same batches, and a resumed run continues where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision import tv_tensors
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Batch, Modality, Sample, Sampler, joint_order
+
+Transform = Callable[[Tensor], Tensor]
+Key = tuple[int, int, int]  # epoch, position in the epoch, index of the sample
+
+
+def read_image(path: str | Path) -> Tensor:
+    """Decodes a picture to (3, H, W) uint8.
+
+    Grey pictures get three equal channels; 16-bit ones are scaled so that 65535 becomes 255.
+
+    Raises:
+        VireidError: if the file is missing, no picture, or truncated; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith('I;16') or image.mode == 'I':
+                array = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
+                array = np.repeat(array[:, :, None], 3, axis=2)
+            else:
+                array = np.asarray(image.convert('RGB'))
+    except FileNotFoundError as error:
+        raise VireidError(f'picture {path} is gone', todo='check the data folder') from error
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise VireidError(
+            f'picture {path} cannot be read: {error}', todo='replace it, or take it out of the data folder'
+        ) from error
+    return tv_tensors.Image(torch.from_numpy(array.copy()).permute(2, 0, 1))
+
+
+@contextmanager
+def seeded(*key: object) -> Iterator[None]:
+    """Makes random numbers (torch on CPU, numpy, random) a function of `key` inside the block; restores them after."""
+    digest = hashlib.blake2b('/'.join(map(str, key)).encode(), digest_size=8).digest()
+    value = int.from_bytes(digest, 'little')
+    states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+    torch.default_generator.manual_seed(value)
+    np.random.seed(value % 2**32)
+    random.seed(value)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+class ImageSet(TorchDataset):
+    """Samples as transformed tensors.
+
+    Args:
+        samples: what to read.
+        transform: (3, H, W) uint8 -> (3, h, w) float32.
+        labels: label of each identity; the identity itself if None.
+        seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        transform: Transform,
+        labels: Mapping[int, int] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, key: Key | int) -> tuple[Tensor, int, Sample]:
+        epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
+        sample = self.samples[index]
+        image = read_image(sample.path)
+        if self.seed is None:
+            image = self.transform(image)
+        else:
+            with seeded(self.seed, epoch, position):
+                image = self.transform(image)
+        label = sample.identity if self.labels is None else self.labels[sample.identity]
+        return image.as_subclass(torch.Tensor), label, sample
+
+
+def collate(items: Sequence[tuple[Tensor, int, Sample]]) -> Batch:
+    """Groups items by modality, keeping their order within each."""
+    groups: dict[Modality, list[tuple[Tensor, int, Sample]]] = {}
+    for item in items:
+        groups.setdefault(item[2].modality, []).append(item)
+    order = joint_order(groups)
+    return Batch(
+        images={m: torch.stack([image for image, _, _ in groups[m]]) for m in order},
+        identities={m: torch.tensor([label for _, label, _ in groups[m]]) for m in order},
+        cameras={m: torch.tensor([s.camera for _, _, s in groups[m]]) for m in order},
+        paths={m: [s.path for _, _, s in groups[m]] for m in order},
+    )
+
+
+class EpochBatches:
+    """The batch sampler of the training loader: `epoch` and `start` say what the next iteration yields.
+
+    One loader serves all epochs, so its workers live on; each key carries all that determines the item.
+    """
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler) - self.start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        position = 0
+        for number, batch in enumerate(self.sampler.batches(epoch)):
+            if number >= self.start:
+                yield [(epoch, position + slot, index) for slot, index in enumerate(batch)]
+            position += len(batch)
+
+
+def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> DataLoader:
+    """Returns the loader of training batches; set `batches.epoch` and `.start` before iterating."""
+    return DataLoader(
+        data,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_worker_started,
+    )
+
+
+def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> DataLoader:
+    """Returns a loader over all samples in order, `batch_size` at a time."""
+    return DataLoader(
+        data, batch_size=batch_size, collate_fn=collate, num_workers=workers, worker_init_fn=_worker_started
+    )
+
+
+def default_workers() -> int:
+    """Loader processes for this machine: one less than the cores it may use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
+
+
+def _worker_started(worker: int) -> None:
+    # Ctrl-C reaches the whole process group; the main process decides when the workers stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

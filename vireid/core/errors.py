@@ -1,0 +1,46 @@
+"""The one exception users meet: what was given, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class VireidError(Exception):
+    """An error a user can mend.
+
+    Args:
+        given: what was given and why it does not work, in one sentence.
+        allowed: what would have been accepted.
+        todo: what to type or change next.
+    """
+
+    def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None) -> None:
+        self.given, self.allowed, self.todo = given, allowed, todo
+        lines = [given]
+        if allowed:
+            lines.append(f'  allowed: {allowed}')
+        if todo:
+            lines.append(f'  next:    {todo}')
+        super().__init__('\n'.join(lines))
+
+    def __reduce__(self):
+        # Loader workers send exceptions back pickled; the default rebuilds from args alone.
+        return _rebuild, (type(self), self.given, self.allowed, self.todo)
+
+
+def _rebuild(cls: type[VireidError], given: str, allowed: str | None, todo: str | None) -> VireidError:
+    return cls(given, allowed=allowed, todo=todo)
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Returns the one of `names` most like `name` (case ignored), or None if none is alike."""
+    by_lower = {str(candidate).lower(): str(candidate) for candidate in names}
+    found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[found[0]] if found else None
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Returns `, did you mean 'X'?` for the nearest of `names`, or an empty string."""
+    found = nearest(name, names)
+    return f", did you mean '{found}'?" if found else ''

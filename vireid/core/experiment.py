@@ -1,0 +1,251 @@
+"""An experiment: a config's sections, checked, and each built on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core import checkpoint
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.plugins import PluginManager, create_manager
+from vireid.core.signatures import check, raise_all
+from vireid.core.types import Dataset, EvaluationProtocol, Sample, Sampler
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """The `images` section.
+
+    Attributes:
+        size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
+        train: transforms of training pictures, in order; the last ones produce float32.
+        test: transforms of test pictures.
+        workers: loader processes; None chooses for the machine.
+    """
+
+    size: tuple[int, int]
+    train: list[dict]
+    test: list[dict]
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The `training` section.
+
+    Attributes:
+        epochs: length of the run in epochs; give this or `steps`.
+        steps: length of the run in steps.
+        precision: as lightning-fabric names it: `32-true`, `bf16-mixed`, `16-mixed` (GPU only).
+        accelerator: `auto`, `cpu`, `cuda`.
+        devices: how many, or `auto`.
+        evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
+        checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
+    """
+
+    epochs: int | None = None
+    steps: int | None = None
+    precision: str = '32-true'
+    accelerator: str = 'auto'
+    devices: int | str = 1
+    evaluate_every: int | None = None
+    checkpoint_every: int | None = None
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Length of the run in steps."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The `evaluation` section.
+
+    Attributes:
+        batch_size: images embedded at a time.
+    """
+
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The sections of a config and the components they name.
+
+    Attributes:
+        dataset: config of a component among `datasets`.
+        protocol: config of a component among `protocols`.
+        images: see `ImageSettings`.
+        sampler: config of a component among `samplers`.
+        model: config of a component among `models`; `CrossModalModel` if it has no `type`.
+        step: config of a component among `steps`.
+        training: see `TrainingSettings`.
+        evaluation: see `EvaluationSettings`.
+        loggers: configs of components among `loggers`.
+        seed: of weights, batches and augmentation, from 0.
+        name: what the run is called; set from the config's file name.
+    """
+
+    dataset: dict
+    protocol: dict
+    images: dict
+    sampler: dict
+    model: dict
+    step: dict
+    training: dict
+    evaluation: dict = field(default_factory=dict)
+    loggers: list[dict] = field(default_factory=list)
+    seed: int = 0
+    name: str = 'experiment'
+    manager: PluginManager = field(default_factory=create_manager, repr=False)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], manager: PluginManager) -> Experiment:
+        """Checks the sections of a config.
+
+        Raises:
+            VireidError: for a section that is unknown, missing or of the wrong type, all of them at once.
+        """
+        known = [f for f in fields(cls) if f.name != 'manager']
+        names = [f.name for f in known]
+        problems = [
+            VireidError(f'{key}: no such section{did_you_mean(key, names)}', allowed=', '.join(names))
+            for key in config
+            if key not in names
+        ]
+        for f in known:
+            if f.name not in config and f.default is MISSING and f.default_factory is MISSING:
+                problems.append(VireidError(f'the config has no section {f.name!r}', todo='take it from a _base_'))
+        sections = {key: value for key, value in config.items() if key in names}
+        problems += check(cls, sections, supplied=[*names, 'manager'], where='config')
+        for key, settings in (
+            ('images', ImageSettings),
+            ('training', TrainingSettings),
+            ('evaluation', EvaluationSettings),
+        ):
+            if isinstance(sections.get(key), dict):
+                problems += check(settings, sections[key], where=key)
+        raise_all(problems)
+        experiment = cls(**sections, manager=manager)
+        settings = experiment.training_settings
+        if (settings.epochs is None) == (settings.steps is None):
+            raise VireidError(
+                f'training: epochs is {settings.epochs} and steps is {settings.steps}',
+                allowed='exactly one of the two',
+            )
+        if (settings.epochs or settings.steps or 0) < 1:
+            raise VireidError('training: the run has no steps', allowed='epochs or steps of at least 1')
+        return experiment
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the sections as plain values, as written to `config.yaml` and into checkpoints."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'manager'}
+
+    @property
+    def image_settings(self) -> ImageSettings:
+        """The `images` section."""
+        return ImageSettings(**self.images)
+
+    @property
+    def training_settings(self) -> TrainingSettings:
+        """The `training` section."""
+        return TrainingSettings(**self.training)
+
+    @property
+    def evaluation_settings(self) -> EvaluationSettings:
+        """The `evaluation` section."""
+        return EvaluationSettings(**self.evaluation)
+
+    def build(self, kind: str, section: str, **context: Any) -> Any:
+        """Builds the component of one section."""
+        return self.manager.components.build(kind, getattr(self, section), where=section, **context)
+
+    def build_dataset(self) -> Dataset:
+        """Builds the reader; it checks the folder's layout."""
+        return self.build('datasets', 'dataset')
+
+    def build_protocol(self) -> EvaluationProtocol:
+        """Builds the evaluation protocol."""
+        return self.build('protocols', 'protocol')
+
+    def build_sampler(self, samples: Sequence[Sample], rank: int = 0, world_size: int = 1) -> Sampler:
+        """Builds the sampler over training samples for one of `world_size` processes."""
+        return self.build('samplers', 'sampler', samples=samples, seed=self.seed, rank=rank, world_size=world_size)
+
+    def build_model(self, num_identities: int) -> nn.Module:
+        """Builds the model for that many training identities; weights are a function of `seed`."""
+        torch.manual_seed(self.seed)
+        config = {'type': 'CrossModalModel', **self.model}
+        return self.manager.components.build(
+            'models', config, where='model', components=self.manager.components, num_identities=num_identities
+        )
+
+    def build_step(self, model: nn.Module, fabric: Any) -> Any:
+        """Builds the update rule around a model."""
+        return self.build('steps', 'step', model=model, fabric=fabric, components=self.manager.components)
+
+    def build_transform(self, part: str) -> Callable[[Tensor], Tensor]:
+        """Builds the transforms `train` or `test`."""
+        size = tuple(self.image_settings.size)
+        return _Chain(
+            [
+                self.manager.components.build('transforms', config, where=f'images.{part}.{i}', size=size)
+                for i, config in enumerate(self.images[part])
+            ]
+        )
+
+    def build_loggers(self) -> list[Any]:
+        """Builds the loggers, in order."""
+        return [
+            self.manager.components.build('loggers', config, where=f'loggers.{i}')
+            for i, config in enumerate(self.loggers)
+        ]
+
+
+class _Chain:
+    """Transforms one after the other."""
+
+    def __init__(self, transforms: Sequence[Callable[[Tensor], Tensor]]) -> None:
+        self.transforms = list(transforms)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+
+def load(path: str | Path, manager: PluginManager | None = None) -> nn.Module:
+    """Rebuilds a trained model from its checkpoint alone; no dataset is needed.
+
+    Args:
+        path: a checkpoint of a run.
+        manager: the plugins; the installed ones if None.
+
+    Returns:
+        The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
+        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares a picture for it.
+
+    Raises:
+        VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
+    """
+    content = checkpoint.load(path)
+    experiment = Experiment.from_config(content['config'], manager or create_manager())
+    model = restore_model(experiment, content, path)
+    model.experiment = experiment  # type: ignore[assignment]
+    return model
+
+
+def restore_model(experiment: Experiment, content: Mapping[str, Any], source: str | Path) -> nn.Module:
+    """Builds the experiment's model without pretrained weights and fills it from a loaded checkpoint."""
+    backbone = experiment.model.get('backbone')
+    config = dict(experiment.model)
+    if isinstance(backbone, dict) and 'weights' in backbone:
+        config['backbone'] = {**backbone, 'weights': None}  # the checkpoint's weights replace them anyway
+    untrained = Experiment.from_config({**experiment.to_config(), 'model': config}, experiment.manager)
+    model = untrained.build_model(int(content['num_identities']))
+    checkpoint.load_weights(model, content['model'], source)
+    return model.eval()

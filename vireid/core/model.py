@@ -1,0 +1,259 @@
+"""CrossModalModel: a backbone, necks, heads and a weighter wired by named features.
+
+The key of a neck is the name of the feature it makes; `inputs` names what it reads. A head reads the feature of its
+own name unless `inputs` says otherwise. Channels are inferred; wiring errors are found before any data is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry import Components, component_type
+from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+
+Feature = Tensor | dict[Modality, Tensor]
+
+
+class Task(nn.Module):
+    """One head with its losses, which add up to one number for the weighter.
+
+    Args:
+        head: maps a feature to a `HeadOutput`.
+        losses: each maps (HeadOutput, identities) to a scalar.
+        weights: factor of each loss in the sum.
+    """
+
+    def __init__(self, head: nn.Module, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.head = head
+        self.losses = nn.ModuleDict(losses)
+        self.weights = dict(weights)
+
+    def forward(self, *features: Tensor, identities: Tensor) -> Tensor:
+        output: HeadOutput = self.head(*features)
+        terms = [self.weights[name] * loss(output, identities) for name, loss in self.losses.items()]
+        return torch.stack(terms).sum()  # ()
+
+
+class CrossModalModel(nn.Module):
+    """The default model: features by name, from the backbone's stages to the heads.
+
+    Args:
+        components: where names are looked up.
+        num_identities: classes K of the training set.
+        backbone: config of the backbone; its `outputs` say which features it makes.
+        heads: config of each head, with its `losses` (each may set `weight`, default 1) and optional `inputs`.
+        embedding: what is concatenated at test time: each name is a head (its embedding) or, if no head has that
+            name, a feature (a vector).
+        necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
+            allow, otherwise in the order written.
+        weighter: config of the weighter; plain sum if None.
+        where: path of this model in the config, for messages.
+
+    Raises:
+        VireidError: for names, shapes or wiring that cannot work, with the path in the config.
+    """
+
+    def __init__(
+        self,
+        components: Components,
+        num_identities: int,
+        backbone: dict,
+        heads: dict[str, dict],
+        embedding: Sequence[str],
+        necks: dict[str, dict] | None = None,
+        weighter: dict | None = None,
+        where: str = 'model',
+    ) -> None:
+        super().__init__()
+        self.num_identities = num_identities
+        self.backbone = components.build('backbones', backbone, where=f'{where}.backbone')
+        self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
+        self.inputs: dict[str, tuple[str, ...]] = {}
+        wiring = _Wiring(components, self.specs, where)
+        self.necks = nn.ModuleDict()
+        for name in wiring.order(necks or {}):
+            config = dict((necks or {})[name])
+            self.inputs[name] = wiring.names(config.pop('inputs'))
+            neck = wiring.build('necks', name, config, self.inputs[name])
+            self.necks[name] = neck
+            self.specs[name] = neck.output
+        self.tasks = nn.ModuleDict()
+        self.head_inputs: dict[str, tuple[str, ...]] = {}
+        for name, config in heads.items():
+            self.head_inputs[name] = wiring.names(config.get('inputs', name))
+            self.tasks[name] = self._build_task(wiring, name, config)
+        if not heads:
+            raise VireidError(f'{where}.heads is empty', todo='give at least one head; without losses nothing trains')
+        self.embedding = wiring.names(embedding)
+        self._embedding_necks = wiring.embedding_path(self)
+        wiring.check_all_read(self)
+        self.weighter = components.build(
+            'weighters', weighter or {'type': 'Fixed'}, where=f'{where}.weighter', task_names=tuple(heads)
+        )
+
+    def _build_task(self, wiring: _Wiring, name: str, config: dict) -> Task:
+        own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
+        head = wiring.build('heads', name, own, self.head_inputs[name], num_identities=self.num_identities)
+        losses, weights = {}, {}
+        where = f'{wiring.where}.heads.{name}.losses'
+        if not config.get('losses'):
+            raise VireidError(f'{where} is missing', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
+        for key, loss in config['losses'].items():
+            component_type(loss, f'{where}.{key}')
+            weights[key] = loss.get('weight', 1.0)
+            rest = {k: v for k, v in loss.items() if k != 'weight'}
+            losses[key] = wiring.components.build(
+                'losses', rest, where=f'{where}.{key}', num_identities=self.num_identities
+            )
+        return Task(head, losses, weights)
+
+    @property
+    def embedding_dim(self) -> int:
+        """Length D of the embedding."""
+        return sum(
+            self.tasks[n].head.embedding_dim if n in self.tasks else self.specs[n].channels for n in self.embedding
+        )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
+        order = joint_order(batch.images)
+        identities = torch.cat([batch.identities[m] for m in order])  # (B,)
+        context = Context({m: len(batch.images[m]) for m in order}, identities)
+        features = self._features({m: batch.images[m] for m in order}, self.necks, context)
+        return {
+            name: task(*(features[n] for n in self.head_inputs[name]), identities=identities)
+            for name, task in self.tasks.items()
+        }
+
+    def embed(self, images: Tensor, modality: Modality) -> Tensor:
+        """Embeds (B, 3, H, W) images of one modality as (B, D); not normalised."""
+        context = Context({modality: len(images)})
+        features = self._features({modality: images}, self._embedding_necks, context)
+        return torch.cat([self._embed_one(name, features) for name in self.embedding], dim=1)  # (B, D)
+
+    def _embed_one(self, name: str, features: dict[str, Any]) -> Tensor:
+        if name in self.tasks:
+            return self.tasks[name].head.embed(*(features[n] for n in self.head_inputs[name]))
+        return features[name]
+
+    def _features(self, images: dict[Modality, Tensor], necks: Iterable[str], context: Context) -> dict[str, Any]:
+        features: dict[str, Any] = dict(self.backbone(images))
+        for name in necks:
+            features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
+        return features
+
+
+class _Wiring:
+    """Checks of the graph; it knows the config's paths, so that every message names one."""
+
+    def __init__(self, components: Components, specs: dict[str, FeatureSpec], where: str) -> None:
+        self.components, self.specs, self.where = components, specs, where
+
+    @staticmethod
+    def names(value: str | Sequence[str]) -> tuple[str, ...]:
+        return (value,) if isinstance(value, str) else tuple(value)
+
+    def order(self, necks: Mapping[str, Any]) -> list[str]:
+        """Orders necks so that each runs after what it reads; otherwise as written."""
+        known, waiting, ordered = set(self.specs), dict(necks), []
+        for name, config in necks.items():
+            path = f'{self.where}.necks.{name}'
+            component_type(config, path)
+            if name in self.specs:
+                raise VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
+            if 'inputs' not in config:
+                raise VireidError(f'{path} does not say what it reads', todo=f"set {path}.inputs, such as 'stage4'")
+            for read in self.names(config['inputs']):
+                self._must_exist(read, {*self.specs, *necks}, f'{path}.inputs')
+        while waiting:
+            ready = next((n for n, c in waiting.items() if known.issuperset(self.names(c['inputs']))), None)
+            if ready is None:
+                raise VireidError(
+                    f'{self.where}.necks: {", ".join(waiting)} read each other in a cycle',
+                    todo='let one of them read a feature made before it',
+                )
+            known.add(ready)
+            ordered.append(ready)
+            del waiting[ready]
+        return ordered
+
+    def build(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...], **context: Any) -> Any:
+        """Builds a neck or head that reads `inputs`, handing it their specs."""
+        path = f'{self.where}.{kind}.{name}'
+        for read in inputs:
+            self._must_exist(read, self.specs, f'{path}.inputs' if name != read else path)
+        target = self.components.get(kind, component_type(config, path), where=path)
+        layout = getattr(target, 'layout', 'joint')
+        for read in inputs:
+            if layout != 'any' and self.specs[read].layout != layout:
+                raise VireidError(
+                    f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
+                    todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
+                )
+        return self.components.build(kind, config, where=path, inputs=tuple(self.specs[n] for n in inputs), **context)
+
+    def _fusion_hint(self) -> str:
+        """Names the necks that turn paired features into joint ones, whoever brings them."""
+        fusing = []
+        for name in self.components.names('necks'):
+            try:
+                layout = getattr(self.components.get('necks', name), 'layout', 'joint')
+            except VireidError:
+                continue
+            if layout in ('paired', 'any'):
+                fusing.append(name)
+        return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
+
+    def embedding_path(self, model: CrossModalModel) -> tuple[str, ...]:
+        """Returns the necks the embedding needs, in order; none of them may be train-only."""
+        path = f'{self.where}.embedding'
+        if not model.embedding:
+            raise VireidError(f'{path} is empty', allowed=', '.join([*model.tasks, *self.specs]))
+        pending: list[str] = []
+        for name in model.embedding:
+            self._must_exist(name, {*self.specs, *model.tasks}, path)
+            if name in model.tasks:
+                pending.extend(model.head_inputs[name])
+            elif self.specs[name] != FeatureSpec(self.specs[name].channels):
+                raise VireidError(
+                    f'{path}: feature {name!r} is a {self.specs[name].layout} {self.specs[name].kind}',
+                    todo='an embedding is made of joint vectors; name a head, which pools',
+                )
+            else:
+                pending.append(name)
+        needed: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name in model.necks and name not in needed:
+                needed.add(name)
+                pending.extend(model.inputs[name])
+        for name in needed:
+            if getattr(model.necks[name], 'train_only', False):
+                raise VireidError(
+                    f'{path} needs the neck {name!r}, which works in training only (it reads identities)',
+                    todo=f'name a feature made before {name!r}',
+                )
+        return tuple(name for name in model.necks if name in needed)
+
+    def check_all_read(self, model: CrossModalModel) -> None:
+        """Raises if a feature is made that no neck, head or embedding reads."""
+        read = {name for inputs in (*model.inputs.values(), *model.head_inputs.values()) for name in inputs}
+        unread = [name for name in self.specs if name not in read and name not in model.embedding]
+        if unread:
+            made_by = {n: f'{self.where}.necks.{n}' if n in model.necks else f'{self.where}.backbone' for n in unread}
+            raise VireidError(
+                'nobody reads ' + ', '.join(f'{n!r} (made by {made_by[n]})' for n in unread),
+                todo='add a head or neck that reads it, or stop making it',
+            )
+
+    def _must_exist(self, name: str, known: Iterable[str], path: str) -> None:
+        if name not in known:
+            raise VireidError(
+                f'{path}: nothing makes a feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
+            )

@@ -1,0 +1,176 @@
+"""Names to components: the kinds, lazy `module:attr` targets, and building from a config.
+
+Built on `mmengine.registry.Registry`, with its weak spots closed here: no child scopes, no default scope, and an
+unknown name is an error with the nearest known one, never an import path to try.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.signatures import check, parameters, raise_all
+
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
+
+KINDS = (
+    'models',
+    'translators',
+    'backbones',
+    'necks',
+    'heads',
+    'losses',
+    'weighters',
+    'datasets',
+    'protocols',
+    'samplers',
+    'transforms',
+    'steps',
+    'optimizers',
+    'schedules',
+    'loggers',
+)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One registered name.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: what configs write as `type`.
+        target: the class or function, or `module:attr` to import on first use.
+        plugin: who registered it.
+    """
+
+    kind: str
+    name: str
+    target: str | Callable[..., Any]
+    plugin: str
+
+
+class Components:
+    """All names one plugin manager knows. Adding imports nothing; building imports what it builds."""
+
+    def __init__(self) -> None:
+        self._table: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+        self._registries: dict[str, Registry] = {}
+
+    def add(self, kind: str, name: str, target: str | Callable[..., Any], *, plugin: str = 'unnamed') -> None:
+        """Registers `target` as `name`.
+
+        Args:
+            kind: one of `KINDS`.
+            name: what configs write as `type`.
+            target: a class or function, or `module:attr`.
+            plugin: who registers it, for listings and conflicts.
+
+        Raises:
+            VireidError: for an unknown kind, a malformed target, or a name another plugin holds.
+        """
+        if kind not in self._table:
+            raise VireidError(
+                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is no kind{did_you_mean(kind, KINDS)}',
+                allowed=', '.join(KINDS),
+            )
+        if not callable(target) and not (isinstance(target, str) and target.count(':') == 1):
+            raise VireidError(
+                f'plugin {plugin!r} registers {name!r} with the target {target!r}',
+                allowed="a class, a function, or a string 'package.module:attribute'",
+            )
+        taken = self._table[kind].get(name)
+        if taken is not None:
+            raise VireidError(
+                f'{kind} {name!r} is registered by plugin {taken.plugin!r} and again by {plugin!r}',
+                todo='rename one of them, or disable one of the plugins',
+            )
+        self._table[kind][name] = Component(kind, name, target, plugin)
+
+    def names(self, kind: str) -> list[str]:
+        """Returns the names of a kind, sorted."""
+        return sorted(self._table[kind])
+
+    def listing(self) -> list[Component]:
+        """Returns every component, by kind and name."""
+        return [self._table[kind][name] for kind in KINDS for name in self.names(kind)]
+
+    def get(self, kind: str, name: str, *, where: str = '') -> Callable[..., Any]:
+        """Returns the class or function called `name`, importing it if need be.
+
+        Raises:
+            VireidError: if no such name exists or its target cannot be imported.
+        """
+        prefix = f'{where}: ' if where else ''
+        component = self._table[kind].get(name) if isinstance(name, str) else None
+        if component is None:
+            elsewhere = [k for k in KINDS if name in self._table[k]]
+            hint = f' (there is one among {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
+            raise VireidError(
+                f'{prefix}no {kind} called {name!r}{hint}',
+                allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
+                todo='check the name, or install the plugin that brings it (`vireid plugins` lists them)',
+            )
+        registry = self._registry(kind)
+        if name not in registry.module_dict:
+            registry.register_module(name=name, module=_resolve(component, prefix))
+        return registry.module_dict[name]
+
+    def build(self, kind: str, config: Mapping[str, Any], *, where: str, **context: Any) -> Any:
+        """Builds `config['type']` with the rest of `config` as arguments.
+
+        Args:
+            kind: one of `KINDS`.
+            config: the component's config, with a `type`.
+            where: its path in the whole config, for messages.
+            **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
+                to a component whose signature names it, unless the config sets it.
+
+        Raises:
+            VireidError: for an unknown name, and for arguments that are unknown, mistyped, missing or refused.
+        """
+        target = self.get(kind, component_type(config, where), where=where)
+        arguments = {key: value for key, value in config.items() if key != 'type'}
+        raise_all(check(target, arguments, supplied=context, where=where))
+        wanted = parameters(target)
+        arguments.update({k: v for k, v in context.items() if k in wanted and k not in arguments})
+        try:
+            return target(**arguments)
+        except VireidError as error:
+            if where in error.given:
+                raise
+            raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        except (TypeError, ValueError) as error:
+            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
+
+    def _registry(self, kind: str) -> Registry:
+        if kind not in self._registries:
+            from mmengine.registry import Registry  # here, so that listing names costs no import
+
+            self._registries[kind] = Registry(kind, scope='vireid')
+        return self._registries[kind]
+
+
+def component_type(config: Any, where: str) -> str:
+    """Returns the `type` of a component's config, or raises with the path of what has none."""
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise VireidError(
+            f'{where}: expected a component, got {config!r}', allowed="dict(type='Name', ...)", todo=f'set {where}.type'
+        )
+    return config['type']
+
+
+def _resolve(component: Component, prefix: str) -> Callable[..., Any]:
+    if not isinstance(component.target, str):
+        return component.target
+    module, _, attribute = component.target.partition(':')
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise VireidError(
+            f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: {error}',
+            todo=f'mend or reinstall the plugin {component.plugin!r}',
+        ) from error

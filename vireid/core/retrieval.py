@@ -1,0 +1,180 @@
+"""From similarities to CMC, mAP and mINP, for all queries at once.
+
+Definitions (the field's, see docs/protocols.md): a query's ranked list is the gallery by falling similarity, ties in
+gallery order, without the images a protocol drops for it. Queries without a match left are skipped, not misses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Sample, Trial
+
+RANKS = (1, 5, 10, 20)
+# Query-gallery pairs worked on at a time: about 100 MB of work arrays.
+PAIRS_PER_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of one trial; all fractions in [0, 1].
+
+    Attributes:
+        cmc: (R,) share of valid queries with a match among the first 1..R ranks.
+        mean_ap: mean average precision over valid queries, by images.
+        mean_inp: mean inverse negative penalty: number of matches / rank of the last match.
+        queries: queries given.
+        valid: queries with at least one match left after dropping.
+    """
+
+    cmc: np.ndarray
+    mean_ap: float
+    mean_inp: float
+    queries: int
+    valid: int
+
+    def rank(self, k: int) -> float:
+        """CMC at rank k >= 1; past the end of the list it is the last value, as every valid query has matched."""
+        return float(self.cmc[min(k, len(self.cmc)) - 1])
+
+
+def rank_gallery(
+    similarity: np.ndarray, trial: Trial, rows: slice = slice(None)
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Ranks the gallery for some queries.
+
+    Args:
+        similarity: (q, G) finite floats, higher is more alike, for the queries `rows` of the trial.
+        trial: says identities, cameras and what is dropped.
+        rows: which of the trial's queries `similarity` holds.
+
+    Returns:
+        order: (q, G) int64, gallery indices by falling similarity, ties in gallery order; what the protocol drops
+            comes last.
+        kept: (q,) int64, how many of each row are not dropped.
+    """
+    query_ids, query_cameras = labels(trial.query)
+    gallery_ids, gallery_cameras = labels(trial.gallery)
+    distance = -similarity
+    kept = np.full(len(distance), distance.shape[1], dtype=np.int64)
+    if trial.drop is not None:
+        dropped = np.broadcast_to(
+            trial.drop(query_ids[rows, None], query_cameras[rows, None], gallery_ids[None], gallery_cameras[None]),
+            distance.shape,
+        )
+        distance[dropped] = np.inf
+        kept -= dropped.sum(axis=1)
+    # torch sorts on all cores
+    return torch.sort(torch.from_numpy(distance), dim=1, stable=True).indices.numpy(), kept
+
+
+def score(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Scores:
+    """Scores one trial from embeddings.
+
+    Args:
+        query: (Q, D) floats in the order of `trial.query`; similarity is the inner product.
+        gallery: (G, D) floats in the order of `trial.gallery`.
+        trial: the protocol's draw.
+
+    Raises:
+        VireidError: if embeddings are not finite, sizes do not fit, or no query has a match.
+    """
+    if query.shape[0] != len(trial.query) or gallery.shape[0] != len(trial.gallery):
+        raise VireidError(
+            f'{trial.name}: {query.shape[0]} query and {gallery.shape[0]} gallery embeddings for '
+            f'{len(trial.query)} and {len(trial.gallery)} images'
+        )
+    if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
+        raise VireidError(
+            f'{trial.name}: embeddings hold NaN or infinity',
+            todo='look at the losses of the run; try --precision 32-true',
+        )
+    return score_similarity(lambda rows: query[rows] @ gallery.T, trial)
+
+
+def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) -> Scores:
+    """Scores one trial from similarities, a chunk of queries at a time.
+
+    Args:
+        similarity: called with a slice of the queries, returns a new (q, G) array of finite floats.
+        trial: the protocol's draw.
+
+    Raises:
+        VireidError: if query or gallery is empty, or no query has a match.
+    """
+    n_queries, n_gallery = len(trial.query), len(trial.gallery)
+    if not n_queries or not n_gallery:
+        raise VireidError(
+            f'{trial.name}, trial {trial.index}: {n_queries} query and {n_gallery} gallery images',
+            todo='check the test identities and the cameras of this protocol',
+        )
+    query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
+    persons, gallery_person = np.unique(gallery_ids, return_inverse=True)
+    chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
+    first_match, ap, inp = [], [], []
+    for start in range(0, n_queries, chunk):
+        rows = slice(start, min(start + chunk, n_queries))
+        order, kept = rank_gallery(similarity(rows), trial, rows)
+        match = (gallery_ids[order] == query_ids[rows, None]) & (np.arange(n_gallery) < kept[:, None])
+        valid = match.any(axis=1)
+        order, kept, match = order[valid], kept[valid], match[valid]
+        place = match.argmax(axis=1)
+        if trial.cmc == 'identity':
+            first_match.append(_persons_ahead(gallery_person[order], kept, place, len(persons)))
+        else:
+            first_match.append(place)
+        for values, found in zip((ap, inp), _precision(match), strict=True):
+            values.append(found)
+    ahead = np.concatenate(first_match)  # persons or images ahead of the first match
+    if not len(ahead):
+        raise VireidError(
+            f'{trial.name}, trial {trial.index}: none of {n_queries} queries has a match in the gallery',
+            todo='check that query and gallery share identities, and what the protocol drops',
+        )
+    length = len(persons) if trial.cmc == 'identity' else n_gallery
+    return Scores(
+        cmc=np.bincount(ahead, minlength=length).cumsum() / len(ahead),
+        mean_ap=float(np.concatenate(ap).mean()),
+        mean_inp=float(np.concatenate(inp).mean()),
+        queries=n_queries,
+        valid=len(ahead),
+    )
+
+
+def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (N,) int64 identities and cameras of N samples."""
+    pairs = np.array([(s.identity, s.camera) for s in samples], dtype=np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _precision(match: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and inverse negative penalty of (q, G) matches in ranked order, at least one a row."""
+    if not len(match):
+        return np.zeros(0), np.zeros(0)
+    row, column = np.nonzero(match)
+    count = match.sum(axis=1)
+    start = count.cumsum() - count
+    nth = np.arange(len(row)) - start[row] + 1
+    return np.add.reduceat(nth / (column + 1), start) / count, count / (column[start + count - 1] + 1)
+
+
+def _persons_ahead(person: np.ndarray, kept: np.ndarray, match: np.ndarray, n_persons: int) -> np.ndarray:
+    """Counts the distinct persons ranked ahead of the first match.
+
+    Args:
+        person: (q, G) person index 0..P-1 of each place.
+        kept: (q,) places that count.
+        match: (q,) place of the first match.
+        n_persons: P.
+    """
+    q, n_gallery = person.shape
+    place = torch.arange(n_gallery).expand(q, -1)
+    place = place.masked_fill(place >= torch.from_numpy(kept)[:, None], n_gallery)
+    best = torch.full((q, n_persons), n_gallery)
+    best.scatter_reduce_(1, torch.from_numpy(person), place, 'amin')
+    return (best.numpy() < match[:, None]).sum(axis=1)

@@ -1,0 +1,185 @@
+"""The nouns every component speaks: samples, batches, features, head outputs, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+# A property of an image, never of its role: it alone picks the stream of the network.
+# A plain string, so that a translator may add an auxiliary modality of its own for training.
+Modality = str
+VISIBLE: Modality = 'visible'
+INFRARED: Modality = 'infrared'
+MODALITIES: tuple[Modality, Modality] = (VISIBLE, INFRARED)
+
+
+def joint_order(present: Iterable[Modality]) -> list[Modality]:
+    """Returns the modalities in the order joint tensors hold them: visible, infrared, then others by name."""
+    rank = {modality: position for position, modality in enumerate(MODALITIES)}
+    return sorted(present, key=lambda modality: (rank.get(modality, len(rank)), modality))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture of one person.
+
+    Attributes:
+        path: file of the picture.
+        identity: the dataset's own number of the person (not the label 0..K-1 a classifier sees).
+        camera: the dataset's own camera number, from 1.
+        modality: `visible` or `infrared`.
+    """
+
+    path: str
+    identity: int
+    camera: int
+    modality: Modality
+
+
+@dataclass
+class Batch:
+    """Images by modality; training batches are identity-balanced, in corresponding order.
+
+    Attributes:
+        images: (N_m, 3, H, W) float32 for each modality m.
+        identities: (N_m,) int64 for each modality; labels 0..K-1 in training.
+        cameras: (N_m,) int64 for each modality.
+        paths: N_m file names for each modality, to name a picture when something is wrong with it.
+    """
+
+    images: dict[Modality, Tensor]
+    identities: dict[Modality, Tensor]
+    cameras: dict[Modality, Tensor] = field(default_factory=dict)
+    paths: dict[Modality, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """What a named feature of the graph is.
+
+    Attributes:
+        channels: size of the channel axis.
+        kind: `map` is (B, C, H, W), `vector` is (B, C).
+        layout: `joint` is one tensor, visible images first, then infrared; `paired` is one tensor per modality.
+    """
+
+    channels: int
+    kind: Literal['map', 'vector'] = 'vector'
+    layout: Literal['joint', 'paired'] = 'joint'
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a neck may know besides its inputs.
+
+    Attributes:
+        counts: images per modality, in joint order.
+        identities: (B,) int64 labels in joint order; None outside training.
+    """
+
+    counts: Mapping[Modality, int]
+    identities: Tensor | None = None
+
+
+@dataclass
+class HeadOutput:
+    """What a head hands to its losses.
+
+    Attributes:
+        feature: (B, C), or (B, P, C) for P parts; before the BNNeck; metric losses take it.
+        logits: (B, K), or (B, P, K) for P parts; None for a head without a classifier.
+    """
+
+    feature: Tensor
+    logits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands; handed to weighters, steps and observers.
+
+    Attributes:
+        epoch: epochs finished, from 0.
+        step: steps finished, from 0.
+        steps_per_epoch: steps of one epoch.
+        total_steps: steps of the whole run.
+    """
+
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    total_steps: int
+
+    @property
+    def step_in_epoch(self) -> int:
+        """Steps finished in the current epoch, 0..steps_per_epoch - 1."""
+        return self.step - self.epoch * self.steps_per_epoch
+
+    def next(self) -> Progress:
+        """Returns the position one step later."""
+        step = self.step + 1
+        return Progress(step // self.steps_per_epoch, step, self.steps_per_epoch, self.total_steps)
+
+
+class DropRule(Protocol):
+    """Says which gallery images do not count for which queries.
+
+    Called with `query_ids` (Q, 1), `query_cameras` (Q, 1), `gallery_ids` (1, G) and `gallery_cameras` (1, G),
+    int64; returns a (Q, G) bool array, True where the gallery image is dropped. It broadcasts; no loops.
+    """
+
+    def __call__(
+        self, query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
+    ) -> np.ndarray: ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One draw of query and gallery, and how to count on it.
+
+    Attributes:
+        name: the row it is averaged into, such as `all` or `visible to thermal`.
+        index: number of the trial, from 0.
+        query: the images searched for.
+        gallery: the images searched in, in drawing order, which also breaks ties.
+        cmc: `identity` counts distinct persons up to the first match, `image` counts images.
+        drop: which gallery images do not count for which queries; None drops nothing.
+    """
+
+    name: str
+    index: int
+    query: tuple[Sample, ...]
+    gallery: tuple[Sample, ...]
+    cmc: Literal['identity', 'image'] = 'identity'
+    drop: DropRule | None = None
+
+
+class Dataset(Protocol):
+    """A reader of one dataset's raw layout. Its `type` name is what tables print."""
+
+    def split(self, name: str) -> Sequence[Sample]:
+        """Returns the samples of `train` or `test`, sorted by modality, identity, camera and path."""
+
+
+class EvaluationProtocol(Protocol):
+    """Which images are query and gallery, for every trial. `name` is printed with every result."""
+
+    name: str
+
+    def trials(self, dataset: Any) -> Sequence[Trial]:
+        """Returns all trials on the dataset's test split."""
+
+
+class Sampler(Protocol):
+    """Draws identity-balanced batches as a pure function of (seed, epoch)."""
+
+    def __len__(self) -> int:
+        """Batches in one epoch."""
+
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        """Returns the epoch's batches as indices into the training samples."""

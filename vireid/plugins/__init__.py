@@ -1,0 +1,87 @@
+"""The built-in plugin. It has no privilege: it is found by its entry point and registers names like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from vireid.core.plugins import hookimpl
+
+_HERE = 'vireid.plugins'
+_TORCHVISION = 'torchvision.transforms.v2'
+
+COMPONENTS = {
+    'models': {'CrossModalModel': 'vireid.core.model:CrossModalModel'},
+    'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
+    'necks': {
+        'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
+        'MLFM': f'{_HERE}.necks.mlfm:MLFM',
+        'GLFM': f'{_HERE}.necks.glfm:GLFM',
+        'CorrespondenceConcat': f'{_HERE}.necks.correspondence_concat:CorrespondenceConcat',
+    },
+    'heads': {'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead'},
+    'losses': {
+        'CrossEntropy': f'{_HERE}.losses.cross_entropy:CrossEntropy',
+        'BatchHardTriplet': f'{_HERE}.losses.batch_hard_triplet:BatchHardTriplet',
+    },
+    'weighters': {
+        'Fixed': f'{_HERE}.weighters.fixed:Fixed',
+        'WarmUp': f'{_HERE}.weighters.warm_up:WarmUp',
+    },
+    'datasets': {
+        'SYSU-MM01': f'{_HERE}.datasets.sysu_mm01:SYSUMM01',
+        'RegDB': f'{_HERE}.datasets.regdb:RegDB',
+    },
+    'protocols': {
+        'sysu/agw': f'{_HERE}.protocols.sysu_agw:SYSUAgw',
+        'regdb/agw': f'{_HERE}.protocols.regdb_agw:RegDBAgw',
+    },
+    'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
+    'steps': {'SingleOptimizer': f'{_HERE}.steps.single_optimizer:SingleOptimizer'},
+    'loggers': {
+        'Console': f'{_HERE}.loggers.console:Console',
+        'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',
+        'Report': f'{_HERE}.loggers.report:Report',
+    },
+    'transforms': {
+        'ToFloat': f'{_HERE}.transforms.to_float:ToFloat',
+        **{
+            name: f'{_TORCHVISION}:{name}'
+            for name in (
+                'CenterCrop',
+                'ColorJitter',
+                'GaussianBlur',
+                'Grayscale',
+                'Normalize',
+                'Pad',
+                'RandomAffine',
+                'RandomCrop',
+                'RandomErasing',
+                'RandomGrayscale',
+                'RandomHorizontalFlip',
+                'RandomResizedCrop',
+                'Resize',
+            )
+        },
+    },
+    'optimizers': {name: f'torch.optim:{name}' for name in ('SGD', 'Adam', 'AdamW')},
+    'schedules': {
+        name: f'torch.optim.lr_scheduler:{name}'
+        for name in (
+            'ConstantLR',
+            'CosineAnnealingLR',
+            'ExponentialLR',
+            'LinearLR',
+            'MultiStepLR',
+            'PolynomialLR',
+            'StepLR',
+        )
+    },
+}
+
+
+@hookimpl
+def register_components(add: Callable[[str, str, object], None]) -> None:
+    """Registers every built-in component, lazily."""
+    for kind, names in COMPONENTS.items():
+        for name, target in names.items():
+            add(kind, name, target)

@@ -1,0 +1,138 @@
+"""A ResNet whose first stages have one copy per modality and whose later ones are shared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import MODALITIES, FeatureSpec, Modality, joint_order
+
+STAGES = (1, 2, 3, 4)
+
+
+class TwoStreamResNet(nn.Module):
+    """torchvision's ResNet in two streams (TFFN section 2.1; DMCF section III-A).
+
+    Stage 0 is the stem (convolution, BatchNorm, pooling), stages 1 to 4 are the four residual stages. Each stage
+    before `shared_from` has one copy per modality and makes a `paired` feature; from there on weights are shared,
+    BatchNorm sees both modalities at once, and the feature is `joint`. Its outputs are called `stage1` to `stage4`.
+
+    Args:
+        depth: 18, 34, 50 or 101 layers.
+        shared_from: first shared stage, 0 (one network for both) to 5 (nothing shared).
+        out_stages: stages whose maps are handed on, in rising order.
+        last_stride: stride of stage 4; 1 keeps maps at 1/16 of the image, 2 is ImageNet's.
+        weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a ResNet state dict of the
+            same depth, or None for random weights.
+
+    Raises:
+        VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
+    """
+
+    def __init__(
+        self,
+        depth: Literal[18, 34, 50, 101] = 50,
+        shared_from: int = 2,
+        out_stages: Sequence[int] = (4,),
+        last_stride: Literal[1, 2] = 1,
+        weights: str | None = 'imagenet',
+    ) -> None:
+        super().__init__()
+        if not 0 <= shared_from <= 5:
+            raise VireidError(f'shared_from is {shared_from}', allowed='0 (all shared) to 5 (nothing shared)')
+        if not out_stages or not set(out_stages) <= set(STAGES):
+            raise VireidError(f'out_stages is {tuple(out_stages)}', allowed='one or more of 1, 2, 3, 4')
+        self.shared_from = shared_from
+        self.out_stages = tuple(sorted(out_stages))
+        self.last = self.out_stages[-1]  # later stages are not built
+        state = load_resnet_weights(depth, weights)
+        self.streams = nn.ModuleDict({m: self._stages(depth, state, last_stride, 0, shared_from) for m in MODALITIES})
+        if shared_from == 0:
+            self.streams = nn.ModuleDict()
+        self.shared = self._stages(depth, state, last_stride, shared_from, 5)
+        expansion = 4 if depth >= 50 else 1
+        self.outputs = {
+            f'stage{s}': FeatureSpec(64 * 2 ** (s - 1) * expansion, 'map', 'joint' if s >= shared_from else 'paired')
+            for s in self.out_stages
+        }
+
+    def _stages(self, depth: int, state: dict | None, last_stride: int, start: int, stop: int) -> nn.ModuleDict:
+        resnet = getattr(torchvision.models, f'resnet{depth}')()
+        if state is not None:
+            resnet.load_state_dict(state, strict=False)  # checked by load_resnet_weights; only `fc` may be absent
+        if last_stride == 1:
+            block = resnet.layer4[0]
+            # the 3x3 convolution carries the stride: the first of a BasicBlock, the second of a Bottleneck
+            (block.conv2 if depth >= 50 else block.conv1).stride = (1, 1)
+            block.downsample[0].stride = (1, 1)
+        stages = {
+            'stage0': nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool),
+            **{f'stage{s}': getattr(resnet, f'layer{s}') for s in STAGES},
+        }
+        return nn.ModuleDict({f'stage{s}': stages[f'stage{s}'] for s in range(start, min(stop, self.last + 1))})
+
+    def forward(self, images: dict[Modality, Tensor]) -> dict[str, Tensor | dict[Modality, Tensor]]:
+        """Maps {modality: (N_m, 3, H, W)} to the maps of `out_stages`, joint ones with N = sum of N_m."""
+        if self.shared_from > 0:
+            unknown = set(images) - set(self.streams)
+            if unknown:
+                raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.streams))
+        order = joint_order(images)
+        paired = {m: images[m] for m in order}
+        outputs: dict[str, Tensor | dict[Modality, Tensor]] = {}
+        joint = torch.cat(list(paired.values())) if self.shared_from == 0 else None
+        for stage in range(self.last + 1):
+            name = f'stage{stage}'
+            if stage < self.shared_from:
+                paired = {m: self.streams[m][name](x) for m, x in paired.items()}
+            else:
+                joint = self.shared[name](torch.cat(list(paired.values())) if joint is None else joint)
+            if stage in self.out_stages:
+                outputs[name] = paired if joint is None else joint
+        return outputs
+
+
+def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | None:
+    """Returns the state dict of a torchvision ResNet, complete but for the classifier.
+
+    Raises:
+        VireidError: if it cannot be downloaded or read, or is not of that depth.
+    """
+    if weights is None:
+        return None
+    if weights == 'imagenet':
+        pretrained = torchvision.models.get_model_weights(f'resnet{depth}').IMAGENET1K_V1
+        try:
+            state = pretrained.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:
+            folder = Path(torch.hub.get_dir()) / 'checkpoints'
+            raise VireidError(
+                f'ImageNet weights of ResNet-{depth} could not be downloaded: {error}',
+                allowed="weights='imagenet', the path of a state dict, or None",
+                todo=f'put {Path(pretrained.url).name} into {folder}, or --cfg-options model.backbone.weights=None',
+            ) from error
+    else:
+        try:
+            state = torch.load(weights, map_location='cpu', weights_only=True)
+        except Exception as error:
+            raise VireidError(
+                f'backbone weights {weights!r} cannot be read: {str(error).splitlines()[0]}',
+                allowed="'imagenet', the path of a ResNet state dict saved by torch.save, or None",
+            ) from error
+    own = getattr(torchvision.models, f'resnet{depth}')().state_dict()
+    fits = {k for k, v in own.items() if isinstance(state, dict) and k in state and state[k].shape == v.shape}
+    wanted = {k for k in own if not k.startswith('fc.')}
+    if not wanted <= fits:
+        lacking = sorted(wanted - fits)
+        raise VireidError(
+            f'backbone weights {weights!r} do not fit ResNet-{depth}: {len(wanted) - len(lacking)} of {len(wanted)} '
+            f'tensors fit; {lacking[0]} does not',
+            todo='give weights of the same depth',
+        )
+    return {k: state[k] for k in wanted}

@@ -1,0 +1,77 @@
+"""What readers of raw dataset folders share: finding the folder, listing pictures, reading id lists."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vireid.core.errors import VireidError
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[str], obtain: str, synth: str) -> Path:
+    """Returns the dataset's folder if it has the expected entries.
+
+    Args:
+        root: what the user gave; None if nothing.
+        dataset: name for the messages.
+        looked_for: entries of which every one must exist.
+        obtain: how the dataset is obtained.
+        synth: the layout name of `vireid data synth`, to go on without the dataset.
+
+    Raises:
+        VireidError: saying what was looked for and where, how to get the dataset, and how to do without.
+    """
+    todo = (
+        f'{obtain}\n           without it: vireid data synth --layout {synth} data/synth-{synth}, '
+        f'then --data-root data/synth-{synth} (or `make demo`)'
+    )
+    allowed = f'a folder with {", ".join(looked_for)}, given by --data-root, VIREID_DATA or dataset.root'
+    if root is None:
+        raise VireidError(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        raise VireidError(f'{dataset}: no folder {path.absolute()}', allowed=allowed, todo=todo)
+    missing = [name for name in looked_for if not (path / name).exists()]
+    if missing:
+        present = sorted(p.name for p in path.iterdir())[:8]
+        raise VireidError(
+            f'{dataset}: {path.absolute()} has no {", ".join(missing)} (it has: {", ".join(present) or "nothing"})',
+            allowed=allowed,
+            todo=todo,
+        )
+    return path
+
+
+def pictures(folder: Path) -> list[str]:
+    """Returns the paths of the pictures in a folder, sorted by name; other files (Thumbs.db, ...) are passed over."""
+    with os.scandir(folder) as entries:
+        names = sorted(e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.name.startswith('.'))
+    return [str(folder / name) for name in names]
+
+
+def read_id_list(path: Path) -> list[int]:
+    """Reads identities from a file of comma-separated integers (SYSU-MM01's are one line), sorted.
+
+    Raises:
+        VireidError: if the file is missing, empty, has anything but integers, or names one twice.
+    """
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise VireidError(f'id list {path} cannot be read: {error}', todo='restore it from the dataset') from error
+    words = [word for word in re.split(r'[\s,]+', text) if word]
+    bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]
+    if bad or not words:
+        raise VireidError(
+            f'id list {path} ' + (f'holds {bad[0][:40]!r}' if bad else 'is empty'),
+            allowed='one line of integers separated by commas, such as 1,2,4',
+        )
+    identities = sorted(map(int, words))
+    twice = [a for a, b in zip(identities, identities[1:], strict=False) if a == b]
+    if twice:
+        raise VireidError(f'id list {path} names identity {twice[0]} twice', todo='restore it from the dataset')
+    return identities

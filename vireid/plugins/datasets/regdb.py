@@ -1,0 +1,79 @@
+"""RegDB from its raw folder."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.datasets.raw_folder import require_root
+
+CAMERAS = {VISIBLE: 1, INFRARED: 2}
+FILE_NAMES = {VISIBLE: 'visible', INFRARED: 'thermal'}
+OBTAIN = (
+    "ask for RegDB (Dongguk Body-based Person Recognition Database DBPerson-Recog-DB1) from its authors' page, and "
+    'give the folder that holds Visible, Thermal and idx'
+)
+
+
+class RegDB:
+    """Reads `idx/{train,test}_{visible,thermal}_{1..10}.txt`, lines of `relative/path label` (Nguyen et al., 2017).
+
+    The ten trials are ten different splits of the persons, so a model trained on one must be tested on the same:
+    otherwise persons it was trained on are in its test.
+
+    Args:
+        root: the dataset's folder.
+        trial: which split, 1 to 10.
+
+    Raises:
+        VireidError: if the folder or an index file is missing, or a line of it is wrong.
+    """
+
+    def __init__(self, root: str | None = None, trial: int = 1) -> None:
+        if not 1 <= trial <= 10:
+            raise VireidError(f'trial is {trial}', allowed='1 to 10')
+        lists = [f'idx/{part}_{name}_{trial}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
+        self.root = require_root(
+            root, dataset='RegDB', looked_for=['Visible', 'Thermal', *lists], obtain=OBTAIN, synth='regdb'
+        )
+        self.trial = trial
+        self.split_name = f'trial {trial}'
+        self._read = cache(self._read_split)
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Returns the samples of `train` or `test` of this trial, in the index files' order, visible first."""
+        if name not in ('train', 'test'):
+            raise VireidError(f'RegDB has no split {name!r}', allowed='train, test')
+        return self._read(name)
+
+    def _read_split(self, name: str) -> tuple[Sample, ...]:
+        return tuple(
+            sample
+            for modality, file_name in FILE_NAMES.items()
+            for sample in self._read_index(self.root / f'idx/{name}_{file_name}_{self.trial}.txt', modality)
+        )
+
+    def _read_index(self, index: Path, modality: str) -> list[Sample]:
+        samples: list[Sample] = []
+        try:
+            lines = index.read_text(encoding='utf-8').splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise VireidError(f'index {index} cannot be read: {error}', todo='restore it from the dataset') from error
+        seen: dict[str, int] = {}
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            path, _, label = line.strip().rpartition(' ')
+            if not path or not label.isdigit():
+                raise VireidError(
+                    f'{index}, line {number}: {line[:60]!r}', allowed='relative/path label, such as Visible/1/a.bmp 0'
+                )
+            if path in seen:
+                raise VireidError(f'{index}, line {number}: {path} is also in line {seen[path]}')
+            seen[path] = number
+            samples.append(Sample(str(self.root / path), int(label), CAMERAS[modality], modality))
+        if not samples:
+            raise VireidError(f'index {index} names no picture', todo='restore it from the dataset')
+        return samples

@@ -1,0 +1,78 @@
+"""SYSU-MM01 from its raw folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Literal
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.datasets.raw_folder import pictures, read_id_list, require_root
+
+CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
+OBTAIN = (
+    'ask for SYSU-MM01 by its licence form (github.com/wuancong/SYSU-MM01), unpack it, and give the folder '
+    'that holds cam1 ... cam6 and exp'
+)
+
+
+class SYSUMM01:
+    """Reads `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt` (Wu et al., 2017).
+
+    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera.
+
+    Args:
+        root: the dataset's folder.
+        train_lists: id lists that make up the training split; the field trains on `train` and `val` together.
+
+    Raises:
+        VireidError: if the folder, a camera or an id list is missing, or training and test persons overlap.
+    """
+
+    def __init__(
+        self, root: str | None = None, train_lists: Sequence[Literal['train', 'val']] = ('train', 'val')
+    ) -> None:
+        lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
+        self.root = require_root(
+            root, dataset='SYSU-MM01', looked_for=['cam1', 'cam3', *lists], obtain=OBTAIN, synth='sysu'
+        )
+        self.identities = {
+            'train': sorted({i for name in train_lists for i in read_id_list(self.root / f'exp/{name}_id.txt')}),
+            'test': read_id_list(self.root / 'exp/test_id.txt'),
+        }
+        both = set(self.identities['train']) & set(self.identities['test'])
+        if both:
+            raise VireidError(
+                f'{self.root}/exp: identities {sorted(both)[:5]} are in the training and the test list',
+                todo='restore the id lists from the dataset',
+            )
+        self._read = cache(self._read_split)
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Returns the samples of `train` or `test`, by modality, identity, camera and path."""
+        if name not in self.identities:
+            raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.identities))
+        return self._read(name)
+
+    def _read_split(self, name: str) -> tuple[Sample, ...]:
+        samples = []
+        cameras = {camera: self.root / f'cam{camera}' for camera in CAMERAS}
+        # one listing for each camera, not a probe for each person on each camera
+        present = {c: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for c, folder in cameras.items()}
+        for identity in self.identities[name]:
+            found = [
+                Sample(path, identity, camera, CAMERAS[camera])
+                for camera, folder in cameras.items()
+                if f'{identity:04d}' in present[camera]
+                for path in pictures(folder / f'{identity:04d}')
+            ]
+            if not found:
+                raise VireidError(
+                    f'SYSU-MM01: identity {identity} of the {name} list has no picture under {self.root}/cam*/'
+                    f'{identity:04d}',
+                    todo='the copy is incomplete: unpack the dataset again',
+                )
+            samples += found
+        # stable: identity, camera and path stay in order within a modality
+        return tuple(sorted(samples, key=lambda s: s.modality != VISIBLE))

@@ -1,0 +1,128 @@
+"""What the terminal shows: a start of a few lines, one progress bar, the result table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vireid import __version__
+from vireid.core import types
+from vireid.core.evaluation import Results
+from vireid.core.plugins import hookimpl
+from vireid.core.training import Run
+from vireid.core.types import MODALITIES
+
+
+class Console:
+    """Shows a run on the terminal; without one (a log file), a line each epoch or at most every `every` seconds.
+
+    Args:
+        every: seconds between lines where there is no terminal.
+    """
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every = every
+        self.console = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._line: dict[str, Any] = {}
+        self._last_line = self._started = time.monotonic()
+        self._from_step = 0
+        self._task: Any = None
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        experiment, progress = run.experiment, run.progress
+        counts = [f'{sum(s.modality == m for s in run.samples):,} {m}' for m in MODALITIES]
+        persons = len({s.identity for s in run.samples})
+        millions = sum(p.numel() for p in run.model.parameters()) / 1e6
+        split = f', {run.split}' if run.split else ''
+        tasks = ' '.join(getattr(run.model, 'tasks', {}))
+        weighter = type(getattr(run.model, 'weighter', None)).__name__
+        epochs = progress.total_steps / progress.steps_per_epoch
+        for key, text in {
+            'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
+            'data': f'{experiment.dataset["type"]}{split}: {persons} identities, {", ".join(counts)}',
+            'model': f'{millions:.1f} M parameters, embedding {getattr(run.model, "embedding_dim", "?")}; '
+            f'tasks {tasks}, weighed by {weighter}',
+            'training': f'{progress.total_steps:,} steps ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
+            f'{experiment.training_settings.precision} on {run.device}',
+        }.items():
+            self.console.print(f'{key:<9} {text}', markup=False)
+        if progress.step:
+            self.console.print(f'{"resumed":<9} after step {progress.step:,}')
+        self._from_step, self._started = progress.step, time.monotonic()
+        if self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn('{task.description}'),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn('{task.fields[figures]}'),
+                console=self.console,
+                refresh_per_second=4,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task('', total=progress.total_steps, completed=progress.step, figures='')
+
+    @hookimpl
+    def step_ended(self, progress: types.Progress, record: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self._bar:
+            if now - self._last_line < 0.25 and progress.step < progress.total_steps:
+                return
+            self._last_line = now
+            self._bar.update(
+                self._task, completed=progress.step, description=_epoch(progress), figures=_figures(record)
+            )
+        elif now - self._last_line >= self.every or progress.step == progress.total_steps:
+            self._last_line = now
+            per_step = (now - self._started) / max(1, progress.step - self._from_step)
+            left = per_step * (progress.total_steps - progress.step)
+            self.console.print(
+                f'step {progress.step:,}/{progress.total_steps:,} ({_epoch(progress)})  {_figures(record)}  '
+                f'{per_step:.2f} s a step, {_clock(left)} left',
+                markup=False,
+            )
+
+    @hookimpl
+    def evaluating(self, done: int, total: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, figures=f'embedding test pictures {done:,}/{total:,}')
+
+    @hookimpl
+    def evaluated(self, progress: types.Progress, results: Results) -> None:
+        self.console.print(f'\nafter step {progress.step:,}, in percent:\n{results.table()}\n', markup=False)
+
+    @hookimpl
+    def run_ended(self, run: Run, finished: bool) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        took = _clock(time.monotonic() - self._started)
+        if finished:
+            self.console.print(f'done in {took}; weights, logs and pictures are in {run.work_dir}', markup=False)
+        else:
+            self.console.print(f'stopped after {took}; saved {run.checkpoint}', markup=False)
+
+
+def _epoch(progress: types.Progress) -> str:
+    last = -(-progress.total_steps // progress.steps_per_epoch)
+    return f'epoch {min(progress.epoch + 1, last)}/{last}'
+
+
+def _figures(record: dict[str, Any]) -> str:
+    tasks = []
+    for name, loss in record['tasks'].items():
+        weight = record['weights'][name]
+        tasks.append(f'{name} {loss:.2f}' + ('' if weight == 1 else f'*{weight:.2f}'))
+    return f'loss {record["loss"]:.2f} = {" + ".join(tasks)}  lr {record["lr"]:.2g}'
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02}:{rest:02}' if hours else f'{minutes}:{rest:02}'

@@ -1,0 +1,74 @@
+"""metrics.jsonl: one JSON object a line, for every step and every evaluation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+from vireid.core.evaluation import Results
+from vireid.core.plugins import hookimpl
+from vireid.core.training import Run
+from vireid.core.types import Progress
+
+
+class MetricsFile:
+    """Writes `metrics.jsonl` into the run's folder.
+
+    A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `lr`; an
+    evaluation's holds `step`, `epoch`, `protocol` and `rows` (fractions; mean and standard deviation over trials).
+    A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
+    """
+
+    def __init__(self) -> None:
+        self._file: TextIO | None = None
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        path = run.work_dir / 'metrics.jsonl'
+        _keep_until(path, run.progress.step)
+        self._file = path.open('a', encoding='utf-8')
+
+    @hookimpl
+    def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:
+        self._write(progress, record)
+
+    @hookimpl
+    def epoch_ended(self) -> None:
+        if self._file:
+            self._file.flush()
+
+    @hookimpl
+    def evaluated(self, progress: Progress, results: Results) -> None:
+        self._write(progress, {'protocol': results.protocol, 'rows': results.rows()})
+
+    @hookimpl
+    def run_ended(self) -> None:
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _write(self, progress: Progress, values: dict[str, Any]) -> None:
+        if self._file:
+            epoch = round(progress.step / progress.steps_per_epoch, 4)
+            self._file.write(json.dumps({'step': progress.step, 'epoch': epoch, **values}) + '\n')
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a metrics file; a line torn by a crash ends it."""
+    lines = []
+    if path.exists():
+        for line in path.read_text(encoding='utf-8').splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines
+
+
+def _keep_until(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    # an evaluation of the checkpoint's own step is run again if the run had not got past it
+    kept = [v for v in read_metrics(path) if v['step'] <= step and not ('rows' in v and v['step'] == step)]
+    path.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')

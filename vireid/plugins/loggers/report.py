@@ -1,0 +1,87 @@
+"""report.html and rankings.png: what came out, to look at."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+
+from vireid.core.evaluation import Results
+from vireid.core.plugins import hookimpl
+from vireid.core.training import Run
+from vireid.core.types import Progress
+from vireid.plugins.loggers.curves import curve_svg
+from vireid.plugins.loggers.metrics_file import read_metrics
+from vireid.plugins.loggers.rankings import draw_rankings
+
+STYLE = (
+    'body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}'
+    'table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ddd;text-align:right}'
+    'td:first-child,th:first-child{text-align:left}img{max-width:100%}pre{background:#f6f6f6;padding:1em;overflow:auto}'
+)
+
+
+class Report:
+    """Writes `rankings.png` and `report.html` into the run's folder after each evaluation.
+
+    The curves come from `metrics.jsonl`, so they need the logger `MetricsFile`, listed before this one.
+
+    Args:
+        queries: how many queries `rankings.png` shows.
+        top: how many gallery pictures of each.
+    """
+
+    def __init__(self, queries: int = 8, top: int = 10) -> None:
+        self.queries, self.top = queries, top
+
+    @hookimpl(trylast=True)
+    def evaluated(self, run: Run, progress: Progress, results: Results) -> None:
+        run.work_dir.mkdir(parents=True, exist_ok=True)
+        draw_rankings(results, self.queries, self.top).save(run.work_dir / 'rankings.png')
+        page = self._page(run, progress, results)
+        (run.work_dir / 'report.html').write_text(page, encoding='utf-8')
+
+    def _page(self, run: Run, progress: Progress, results: Results) -> str:
+        rows = results.rows()
+        keys = [key for key in rows[0] if isinstance(rows[0][key], tuple)]
+        head = ''.join(f'<th>{html.escape(str(k))}</th>' for k in [results.protocol, *keys, 'valid queries', 'trials'])
+        body = ''
+        for row in rows:
+            figures = [f'{100 * row[k][0]:.2f}' + (f' ± {100 * row[k][1]:.2f}' if row['trials'] > 1 else '') for k in keys]
+            cells = [row['name'], *figures, f'{row["valid"]} of {row["queries"]}', str(row['trials'])]
+            body += '<tr>' + ''.join(f'<td>{html.escape(c)}</td>' for c in cells) + '</tr>'
+        config = run.work_dir / 'config.yaml'
+        return (
+            f'<!doctype html><meta charset="utf-8"><title>{html.escape(run.experiment.name)}</title>'
+            f'<style>{STYLE}</style><h1>{html.escape(run.experiment.name)}</h1>'
+            f'<p>After step {progress.step:,}; percent, mean ± standard deviation over trials; no re-ranking, no '
+            f'test-time augmentation.</p><table><tr>{head}</tr>{body}</table>'
+            f'<h2>Ranking lists</h2><p>{html.escape(rankings_caption(results))}</p><img src="rankings.png">'
+            + _curves(run.work_dir / 'metrics.jsonl')
+            + f'<h2>Config</h2><pre>{html.escape(_text(config))}</pre>'
+        )
+
+
+def rankings_caption(results: Results) -> str:
+    """Says what `rankings.png` shows."""
+    trial = results.trials[0]
+    return (
+        f'Trial 0 of {trial.name}: each row is a query (left) and the pictures ranked first; green frames are the '
+        'same person, red ones another.'
+    )
+
+
+def _curves(metrics: Path) -> str:
+    steps = [line for line in read_metrics(metrics) if 'tasks' in line]
+    if len(steps) < 2:
+        return ''
+    x = [line['step'] for line in steps]
+    parts = ['<h2>Training</h2>']
+    for key, title in (('tasks', 'Loss of each task'), ('weights', 'Weight of each task')):
+        series = {name: [line[key][name] for line in steps] for name in steps[0][key]}
+        parts.append(curve_svg(title, x, series))
+    parts.append(curve_svg('Learning rate', x, {'lr': [line['lr'] for line in steps]}))
+    return ''.join(parts)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding='utf-8') if path.exists() else ''

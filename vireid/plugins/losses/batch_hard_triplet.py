@@ -1,0 +1,40 @@
+"""The triplet loss with hard mining in the batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import HeadOutput
+
+
+class BatchHardTriplet(nn.Module):
+    """For each image the farthest of its identity against the nearest of another (Hermans et al., 2017).
+
+    Distances are Euclidean, over both modalities. The loss is the mean of max(0, margin + d_pos - d_neg), or of
+    log(1 + exp(d_pos - d_neg)) with a soft margin.
+
+    Args:
+        margin: at least 0; None is the soft margin.
+    """
+
+    def __init__(self, margin: float | None = 0.3) -> None:
+        super().__init__()
+        if margin is not None and margin < 0:
+            raise VireidError(f'margin is {margin}', allowed='a number of at least 0, or None for the soft margin')
+        self.margin = margin
+
+    def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
+        feature = output.feature.float()  # distances of nearly equal vectors cancel in half precision
+        if feature.ndim != 2:
+            raise VireidError('BatchHardTriplet reads one vector per image and was given parts')
+        squared = feature.square().sum(dim=1)
+        distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
+        distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
+        same = identities[:, None] == identities[None, :]
+        positive = distance.masked_fill(~same, float('-inf')).amax(dim=1)  # (B,)
+        negative = distance.masked_fill(same, float('inf')).amin(dim=1)
+        gap = positive - negative
+        per_image = nn.functional.softplus(gap) if self.margin is None else (gap + self.margin).clamp_min(0)
+        return per_image.mean()  # (); an image without negatives has gap -inf and adds 0

@@ -1,0 +1,32 @@
+"""Cross-entropy on a head's logits: the identity loss."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import HeadOutput
+
+
+class CrossEntropy(nn.Module):
+    """Softmax cross-entropy, mean over images; over parts it is summed (DMCF Eq. 10-11).
+
+    Args:
+        label_smoothing: share of the target spread over all classes, 0 to 1 (exclusive).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise VireidError(f'label_smoothing is {label_smoothing}', allowed='0 to 1 (exclusive)')
+        self.label_smoothing = label_smoothing
+
+    def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
+        if output.logits is None:
+            raise VireidError('CrossEntropy needs logits and this head has no classifier')
+        logits = output.logits.unsqueeze(1) if output.logits.ndim == 2 else output.logits  # (B, P, K)
+        parts = logits.shape[1]
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), identities.repeat_interleave(parts), label_smoothing=self.label_smoothing
+        )
+        return parts * loss  # ()

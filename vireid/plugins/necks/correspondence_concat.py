@@ -1,0 +1,30 @@
+"""CorrespondenceConcat: the fusion of DMCF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.types import Context, FeatureSpec, Modality, joint_order
+
+
+class CorrespondenceConcat(nn.Module):
+    """Concatenates the streams' features of one level along the batch (DMCF Eq. 1-3): paired in, joint out.
+
+    Modalities may be missing or differ in number; the visible images come first.
+
+    Args:
+        inputs: one paired feature.
+    """
+
+    layout = 'paired'
+
+    def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
+        super().__init__()
+        (spec,) = inputs
+        self.output = FeatureSpec(spec.channels, spec.kind, 'joint')
+
+    def forward(self, streams: dict[Modality, Tensor], context: Context) -> Tensor:
+        return torch.cat([streams[m] for m in joint_order(streams)])  # (B, C, ...)

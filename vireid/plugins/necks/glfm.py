@@ -1,0 +1,54 @@
+"""GLFM: the graph-level fusion module of TFFN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, FeatureSpec
+
+
+class GLFM(nn.Module):
+    """Graph attention over the images of one identity, both modalities, itself included (TFFN section 2.3).
+
+    Head m weighs node j for node i by s_ij = softmax_j LeakyReLU([h(f_i) || h(f_j)] . w) over j with the identity of
+    i (Eq. 4); the output is the mean over heads of sum_j s_ij f_j (Eq. 5). As w = [a || b], the product is
+    a . h(f_i) + b . h(f_j): no tensor of all pairs of features is made. It reads identities, so it works in training
+    only.
+
+    Args:
+        inputs: one vector of even length C.
+        num_heads: independent attention heads M, each with its own h and w.
+        negative_slope: of the LeakyReLU.
+    """
+
+    train_only = True
+
+    def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, negative_slope: float = 0.2) -> None:
+        super().__init__()
+        (spec,) = inputs
+        if spec.kind != 'vector' or spec.channels % 2:
+            raise VireidError(f'GLFM reads a vector of even length and was given a {spec.kind} of {spec.channels}')
+        if num_heads < 1:
+            raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
+        self.output = spec
+        self.num_heads, self.half = num_heads, spec.channels // 2
+        self.negative_slope = negative_slope
+        # h of every head at once; a 1x1 convolution on vectors is a linear map
+        self.h = nn.Linear(spec.channels, num_heads * self.half, bias=False)
+        self.w = nn.Parameter(torch.empty(num_heads, 2, self.half))
+        nn.init.xavier_uniform_(self.h.weight)
+        nn.init.xavier_uniform_(self.w)
+
+    def forward(self, nodes: Tensor, context: Context) -> Tensor:
+        if context.identities is None:
+            raise VireidError('GLFM reads identities and there are none outside training')
+        h = self.h(nodes).unflatten(1, (self.num_heads, self.half))  # (K, M, C/2)
+        own, other = torch.einsum('kmc,msc->smk', h, self.w.to(h.dtype))  # (M, K) each
+        score = nn.functional.leaky_relu(own[:, :, None] + other[:, None, :], self.negative_slope)  # (M, K, K)
+        same = context.identities[:, None] == context.identities[None, :]
+        attention = score.masked_fill(~same, float('-inf')).softmax(dim=2)
+        return attention.mean(dim=0).to(nodes.dtype) @ nodes  # (K, C): the mean over heads of linear maps

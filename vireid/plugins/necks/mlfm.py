@@ -1,0 +1,55 @@
+"""MLFM: the multi-level fusion module of TFFN."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, FeatureSpec
+
+
+class MLFM(nn.Module):
+    """Re-weights the channels of several levels and adds the levels up (TFFN section 2.2).
+
+    The levels' vectors are concatenated to S(x); A = sigmoid(W2 relu(W1 S)) (Eq. 2); S* = A * S + S (Eq. 3); the
+    output is the sum of the levels' parts of S*, L2-normalised.
+
+    Args:
+        inputs: two or more vectors of equal length C.
+        reduction: W1 maps L*C channels to L*C / reduction.
+        attention: False leaves Eq. 2 out: the plain sum, normalised ("w/o A" in Table 3).
+    """
+
+    def __init__(self, inputs: Sequence[FeatureSpec], reduction: int = 16, attention: bool = True) -> None:
+        super().__init__()
+        channels = {spec.channels for spec in inputs}
+        if len(channels) != 1 or any(spec.kind != 'vector' for spec in inputs):
+            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
+            raise VireidError(
+                f'MLFM adds vectors of one length and was given: {given}',
+                todo='bring them to one length first, e.g. with StageEmbedding',
+            )
+        if reduction < 1:
+            raise VireidError(f'reduction is {reduction}', allowed='an integer of at least 1')
+        self.output = FeatureSpec(channels.pop())
+        width = len(inputs) * self.output.channels
+        self.mask = (
+            nn.Sequential(
+                nn.Linear(width, max(1, width // reduction)),
+                nn.ReLU(inplace=True),
+                nn.Linear(max(1, width // reduction), width),
+                nn.Sigmoid(),
+            )
+            if attention
+            else None
+        )
+
+    def forward(self, *levels: Tensor, context: Context) -> Tensor:
+        s = torch.cat(levels, dim=1)  # (B, L*C)
+        if self.mask is not None:
+            s = self.mask(s) * s + s
+        fused = s.unflatten(1, (len(levels), -1)).sum(dim=1)  # (B, C)
+        return nn.functional.normalize(fused, dim=1)

@@ -1,0 +1,40 @@
+"""RegDB scored as AGW and most later code do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Dataset, Trial
+
+DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (INFRARED, VISIBLE)}
+
+
+class RegDBAgw:
+    """RegDB in both directions: every test picture of one modality searches all of the other; CMC counts pictures.
+
+    A model is scored on the split it was trained on; the field's numbers average ten models, one for each split.
+
+    Args:
+        directions: which rows to score.
+    """
+
+    name = 'regdb/agw'
+
+    def __init__(
+        self,
+        directions: Sequence[Literal['visible to thermal', 'thermal to visible']] = tuple(DIRECTIONS),  # type: ignore[assignment]
+    ) -> None:
+        if not directions:
+            raise VireidError('directions is empty', allowed=', '.join(DIRECTIONS))
+        self.directions = tuple(directions)
+
+    def trials(self, dataset: Dataset) -> list[Trial]:
+        """Returns one trial for each direction."""
+        samples = dataset.split('test')
+        by_modality = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
+        return [
+            Trial(name, 0, by_modality[DIRECTIONS[name][0]], by_modality[DIRECTIONS[name][1]], 'image')
+            for name in self.directions
+        ]

@@ -1,0 +1,91 @@
+"""Identity-balanced batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Sample
+
+
+class IdentityBalanced:
+    """Draws `identities` persons a batch, and of each `visible` + `infrared` pictures (TFFN section 2.1).
+
+    Persons are drawn without replacement within a batch; pictures of a person without replacement while there are
+    enough of them, otherwise with. Both modalities list the persons in the same order, so that the i-th visible and
+    the i-th infrared picture correspond. An epoch has floor(max(n_visible, n_infrared) / pictures per modality) + 1
+    batches, as the field counts it. Batches are a pure function of (seed, epoch); with several processes each takes
+    its own persons of a common draw.
+
+    Args:
+        samples: the training samples.
+        seed: of the draws.
+        rank: which process this is.
+        world_size: number of processes.
+        identities: persons N in a batch.
+        visible: visible pictures M of each.
+        infrared: infrared pictures M of each.
+
+    Raises:
+        VireidError: if a person lacks a modality, or there are fewer persons than a batch needs.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        identities: int = 4,
+        visible: int = 4,
+        infrared: int = 4,
+    ) -> None:
+        for name, value in (('identities', identities), ('visible', visible), ('infrared', infrared)):
+            if value < 1:
+                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+        self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.identities = identities
+        self.quota = {VISIBLE: visible, INFRARED: infrared}
+        self.indices: dict[str, dict[int, list[int]]] = {VISIBLE: {}, INFRARED: {}}
+        for index, sample in enumerate(samples):
+            self.indices[sample.modality].setdefault(sample.identity, []).append(index)
+        seen, lit = set(self.indices[VISIBLE]), set(self.indices[INFRARED])
+        for lacking, modality in ((lit - seen, VISIBLE), (seen - lit, INFRARED)):
+            if lacking:
+                some = ', '.join(map(str, sorted(lacking)[:5])) + (', ...' if len(lacking) > 5 else '')
+                raise VireidError(
+                    f'{len(lacking)} training identities have no {modality} picture: {some}',
+                    todo='take them out of the list of training identities, or add their pictures',
+                )
+        self.persons = sorted(seen)
+        if len(self.persons) < identities * world_size:
+            raise VireidError(
+                f'a batch needs {identities * world_size} identities and the training set has {len(self.persons)}',
+                todo=f'set sampler.identities to {len(self.persons) // world_size} or less',
+            )
+        most = max(
+            sum(map(len, self.indices[modality].values())) // (identities * world_size * quota)
+            for modality, quota in self.quota.items()
+        )
+        self._length = most + 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Returns the epoch's batches: sample indices, all visible ones first, persons in the same order."""
+        rng = np.random.default_rng([self.seed, epoch])
+        mine = slice(self.rank * self.identities, (self.rank + 1) * self.identities)
+        result = []
+        for _ in range(self._length):
+            drawn = rng.choice(len(self.persons), self.identities * self.world_size, replace=False)
+            # pictures are drawn for every process, so that all of them move the generator alike
+            rows = {m: [self._pictures(rng, m, self.persons[p]) for p in drawn] for m in self.quota}
+            result.append([index for m in self.quota for row in rows[m][mine] for index in row])
+        return result
+
+    def _pictures(self, rng: np.random.Generator, modality: str, person: int) -> list[int]:
+        pool, quota = self.indices[modality][person], self.quota[modality]
+        return [pool[i] for i in rng.choice(len(pool), quota, replace=len(pool) < quota)]

@@ -1,0 +1,39 @@
+"""Constant weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.types import Progress
+
+
+class Fixed(nn.Module):
+    """Adds the tasks up with constant weights.
+
+    Args:
+        task_names: all tasks, from the model's heads.
+        tasks: weight of each task; those not named weigh 1.
+    """
+
+    def __init__(self, task_names: Sequence[str], tasks: Mapping[str, float] | None = None) -> None:
+        super().__init__()
+        require_known(tasks or {}, task_names)
+        self.weights = {name: float((tasks or {}).get(name, 1.0)) for name in task_names}
+
+    def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the weighted sum, a scalar, and each task's weight."""
+        weights = {name: tasks[name].new_tensor(self.weights[name]) for name in tasks}
+        return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
+
+
+def require_known(named: Mapping[str, object], task_names: Sequence[str]) -> None:
+    """Raises if a weighter's config names a task that no head makes."""
+    for name in named:
+        if name not in task_names:
+            raise VireidError(
+                f'no head makes a task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
+            )

@@ -1,0 +1,75 @@
+"""Weights that start at 0 and grow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Progress
+from vireid.plugins.weighters.fixed import require_known
+
+Curve = Literal['linear', 'cosine', 'adaptive']
+
+
+class WarmUp(nn.Module):
+    """Lets some tasks start at weight 0 and grow; the others weigh 1 (TFFN Eq. 6).
+
+    With t the epochs done so far (a fraction) over `epochs`: `linear` is min(1, t), `cosine` is (1 - cos(pi t)) / 2.
+    `adaptive` is DDAG's: 0 in the first epoch, then 1 / (1 + E), E the mean over the previous epoch's steps of the
+    sum of the other tasks' losses (those that do not warm up). Its running mean is kept in buffers, so it is saved
+    with the model.
+
+    Args:
+        task_names: all tasks, from the model's heads.
+        tasks: curve of each task that warms up.
+        epochs: how long `linear` and `cosine` grow.
+    """
+
+    total: Tensor
+    count: Tensor
+    adaptive: Tensor
+    epoch: Tensor
+
+    def __init__(self, task_names: Sequence[str], tasks: Mapping[str, Curve], epochs: float = 10.0) -> None:
+        super().__init__()
+        require_known(tasks, task_names)
+        if epochs <= 0:
+            raise VireidError(f'epochs is {epochs}', allowed='a number above 0')
+        if tasks and not set(task_names) - set(tasks):
+            raise VireidError('every task warms up, so nothing is trained at first', todo='leave one task out')
+        self.curves = dict(tasks)
+        self.epochs = epochs
+        self.register_buffer('total', torch.zeros((), dtype=torch.float64))  # of the others' losses, this epoch
+        self.register_buffer('count', torch.zeros((), dtype=torch.int64))
+        self.register_buffer('epoch', torch.zeros((), dtype=torch.int64))
+        self.register_buffer('adaptive', torch.zeros((), dtype=torch.float64))  # the weight of this epoch
+
+    def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the weighted sum, a scalar, and each task's weight."""
+        if self.training:
+            self._remember(sum(loss.detach().double() for n, loss in tasks.items() if n not in self.curves), progress)
+        weights = {name: loss.new_tensor(1.0) for name, loss in tasks.items()}
+        for name in self.curves.keys() & tasks.keys():
+            weights[name] = self._weight(self.curves[name], progress).to(tasks[name])
+        return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
+
+    def _remember(self, others: Tensor | float, progress: Progress) -> None:
+        if progress.epoch != int(self.epoch):
+            if int(self.count):
+                self.adaptive.copy_(1 / (1 + self.total / self.count))
+            self.total.zero_()
+            self.count.zero_()
+            self.epoch.fill_(progress.epoch)
+        self.total += others
+        self.count += 1
+
+    def _weight(self, curve: Curve, progress: Progress) -> Tensor:
+        if curve == 'adaptive':
+            return self.adaptive
+        t = min(1.0, progress.step / (progress.steps_per_epoch * self.epochs))
+        return self.adaptive.new_tensor(t if curve == 'linear' else (1 - math.cos(math.pi * t)) / 2)
