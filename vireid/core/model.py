@@ -51,7 +51,8 @@ class CrossModalModel(nn.Module):
         embedding: what is concatenated at test time: each name is a head (its embedding) or, if no head has that
             name, a feature (a vector).
         necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
-            allow, otherwise in the order written.
+            allow, otherwise in the order written. A neck or head that is None is left out, so that a config can
+            take away what its base has.
         weighter: config of the weighter; plain sum if None.
         where: path of this model in the config, for messages.
 
@@ -64,9 +65,9 @@ class CrossModalModel(nn.Module):
         components: Components,
         num_identities: int,
         backbone: dict,
-        heads: dict[str, dict],
-        embedding: Sequence[str],
-        necks: dict[str, dict] | None = None,
+        heads: dict[str, dict | None],
+        embedding: str | Sequence[str],
+        necks: dict[str, dict | None] | None = None,
         weighter: dict | None = None,
         where: str = 'model',
     ) -> None:
@@ -77,24 +78,27 @@ class CrossModalModel(nn.Module):
         self.inputs: dict[str, tuple[str, ...]] = {}
         wiring = _Wiring(components, self.specs, where)
         self.necks = nn.ModuleDict()
-        for name in wiring.order(necks or {}):
-            config = dict((necks or {})[name])
+        kept_necks = {name: config for name, config in (necks or {}).items() if config is not None}
+        kept_heads = {name: config for name, config in heads.items() if config is not None}
+        for name in wiring.order(kept_necks):
+            config = dict(kept_necks[name])
             self.inputs[name] = wiring.names(config.pop('inputs'))
             neck = wiring.build('necks', name, config, self.inputs[name])
             self.necks[name] = neck
             self.specs[name] = neck.output
         self.tasks = nn.ModuleDict()
         self.head_inputs: dict[str, tuple[str, ...]] = {}
-        for name, config in heads.items():
-            self.head_inputs[name] = wiring.names(config.get('inputs', name))
-            self.tasks[name] = self._build_task(wiring, name, config)
-        if not heads:
+        for name, head in kept_heads.items():
+            component_type(head, f'{where}.heads.{name}')
+            self.head_inputs[name] = wiring.names(head.get('inputs', name))
+            self.tasks[name] = self._build_task(wiring, name, head)
+        if not kept_heads:
             raise VireidError(f'{where}.heads is empty', todo='give at least one head; without losses nothing trains')
         self.embedding = wiring.names(embedding)
         self._embedding_necks = wiring.embedding_path(self)
         wiring.check_all_read(self)
         self.weighter = components.build(
-            'weighters', weighter or {'type': 'Fixed'}, where=f'{where}.weighter', task_names=tuple(heads)
+            'weighters', weighter or {'type': 'Fixed'}, where=f'{where}.weighter', task_names=tuple(kept_heads)
         )
 
     def _build_task(self, wiring: _Wiring, name: str, config: dict) -> Task:

@@ -1,0 +1,29 @@
+# Needs Python 3.11 or newer and make; everything else is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_DATA := data/demo
+
+.PHONY: demo test lint clean
+
+demo: .venv/installed
+	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
+	$(BIN)/vireid train configs/tffn_demo.py --data-root $(DEMO_DATA)
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"vireid needs Python 3.11 or newer and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	@echo 'installing into .venv; PyTorch is some gigabytes and takes minutes the first time'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv data/demo runs

@@ -1,0 +1,136 @@
+"""TwoStreamResNet: what is shared, what maps it makes, and where its weights come from."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
+from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
+
+IMAGES = {VISIBLE: torch.randn(2, 3, 64, 32), INFRARED: torch.randn(3, 3, 64, 32)}
+
+
+@pytest.mark.parametrize(('depth', 'channels'), [(18, [64, 128, 256, 512]), (50, [256, 512, 1024, 2048])])
+def test_stages_have_the_resnets_channels_and_strides(depth, channels):
+    network = TwoStreamResNet(depth, shared_from=0, out_stages=(1, 2, 3, 4), last_stride=2, weights=None)
+    maps = network(IMAGES)
+    assert [maps[f'stage{s}'].shape for s in (1, 2, 3, 4)] == [
+        (5, c, 64 // stride, 32 // stride) for c, stride in zip(channels, (4, 8, 16, 32), strict=True)
+    ]
+    assert [network.outputs[f'stage{s}'].channels for s in (1, 2, 3, 4)] == channels
+
+
+@pytest.mark.parametrize('depth', [18, 34, 50, 101])
+def test_last_stride_1_keeps_the_map_at_a_sixteenth(depth):
+    network = TwoStreamResNet(depth, last_stride=1, weights=None).eval()
+    assert network(IMAGES)['stage4'].shape[2:] == (4, 2)
+
+
+def test_stages_before_shared_from_are_paired_later_ones_joint():
+    network = TwoStreamResNet(18, shared_from=2, out_stages=(1, 2), weights=None)
+    assert network.outputs == {'stage1': FeatureSpec(64, 'map', 'paired'), 'stage2': FeatureSpec(128, 'map', 'joint')}
+    maps = network(IMAGES)
+    assert {m: len(x) for m, x in maps['stage1'].items()} == {VISIBLE: 2, INFRARED: 3}
+    assert len(maps['stage2']) == 5
+
+
+@pytest.mark.parametrize('shared_from', range(6))
+def test_only_unshared_stages_have_a_copy_for_each_modality(shared_from):
+    network = TwoStreamResNet(18, shared_from, weights=None)
+    copies = {name.split('.')[1] for name, _ in network.named_parameters() if name.startswith('streams.visible')}
+    per_stream = {n.split('.')[2] for n, _ in network.named_parameters() if n.startswith('streams.infrared')}
+    shared = {name.split('.')[1] for name, _ in network.named_parameters() if name.startswith('shared')}
+    assert copies == ({VISIBLE} if shared_from else set())
+    assert per_stream == {f'stage{s}' for s in range(shared_from)}
+    assert shared == {f'stage{s}' for s in range(shared_from, 5)}
+
+
+def test_stages_after_the_last_output_are_not_built():
+    network = TwoStreamResNet(18, shared_from=5, out_stages=(2,), weights=None)
+    assert set(network.streams[VISIBLE]) == {'stage0', 'stage1', 'stage2'}
+
+
+def test_images_of_one_modality_give_that_modality_alone():
+    network = TwoStreamResNet(18, shared_from=2, out_stages=(1, 2), weights=None).eval()
+    alone = network({INFRARED: IMAGES[INFRARED]})
+    both = network(IMAGES)
+    assert set(alone['stage1']) == {INFRARED}
+    assert torch.allclose(alone['stage2'], both['stage2'][2:], atol=1e-5)
+
+
+def test_shared_stages_normalise_over_both_modalities():
+    network = TwoStreamResNet(18, shared_from=1, weights=None)
+    visible, infrared = IMAGES[VISIBLE], 5 + IMAGES[INFRARED]
+    first = network.shared['stage1'][0].bn1
+    network({VISIBLE: visible, INFRARED: infrared})
+    assert first.num_batches_tracked.item() == 1
+
+
+@pytest.fixture(scope='module')
+def resnet18_file(tmp_path_factory):
+    torch.manual_seed(7)
+    path = tmp_path_factory.mktemp('weights') / 'resnet18.pth'
+    torch.save(torchvision.models.resnet18().state_dict(), path)
+    return path
+
+
+def test_weights_from_a_file_fill_both_streams_and_the_shared_stages(resnet18_file):
+    network = TwoStreamResNet(18, shared_from=2, weights=str(resnet18_file))
+    state = torch.load(resnet18_file, weights_only=True)
+    for modality in (VISIBLE, INFRARED):
+        assert torch.equal(network.streams[modality]['stage0'][0].weight, state['conv1.weight'])
+        assert torch.equal(network.streams[modality]['stage1'][0].conv1.weight, state['layer1.0.conv1.weight'])
+    assert torch.equal(network.shared['stage4'][1].conv2.weight, state['layer4.1.conv2.weight'])
+
+
+def test_imagenet_weights_are_read_from_the_hub_folder(resnet18_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    file_name = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]
+    (tmp_path / 'checkpoints').mkdir()
+    (tmp_path / 'checkpoints' / file_name).write_bytes(resnet18_file.read_bytes())
+    network = TwoStreamResNet(18, weights='imagenet')
+    state = torch.load(resnet18_file, weights_only=True)
+    assert torch.equal(network.shared['stage2'][0].conv1.weight, state['layer2.0.conv1.weight'])
+
+
+def test_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise OSError('no route to host')
+
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
+    with pytest.raises(VireidError) as caught:
+        TwoStreamResNet(18, weights='imagenet')
+    text = str(caught.value)
+    assert 'ImageNet weights of ResNet-18 could not be downloaded: no route to host' in text
+    assert 'put resnet18-' in text
+    assert 'model.backbone.weights=None' in text
+
+
+def test_weights_of_another_depth_are_refused(resnet18_file):
+    with pytest.raises(VireidError, match=r'do not fit ResNet-50: \d+ of 318 tensors fit'):
+        TwoStreamResNet(50, weights=str(resnet18_file))
+
+
+def test_partial_weights_are_refused(resnet18_file, tmp_path):
+    state = torch.load(resnet18_file, weights_only=True)
+    del state['layer3.0.conv1.weight']
+    torch.save(state, tmp_path / 'partial.pth')
+    with pytest.raises(VireidError, match=r'119 of 120 tensors fit; layer3\.0\.conv1\.weight does not'):
+        TwoStreamResNet(18, weights=str(tmp_path / 'partial.pth'))
+
+
+def test_a_missing_or_foreign_file_is_named(tmp_path):
+    (tmp_path / 'text.pth').write_text('not weights')
+    for name in ('nothing.pth', 'text.pth'):
+        with pytest.raises(VireidError, match=f'{name}.* cannot be read'):
+            TwoStreamResNet(18, weights=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [({'shared_from': 6}, '0 .all shared. to 5'), ({'out_stages': (5,)}, '1, 2, 3, 4')])
+def test_stages_that_do_not_exist(arguments, text):
+    with pytest.raises(VireidError, match=text):
+        TwoStreamResNet(18, weights=None, **arguments)

@@ -1,0 +1,93 @@
+"""CrossEntropy and BatchHardTriplet on numbers worked out by hand, and against literal loops."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.core.types import HeadOutput
+from vireid.plugins.losses.batch_hard_triplet import BatchHardTriplet
+from vireid.plugins.losses.cross_entropy import CrossEntropy
+
+
+def output(feature=None, logits=None) -> HeadOutput:
+    return HeadOutput(feature=torch.tensor(feature if feature is not None else [[0.0]]), logits=logits)
+
+
+def test_cross_entropy_of_even_logits_is_log_k():
+    loss = CrossEntropy()(output(logits=torch.zeros(2, 5)), torch.tensor([0, 3]))
+    assert loss.item() == pytest.approx(math.log(5))
+
+
+def test_cross_entropy_is_summed_over_parts():
+    logits = torch.randn(4, 3, 5)
+    identities = torch.tensor([0, 1, 2, 3])
+    parts = [torch.nn.functional.cross_entropy(logits[:, p], identities) for p in range(3)]
+    assert CrossEntropy()(output(logits=logits), identities).item() == pytest.approx(sum(parts).item(), rel=1e-6)
+
+
+def test_label_smoothing_by_hand():
+    # logits (log 3, 0): p = (3/4, 1/4); target (0.9, 0.1) for smoothing 0.2 over two classes
+    loss = CrossEntropy(0.2)(output(logits=torch.tensor([[math.log(3), 0.0]])), torch.tensor([0]))
+    assert loss.item() == pytest.approx(-(0.9 * math.log(0.75) + 0.1 * math.log(0.25)))
+
+
+def test_cross_entropy_needs_logits_and_a_sensible_smoothing():
+    with pytest.raises(VireidError, match='no classifier'):
+        CrossEntropy()(output(), torch.tensor([0]))
+    with pytest.raises(VireidError, match='label_smoothing is 1'):
+        CrossEntropy(1.0)
+
+
+FEATURE = [[0.0], [1.0], [3.0], [7.0]]  # on a line; persons 0, 0, 1, 1
+PERSONS = torch.tensor([0, 0, 1, 1])
+# farthest own: 1, 1, 4, 4; nearest other: 3, 2, 2, 6; gaps: -2, -1, 2, -2
+
+
+def test_triplet_with_a_margin_by_hand():
+    loss = BatchHardTriplet(margin=1.5)(output(FEATURE), PERSONS)
+    assert loss.item() == pytest.approx((0 + 0.5 + 3.5 + 0) / 4, abs=1e-5)
+
+
+def test_triplet_with_a_soft_margin_by_hand():
+    loss = BatchHardTriplet(margin=None)(output(FEATURE), PERSONS)
+    wanted = sum(math.log(1 + math.exp(gap)) for gap in (-2, -1, 2, -2)) / 4
+    assert loss.item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_triplet_equals_a_literal_loop():
+    torch.manual_seed(0)
+    feature, persons = torch.randn(12, 6), torch.arange(12) % 4
+    terms = []
+    for i in range(12):
+        distances = [float((feature[i] - feature[j]).norm()) for j in range(12)]
+        own = max(d for j, d in enumerate(distances) if persons[j] == persons[i])
+        other = min(d for j, d in enumerate(distances) if persons[j] != persons[i])
+        terms.append(max(0.0, 0.3 + own - other))
+    loss = BatchHardTriplet(0.3)(HeadOutput(feature), persons)
+    assert loss.item() == pytest.approx(sum(terms) / 12, abs=1e-5)
+
+
+def test_triplet_of_equal_features_has_a_finite_gradient():
+    feature = torch.ones(4, 3, requires_grad=True)
+    BatchHardTriplet(0.3)(HeadOutput(feature), PERSONS).backward()
+    assert torch.isfinite(feature.grad).all()
+
+
+@pytest.mark.parametrize('margin', [0.3, None])
+def test_triplet_of_one_person_is_zero_with_a_zero_gradient(margin):
+    feature = torch.randn(4, 3, requires_grad=True)
+    loss = BatchHardTriplet(margin)(HeadOutput(feature), torch.zeros(4, dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0
+    assert feature.grad.abs().max() == 0
+
+
+def test_triplet_refuses_parts_and_negative_margins():
+    with pytest.raises(VireidError, match='was given parts'):
+        BatchHardTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))
+    with pytest.raises(VireidError, match='margin is -1'):
+        BatchHardTriplet(-1)
