@@ -210,7 +210,7 @@ def save(run: Run, step: Any, progress: Progress) -> None:
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'split': run.split,
-            'versions': {'vireid': __version__, 'torch': torch.__version__},
+            'versions': {'vireid': __version__, 'torch': str(torch.__version__)},
         },
     )
 

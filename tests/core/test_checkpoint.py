@@ -1,0 +1,104 @@
+"""Checkpoints: atomic, plain, and never half trusted."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+from vireid.core import checkpoint
+from vireid.core.errors import VireidError
+
+CONTENT = {'model': {'w': torch.arange(3.0)}, 'config': {'seed': 1, 'size': (2, 3)}, 'note': None}
+
+
+def test_what_is_saved_comes_back(tmp_path):
+    checkpoint.save(tmp_path / 'runs' / 'a.pt', CONTENT)
+    content = checkpoint.load(tmp_path / 'runs' / 'a.pt')
+    assert torch.equal(content['model']['w'], CONTENT['model']['w'])
+    assert content['config'] == CONTENT['config']
+    assert os.listdir(tmp_path / 'runs') == ['a.pt']  # no temporary file stays
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
+    """The operating system refuses to write past a size, as a full disk does, in a real process."""
+    path = tmp_path / 'a.pt'
+    checkpoint.save(path, CONTENT)
+    before = path.read_bytes()
+    code = f'''
+        import resource, signal, torch
+        from vireid.core import checkpoint
+        from vireid.core.errors import VireidError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        try:
+            checkpoint.save({str(path)!r}, {{'model': {{'w': torch.randn(1_000_000)}}, 'config': {{}}}})
+        except VireidError as error:
+            print(error)
+    '''
+    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert 'could not be written' in done.stdout
+    assert f'the previous checkpoint {path} is intact' in done.stdout
+    assert '--resume' in done.stdout
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['a.pt']
+
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / 'file').write_text('in the way')
+    with pytest.raises(VireidError, match=r'checkpoint .*file/a\.pt could not be written'):
+        checkpoint.save(tmp_path / 'file' / 'a.pt', CONTENT)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ('echo executed > executed.txt',)
+
+
+def test_loading_executes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, write in (('torch.pt', torch.save), ('pickle.pt', lambda o, p: p.write_bytes(pickle.dumps(o)))):
+        write({'model': {}, 'config': Evil()}, tmp_path / name)
+        with pytest.raises(VireidError, match='is not a checkpoint of vireid or is damaged'):
+            checkpoint.load(tmp_path / name)
+    assert not (tmp_path / 'executed.txt').exists()
+
+
+@pytest.mark.parametrize('keep', [0, 1, 100, -1])
+def test_a_torn_file_is_refused(tmp_path, keep):
+    path = tmp_path / 'a.pt'
+    checkpoint.save(path, CONTENT)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(VireidError, match=r'a\.pt is not a checkpoint of vireid or is damaged'):
+        checkpoint.load(path)
+
+
+def test_missing_foreign_and_newer_files(tmp_path):
+    with pytest.raises(VireidError, match='no checkpoint'):
+        checkpoint.load(tmp_path / 'nothing.pt')
+    torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
+    with pytest.raises(VireidError, match='holds tensors but is no checkpoint of vireid'):
+        checkpoint.load(tmp_path / 'foreign.pt')
+    torch.save({**CONTENT, 'format': 99}, tmp_path / 'newer.pt')
+    with pytest.raises(VireidError, match=r'newer vireid \(format 99\)'):
+        checkpoint.load(tmp_path / 'newer.pt')
+
+
+def test_weights_have_to_fit_completely():
+    module = torch.nn.Linear(2, 3)
+    good = {k: torch.ones_like(v) for k, v in module.state_dict().items()}
+    checkpoint.load_weights(module, good, 'a.pt')
+    assert module.weight.sum().item() == 6
+    for weights, text in (
+        ({'weight': good['weight']}, r'1 of 2 tensors fit; 1 missing \(bias\)'),
+        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors fit; 1 unexpected \(extra\)'),
+        ({**good, 'bias': torch.ones(4)}, r'1 of 2 tensors fit; 1 of another shape \(bias is \(4,\), the model wants'),
+    ):
+        with pytest.raises(VireidError, match=text):
+            checkpoint.load_weights(module, weights, 'a.pt')

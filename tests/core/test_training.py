@@ -1,0 +1,263 @@
+"""The loop, end to end on a few tiny pictures: it learns, writes, resumes, stops, and says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vireid
+from vireid.core import checkpoint, config
+from vireid.core.errors import VireidError
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager, hookimpl
+from vireid.core.training import Interrupted, test, train
+
+test.__test__ = False  # pytest would collect it by its name
+CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py'
+SMALL = [
+    'model.backbone.depth=18',
+    'model.backbone.weights=None',
+    'images.size=[32,16]',
+    'images.workers=0',
+    'sampler.identities=2',
+    'sampler.visible=2',
+    'sampler.infrared=2',
+    'training.epochs=2',
+    'loggers=[{"type": "MetricsFile"}]',
+    'protocol.trials=2',
+]
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory) -> Path:
+    """SYSU-MM01's layout: 3 training and 2 test persons, each with a brightness of their own, 3 pictures a camera."""
+    root = tmp_path_factory.mktemp('sysu')
+    rng = np.random.default_rng(0)
+    (root / 'exp').mkdir()
+    for name, identities in (('train', '1,2'), ('val', '3'), ('test', '4,5')):
+        (root / f'exp/{name}_id.txt').write_text(identities + '\n')
+    for camera in (1, 2, 3, 6):
+        for identity in range(1, 6):
+            folder = root / f'cam{camera}' / f'{identity:04d}'
+            folder.mkdir(parents=True)
+            for shot in range(3):
+                pixels = np.clip(45 * identity + rng.normal(0, 12, (40, 20, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f'{shot + 1:04d}.jpg')
+    return root
+
+
+def experiment(tree: Path, *options: str, manager: Any = None) -> Experiment:
+    read = config.load(CONFIG, [*SMALL, f'dataset.root={tree}', *options])
+    return Experiment.from_config(read, manager or create_manager())
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+class Watcher:
+    """Notes the hooks that are called, and may act on a step."""
+
+    def __init__(self, on_step: Any = None) -> None:
+        self.calls: list[str] = []
+        self.on_step = on_step
+
+    @hookimpl
+    def run_started(self) -> None:
+        self.calls.append('started')
+
+    @hookimpl
+    def step_ended(self, progress: Any) -> None:
+        self.calls.append(f'step {progress.step}')
+        if self.on_step:
+            self.on_step(progress.step)
+
+    @hookimpl
+    def epoch_ended(self, progress: Any) -> None:
+        self.calls.append(f'epoch {progress.epoch}')
+
+    @hookimpl
+    def evaluated(self) -> None:
+        self.calls.append('evaluated')
+
+    @hookimpl
+    def run_ended(self, finished: bool) -> None:
+        self.calls.append(f'ended {finished}')
+
+
+def watched(tree: Path, watcher: Watcher, *options: str) -> Experiment:
+    manager = create_manager()
+    manager.register(watcher, 'watcher')
+    return experiment(tree, *options, manager=manager)
+
+
+def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, tmp_path):
+    # 18 pictures of each modality, 4 a batch: 18 // 4 + 1 = 5 steps an epoch
+    results = train(experiment(tree), tmp_path)
+    lines = metrics(tmp_path)
+    assert [line['step'] for line in lines] == [*range(1, 11), 10]
+    assert list(lines[0]['tasks']) == ['s2', 's3', 's4', 'mlfm', 'glfm']
+    assert lines[0]['weights']['glfm'] == 0
+    # the adaptive weight of epoch 2 by Eq. 6's rule, from the log of epoch 1
+    others = [sum(v for k, v in line['tasks'].items() if k != 'glfm') for line in lines[:5]]
+    assert lines[5]['weights']['glfm'] == pytest.approx(1 / (1 + np.mean(others)), rel=1e-5)
+    # warm-up: a tenth of 0.01 in the first epoch, two tenths in the second
+    assert [line['lr'] for line in lines[:10]] == pytest.approx([0.001] * 5 + [0.002] * 5)
+    assert [row['name'] for row in results.rows()] == ['all', 'indoor']
+    assert config.load(tmp_path / 'config.yaml')['model']['backbone']['depth'] == 18
+
+    model = vireid.load(tmp_path / 'checkpoints' / 'last.pt')
+    picture = vireid.core.data.read_image(tree / 'cam1/0004/0001.jpg')
+    image = model.experiment.build_transform('test')(picture)
+    assert model.embed(image[None], 'visible').shape == (1, 1024)
+
+
+def test_testing_a_checkpoint_gives_the_numbers_of_its_run(tree, tmp_path):
+    made = experiment(tree)
+    trained = train(made, tmp_path / 'run')
+    tested = test(made, tmp_path / 'run' / 'checkpoints' / 'last.pt', tmp_path / 'test')
+    assert tested.rows() == trained.rows()
+
+
+def test_hooks_are_called_in_order(tree, tmp_path):
+    watcher = Watcher()
+    train(watched(tree, watcher, 'training.evaluate_every=1'), tmp_path)
+    assert watcher.calls == [
+        'started', *[f'step {n}' for n in range(1, 6)], 'epoch 1', 'evaluated',
+        *[f'step {n}' for n in range(6, 11)], 'epoch 2', 'evaluated', 'ended True',
+    ]  # fmt: skip
+
+
+def test_training_by_steps_may_end_in_the_middle_of_an_epoch(tree, tmp_path):
+    watcher = Watcher()
+    train(watched(tree, watcher, 'training.epochs=None', 'training.steps=7'), tmp_path)
+    assert watcher.calls[-3:] == ['step 7', 'evaluated', 'ended True']
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(folder / 'checkpoints' / 'last.pt')['model']
+
+
+@pytest.mark.parametrize('stop_at', [3, 5, 8])
+def test_ctrl_c_saves_and_a_resumed_run_ends_as_an_uninterrupted_one(tree, tmp_path, stop_at):
+    train(experiment(tree), tmp_path / 'whole')
+    watcher = Watcher(on_step=lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None)
+    with pytest.raises(Interrupted):
+        train(watched(tree, watcher), tmp_path / 'cut')
+    assert watcher.calls[-1] == 'ended False'
+    assert metrics(tmp_path / 'cut')[-1]['step'] == stop_at
+    train(experiment(tree), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
+    assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
+    whole, cut = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, tmp_path):
+    for name, options in {
+        'a': ['training.epochs=1'],
+        'b': ['training.epochs=1', 'images.workers=2'],
+        'c': ['training.epochs=1', 'seed=1'],
+    }.items():
+        train(experiment(tree, *options), tmp_path / name)
+    a, b, c = (weights(tmp_path / name) for name in 'abc')
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a['tasks.mlfm.head.classifier.weight'], c['tasks.mlfm.head.classifier.weight'])
+
+
+def test_bf16_trains(tree, tmp_path):
+    train(experiment(tree, 'training.precision=bf16-mixed', 'training.epochs=1', 'images.size=[64,32]'), tmp_path)
+    assert all(np.isfinite(line['loss']) for line in metrics(tmp_path) if 'loss' in line)
+
+
+def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, tmp_path):
+    train(experiment(tree, 'training.epochs=1'), tmp_path)
+    other = experiment(tree, 'model.necks.mlfm.attention=False')
+    with pytest.raises(VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'):
+        test(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
+
+
+def test_a_resume_with_another_epoch_length_is_refused(tree, tmp_path):
+    train(experiment(tree, 'training.epochs=1'), tmp_path)
+    with pytest.raises(VireidError, match='trained with 5 steps an epoch and this run has 3'):
+        train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path / 'b',
+              resume=tmp_path / 'checkpoints' / 'last.pt')  # fmt: skip
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree, tmp_path):
+    with pytest.raises(VireidError) as caught:
+        train(experiment(tree, 'step.optimizer.lr=1e20'), tmp_path)
+    text = str(caught.value)
+    assert 'the loss is' in text
+    assert '.jpg and 7 others' in text
+    assert 'lower the learning rate' in text
+
+
+def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
+    import shutil
+
+    copy = tmp_path / 'copy'
+    shutil.copytree(tree, copy)
+    for broken in copy.glob('cam1/0002/*.jpg'):
+        broken.write_bytes(broken.read_bytes()[:200])
+    for workers in (0, 1):
+        with pytest.raises(VireidError, match=r'picture .*cam1/0002/000\d\.jpg cannot be read'):
+            train(experiment(copy, f'images.workers={workers}'), tmp_path / f'run{workers}')
+
+
+def test_parameter_groups_by_pattern(tree, tmp_path):
+    groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
+    made = experiment(tree, f'step.groups={groups}')
+    step = made.build_step(made.build_model(3), vireid.core.training.make_fabric(made))
+    found = step.optimizer.param_groups
+    assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
+    assert len(found[1]['params']) == 5
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tree):
+    made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
+    with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
+        made.build_step(made.build_model(3), vireid.core.training.make_fabric(made))
+
+
+def test_gradients_are_clipped_to_the_norm(tree):
+    made = experiment(tree, 'step.clip_norm=0.01', 'step.optimizer={"type": "SGD", "lr": 1.0}', 'step.schedule=[]')
+    model = made.build_model(3)
+    step = made.build_step(model, vireid.core.training.make_fabric(made))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    images = {m: torch.randn(4, 3, 32, 16) for m in ('visible', 'infrared')}
+    labels = {m: torch.tensor([0, 0, 1, 1]) for m in images}
+    step(vireid.core.types.Batch(images, labels), vireid.core.types.Progress(0, 0, 1, 1))
+    moved = torch.cat([(p.detach() - before[n]).flatten() for n, p in model.named_parameters()])
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ('option', 'text'),
+    [
+        ('training.steps=5', 'epochs is 2 and steps is 5'),
+        ('training.epochs=None', 'epochs is None and steps is None'),
+        ('training.epochs=0', 'the run has no steps'),
+        ('training.epoch=3', "training.epoch: TrainingSettings has no argument 'epoch', did you mean 'epochs'"),
+        ('modle={}', "modle: no such section, did you mean 'model'"),
+        ('images.size=288', 'images.size: ImageSettings was given 288'),
+        ('training.precision=fp8', "precision 'fp8'"),
+        ('training.accelerator=abacus', "accelerator 'abacus'"),
+        ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
+        ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
+        ('sampler.identities=4', 'a batch needs 4 identities and the training set has 3'),
+        ('protocol.modes=[\"al\"]', "'all', 'indoor'"),
+        ('images.train.0.type=Resise', "images.train.0: no transforms called 'Resise', did you mean 'Resize'"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, text):
+    with pytest.raises(VireidError) as caught:
+        train(experiment(tree, option), tmp_path)
+    assert text in str(caught.value)

@@ -1,0 +1,174 @@
+"""RegDB's reader: ten splits of 412 persons, and broken indices."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.datasets.regdb import RegDB
+
+TRIALS = range(1, 11)
+
+
+@pytest.fixture
+def copy(regdb_root: Path, tmp_path: Path) -> Path:
+    """A copy whose indices may be spoilt."""
+    return Path(shutil.copytree(regdb_root, tmp_path / 'regdb'))
+
+
+def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> str:
+    """Returns the text of the error that building (or reading `split`) must raise."""
+    with pytest.raises(VireidError) as caught:
+        reader = RegDB(None if root is None else str(root), **arguments)
+        if split:
+            reader.split(split)
+    return str(caught.value)
+
+
+def people(samples: tuple[Sample, ...]) -> set[str]:
+    """Returns the persons' folders, which unlike labels mean the same in every index."""
+    return {Path(s.path).parent.name for s in samples}
+
+
+@pytest.mark.parametrize('part', ['train', 'test'])
+@pytest.mark.parametrize('trial', TRIALS)
+def test_each_half_of_each_trial_has_206_persons_and_2060_pictures_of_each_modality(
+    regdb_root: Path, trial: int, part: str
+) -> None:
+    samples = RegDB(str(regdb_root), trial).split(part)
+    assert Counter(s.modality for s in samples) == {VISIBLE: 2_060, INFRARED: 2_060}
+    for modality in (VISIBLE, INFRARED):
+        per_identity = Counter(s.identity for s in samples if s.modality == modality)
+        assert per_identity == {identity: 10 for identity in range(206)}
+
+
+@pytest.mark.parametrize('trial', TRIALS)
+def test_training_and_test_share_no_person(regdb_root: Path, trial: int) -> None:
+    reader = RegDB(str(regdb_root), trial)
+    train, test = people(reader.split('train')), people(reader.split('test'))
+    assert not train & test
+    assert len(train | test) == 412
+
+
+def test_trials_are_different_splits(regdb_root: Path) -> None:
+    assert len({frozenset(people(RegDB(str(regdb_root), trial).split('train'))) for trial in TRIALS}) == 10
+
+
+def test_samples_keep_the_order_of_the_index_visible_first(regdb_root: Path) -> None:
+    lines = [
+        line
+        for name in ('visible', 'thermal')
+        for line in (regdb_root / f'idx/test_{name}_3.txt').read_text().splitlines()
+    ]
+    samples = RegDB(str(regdb_root), 3).split('test')
+    assert [f'{Path(s.path).relative_to(regdb_root)} {s.identity}' for s in samples] == lines
+
+
+def test_camera_1_is_visible_and_camera_2_thermal(regdb_root: Path) -> None:
+    samples = RegDB(str(regdb_root)).split('train')
+    assert {(s.camera, s.modality, Path(s.path).parts[-3]) for s in samples} == {
+        (1, VISIBLE, 'Visible'),
+        (2, INFRARED, 'Thermal'),
+    }
+
+
+def test_split_name_says_which_trial_a_model_belongs_to(regdb_root: Path) -> None:
+    assert [RegDB(str(regdb_root), trial).split_name for trial in (1, 10)] == ['trial 1', 'trial 10']
+
+
+def test_trial_1_is_read_unless_another_is_asked_for(regdb_root: Path) -> None:
+    assert RegDB(str(regdb_root)).split('test') == RegDB(str(regdb_root), 1).split('test')
+
+
+def test_root_may_end_with_a_slash(regdb_root: Path) -> None:
+    assert RegDB(f'{regdb_root}/').split('test') == RegDB(str(regdb_root)).split('test')
+
+
+def test_windows_line_ends_blank_lines_and_blanks_in_names_are_read(copy: Path) -> None:
+    (copy / 'idx/test_visible_1.txt').write_bytes(b'Visible/1/a b.bmp 0\r\n\r\nVisible/1/c.bmp 0\r\n')
+    samples = [s for s in RegDB(str(copy)).split('test') if s.modality == VISIBLE]
+    assert [Path(s.path).relative_to(copy) for s in samples] == [Path('Visible/1/a b.bmp'), Path('Visible/1/c.bmp')]
+
+
+@pytest.mark.parametrize('trial', [0, 11, -1])
+def test_a_trial_outside_1_to_10_is_refused(regdb_root: Path, trial: int) -> None:
+    text = refusal(regdb_root, trial=trial)
+    assert f'trial is {trial}' in text
+    assert '1 to 10' in text
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones(regdb_root: Path) -> None:
+    assert 'train, test' in refusal(regdb_root, split='val')
+
+
+def test_no_root_says_how_to_give_one_and_how_to_go_on_without_the_dataset() -> None:
+    text = refusal(None)
+    assert '--data-root' in text
+    assert 'DBPerson-Recog-DB1' in text
+    assert 'vireid data synth --layout regdb' in text
+
+
+def test_a_missing_root_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / 'nowhere') in refusal(tmp_path / 'nowhere')
+
+
+@pytest.mark.parametrize('name', ['Visible', 'Thermal'])
+def test_a_missing_modality_folder_is_named(copy: Path, name: str) -> None:
+    shutil.rmtree(copy / name)
+    assert f'has no {name}' in refusal(copy)
+
+
+@pytest.mark.parametrize('part', ['train', 'test'])
+@pytest.mark.parametrize('name', ['visible', 'thermal'])
+def test_a_missing_index_of_the_trial_is_named_and_of_another_is_not_needed(copy: Path, part: str, name: str) -> None:
+    (copy / f'idx/{part}_{name}_7.txt').unlink()
+    assert f'has no idx/{part}_{name}_7.txt' in refusal(copy, trial=7)
+    assert len(RegDB(str(copy), 6).split(part)) == 4_120
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        'Visible/1/a.bmp',
+        'Visible/1/a.bmp one',
+        'Visible/1/a.bmp -1',
+        'Visible/1/a.bmp 1.0',
+        'Visible/1/a.bmp \u00b2',
+        '17',
+        'Visible/1/a.bmp,0',
+    ],
+)
+def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: str) -> None:
+    index = copy / 'idx/test_visible_1.txt'
+    index.write_text(f'Visible/1/z.bmp 0\n{line}\n', encoding='utf-8')
+    text = refusal(copy, split='test')
+    assert f'{index}, line 2: {line!r}' in text
+    assert 'relative/path label' in text
+
+
+def test_a_picture_listed_twice_is_named_with_both_lines(copy: Path) -> None:
+    index = copy / 'idx/train_thermal_1.txt'
+    index.write_text('Thermal/1/a.bmp 0\nThermal/1/b.bmp 0\nThermal/1/a.bmp 1\n')
+    text = refusal(copy, split='train')
+    assert f'{index}, line 3' in text
+    assert 'line 1' in text
+    assert 'Thermal/1/a.bmp' in text
+
+
+@pytest.mark.parametrize('content', [b'', b'\n \n'])
+def test_an_empty_index_is_named(copy: Path, content: bytes) -> None:
+    index = copy / 'idx/train_visible_1.txt'
+    index.write_bytes(content)
+    assert f'{index} names no picture' in refusal(copy, split='train')
+
+
+def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
+    index = copy / 'idx/train_visible_1.txt'
+    index.write_bytes(b'\xff\xfe\x00V')
+    assert f'{index} cannot be read' in refusal(copy, split='train')

@@ -1,0 +1,237 @@
+"""Identity-balanced batches: what is in one, what an epoch is, and what depends on what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vireid.core.errors import VireidError
+from vireid.core.plugins import create_manager
+from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.samplers.identity_balanced import IdentityBalanced
+
+
+def people(pictures: Mapping[int, tuple[int, int]]) -> list[Sample]:
+    """Returns the samples of identity -> (visible pictures, infrared pictures), visible first."""
+    return [
+        Sample(f'{modality}/{identity}/{number}.jpg', identity, camera, modality)
+        for side, (modality, camera) in enumerate(((VISIBLE, 1), (INFRARED, 3)))
+        for identity, counts in pictures.items()
+        for number in range(counts[side])
+    ]
+
+
+def rows(
+    batch: list[int], samples: list[Sample], identities: int, visible: int, infrared: int
+) -> tuple[list[list[int]], list[list[int]]]:
+    """Cuts a batch into each person's pictures: N rows of visible indices and N of infrared ones."""
+    assert len(batch) == identities * (visible + infrared)
+    seen, lit = batch[: identities * visible], batch[identities * visible :]
+    assert {samples[i].modality for i in seen} == {VISIBLE}
+    assert {samples[i].modality for i in lit} == {INFRARED}
+    return (
+        [seen[i : i + visible] for i in range(0, len(seen), visible)],
+        [lit[i : i + infrared] for i in range(0, len(lit), infrared)],
+    )
+
+
+def persons(cut: list[list[int]], samples: list[Sample]) -> list[int]:
+    """Returns the person of each row, which must hold one person only."""
+    owners = [{samples[i].identity for i in row} for row in cut]
+    assert all(len(owner) == 1 for owner in owners)
+    return [owner.pop() for owner in owners]
+
+
+EVEN = people({identity: (6, 5) for identity in range(10, 22)})
+
+population = st.dictionaries(
+    st.integers(0, 10**6), st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pictures=population, seed=st.integers(0, 2**40), epoch=st.integers(0, 10**6), data=st.data())
+def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the_same_order(
+    pictures: dict[int, tuple[int, int]], seed: int, epoch: int, data: st.DataObject
+) -> None:
+    n = data.draw(st.integers(1, len(pictures)))
+    visible, infrared = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
+    samples = people(pictures)
+    sampler = IdentityBalanced(samples, seed, identities=n, visible=visible, infrared=infrared)
+    batches = sampler.batches(epoch)
+    assert len(batches) == len(sampler)
+    for batch in batches:
+        seen, lit = rows(batch, samples, n, visible, infrared)
+        assert persons(seen, samples) == persons(lit, samples)
+        assert len(set(persons(seen, samples))) == n
+        for cut, quota, side in ((seen, visible, 0), (lit, infrared, 1)):
+            for row in cut:
+                available = pictures[samples[row[0]].identity][side]
+                if available >= quota:
+                    assert len(set(row)) == quota
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_visible=st.integers(1, 30), n_infrared=st.integers(1, 30), identities=st.integers(1, 4), quota=st.integers(1, 5)
+)
+def test_an_epoch_is_floor_of_the_larger_modality_over_n_times_m_plus_one(
+    n_visible: int, n_infrared: int, identities: int, quota: int
+) -> None:
+    samples = people({identity: (n_visible, n_infrared) for identity in range(4)})
+    sampler = IdentityBalanced(samples, 0, identities=identities, visible=quota, infrared=quota)
+    assert len(sampler) == max(4 * n_visible, 4 * n_infrared) // (identities * quota) + 1
+
+
+def test_sysu_mm01_has_1392_batches_of_4_times_4_and_an_epoch_of_the_field_696() -> None:
+    samples = people({identity: (1, 1) for identity in range(394)} | {394: (22_258 - 394, 11_909 - 394)})
+    assert len(IdentityBalanced(samples, 0, identities=4, visible=4, infrared=4)) == 1_392  # 22258 / 16 = 1391.1
+    assert len(IdentityBalanced(samples, 0, identities=8, visible=4, infrared=4)) == 696  # 22258 / 32 = 695.6
+
+
+def test_the_defaults_are_4_persons_with_4_and_4_pictures() -> None:
+    assert {len(batch) for batch in IdentityBalanced(EVEN, 0).batches(0)} == {32}
+    assert len(IdentityBalanced(EVEN, 0)) == 72 // 16 + 1
+
+
+def test_batches_are_a_pure_function_of_seed_and_epoch() -> None:
+    sampler = IdentityBalanced(EVEN, 5)
+    expected = [sampler.batches(epoch) for epoch in range(4)]
+    np.random.seed(1)
+    torch.manual_seed(1)
+    again = IdentityBalanced(EVEN, 5)
+    assert [again.batches(epoch) for epoch in (3, 0, 2, 1)] == [expected[epoch] for epoch in (3, 0, 2, 1)]
+    assert again.batches(0) == expected[0]
+
+
+def test_epochs_differ_and_so_do_seeds() -> None:
+    draws = [IdentityBalanced(EVEN, seed).batches(epoch) for seed in range(5) for epoch in range(5)]
+    assert len({str(draw) for draw in draws}) == 25
+
+
+def test_batches_of_one_epoch_differ() -> None:
+    batches = IdentityBalanced(EVEN, 0).batches(0)
+    assert len({tuple(batch) for batch in batches}) == len(batches)
+
+
+def test_the_global_random_state_is_not_touched() -> None:
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    IdentityBalanced(EVEN, 0).batches(0)
+    assert torch.equal(torch.get_rng_state(), torch_before)
+    assert np.random.get_state()[1].tolist() == numpy_before
+
+
+def test_a_person_with_exactly_enough_pictures_shows_all_of_them() -> None:
+    samples = people({1: (4, 4), 2: (4, 4)})
+    for batch in IdentityBalanced(samples, 0, identities=2).batches(0):
+        assert Counter(batch) == {index: 1 for index in range(16)}
+
+
+def test_a_person_with_too_few_pictures_repeats_them() -> None:
+    samples = people({1: (1, 2), 2: (9, 9)})
+    for batch in IdentityBalanced(samples, 0, identities=2).batches(0):
+        seen, lit = rows(batch, samples, 2, 4, 4)
+        at = persons(seen, samples).index(1)
+        assert seen[at] == [0, 0, 0, 0]
+        assert {samples[i].path for i in lit[at]} <= {'infrared/1/0.jpg', 'infrared/1/1.jpg'}
+
+
+def test_every_person_and_every_picture_comes_up() -> None:
+    sampler = IdentityBalanced(EVEN, 0)
+    drawn = Counter(index for epoch in range(30) for batch in sampler.batches(epoch) for index in batch)
+    assert set(drawn) == set(range(len(EVEN)))
+
+
+def test_persons_are_drawn_evenly() -> None:
+    # 12 persons, 4 a batch: each is in a third of them. 3,000 draws: deviation sqrt(3000 * 1/3 * 2/3) = 26
+    sampler = IdentityBalanced(people({i: (6 + 90 * (i == 0), 5) for i in range(12)}), 0)
+    epochs = -(-3_000 // len(sampler))
+    batches = [batch for epoch in range(epochs) for batch in sampler.batches(epoch)][:3_000]
+    samples = people({i: (6 + 90 * (i == 0), 5) for i in range(12)})
+    drawn = Counter(person for batch in batches for person in {samples[i].identity for i in batch})
+    assert all(abs(count - 1_000) < 5 * 26 for count in drawn.values())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000), epoch=st.integers(0, 1000), world_size=st.integers(2, 4), identities=st.integers(1, 3)
+)
+def test_processes_share_out_the_draw_of_one_process_with_as_many_persons(
+    seed: int, epoch: int, world_size: int, identities: int
+) -> None:
+    m = {'visible': 3, 'infrared': 2}
+    whole = IdentityBalanced(EVEN, seed, identities=identities * world_size, **m)
+    parts = [IdentityBalanced(EVEN, seed, rank, world_size, identities, **m) for rank in range(world_size)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for together, *shares in zip(whole.batches(epoch), *(part.batches(epoch) for part in parts), strict=True):
+        seen, lit = rows(together, EVEN, identities * world_size, 3, 2)
+        cut = [rows(share, EVEN, identities, 3, 2) for share in shares]
+        assert [row for share in cut for row in share[0]] == seen
+        assert [row for share in cut for row in share[1]] == lit
+        everyone = [person for share in cut for person in persons(share[0], EVEN)]
+        assert len(set(everyone)) == identities * world_size
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'said'),
+    [
+        ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identities have no visible picture: 2'),
+        ({1: (2, 0), 2: (2, 2), 3: (2, 0)}, '2 training identities have no infrared picture: 1, 3'),
+        ({i: (2, 0) for i in range(1, 8)}, '7 training identities have no infrared picture: 1, 2, 3, 4, 5, ...'),
+    ],
+)
+def test_persons_of_one_modality_are_named(pictures: dict[int, tuple[int, int]], said: str) -> None:
+    with pytest.raises(VireidError, match='take them out of the list') as caught:
+        IdentityBalanced(people(pictures), 0, identities=1)
+    assert said in str(caught.value)
+
+
+def test_fewer_persons_than_a_batch_needs_says_how_many_would_do() -> None:
+    samples = people({1: (4, 4), 2: (4, 4), 3: (4, 4)})
+    with pytest.raises(VireidError, match='a batch needs 4 identities and the training set has 3') as caught:
+        IdentityBalanced(samples, 0, identities=4)
+    assert 'set sampler.identities to 3 or less' in str(caught.value)
+    assert len(IdentityBalanced(samples, 0, identities=3).batches(0)[0]) == 24
+
+
+def test_processes_together_need_their_persons() -> None:
+    samples = people({i: (4, 4) for i in range(7)})
+    with pytest.raises(VireidError, match='a batch needs 8 identities and the training set has 7') as caught:
+        IdentityBalanced(samples, 0, world_size=2, identities=4)
+    assert 'set sampler.identities to 3 or less' in str(caught.value)
+
+
+@pytest.mark.parametrize(('pictures', 'world_size'), [({}, 1), ({1: (4, 4)}, 2)])
+def test_the_advice_is_never_a_number_that_is_refused(pictures: dict[int, tuple[int, int]], world_size: int) -> None:
+    with pytest.raises(VireidError) as caught:
+        IdentityBalanced(people(pictures), 0, world_size=world_size, identities=4)
+    assert 'to 0 or less' not in str(caught.value)
+    assert f'the training set has {len(pictures)}' in str(caught.value)
+
+
+@pytest.mark.parametrize('name', ['identities', 'visible', 'infrared'])
+@pytest.mark.parametrize('value', [0, -4])
+def test_numbers_below_1_are_refused(name: str, value: int) -> None:
+    arguments: dict[str, Any] = {name: value}
+    with pytest.raises(VireidError, match=f'{name} is {value}'):
+        IdentityBalanced(EVEN, 0, **arguments)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(VireidError, match='seed is -1'):
+        IdentityBalanced(EVEN, -1).batches(0)
+
+
+def test_a_config_says_persons_and_pictures_and_the_run_says_the_rest() -> None:
+    config = {'type': 'IdentityBalanced', 'identities': 2, 'visible': 3, 'infrared': 1}
+    built = create_manager().components.build(
+        'samplers', config, where='sampler', samples=EVEN, seed=7, rank=0, world_size=1
+    )
+    assert built.batches(2) == IdentityBalanced(EVEN, 7, identities=2, visible=3, infrared=1).batches(2)
