@@ -45,7 +45,7 @@ def test_each_half_of_each_trial_has_206_persons_and_2060_pictures_of_each_modal
     assert Counter(s.modality for s in samples) == {VISIBLE: 2_060, INFRARED: 2_060}
     for modality in (VISIBLE, INFRARED):
         per_identity = Counter(s.identity for s in samples if s.modality == modality)
-        assert per_identity == {identity: 10 for identity in range(206)}
+        assert per_identity == dict.fromkeys(range(206), 10)
 
 
 @pytest.mark.parametrize('trial', TRIALS)

@@ -49,7 +49,7 @@ def persons(cut: list[list[int]], samples: list[Sample]) -> list[int]:
     return [owner.pop() for owner in owners]
 
 
-EVEN = people({identity: (6, 5) for identity in range(10, 22)})
+EVEN = people(dict.fromkeys(range(10, 22), (6, 5)))
 
 population = st.dictionaries(
     st.integers(0, 10**6), st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=12
@@ -85,13 +85,13 @@ def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the
 def test_an_epoch_is_floor_of_the_larger_modality_over_n_times_m_plus_one(
     n_visible: int, n_infrared: int, identities: int, quota: int
 ) -> None:
-    samples = people({identity: (n_visible, n_infrared) for identity in range(4)})
+    samples = people(dict.fromkeys(range(4), (n_visible, n_infrared)))
     sampler = IdentityBalanced(samples, 0, identities=identities, visible=quota, infrared=quota)
     assert len(sampler) == max(4 * n_visible, 4 * n_infrared) // (identities * quota) + 1
 
 
 def test_sysu_mm01_has_1392_batches_of_4_times_4_and_an_epoch_of_the_field_696() -> None:
-    samples = people({identity: (1, 1) for identity in range(394)} | {394: (22_258 - 394, 11_909 - 394)})
+    samples = people(dict.fromkeys(range(394), (1, 1)) | {394: (22_258 - 394, 11_909 - 394)})
     assert len(IdentityBalanced(samples, 0, identities=4, visible=4, infrared=4)) == 1_392  # 22258 / 16 = 1391.1
     assert len(IdentityBalanced(samples, 0, identities=8, visible=4, infrared=4)) == 696  # 22258 / 32 = 695.6
 
@@ -131,7 +131,7 @@ def test_the_global_random_state_is_not_touched() -> None:
 def test_a_person_with_exactly_enough_pictures_shows_all_of_them() -> None:
     samples = people({1: (4, 4), 2: (4, 4)})
     for batch in IdentityBalanced(samples, 0, identities=2).batches(0):
-        assert Counter(batch) == {index: 1 for index in range(16)}
+        assert Counter(batch) == dict.fromkeys(range(16), 1)
 
 
 def test_a_person_with_too_few_pictures_repeats_them() -> None:
@@ -184,7 +184,7 @@ def test_processes_share_out_the_draw_of_one_process_with_as_many_persons(
     [
         ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identities have no visible picture: 2'),
         ({1: (2, 0), 2: (2, 2), 3: (2, 0)}, '2 training identities have no infrared picture: 1, 3'),
-        ({i: (2, 0) for i in range(1, 8)}, '7 training identities have no infrared picture: 1, 2, 3, 4, 5, ...'),
+        (dict.fromkeys(range(1, 8), (2, 0)), '7 training identities have no infrared picture: 1, 2, 3, 4, 5, ...'),
     ],
 )
 def test_persons_of_one_modality_are_named(pictures: dict[int, tuple[int, int]], said: str) -> None:
@@ -202,7 +202,7 @@ def test_fewer_persons_than_a_batch_needs_says_how_many_would_do() -> None:
 
 
 def test_processes_together_need_their_persons() -> None:
-    samples = people({i: (4, 4) for i in range(7)})
+    samples = people(dict.fromkeys(range(7), (4, 4)))
     with pytest.raises(VireidError, match='a batch needs 8 identities and the training set has 7') as caught:
         IdentityBalanced(samples, 0, world_size=2, identities=4)
     assert 'set sampler.identities to 3 or less' in str(caught.value)

@@ -1,0 +1,142 @@
+"""What vireid's training step costs beyond a bare PyTorch loop over the same model and batch."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from vireid.core import config
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager
+from vireid.core.training import Run, make_fabric, require_finite
+from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+
+CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
+IDENTITIES = 16
+STEPS_PER_EPOCH = 10  # the weighter's new epoch is part of the step
+
+
+def fixed_batch(size: tuple[int, int], device: torch.device) -> Batch:
+    """Noise for 4 persons, 4 visible and 4 infrared images each."""
+    generator = torch.Generator().manual_seed(0)
+    images = {m: torch.randn(16, 3, *size, generator=generator).to(device) for m in (VISIBLE, INFRARED)}
+    identities = {m: torch.arange(4).repeat_interleave(4).to(device) for m in images}
+    cameras = {VISIBLE: torch.ones(16, dtype=torch.int64), INFRARED: torch.full((16,), 3)}
+    paths = {m: [f'{m}-{n}.jpg' for n in range(16)] for m in images}
+    return Batch(images, identities, cameras, paths)
+
+
+def vireid_step(experiment: Experiment, batch: Batch, start: Progress, folder: Path) -> tuple[torch.nn.Module, Callable]:
+    """One turn of the loop in `vireid.core.training.train`."""
+    fabric = make_fabric(experiment)
+    model = experiment.build_model(IDENTITIES)
+    step = experiment.build_step(model, fabric)
+    run = Run(experiment, folder, model, fabric.device, start)
+    hooks = experiment.manager.observers(experiment.build_loggers())
+    hooks.run_started(run=run)
+    model.train()
+    progress = start
+
+    def turn() -> None:
+        nonlocal progress
+        record = step(fabric.to_device(batch), progress)
+        require_finite(record, batch, run)
+        progress = progress.next()
+        hooks.step_ended(run=run, progress=progress, record=record)
+
+    return model, turn
+
+
+def bare_step(experiment: Experiment, batch: Batch, start: Progress) -> tuple[torch.nn.Module, Callable]:
+    """The same update in plain PyTorch."""
+    model = experiment.build_model(IDENTITIES).to(batch.images[VISIBLE].device).train()
+    settings = {key: value for key, value in experiment.step['optimizer'].items() if key != 'type'}
+    optimizer = torch.optim.SGD(model.parameters(), **settings)
+    mixed = experiment.training_settings.precision == 'bf16-mixed'
+    device = batch.images[VISIBLE].device.type
+    progress = start
+
+    def turn() -> None:
+        nonlocal progress
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+            tasks = model(batch)
+        total, _ = model.weighter(tasks, progress)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        progress = progress.next()
+
+    return model, turn
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--precision', choices=['32-true', 'bf16-mixed'], default='32-true')
+    parser.add_argument('--accelerator', default='cpu')
+    parser.add_argument('--blocks', type=int, default=20, help='blocks of each kind')
+    parser.add_argument('--steps', type=int, default=3, help='steps in a block')
+    parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
+    parser.add_argument('--size', type=int, nargs=2, default=(144, 72), metavar=('H', 'W'))
+    args = parser.parse_args()
+
+    options = [
+        f'model.backbone.depth={args.depth}',
+        'model.backbone.weights=null',
+        f'images.size={list(args.size)}',
+        f'training.precision={args.precision}',
+        f'training.accelerator={args.accelerator}',
+        'step.schedule=[]',
+        "loggers=[{'type': 'MetricsFile'}]",
+    ]
+    experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
+    total = (args.blocks + 1) * args.steps
+    start = Progress(0, 0, STEPS_PER_EPOCH, total)
+    with tempfile.TemporaryDirectory() as folder:
+        device = make_fabric(experiment).device
+        batch = fixed_batch(tuple(args.size), device)
+        models, turns = {}, {}
+        models['vireid'], turns['vireid'] = vireid_step(experiment, batch, start, Path(folder))
+        models['bare'], turns['bare'] = bare_step(experiment, batch, start)
+
+        def block(name: str) -> float:
+            begun = time.perf_counter()
+            for _ in range(args.steps):
+                turns[name]()
+            if device.type == 'cuda':
+                torch.cuda.synchronize()
+            return (time.perf_counter() - begun) / args.steps
+
+        times: dict[str, list[float]] = {'vireid': [], 'bare': []}
+        for name in times:
+            block(name)  # warm up
+        # which kind goes first alternates, so that a drift of the machine falls on both
+        orders = itertools.cycle([('vireid', 'bare'), ('bare', 'vireid')])
+        for _, order in zip(range(args.blocks), orders, strict=False):
+            for name in order:
+                times[name].append(block(name))
+
+    difference = max(
+        (a.detach() - b.detach()).abs().max().item()
+        for a, b in zip(models['vireid'].parameters(), models['bare'].parameters(), strict=True)
+    )
+    ratios = sorted(a / b for a, b in zip(times['vireid'], times['bare'], strict=True))
+    print(f'ResNet-{args.depth}, {args.size[0]} x {args.size[1]}, batch 16 + 16, {args.precision}, {device}')
+    print(f'{"loop":<8}{"ms a step":>10}')
+    for name, values in times.items():
+        print(f'{name:<8}{1e3 * statistics.median(values):>10.1f}')
+    print(
+        f'ratio {statistics.median(ratios):.3f} (goal: <= 1.03), quartiles {ratios[len(ratios) // 4]:.3f} to '
+        f'{ratios[-1 - len(ratios) // 4]:.3f} over {args.blocks} pairs of blocks'
+    )
+    print(f'largest difference of a weight after {total} steps: {difference:g}')
+
+
+if __name__ == '__main__':
+    main()

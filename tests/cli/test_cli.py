@@ -1,0 +1,198 @@
+"""The command line as a user meets it: start-up, help, errors, and runs from the shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vireid.cli import main
+
+ROOT = Path(__file__).parents[2]
+CONFIG = str(ROOT / 'configs' / 'tffn_sysu.py')
+SMALL = [
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=1',
+    'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'protocol.trials=2',
+]  # fmt: skip
+
+
+def small(*options: str) -> list[str]:
+    return ['--cfg-options', *SMALL, *options]
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp('sysu')
+    (root / 'exp').mkdir()
+    for name, identities in (('train', '1,2'), ('val', '3'), ('test', '4,5')):
+        (root / f'exp/{name}_id.txt').write_text(identities + '\n')
+    rng = np.random.default_rng(0)
+    for camera in (1, 2, 3, 6):
+        for identity in range(1, 6):
+            folder = root / f'cam{camera}' / f'{identity:04d}'
+            folder.mkdir(parents=True)
+            for shot in range(2):
+                pixels = rng.integers(0, 255, (40, 20, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f'{shot + 1:04d}.jpg')
+    return root
+
+
+def shell(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.mark.parametrize('code', ['import vireid', 'from vireid.cli import main; main(["plugins", "--components"])'])
+def test_import_and_listing_load_no_torch(tmp_path, code):
+    checked = shell('-c', f'import sys\n{code}\nassert "torch" not in sys.modules', cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_help_loads_no_torch(tmp_path):
+    code = 'import sys\nfrom vireid.cli import main\ntry: main(["--help"])\nexcept SystemExit: pass\n'
+    helped = shell('-c', code + 'assert "torch" not in sys.modules', cwd=tmp_path)
+    assert helped.returncode == 0, helped.stderr
+    for verb in ('train', 'test', 'data', 'plugins'):
+        assert verb in helped.stdout
+
+
+def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv('VIREID_DATA', raising=False)
+    assert main(['train', CONFIG, *small()]) == 2
+    text = capsys.readouterr().err
+    assert 'no data folder was given' in text
+    assert '--data-root, VIREID_DATA or dataset.root' in text
+    assert 'licence form' in text
+    assert 'vireid data synth --layout sysu' in text
+    assert main(['train', CONFIG, '--data-root', str(tmp_path / 'nothing'), *small()]) == 2
+    assert f'no folder {tmp_path / "nothing"}' in capsys.readouterr().err
+    assert main(['train', CONFIG, '--data-root', str(tmp_path), *small()]) == 2
+    assert 'has no cam1, cam3, exp/train_id.txt, exp/val_id.txt, exp/test_id.txt' in capsys.readouterr().err
+
+
+def test_a_wrong_config_name_suggests_the_nearest(capsys):
+    assert main(['train', str(ROOT / 'configs' / 'tffn_syzu.py')]) == 2
+    assert 'tffn_sysu.py?' in capsys.readouterr().err
+
+
+def test_wrong_options_are_named(capsys):
+    for option, text in {
+        'model.backbon.depth=18': "no 'backbon' in model, did you mean 'backbone'?",
+        'depth': "option 'depth' is not key=value",
+        'images.sise=[32,16]': "images.sise: ImageSettings has no argument 'sise', did you mean 'size'?",
+    }.items():
+        assert main(['train', CONFIG, *small(option), '--dry-run']) == 2
+        assert text in capsys.readouterr().err
+
+
+def test_print_config_shows_flags_and_reads_back(tmp_path, capsys):
+    flags = ['--seed', '3', '--precision', 'bf16-mixed', '--devices', '1', '--data-root', 'somewhere']
+    assert main(['train', CONFIG, *flags, '--print-config']) == 0
+    (tmp_path / 'again.yaml').write_text(capsys.readouterr().out)
+    assert main(['train', str(tmp_path / 'again.yaml'), '--print-config']) == 0
+    text = capsys.readouterr().out
+    for line in ('seed: 3', 'precision: bf16-mixed', 'root: somewhere', 'name: tffn_sysu'):
+        assert line in text
+
+
+def test_dry_run_needs_no_data_and_shows_the_graph(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', CONFIG, *small(), '--dry-run']) == 0
+    text = capsys.readouterr().out
+    assert 'mlfm       MLFM             s2, s3, s4  joint vector 1024' in text
+    assert 'embedding: mlfm -> (1024,)' in text
+    assert 'one step on random images: loss ' in text
+    assert os.listdir(tmp_path) == []
+
+
+def test_train_then_test_from_the_shell(tree, tmp_path):
+    options = small('training.epochs=1')
+    trained = shell(str(ROOT / 'tools/train.py'), CONFIG, *options, cwd=tmp_path, VIREID_DATA=str(tree))
+    assert trained.returncode == 0, trained.stderr
+    run = tmp_path / 'runs' / 'tffn_sysu'
+    written = {'checkpoints', 'config.yaml', 'metrics.jsonl', 'rankings.png', 'report.html'}
+    assert {p.name for p in run.iterdir()} == written
+    assert trained.stderr == ''
+    assert len(trained.stdout.splitlines()) < 20, trained.stdout
+    checkpoint = str(run / 'checkpoints' / 'last.pt')
+    tested = shell(str(ROOT / 'tools/test.py'), CONFIG, checkpoint, *options, '--data-root', str(tree), cwd=tmp_path)
+    assert tested.returncode == 0, tested.stderr
+    rows = [line for line in trained.stdout.splitlines() if line.startswith(('all', 'indoor'))]
+    assert rows == [line for line in tested.stdout.splitlines() if line.startswith(('all', 'indoor'))]
+    assert '8 of 8' in rows[0]
+
+
+def test_a_run_is_never_written_over(tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    arguments = ['train', CONFIG, '--data-root', str(tree), *small('training.epochs=None', 'training.steps=1')]
+    for _ in range(2):
+        assert main(arguments) == 0
+    assert sorted(os.listdir('runs')) == ['tffn_sysu', 'tffn_sysu-2']
+    capsys.readouterr()
+    assert main([*arguments[:2], '--work-dir', 'runs/tffn_sysu', *arguments[2:]]) == 2
+    text = capsys.readouterr().err
+    assert 'runs/tffn_sysu holds a run already' in text
+    assert '--resume' in text
+
+
+def test_resume_without_a_run_says_so(tree, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['train', CONFIG, '--resume', '--data-root', str(tree), *small()]) == 2
+    assert 'nothing to resume' in capsys.readouterr().err
+
+
+def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tmp_path):
+    arguments = [str(ROOT / 'tools/train.py'), CONFIG, '--data-root', str(tree), *small('training.epochs=1000')]
+    log = (tmp_path / 'log').open('w')
+    process = subprocess.Popen([sys.executable, *arguments], cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    metrics = tmp_path / 'runs' / 'tffn_sysu' / 'metrics.jsonl'
+    deadline = time.monotonic() + 90
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the loader's workers get it too
+    assert process.wait(timeout=60) == 130
+    text = (tmp_path / 'log').read_text()
+    assert 'Traceback' not in text
+    assert 'saved runs/tffn_sysu/checkpoints/last.pt' in text
+    assert '--work-dir runs/tffn_sysu --resume' in text
+
+
+def test_a_split_is_scored_by_its_own_model_only(tmp_path, capsys, monkeypatch):
+    """RegDB: persons of one split's training are in another's test."""
+    root = tmp_path / 'regdb'
+    (root / 'idx').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    lines: dict[tuple[str, int], list[str]] = {}
+    for folder, name in (('Visible', 'visible'), ('Thermal', 'thermal')):
+        for identity in range(4):
+            (root / folder / str(identity)).mkdir(parents=True)
+            for shot in range(2):
+                path = f'{folder}/{identity}/{shot}.bmp'
+                Image.fromarray(rng.integers(0, 255, (40, 20, 3), dtype=np.uint8)).save(root / path)
+                lines.setdefault((name, identity), []).append(path)
+        for trial, train in ((1, (0, 1)), (2, (2, 3))):
+            for part, identities in (('train', train), ('test', tuple(set(range(4)) - set(train)))):
+                text = ''.join(f'{p} {label}\n' for label, i in enumerate(identities) for p in lines[name, i])
+                (root / f'idx/{part}_{name}_{trial}.txt').write_text(text)
+    monkeypatch.chdir(tmp_path)
+    config = str(ROOT / 'configs' / 'tffn_regdb.py')
+    options = ['--cfg-options', *SMALL[:-1], 'training.epochs=1']
+    assert main(['train', config, '--data-root', str(root), '--trial', '2', *options]) == 0
+    text = capsys.readouterr().out
+    assert 'RegDB, trial 2: 2 identities' in text
+    assert 'visible to thermal' in text
+    assert 'thermal to visible' in text
+    checkpoint = 'runs/tffn_regdb/checkpoints/last.pt'
+    assert main(['test', config, checkpoint, '--data-root', str(root), '--trial', '1', *options]) == 2
+    text = capsys.readouterr().err
+    assert 'was trained on trial 2 and this scores trial 1' in text
+    assert '--trial' in text
+    assert main(['test', config, checkpoint, '--data-root', str(root), '--trial', '2', *options]) == 0

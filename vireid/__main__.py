@@ -1,0 +1,7 @@
+"""`python -m vireid`."""
+
+import sys
+
+from vireid.cli import main
+
+sys.exit(main())
