@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Same as `vireid train`."""
 
 import sys

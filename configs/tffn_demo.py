@@ -1,0 +1,13 @@
+# TFFN in a size that two CPU cores train in minutes, on generated people: what `make demo` runs.
+_base_ = 'tffn_sysu.py'
+model = dict(backbone=dict(depth=18, weights=None))
+images = dict(size=(144, 72))
+sampler = dict(identities=6)
+step = dict(
+    optimizer=dict(_delete_=True, type='Adam', lr=5e-4, weight_decay=5e-4),
+    schedule=[
+        dict(type='LinearLR', start_factor=0.1, total_iters=50, by='step'),
+        dict(type='MultiStepLR', milestones=[300], gamma=0.1, by='step'),
+    ],
+)
+training = dict(_delete_=True, steps=400, precision='bf16-mixed')
