@@ -152,7 +152,9 @@ def test_resume_without_a_run_says_so(tree, tmp_path, monkeypatch, capsys):
 def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tmp_path):
     arguments = [str(ROOT / 'tools/train.py'), CONFIG, '--data-root', str(tree), *small('training.epochs=1000')]
     log = (tmp_path / 'log').open('w')
-    process = subprocess.Popen([sys.executable, *arguments], cwd=tmp_path, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, *arguments], cwd=tmp_path, stdout=log, stderr=log, start_new_session=True
+    )
     metrics = tmp_path / 'runs' / 'tffn_sysu' / 'metrics.jsonl'
     deadline = time.monotonic() + 90
     while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:

@@ -30,7 +30,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     path = tmp_path / 'a.pt'
     checkpoint.save(path, CONTENT)
     before = path.read_bytes()
-    code = f'''
+    code = f"""
         import resource, signal, torch
         from vireid.core import checkpoint
         from vireid.core.errors import VireidError
@@ -40,14 +40,13 @@ def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
             checkpoint.save({str(path)!r}, {{'model': {{'w': torch.randn(1_000_000)}}, 'config': {{}}}})
         except VireidError as error:
             print(error)
-    '''
+    """
     done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, check=True)
     assert 'could not be written' in done.stdout
     assert f'the previous checkpoint {path} is intact' in done.stdout
     assert '--resume' in done.stdout
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['a.pt']
-
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

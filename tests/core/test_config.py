@@ -14,7 +14,8 @@ from vireid.core.config import dump, load, override, parse_value
 from vireid.core.errors import VireidError
 
 BASE = {
-    'base.py': "dataset = dict(type='A', root=None, cams=(1, 2))\nmodel = dict(necks=dict(s2=dict(channels=4)))\nseed = 0\n",
+    'base.py': "dataset = dict(type='A', root=None, cams=(1, 2))\n"
+    'model = dict(necks=dict(s2=dict(channels=4)))\nseed = 0\n',
     'base.yaml': 'dataset: {type: A, root: null, cams: [1, 2]}\nmodel: {necks: {s2: {channels: 4}}}\nseed: 0\n',
     'base.json': '{"dataset": {"type": "A", "root": null, "cams": [1, 2]},'
     ' "model": {"necks": {"s2": {"channels": 4}}}, "seed": 0}',

@@ -90,8 +90,8 @@ def same(a: Sequence[Batch], b: Sequence[Batch]) -> bool:
 
 def states() -> list[object]:
     """The global state of every random generator, comparable."""
-    kind, keys, position, *rest = np.random.get_state()
-    return [torch.get_rng_state().tolist(), (kind, keys.tolist(), position, *rest), random.getstate()]
+    numpy = [np.asarray(part).tolist() for part in np.random.get_state()]
+    return [torch.get_rng_state().tolist(), numpy, random.getstate()]
 
 
 def palette(transparent: bool) -> Image.Image:
@@ -217,11 +217,10 @@ def test_damage_anywhere_gives_a_picture_or_an_error_that_names_it(kind: str, tm
             damaged[rng.randrange(min(len(damaged), 200))] = rng.randrange(256)
         path.write_bytes(damaged)
         try:
-            outcomes.add(len(read_image(path)))
+            outcomes.add(str(tuple(read_image(path).shape[:1])))
         except VireidError as error:
-            assert str(path) in str(error)
-            outcomes.add('refused')
-    assert outcomes == {3, 'refused'}
+            outcomes.add('refused by name' if str(path) in str(error) else str(error))
+    assert outcomes == {'(3,)', 'refused by name'}
 
 
 @pytest.mark.parametrize('workers', [0, 1])
@@ -273,8 +272,7 @@ def test_seeded_leaves_every_global_generator_as_it_was() -> None:
 def test_seeded_leaves_every_global_generator_as_it_was_after_an_error() -> None:
     before = states()
     with pytest.raises(ZeroDivisionError), seeded(0):
-        draws()
-        raise ZeroDivisionError
+        assert draws()[0] / 0
     assert states() == before
 
 

@@ -186,7 +186,9 @@ def test_a_paired_feature_where_a_joint_one_is_wanted(components):
 def test_a_joint_feature_where_a_paired_one_is_wanted(components):
     config = model_config()
     config['necks']['c'] = {'type': 'CorrespondenceConcat', 'inputs': 'low'}
-    assert "model.necks.c: CorrespondenceConcat wants a paired feature and 'low' is joint" in message(components, config)
+    assert "model.necks.c: CorrespondenceConcat wants a paired feature and 'low' is joint" in message(
+        components, config
+    )
 
 
 def test_a_feature_nobody_reads(components):

@@ -24,7 +24,7 @@ def install(folder: Path, name: str, module: str, code: str) -> None:
     (info / 'entry_points.txt').write_text(f'[vireid.plugins]\n{name} = {module}\n')
 
 
-FUSION = '''
+FUSION = """
     import torch
     import vireid
 
@@ -39,7 +39,7 @@ FUSION = '''
     @vireid.hookimpl
     def register_components(add):
         add('necks', 'Mean', Mean)
-'''
+"""
 
 
 def test_the_builtin_plugin_comes_through_its_entry_point():

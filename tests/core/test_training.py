@@ -180,7 +180,9 @@ def test_bf16_trains(tree, tmp_path):
 def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, tmp_path):
     train(experiment(tree, 'training.epochs=1'), tmp_path)
     other = experiment(tree, 'model.necks.mlfm.attention=False')
-    with pytest.raises(VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'):
+    with pytest.raises(
+        VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
+    ):
         test(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
 
 
@@ -253,7 +255,7 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
         ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
         ('sampler.identities=4', 'a batch needs 4 identities and the training set has 3'),
-        ('protocol.modes=[\"al\"]', "'all', 'indoor'"),
+        ('protocol.modes=["al"]', "'all', 'indoor'"),
         ('images.train.0.type=Resise', "images.train.0: no transforms called 'Resise', did you mean 'Resize'"),
     ],
 )

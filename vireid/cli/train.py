@@ -61,7 +61,9 @@ def _place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
     earlier = sorted(default.parent.glob(f'{name}*')) if default.parent.is_dir() else []
     earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
     if args.resume is not None:
-        checkpoint = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
+        checkpoint = (
+            Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
+        )
         return args.work_dir or checkpoint.absolute().parent.parent, checkpoint
     if args.work_dir is None:
         numbers = [int(p.name.removeprefix(f'{name}-')) if p.name != name else 1 for p in earlier]

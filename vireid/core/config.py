@@ -61,7 +61,9 @@ def override(config: dict[str, Any], option: str) -> None:
     key, equals, text = option.partition('=')
     parts = key.strip().split('.')
     if not equals or not all(parts):
-        raise VireidError(f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2')
+        raise VireidError(
+            f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2'
+        )
     node: Any = config
     for position, part in enumerate(parts):
         last = position == len(parts) - 1

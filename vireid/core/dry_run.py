@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from vireid.core.experiment import Experiment
@@ -19,7 +21,7 @@ def dry_run(experiment: Experiment) -> str:
         VireidError: for whatever would stop the real run before it reads data.
     """
     fabric = make_fabric(experiment)
-    model = experiment.build_model(IDENTITIES)
+    model: Any = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)
     for part in ('train', 'test'):
         experiment.build_transform(part)
@@ -29,7 +31,7 @@ def dry_run(experiment: Experiment) -> str:
     labels = torch.arange(PERSONS).repeat_interleave(PICTURES)
     batch = Batch(
         images={m: torch.randn(len(labels), 3, height, width) for m in MODALITIES},
-        identities={m: labels for m in MODALITIES},
+        identities=dict.fromkeys(MODALITIES, labels),
         paths={m: ['random'] * len(labels) for m in MODALITIES},
     )
     model.train()
@@ -42,7 +44,9 @@ def dry_run(experiment: Experiment) -> str:
     rows = [('feature', 'made by', 'reads', 'what it is')]
     for name, spec in getattr(model, 'specs', {}).items():
         made_by = type(model.necks[name]).__name__ if name in model.necks else type(model.backbone).__name__
-        rows.append((name, made_by, ', '.join(model.inputs.get(name, ())), f'{spec.layout} {spec.kind} {spec.channels}'))
+        rows.append(
+            (name, made_by, ', '.join(model.inputs.get(name, ())), f'{spec.layout} {spec.kind} {spec.channels}')
+        )
     for name, task in getattr(model, 'tasks', {}).items():
         losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,14 @@ class Embeddings:
 
     samples: tuple[Sample, ...]
     features: np.ndarray
+    _index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, '_index', {s.path: i for i, s in enumerate(self.samples)})
 
     def of(self, samples: Sequence[Sample]) -> np.ndarray:
         """Returns the (n, D) embeddings of `samples`, in their order."""
         return self.features[[self._index[s.path] for s in samples]]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, '_index', {s.path: i for i, s in enumerate(self.samples)})
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ def embed_samples(
     """
     unique = {s.path: s for s in samples}
     # one modality after the other, so that each batch belongs to one stream
-    ordered = [s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m]
+    ordered = [
+        s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m
+    ]
     training = isinstance(embedder, torch.nn.Module) and embedder.training
     if isinstance(embedder, torch.nn.Module):
         embedder.eval()

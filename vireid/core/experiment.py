@@ -72,6 +72,9 @@ class EvaluationSettings:
     batch_size: int = 64
 
 
+SETTINGS: dict[str, type] = {'images': ImageSettings, 'training': TrainingSettings, 'evaluation': EvaluationSettings}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The sections of a config and the components they name.
@@ -122,13 +125,9 @@ class Experiment:
                 problems.append(VireidError(f'the config has no section {f.name!r}', todo='take it from a _base_'))
         sections = {key: value for key, value in config.items() if key in names}
         problems += check(cls, sections, supplied=[*names, 'manager'], where='config')
-        for key, settings in (
-            ('images', ImageSettings),
-            ('training', TrainingSettings),
-            ('evaluation', EvaluationSettings),
-        ):
+        for key, target in SETTINGS.items():
             if isinstance(sections.get(key), dict):
-                problems += check(settings, sections[key], where=key)
+                problems += check(target, sections[key], where=key)
         raise_all(problems)
         experiment = cls(**sections, manager=manager)
         settings = experiment.training_settings

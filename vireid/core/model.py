@@ -30,7 +30,7 @@ class Task(nn.Module):
 
     def __init__(self, head: nn.Module, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
         super().__init__()
-        self.head = head
+        self.head: Any = head
         self.losses = nn.ModuleDict(losses)
         self.weights = dict(weights)
 
@@ -86,7 +86,7 @@ class CrossModalModel(nn.Module):
             neck = wiring.build('necks', name, config, self.inputs[name])
             self.necks[name] = neck
             self.specs[name] = neck.output
-        self.tasks = nn.ModuleDict()
+        self.tasks: Any = nn.ModuleDict()
         self.head_inputs: dict[str, tuple[str, ...]] = {}
         for name, head in kept_heads.items():
             component_type(head, f'{where}.heads.{name}')

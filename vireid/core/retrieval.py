@@ -116,7 +116,9 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
     persons, gallery_person = np.unique(gallery_ids, return_inverse=True)
     chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
-    first_match, ap, inp = [], [], []
+    first_match: list[np.ndarray] = []
+    ap: list[np.ndarray] = []
+    inp: list[np.ndarray] = []
     for start in range(0, n_queries, chunk):
         rows = slice(start, min(start + chunk, n_queries))
         order, kept = rank_gallery(similarity(rows), trial, rows)

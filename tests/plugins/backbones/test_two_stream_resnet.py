@@ -130,7 +130,9 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
             TwoStreamResNet(18, weights=str(tmp_path / name))
 
 
-@pytest.mark.parametrize(('arguments', 'text'), [({'shared_from': 6}, '0 .all shared. to 5'), ({'out_stages': (5,)}, '1, 2, 3, 4')])
+@pytest.mark.parametrize(
+    ('arguments', 'text'), [({'shared_from': 6}, '0 .all shared. to 5'), ({'out_stages': (5,)}, '1, 2, 3, 4')]
+)
 def test_stages_that_do_not_exist(arguments, text):
     with pytest.raises(VireidError, match=text):
         TwoStreamResNet(18, weights=None, **arguments)

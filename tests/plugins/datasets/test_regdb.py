@@ -22,12 +22,16 @@ def copy(regdb_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(regdb_root, tmp_path / 'regdb'))
 
 
+def read(root: Path | None, split: str | None = None, **arguments: Any) -> None:
+    reader = RegDB(None if root is None else str(root), **arguments)
+    if split:
+        reader.split(split)
+
+
 def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> str:
     """Returns the text of the error that building (or reading `split`) must raise."""
     with pytest.raises(VireidError) as caught:
-        reader = RegDB(None if root is None else str(root), **arguments)
-        if split:
-            reader.split(split)
+        read(root, split, **arguments)
     return str(caught.value)
 
 

@@ -41,12 +41,16 @@ def tiny(tmp_path: Path) -> Path:
     return make_tree(tmp_path / 'sysu', {1: (1, 3), 2: (2, 6), 3: (4, 5, 6)})
 
 
+def read(root: Path | str | None, split: str | None = None, **arguments: Any) -> None:
+    reader = SYSUMM01(None if root is None else str(root), **arguments)
+    if split:
+        reader.split(split)
+
+
 def refusal(root: Path | str | None, split: str | None = None, **arguments: Any) -> str:
     """Returns the text of the error that building (or reading `split`) must raise."""
     with pytest.raises(VireidError) as caught:
-        reader = SYSUMM01(None if root is None else str(root), **arguments)
-        if split:
-            reader.split(split)
+        read(root, split, **arguments)
     return str(caught.value)
 
 

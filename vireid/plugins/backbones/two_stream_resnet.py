@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torchvision
@@ -52,10 +52,12 @@ class TwoStreamResNet(nn.Module):
         self.out_stages = tuple(sorted(out_stages))
         self.last = self.out_stages[-1]  # later stages are not built
         state = load_resnet_weights(depth, weights)
-        self.streams = nn.ModuleDict({m: self._stages(depth, state, last_stride, 0, shared_from) for m in MODALITIES})
+        self.streams: Any = nn.ModuleDict(
+            {m: self._stages(depth, state, last_stride, 0, shared_from) for m in MODALITIES}
+        )
         if shared_from == 0:
             self.streams = nn.ModuleDict()
-        self.shared = self._stages(depth, state, last_stride, shared_from, 5)
+        self.shared: Any = self._stages(depth, state, last_stride, shared_from, 5)
         expansion = 4 if depth >= 50 else 1
         self.outputs = {
             f'stage{s}': FeatureSpec(64 * 2 ** (s - 1) * expansion, 'map', 'joint' if s >= shared_from else 'paired')

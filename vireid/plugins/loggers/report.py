@@ -46,7 +46,9 @@ class Report:
         head = ''.join(f'<th>{html.escape(str(k))}</th>' for k in [results.protocol, *keys, 'valid queries', 'trials'])
         body = ''
         for row in rows:
-            figures = [f'{100 * row[k][0]:.2f}' + (f' ± {100 * row[k][1]:.2f}' if row['trials'] > 1 else '') for k in keys]
+            figures = [
+                f'{100 * row[k][0]:.2f}' + (f' ± {100 * row[k][1]:.2f}' if row['trials'] > 1 else '') for k in keys
+            ]
             cells = [row['name'], *figures, f'{row["valid"]} of {row["queries"]}', str(row['trials'])]
             body += '<tr>' + ''.join(f'<td>{html.escape(c)}</td>' for c in cells) + '</tr>'
         config = run.work_dir / 'config.yaml'

@@ -35,18 +35,18 @@ class GLFM(nn.Module):
         if num_heads < 1:
             raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
         self.output = spec
-        self.num_heads, self.half = num_heads, spec.channels // 2
+        self.num_heads, self.inner = num_heads, spec.channels // 2
         self.negative_slope = negative_slope
         # h of every head at once; a 1x1 convolution on vectors is a linear map
-        self.h = nn.Linear(spec.channels, num_heads * self.half, bias=False)
-        self.w = nn.Parameter(torch.empty(num_heads, 2, self.half))
+        self.h = nn.Linear(spec.channels, num_heads * self.inner, bias=False)
+        self.w = nn.Parameter(torch.empty(num_heads, 2, self.inner))
         nn.init.xavier_uniform_(self.h.weight)
         nn.init.xavier_uniform_(self.w)
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:
             raise VireidError('GLFM reads identities and there are none outside training')
-        h = self.h(nodes).unflatten(1, (self.num_heads, self.half))  # (K, M, C/2)
+        h = self.h(nodes).unflatten(1, (self.num_heads, self.inner))  # (K, M, C/2)
         own, other = torch.einsum('kmc,msc->smk', h, self.w.to(h.dtype))  # (M, K) each
         score = nn.functional.leaky_relu(own[:, :, None] + other[:, None, :], self.negative_slope)  # (M, K, K)
         same = context.identities[:, None] == context.identities[None, :]

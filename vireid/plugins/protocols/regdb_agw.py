@@ -24,7 +24,10 @@ class RegDBAgw:
 
     def __init__(
         self,
-        directions: Sequence[Literal['visible to thermal', 'thermal to visible']] = tuple(DIRECTIONS),  # type: ignore[assignment]
+        directions: Sequence[Literal['visible to thermal', 'thermal to visible']] = (
+            'visible to thermal',
+            'thermal to visible',
+        ),
     ) -> None:
         if not directions:
             raise VireidError('directions is empty', allowed=', '.join(DIRECTIONS))
