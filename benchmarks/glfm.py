@@ -19,12 +19,13 @@ from vireid.plugins.necks.glfm import GLFM
 def literal(glfm: GLFM, nodes: Tensor, context: Context) -> Tensor:
     """Eq. 4 and 5 of TFFN as they stand: [h(f_i) || h(f_j)] . w for every pair and head, with the weights of `glfm`."""
     count = len(nodes)
+    heads, _, length = glfm.w.shape  # (M, 2, F)
     same = context.identities[:, None] == context.identities[None, :]
     outputs = []
-    for weight, w in zip(glfm.h.weight.unflatten(0, (glfm.num_heads, glfm.half)), glfm.w, strict=True):
+    for weight, w in zip(glfm.h.weight.unflatten(0, (heads, length)), glfm.w, strict=True):
         h = nodes @ weight.T  # (N, F)
-        own = h[:, None].expand(count, count, glfm.half)
-        other = h[None, :].expand(count, count, glfm.half)
+        own = h[:, None].expand(count, count, length)
+        other = h[None, :].expand(count, count, length)
         pairs = torch.cat([own, other], dim=2)  # (N, N, 2F)
         score = nn.functional.leaky_relu(pairs @ w.flatten(), glfm.negative_slope)  # (N, N)
         outputs.append(score.masked_fill(~same, float('-inf')).softmax(dim=1) @ nodes)

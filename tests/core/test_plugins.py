@@ -88,7 +88,7 @@ def plugin(kind: str, name: str, target: object) -> object:
 
 def test_a_name_that_is_taken_names_both_plugins():
     manager = create_manager()
-    with pytest.raises(VireidError, match="necks 'MLFM' is registered by plugin 'builtin' and again by 'other'"):
+    with pytest.raises(VireidError, match=r"necks 'MLFM' is registered by plugin 'builtin' and again by 'other'"):
         manager.register(plugin('necks', 'MLFM', object), 'other')
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,16 +34,7 @@ def load(path: str | Path, options: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
     """
-    path = Path(path)
-    if not path.is_file():
-        beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
-        near = nearest(path.name, beside)
-        hint = f', did you mean {path.parent / near}?' if near else ''
-        raise VireidError(f'no config file {path}{hint}', allowed=', '.join(beside[:20]) or f'a {SUFFIXES} file')
-    if path.suffix not in SUFFIXES:
-        raise VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
-    config = _load_python(path) if path.suffix == '.py' else _load_data(path, ())
-    config = {key: value for key, value in config.items() if not key.startswith('_')}
+    config = {key: value for key, value in _load(Path(path), ()).items() if not key.startswith('_')}
     for option in options:
         override(config, option)
     return config
@@ -68,9 +60,9 @@ def override(config: dict[str, Any], option: str) -> None:
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
         if isinstance(node, list):
-            if not part.isdigit() or int(part) >= len(node):
+            if not (part.isascii() and part.isdecimal()) or int(part) >= len(node):
                 raise VireidError(f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
-                                  allowed=f'0 to {len(node) - 1}')  # fmt: skip
+                                  allowed=f'0 to {len(node) - 1}' if node else 'nothing: the list is empty')  # fmt: skip
             index: Any = int(part)
         elif isinstance(node, dict):
             index = part
@@ -100,33 +92,79 @@ def parse_value(text: str) -> Any:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
 
 
 def dump(config: Mapping[str, Any]) -> str:
     """Writes a config as YAML that `load` reads back (tuples become lists)."""
-    return yaml.safe_dump(_plain(config, tuples=list), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    plain = _plain(config, 'config', tuples=list)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
-def _load_python(path: Path) -> dict[str, Any]:
-    _refuse_imports(path)
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with the numbers people write: YAML 1.1 takes 5e-4 for a string."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper that quotes what `_Loader` would take for a number."""
+
+
+_FLOAT = re.compile(r'[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+)$')
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver('tag:yaml.org,2002:float', _FLOAT, list('-+0123456789.'))
+
+
+def _load(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
+    """Reads one file over its bases. mmengine merges, so `_delete_` means what it means there; it opens no file."""
+    if path.resolve() in chain:
+        raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
+    if not path.is_file() or path.suffix not in SUFFIXES:
+        raise _no_such_config(path)
+    own = _run_python(path) if path.suffix == '.py' else _read_data(path)
+    bases = own.pop('_base_', [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
+        raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
     from mmengine.config import Config
 
-    try:
-        config = Config.fromfile(str(path), lazy_import=False, import_custom_modules=False)
-    except VireidError:
-        raise
-    except Exception as error:  # the config is the user's code: whatever it raises is theirs to see
-        raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
-    return _plain(config.to_dict())
+    merged: dict[str, Any] = {}
+    for base in bases:
+        if base.endswith('.py') and path.suffix != '.py':
+            raise VireidError(
+                f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
+                todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
+            )
+        merged = _merge(Config, _load(path.parent / base, (*chain, path.resolve())), merged, path)
+    merged = _merge(Config, _plain(own, f'config {path}'), merged, path)
+    return _without_delete(merged)
 
 
-def _refuse_imports(path: Path) -> None:
-    """mmengine's text configs break on imports in ways that are hard to understand; say it plainly instead."""
+def _merge(config_class: Any, over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
-        tree = ast.parse(path.read_text(encoding='utf-8'))
-    except (SyntaxError, UnicodeDecodeError) as error:
+        return config_class._merge_a_into_b(over, under)
+    except (TypeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise VireidError(
+            f'config {path} cannot be laid over its base: {reason}',
+            todo='to replace a value by a dict, put _delete_=True into the dict',
+        ) from error
+
+
+def _no_such_config(path: Path) -> VireidError:
+    if path.is_file():
+        return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
+    beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
+    near = nearest(path.name, beside)
+    hint = f', did you mean {path.parent / near}?' if near else ''
+    return VireidError(f'no config file {path}{hint}', allowed=', '.join(beside[:20]) or f'a file in {SUFFIXES}')
+
+
+def _run_python(path: Path) -> dict[str, Any]:
+    """Runs a Python config and returns its top-level names. It holds no imports: components are named by string."""
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'), filename=str(path))
+    except (SyntaxError, ValueError) as error:
         raise VireidError(f'config {path} is not valid Python: {error}') from error
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -134,36 +172,45 @@ def _refuse_imports(path: Path) -> None:
                 f'config {path}, line {node.lineno}: configs hold no import statements',
                 todo="name components by their registered name, for example type='MLFM'",
             )
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(tree, str(path), 'exec'), names)
+    except Exception as error:  # the config is the user's code: whatever it raises is theirs to see
+        raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
 
 
-def _load_data(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Reads YAML or JSON with `_base_`; merging is mmengine's, so `_delete_` works the same in every form."""
-    if path.resolve() in chain:
-        raise VireidError(f'config {path} is its own base: ' + ' -> '.join(str(p) for p in (*chain, path)))
+def _read_data(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding='utf-8')
-        config = json.loads(text) if path.suffix == '.json' else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        config = json.loads(text) if path.suffix == '.json' else yaml.load(text, Loader=_Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise VireidError(f'config {path} cannot be read: {error}') from error
     if not isinstance(config, dict):
         raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
-    from mmengine.config import Config
-
-    bases = config.pop('_base_', [])
-    merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
-        base_path = path.parent / base
-        below = _load_data(base_path, (*chain, path.resolve())) if base_path.suffix != '.py' else load(base_path)
-        merged = Config._merge_a_into_b(below, merged)
-    return _plain(Config._merge_a_into_b(config, merged))
+    return config
 
 
-def _plain(value: Any, tuples: type = tuple) -> Any:
-    """Copies a config into plain containers."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v, tuples) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuples(_plain(item, tuples) for item in value)
-    if isinstance(value, list):
-        return [_plain(item, tuples) for item in value]
+def _without_delete(value: Any) -> Any:
+    """Drops marks that had nothing below them to replace."""
+    if isinstance(value, dict):
+        return {key: _without_delete(item) for key, item in value.items() if key != '_delete_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_delete(item) for item in value)
     return value
+
+
+def _plain(value: Any, where: str, tuples: type = tuple) -> Any:
+    """Copies a config into plain containers; refuses what no config can hold."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v, f'{where}: {k}', tuples) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuples(_plain(item, where, tuples) for item in value)
+    if isinstance(value, list):
+        return [_plain(item, where, tuples) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise VireidError(
+        f'{where} is {value!r} ({type(value).__name__})',
+        allowed='dicts, lists, tuples, strings, numbers, True, False, None',
+    )

@@ -43,6 +43,8 @@ def read_image(path: str | Path) -> Tensor:
                 array = (np.asarray(image).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8)
                 array = np.repeat(array[:, :, None], 3, axis=2)
             else:
+                if image.mode == 'P' and 'transparency' in image.info:
+                    image = image.convert('RGBA')  # straight to RGB, Pillow warns about the lost table
                 array = np.asarray(image.convert('RGB'))
     except FileNotFoundError as error:
         raise VireidError(f'picture {path} is gone', todo='check the data folder') from error
@@ -104,9 +106,18 @@ class ImageSet(TorchDataset):
         label = sample.identity if self.labels is None else self.labels[sample.identity]
         return image.as_subclass(torch.Tensor), label, sample
 
+    def __getitems__(self, keys: Sequence[Key | int]) -> list[tuple[Tensor, int, Sample]] | VireidError:
+        """Reads a whole batch; an error is handed on as a value, since torch rebuilds those a worker raises as text."""
+        try:
+            return [self[key] for key in keys]
+        except VireidError as error:
+            return error
 
-def collate(items: Sequence[tuple[Tensor, int, Sample]]) -> Batch:
-    """Groups items by modality, keeping their order within each."""
+
+def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch | VireidError:
+    """Groups items by modality, keeping their order within each; hands an error on."""
+    if isinstance(items, VireidError):
+        return items
     groups: dict[Modality, list[tuple[Tensor, int, Sample]]] = {}
     for item in items:
         groups.setdefault(item[2].modality, []).append(item)
@@ -125,8 +136,8 @@ class EpochBatches:
     One loader serves all epochs, so its workers live on; each key carries all that determines the item.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
-        self.sampler = sampler
+    def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1) -> None:
+        self.sampler, self.rank, self.world_size = sampler, rank, world_size
         self.epoch = 0
         self.start = 0
 
@@ -138,13 +149,25 @@ class EpochBatches:
         position = 0
         for number, batch in enumerate(self.sampler.batches(epoch)):
             if number >= self.start:
-                yield [(epoch, position + slot, index) for slot, index in enumerate(batch)]
+                # positions differ between processes too, so that their augmentation does
+                first = position * self.world_size + self.rank
+                yield [(epoch, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
             position += len(batch)
 
 
-def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> DataLoader:
+class BatchLoader(DataLoader):
+    """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, VireidError):
+                raise batch
+            yield batch
+
+
+def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> BatchLoader:
     """Returns the loader of training batches; set `batches.epoch` and `.start` before iterating."""
-    return DataLoader(
+    return BatchLoader(
         data,
         batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=collate,
@@ -154,9 +177,9 @@ def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> Data
     )
 
 
-def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> DataLoader:
+def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> BatchLoader:
     """Returns a loader over all samples in order, `batch_size` at a time."""
-    return DataLoader(
+    return BatchLoader(
         data, batch_size=batch_size, collate_fn=collate, num_workers=workers, worker_init_fn=_worker_started
     )
 

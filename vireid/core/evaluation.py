@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from vireid.core.data import ImageSet, Transform, default_workers, evaluation_loader
+from vireid.core.errors import VireidError
 from vireid.core.retrieval import RANKS, Scores, score
 from vireid.core.types import Sample, Trial, joint_order
 
@@ -115,6 +116,10 @@ def embed_samples(
     ordered = [
         s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m
     ]
+    if not ordered:
+        raise VireidError(
+            'the protocol has no pictures to embed', todo='check the test identities and the cameras of this protocol'
+        )
     training = isinstance(embedder, torch.nn.Module) and embedder.training
     if isinstance(embedder, torch.nn.Module):
         embedder.eval()

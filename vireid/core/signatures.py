@@ -14,8 +14,11 @@ from vireid.core.errors import VireidError, did_you_mean
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Returns the named parameters of a class or function; `**kwargs` appears under its own name."""
-    skip = (inspect.Parameter.VAR_POSITIONAL,)
-    return {name: p for name, p in inspect.signature(target).parameters.items() if p.kind not in skip}
+    try:
+        found = inspect.signature(target).parameters
+    except ValueError:  # some functions written in C do not tell; they refuse for themselves
+        return {'kwargs': inspect.Parameter('kwargs', inspect.Parameter.VAR_KEYWORD)}
+    return {name: p for name, p in found.items() if p.kind is not inspect.Parameter.VAR_POSITIONAL}
 
 
 def check(

@@ -90,7 +90,7 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
 
     workers = experiment.image_settings.workers
-    batches = EpochBatches(sampler)
+    batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
     loader = training_loader(data, batches, default_workers() if workers is None else workers)
     results: Results | None = None

@@ -69,7 +69,7 @@ def test_rankings_frame_right_and_wrong_pictures(results):
     sheet = draw_rankings(results, queries=3, top=2)
     cell = TILE[0] + 2 * BORDER + GAP
     frames = [sheet.getpixel((3 * GAP + column * cell + 1, GAP + 1)) for column in (1, 2)]
-    assert ['#%02x%02x%02x' % frame for frame in frames] == [WRONG, RIGHT]
+    assert ['#' + bytes(frame).hex() for frame in frames] == [WRONG, RIGHT]
 
 
 def test_the_report_holds_table_curves_and_config(tmp_path, results):

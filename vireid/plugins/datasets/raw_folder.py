@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from vireid.core.errors import VireidError
@@ -49,7 +50,9 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
 def pictures(folder: Path) -> list[str]:
     """Returns the paths of the pictures in a folder, sorted by name; other files (Thumbs.db, ...) are passed over."""
     with os.scandir(folder) as entries:
-        names = sorted(e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.name.startswith('.'))
+        names = sorted(
+            e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.name.startswith('.') and e.is_file()
+        )
     return [str(folder / name) for name in names]
 
 
@@ -71,7 +74,7 @@ def read_id_list(path: Path) -> list[int]:
             allowed='one line of integers separated by commas, such as 1,2,4',
         )
     identities = sorted(map(int, words))
-    twice = [a for a, b in zip(identities, identities[1:], strict=False) if a == b]
+    twice = [a for a, b in pairwise(identities) if a == b]
     if twice:
         raise VireidError(f'id list {path} names identity {twice[0]} twice', todo='restore it from the dataset')
     return identities

@@ -66,7 +66,7 @@ class RegDB:
             if not line.strip():
                 continue
             path, _, label = line.strip().rpartition(' ')
-            if not path or not label.isdigit():
+            if not path or not (label.isascii() and label.isdecimal()):
                 raise VireidError(
                     f'{index}, line {number}: {line[:60]!r}', allowed='relative/path label, such as Visible/1/a.bmp 0'
                 )

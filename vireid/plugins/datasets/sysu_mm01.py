@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from typing import Literal
@@ -33,9 +34,11 @@ class SYSUMM01:
     def __init__(
         self, root: str | None = None, train_lists: Sequence[Literal['train', 'val']] = ('train', 'val')
     ) -> None:
+        if not train_lists:
+            raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
         lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
         self.root = require_root(
-            root, dataset='SYSU-MM01', looked_for=['cam1', 'cam3', *lists], obtain=OBTAIN, synth='sysu'
+            root, dataset='SYSU-MM01', looked_for=[*(f'cam{c}' for c in CAMERAS), *lists], obtain=OBTAIN, synth='sysu'
         )
         self.identities = {
             'train': sorted({i for name in train_lists for i in read_id_list(self.root / f'exp/{name}_id.txt')}),
@@ -59,7 +62,7 @@ class SYSUMM01:
         samples = []
         cameras = {camera: self.root / f'cam{camera}' for camera in CAMERAS}
         # one listing for each camera, not a probe for each person on each camera
-        present = {c: {p.name for p in folder.iterdir()} if folder.is_dir() else set() for c, folder in cameras.items()}
+        present = {c: {p.name for p in os.scandir(folder) if p.is_dir()} for c, folder in cameras.items()}
         for identity in self.identities[name]:
             found = [
                 Sample(path, identity, camera, CAMERAS[camera])

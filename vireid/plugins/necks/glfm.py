@@ -40,8 +40,10 @@ class GLFM(nn.Module):
         # h of every head at once; a 1x1 convolution on vectors is a linear map
         self.h = nn.Linear(spec.channels, num_heads * self.inner, bias=False)
         self.w = nn.Parameter(torch.empty(num_heads, 2, self.inner))
-        nn.init.xavier_uniform_(self.h.weight)
-        nn.init.xavier_uniform_(self.w)
+        # each head as if it were alone: seen at once, their fan-out would grow with their number
+        for h, w in zip(self.h.weight.detach().split(self.inner), self.w.detach(), strict=True):
+            nn.init.xavier_uniform_(h)
+            nn.init.xavier_uniform_(w.view(1, -1))
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:

@@ -45,6 +45,8 @@ class IdentityBalanced:
         for name, value in (('identities', identities), ('visible', visible), ('infrared', infrared)):
             if value < 1:
                 raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+        if seed < 0:
+            raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.identities = identities
         self.quota = {VISIBLE: visible, INFRARED: infrared}
@@ -60,10 +62,13 @@ class IdentityBalanced:
                     todo='take them out of the list of training identities, or add their pictures',
                 )
         self.persons = sorted(seen)
+        most_persons = len(self.persons) // world_size
         if len(self.persons) < identities * world_size:
             raise VireidError(
                 f'a batch needs {identities * world_size} identities and the training set has {len(self.persons)}',
-                todo=f'set sampler.identities to {len(self.persons) // world_size} or less',
+                todo=f'set sampler.identities to {most_persons} or less'
+                if most_persons
+                else f'use {max(1, len(self.persons))} process(es) at most, and check the training list',
             )
         most = max(
             sum(map(len, self.indices[modality].values())) // (identities * world_size * quota)

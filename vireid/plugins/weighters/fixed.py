@@ -26,7 +26,7 @@ class Fixed(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted sum, a scalar, and each task's weight."""
-        weights = {name: tasks[name].new_tensor(self.weights[name]) for name in tasks}
+        weights = {name: tasks[name].new_full((), self.weights[name]) for name in tasks}
         return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
 
 

@@ -44,32 +44,32 @@ class WarmUp(nn.Module):
             raise VireidError('every task warms up, so nothing is trained at first', todo='leave one task out')
         self.curves = dict(tasks)
         self.epochs = epochs
-        self.register_buffer('total', torch.zeros((), dtype=torch.float64))  # of the others' losses, this epoch
+        self.register_buffer('total', torch.zeros(()))  # of the others' losses, this epoch
         self.register_buffer('count', torch.zeros((), dtype=torch.int64))
         self.register_buffer('epoch', torch.zeros((), dtype=torch.int64))
-        self.register_buffer('adaptive', torch.zeros((), dtype=torch.float64))  # the weight of this epoch
+        self.register_buffer('adaptive', torch.zeros(()))  # the weight of this epoch
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted sum, a scalar, and each task's weight."""
         if self.training:
-            self._remember(sum(loss.detach().double() for n, loss in tasks.items() if n not in self.curves), progress)
-        weights = {name: loss.new_tensor(1.0) for name, loss in tasks.items()}
+            others = [loss.detach().float() for name, loss in tasks.items() if name not in self.curves]
+            self._remember(torch.stack(others).sum(), progress)
+        weights = {name: loss.new_ones(()) for name, loss in tasks.items()}
         for name in self.curves.keys() & tasks.keys():
             weights[name] = self._weight(self.curves[name], progress).to(tasks[name])
         return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
 
-    def _remember(self, others: Tensor | float, progress: Progress) -> None:
-        if progress.epoch != int(self.epoch):
-            if int(self.count):
-                self.adaptive.copy_(1 / (1 + self.total / self.count))
-            self.total.zero_()
-            self.count.zero_()
-            self.epoch.fill_(progress.epoch)
-        self.total += others
-        self.count += 1
+    def _remember(self, others: Tensor, progress: Progress) -> None:
+        # in tensors throughout: asking for a value here would make a GPU wait in every step
+        fresh = self.epoch != progress.epoch
+        weight = 1 / (1 + self.total / self.count.clamp_min(1))
+        self.adaptive.copy_(torch.where(fresh & (self.count > 0), weight, self.adaptive))
+        self.total.mul_(~fresh).add_(others)
+        self.count.mul_(~fresh).add_(1)
+        self.epoch.fill_(progress.epoch)
 
     def _weight(self, curve: Curve, progress: Progress) -> Tensor:
         if curve == 'adaptive':
             return self.adaptive
         t = min(1.0, progress.step / (progress.steps_per_epoch * self.epochs))
-        return self.adaptive.new_tensor(t if curve == 'linear' else (1 - math.cos(math.pi * t)) / 2)
+        return self.adaptive.new_full((), t if curve == 'linear' else (1 - math.cos(math.pi * t)) / 2)
