@@ -19,7 +19,7 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     Args:
         root: what the user gave; None if nothing.
         dataset: name for the messages.
-        looked_for: entries of which every one must exist.
+        looked_for: entries that must exist; one such as `cam1 or cam2` wants any of its alternatives.
         obtain: how the dataset is obtained.
         synth: the layout name of `vireid data synth`, to go on without the dataset.
 
@@ -36,7 +36,7 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     path = Path(root).expanduser()
     if not path.is_dir():
         raise VireidError(f'{dataset}: no folder {path.absolute()}', allowed=allowed, todo=todo)
-    missing = [name for name in looked_for if not (path / name).exists()]
+    missing = [entry for entry in looked_for if not any((path / name).exists() for name in entry.split(' or '))]
     if missing:
         present = sorted(p.name for p in path.iterdir())[:8]
         raise VireidError(

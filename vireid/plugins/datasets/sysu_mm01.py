@@ -21,14 +21,16 @@ OBTAIN = (
 class SYSUMM01:
     """Reads `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt` (Wu et al., 2017).
 
-    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera.
+    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera, and one's own pictures in
+    this layout may have fewer cameras, as long as both modalities are there.
 
     Args:
         root: the dataset's folder.
         train_lists: id lists that make up the training split; the field trains on `train` and `val` together.
 
     Raises:
-        VireidError: if the folder, a camera or an id list is missing, or training and test persons overlap.
+        VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test persons
+            overlap.
     """
 
     def __init__(
@@ -36,9 +38,13 @@ class SYSUMM01:
     ) -> None:
         if not train_lists:
             raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
+        cameras = [
+            ' or '.join(f'cam{c}' for c, modality in CAMERAS.items() if modality == wanted)
+            for wanted in (VISIBLE, INFRARED)
+        ]
         lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
         self.root = require_root(
-            root, dataset='SYSU-MM01', looked_for=[*(f'cam{c}' for c in CAMERAS), *lists], obtain=OBTAIN, synth='sysu'
+            root, dataset='SYSU-MM01', looked_for=[*cameras, *lists], obtain=OBTAIN, synth='sysu'
         )
         self.identities = {
             'train': sorted({i for name in train_lists for i in read_id_list(self.root / f'exp/{name}_id.txt')}),
@@ -62,7 +68,10 @@ class SYSUMM01:
         samples = []
         cameras = {camera: self.root / f'cam{camera}' for camera in CAMERAS}
         # one listing for each camera, not a probe for each person on each camera
-        present = {c: {p.name for p in os.scandir(folder) if p.is_dir()} for c, folder in cameras.items()}
+        present = {
+            camera: {entry.name for entry in os.scandir(folder) if entry.is_dir()} if folder.is_dir() else set()
+            for camera, folder in cameras.items()
+        }
         for identity in self.identities[name]:
             found = [
                 Sample(path, identity, camera, CAMERAS[camera])
