@@ -3,6 +3,6 @@
 
 import sys
 
-from vireid.cli import main
+from vireid.cli import main, test
 
-sys.exit(main(['test', *sys.argv[1:]]))
+sys.exit(main(sys.argv[1:], verb=test))

@@ -3,6 +3,6 @@
 
 import sys
 
-from vireid.cli import main
+from vireid.cli import main, train
 
-sys.exit(main(['train', *sys.argv[1:]]))
+sys.exit(main(sys.argv[1:], verb=train))

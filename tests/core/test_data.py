@@ -439,8 +439,12 @@ def test_evaluation_reads_every_sample_once_in_order_with_a_short_last_batch(
 
 
 @pytest.mark.parametrize(('cores', 'workers'), [(1, 1), (2, 1), (4, 3), (64, 8)])
-def test_workers_are_one_less_than_the_cores_and_at_most_eight(
+def test_beside_a_gpu_workers_are_one_less_than_the_cores_and_at_most_eight(
     monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
 ) -> None:
     monkeypatch.setattr('os.sched_getaffinity', lambda process: set(range(cores)), raising=False)
-    assert default_workers() == workers
+    assert default_workers('cuda') == workers
+
+
+def test_a_network_on_the_cpu_has_the_cores_for_itself() -> None:
+    assert default_workers('cpu') == 0

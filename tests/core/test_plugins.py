@@ -95,7 +95,7 @@ def test_a_name_that_is_taken_names_both_plugins():
 def test_wrong_kinds_and_targets_are_refused():
     with pytest.raises(VireidError, match="'neck', which is no kind, did you mean 'necks'"):
         PluginManager().register(plugin('neck', 'A', object), 'p')
-    with pytest.raises(VireidError, match="with the target 'module.attr'"):
+    with pytest.raises(VireidError, match=r"with the target 'module\.attr'"):
         PluginManager().register(plugin('necks', 'A', 'module.attr'), 'p')
 
 

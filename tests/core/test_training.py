@@ -18,7 +18,8 @@ from vireid.core import checkpoint, config
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager, hookimpl
-from vireid.core.training import Interrupted, test, train
+from vireid.core.run import Interrupted, make_fabric, test
+from vireid.core.training import train
 
 test.__test__ = False  # pytest would collect it by its name
 CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py'
@@ -217,7 +218,7 @@ def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
 def test_parameter_groups_by_pattern(tree, tmp_path):
     groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
     made = experiment(tree, f'step.groups={groups}')
-    step = made.build_step(made.build_model(3), vireid.core.training.make_fabric(made))
+    step = made.build_step(made.build_model(3), make_fabric(made))
     found = step.optimizer.param_groups
     assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
     assert len(found[1]['params']) == 5
@@ -226,13 +227,13 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
 def test_a_pattern_that_matches_nothing_is_an_error(tree):
     made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
     with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
-        made.build_step(made.build_model(3), vireid.core.training.make_fabric(made))
+        made.build_step(made.build_model(3), make_fabric(made))
 
 
 def test_gradients_are_clipped_to_the_norm(tree):
     made = experiment(tree, 'step.clip_norm=0.01', 'step.optimizer={"type": "SGD", "lr": 1.0}', 'step.schedule=[]')
     model = made.build_model(3)
-    step = made.build_step(model, vireid.core.training.make_fabric(made))
+    step = made.build_step(model, make_fabric(made))
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     images = {m: torch.randn(4, 3, 32, 16) for m in ('visible', 'infrared')}
     labels = {m: torch.tensor([0, 0, 1, 1]) for m in images}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 
 from vireid import __version__
 from vireid.cli import data, plugins, test, train
@@ -13,24 +14,17 @@ from vireid.core.errors import VireidError
 VERBS = {'train': train, 'test': test, 'data': data, 'plugins': plugins}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None) -> int:
     """Runs a command line.
 
     Args:
         arguments: without the program's name; the process's own if None.
+        verb: the one verb of this program (`tools/train.py`); None takes it from the arguments (`vireid train`).
 
     Returns:
         The exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(prog='vireid', description='Visible-infrared person re-identification.')
-    parser.add_argument('--version', action='version', version=f'vireid {__version__}')
-    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    for name, module in VERBS.items():
-        summary = (module.__doc__ or '').splitlines()[0]
-        verb = verbs.add_parser(name, help=summary, description=summary)
-        module.add_arguments(verb)
-        verb.set_defaults(run=module.run)
-    parsed = parser.parse_args(arguments)
+    parsed = _parser(verb).parse_args(arguments)
     try:
         return parsed.run(parsed)
     except VireidError as error:
@@ -42,3 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         sys.stderr.close()
         return 141
+
+
+def _parser(verb: ModuleType | None) -> argparse.ArgumentParser:
+    if verb is not None:
+        parser = argparse.ArgumentParser(description=_summary(verb))
+        _add(parser, verb)
+        return parser
+    parser = argparse.ArgumentParser(prog='vireid', description='Visible-infrared person re-identification.')
+    parser.add_argument('--version', action='version', version=f'vireid {__version__}')
+    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
+    for name, module in VERBS.items():
+        _add(verbs.add_parser(name, help=_summary(module), description=_summary(module)), module)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, verb: ModuleType) -> None:
+    verb.add_arguments(parser)
+    parser.set_defaults(run=verb.run)
+
+
+def _summary(verb: ModuleType) -> str:
+    return (verb.__doc__ or '').splitlines()[0]

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args))
-    from vireid.core.training import test
+    from vireid.core.run import test
 
     test(experiment, args.checkpoint, args.work_dir or args.checkpoint.absolute().parent.parent / 'test')
     return 0

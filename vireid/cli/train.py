@@ -39,12 +39,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     experiment = make_experiment(config)
     if args.dry_run:
-        from vireid.core.dry_run import dry_run
+        from vireid.cli.dry_run import dry_run
 
         print(dry_run(experiment))
         return 0
     work_dir, resume = _place(args, experiment.name)
-    from vireid.core.training import Interrupted, train
+    from vireid.core.run import Interrupted
+    from vireid.core.training import train
 
     try:
         train(experiment, work_dir, resume=resume)

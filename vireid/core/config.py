@@ -61,8 +61,10 @@ def override(config: dict[str, Any], option: str) -> None:
         last = position == len(parts) - 1
         if isinstance(node, list):
             if not (part.isascii() and part.isdecimal()) or int(part) >= len(node):
-                raise VireidError(f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
-                                  allowed=f'0 to {len(node) - 1}' if node else 'nothing: the list is empty')  # fmt: skip
+                raise VireidError(
+                    f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
+                    allowed=f'0 to {len(node) - 1}' if node else 'nothing: the list is empty',
+                )
             index: Any = int(part)
         elif isinstance(node, dict):
             index = part

@@ -125,7 +125,7 @@ def embed_samples(
         embedder.eval()
     features = []
     loader = evaluation_loader(
-        ImageSet(ordered, transform), batch_size, default_workers() if workers is None else workers
+        ImageSet(ordered, transform), batch_size, default_workers(device) if workers is None else workers
     )
     done = 0
     try:

@@ -25,7 +25,7 @@ class ImageSettings:
         size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
         train: transforms of training pictures, in order; the last ones produce float32.
         test: transforms of test pictures.
-        workers: loader processes; None chooses for the machine.
+        workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
     """
 
     size: tuple[int, int]

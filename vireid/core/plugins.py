@@ -18,7 +18,7 @@ from vireid.core.registry import Components
 
 if TYPE_CHECKING:
     from vireid.core.evaluation import Results
-    from vireid.core.training import Run
+    from vireid.core.run import Run
     from vireid.core.types import Progress
 
 GROUP = 'vireid.plugins'

@@ -1,60 +1,24 @@
-"""The training loop: batches in, steps, checkpoints and evaluations out. Fabric chooses devices and precision."""
+"""The training loop and the default step: batches in, updates, checkpoints and evaluations out."""
 
 from __future__ import annotations
 
-import logging
-import math
-import signal
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 
-from vireid import __version__
 from vireid.core import checkpoint, config
 from vireid.core.data import EpochBatches, ImageSet, default_workers, training_loader
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Results, all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment, restore_model
-from vireid.core.types import Batch, Dataset, Progress, Sample
-
-
-class Interrupted(Exception):
-    """Training stopped on Ctrl-C after saving; holds the checkpoint's path."""
-
-
-@dataclass
-class Run:
-    """What observers see of a run.
-
-    Attributes:
-        experiment: the config, checked.
-        work_dir: where everything of the run is written.
-        model: the model being trained.
-        device: where it is.
-        progress: where the run stands at its start.
-        samples: the training samples.
-        split: which part of the dataset this is, if it has several (`trial 3`), else empty.
-    """
-
-    experiment: Experiment
-    work_dir: Path
-    model: nn.Module
-    device: torch.device
-    progress: Progress
-    samples: tuple[Sample, ...] = ()
-    split: str = ''
-
-    @property
-    def checkpoint(self) -> Path:
-        """The newest checkpoint."""
-        return self.work_dir / 'checkpoints' / 'last.pt'
+from vireid.core.evaluation import Results
+from vireid.core.experiment import Experiment
+from vireid.core.registry import Components
+from vireid.core.run import Interrupted, Run, evaluate, interruptible, make_fabric, require_finite, restore, save
+from vireid.core.types import Batch, Progress
 
 
 def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | None = None) -> Results:
@@ -92,7 +56,7 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
-    loader = training_loader(data, batches, default_workers() if workers is None else workers)
+    loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
     results: Results | None = None
     hooks.run_started(run=run)
     with interruptible() as interrupted:
@@ -127,147 +91,135 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     return results
 
 
-def evaluate(run: Run, embedder: Any, dataset: Dataset, hooks: Any, progress: Progress) -> Results:
-    """Scores an embedder by the experiment's protocol and tells the observers."""
-    experiment = run.experiment
-    protocol = experiment.build_protocol()
-    trials = protocol.trials(dataset)
-    embeddings = embed_samples(
-        embedder,
-        all_samples(trials),
-        experiment.build_transform('test'),
-        batch_size=experiment.evaluation_settings.batch_size,
-        workers=experiment.image_settings.workers,
-        device=run.device,
-        on_progress=lambda done, total: hooks.evaluating(run=run, done=done, total=total),
-    )
-    results = score_trials(embeddings, protocol.name, trials)
-    hooks.evaluated(run=run, progress=progress, results=results)
-    return results
-
-
-def test(experiment: Experiment, source: str | Path, work_dir: str | Path) -> Results:
-    """Scores a checkpoint by the experiment's protocol.
+class SingleOptimizer:
+    """One optimizer over named parameter groups, with schedules that multiply.
 
     Args:
-        experiment: model, data and protocol.
-        source: the checkpoint.
-        work_dir: where the loggers write what they make of the evaluation.
+        model: what is trained; its `weighter` adds the tasks up.
+        fabric: places model and optimizer on devices.
+        components: where optimizers and schedules are looked up.
+        optimizer: config of a torch optimizer, such as dict(type='SGD', lr=0.01, momentum=0.9).
+        groups: settings by name pattern, such as {'backbone.*': dict(lr=0.001)}; the first pattern that matches a
+            parameter takes it, the rest get the optimizer's own settings.
+        schedule: configs of torch schedules, applied one on top of the other, stepped once an epoch or, with
+            by='step', once a step.
+        clip_norm: largest norm of the gradient; None does not clip.
 
     Raises:
-        VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
+        VireidError: if a pattern matches no parameter.
     """
-    content = checkpoint.load(source)
-    dataset = experiment.build_dataset()
-    split = getattr(dataset, 'split_name', '')
-    if content.get('split', '') != split:
-        raise VireidError(
-            f'{source} was trained on {content.get("split") or "the only split"} and this scores {split}: persons it '
-            'was trained on would be in its test',
-            todo='score it on its own split with --trial',
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: Fabric,
+        components: Components,
+        optimizer: dict,
+        groups: Mapping[str, dict] | None = None,
+        schedule: Sequence[dict] = (),
+        clip_norm: float | None = None,
+    ) -> None:
+        built = components.build(
+            'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
         )
-    fabric = make_fabric(experiment)
-    model = restore_model(experiment, content, source)
-    embedder = fabric.setup_module(model)
-    embedder.mark_forward_method('embed')
-    at = content['progress']
-    progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])
-    run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
-    hooks = experiment.manager.observers(experiment.build_loggers())
-    return evaluate(run, embedder, dataset, hooks, progress)
+        self.fabric, self.clip_norm = fabric, clip_norm
+        # the schedules read the learning rates before Fabric wraps the optimizer
+        self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
+        for position, entry in enumerate(schedule):
+            where = f'step.schedule.{position}'
+            by = entry.get('by', 'epoch')
+            if by not in self.schedules:
+                raise VireidError(f'{where}.by is {by!r}', allowed="'epoch' or 'step'")
+            rest = {key: value for key, value in entry.items() if key != 'by'}
+            self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
+        self.model: Any
+        self.model, self.optimizer = fabric.setup(model, built)
+        self.model.mark_forward_method('embed')
+        # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
+        self._weighter: Any = model.weighter
+
+    def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
+        """Updates the model on one batch.
+
+        Returns:
+            `loss`, and by task `tasks` and `weights`, and `lr` of the first group, all plain floats.
+        """
+        tasks: dict[str, Tensor] = self.model(batch)
+        total, weights = self._weighter(tasks, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.fabric.backward(total)
+        if self.clip_norm is not None:
+            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False)
+        lr = self.optimizer.param_groups[0]['lr']
+        self.optimizer.step()
+        for schedule in self.schedules['step']:
+            schedule.step()
+        names = list(tasks)
+        # one transfer from the device for all figures
+        figures = torch.stack([total, *tasks.values(), *(weights[n] for n in names)]).detach().float().tolist()
+        count = len(names)
+        return {
+            'loss': figures[0],
+            'tasks': dict(zip(names, figures[1 : count + 1], strict=True)),
+            'weights': dict(zip(names, figures[count + 1 :], strict=True)),
+            'lr': float(lr),
+        }
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """Moves the schedules that count epochs."""
+        for schedule in self.schedules['epoch']:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns optimizer and schedules as tensors and plain values."""
+        return {
+            'optimizer': self.optimizer.state_dict(),
+            'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned.
+
+        Raises:
+            VireidError: if it belongs to another optimizer, grouping or schedule.
+        """
+        counts = {by: len(found) for by, found in self.schedules.items()}
+        if {by: len(found) for by, found in state['schedules'].items()} != counts:
+            raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
+        try:
+            self.optimizer.load_state_dict(state['optimizer'])
+        except (ValueError, KeyError) as error:
+            raise VireidError(
+                f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'
+            ) from error
+        for by, found in self.schedules.items():
+            for schedule, saved in zip(found, state['schedules'][by], strict=True):
+                schedule.load_state_dict({**schedule.state_dict(), **saved})
 
 
-def make_fabric(experiment: Experiment) -> Fabric:
-    """Starts lightning-fabric with the experiment's devices and precision, quietly."""
-    settings = experiment.training_settings
-    logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
-    warnings.filterwarnings('ignore', module='lightning_fabric')
-    try:
-        fabric = Fabric(
-            accelerator=settings.accelerator,
-            devices=settings.devices,
-            precision=settings.precision,  # type: ignore[arg-type]
-        )
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise VireidError(
-            f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
-            f'precision {settings.precision!r} do not work here: {error}',
-            allowed="precision '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
-        ) from error
-    fabric.launch()
-    return fabric
-
-
-def save(run: Run, step: Any, progress: Progress) -> None:
-    """Writes the run's checkpoint; all of it plain, so that loading executes nothing."""
-    checkpoint.save(
-        run.checkpoint,
-        {
-            'model': run.model.state_dict(),
-            'step': step.state_dict(),
-            'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
-            'rng': torch.get_rng_state(),
-            'config': run.experiment.to_config(),
-            'num_identities': len({s.identity for s in run.samples}),
-            'split': run.split,
-            'versions': {'vireid': __version__, 'torch': str(torch.__version__)},
-        },
-    )
-
-
-def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) -> Progress:
-    """Puts model, step and random numbers back to where a checkpoint was written.
+def parameter_groups(model: nn.Module, patterns: Mapping[str, dict]) -> list[dict]:
+    """Sorts the trainable parameters into groups by name pattern; the rest come last.
 
     Raises:
-        VireidError: if the checkpoint belongs to another model, dataset split or epoch length.
+        VireidError: if a pattern matches no parameter that an earlier one has not taken.
     """
-    at = content.get('progress', {})
-    if content.get('split', '') != run.split:
-        raise VireidError(
-            f'{source} was trained on {content["split"] or "the only split"} and this is {run.split or "the only split"}',
-            todo='resume with the same --trial',
-        )
-    if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
-        raise VireidError(
-            f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch and this run has '
-            f'{run.progress.steps_per_epoch}',
-            todo='resume with the same data and sampler',
-        )
-    checkpoint.load_weights(run.model, content['model'], source)
-    step.load_state_dict(content['step'])
-    torch.set_rng_state(content['rng'])
-    total = run.progress.total_steps
-    return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = []
+    for pattern, settings in patterns.items():
+        names = fnmatch.filter(named, pattern)
+        if not names:
+            tops = sorted({name.split('.')[0] for name, _ in model.named_parameters()})
+            raise VireidError(
+                f'step.groups: the pattern {pattern!r} matches no parameter',
+                allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
+            )
+        groups.append({'params': [named.pop(name) for name in names], **settings})
+    if named:
+        groups.append({'params': list(named.values())})
+    return groups
 
 
-def require_finite(record: dict[str, Any], batch: Batch, run: Run) -> None:
-    """Stops a run whose loss is NaN or infinite, naming the task, the pictures and the way back."""
-    if math.isfinite(record['loss']):
-        return
-    bad = [name for name, value in record['tasks'].items() if not math.isfinite(value)] or ['the weighted sum']
-    paths = [path for found in batch.paths.values() for path in found]
-    raise VireidError(
-        f'the loss is {record["loss"]} (from {", ".join(bad)}) on a batch with {paths[0]} and {len(paths) - 1} others',
-        todo=f'lower the learning rate, set step.clip_norm, or use --precision 32-true; last good: {run.checkpoint}',
-    )
-
-
-@contextmanager
-def interruptible() -> Iterator[list[int]]:
-    """Turns the first Ctrl-C into a note in the list it yields; the second one interrupts at once."""
-    noted: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if noted:
-            raise KeyboardInterrupt
-        noted.append(number)
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread: whoever runs us handles signals
-        yield noted
-        return
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _plain_state(schedule: Any) -> dict[str, Any]:
+    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
+    state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
+    return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}

@@ -36,7 +36,7 @@ COMPONENTS = {
         'regdb/agw': f'{_HERE}.protocols.regdb_agw:RegDBAgw',
     },
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
-    'steps': {'SingleOptimizer': f'{_HERE}.steps.single_optimizer:SingleOptimizer'},
+    'steps': {'SingleOptimizer': 'vireid.core.training:SingleOptimizer'},
     'loggers': {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',

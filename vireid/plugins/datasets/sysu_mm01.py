@@ -43,9 +43,7 @@ class SYSUMM01:
             for wanted in (VISIBLE, INFRARED)
         ]
         lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
-        self.root = require_root(
-            root, dataset='SYSU-MM01', looked_for=[*cameras, *lists], obtain=OBTAIN, synth='sysu'
-        )
+        self.root = require_root(root, dataset='SYSU-MM01', looked_for=[*cameras, *lists], obtain=OBTAIN, synth='sysu')
         self.identities = {
             'train': sorted({i for name in train_lists for i in read_id_list(self.root / f'exp/{name}_id.txt')}),
             'test': read_id_list(self.root / 'exp/test_id.txt'),

@@ -13,7 +13,7 @@ from vireid import __version__
 from vireid.core import types
 from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
-from vireid.core.training import Run
+from vireid.core.run import Run
 from vireid.core.types import MODALITIES
 
 

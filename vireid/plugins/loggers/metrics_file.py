@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
-from vireid.core.training import Run
+from vireid.core.run import Run
 from vireid.core.types import Progress
 
 

@@ -39,6 +39,7 @@ def draw_rankings(results: Results, queries: int = 8, top: int = 10) -> Image.Im
     pool = np.flatnonzero(matched)[firsts]
     chosen = pool[np.unique(np.linspace(0, len(pool) - 1, min(queries, len(pool))).round().astype(int))]
     cell = TILE[0] + 2 * BORDER + GAP, TILE[1] + 2 * BORDER + GAP
+    top = min(top, int(kept[chosen].max()))
     sheet = Image.new('RGB', ((top + 1) * cell[0] + 3 * GAP, len(chosen) * cell[1] + GAP), 'white')
     for row, query in enumerate(chosen):
         down = GAP + row * cell[1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
-from vireid.core.training import Run
+from vireid.core.run import Run
 from vireid.core.types import Progress
 from vireid.plugins.loggers.curves import curve_svg
 from vireid.plugins.loggers.metrics_file import read_metrics

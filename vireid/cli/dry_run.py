@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vireid.core.experiment import Experiment
-from vireid.core.training import make_fabric
+from vireid.core.run import make_fabric
 from vireid.core.types import MODALITIES, Batch, Progress
 
 IDENTITIES = 100  # as many classes as nobody's dataset has; enough for any batch of two persons

@@ -1,0 +1,89 @@
+"""Folders, names and lists are those of the real data sets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+VISIBLE, INFRARED = (1, 2, 4, 5), (3, 6)
+
+
+def _ids(folder: Path, split: str) -> list[int]:
+    text = (folder / 'exp' / f'{split}_id.txt').read_text()
+    assert text.count('\n') == 1
+    assert text.endswith('\n')
+    return [int(number) for number in text.split(',')]
+
+
+def test_sysu_lists_are_one_line_each_and_part_the_identities(sysu):
+    splits = {split: _ids(sysu, split) for split in ('train', 'val', 'test')}
+    assert {split: len(ids) for split, ids in splits.items()} == {'train': 5, 'val': 1, 'test': 2}
+    assert sorted(number for ids in splits.values() for number in ids) == list(range(1, 9))
+
+
+def test_sysu_folders_and_names(sysu):
+    names = [str(path.relative_to(sysu)) for path in sysu.rglob('*.jpg')]
+    assert all(re.fullmatch(r'cam[1-6]/\d{4}/\d{4}\.jpg', name) for name in names)
+    for folder in sysu.glob('cam*/*'):
+        assert sorted(path.name for path in folder.iterdir()) == ['0001.jpg', '0002.jpg']
+
+
+def test_every_sysu_identity_has_both_modalities_and_an_answer_for_camera_3(sysu):
+    for identity in range(1, 9):
+        cameras = {number for number in range(1, 7) if (sysu / f'cam{number}' / f'{identity:04d}').is_dir()}
+        assert cameras & set(INFRARED)
+        assert cameras & {1, 4, 5}
+
+
+@pytest.mark.parametrize('camera', range(1, 7))
+def test_sysu_pictures_have_hue_in_visible_cameras_only(sysu, camera):
+    pictures = sorted(sysu.glob(f'cam{camera}/*/*.jpg'))
+    assert pictures
+    for path in pictures:
+        image = Image.open(path)
+        assert image.mode == 'RGB'
+        assert 1.9 < image.height / image.width < 2.7
+        pixels = np.asarray(image, dtype=np.int16)
+        spread = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
+        assert spread == 0 if camera in INFRARED else spread > 5
+
+
+def test_regdb_lists(regdb):
+    for trial in range(1, 11):
+        halves = []
+        for split in ('train', 'test'):
+            lists = {}
+            for sensor in ('visible', 'thermal'):
+                lines = (regdb / 'idx' / f'{split}_{sensor}_{trial}.txt').read_text().splitlines()
+                assert len(lines) == 30
+                pairs = [
+                    re.fullmatch(rf'({sensor.title()}/(\d+)/\w+_{sensor[0]}_\d{{5}}_\2\.bmp) (\d+)', x) for x in lines
+                ]
+                assert all(pairs)
+                assert all((regdb / pair[1]).is_file() for pair in pairs)
+                assert [int(pair[3]) for pair in pairs] == [label for label in range(3) for _ in range(10)]
+                lists[sensor] = [pair[2] for pair in pairs]
+            assert lists['visible'] == lists['thermal']
+            halves.append(set(lists['visible']))
+        assert len(halves[0]) == len(halves[1]) == 3
+        assert not halves[0] & halves[1]
+
+
+def test_regdb_trials_differ(regdb):
+    assert len({(regdb / 'idx' / f'train_visible_{trial}.txt').read_text() for trial in range(1, 11)}) > 3
+
+
+def test_regdb_pictures(regdb):
+    for sensor in ('Visible', 'Thermal'):
+        pictures = sorted(regdb.glob(f'{sensor}/*/*.bmp'))
+        assert len(pictures) == 60
+        for path in pictures:
+            image = Image.open(path)
+            assert (image.mode, image.size) == ('RGB', (64, 128))
+            pixels = np.asarray(image, dtype=np.int16)
+            spread = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
+            assert spread == 0 if sensor == 'Thermal' else spread > 5

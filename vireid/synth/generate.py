@@ -1,0 +1,175 @@
+"""Writing a whole synthetic data set: all or nothing, once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.synth.layouts import LAYOUTS, Job, Layout
+from vireid.synth.workers import draw_all
+
+# Raised whenever the same arguments begin to give other pictures.
+VERSION = 1
+STAMP = 'synth.json'
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `synthesize` wrote, or found.
+
+    Attributes:
+        layout: its folder layout.
+        ids: number of identities.
+        visible, infrared: numbers of pictures.
+        folder: where it is.
+        seed: its seed.
+        images: pictures per identity and camera (sysu) or sensor (regdb).
+        reused: True if the very same set was there already and nothing was drawn.
+    """
+
+    layout: str
+    ids: int
+    visible: int
+    infrared: int
+    folder: Path
+    seed: int
+    images: int
+    reused: bool = False
+
+
+def synthesize(
+    out: Path,
+    *,
+    layout: str = 'sysu',
+    ids: int = 120,
+    seed: int = 0,
+    images: int | None = None,
+    workers: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Draws a synthetic data set into `out`.
+
+    The files depend on `layout`, `ids`, `seed` and `images` alone, never on `workers`, and a person's pictures do not
+    depend on `ids`. They are drawn in a folder beside `out` that takes its name at the end, so an interrupted call
+    leaves nothing at `out`.
+
+    Args:
+        out: the folder to make; it must not exist, be empty, or hold the very same set, which is then kept.
+        layout: 'sysu' or 'regdb'.
+        ids: number of identities, at least 5 (sysu) or 4 (regdb).
+        seed: >= 0; another seed gives other people in other places.
+        images: pictures per identity and camera (sysu, 5 if None) or sensor (regdb, 10 if None), 1 to 9999.
+        workers: processes, >= 1; None uses all processors, fewer for small sets.
+        on_progress: is called with the number of people done and `ids`, in this process.
+
+    Returns:
+        What was written.
+
+    Raises:
+        VireidError: an argument out of range, `out` holds something else, or it cannot be written.
+    """
+    plan = _layout(layout)
+    job = Job(ids, seed, plan.images if images is None else images)
+    _check(plan, job, workers)
+    # Sets of a few people are done sooner than more interpreters have started.
+    shares = min(workers or min(os.cpu_count() or 1, 1 + ids // 8), ids)
+    out = Path(out)
+    stamp = {'layout': layout, 'ids': ids, 'seed': seed, 'images': job.images, 'version': VERSION}
+    found = _found(out, stamp)
+    if found is not None:
+        return found
+    partial = out.absolute().parent / f'.{out.absolute().name}.partial-{os.getpid()}'
+    try:
+        partial.mkdir(parents=True)
+        visible = infrared = 0
+        if on_progress:
+            on_progress(0, ids)
+        for done, (more_visible, more_infrared) in enumerate(draw_all(partial, layout, job, shares), start=1):
+            visible, infrared = visible + more_visible, infrared + more_infrared
+            if on_progress:
+                on_progress(done, ids)
+        plan.write_lists(partial, job)
+        text = json.dumps({**stamp, 'visible': visible, 'infrared': infrared}, indent=2) + '\n'
+        (partial / STAMP).write_bytes(text.encode('ascii'))
+        if out.exists():
+            out.rmdir()
+        partial.rename(out)
+    except OSError as error:
+        raise _refusal(out, error) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return Summary(layout, ids, visible, infrared, out, seed, job.images)
+
+
+def _layout(name: str) -> Layout:
+    if name not in LAYOUTS:
+        raise VireidError(
+            f'unknown layout {name!r}{did_you_mean(name, LAYOUTS)}',
+            allowed=', '.join(LAYOUTS),
+            todo='choose one of these with --layout',
+        )
+    return LAYOUTS[name]
+
+
+def _check(plan: Layout, job: Job, workers: int | None) -> None:
+    if not plan.least_ids <= job.ids <= 9999:
+        raise VireidError(
+            f'{job.ids} identities do not make a {plan.name} set',
+            allowed=f'{plan.least_ids} to 9999: training and test each need some',
+            todo=f'raise --ids to at least {plan.least_ids}' if job.ids < plan.least_ids else 'lower --ids',
+        )
+    if job.seed < 0:
+        raise VireidError(f'seed {job.seed} is negative', allowed='0 and above', todo='give --seed such a number')
+    if not 1 <= job.images <= 9999:
+        raise VireidError(f'{job.images} images per identity and camera', allowed='1 to 9999')
+    if workers is not None and workers < 1:
+        raise VireidError(f'{workers} worker processes cannot draw', allowed='1 and above')
+
+
+def _found(out: Path, stamp: dict[str, object]) -> Summary | None:
+    try:
+        if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+            return None
+        if not out.is_dir():
+            raise VireidError(f'{out} is a file', allowed='a new or an empty folder', todo='name another one')
+        held = json.loads((out / STAMP).read_text(encoding='ascii'))
+        counts = int(held['visible']), int(held['infrared'])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        raise VireidError(
+            f'{out} is not empty and holds no synthetic set',
+            allowed='a new or an empty folder',
+            todo='name another folder, or empty this one yourself',
+        ) from None
+    except OSError as error:
+        raise _refusal(out, error) from error
+    differing = [name for name in stamp if held.get(name) != stamp[name]]
+    if differing:
+        listed = ', '.join(f'{name} {held.get(name)} instead of {stamp[name]}' for name in differing)
+        raise VireidError(
+            f'{out} holds another synthetic set: {listed}',
+            allowed='a new or an empty folder, or one with the very same set',
+            todo='name another folder, or remove this one yourself',
+        )
+    layout, ids, seed, images = str(stamp['layout']), int(held['ids']), int(held['seed']), int(held['images'])
+    return Summary(layout, ids, *counts, out, seed, images, reused=True)
+
+
+def _refusal(out: Path, error: OSError) -> VireidError:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return VireidError(
+            f'the disk of {out} is full ({reason}); nothing was left there',
+            allowed='about 6 kB a picture',
+            todo='free some space, lower --ids or --images, or name a folder on another disk',
+        )
+    return VireidError(
+        f'{out} cannot be written: {reason}',
+        allowed='a folder below one you may write to',
+        todo='name another folder',
+    )

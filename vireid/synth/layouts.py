@@ -1,0 +1,140 @@
+"""The folder layouts a synthetic set can have: which pictures there are, where they lie, which lists go with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vireid.synth.cameras import RIG, SYSU_CAMERAS
+from vireid.synth.look import person
+from vireid.synth.picture import draw, faces_camera
+from vireid.synth.rng import PRESENCE, SENSOR, SPLIT, TRIAL, chance, stream
+from vireid.synth.spectrum import Modality
+
+TRIALS = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a set is made of: number of identities, seed, pictures per identity and camera (or sensor)."""
+
+    ids: int
+    seed: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One folder layout.
+
+    Attributes:
+        name: as given to `synthesize`.
+        least_ids: fewest identities its splits work with.
+        images: default pictures per identity and camera (sysu) or sensor (regdb).
+        write_identity: writes the pictures of one identity (1 to ids) below a folder; returns how many visible and how
+            many infrared ones.
+        write_lists: writes the lists of identities or pictures below a folder.
+    """
+
+    name: str
+    least_ids: int
+    images: int
+    write_identity: Callable[[Path, Job, int], tuple[int, int]]
+    write_lists: Callable[[Path, Job], None]
+
+
+def sysu_cameras(seed: int, identity: int) -> tuple[int, ...]:
+    """Returns the cameras that saw this identity, ascending.
+
+    As in SYSU-MM01 not everybody passes every camera. At least one of 3 and 6 saw a person, and one of 1, 4 and 5: a
+    query of camera 3 may not use camera 2, which hangs in the same room, and would else have no right answer.
+    """
+    rng = stream(seed, PRESENCE, identity)
+    seen = {camera for camera in SYSU_CAMERAS if chance(rng, 0.84)}
+    if not seen & {1, 4, 5}:
+        seen.add((1, 4, 5)[int(rng.integers(3))])
+    if not seen & {3, 6}:
+        seen.add((3, 6)[int(rng.integers(2))])
+    return tuple(sorted(seen))
+
+
+def _sysu_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    look = person(job.seed, identity)
+    counts = {'visible': 0, 'infrared': 0}
+    for number in sysu_cameras(job.seed, identity):
+        modality = SYSU_CAMERAS[number].modality
+        target = folder / f'cam{number}' / f'{identity:04d}'
+        target.mkdir(parents=True)
+        for shot in range(job.images):
+            image = draw(look, modality=modality, camera=number, shot=shot, seed=job.seed)
+            quality = int(stream(job.seed, SENSOR, identity, number, shot, 9).integers(74, 93))
+            image.save(target / f'{shot + 1:04d}.jpg', quality=quality)
+            counts[modality] += 1
+    return counts['visible'], counts['infrared']
+
+
+def sysu_split(job: Job) -> dict[str, list[int]]:
+    """Returns the ascending identities of 'train' (about 60 %), 'val' (10 %) and 'test' (30 %)."""
+    order = [int(i) + 1 for i in stream(job.seed, SPLIT, job.ids).permutation(job.ids)]
+    val, test = max(1, round(0.1 * job.ids)), max(2, round(0.3 * job.ids))
+    return {
+        'train': sorted(order[val + test :]),
+        'val': sorted(order[:val]),
+        'test': sorted(order[val : val + test]),
+    }
+
+
+def _sysu_lists(folder: Path, job: Job) -> None:
+    (folder / 'exp').mkdir()
+    for name, identities in sysu_split(job).items():
+        _write(folder / 'exp' / f'{name}_id.txt', ','.join(map(str, identities)) + '\n')
+
+
+_REGDB_SIZE = (64, 128)
+_REGDB_SENSORS: dict[str, Modality] = {'Visible': 'visible', 'Thermal': 'thermal'}
+
+
+def _regdb_paths(job: Job, identity: int, sensor: str) -> list[str]:
+    view = 'front' if faces_camera(job.seed, identity) else 'back'
+    return [
+        f'{sensor}/{identity}/{view}_{sensor[0].lower()}_{identity * job.images + shot:05d}_{identity}.bmp'
+        for shot in range(job.images)
+    ]
+
+
+def _regdb_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    look = person(job.seed, identity)
+    for sensor, modality in _REGDB_SENSORS.items():
+        (folder / sensor / str(identity)).mkdir(parents=True)
+        for shot, path in enumerate(_regdb_paths(job, identity, sensor)):
+            image = draw(look, modality=modality, camera=RIG, shot=shot, seed=job.seed, size=_REGDB_SIZE)
+            image.save(folder / path)
+    return job.images, job.images
+
+
+def _regdb_lists(folder: Path, job: Job) -> None:
+    (folder / 'idx').mkdir()
+    for trial in range(1, TRIALS + 1):
+        order = [int(i) + 1 for i in stream(job.seed, TRIAL, job.ids, trial).permutation(job.ids)]
+        half = job.ids // 2
+        # The true lists name the identities in the order they were drawn and count labels up along the file.
+        for split, identities in (('train', order[:half]), ('test', order[half:])):
+            for sensor in _REGDB_SENSORS:
+                lines = [
+                    f'{path} {label}\n'
+                    for label, identity in enumerate(identities)
+                    for path in _regdb_paths(job, identity, sensor)
+                ]
+                _write(folder / 'idx' / f'{split}_{sensor.lower()}_{trial}.txt', ''.join(lines))
+
+
+def _write(path: Path, text: str) -> None:
+    # Bytes, not text: the same line ends on every system.
+    path.write_bytes(text.encode('ascii'))
+
+
+LAYOUTS: dict[str, Layout] = {
+    'sysu': Layout('sysu', 5, 5, _sysu_identity, _sysu_lists),
+    'regdb': Layout('regdb', 4, 10, _regdb_identity, _regdb_lists),
+}
