@@ -49,7 +49,7 @@ def vireid_step(
     def turn() -> None:
         nonlocal progress
         record = step(fabric.to_device(batch), progress)
-        require_finite(record, batch, run)
+        require_finite(record, batch, run, fabric)
         progress = progress.next()
         hooks.step_ended(run=run, progress=progress, record=record)
 

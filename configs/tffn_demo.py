@@ -4,10 +4,10 @@ model = dict(backbone=dict(depth=18, weights=None))
 images = dict(size=(144, 72))
 sampler = dict(identities=6)
 step = dict(
-    optimizer=dict(_delete_=True, type='Adam', lr=5e-4, weight_decay=5e-4),
+    optimizer=dict(_delete_=True, type='Adam', lr=8e-4, weight_decay=5e-4),
     schedule=[
-        dict(type='LinearLR', start_factor=0.1, total_iters=50, by='step'),
-        dict(type='MultiStepLR', milestones=[300], gamma=0.1, by='step'),
+        dict(type='LinearLR', start_factor=0.1, total_iters=30, by='step'),
+        dict(type='CosineAnnealingLR', T_max=360, by='step'),
     ],
 )
-training = dict(_delete_=True, steps=400, precision='bf16-mixed')
+training = dict(_delete_=True, steps=360, precision='bf16-mixed')

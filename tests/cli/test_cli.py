@@ -90,6 +90,7 @@ def test_wrong_options_are_named(capsys):
     for option, text in {
         'model.backbon.depth=18': "no 'backbon' in model, did you mean 'backbone'?",
         'depth': "option 'depth' is not key=value",
+        'sampler.identites=4': "IdentityBalanced has no argument 'identites', did you mean 'identities'?",
         'images.sise=[32,16]': "images.sise: ImageSettings has no argument 'sise', did you mean 'size'?",
     }.items():
         assert main(['train', CONFIG, *small(option), '--dry-run']) == 2
@@ -167,7 +168,10 @@ def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tm
     text = (tmp_path / 'log').read_text()
     assert 'Traceback' not in text
     assert 'saved runs/tffn_sysu/checkpoints/last.pt' in text
-    assert '--work-dir runs/tffn_sysu --resume' in text
+    again = next(line for line in text.splitlines() if line.startswith('go on with: vireid train '))
+    arguments = [*again.removeprefix('go on with: vireid ').split(), '--print-config']
+    assert shell('-m', 'vireid', *arguments, cwd=tmp_path).returncode == 0
+    assert arguments[1:5] == ['runs/tffn_sysu/config.yaml', '--work-dir', 'runs/tffn_sysu', '--resume']
 
 
 def test_a_split_is_scored_by_its_own_model_only(tmp_path, capsys, monkeypatch):

@@ -49,6 +49,7 @@ def model_config() -> dict:
             'graph': {'type': 'GLFM', 'inputs': 'fused', 'num_heads': 2},
         },
         'heads': {name: {'type': 'GlobalHead', 'losses': losses} for name in ('a', 'b', 'fused', 'graph')},
+        'weighter': {'type': 'Fixed'},
         'embedding': ('fused',),
     }
 
@@ -241,6 +242,7 @@ def test_the_stream_is_picked_by_modality_alone(components):
         'backbone': backbone,
         'necks': {'joint': {'type': 'CorrespondenceConcat', 'inputs': 'stage4'}},
         'heads': {'joint': {'type': 'GlobalHead', 'losses': losses}},
+        'weighter': {'type': 'Fixed'},
         'embedding': 'joint',
     }).eval()  # fmt: skip
     image = torch.randn(2, 3, 32, 16)

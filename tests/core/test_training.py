@@ -194,6 +194,47 @@ def test_a_resume_with_another_epoch_length_is_refused(tree, tmp_path):
               resume=tmp_path / 'checkpoints' / 'last.pt')  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.identities=3', 'sampler')]
+)
+def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option, named):
+    train(experiment(tree, 'training.epochs=1', 'sampler.visible=4'), tmp_path)
+    with pytest.raises(VireidError, match=f'another .*{named}.* than this run|steps an epoch'):
+        train(experiment(tree, 'sampler.visible=4', option), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+
+
+def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(step: int) -> None:
+        if step == 6:
+            raise Killed
+
+    options = ('training.evaluate_every=1', 'training.epochs=2')
+    with pytest.raises(Killed):
+        train(watched(tree, Watcher(on_step=kill), *options), tmp_path)
+    lines = [line for line in metrics(tmp_path) if line['step'] <= 5]
+    (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(x) + '\n' for x in lines if 'rows' not in x))
+    train(experiment(tree, *options), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+    assert [line['step'] for line in metrics(tmp_path) if 'rows' in line] == [5, 10]
+    assert [line['step'] for line in metrics(tmp_path) if 'loss' in line] == list(range(1, 11))
+
+
+def test_a_wrong_protocol_is_found_before_training(tree, tmp_path):
+    watcher = Watcher()
+    with pytest.raises(VireidError, match="no protocols called 'sysu/awg', did you mean 'sysu/agw'"):
+        train(watched(tree, watcher, 'protocol.type=sysu/awg'), tmp_path / 'run')
+    assert watcher.calls == []
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
+    made = experiment(tree, 'step.groups={"backbone.*": {"lrr": 1.0}}')
+    with pytest.raises(VireidError, match=r"SGD has no setting 'lrr', did you mean 'lr'\?"):
+        made.build_step(made.build_model(3), make_fabric(made))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree, tmp_path):
     with pytest.raises(VireidError) as caught:
         train(experiment(tree, 'step.optimizer.lr=1e20'), tmp_path)
@@ -251,7 +292,10 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('training.epoch=3', "training.epoch: TrainingSettings has no argument 'epoch', did you mean 'epochs'"),
         ('modle={}', "modle: no such section, did you mean 'model'"),
         ('images.size=288', 'images.size: ImageSettings was given 288'),
-        ('training.precision=fp8', "precision 'fp8'"),
+        ('training.precision=fp8', "'32-true', 'bf16-mixed', '16-mixed'"),
+        ('evaluation.batch_size=0', 'evaluation.batch_size is 0'),
+        ('model.heads.s2.losses=[1]', 'model.heads.s2.losses is [1]'),
+        ('model.heads.s2.losses.id.weight=much', "model.heads.s2.losses.id.weight is 'much'"),
         ('training.accelerator=abacus', "accelerator 'abacus'"),
         ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
         ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),

@@ -30,12 +30,15 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
     except VireidError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
+            sys.stderr.close()
+            return 141
+        print(f'error: {error}\n  next:    free some space or mend the permissions', file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
-        return 141
 
 
 def _parser(verb: ModuleType | None) -> argparse.ArgumentParser:

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from vireid.core.experiment import Experiment
+from vireid.core.registry import component_type
 from vireid.core.run import make_fabric
+from vireid.core.signatures import check, raise_all
 from vireid.core.types import MODALITIES, Batch, Progress
 
-IDENTITIES = 100  # as many classes as nobody's dataset has; enough for any batch of two persons
+IDENTITIES = 100  # any number will do: nobody's data is read
 PERSONS, PICTURES = 2, 2
 
 
@@ -23,6 +25,12 @@ def dry_run(experiment: Experiment) -> str:
     fabric = make_fabric(experiment)
     model: Any = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)
+    supplied = {'dataset': (), 'sampler': ('samples', 'seed', 'rank', 'world_size')}
+    for section, given in supplied.items():  # not built, since that reads data: their arguments are checked
+        settings = dict(getattr(experiment, section))
+        target = experiment.manager.components.get(f'{section}s', component_type(settings, section), where=section)
+        settings.pop('type')
+        raise_all(check(target, settings, supplied=given, where=section))
     for part in ('train', 'test'):
         experiment.build_transform(part)
     experiment.build_protocol()

@@ -31,7 +31,10 @@ def read_config(args: argparse.Namespace) -> dict[str, Any]:
 
     config = load(args.config)
     config.setdefault('name', Path(args.config).stem)
-    root = args.data_root or (os.environ.get('VIREID_DATA') if not config.get('dataset', {}).get('root') else None)
+    dataset = config.setdefault('dataset', {})
+    if not isinstance(dataset, dict):
+        raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
+    root = args.data_root or (os.environ.get('VIREID_DATA') if not dataset.get('root') else None)
     flags = {
         'dataset.root': root,
         'dataset.trial': args.trial,

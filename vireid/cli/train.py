@@ -6,6 +6,7 @@ Exit status: 0, 2 for an error the user can mend, 130 if Ctrl-C stopped it after
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
@@ -50,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         train(experiment, work_dir, resume=resume)
     except Interrupted:
-        again = f'vireid train {args.config} --work-dir {work_dir} --resume'
-        print(f'go on with: {again}')
+        again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
+        print(f'go on with: {shlex.join(again)}')
         return 130
     return 0
 

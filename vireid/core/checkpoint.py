@@ -27,7 +27,7 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
         VireidError: if it cannot be written; an older file at `path` is left as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    temporary = path.with_name(f'.{path.name}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open('wb') as file:

@@ -174,13 +174,19 @@ def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> Batc
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_worker_started,
+        generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
     )
 
 
 def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> BatchLoader:
     """Returns a loader over all samples in order, `batch_size` at a time."""
     return BatchLoader(
-        data, batch_size=batch_size, collate_fn=collate, num_workers=workers, worker_init_fn=_worker_started
+        data,
+        batch_size=batch_size,
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_worker_started,
+        generator=torch.Generator(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +41,7 @@ class TrainingSettings:
     Attributes:
         epochs: length of the run in epochs; give this or `steps`.
         steps: length of the run in steps.
-        precision: as lightning-fabric names it: `32-true`, `bf16-mixed`, `16-mixed` (GPU only).
+        precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. Scoring is always float32.
         accelerator: `auto`, `cpu`, `cuda`.
         devices: how many, or `auto`.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
@@ -50,7 +50,7 @@ class TrainingSettings:
 
     epochs: int | None = None
     steps: int | None = None
-    precision: str = '32-true'
+    precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     accelerator: str = 'auto'
     devices: int | str = 1
     evaluate_every: int | None = None
@@ -138,6 +138,15 @@ class Experiment:
             )
         if (settings.epochs or settings.steps or 0) < 1:
             raise VireidError('training: the run has no steps', allowed='epochs or steps of at least 1')
+        for path, value, least in (
+            ('evaluation.batch_size', experiment.evaluation_settings.batch_size, 1),
+            ('images.workers', experiment.image_settings.workers, 0),
+            ('training.evaluate_every', settings.evaluate_every, 1),
+            ('training.checkpoint_every', settings.checkpoint_every, 1),
+            ('seed', experiment.seed, 0),
+        ):
+            if value is not None and value < least:
+                raise VireidError(f'{path} is {value}', allowed=f'an integer of at least {least}')
         return experiment
 
     def to_config(self) -> dict[str, Any]:
@@ -175,12 +184,20 @@ class Experiment:
         """Builds the sampler over training samples for one of `world_size` processes."""
         return self.build('samplers', 'sampler', samples=samples, seed=self.seed, rank=rank, world_size=world_size)
 
-    def build_model(self, num_identities: int) -> nn.Module:
-        """Builds the model for that many training identities; weights are a function of `seed`."""
+    def build_model(self, num_identities: int, pretrained: bool = True) -> nn.Module:
+        """Builds the model for that many training identities; its random weights are a function of `seed`.
+
+        `pretrained=False` spares pretrained weights that a checkpoint is about to replace.
+        """
         torch.manual_seed(self.seed)
         config = {'type': 'CrossModalModel', **self.model}
         return self.manager.components.build(
-            'models', config, where='model', components=self.manager.components, num_identities=num_identities
+            'models',
+            config,
+            where='model',
+            components=self.manager.components,
+            num_identities=num_identities,
+            pretrained=pretrained,
         )
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
@@ -239,12 +256,7 @@ def load(path: str | Path, manager: PluginManager | None = None) -> nn.Module:
 
 
 def restore_model(experiment: Experiment, content: Mapping[str, Any], source: str | Path) -> nn.Module:
-    """Builds the experiment's model without pretrained weights and fills it from a loaded checkpoint."""
-    backbone = experiment.model.get('backbone')
-    config = dict(experiment.model)
-    if isinstance(backbone, dict) and 'weights' in backbone:
-        config['backbone'] = {**backbone, 'weights': None}  # the checkpoint's weights replace them anyway
-    untrained = Experiment.from_config({**experiment.to_config(), 'model': config}, experiment.manager)
-    model = untrained.build_model(int(content['num_identities']))
+    """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    model = experiment.build_model(int(content['num_identities']), pretrained=False)
     checkpoint.load_weights(model, content['model'], source)
     return model.eval()

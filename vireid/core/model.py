@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry import Components, component_type
+from vireid.core.signatures import accepts
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 
 Feature = Tensor | dict[Modality, Tensor]
@@ -53,7 +54,8 @@ class CrossModalModel(nn.Module):
         necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
             allow, otherwise in the order written. A neck or head that is None is left out, so that a config can
             take away what its base has.
-        weighter: config of the weighter; plain sum if None.
+        weighter: config of the weighter.
+        pretrained: handed to a backbone that asks for it; False where a checkpoint replaces its weights anyway.
         where: path of this model in the config, for messages.
 
     Raises:
@@ -66,14 +68,15 @@ class CrossModalModel(nn.Module):
         num_identities: int,
         backbone: dict,
         heads: dict[str, dict | None],
+        weighter: dict,
         embedding: str | Sequence[str],
         necks: dict[str, dict | None] | None = None,
-        weighter: dict | None = None,
+        pretrained: bool = True,
         where: str = 'model',
     ) -> None:
         super().__init__()
         self.num_identities = num_identities
-        self.backbone = components.build('backbones', backbone, where=f'{where}.backbone')
+        self.backbone = components.build('backbones', backbone, where=f'{where}.backbone', pretrained=pretrained)
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self.inputs: dict[str, tuple[str, ...]] = {}
         wiring = _Wiring(components, self.specs, where)
@@ -97,20 +100,21 @@ class CrossModalModel(nn.Module):
         self.embedding = wiring.names(embedding)
         self._embedding_necks = wiring.embedding_path(self)
         wiring.check_all_read(self)
-        self.weighter = components.build(
-            'weighters', weighter or {'type': 'Fixed'}, where=f'{where}.weighter', task_names=tuple(kept_heads)
-        )
+        self.weighter = components.build('weighters', weighter, where=f'{where}.weighter', task_names=tuple(kept_heads))
 
     def _build_task(self, wiring: _Wiring, name: str, config: dict) -> Task:
         own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
         head = wiring.build('heads', name, own, self.head_inputs[name], num_identities=self.num_identities)
         losses, weights = {}, {}
         where = f'{wiring.where}.heads.{name}.losses'
-        if not config.get('losses'):
-            raise VireidError(f'{where} is missing', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
+        if not isinstance(config.get('losses'), Mapping) or not config['losses']:
+            given = f'is {config["losses"]!r}' if 'losses' in config else 'is missing'
+            raise VireidError(f'{where} {given}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
         for key, loss in config['losses'].items():
             component_type(loss, f'{where}.{key}')
             weights[key] = loss.get('weight', 1.0)
+            if not accepts(float, weights[key]):
+                raise VireidError(f'{where}.{key}.weight is {weights[key]!r}', allowed='a number')
             rest = {k: v for k, v in loss.items() if k != 'weight'}
             losses[key] = wiring.components.build(
                 'losses', rest, where=f'{where}.{key}', num_identities=self.num_identities

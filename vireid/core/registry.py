@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 KINDS = (
     'models',
-    'translators',
     'backbones',
     'necks',
     'heads',
@@ -143,7 +142,7 @@ class Components:
             if where in error.given:
                 raise
             raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, KeyError) as error:
             raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
 
     def _registry(self, kind: str) -> Registry:

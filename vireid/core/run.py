@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid import __version__
-from vireid.core import checkpoint
+from vireid.core import checkpoint, config
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import Results, all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment, restore_model
@@ -56,23 +56,33 @@ class Run:
         return self.work_dir / 'checkpoints' / 'last.pt'
 
 
-def evaluate(run: Run, embedder: Any, dataset: Dataset, hooks: Any, progress: Progress) -> Results:
-    """Scores an embedder by the experiment's protocol and tells the observers."""
-    experiment = run.experiment
-    protocol = experiment.build_protocol()
-    trials = protocol.trials(dataset)
-    embeddings = embed_samples(
-        embedder,
-        all_samples(trials),
-        experiment.build_transform('test'),
-        batch_size=experiment.evaluation_settings.batch_size,
-        workers=experiment.image_settings.workers,
-        device=run.device,
-        on_progress=lambda done, total: hooks.evaluating(run=run, done=done, total=total),
-    )
-    results = score_trials(embeddings, protocol.name, trials)
-    hooks.evaluated(run=run, progress=progress, results=results)
-    return results
+class Scoring:
+    """The experiment's protocol on its dataset: everything an evaluation needs but the model.
+
+    Raises:
+        VireidError: if protocol, test pictures or test transforms cannot be had.
+    """
+
+    def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
+        protocol = experiment.build_protocol()
+        self.protocol, self.trials = protocol.name, protocol.trials(dataset)
+        self.samples = all_samples(self.trials)
+        self.transform = experiment.build_transform('test')
+
+    def evaluate(self, run: Run, hooks: Any, progress: Progress) -> Results:
+        """Scores the run's model, in float32 on this process alone, and tells the observers."""
+        embeddings = embed_samples(
+            run.model,
+            self.samples,
+            self.transform,
+            batch_size=run.experiment.evaluation_settings.batch_size,
+            workers=run.experiment.image_settings.workers,
+            device=run.device,
+            on_progress=lambda done, total: hooks.evaluating(run=run, done=done, total=total),
+        )
+        results = score_trials(embeddings, self.protocol, self.trials)
+        hooks.evaluated(run=run, progress=progress, results=results)
+        return results
 
 
 def test(experiment: Experiment, source: str | Path, work_dir: str | Path) -> Results:
@@ -88,22 +98,21 @@ def test(experiment: Experiment, source: str | Path, work_dir: str | Path) -> Re
     """
     content = checkpoint.load(source)
     dataset = experiment.build_dataset()
-    split = getattr(dataset, 'split_name', '')
-    if content.get('split', '') != split:
+    split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
+    if trained_on != split:
         raise VireidError(
-            f'{source} was trained on {content.get("split") or "the only split"} and this scores {split}: persons it '
-            'was trained on would be in its test',
+            f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
+            'persons it was trained on would be in its test',
             todo='score it on its own split with --trial',
         )
+    scoring = Scoring(experiment, dataset)
     fabric = make_fabric(experiment)
-    model = restore_model(experiment, content, source)
-    embedder = fabric.setup_module(model)
-    embedder.mark_forward_method('embed')
+    model = restore_model(experiment, content, source).to(fabric.device)
     at = content['progress']
     progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
-    hooks = experiment.manager.observers(experiment.build_loggers())
-    return evaluate(run, embedder, dataset, hooks, progress)
+    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+    return scoring.evaluate(run, hooks, progress)
 
 
 def make_fabric(experiment: Experiment) -> Fabric:
@@ -117,7 +126,7 @@ def make_fabric(experiment: Experiment) -> Fabric:
             devices=settings.devices,
             precision=settings.precision,  # type: ignore[arg-type]
         )
-    except (ValueError, RuntimeError, TypeError) as error:
+    except Exception as error:  # Fabric has several of its own
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
             f'precision {settings.precision!r} do not work here: {error}',
@@ -163,6 +172,13 @@ def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) ->
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )
+    ours, theirs = _lasting(run.experiment.to_config()), _lasting(content['config'])
+    changed = [key for key in ours if config.dump({key: ours[key]}) != config.dump({key: theirs.get(key)})]
+    if changed:
+        raise VireidError(
+            f'{source} was trained with another {", ".join(changed)} than this run',
+            todo='resume with the config.yaml beside the checkpoint, or start a new run',
+        )
     checkpoint.load_weights(run.model, content['model'], source)
     step.load_state_dict(content['step'])
     torch.set_rng_state(content['rng'])
@@ -170,15 +186,30 @@ def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) ->
     return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
 
 
-def require_finite(record: dict[str, Any], batch: Batch, run: Run) -> None:
+def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
+    kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
+    return {**kept, 'images': {**kept['images'], 'workers': None}}
+
+
+def agreed(fabric: Fabric, flag: bool) -> bool:
+    """Says whether any process raised its flag; all of them get the same answer, so none waits for another."""
+    if fabric.world_size == 1:
+        return flag
+    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op='sum'))
+
+
+def require_finite(record: dict[str, Any], batch: Batch, run: Run, fabric: Fabric) -> None:
     """Stops a run whose loss is NaN or infinite, naming the task, the pictures and the way back."""
-    if math.isfinite(record['loss']):
+    if not agreed(fabric, not math.isfinite(record['loss'])):
         return
     bad = [name for name, value in record['tasks'].items() if not math.isfinite(value)] or ['the weighted sum']
     paths = [path for found in batch.paths.values() for path in found]
+    last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
     raise VireidError(
-        f'the loss is {record["loss"]} (from {", ".join(bad)}) on a batch with {paths[0]} and {len(paths) - 1} others',
-        todo=f'lower the learning rate, set step.clip_norm, or use --precision 32-true; last good: {run.checkpoint}',
+        f'the loss is {record["loss"]} (from {", ".join(bad)}) on a batch with {paths[0]} and {len(paths) - 1} others'
+        + last,
+        todo='lower the learning rate, set step.clip_norm, or use --precision 32-true',
     )
 
 

@@ -12,12 +12,22 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core import checkpoint, config
-from vireid.core.data import EpochBatches, ImageSet, default_workers, training_loader
-from vireid.core.errors import VireidError
+from vireid.core.data import BatchLoader, EpochBatches, ImageSet, default_workers, training_loader
+from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.evaluation import Results
 from vireid.core.experiment import Experiment
 from vireid.core.registry import Components
-from vireid.core.run import Interrupted, Run, evaluate, interruptible, make_fabric, require_finite, restore, save
+from vireid.core.run import (
+    Interrupted,
+    Run,
+    Scoring,
+    agreed,
+    interruptible,
+    make_fabric,
+    require_finite,
+    restore,
+    save,
+)
 from vireid.core.types import Batch, Progress
 
 
@@ -42,53 +52,71 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     samples = tuple(dataset.split('train'))
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
-    model = experiment.build_model(len(labels))
+    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
+    scoring = Scoring(experiment, dataset)  # here, so that what the end of the run needs is checked at its start
+    model = experiment.build_model(len(labels), pretrained=resume is None)
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
     if resume is not None:
-        progress = run.progress = restore(run, step, checkpoint.load(resume), resume)
+        run.progress = restore(run, step, checkpoint.load(resume), resume)
     if fabric.is_global_zero:
         run.work_dir.mkdir(parents=True, exist_ok=True)
         (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
-
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
-    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
     loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
-    results: Results | None = None
     hooks.run_started(run=run)
+    finished = False
+    try:
+        results = _loop(run, step, fabric, batches, loader, scoring, hooks)
+        finished = True
+    finally:
+        hooks.run_ended(run=run, finished=finished)
+    return results
+
+
+def _loop(
+    run: Run, step: Any, fabric: Fabric, batches: EpochBatches, loader: BatchLoader, scoring: Scoring, hooks: Any
+) -> Results:
+    """Trains from `run.progress` to the end, saving and scoring as the settings say."""
+    settings, progress = run.experiment.training_settings, run.progress
+
+    def due(every: int | None, done: int) -> bool:
+        return every is not None and done % every == 0
+
+    def evaluate() -> Results:
+        return scoring.evaluate(run, hooks, progress)
+
+    at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
+    if at_epoch_end and due(settings.evaluate_every, progress.epoch):
+        evaluate()  # the run may have stopped between saving and scoring; loggers have dropped this one
     with interruptible() as interrupted:
         while progress.step < progress.total_steps:
             batches.epoch, batches.start = progress.epoch, progress.step_in_epoch
-            model.train()
+            run.model.train()
             for batch in loader:
                 record = step(fabric.to_device(batch), progress)
-                require_finite(record, batch, run)
+                require_finite(record, batch, run, fabric)
                 progress = progress.next()
                 hooks.step_ended(run=run, progress=progress, record=record)
-                due = settings.checkpoint_every and progress.step % settings.checkpoint_every == 0
-                if due and progress.step_in_epoch != 0 and fabric.is_global_zero:
-                    save(run, step, progress)
-                if interrupted or progress.step == progress.total_steps:
+                stop = agreed(fabric, bool(interrupted))
+                if stop or progress.step == progress.total_steps or progress.step_in_epoch == 0:
                     break
+                if due(settings.checkpoint_every, progress.step) and fabric.is_global_zero:
+                    save(run, step, progress)
             if progress.step_in_epoch == 0:
                 step.epoch_ended(progress)
                 hooks.epoch_ended(run=run, progress=progress)
             if fabric.is_global_zero:
                 save(run, step, progress)
-            if interrupted:
-                hooks.run_ended(run=run, finished=False)
+            if stop:
                 raise Interrupted(run.checkpoint)
-            every = settings.evaluate_every
-            due = every and progress.step_in_epoch == 0 and progress.epoch % every == 0
-            if due or progress.step == progress.total_steps:
-                results = evaluate(run, step.model, dataset, hooks, progress)
-    if results is None:  # resumed at the very end
-        results = evaluate(run, step.model, dataset, hooks, progress)
-    hooks.run_ended(run=run, finished=True)
-    return results
+            at_epoch_end = progress.step_in_epoch == 0 and progress.step < progress.total_steps
+            if at_epoch_end and due(settings.evaluate_every, progress.epoch):
+                evaluate()
+    return evaluate()
 
 
 class SingleOptimizer:
@@ -122,6 +150,14 @@ class SingleOptimizer:
         built = components.build(
             'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
         )
+        for pattern, settings in (groups or {}).items():
+            for key in settings:
+                if key not in built.defaults:  # torch takes any key and uses none it does not know
+                    raise VireidError(
+                        f'step.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
+                        f'{did_you_mean(key, built.defaults)}',
+                        allowed=', '.join(built.defaults),
+                    )
         self.fabric, self.clip_norm = fabric, clip_norm
         # the schedules read the learning rates before Fabric wraps the optimizer
         self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
@@ -142,7 +178,8 @@ class SingleOptimizer:
         """Updates the model on one batch.
 
         Returns:
-            `loss`, and by task `tasks` and `weights`, and `lr` of the first group, all plain floats.
+            `loss`, and by task `tasks` and `weights`, and `lr` of the parameters that no pattern of `groups` took; all
+            plain floats.
         """
         tasks: dict[str, Tensor] = self.model(batch)
         total, weights = self._weighter(tasks, progress)
@@ -150,7 +187,7 @@ class SingleOptimizer:
         self.fabric.backward(total)
         if self.clip_norm is not None:
             self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False)
-        lr = self.optimizer.param_groups[0]['lr']
+        lr = self.optimizer.param_groups[-1]['lr']
         self.optimizer.step()
         for schedule in self.schedules['step']:
             schedule.step()

@@ -110,6 +110,10 @@ def test_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
     assert 'model.backbone.weights=None' in text
 
 
+def test_weights_are_spared_where_a_checkpoint_replaces_them():
+    TwoStreamResNet(18, weights='nowhere.pth', pretrained=False)
+
+
 def test_weights_of_another_depth_are_refused(resnet18_file):
     with pytest.raises(VireidError, match=r'do not fit ResNet-50: \d+ of 318 tensors fit'):
         TwoStreamResNet(50, weights=str(resnet18_file))

@@ -86,6 +86,15 @@ def test_triplet_of_one_person_is_zero_with_a_zero_gradient(margin):
     assert feature.grad.abs().max() == 0
 
 
+def test_triplet_keeps_full_precision_under_autocast():
+    torch.manual_seed(0)
+    feature = torch.nn.functional.normalize(1 + 0.01 * torch.randn(8, 64), dim=1)  # nearly equal vectors
+    persons = torch.arange(8) % 2
+    full = BatchHardTriplet(0.3)(HeadOutput(feature), persons)
+    with torch.autocast('cpu', torch.bfloat16):
+        assert BatchHardTriplet(0.3)(HeadOutput(feature), persons).item() == full.item()
+
+
 def test_triplet_refuses_parts_and_negative_margins():
     with pytest.raises(VireidError, match='was given parts'):
         BatchHardTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))

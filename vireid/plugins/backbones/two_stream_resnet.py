@@ -30,6 +30,7 @@ class TwoStreamResNet(nn.Module):
         last_stride: stride of stage 4; 1 keeps maps at 1/16 of the image, 2 is ImageNet's.
         weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a ResNet state dict of the
             same depth, or None for random weights.
+        pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
 
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
@@ -42,6 +43,7 @@ class TwoStreamResNet(nn.Module):
         out_stages: Sequence[int] = (4,),
         last_stride: Literal[1, 2] = 1,
         weights: str | None = 'imagenet',
+        pretrained: bool = True,
     ) -> None:
         super().__init__()
         if not 0 <= shared_from <= 5:
@@ -51,7 +53,7 @@ class TwoStreamResNet(nn.Module):
         self.shared_from = shared_from
         self.out_stages = tuple(sorted(out_stages))
         self.last = self.out_stages[-1]  # later stages are not built
-        state = load_resnet_weights(depth, weights)
+        state = load_resnet_weights(depth, weights if pretrained else None)
         self.streams: Any = nn.ModuleDict(
             {m: self._stages(depth, state, last_stride, 0, shared_from) for m in MODALITIES}
         )

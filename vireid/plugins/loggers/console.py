@@ -18,7 +18,7 @@ from vireid.core.types import MODALITIES
 
 
 class Console:
-    """Shows a run on the terminal; without one (a log file), a line each epoch or at most every `every` seconds.
+    """Shows a run on the terminal; without one (a log file), a line every `every` seconds and one at the end.
 
     Args:
         every: seconds between lines where there is no terminal.
@@ -28,7 +28,7 @@ class Console:
         self.every = every
         self.console = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
-        self._line: dict[str, Any] = {}
+        self._of_its_own = False  # a bar of an evaluation outside training
         self._last_line = self._started = time.monotonic()
         self._from_step = 0
         self._task: Any = None
@@ -56,17 +56,7 @@ class Console:
             self.console.print(f'{"resumed":<9} after step {progress.step:,}')
         self._from_step, self._started = progress.step, time.monotonic()
         if self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn('{task.description}'),
-                BarColumn(bar_width=24),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn('{task.fields[figures]}'),
-                console=self.console,
-                refresh_per_second=4,
-            )
-            self._bar.start()
-            self._task = self._bar.add_task('', total=progress.total_steps, completed=progress.step, figures='')
+            self._start_bar('training', progress.total_steps, progress.step)
 
     @hookimpl
     def step_ended(self, progress: types.Progress, record: dict[str, Any]) -> None:
@@ -90,23 +80,48 @@ class Console:
 
     @hookimpl
     def evaluating(self, done: int, total: int) -> None:
-        if self._bar:
+        if self._bar is None and self.console.is_terminal:  # scoring a checkpoint: no run has begun
+            self._start_bar('embedding test pictures', total, 0)
+            self._of_its_own = True
+        if self._bar and self._of_its_own:
+            self._bar.update(self._task, completed=done)
+        elif self._bar:
             self._bar.update(self._task, figures=f'embedding test pictures {done:,}/{total:,}')
 
     @hookimpl
     def evaluated(self, progress: types.Progress, results: Results) -> None:
+        if self._of_its_own:
+            self._stop_bar()
         self.console.print(f'\nafter step {progress.step:,}, in percent:\n{results.table()}\n', markup=False)
 
     @hookimpl
     def run_ended(self, run: Run, finished: bool) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
+        self._stop_bar()
         took = _clock(time.monotonic() - self._started)
         if finished:
             self.console.print(f'done in {took}; weights, logs and pictures are in {run.work_dir}', markup=False)
         else:
-            self.console.print(f'stopped after {took}; saved {run.checkpoint}', markup=False)
+            saved = f'; saved {run.checkpoint}' if run.checkpoint.exists() else '; nothing was saved yet'
+            self.console.print(f'stopped after {took}{saved}', markup=False)
+
+    def _start_bar(self, description: str, total: int, done: int) -> None:
+        self._bar = Progress(
+            TextColumn('{task.description}'),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn('{task.fields[figures]}'),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(description, total=total, completed=done, figures='')
+
+    def _stop_bar(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+        self._of_its_own = False
 
 
 def _epoch(progress: types.Progress) -> str:

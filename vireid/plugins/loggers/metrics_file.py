@@ -27,16 +27,11 @@ class MetricsFile:
     def run_started(self, run: Run) -> None:
         path = run.work_dir / 'metrics.jsonl'
         _keep_until(path, run.progress.step)
-        self._file = path.open('a', encoding='utf-8')
+        self._file = path.open('a', buffering=1, encoding='utf-8')  # whole lines, whatever ends the process
 
     @hookimpl
     def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:
         self._write(progress, record)
-
-    @hookimpl
-    def epoch_ended(self) -> None:
-        if self._file:
-            self._file.flush()
 
     @hookimpl
     def evaluated(self, progress: Progress, results: Results) -> None:
@@ -69,6 +64,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _keep_until(path: Path, step: int) -> None:
     if not path.exists():
         return
-    # an evaluation of the checkpoint's own step is run again if the run had not got past it
+    # the evaluation of the checkpoint's own step is run again: it may not have come to its end
     kept = [v for v in read_metrics(path) if v['step'] <= step and not ('rows' in v and v['step'] == step)]
-    path.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')
+    part = path.with_name(f'.{path.name}.part')
+    part.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')
+    part.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
@@ -25,11 +26,15 @@ class BatchHardTriplet(nn.Module):
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.float()  # distances of nearly equal vectors cancel in half precision
+        feature = output.feature.float()
         if feature.ndim != 2:
-            raise VireidError('BatchHardTriplet reads one vector per image and was given parts')
-        squared = feature.square().sum(dim=1)
-        distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
+            raise VireidError(
+                'BatchHardTriplet reads one vector per image and was given parts', todo='use it on a global head'
+            )
+        # autocast would take the product to half precision, where distances of nearly equal vectors cancel
+        with torch.autocast(feature.device.type, enabled=False):
+            squared = feature.square().sum(dim=1)
+            distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
         distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
         same = identities[:, None] == identities[None, :]
         positive = distance.masked_fill(~same, float('-inf')).amax(dim=1)  # (B,)

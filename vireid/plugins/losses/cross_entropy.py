@@ -23,7 +23,9 @@ class CrossEntropy(nn.Module):
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         if output.logits is None:
-            raise VireidError('CrossEntropy needs logits and this head has no classifier')
+            raise VireidError(
+                'CrossEntropy needs logits and this head has no classifier', todo='use a head with one, or another loss'
+            )
         logits = output.logits.unsqueeze(1) if output.logits.ndim == 2 else output.logits  # (B, P, K)
         parts = logits.shape[1]
         loss = nn.functional.cross_entropy(

@@ -31,7 +31,10 @@ class GLFM(nn.Module):
         super().__init__()
         (spec,) = inputs
         if spec.kind != 'vector' or spec.channels % 2:
-            raise VireidError(f'GLFM reads a vector of even length and was given a {spec.kind} of {spec.channels}')
+            raise VireidError(
+                f'GLFM reads a vector of even length and was given a {spec.kind} of {spec.channels}',
+                todo='set an even number of channels in the neck it reads',
+            )
         if num_heads < 1:
             raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
         self.output = spec
@@ -47,7 +50,9 @@ class GLFM(nn.Module):
 
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:
-            raise VireidError('GLFM reads identities and there are none outside training')
+            raise VireidError(
+                'GLFM reads identities and there are none outside training', todo='keep it out of the embedding'
+            )
         h = self.h(nodes).unflatten(1, (self.num_heads, self.inner))  # (K, M, C/2)
         own, other = torch.einsum('kmc,msc->smk', h, self.w.to(h.dtype))  # (M, K) each
         score = nn.functional.leaky_relu(own[:, :, None] + other[:, None, :], self.negative_slope)  # (M, K, K)
