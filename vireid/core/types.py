@@ -163,7 +163,7 @@ class Dataset(Protocol):
     """A reader of one dataset's raw layout. Its `type` name is what tables print."""
 
     def split(self, name: str) -> Sequence[Sample]:
-        """Returns the samples of `train` or `test`, sorted by modality, identity, camera and path."""
+        """Returns the samples of `train` or `test`, visible first, in an order that never changes."""
 
 
 class EvaluationProtocol(Protocol):
