@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 
@@ -28,7 +29,8 @@ def run(args: argparse.Namespace) -> int:
 
     from vireid.synth import synthesize
 
-    with Progress(transient=True, refresh_per_second=4) as progress:
+    terminal = sys.stdout.isatty()  # elsewhere a bar would leave an empty line
+    with Progress(transient=True, refresh_per_second=4, disable=not terminal) as progress:
         task = progress.add_task('drawing')
         summary = synthesize(
             args.out,
