@@ -59,6 +59,8 @@ def load(path: str | Path) -> dict[str, Any]:
         raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch advises to load it unsafely; we do not
+            reason = 'it holds no tensors, or more than tensors and plain values'
         raise VireidError(
             f'{path} is not a checkpoint of vireid or is damaged: {reason}',
             allowed='files that `vireid train` wrote under checkpoints/',

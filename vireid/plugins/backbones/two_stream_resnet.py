@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -125,8 +126,10 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
         try:
             state = torch.load(weights, map_location='cpu', weights_only=True)
         except Exception as error:
+            # for a foreign file torch advises to load it unsafely; we do not
+            reason = 'not tensors' if isinstance(error, pickle.UnpicklingError) else str(error).splitlines()[0]
             raise VireidError(
-                f'backbone weights {weights!r} cannot be read: {str(error).splitlines()[0]}',
+                f'backbone weights {weights!r} cannot be read: {reason}',
                 allowed="'imagenet', the path of a ResNet state dict saved by torch.save, or None",
             ) from error
     own = getattr(torchvision.models, f'resnet{depth}')().state_dict()

@@ -90,7 +90,7 @@ class Console:
 
     @hookimpl
     def evaluated(self, progress: types.Progress, results: Results) -> None:
-        if self._of_its_own:
+        if self._of_its_own or progress.step >= progress.total_steps:
             self._stop_bar()
         self.console.print(f'\nafter step {progress.step:,}, in percent:\n{results.table()}\n', markup=False)
 
