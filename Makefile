@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/installed
 	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
@@ -24,6 +24,9 @@ lint: .venv/installed
 	@echo 'installing into .venv; PyTorch is some gigabytes and takes minutes the first time'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+docs: .venv/installed
+	$(BIN)/python tools/model_table.py
 
 clean:
 	rm -rf .venv data/demo runs

@@ -232,7 +232,7 @@ def test_wrong_levels_for_mlfm_name_the_path(components):
     config = model_config()
     config['necks']['b']['channels'] = 9
     text = message(components, config)
-    assert 'model.necks.fused: MLFM adds vectors of one length and was given: vector of 8, vector of 9' in text
+    assert 'model.necks.fused: MLFM fuses features of one shape and was given: vector of 8, vector of 9' in text
 
 
 def test_the_stream_is_picked_by_modality_alone(components):
@@ -252,3 +252,70 @@ def test_the_stream_is_picked_by_modality_alone(components):
             parameter.mul_(0.5)
     assert torch.equal(model.embed(image, VISIBLE), before[VISIBLE])
     assert not torch.allclose(model.embed(image, INFRARED), before[INFRARED])
+
+
+def parts_config(**head) -> dict:
+    losses = {'id': {'type': 'CrossEntropy'}, 'parts': {'type': 'CrossEntropy', 'reads': 'parts'}}
+    return {
+        'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None, 'shared_from': 0, 'out_stages': (3,)},
+        'heads': {'stage3': {'type': 'PartHead', 'parts': 2, 'losses': losses, **head}},
+        'weighter': {'type': 'Fixed'},
+        'embedding': ('stage3',),
+    }
+
+
+def test_a_loss_reads_the_output_it_names_and_parts_are_added_up(components):
+    model = build(components, parts_config(channels=None))
+    task = model.tasks['stage3']
+    feature = torch.randn(4, 256, 6, 2)
+    identities = torch.tensor([0, 1, 2, 3])
+    made = task.head(feature)
+    wanted = torch.nn.functional.cross_entropy(made['global'].logits, identities)
+    for part in range(2):
+        wanted = wanted + torch.nn.functional.cross_entropy(made['parts'].logits[:, part], identities)
+    assert torch.allclose(task(feature, identities=identities), wanted)
+
+
+def test_a_loss_that_is_none_is_left_out(components):
+    config = parts_config(parts=0)
+    config['heads']['stage3']['losses']['parts'] = None
+    assert list(build(components, config).tasks['stage3'].losses) == ['id']
+
+
+@pytest.mark.parametrize(
+    ('loss', 'texts'),
+    [
+        (None, ['model.heads.stage3.losses: no loss reads', "'parts'", 'PartHead']),
+        ({'type': 'CrossEntropy', 'reads': 'part'}, ['losses.parts.reads: PartHead makes no output', "mean 'parts'?"]),
+        (
+            {'type': 'BatchHardTriplet', 'reads': 'parts'},
+            ['model.heads.stage3.losses.parts: BatchHardTriplet reads one vector', "'parts' is 2 parts"],
+        ),
+    ],
+)
+def test_losses_have_to_fit_the_outputs_of_their_head(components, loss, texts):
+    config = parts_config()
+    config['heads']['stage3']['losses']['parts'] = loss
+    for text in texts:
+        assert text in message(components, config)
+
+
+def test_more_parts_than_rows_are_found_when_the_model_is_built(components):
+    config = {'type': 'CrossModalModel', **parts_config(parts=5)}
+    with pytest.raises(VireidError) as caught:
+        components.build('models', config, where='model', components=components, num_identities=5, image_size=(64, 32))
+    assert 'model.heads.stage3: parts is 5 and the map has 4 rows' in str(caught.value)
+    assert 'use fewer parts' in str(caught.value)
+
+
+def test_what_the_framework_knows_reaches_the_parts_of_parts(components):
+    """A head builds its pooling: the pooling may name the number of identities, which the head was given."""
+
+    class Counting(torch.nn.Module):
+        def __init__(self, num_identities: int) -> None:
+            super().__init__()
+            self.seen = num_identities
+
+    components.add('poolings', 'Counting', Counting)
+    config = parts_config(pool='Counting')
+    assert build(components, config).tasks['stage3'].head.pool.seen == 5

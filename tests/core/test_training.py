@@ -170,7 +170,7 @@ def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, tmp_path):
         train(experiment(tree, *options), tmp_path / name)
     a, b, c = (weights(tmp_path / name) for name in 'abc')
     assert all(torch.equal(a[name], b[name]) for name in a)
-    assert not torch.equal(a['tasks.mlfm.head.classifier.weight'], c['tasks.mlfm.head.classifier.weight'])
+    assert not torch.equal(a['tasks.mlfm.head.branch.classifier.weight'], c['tasks.mlfm.head.branch.classifier.weight'])
 
 
 def test_bf16_trains(tree, tmp_path):

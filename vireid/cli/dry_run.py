@@ -56,7 +56,10 @@ def dry_run(experiment: Experiment) -> str:
             (name, made_by, ', '.join(model.inputs.get(name, ())), f'{spec.layout} {spec.kind} {spec.channels}')
         )
     for name, task in getattr(model, 'tasks', {}).items():
-        losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
+        losses = ' + '.join(
+            type(loss).__name__ + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
+            for key, loss in task.losses.items()
+        )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines += ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that change the config."""
+    add_plugin_argument(parser)
     parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder (or set VIREID_DATA)")
     parser.add_argument('--trial', type=int, metavar='N', help='split of a dataset that has several (RegDB: 1 to 10)')
     parser.add_argument('--precision', help='32-true, bf16-mixed, or 16-mixed (GPU)')
@@ -25,12 +27,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(args: argparse.Namespace) -> dict[str, Any]:
-    """Reads the config and applies the flags to it."""
+def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds `--plugin`."""
+    parser.add_argument(
+        '--plugin',
+        type=Path,
+        action='append',
+        default=[],
+        metavar='FILE',
+        help='a Python file with components of yours',
+    )
+
+
+def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str, Any]:
+    """Reads the config, lays `over` over it, and applies the flags to it."""
     from vireid.core.config import load, override
 
-    config = load(args.config)
+    config = load(args.config, over=over)
     config.setdefault('name', Path(args.config).stem)
+    _add_plugins(config, args)
     dataset = config.setdefault('dataset', {})
     if not isinstance(dataset, dict):
         raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
@@ -57,7 +72,21 @@ def make_experiment(config: dict[str, Any]) -> Experiment:
     from vireid.core.experiment import Experiment
     from vireid.core.plugins import create_manager
 
-    return Experiment.from_config(config, create_manager())
+    return Experiment.from_config(config, create_manager(config.get('plugins', ())))
+
+
+def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
+    """Adds the files of `--plugin`. Those a YAML or JSON config names have to be among them: it executes nothing."""
+    given = [str(file.resolve()) for file in args.plugin]
+    named = config.get('plugins', [])
+    refused = [file for file in named if file not in given]
+    if refused and Path(args.config).suffix != '.py':
+        raise VireidError(
+            f'{args.config} names the plugin files {", ".join(refused)}, and a config that is data runs no code',
+            todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
+        )
+    if given:
+        config['plugins'] = list(dict.fromkeys([*named, *given]))
 
 
 def newest_checkpoint(folders: list[Path]) -> Path:

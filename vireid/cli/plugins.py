@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from vireid.cli.experiment import add_plugin_argument
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
+    add_plugin_argument(parser)
     parser.add_argument('--components', action='store_true', help='also list every component, by kind')
 
 
@@ -14,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each plugin."""
     from vireid.core.plugins import create_manager
 
-    manager = create_manager()
+    manager = create_manager(args.plugin)
     rows = [('plugin', 'package', 'version', 'components')]
     rows += [(p.name, p.distribution, p.version, str(p.components)) for p in manager.plugins]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

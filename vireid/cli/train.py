@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         train(experiment, work_dir, resume=resume)
     except Interrupted:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
+        again += [word for file in experiment.plugins for word in ('--plugin', file)]
         print(f'go on with: {shlex.join(again)}')
         return 130
     return 0

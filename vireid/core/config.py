@@ -19,14 +19,16 @@ from vireid.core.errors import VireidError, nearest
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 
 
-def load(path: str | Path, options: Sequence[str] = ()) -> dict[str, Any]:
+def load(path: str | Path, options: Sequence[str] = (), over: Sequence[str | Path] = ()) -> dict[str, Any]:
     """Reads a config with its bases.
 
-    Top-level names that begin with `_` are the file's own scratch variables and are dropped.
+    Top-level names that begin with `_` are the file's own scratch variables and are dropped. Files in `plugins` are
+    looked for beside the config that names them, and those of the bases are kept.
 
     Args:
         path: a `.py`, `.yaml`, `.yml` or `.json` file.
         options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
+        over: configs laid over it before the options, as if it were their base.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
@@ -34,7 +36,8 @@ def load(path: str | Path, options: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
     """
-    config = {key: value for key, value in _load(Path(path), ()).items() if not key.startswith('_')}
+    merged = _without_delete(_load_over([Path(path), *map(Path, over)]))
+    config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
     return config
@@ -128,23 +131,41 @@ def _load(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
         raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
-    from mmengine.config import Config
-
-    merged: dict[str, Any] = {}
     for base in bases:
         if base.endswith('.py') and path.suffix != '.py':
             raise VireidError(
                 f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
                 todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
             )
-        merged = _merge(Config, _load(path.parent / base, (*chain, path.resolve())), merged, path)
-    merged = _merge(Config, _plain(own, f'config {path}'), merged, path)
-    return _without_delete(merged)
+    merged = _load_over([path.parent / base for base in bases], (*chain, path.resolve()))
+    return _merge(_plain(_with_plugin_paths(own, path), f'config {path}'), merged, path)
 
 
-def _merge(config_class: Any, over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
+def _load_over(paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Reads files and lays each over those before it; marks with nothing below them yet are kept for what comes."""
+    merged: dict[str, Any] = {}
+    for path in paths:
+        merged = _merge(_load(path, chain), merged, path)
+    return merged
+
+
+def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Makes the files in `plugins` absolute: they lie beside the config that names them."""
+    if 'plugins' not in own:
+        return own
+    files = own['plugins']
+    if not isinstance(files, (list, tuple)) or not all(isinstance(file, str) for file in files):
+        raise VireidError(f'config {path}: plugins is {files!r}', allowed="a list of Python files: ['my_fusion.py']")
+    return {**own, 'plugins': [str((path.parent / file).resolve()) for file in files]}
+
+
+def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
+    from mmengine.config import Config
+
+    files = list(dict.fromkeys([*under.get('plugins', ()), *over.get('plugins', ())]))
+    over = {**over, 'plugins': files} if files else over
     try:
-        return config_class._merge_a_into_b(over, under)
+        return Config._merge_a_into_b(over, under)
     except (TypeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise VireidError(

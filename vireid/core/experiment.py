@@ -89,6 +89,7 @@ class Experiment:
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
+        plugins: Python files that bring components of this config; a record: whoever makes the `manager` loads them.
         seed: of weights, batches and augmentation, from 0.
         name: what the run is called; set from the config's file name.
     """
@@ -102,6 +103,7 @@ class Experiment:
     training: dict
     evaluation: dict = field(default_factory=dict)
     loggers: list[dict] = field(default_factory=list)
+    plugins: list[str] = field(default_factory=list)
     seed: int = 0
     name: str = 'experiment'
     manager: PluginManager = field(default_factory=create_manager, repr=False)
@@ -184,10 +186,13 @@ class Experiment:
         """Builds the sampler over training samples for one of `world_size` processes."""
         return self.build('samplers', 'sampler', samples=samples, seed=self.seed, rank=rank, world_size=world_size)
 
-    def build_model(self, num_identities: int, pretrained: bool = True) -> nn.Module:
+    def build_model(
+        self, num_identities: int, pretrained: bool = True, steps_per_epoch: int | None = None
+    ) -> nn.Module:
         """Builds the model for that many training identities; its random weights are a function of `seed`.
 
-        `pretrained=False` spares pretrained weights that a checkpoint is about to replace.
+        `pretrained=False` spares pretrained weights that a checkpoint is about to replace; `steps_per_epoch` is None
+        as long as no data was read. A component of the model may name either, and `image_size` and `training`.
         """
         torch.manual_seed(self.seed)
         config = {'type': 'CrossModalModel', **self.model}
@@ -198,6 +203,9 @@ class Experiment:
             components=self.manager.components,
             num_identities=num_identities,
             pretrained=pretrained,
+            image_size=tuple(self.image_settings.size),
+            training=self.training_settings,
+            steps_per_epoch=steps_per_epoch,
         )
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
@@ -234,12 +242,14 @@ class _Chain:
         return image
 
 
-def load(path: str | Path, manager: PluginManager | None = None) -> nn.Module:
+def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None) -> nn.Module:
     """Rebuilds a trained model from its checkpoint alone; no dataset is needed.
 
     Args:
         path: a checkpoint of a run.
-        manager: the plugins; the installed ones if None.
+        plugins: Python files with components of the model. Those named in the checkpoint are not run unless they are
+            given here: a checkpoint executes nothing.
+        manager: the plugins instead of the installed ones and these files.
 
     Returns:
         The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
@@ -249,8 +259,17 @@ def load(path: str | Path, manager: PluginManager | None = None) -> nn.Module:
         VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
     """
     content = checkpoint.load(path)
-    experiment = Experiment.from_config(content['config'], manager or create_manager())
-    model = restore_model(experiment, content, path)
+    experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
+    try:
+        model = restore_model(experiment, content, path)
+    except VireidError as error:
+        named = experiment.plugins
+        if manager is not None or not set(named) - {str(Path(file).resolve()) for file in plugins}:
+            raise
+        raise VireidError(
+            f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
+            todo=f'if you trust them: vireid.load(..., plugins={named!r})',
+        ) from error
     model.experiment = experiment  # type: ignore[assignment]
     return model
 

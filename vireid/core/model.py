@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.registry import Components, component_type
+from vireid.core.registry import BuildPart, Components, component_type
 from vireid.core.signatures import accepts
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 
@@ -24,20 +24,30 @@ class Task(nn.Module):
     """One head with its losses, which add up to one number for the weighter.
 
     Args:
-        head: maps a feature to a `HeadOutput`.
+        head: maps features to a `HeadOutput`, or to several by name.
         losses: each maps (HeadOutput, identities) to a scalar.
         weights: factor of each loss in the sum.
+        reads: which of the head's outputs each loss reads.
     """
 
-    def __init__(self, head: nn.Module, losses: Mapping[str, nn.Module], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        head: nn.Module,
+        losses: Mapping[str, nn.Module],
+        weights: Mapping[str, float],
+        reads: Mapping[str, str],
+    ) -> None:
         super().__init__()
         self.head: Any = head
         self.losses = nn.ModuleDict(losses)
-        self.weights = dict(weights)
+        self.weights, self.reads = dict(weights), dict(reads)
 
     def forward(self, *features: Tensor, identities: Tensor) -> Tensor:
-        output: HeadOutput = self.head(*features)
-        terms = [self.weights[name] * loss(output, identities) for name, loss in self.losses.items()]
+        made: HeadOutput | dict[str, HeadOutput] = self.head(*features)
+        terms = []
+        for name, loss in self.losses.items():
+            output = made if isinstance(made, HeadOutput) else made[self.reads[name]]
+            terms.append(self.weights[name] * loss(output, identities))
         return torch.stack(terms).sum()  # ()
 
 
@@ -48,15 +58,16 @@ class CrossModalModel(nn.Module):
         components: where names are looked up.
         num_identities: classes K of the training set.
         backbone: config of the backbone; its `outputs` say which features it makes.
-        heads: config of each head, with its `losses` (each may set `weight`, default 1) and optional `inputs`.
+        heads: config of each head, with optional `inputs` and its `losses`. A loss may set `weight` (default 1) and,
+            if the head makes several outputs, which one it `reads` (default the first).
         embedding: what is concatenated at test time: each name is a head (its embedding) or, if no head has that
             name, a feature (a vector).
         necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
-            allow, otherwise in the order written. A neck or head that is None is left out, so that a config can
-            take away what its base has.
+            allow, otherwise in the order written. A neck, head or loss that is None is left out, so that a config
+            can take away what its base has.
         weighter: config of the weighter.
-        pretrained: handed to a backbone that asks for it; False where a checkpoint replaces its weights anyway.
         where: path of this model in the config, for messages.
+        build_part: builds all of these, handing on what the framework knows.
 
     Raises:
         VireidError: for names, shapes or wiring that cannot work, with the path in the config.
@@ -71,15 +82,16 @@ class CrossModalModel(nn.Module):
         weighter: dict,
         embedding: str | Sequence[str],
         necks: dict[str, dict | None] | None = None,
-        pretrained: bool = True,
         where: str = 'model',
+        build_part: BuildPart | None = None,
     ) -> None:
         super().__init__()
         self.num_identities = num_identities
-        self.backbone = components.build('backbones', backbone, where=f'{where}.backbone', pretrained=pretrained)
+        build = build_part or components.part_builder(where, {'num_identities': num_identities})
+        self.backbone = build('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self.inputs: dict[str, tuple[str, ...]] = {}
-        wiring = _Wiring(components, self.specs, where)
+        wiring = _Wiring(components, build, self.specs, where)
         self.necks = nn.ModuleDict()
         kept_necks = {name: config for name, config in (necks or {}).items() if config is not None}
         kept_heads = {name: config for name, config in heads.items() if config is not None}
@@ -100,26 +112,47 @@ class CrossModalModel(nn.Module):
         self.embedding = wiring.names(embedding)
         self._embedding_necks = wiring.embedding_path(self)
         wiring.check_all_read(self)
-        self.weighter = components.build('weighters', weighter, where=f'{where}.weighter', task_names=tuple(kept_heads))
+        self.weighter = build('weighters', weighter, 'weighter', task_names=tuple(kept_heads))
 
     def _build_task(self, wiring: _Wiring, name: str, config: dict) -> Task:
         own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
-        head = wiring.build('heads', name, own, self.head_inputs[name], num_identities=self.num_identities)
-        losses, weights = {}, {}
+        head = wiring.build('heads', name, own, self.head_inputs[name])
+        outputs = dict(getattr(head, 'outputs', {'global': 0}))
+        losses, weights, reads = {}, {}, {}
         where = f'{wiring.where}.heads.{name}.losses'
-        if not isinstance(config.get('losses'), Mapping) or not config['losses']:
-            given = f'is {config["losses"]!r}' if 'losses' in config else 'is missing'
-            raise VireidError(f'{where} {given}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
-        for key, loss in config['losses'].items():
+        given = config.get('losses')
+        kept = {k: v for k, v in given.items() if v is not None} if isinstance(given, Mapping) else {}
+        if not kept:
+            raise VireidError(
+                f'{where} is {given!r}' if 'losses' in config else f'{where} is missing',
+                allowed="losses=dict(id=dict(type='CrossEntropy'), ...)",
+            )
+        for key, loss in kept.items():
             component_type(loss, f'{where}.{key}')
-            weights[key] = loss.get('weight', 1.0)
+            weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
             if not accepts(float, weights[key]):
                 raise VireidError(f'{where}.{key}.weight is {weights[key]!r}', allowed='a number')
-            rest = {k: v for k, v in loss.items() if k != 'weight'}
-            losses[key] = wiring.components.build(
-                'losses', rest, where=f'{where}.{key}', num_identities=self.num_identities
-            )
-        return Task(head, losses, weights)
+            if reads[key] not in outputs:
+                raise VireidError(
+                    f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
+                    f'{did_you_mean(str(reads[key]), outputs)}',
+                    allowed=', '.join(outputs),
+                )
+            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads')}
+            losses[key] = wiring.build_part('losses', rest, f'heads.{name}.losses.{key}')
+            if outputs[reads[key]] and not getattr(losses[key], 'reads_parts', True):
+                raise VireidError(
+                    f'{where}.{key}: {loss["type"]} reads one vector per image and {reads[key]!r} is '
+                    f'{outputs[reads[key]]} parts',
+                    todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
+                )
+        for output in outputs:
+            if output not in reads.values():
+                raise VireidError(
+                    f'{where}: no loss reads {output!r}, which {config["type"]} makes',
+                    todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
+                )
+        return Task(head, losses, weights, reads)
 
     @property
     def embedding_dim(self) -> int:
@@ -160,8 +193,10 @@ class CrossModalModel(nn.Module):
 class _Wiring:
     """Checks of the graph; it knows the config's paths, so that every message names one."""
 
-    def __init__(self, components: Components, specs: dict[str, FeatureSpec], where: str) -> None:
-        self.components, self.specs, self.where = components, specs, where
+    def __init__(
+        self, components: Components, build_part: BuildPart, specs: dict[str, FeatureSpec], where: str
+    ) -> None:
+        self.components, self.build_part, self.specs, self.where = components, build_part, specs, where
 
     @staticmethod
     def names(value: str | Sequence[str]) -> tuple[str, ...]:
@@ -191,7 +226,7 @@ class _Wiring:
             del waiting[ready]
         return ordered
 
-    def build(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...], **context: Any) -> Any:
+    def build(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
         """Builds a neck or head that reads `inputs`, handing it their specs."""
         path = f'{self.where}.{kind}.{name}'
         for read in inputs:
@@ -204,7 +239,7 @@ class _Wiring:
                     f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
                     todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
                 )
-        return self.components.build(kind, config, where=path, inputs=tuple(self.specs[n] for n in inputs), **context)
+        return self.build_part(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
 
     def _fusion_hint(self) -> str:
         """Names the necks that turn paired features into joint ones, whoever brings them."""

@@ -5,15 +5,21 @@ The built-in components come through the same entry-point group as anyone else's
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, nearest
 from vireid.core.registry import Components
 
 if TYPE_CHECKING:
@@ -63,16 +69,18 @@ class PluginInfo:
     """One line of `vireid plugins`.
 
     Attributes:
-        name: entry-point name.
-        version: version of the distribution that brings it.
-        distribution: name of that distribution.
+        name: entry-point name, or the file's path.
+        version: version of the distribution that brings it; empty for a file.
+        distribution: name of that distribution; empty for a file.
         components: how many names it registered.
+        observes: whether it watches runs.
     """
 
     name: str
     version: str
     distribution: str
     components: int
+    observes: bool = False
 
 
 class PluginManager:
@@ -101,7 +109,9 @@ class PluginManager:
         register = self._pluggy.subset_hook_caller('register_components', others)
         register(add=partial(self.components.add, plugin=name))
         count = len(self.components.listing()) - before
-        self.plugins.append(PluginInfo(name, version, distribution, count))
+        hooks = {caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()}
+        observes = bool(hooks - {'register_components'})
+        self.plugins.append(PluginInfo(name, version, distribution, count, observes))
 
     def observers(self, loggers: list[object]) -> pluggy.HookRelay:
         """Returns the hooks of one run: the plugins' own and those of its loggers."""
@@ -119,8 +129,11 @@ class PluginManager:
         return manager
 
 
-def create_manager() -> PluginManager:
-    """Makes a manager and loads every installed plugin into it, in order of entry-point name.
+def create_manager(files: Sequence[str | Path] = ()) -> PluginManager:
+    """Makes a manager and loads every installed plugin into it, in order of entry-point name, then `files`.
+
+    Args:
+        files: Python files that are plugins; one that is named twice is loaded once.
 
     Raises:
         VireidError: if a plugin cannot be imported or does not fit.
@@ -140,4 +153,38 @@ def create_manager() -> PluginManager:
             version=distribution.version if distribution else '',
             distribution=distribution.name if distribution else '',
         )
+    for path in dict.fromkeys(Path(file).resolve() for file in files):
+        manager.register(_import_file(path), str(path))
+        if manager.plugins[-1].components == 0 and not manager.plugins[-1].observes:
+            raise VireidError(
+                f'plugin file {path} does nothing',
+                todo='give it a function register_components(add) marked with @vireid.hookimpl',
+            )
     return manager
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Runs a plugin file as a module of its own name, the same each time, so that processes can share its classes."""
+    if not path.is_file() or path.suffix != '.py':
+        beside = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
+        near = nearest(path.name, beside)
+        raise VireidError(
+            f'no plugin file {path}' + (f', did you mean {path.parent / near}?' if near else ''),
+            allowed='a Python file; what a config names in `plugins` is looked for beside the config',
+        )
+    name = f'vireid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever the user's file raises is theirs to see
+        del sys.modules[name]
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
+        raise VireidError(
+            f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
+            todo='mend the file',
+        ) from error
+    return module

@@ -22,6 +22,7 @@ KINDS = (
     'backbones',
     'necks',
     'heads',
+    'poolings',
     'losses',
     'weighters',
     'datasets',
@@ -33,6 +34,10 @@ KINDS = (
     'schedules',
     'loggers',
 )
+
+
+# build_part(kind, config or name, key, **more context) -> component; `key` is where the part stands in the config
+BuildPart = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -126,13 +131,15 @@ class Components:
             config: the component's config, with a `type`.
             where: its path in the whole config, for messages.
             **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
-                to a component whose signature names it, unless the config sets it.
+                to a component whose signature names it, unless the config sets it. A component that is made of
+                others names `build_part`, see `part_builder`.
 
         Raises:
             VireidError: for an unknown name, and for arguments that are unknown, mistyped, missing or refused.
         """
         target = self.get(kind, component_type(config, where), where=where)
         arguments = {key: value for key, value in config.items() if key != 'type'}
+        context = {**context, 'build_part': self.part_builder(where, context)}
         raise_all(check(target, arguments, supplied=context, where=where))
         wanted = parameters(target)
         arguments.update({k: v for k, v in context.items() if k in wanted and k not in arguments})
@@ -144,6 +151,19 @@ class Components:
             raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
         except (TypeError, ValueError, KeyError) as error:
             raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
+
+    def part_builder(self, where: str, context: Mapping[str, Any]) -> BuildPart:
+        """Returns what a component builds its own parts with, such as a head its pooling.
+
+        `build_part(kind, part, key, **more)` builds `part` (a config, or a name alone) as `where.key`, with the
+        context of the whole and `more`.
+        """
+
+        def build_part(kind: str, part: Mapping[str, Any] | str, key: str, **more: Any) -> Any:
+            config = {'type': part} if isinstance(part, str) else part
+            return self.build(kind, config, where=f'{where}.{key}', **{**context, **more})
+
+        return build_part
 
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:

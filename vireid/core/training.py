@@ -54,7 +54,7 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
     scoring = Scoring(experiment, dataset)  # here, so that what the end of the run needs is checked at its start
-    model = experiment.build_model(len(labels), pretrained=resume is None)
+    model = experiment.build_model(len(labels), pretrained=resume is None, steps_per_epoch=len(sampler))
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
@@ -178,11 +178,12 @@ class SingleOptimizer:
         """Updates the model on one batch.
 
         Returns:
-            `loss`, and by task `tasks` and `weights`, and `lr` of the parameters that no pattern of `groups` took; all
-            plain floats.
+            `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
+            parameters that no pattern of `groups` took. All plain floats.
         """
         tasks: dict[str, Tensor] = self.model(batch)
         total, weights = self._weighter(tasks, progress)
+        curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}  # as they are in this step
         self.optimizer.zero_grad(set_to_none=True)
         self.fabric.backward(total)
         if self.clip_norm is not None:
@@ -191,14 +192,15 @@ class SingleOptimizer:
         self.optimizer.step()
         for schedule in self.schedules['step']:
             schedule.step()
-        names = list(tasks)
-        # one transfer from the device for all figures
-        figures = torch.stack([total, *tasks.values(), *(weights[n] for n in names)]).detach().float().tolist()
-        count = len(names)
+        groups = [{'loss': total}, tasks, weights, *curves.values()]
+        flat = [value.detach().float() for group in groups for value in group.values()]
+        values = iter(torch.stack(flat).tolist())  # one transfer from the device for all figures
+        loss, by_task, by_weight, *rest = [{name: next(values) for name in group} for group in groups]
         return {
-            'loss': figures[0],
-            'tasks': dict(zip(names, figures[1 : count + 1], strict=True)),
-            'weights': dict(zip(names, figures[count + 1 :], strict=True)),
+            'loss': loss['loss'],
+            'tasks': by_task,
+            'weights': by_weight,
+            'curves': dict(zip(curves, rest, strict=True)),
             'lr': float(lr),
         }
 

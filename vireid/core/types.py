@@ -66,11 +66,13 @@ class FeatureSpec:
         channels: size of the channel axis.
         kind: `map` is (B, C, H, W), `vector` is (B, C).
         layout: `joint` is one tensor, visible images first, then infrared; `paired` is one tensor per modality.
+        size: (H, W) of a map; None for a vector, or if the size of the images is not known.
     """
 
     channels: int
     kind: Literal['map', 'vector'] = 'vector'
     layout: Literal['joint', 'paired'] = 'joint'
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Context:
 
 @dataclass
 class HeadOutput:
-    """What a head hands to its losses.
+    """What a head hands to its losses: one of these, or several by name.
 
     Attributes:
         feature: (B, C), or (B, P, C) for P parts; before the BNNeck; metric losses take it.

@@ -17,8 +17,21 @@ COMPONENTS = {
         'MLFM': f'{_HERE}.necks.mlfm:MLFM',
         'GLFM': f'{_HERE}.necks.glfm:GLFM',
         'CorrespondenceConcat': f'{_HERE}.necks.correspondence_concat:CorrespondenceConcat',
+        'Concat': f'{_HERE}.necks.concat:Concat',
+        'Sum': f'{_HERE}.necks.sum:Sum',
+        'GatedFusion': f'{_HERE}.necks.gated_fusion:GatedFusion',
+        'CrossModalAttention': f'{_HERE}.necks.cross_modal_attention:CrossModalAttention',
     },
-    'heads': {'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead'},
+    'heads': {
+        'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead',
+        'PartHead': f'{_HERE}.heads.part_head:PartHead',
+    },
+    'poolings': {
+        'Average': f'{_HERE}.poolings.average:Average',
+        'Max': f'{_HERE}.poolings.max:Max',
+        'GeM': f'{_HERE}.poolings.gem:GeM',
+        'Mixed': f'{_HERE}.poolings.mixed:Mixed',
+    },
     'losses': {
         'CrossEntropy': f'{_HERE}.losses.cross_entropy:CrossEntropy',
         'BatchHardTriplet': f'{_HERE}.losses.batch_hard_triplet:BatchHardTriplet',
@@ -26,6 +39,8 @@ COMPONENTS = {
     'weighters': {
         'Fixed': f'{_HERE}.weighters.fixed:Fixed',
         'WarmUp': f'{_HERE}.weighters.warm_up:WarmUp',
+        'HomoscedasticUncertainty': f'{_HERE}.weighters.homoscedastic_uncertainty:HomoscedasticUncertainty',
+        'Composed': f'{_HERE}.weighters.composed:Composed',
     },
     'datasets': {
         'SYSU-MM01': f'{_HERE}.datasets.sysu_mm01:SYSUMM01',
@@ -44,6 +59,7 @@ COMPONENTS = {
     },
     'transforms': {
         'ToFloat': f'{_HERE}.transforms.to_float:ToFloat',
+        'ResizeScaled': f'{_HERE}.transforms.resize_scaled:ResizeScaled',
         **{
             name: f'{_TORCHVISION}:{name}'
             for name in (

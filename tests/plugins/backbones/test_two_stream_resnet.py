@@ -77,6 +77,16 @@ def resnet18_file(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize('last_stride', [1, 2])
+@pytest.mark.parametrize('size', [(288, 144), (144, 72), (64, 32), (70, 35), (33, 17)])
+def test_the_sizes_it_declares_are_those_of_its_maps(size, last_stride):
+    network = TwoStreamResNet(18, 5, (1, 2, 3, 4), last_stride, weights=None, image_size=size).eval()
+    with torch.no_grad():
+        made = network({VISIBLE: torch.zeros(1, 3, *size)})
+    for name, spec in network.outputs.items():
+        assert made[name][VISIBLE].shape == (1, spec.channels, *spec.size)
+
+
 def test_weights_from_a_file_fill_both_streams_and_the_shared_stages(resnet18_file):
     network = TwoStreamResNet(18, shared_from=2, weights=str(resnet18_file))
     state = torch.load(resnet18_file, weights_only=True)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from vireid.core.errors import VireidError
+from vireid.core.plugins import create_manager
 from vireid.core.types import Context, FeatureSpec
-from vireid.plugins.necks.stage_embedding import StageEmbedding
+
+
+def build(spec: FeatureSpec, **arguments: Any) -> Any:
+    return create_manager().components.build(
+        'necks', {'type': 'StageEmbedding', **arguments}, where='neck', inputs=(spec,)
+    )
 
 
 def test_is_the_mean_over_places_through_a_linear_layer():
-    neck = StageEmbedding([FeatureSpec(2, 'map')], channels=1)
+    neck = build(FeatureSpec(2, 'map'), channels=1)
     with torch.no_grad():
         neck.fc.weight.copy_(torch.tensor([[2.0, 3.0]]))
         neck.fc.bias.fill_(1.0)
@@ -21,4 +29,10 @@ def test_is_the_mean_over_places_through_a_linear_layer():
 
 def test_a_vector_is_refused():
     with pytest.raises(VireidError, match='reads a map'):
-        StageEmbedding([FeatureSpec(2)])
+        build(FeatureSpec(2))
+
+
+def test_pools_as_it_is_told():
+    neck = build(FeatureSpec(1, 'map'), channels=1, pool='Max')
+    stage = torch.tensor([[[[1.0, 3.0]]]])
+    assert torch.equal(neck(stage, context=Context({})), neck.fc(torch.tensor([[3.0]])))

@@ -32,6 +32,7 @@ class TwoStreamResNet(nn.Module):
         weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a ResNet state dict of the
             same depth, or None for random weights.
         pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
+        image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
 
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
@@ -45,6 +46,7 @@ class TwoStreamResNet(nn.Module):
         last_stride: Literal[1, 2] = 1,
         weights: str | None = 'imagenet',
         pretrained: bool = True,
+        image_size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= shared_from <= 5:
@@ -62,8 +64,15 @@ class TwoStreamResNet(nn.Module):
             self.streams = nn.ModuleDict()
         self.shared: Any = self._stages(depth, state, last_stride, shared_from, 5)
         expansion = 4 if depth >= 50 else 1
+        strides = {1: 4, 2: 8, 3: 16, 4: 16 * last_stride}
         self.outputs = {
-            f'stage{s}': FeatureSpec(64 * 2 ** (s - 1) * expansion, 'map', 'joint' if s >= shared_from else 'paired')
+            f'stage{s}': FeatureSpec(
+                channels=64 * 2 ** (s - 1) * expansion,
+                kind='map',
+                layout='joint' if s >= shared_from else 'paired',
+                # each halving rounds up, so they add up to one division
+                size=(-(-image_size[0] // strides[s]), -(-image_size[1] // strides[s])) if image_size else None,
+            )
             for s in self.out_stages
         }
 

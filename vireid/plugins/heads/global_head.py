@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
+from vireid.core.registry import BuildPart
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.plugins.heads.branch import Branch, Place
 
 
 class GlobalHead(nn.Module):
@@ -19,7 +20,8 @@ class GlobalHead(nn.Module):
     Args:
         inputs: one joint map, which is pooled, or vector.
         num_identities: classes K.
-        pool: `avg` or `max`, for maps.
+        build_part: builds the pooling.
+        pool: how a map is pooled: a name among `poolings`, or a config of one.
         channels: length the vector is reduced to by a linear layer; None keeps it.
         bnneck: False classifies the vector itself.
         embedding: which vector is used at test time, `before` or `after` the BatchNorm.
@@ -29,36 +31,25 @@ class GlobalHead(nn.Module):
         self,
         inputs: Sequence[FeatureSpec],
         num_identities: int,
-        pool: Literal['avg', 'max'] = 'avg',
+        build_part: BuildPart,
+        pool: str | dict = 'Average',
         channels: int | None = None,
         bnneck: bool = True,
-        embedding: Literal['before', 'after'] = 'after',
+        embedding: Place = 'after',
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
             raise VireidError(
                 f'GlobalHead reads one feature and was given {len(inputs)}', todo='fuse them with a neck first'
             )
-        self.spec, self.pool, self.embedding = inputs[0], pool, embedding
-        self.embedding_dim = channels or self.spec.channels
-        self.reduction = nn.Linear(self.spec.channels, channels, bias=False) if channels else nn.Identity()
-        self.bnneck: nn.Module = nn.Identity()
-        if bnneck:
-            self.bnneck = nn.BatchNorm1d(self.embedding_dim)
-            self.bnneck.bias.requires_grad_(False)  # type: ignore[union-attr]
-        self.classifier = nn.Linear(self.embedding_dim, num_identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        (spec,) = inputs
+        self.pool = build_part('poolings', pool, 'pool') if spec.kind == 'map' else nn.Identity()
+        self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
+        self.embedding_dim = self.branch.dim
 
     def forward(self, feature: Tensor) -> HeadOutput:
-        before = self._vector(feature)  # (B, C)
-        return HeadOutput(feature=before, logits=self.classifier(self.bnneck(before)))  # (B, K)
+        return self.branch(self.pool(feature))
 
     def embed(self, feature: Tensor) -> Tensor:
         """Returns the (B, embedding_dim) vector used at test time."""
-        before = self._vector(feature)
-        return before if self.embedding == 'before' else self.bnneck(before)
-
-    def _vector(self, feature: Tensor) -> Tensor:
-        if self.spec.kind == 'map':
-            feature = feature.mean(dim=(2, 3)) if self.pool == 'avg' else feature.amax(dim=(2, 3))
-        return self.reduction(feature)
+        return self.branch.embed(self.pool(feature))

@@ -15,8 +15,9 @@ from vireid.core.types import Progress
 class MetricsFile:
     """Writes `metrics.jsonl` into the run's folder.
 
-    A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `lr`; an
-    evaluation's holds `step`, `epoch`, `protocol` and `rows` (fractions; mean and standard deviation over trials).
+    A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `curves`
+    (what the weighter shows, such as `sigma` or `lambda`), `lr`; an evaluation's holds `step`, `epoch`, `protocol` and
+    `rows` (fractions; mean and standard deviation over trials).
     A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
     """
 

@@ -81,6 +81,9 @@ def _curves(metrics: Path) -> str:
     for key, title in (('tasks', 'Loss of each task'), ('weights', 'Weight of each task')):
         series = {name: [line[key][name] for line in steps] for name in steps[0][key]}
         parts.append(curve_svg(title, x, series))
+    for title, found in steps[0].get('curves', {}).items():
+        series = {name: [line['curves'][title][name] for line in steps] for name in found}
+        parts.append(curve_svg(f'{title} of each task, as the weighter has it', x, series))
     parts.append(curve_svg('Learning rate', x, {'lr': [line['lr'] for line in steps]}))
     return ''.join(parts)
 

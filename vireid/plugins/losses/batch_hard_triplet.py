@@ -19,6 +19,8 @@ class BatchHardTriplet(nn.Module):
         margin: at least 0; None is the soft margin.
     """
 
+    reads_parts = False
+
     def __init__(self, margin: float | None = 0.3) -> None:
         super().__init__()
         if margin is not None and margin < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ class CorrespondenceConcat(nn.Module):
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
         (spec,) = inputs
-        self.output = FeatureSpec(spec.channels, spec.kind, 'joint')
+        self.output = replace(spec, layout='joint')
 
     def forward(self, streams: dict[Modality, Tensor], context: Context) -> Tensor:
         return torch.cat([streams[m] for m in joint_order(streams)])  # (B, C, ...)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_vectors
 
 
 class MLFM(nn.Module):
@@ -25,16 +26,10 @@ class MLFM(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec], reduction: int = 16, attention: bool = True) -> None:
         super().__init__()
-        channels = {spec.channels for spec in inputs}
-        if len(channels) != 1 or any(spec.kind != 'vector' for spec in inputs):
-            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(
-                f'MLFM adds vectors of one length and was given: {given}',
-                todo='bring them to one length first, e.g. with StageEmbedding',
-            )
+        require_vectors('MLFM', inputs)
         if reduction < 1:
             raise VireidError(f'reduction is {reduction}', allowed='an integer of at least 1')
-        self.output = FeatureSpec(channels.pop())
+        self.output = inputs[0]
         width = len(inputs) * self.output.channels
         self.mask = (
             nn.Sequential(

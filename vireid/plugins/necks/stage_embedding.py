@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
+from vireid.core.registry import BuildPart
 from vireid.core.types import Context, FeatureSpec
 
 
 class StageEmbedding(nn.Module):
-    """Global average pooling and a fully connected layer: s_i(x) of TFFN section 2.1.
+    """Pooling and a fully connected layer: s_i(x) of TFFN section 2.1, which pools by the average.
 
     Args:
         inputs: the one map it reads.
+        build_part: builds the pooling.
         channels: length C of the vector; the paper's is 1024.
+        pool: a name among `poolings`, or a config of one.
     """
 
-    def __init__(self, inputs: Sequence[FeatureSpec], channels: int = 1024) -> None:
+    def __init__(
+        self, inputs: Sequence[FeatureSpec], build_part: BuildPart, channels: int = 1024, pool: str | dict = 'Average'
+    ) -> None:
         super().__init__()
         (spec,) = inputs
         if spec.kind != 'map':
             raise VireidError('StageEmbedding reads a map and was given a vector', todo='read a stage of the backbone')
+        self.pool = build_part('poolings', pool, 'pool')
         self.fc = nn.Linear(spec.channels, channels)
         self.output = FeatureSpec(channels)
 
     def forward(self, stage: Tensor, context: Context) -> Tensor:
-        return self.fc(stage.mean(dim=(2, 3)))  # (B, C)
+        return self.fc(self.pool(stage))  # (B, C)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ class Fixed(nn.Module):
     """Adds the tasks up with constant weights.
 
     Args:
-        task_names: all tasks, from the model's heads.
+        task_names: the tasks it weighs.
         tasks: weight of each task; those not named weigh 1.
     """
 
@@ -25,12 +25,12 @@ class Fixed(nn.Module):
         self.weights = {name: float((tasks or {}).get(name, 1.0)) for name in task_names}
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the weighted sum, a scalar, and each task's weight."""
-        weights = {name: tasks[name].new_full((), self.weights[name]) for name in tasks}
-        return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
+        """Returns the weighted sum of its tasks, a scalar, and each one's weight."""
+        weights = {name: tasks[name].new_full((), weight) for name, weight in self.weights.items()}
+        return torch.stack([weight * tasks[name] for name, weight in weights.items()]).sum(), weights
 
 
-def require_known(named: Mapping[str, object], task_names: Sequence[str]) -> None:
+def require_known(named: Iterable[str], task_names: Sequence[str]) -> None:
     """Raises if a weighter's config names a task that no head makes."""
     for name in named:
         if name not in task_names:

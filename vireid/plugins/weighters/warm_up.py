@@ -25,9 +25,10 @@ class WarmUp(nn.Module):
     with the model.
 
     Args:
-        task_names: all tasks, from the model's heads.
+        task_names: the tasks it weighs.
         tasks: curve of each task that warms up.
         epochs: how long `linear` and `cosine` grow.
+        other_tasks: tasks that someone else weighs; they count for E.
     """
 
     total: Tensor
@@ -35,29 +36,42 @@ class WarmUp(nn.Module):
     adaptive: Tensor
     epoch: Tensor
 
-    def __init__(self, task_names: Sequence[str], tasks: Mapping[str, Curve], epochs: float = 10.0) -> None:
+    def __init__(
+        self,
+        task_names: Sequence[str],
+        tasks: Mapping[str, Curve],
+        epochs: float = 10.0,
+        other_tasks: Sequence[str] = (),
+    ) -> None:
         super().__init__()
         require_known(tasks, task_names)
         if epochs <= 0:
             raise VireidError(f'epochs is {epochs}', allowed='a number above 0')
-        if tasks and not set(task_names) - set(tasks):
+        if tasks and not {*task_names, *other_tasks} - set(tasks):
             raise VireidError('every task warms up, so nothing is trained at first', todo='leave one task out')
-        self.curves = dict(tasks)
+        self.task_names = tuple(task_names)
+        self.growing = dict(tasks)
         self.epochs = epochs
         self.register_buffer('total', torch.zeros(()))  # of the others' losses, this epoch
         self.register_buffer('count', torch.zeros((), dtype=torch.int64))
         self.register_buffer('epoch', torch.zeros((), dtype=torch.int64))
         self.register_buffer('adaptive', torch.zeros(()))  # the weight of this epoch
+        self._used: dict[str, Tensor] = {}
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the weighted sum, a scalar, and each task's weight."""
+        """Returns the weighted sum of its tasks, a scalar, and each one's weight."""
         if self.training:
-            others = [loss.detach().float() for name, loss in tasks.items() if name not in self.curves]
+            others = [loss.detach().float() for name, loss in tasks.items() if name not in self.growing]
             self._remember(torch.stack(others).sum(), progress)
-        weights = {name: loss.new_ones(()) for name, loss in tasks.items()}
-        for name in self.curves.keys() & tasks.keys():
-            weights[name] = self._weight(self.curves[name], progress).to(tasks[name])
-        return torch.stack([weights[name] * loss for name, loss in tasks.items()]).sum(), weights
+        weights = {name: tasks[name].new_ones(()) for name in self.task_names}
+        for name, curve in self.growing.items():
+            weights[name] = self._weight(curve, progress).to(tasks[name])
+        self._used = {name: weights[name] for name in self.growing}
+        return torch.stack([weights[name] * tasks[name] for name in self.task_names]).sum(), weights
+
+    def curves(self) -> dict[str, dict[str, Tensor]]:
+        """Returns the `lambda` of each task that warms up, as used last."""
+        return {'lambda': self._used} if self._used else {}
 
     def _remember(self, others: Tensor, progress: Progress) -> None:
         # in tensors throughout: asking for a value here would make a GPU wait in every step

@@ -1,0 +1,134 @@
+"""`vireid ablate`: a paper's table on generated people, resumable, each row a normal run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+from vireid.synth import synthesize
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+TINY = [
+    'images.size=[64,32]', 'training.steps=2', 'training.precision=32-true', 'sampler.identities=2',
+    'sampler.visible=2', 'sampler.infrared=2', 'protocol.trials=2',
+]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('people')
+    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
+    return folder
+
+
+def ablate(table: str, people: Path, work_dir: Path, *flags: str, options: list[str] | None = None) -> int:
+    arguments = ['ablate', table, '--configs', str(CONFIGS), '--on', 'synth', '--data-root', str(people)]
+    arguments += ['--work-dir', str(work_dir), *flags, '--cfg-options', *(TINY if options is None else options)]
+    return main(arguments)
+
+
+def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, capsys):
+    assert ablate('dmcf_table2', people, tmp_path, '--seeds', '0', '1', '--rows', 'dcf', 'no_mtl') == 0
+    table = (tmp_path / 'dmcf_table2' / 'table.txt').read_text()
+    assert table in capsys.readouterr().out
+    assert 'These are different data' in table
+    rows = {line.split('  ')[0]: line.split() for line in table.splitlines() if line.startswith(('DCF', 'NO MTL'))}
+    assert rows['DCF'][-2:] == ['22.70', '25.47']
+    results = [json.loads((tmp_path / f'dmcf_table2/dcf/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
+    figures = [100 * result['rows'][0]['R1'][0] for result in results]
+    mean, deviation = sum(figures) / 2, abs(figures[0] - figures[1]) / 2**0.5
+    assert rows['DCF'][1:4] == [f'{mean:.2f}', '±', f'{deviation:.2f}']
+    run = tmp_path / 'dmcf_table2/dcf/seed_0'
+    assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
+
+
+def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
+    from vireid.core import training
+
+    finished = []
+    whole = training.train
+
+    def stopping(experiment, folder, **rest):
+        if len(finished) == 1:
+            raise KeyboardInterrupt
+        finished.append(folder)
+        return whole(experiment, folder, **rest)
+
+    flags = ('--seeds', '0', '--rows', 'b', 'b_deep')
+    monkeypatch.setattr(training, 'train', stopping)
+    assert ablate('tffn', people, tmp_path, *flags) == 130
+    monkeypatch.setattr(training, 'train', whole)
+    result = (tmp_path / 'tffn_table3/b/seed_0/result.json').stat().st_mtime_ns
+    assert ablate('tffn', people, tmp_path, *flags) == 0
+    assert (tmp_path / 'tffn_table3/b/seed_0/result.json').stat().st_mtime_ns == result
+    assert 'done before' in capsys.readouterr().out
+
+
+def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkeypatch):
+    """Two runs of one row: one whole, one cut after its first epoch; they end with the same figures."""
+    from vireid.core import training
+
+    options = [*TINY, 'training.steps=6']
+    flags = ('--seeds', '0', '--rows', 'b')
+    assert ablate('tffn', people, tmp_path / 'whole', *flags, options=options) == 0
+    loop = training.require_finite
+
+    def cut(record, batch, run, fabric):
+        loop(record, batch, run, fabric)
+        if (run.work_dir / 'checkpoints' / 'last.pt').exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, 'require_finite', cut)
+    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 130
+    monkeypatch.setattr(training, 'require_finite', loop)
+    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 0
+    whole, resumed = (
+        json.loads((tmp_path / name / 'tffn_table3/b/seed_0/result.json').read_text()) for name in ('whole', 'cut')
+    )
+    assert whole == resumed
+
+
+def test_the_full_network_of_two_tables_is_trained_once(people, tmp_path, capsys):
+    assert ablate('dmcf', people, tmp_path, '--seeds', '0', '--rows', 'dmcf', 'feature_2_3_4') == 0
+    assert 'feature_2_3_4 seed 0: the same config as dmcf_table2/dmcf' in capsys.readouterr().out
+
+
+def test_a_run_with_other_settings_is_not_counted(people, tmp_path, capsys):
+    flags = ('--seeds', '0', '--rows', 'b')
+    assert ablate('tffn', people, tmp_path, *flags) == 0
+    assert ablate('tffn', people, tmp_path, *flags, options=[*TINY, 'training.steps=3']) == 2
+    assert 'holds a run with another training' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'texts'),
+    [
+        (['dmfc'], ["no table 'dmfc'", 'dmcf_table2, dmcf_table3, tffn_table3']),
+        (['dmcf', '--on', 'snth'], ['--on snth', "did you mean 'synth'?"]),
+        (['dmcf', '--rows', 'nosplit'], ["did you mean 'no_split'?"]),
+        (['dmcf', '--seed', '3'], ['write --seeds 3']),
+    ],
+)
+def test_says_what_tables_settings_and_rows_there_are(arguments, texts, capsys):
+    assert main(['ablate', *arguments, '--configs', str(CONFIGS)]) == 2
+    error = capsys.readouterr().err
+    for text in texts:
+        assert text in error
+
+
+def test_a_table_of_ones_own(people, tmp_path, capsys):
+    folder = tmp_path / 'mine'
+    folder.mkdir()
+    (folder / 'half.py').write_text(f"_base_ = '{CONFIGS}/tffn_table3/b.py'\nsampler = dict(identities=2)\n")
+    (folder / 'table.yaml').write_text(
+        f'title: Mine\npaper: nobody\nsettings: {{synth: {CONFIGS}/_base_/tffn_small.py}}\n'
+        'rows: {half: {label: Half, R1: 1.0, mAP: 2.0}}\n'
+    )
+    assert ablate(str(folder), people, tmp_path / 'out', '--seeds', '0') == 0
+    assert 'Half' in capsys.readouterr().out
+    (folder / 'table.yaml').write_text('title: Mine\npaper: nobody\nsettings: {}\nrows: {hlaf: {label: H}}\n')
+    assert main(['ablate', str(folder)]) == 2
+    assert 'there is no config' in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""`vireid count`: parameters by hand, and docs/models.md as the configs are."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+from vireid.cli.count import table
+
+ROOT = Path(__file__).parents[2]
+
+
+def cells(config: str, *options: str, identities: int = 395) -> list[str]:
+    return table([ROOT / 'configs' / config], identities, options).splitlines()[2].strip('| ').split(' | ')
+
+
+def test_parameters_of_the_baseline_added_by_hand():
+    resnet50 = 23_508_032  # without its classifier
+    stem_and_stage1 = 9_408 + 128 + 215_808  # a second copy, for the other modality
+    embedding, bnneck, classifier = 2048 * 1024 + 1024, 2 * 1024, 395 * 1024
+    found = cells('tffn_table3/b.py')
+    assert found[3] == f'{resnet50 + stem_and_stage1 + embedding + bnneck + classifier:,}'
+    assert found[4] == f'{resnet50 + embedding + bnneck:,}'
+    assert found[6] == '1024'
+
+
+def test_parameters_of_dmcf_added_by_hand():
+    reductions = 256 * (512 + 3 * 1024 + 4 * 2048)  # low; middle and its 2 parts; high and its 3 parts
+    each = 8 * (2 * 256 + 395 * 256)  # BNNeck and classifier
+    assert cells('dmcf_sysu.py')[3] == f'{2 * 23_508_032 + reductions + each + 3:,}'  # 3 variances
+
+
+def test_operations_of_a_stem_and_one_stage_by_hand():
+    options = ['model.backbone.depth=18', 'model.backbone.shared_from=0', 'images.size=[640,320]']
+    only = ['model.heads={"v": {"type": "GlobalHead", "losses": {"id": {"type": "CrossEntropy"}}}}']
+    only += [
+        'model.necks={"v": {"type": "StageEmbedding", "inputs": "stage1", "channels": 8}}',
+        'model.embedding=["v"]',
+    ]
+    only += ['model.weighter={"type": "Fixed"}', 'model.backbone.out_stages=[1]']
+    stem = 2 * (320 * 160) * 64 * 3 * 49  # a 7x7 convolution from 3 to 64 channels on 320x160 places
+    stage1 = 4 * 2 * (160 * 80) * 64 * 64 * 9  # four 3x3 convolutions of 64 channels on 160x80 places
+    assert cells('tffn_sysu.py', *options, *only)[5] == f'{(stem + stage1 + 2 * 64 * 8) / 1e9:.2f}'
+
+
+def test_the_page_is_as_the_configs_are():
+    spec = importlib.util.spec_from_file_location('model_table', ROOT / 'tools' / 'model_table.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / 'docs' / 'models.md').read_text() == module.document(), 'run `make docs`'
+
+
+def test_prints_a_table(capsys):
+    assert main(['count', str(ROOT / 'configs/dmcf_sysu.py')]) == 0
+    assert '50,843,779' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('identities', ['0', '-3'])
+def test_refuses_no_identities(identities, capsys):
+    assert main(['count', str(ROOT / 'configs/dmcf_sysu.py'), '--identities', identities]) == 2
+    assert 'at least 1' in capsys.readouterr().err

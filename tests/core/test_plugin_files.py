@@ -1,0 +1,151 @@
+"""Plugins that are a file: named on the command line, or beside a Python config that names them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vireid
+from vireid.cli import main
+from vireid.core import config
+from vireid.core.errors import VireidError
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
+MEAN = """
+import torch
+import vireid
+
+
+class Mean(torch.nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.output = inputs[0]
+
+    def forward(self, *features, context):
+        return sum(features) / len(features)
+
+
+@vireid.hookimpl
+def register_components(add):
+    add('necks', 'Mean', Mean)
+"""
+USE = "model = dict(necks=dict(mlfm=dict(_delete_=True, type='Mean', inputs=('s2', 's3', 's4'))))\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / 'mean.py').write_text(MEAN)
+    (tmp_path / 'bare.py').write_text(f"_base_ = '{CONFIGS}/tffn_sysu.py'\n{USE}")
+    (tmp_path / 'naming.py').write_text(f"_base_ = '{CONFIGS}/tffn_sysu.py'\nplugins = ['mean.py']\n{USE}")
+    return tmp_path
+
+
+def dry_run(path: Path, *flags: str) -> int:
+    return main(['train', str(path), '--dry-run', *flags, '--cfg-options', *SMALL])
+
+
+def test_a_file_given_by_a_flag_brings_its_components(folder, capsys):
+    assert dry_run(folder / 'bare.py', '--plugin', str(folder / 'mean.py')) == 0
+    assert 'Mean' in capsys.readouterr().out
+
+
+def test_without_it_the_name_is_unknown(folder, capsys):
+    assert dry_run(folder / 'bare.py') == 2
+    assert "model.necks.mlfm: no necks called 'Mean'" in capsys.readouterr().err
+
+
+def test_a_config_names_files_beside_itself_from_wherever_it_is_used(folder, capsys, monkeypatch):
+    monkeypatch.chdir('/')
+    assert dry_run(folder / 'naming.py') == 0
+    (folder / 'deeper').mkdir()
+    (folder / 'deeper' / 'child.py').write_text("_base_ = '../naming.py'\nplugins = ['more.py']\n")
+    (folder / 'deeper' / 'more.py').write_text(MEAN.replace("'Mean'", "'More'"))
+    assert config.load(folder / 'deeper' / 'child.py')['plugins'] == [
+        str(folder / 'mean.py'),
+        str(folder / 'deeper' / 'more.py'),
+    ]
+    assert dry_run(folder / 'deeper' / 'child.py') == 0
+
+
+def test_named_twice_is_loaded_once(folder):
+    manager = create_manager([folder / 'mean.py', str(folder / '.' / 'mean.py')])
+    assert [p.name for p in manager.plugins if p.name.endswith('mean.py')] == [str(folder / 'mean.py')]
+
+
+def test_a_changed_file_is_read_anew(folder):
+    create_manager([folder / 'mean.py'])
+    (folder / 'mean.py').write_text(MEAN.replace("'Mean'", "'Renamed'"))
+    assert 'Renamed' in create_manager([folder / 'mean.py']).components.names('necks')
+
+
+def test_it_is_listed_with_the_plugins(folder, capsys):
+    assert main(['plugins', '--plugin', str(folder / 'mean.py')]) == 0
+    assert str(folder / 'mean.py') in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('code', 'texts'),
+    [
+        ('import torch\n\nraise RuntimeError("no")\n', ['line 3: RuntimeError: no']),
+        ('def register(:\n', ['line 1: SyntaxError']),
+        ('import nothing_of_this_name\n', ['line 1: ModuleNotFoundError']),
+        ('x = 1\n', ['does nothing', '@vireid.hookimpl']),
+        (MEAN.replace("'Mean', Mean", "'MLFM', Mean"), ["'MLFM' is registered by plugin 'builtin' and again by"]),
+        (MEAN.replace("'necks', ", "'neck', "), ["'neck', which is no kind, did you mean 'necks'?"]),
+    ],
+)
+def test_a_file_that_does_not_work_is_named_with_its_line(tmp_path, code, texts):
+    path = tmp_path / 'broken.py'
+    path.write_text(code)
+    with pytest.raises(VireidError) as caught:
+        create_manager([path])
+    for text in (str(path), *texts):
+        assert text in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_named_with_the_nearest(folder):
+    with pytest.raises(VireidError, match=r'did you mean .*/mean\.py\?'):
+        create_manager([folder / 'maen.py'])
+
+
+def test_plugins_of_a_config_are_a_list(tmp_path):
+    (tmp_path / 'c.py').write_text("plugins = 'mean.py'\n")
+    with pytest.raises(VireidError, match=r"plugins is 'mean\.py'"):
+        config.load(tmp_path / 'c.py')
+
+
+def test_a_config_that_is_data_runs_no_code(folder, capsys):
+    """A run's config.yaml names the file; only the command line may have it run."""
+    marker = folder / 'ran'
+    (folder / 'mean.py').write_text(f'open({str(marker)!r}, "w").close()\n{MEAN}')
+    resolved = config.load(folder / 'naming.py')
+    assert not marker.exists()
+    path = folder / 'config.yaml'
+    path.write_text(config.dump(resolved))
+    assert dry_run(path) == 2
+    error = capsys.readouterr().err
+    assert 'a config that is data runs no code' in error
+    assert f'--plugin {folder / "mean.py"}' in error
+    assert not marker.exists()
+    assert dry_run(path, '--plugin', str(folder / 'mean.py')) == 0
+    assert marker.exists()
+
+
+def test_a_checkpoint_runs_no_code(folder, tmp_path):
+    from vireid.core import checkpoint
+
+    read = config.load(folder / 'naming.py', SMALL)
+    experiment = Experiment.from_config(read, create_manager(read['plugins']))
+    model = experiment.build_model(3)
+    path = tmp_path / 'last.pt'
+    checkpoint.save(
+        path, {'model': model.state_dict(), 'num_identities': 3, 'config': experiment.to_config(), 'progress': {}}
+    )
+    with pytest.raises(VireidError, match='was trained with the plugin files') as caught:
+        vireid.load(path)
+    assert 'vireid.load(..., plugins=' in str(caught.value)
+    assert type(vireid.load(path, plugins=[folder / 'mean.py']).necks['mlfm']).__name__ == 'Mean'

@@ -1,0 +1,61 @@
+"""Poolings: (B, C, H, W) to (B, C), by numbers worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.plugins.poolings.average import Average
+from vireid.plugins.poolings.gem import GeM
+from vireid.plugins.poolings.max import Max
+from vireid.plugins.poolings.mixed import Mixed
+
+CELLS = torch.tensor([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [-4.0, 0.0]]]], dtype=torch.float64)
+
+
+def test_average_and_max():
+    assert Average()(CELLS).tolist() == [[3.0, -1.0]]
+    assert Max()(CELLS).tolist() == [[6.0, 0.0]]
+
+
+def test_gem_is_the_root_of_the_mean_of_powers():
+    # (1 + 8 + 27 + 216) / 4 = 63; negative values count as eps
+    assert GeM(p=3)(CELLS)[0, 0].item() == pytest.approx(63 ** (1 / 3))
+    assert GeM(p=3, eps=1e-6)(CELLS)[0, 1].item() == pytest.approx(1e-6)
+
+
+def test_gem_goes_from_the_average_to_the_maximum():
+    positive = CELLS[:, :1]
+    assert GeM(p=1)(positive).item() == pytest.approx(3.0)
+    assert GeM(p=200)(positive).item() == pytest.approx(6.0, rel=0.01)
+
+
+def test_gem_learns_its_exponent_unless_told_not_to():
+    learning, fixed = GeM(), GeM(learn=False)
+    learning(CELLS).sum().backward()
+    assert learning.p.grad is not None
+    assert torch.isfinite(learning.p.grad)
+    assert not fixed.p.requires_grad
+
+
+def test_gem_stays_finite_in_half_precision():
+    cells = torch.full((1, 1, 2, 2), 300.0, dtype=torch.bfloat16)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert GeM(p=8)(cells).item() == pytest.approx(300, rel=0.01)
+
+
+def test_mixed_is_between_average_and_maximum():
+    assert Mixed(share=0.25)(CELLS).tolist() == [[0.25 * 6 + 0.75 * 3, 0.75 * -1]]
+    learnt = Mixed(share=0.25, learn=True)
+    assert learnt(CELLS)[0, 0].item() == pytest.approx(3.75)
+    learnt(CELLS).sum().backward()
+    assert learnt.logit.grad is not None
+
+
+@pytest.mark.parametrize(
+    'refused', [lambda: GeM(p=0), lambda: GeM(eps=0), lambda: Mixed(1.5), lambda: Mixed(1.0, learn=True)]
+)
+def test_arguments_out_of_range_are_refused(refused):
+    with pytest.raises(VireidError):
+        refused()

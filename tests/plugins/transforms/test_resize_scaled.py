@@ -1,0 +1,18 @@
+"""ResizeScaled: room for a random crop, whatever the network's input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vireid.plugins.transforms.resize_scaled import ResizeScaled
+
+
+@pytest.mark.parametrize(('size', 'wanted'), [((288, 144), (320, 160)), ((144, 72), (160, 80)), ((64, 32), (71, 36))])
+def test_ten_ninths(size, wanted):
+    assert ResizeScaled(size, 10 / 9)(torch.zeros(3, 40, 20)).shape == (3, *wanted)
+
+
+def test_never_smaller_than_the_crop():
+    with pytest.raises(ValueError, match='at least 1'):
+        ResizeScaled((288, 144), 0.9)

@@ -1,0 +1,43 @@
+"""README's "Add a module", done as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+
+ROOT = Path(__file__).parents[1]
+SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]']
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the two files of README and the repository's configs, and the user in it."""
+    section = (ROOT / 'README.md').read_text().split('## Add a module')[1].split('## In Python')[0]
+    module, config = (block.split('```')[0] for block in section.split('```python\n')[1:])
+    (tmp_path / 'my_fusion.py').write_text(module)
+    (tmp_path / 'my_tffn.py').write_text(config)
+    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_module_is_about_ten_lines(beside):
+    lines = [line for line in (beside / 'my_fusion.py').read_text().splitlines() if line.strip()[:1] not in ('', '#')]
+    assert len(lines) <= 11
+
+
+def test_a_config_that_names_the_file_beside_it(beside, capsys):
+    assert main(['train', 'my_tffn.py', '--dry-run', '--cfg-options', *SMALL]) == 0
+    assert re.search(r'mlfm +Maximum +s2, s3, s4', capsys.readouterr().out)
+
+
+def test_the_flag_instead_of_the_key(beside, capsys):
+    config = (beside / 'my_tffn.py').read_text()
+    (beside / 'my_tffn.py').write_text(config.replace("plugins = ['my_fusion.py']\n", ''))
+    arguments = ['train', 'my_tffn.py', '--dry-run', '--plugin', 'my_fusion.py', '--cfg-options', *SMALL]
+    assert main(arguments) == 0
+    assert 'Maximum' in capsys.readouterr().out

@@ -1,0 +1,81 @@
+"""Count the parameters and operations of configs' models, as a Markdown table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vireid.cli.experiment import add_plugin_argument
+from vireid.core.errors import VireidError
+
+HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid count`."""
+    parser.add_argument('configs', nargs='+', help='config files')
+    parser.add_argument('--identities', type=int, default=395, help='training identities (default: 395, SYSU-MM01)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
+    )
+    add_plugin_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table."""
+    if args.identities < 1:
+        raise VireidError(f'--identities is {args.identities}', allowed='an integer of at least 1')
+    print(table(args.configs, args.identities, args.cfg_options, args.plugin))
+    return 0
+
+
+def table(
+    paths: Sequence[str | Path], identities: int = 395, options: Sequence[str] = (), plugins: Sequence[Path] = ()
+) -> str:
+    """Returns a Markdown table with a line for each config.
+
+    Nothing is computed and no weights are read: models are built of shapes alone. A multiplication and an addition
+    count as two operations; only convolutions and matrix products are counted.
+    """
+    lines = [HEADER, tuple('---' for _ in HEADER)]
+    lines += [_line(Path(path), identities, options, plugins) for path in paths]
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _line(path: Path, identities: int, options: Sequence[str], plugins: Sequence[Path]) -> tuple[str, ...]:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from vireid.core.config import load
+    from vireid.core.experiment import Experiment
+    from vireid.core.plugins import create_manager
+    from vireid.core.types import VISIBLE
+
+    config = load(path, options)
+    experiment = Experiment.from_config(config, create_manager([*config.get('plugins', ()), *plugins]))
+    height, width = experiment.image_settings.size
+    with torch.device('meta'):
+        model: Any = experiment.build_model(identities, pretrained=False).eval()
+        picture = torch.empty(1, 3, height, width)
+    used: set[int] = set()
+    hooks = [
+        module.register_forward_pre_hook(lambda m, _: used.update(id(p) for p in m.parameters(recurse=False)))
+        for module in model.modules()
+    ]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        embedding = model.embed(picture, VISIBLE)
+    for hook in hooks:
+        hook.remove()
+    sizes = {id(p): p.numel() for p in model.parameters()}
+    parts = path.with_suffix('').parts
+    return (
+        '/'.join(parts[-parts[::-1].index('configs') :]) if 'configs' in parts else path.stem,
+        f'{height} x {width}',
+        str(identities),
+        f'{sum(sizes.values()):,}',
+        f'{sum(size for key, size in sizes.items() if key in used):,}',
+        f'{counter.get_total_flops() / 1e9:.2f}',
+        str(embedding.shape[1]),
+    )

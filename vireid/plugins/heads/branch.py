@@ -1,0 +1,48 @@
+"""Branch: from one pooled vector to its metric feature, its logits and its embedding."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+
+from vireid.core.types import HeadOutput
+
+Place = Literal['before', 'after']
+
+
+class Branch(nn.Module):
+    """Optional reduction, optional BNNeck (Luo et al., 2019), classifier.
+
+    Metric losses see the vector before the BatchNorm, the classifier the one after it.
+
+    Args:
+        in_channels: length of the vector.
+        num_identities: classes K.
+        channels: length it is reduced to by a linear layer (a 1x1 convolution of one cell); None keeps it.
+        bnneck: False classifies the vector itself.
+        embedding: which vector is used at test time, `before` or `after` the BatchNorm.
+    """
+
+    def __init__(
+        self, in_channels: int, num_identities: int, channels: int | None, bnneck: bool, embedding: Place
+    ) -> None:
+        super().__init__()
+        self.dim = channels or in_channels
+        self.place = embedding
+        self.reduction = nn.Linear(in_channels, channels, bias=False) if channels else nn.Identity()
+        self.bnneck: nn.Module = nn.Identity()
+        if bnneck:
+            self.bnneck = nn.BatchNorm1d(self.dim)
+            self.bnneck.bias.requires_grad_(False)  # type: ignore[union-attr]
+        self.classifier = nn.Linear(self.dim, num_identities, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, vector: Tensor) -> HeadOutput:
+        before = self.reduction(vector)  # (B, C)
+        return HeadOutput(feature=before, logits=self.classifier(self.bnneck(before)))  # (B, K)
+
+    def embed(self, vector: Tensor) -> Tensor:
+        """Returns the (B, dim) vector used at test time."""
+        before = self.reduction(vector)
+        return before if self.place == 'before' else self.bnneck(before)

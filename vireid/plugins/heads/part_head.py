@@ -1,0 +1,114 @@
+"""PartHead: a map's global vector and horizontal stripes, each reduced and classified by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.registry import BuildPart
+from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.plugins.heads.branch import Branch, Place
+
+
+class PartHead(nn.Module):
+    """The whole map and `parts` horizontal stripes of it, pooled and reduced (DMCF Eq. 4-7).
+
+    Its outputs are `global`, (B, C), and `parts`, (B, P, C), stripes from top to bottom. The embedding is the global
+    vector followed by the stripes'. With `whole=False` and six parts it is the head of PCB (Sun et al., 2018).
+
+    Args:
+        inputs: one joint map.
+        num_identities: classes K.
+        build_part: builds the pooling.
+        parts: number of stripes P; 0 makes none, and no output `parts`.
+        overlap: share of its height that a stripe reaches into the one above and the one below, from 0.
+        pool: how the map and each stripe are pooled: a name among `poolings`, or a config of one.
+        channels: length C each vector is reduced to (Eq. 7); None keeps it.
+        bnneck: True puts a BatchNorm between a vector and its classifier.
+        embedding: which vectors are used at test time, `before` or `after` the BatchNorm.
+        whole: False leaves the global vector out.
+
+    Raises:
+        VireidError: for anything but a map, for more parts than it has rows, and if nothing would be made.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        num_identities: int,
+        build_part: BuildPart,
+        parts: int = 0,
+        overlap: float = 0.0,
+        pool: str | dict = 'Max',
+        channels: int | None = 256,
+        bnneck: bool = False,
+        embedding: Place = 'after',
+        whole: bool = True,
+    ) -> None:
+        super().__init__()
+        if len(inputs) != 1 or inputs[0].kind != 'map':
+            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
+            raise VireidError(f'PartHead reads one map and was given: {given}', todo='use GlobalHead for a vector')
+        (spec,) = inputs
+        if parts < 0 or (parts == 0 and not whole):
+            raise VireidError(
+                f'parts is {parts} and whole is {whole}', allowed='parts of at least 1, or 0 with whole=True'
+            )
+        if overlap < 0:
+            raise VireidError(f'overlap is {overlap}', allowed='a number from 0')
+        if spec.size is not None:
+            stripes(spec.size[0], parts)  # here, so that too many parts are known before any data is read
+        self.overlap = overlap
+        self.outputs = ({'global': 0} if whole else {}) | ({'parts': parts} if parts else {})
+        self.pool = build_part('poolings', pool, 'pool')
+        settings = (spec.channels, num_identities, channels, bnneck, embedding)
+        self.whole = Branch(*settings) if whole else None
+        self.parts: Any = nn.ModuleList(Branch(*settings) for _ in range(parts))
+        self.embedding_dim = (parts + int(whole)) * (channels or spec.channels)
+
+    def forward(self, feature: Tensor) -> dict[str, HeadOutput]:
+        outputs = {}
+        if self.whole is not None:
+            outputs['global'] = self.whole(self.pool(feature))  # (B, C), (B, K)
+        if self.parts:
+            made = [branch(vector) for branch, vector in zip(self.parts, self._stripes(feature), strict=True)]
+            outputs['parts'] = HeadOutput(
+                feature=torch.stack([part.feature for part in made], dim=1),  # (B, P, C)
+                logits=torch.stack([part.logits for part in made], dim=1),  # (B, P, K)
+            )
+        return outputs
+
+    def embed(self, feature: Tensor) -> Tensor:
+        """Returns the (B, embedding_dim) vector used at test time: the global one, then the stripes'."""
+        vectors = [self.whole.embed(self.pool(feature))] if self.whole is not None else []
+        vectors += [branch.embed(vector) for branch, vector in zip(self.parts, self._stripes(feature), strict=True)]
+        return torch.cat(vectors, dim=1)
+
+    def _stripes(self, feature: Tensor) -> list[Tensor]:
+        """Pools each stripe of a (B, C, H, W) map: P vectors (B, C)."""
+        rows = stripes(feature.shape[2], len(self.parts), self.overlap)
+        return [self.pool(feature[:, :, first:last]) for first, last in rows]
+
+
+def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, int]]:
+    """Cuts `height` rows into `parts` stripes from top to bottom: (first row, row after the last) of each.
+
+    Without overlap they cover every row once; where `parts` does not divide `height`, heights differ by one row.
+
+    Raises:
+        VireidError: for more parts than rows.
+    """
+    if parts > height:
+        raise VireidError(
+            f'parts is {parts} and the map has {height} row{"s" if height > 1 else ""}',
+            allowed=f'0 to {height}',
+            todo='use fewer parts, larger images.size, or an earlier stage',
+        )
+    reach = round(overlap * height / parts) if parts else 0
+    edges = [part * height // parts for part in range(parts + 1)] if parts else []
+    return [(max(0, a - reach), min(height, b + reach)) for a, b in pairwise(edges)]

@@ -1,0 +1,36 @@
+"""GatedFusion: a mean of features whose weights depend on the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_vectors
+
+
+class GatedFusion(nn.Module):
+    """Mixes features channel by channel with gates computed from all of them (after Arevalo et al., 2017).
+
+    With S the concatenation of the L inputs, the gates are a softmax over the inputs of W S + b, one for each input and
+    channel, and the output is the sum of gate * input. W and b start at 0: at first it is the mean.
+
+    Args:
+        inputs: two or more vectors of one length C.
+    """
+
+    def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
+        super().__init__()
+        require_vectors('GatedFusion', inputs)
+        width = len(inputs) * inputs[0].channels
+        self.gate = nn.Linear(width, width)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        self.output = inputs[0]
+
+    def forward(self, *features: Tensor, context: Context) -> Tensor:
+        levels = torch.stack(features, dim=1)  # (B, L, C)
+        gates = self.gate(levels.flatten(1)).unflatten(1, levels.shape[1:]).softmax(dim=1)  # (B, L, C)
+        return (gates * levels).sum(dim=1)  # (B, C)

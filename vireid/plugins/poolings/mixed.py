@@ -1,0 +1,35 @@
+"""Average and max pooling, mixed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+
+
+class Mixed(nn.Module):
+    """`share` of the maximum and the rest of the average (Lee et al., 2016): (B, C, H, W) to (B, C).
+
+    Args:
+        share: of the maximum, 0 to 1; where it starts, if it is learnt.
+        learn: True learns the share; it is kept within 0 and 1 by a sigmoid, so it may not start at either.
+    """
+
+    def __init__(self, share: float = 0.5, learn: bool = False) -> None:
+        super().__init__()
+        if not 0 <= share <= 1 or (learn and share in (0, 1)):
+            raise VireidError(
+                f'share is {share}', allowed='0 to 1' + (', both exclusive, to learn it' if learn else '')
+            )
+        self.fixed = None if learn else float(share)
+        if learn:
+            self.logit = nn.Parameter(torch.logit(torch.tensor(float(share))))
+
+    @property
+    def share(self) -> Tensor | float:
+        """The share of the maximum."""
+        return torch.sigmoid(self.logit) if self.fixed is None else self.fixed
+
+    def forward(self, cells: Tensor) -> Tensor:
+        return self.share * cells.amax(dim=(2, 3)) + (1 - self.share) * cells.mean(dim=(2, 3))

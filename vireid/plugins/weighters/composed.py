@@ -1,0 +1,75 @@
+"""Several weighters, each for some of the tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.registry import BuildPart
+from vireid.core.types import Progress
+from vireid.plugins.weighters.fixed import require_known
+
+
+class Composed(nn.Module):
+    """Weighs groups of tasks by weighters of their own and adds the totals up.
+
+    Each part names its tasks in its own `tasks`, and every task stands in one part. A part sees all tasks' losses (the
+    adaptive warm-up follows the others) and weighs its own.
+
+    Args:
+        task_names: all tasks.
+        parts: config of each weighter, with `tasks`; a part that is None is left out.
+        build_part: builds them.
+
+    Raises:
+        VireidError: for a task in no part or in two, and for a part that does not name its tasks.
+    """
+
+    def __init__(self, task_names: Sequence[str], parts: Mapping[str, Any], build_part: BuildPart) -> None:
+        super().__init__()
+        kept = {key: part for key, part in parts.items() if part is not None}
+        holder: dict[str, str] = {}
+        for key, part in kept.items():
+            named = part.get('tasks') if isinstance(part, Mapping) else None
+            if not named or isinstance(named, str):
+                raise VireidError(
+                    f'parts.{key} does not name its tasks', todo=f'give it tasks, some of {", ".join(task_names)}'
+                )
+            require_known(named, task_names)
+            for name in named:
+                if name in holder:
+                    raise VireidError(
+                        f'the task {name!r} is weighed by parts.{holder[name]} and again by parts.{key}',
+                        todo='name it in one of them',
+                    )
+                holder[name] = key
+        for name in task_names:
+            if name not in holder:
+                raise VireidError(
+                    f'no weighter covers the task {name!r}', todo=f'add it to the tasks of one of: {", ".join(kept)}'
+                )
+        self.parts: Any = nn.ModuleDict()
+        for key, part in kept.items():
+            own = tuple(name for name in task_names if holder[name] == key)
+            others = tuple(name for name in task_names if holder[name] != key)
+            self.parts[key] = build_part('weighters', part, f'parts.{key}', task_names=own, other_tasks=others)
+
+    def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
+        """Returns the sum of the parts' totals, a scalar, and each task's weight."""
+        made = [part(tasks, progress) for part in self.parts.values()]
+        total = made[0][0]
+        for other, _ in made[1:]:
+            total = total + other
+        weights = {name: weight for _, found in made for name, weight in found.items()}
+        return total, {name: weights[name] for name in tasks}
+
+    def curves(self) -> dict[str, dict[str, Tensor]]:
+        """Returns the parts' curves; those of one title together."""
+        merged: dict[str, dict[str, Tensor]] = {}
+        for part in self.parts.values():
+            for title, found in (part.curves() if hasattr(part, 'curves') else {}).items():
+                merged.setdefault(title, {}).update(found)
+        return merged
