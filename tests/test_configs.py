@@ -148,7 +148,6 @@ FUSIONS = [
     ("model.necks.mlfm={'type': 'Sum', 'inputs': ['s2', 's3', 's4']}", 'Sum'),
     ("model.necks.mlfm={'type': 'GatedFusion', 'inputs': ['s2', 's3', 's4']}", 'GatedFusion'),
     ("model.necks.glfm={'type': 'CrossModalAttention', 'inputs': 'mlfm'}", 'CrossModalAttention'),
-    ("model.heads.s4.pool='Max'", 'MLFM'),
     ("model.necks.s4.pool={'type': 'GeM', 'p': 4.0}", 'MLFM'),
     ("model.necks.s4.pool='Mixed'", 'MLFM'),
 ]

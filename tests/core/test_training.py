@@ -161,6 +161,41 @@ def test_ctrl_c_saves_and_a_resumed_run_ends_as_an_uninterrupted_one(tree, tmp_p
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
+def test_learnt_and_warmed_up_weights_are_logged_every_step_and_go_on_after_a_resume(tree, tmp_path):
+    """Uncertainty on three tasks from step 4 on, an adaptive lambda on the fourth; cut in the middle of an epoch."""
+
+    def hybrid(*options: str) -> Experiment:
+        small = [option for option in SMALL if not option.startswith(('training.epochs', 'images.size'))]
+        options = (*small, f'dataset.root={tree}', 'images.size=[48,24]', 'training.steps=8', *options)
+        options = (*options, 'model.weighter.parts.levels.by=step', 'model.weighter.parts.levels.start=4')
+        return Experiment.from_config(config.load(CONFIG.with_name('hybrid_dmcf_glfm.py'), options), create_manager())
+
+    train(hybrid(), tmp_path / 'whole')
+    steps = [line for line in metrics(tmp_path / 'whole') if 'tasks' in line]
+    sigma = [line['curves']['sigma']['low'] for line in steps]
+    assert sigma[:5] == [1.0] * 5  # the fifth step is the first that learns it
+    assert all(a != b for a, b in zip(sigma[4:], sigma[5:], strict=False))
+    for line in steps:
+        learnt = line['step'] > 4
+        for name, value in line['curves']['sigma'].items():
+            assert line['weights'][name] == pytest.approx(1 / (2 * value**2) if learnt else 1.0, rel=1e-5)
+        assert line['curves']['lambda']['glfm'] == line['weights']['glfm']
+    assert steps[-1]['weights']['glfm'] > 0
+
+    def cut(step: int) -> None:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made = hybrid()
+    made.manager.register(Watcher(on_step=cut), 'watcher')
+    with pytest.raises(Interrupted):
+        train(made, tmp_path / 'cut')
+    train(hybrid(), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
+    assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
+    whole, resumed = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, tmp_path):
     for name, options in {
         'a': ['training.epochs=1'],

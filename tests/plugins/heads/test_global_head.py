@@ -64,6 +64,11 @@ def test_without_bnneck():
     assert torch.equal(made(feature).logits, made.branch.classifier(feature))
 
 
+def test_a_vector_is_not_pooled():
+    with pytest.raises(VireidError, match="pool is 'Max' and the head reads a vector"):
+        head(FeatureSpec(2), pool='Max')
+
+
 def test_reads_one_feature():
     with pytest.raises(VireidError, match='was given 2'):
         head(FeatureSpec(2), FeatureSpec(2))

@@ -18,7 +18,13 @@ from vireid.plugins.loggers.metrics_file import MetricsFile, read_metrics
 from vireid.plugins.loggers.rankings import BORDER, GAP, RIGHT, TILE, WRONG, draw_rankings
 from vireid.plugins.loggers.report import Report
 
-RECORD = {'loss': 3.5, 'tasks': {'a': 1.5, 'b': 4.0}, 'weights': {'a': 1.0, 'b': 0.5}, 'lr': 0.01}
+RECORD = {
+    'loss': 3.5,
+    'tasks': {'a': 1.5, 'b': 4.0},
+    'weights': {'a': 1.0, 'b': 0.5},
+    'curves': {'sigma': {'a': 0.7, 'b': 1.2}},
+    'lr': 0.01,
+}
 
 
 def at(step: int) -> Progress:
@@ -78,7 +84,7 @@ def test_the_report_holds_table_curves_and_config(tmp_path, results):
     (tmp_path / 'config.yaml').write_text('seed: 0\n')
     Report().evaluated(run_in(tmp_path), at(3), results)
     page = (tmp_path / 'report.html').read_text()
-    for text in ('a &lt;run&gt;', 'a protocol', '<td>50.00</td>', 'Loss of each task', 'seed: 0', '1 of 1'):
+    for text in ('a &lt;run&gt;', 'a protocol', '<td>50.00</td>', 'Loss of each task', 'sigma of each task', 'seed: 0', '1 of 1'):
         assert text in page
     assert (tmp_path / 'rankings.png').exists()
 
