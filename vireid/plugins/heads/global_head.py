@@ -21,7 +21,7 @@ class GlobalHead(nn.Module):
         inputs: one joint map, which is pooled, or vector.
         num_identities: classes K.
         build_part: builds the pooling.
-        pool: how a map is pooled: a name among `poolings`, or a config of one.
+        pool: how a map is pooled: a name among `poolings`, or a config of one; None is `Average`. A vector takes none.
         channels: length the vector is reduced to by a linear layer; None keeps it.
         bnneck: False classifies the vector itself.
         embedding: which vector is used at test time, `before` or `after` the BatchNorm.
@@ -32,7 +32,7 @@ class GlobalHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         build_part: BuildPart,
-        pool: str | dict = 'Average',
+        pool: str | dict | None = None,
         channels: int | None = None,
         bnneck: bool = True,
         embedding: Place = 'after',
@@ -43,7 +43,9 @@ class GlobalHead(nn.Module):
                 f'GlobalHead reads one feature and was given {len(inputs)}', todo='fuse them with a neck first'
             )
         (spec,) = inputs
-        self.pool = build_part('poolings', pool, 'pool') if spec.kind == 'map' else nn.Identity()
+        if spec.kind == 'vector' and pool is not None:
+            raise VireidError(f'pool is {pool!r} and the head reads a vector, which is not pooled', todo='take pool away')
+        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
         self.embedding_dim = self.branch.dim
 

@@ -59,8 +59,10 @@ class PartHead(nn.Module):
             raise VireidError(
                 f'parts is {parts} and whole is {whole}', allowed='parts of at least 1, or 0 with whole=True'
             )
-        if overlap < 0:
-            raise VireidError(f'overlap is {overlap}', allowed='a number from 0')
+        if overlap < 0 or (overlap and parts < 2):
+            raise VireidError(
+                f'overlap is {overlap} and parts is {parts}', allowed='a number from 0; above 0 with two parts or more'
+            )
         if spec.size is not None:
             stripes(spec.size[0], parts)  # here, so that too many parts are known before any data is read
         self.overlap = overlap
