@@ -11,7 +11,7 @@ import numpy as np
 
 from vireid.core.retrieval import labels, score
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.plugins.protocols.sysu_agw import drop_same_place
+from vireid.plugins.protocols.sysu import drop_same_place
 
 DIM = 1024
 

@@ -20,11 +20,13 @@ class SysuFacts:
 
     Attributes:
         counts: split -> identity -> pictures on cameras 1 to 6.
-        agw_galleries: mode -> trial -> SHA-1 of the newline-joined `camX/IIII/NNNN.jpg` in drawing order.
+        agw_galleries: row -> trial -> SHA-1 of the newline-joined `camX/IIII/NNNN.jpg` in drawing order.
+        official_galleries: the same of the sorted names.
     """
 
     counts: dict[str, dict[int, list[int]]]
     agw_galleries: dict[str, list[str]]
+    official_galleries: dict[str, list[str]]
 
 
 @pytest.fixture(scope='session')
@@ -32,7 +34,7 @@ def sysu() -> SysuFacts:
     """The published counts and gallery digests."""
     facts = json.loads((FIXTURES / 'sysu_mm01.json').read_text())
     counts = {part: {int(i): row for i, row in facts[part].items()} for part in ('train', 'val', 'test')}
-    return SysuFacts(counts, facts['agw_gallery_sha1'])
+    return SysuFacts(counts, facts['agw_gallery_sha1'], facts['official_gallery_sha1'])
 
 
 @pytest.fixture(scope='session')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -174,7 +175,7 @@ def test_learnt_and_warmed_up_weights_are_logged_every_step_and_go_on_after_a_re
     steps = [line for line in metrics(tmp_path / 'whole') if 'tasks' in line]
     sigma = [line['curves']['sigma']['low'] for line in steps]
     assert sigma[:5] == [1.0] * 5  # the fifth step is the first that learns it
-    assert all(a != b for a, b in zip(sigma[4:], sigma[5:], strict=False))
+    assert all(a != b for a, b in itertools.pairwise(sigma))
     for line in steps:
         learnt = line['step'] > 4
         for name, value in line['curves']['sigma'].items():

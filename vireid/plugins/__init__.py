@@ -45,10 +45,18 @@ COMPONENTS = {
     'datasets': {
         'SYSU-MM01': f'{_HERE}.datasets.sysu_mm01:SYSUMM01',
         'RegDB': f'{_HERE}.datasets.regdb:RegDB',
+        'LLCM': f'{_HERE}.datasets.llcm:LLCM',
+        'Manifest': f'{_HERE}.datasets.manifest:Manifest',
+        'Folders': f'{_HERE}.datasets.folders:Folders',
     },
     'protocols': {
         'sysu/agw': f'{_HERE}.protocols.sysu_agw:SYSUAgw',
+        'sysu/official': f'{_HERE}.protocols.sysu_official:SYSUOfficial',
         'regdb/agw': f'{_HERE}.protocols.regdb_agw:RegDBAgw',
+        'regdb/official': f'{_HERE}.protocols.regdb_official:RegDBOfficial',
+        'llcm': f'{_HERE}.protocols.llcm:LLCMProtocol',
+        'llcm-released': f'{_HERE}.protocols.llcm_released:LLCMReleased',
+        'cross': f'{_HERE}.protocols.cross:Cross',
     },
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {'SingleOptimizer': 'vireid.core.training:SingleOptimizer'},

@@ -84,7 +84,15 @@ def test_the_report_holds_table_curves_and_config(tmp_path, results):
     (tmp_path / 'config.yaml').write_text('seed: 0\n')
     Report().evaluated(run_in(tmp_path), at(3), results)
     page = (tmp_path / 'report.html').read_text()
-    for text in ('a &lt;run&gt;', 'a protocol', '<td>50.00</td>', 'Loss of each task', 'sigma of each task', 'seed: 0', '1 of 1'):
+    for text in (
+        'a &lt;run&gt;',
+        'a protocol',
+        '<td>50.00</td>',
+        'Loss of each task',
+        'sigma of each task',
+        'seed: 0',
+        '1 of 1',
+    ):
         assert text in page
     assert (tmp_path / 'rankings.png').exists()
 

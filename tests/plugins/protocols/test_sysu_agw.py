@@ -16,7 +16,8 @@ from vireid.core.errors import VireidError
 from vireid.core.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
-from vireid.plugins.protocols.sysu_agw import SYSUAgw, drop_same_place
+from vireid.plugins.protocols.sysu import drop_same_place
+from vireid.plugins.protocols.sysu_agw import SYSUAgw
 
 STRAYS = ('Thumbs.db', '.DS_Store', 'desktop.ini', '._0001.jpg', '0000.txt')
 
@@ -44,10 +45,10 @@ def digest(gallery: tuple[Sample, ...]) -> str:
 
 
 def digests(trials: list[Trial]) -> dict[str, list[str]]:
-    """Returns mode -> trial -> digest of the gallery."""
+    """Returns row -> trial -> digest of the gallery."""
     return {
-        mode: [digest(t.gallery) for t in sorted(trials, key=lambda t: t.index) if t.name == mode]
-        for mode in ('all', 'indoor')
+        name: [digest(t.gallery) for t in sorted(trials, key=lambda t: t.index) if t.name == name]
+        for name in dict.fromkeys(t.name for t in trials)
     }
 
 
@@ -74,12 +75,12 @@ def test_all_twenty_galleries_are_those_of_the_fields_code(trials: list[Trial], 
 
 
 def test_there_are_ten_trials_of_each_mode(trials: list[Trial]) -> None:
-    assert Counter(t.name for t in trials) == {'all': 10, 'indoor': 10}
+    assert Counter(t.name for t in trials) == {'all single-shot': 10, 'indoor single-shot': 10}
     assert {t.index for t in trials} == set(range(10))
 
 
 def test_all_search_draws_301_pictures_and_indoor_search_112(trials: list[Trial]) -> None:
-    assert {(t.name, len(t.gallery)) for t in trials} == {('all', 301), ('indoor', 112)}
+    assert {(t.name, len(t.gallery)) for t in trials} == {('all single-shot', 301), ('indoor single-shot', 112)}
 
 
 def test_every_trial_has_the_3803_infrared_queries_of_cameras_3_and_6(trials: list[Trial]) -> None:
@@ -93,7 +94,7 @@ def test_galleries_are_visible_with_one_picture_of_each_person_and_camera(trials
         cells = [(s.identity, s.camera) for s in trial.gallery]
         assert cells == sorted(set(cells))
         assert {s.modality for s in trial.gallery} == {VISIBLE}
-        assert {s.camera for s in trial.gallery} == ({1, 2, 4, 5} if trial.name == 'all' else {1, 2})
+        assert {s.camera for s in trial.gallery} == ({1, 2, 4, 5} if trial.name.startswith('all') else {1, 2})
 
 
 def test_cmc_counts_persons_and_camera_2_is_dropped_for_camera_3(trials: list[Trial]) -> None:
@@ -106,7 +107,7 @@ def test_2208_indoor_queries_have_a_match_left_and_all_3803_of_all_search(trials
         for sample in trial.gallery:
             gallery.setdefault(sample.identity, set()).add(sample.camera)
         valid = sum(bool(gallery.get(s.identity, set()) - ({2} if s.camera == 3 else set())) for s in trial.query)
-        assert valid == (3_803 if trial.name == 'all' else 2_208)
+        assert valid == (3_803 if trial.name.startswith('all') else 2_208)
 
 
 def test_drop_rule_by_hand() -> None:
@@ -138,8 +139,18 @@ def test_the_draw_does_not_depend_on_how_the_root_is_written(
 def test_modes_and_trials_choose_among_the_same_draws(sysu_root: Path, sysu: Any) -> None:
     found = SYSUAgw(modes=['indoor'], trials=3).trials(SYSUMM01(str(sysu_root)))
     assert [(t.name, t.index, digest(t.gallery)) for t in found] == [
-        ('indoor', index, sysu.agw_galleries['indoor'][index]) for index in range(3)
+        ('indoor single-shot', index, sysu.agw_galleries['indoor single-shot'][index]) for index in range(3)
     ]
+
+
+def test_multi_shot_draws_up_to_ten_different_pictures_of_each_person_and_camera(sysu_root: Path) -> None:
+    found = SYSUAgw(shots=['multi'], trials=2).trials(SYSUMM01(str(sysu_root)))
+    assert {(t.name, len(t.gallery)) for t in found} == {('all multi-shot', 3_010), ('indoor multi-shot', 1_120)}
+    for trial in found:
+        assert len(set(trial.gallery)) == len(trial.gallery)
+    few = Few(*(visible(1, 1, n) for n in range(1, 4)), infrared(1, 6))
+    (trial,) = SYSUAgw(['all'], 1, ['multi']).trials(few)
+    assert len(set(trial.gallery)) == 3
 
 
 def test_the_global_random_state_is_neither_read_nor_moved(sysu_root: Path, sysu: Any) -> None:
@@ -170,12 +181,12 @@ def test_a_person_missing_on_a_camera_has_no_picture_of_it_in_the_gallery() -> N
 
 
 def test_the_protocol_tells_its_family() -> None:
-    assert SYSUAgw.name == 'sysu/agw single-shot'
+    assert SYSUAgw.name == 'sysu/agw'
 
 
-@pytest.mark.parametrize('arguments', [{'modes': ()}, {'trials': 0}, {'trials': -1}])
+@pytest.mark.parametrize('arguments', [{'modes': ()}, {'trials': 0}, {'trials': -1}, {'shots': ()}])
 def test_no_mode_or_no_trial_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(VireidError, match='at least one mode and one trial'):
+    with pytest.raises(VireidError, match='at least one mode, one of single and multi, and one trial'):
         SYSUAgw(**arguments)
 
 

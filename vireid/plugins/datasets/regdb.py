@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import require_root
 
 CAMERAS = {VISIBLE: 1, INFRARED: 2}
@@ -50,30 +50,7 @@ class RegDB:
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
         return tuple(
-            sample
+            Sample(str(self.root / path), label, CAMERAS[modality], modality)
             for modality, file_name in FILE_NAMES.items()
-            for sample in self._read_index(self.root / f'idx/{name}_{file_name}_{self.trial}.txt', modality)
+            for path, label in read_index(self.root / f'idx/{name}_{file_name}_{self.trial}.txt')
         )
-
-    def _read_index(self, index: Path, modality: str) -> list[Sample]:
-        samples: list[Sample] = []
-        try:
-            lines = index.read_text(encoding='utf-8').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise VireidError(f'index {index} cannot be read: {error}', todo='restore it from the dataset') from error
-        seen: dict[str, int] = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            path, _, label = line.strip().rpartition(' ')
-            if not path or not (label.isascii() and label.isdecimal()):
-                raise VireidError(
-                    f'{index}, line {number}: {line[:60]!r}', allowed='relative/path label, such as Visible/1/a.bmp 0'
-                )
-            if path in seen:
-                raise VireidError(f'{index}, line {number}: {path} is also in line {seen[path]}')
-            seen[path] = number
-            samples.append(Sample(str(self.root / path), int(label), CAMERAS[modality], modality))
-        if not samples:
-            raise VireidError(f'index {index} names no picture', todo='restore it from the dataset')
-        return samples

@@ -44,7 +44,9 @@ class GlobalHead(nn.Module):
             )
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(f'pool is {pool!r} and the head reads a vector, which is not pooled', todo='take pool away')
+            raise VireidError(
+                f'pool is {pool!r} and the head reads a vector, which is not pooled', todo='take pool away'
+            )
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
         self.embedding_dim = self.branch.dim

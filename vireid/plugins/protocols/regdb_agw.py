@@ -21,6 +21,7 @@ class RegDBAgw:
     """
 
     name = 'regdb/agw'
+    cmc: Literal['identity', 'image'] = 'image'
 
     def __init__(
         self,
@@ -38,6 +39,6 @@ class RegDBAgw:
         samples = dataset.split('test')
         by_modality = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
         return [
-            Trial(name, 0, by_modality[DIRECTIONS[name][0]], by_modality[DIRECTIONS[name][1]], 'image')
+            Trial(name, 0, by_modality[DIRECTIONS[name][0]], by_modality[DIRECTIONS[name][1]], self.cmc)
             for name in self.directions
         ]

@@ -1,0 +1,74 @@
+"""LLCM's raw layout: lists for training, folders for testing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE
+from vireid.plugins.datasets.llcm import LLCM
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two training persons, test persons 2 and 11; near-infrared has no camera 3."""
+    (tmp_path / 'idx').mkdir()
+    (tmp_path / 'idx/train_vis.txt').write_text('vis/0001/a.jpg 0\nvis/0003/b.jpg 1\n')
+    (tmp_path / 'idx/train_nir.txt').write_text('nir/0001/c.jpg 0\nnir/0003/d.jpg 1\n')
+    (tmp_path / 'idx/test_id.txt').write_text('11,2\n')
+    for folder, cameras in (('test_vis', (1, 3, 9)), ('test_nir', (1, 9))):
+        for camera in cameras:
+            for identity in (2, 11):
+                cell = tmp_path / folder / f'cam{camera}' / f'{identity:04d}'
+                cell.mkdir(parents=True)
+                (cell / '0002.jpg').touch()
+                (cell / '0001.jpg').touch()
+                (cell / 'Thumbs.db').touch()
+    return tmp_path
+
+
+def test_training_pictures_are_the_lines_of_the_lists(root: Path) -> None:
+    found = [
+        (Path(s.path).relative_to(root).as_posix(), s.identity, s.modality) for s in LLCM(str(root)).split('train')
+    ]
+    assert found == [
+        ('vis/0001/a.jpg', 0, VISIBLE),
+        ('vis/0003/b.jpg', 1, VISIBLE),
+        ('nir/0001/c.jpg', 0, INFRARED),
+        ('nir/0003/d.jpg', 1, INFRARED),
+    ]
+
+
+def test_test_pictures_are_those_of_the_listed_persons_on_every_camera(root: Path) -> None:
+    found = LLCM(str(root)).split('test')
+    assert [(s.modality, s.identity, s.camera) for s in found[::2]] == [
+        *((VISIBLE, identity, camera) for identity in (2, 11) for camera in (1, 3, 9)),
+        *((INFRARED, identity, camera) for identity in (2, 11) for camera in (1, 9)),
+    ]
+    assert [Path(s.path).name for s in found[:2]] == ['0001.jpg', '0002.jpg']
+
+
+def test_what_is_missing_is_named_with_the_way_to_get_it(root: Path) -> None:
+    (root / 'idx/train_nir.txt').unlink()
+    with pytest.raises(VireidError, match=r'has no idx/train_nir\.txt') as caught:
+        LLCM(str(root))
+    assert 'vireid data synth --layout llcm' in str(caught.value)
+
+
+def test_a_test_person_without_pictures_is_named(root: Path) -> None:
+    (root / 'idx/test_id.txt').write_text('2,11,12\n')
+    with pytest.raises(VireidError, match=r'1 of 3 test identities have no picture .* such as 0012'):
+        LLCM(str(root)).split('test')
+
+
+def test_a_malformed_line_is_named(root: Path) -> None:
+    (root / 'idx/train_vis.txt').write_text('vis/0001/a.jpg 0\nvis/0003/b.jpg one\n')
+    with pytest.raises(VireidError, match=r'train_vis\.txt, line 2'):
+        LLCM(str(root)).split('train')
+
+
+def test_there_are_two_splits(root: Path) -> None:
+    with pytest.raises(VireidError, match="no split 'val'"):
+        LLCM(str(root)).split('val')

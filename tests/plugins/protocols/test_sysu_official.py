@@ -1,0 +1,131 @@
+"""The `official` family on SYSU-MM01: the galleries of the authors' permutation file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
+from vireid.plugins.protocols.sysu_agw import SYSUAgw
+from vireid.plugins.protocols.sysu_official import SYSUOfficial
+
+DRAWS = Path(__file__).parents[2] / 'fixtures' / 'sysu_official_draws.npz'
+
+
+def write_permutation(path: Path, cells: dict[tuple[int, int], np.ndarray]) -> Path:
+    """Writes `rand_perm_cam.mat` from (identity, camera) -> (10, n) numbers."""
+    cameras = np.empty((6, 1), dtype=object)
+    for camera in range(6):
+        cameras[camera, 0] = np.empty((533, 1), dtype=object)
+        for identity in range(533):
+            cameras[camera, 0][identity, 0] = cells.get((identity + 1, camera + 1), np.empty((0, 0)))
+    savemat(path, {'rand_perm_cam': cameras})
+    return path
+
+
+@pytest.fixture(scope='module')
+def permutation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The published draws (the first ten numbers of each row, for the test persons), as the published file."""
+    cells = {}
+    for row in np.load(DRAWS)['draws'].astype(int):
+        identity, camera, count = row[0] * 256 + row[1], row[2], row[3]
+        cells[identity, camera] = row[4:].reshape(10, 10)[:, :count]
+    return write_permutation(tmp_path_factory.mktemp('official') / 'rand_perm_cam.mat', cells)
+
+
+@pytest.fixture(scope='module')
+def trials(sysu_root: Path, permutation: Path) -> list[Trial]:
+    return SYSUOfficial(permutation=str(permutation)).trials(SYSUMM01(str(sysu_root)))
+
+
+def digest(gallery: tuple[Sample, ...]) -> str:
+    names = sorted('/'.join(Path(s.path).parts[-3:]) for s in gallery)
+    return hashlib.sha1('\n'.join(names).encode()).hexdigest()
+
+
+def test_all_forty_galleries_are_those_of_the_authors(trials: list[Trial], sysu: Any) -> None:
+    found: dict[str, list[str]] = {}
+    for trial in trials:
+        found.setdefault(trial.name, []).append(digest(trial.gallery))
+    assert found == sysu.official_galleries
+
+
+def test_sizes_and_numbers_of_trials(trials: list[Trial]) -> None:
+    assert Counter((t.name, len(t.gallery), len(t.query), t.cmc) for t in trials) == {
+        ('all single-shot', 301, 3_803, 'identity'): 10,
+        ('all multi-shot', 3_010, 3_803, 'identity'): 10,
+        ('indoor single-shot', 112, 3_803, 'identity'): 10,
+        ('indoor multi-shot', 1_120, 3_803, 'identity'): 10,
+    }
+
+
+def test_the_two_families_share_few_gallery_pictures(trials: list[Trial], sysu_root: Path) -> None:
+    """14 of 301 on average, which is why a table has to say which family it is."""
+    agw = SYSUAgw(['all']).trials(SYSUMM01(str(sysu_root)))
+    official = [t for t in trials if t.name == 'all single-shot']
+    shared = [len(set(a.gallery) & set(b.gallery)) for a, b in zip(agw, official, strict=True)]
+    assert np.mean(shared) == pytest.approx(14, abs=1)
+
+
+class Few:
+    """Three pictures of one person on camera 1, one infrared one."""
+
+    root = Path('/nowhere')
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        return (
+            *(Sample(f'cam1/0001/{n:04d}.jpg', 1, 1, VISIBLE) for n in (1, 2, 3)),
+            Sample('cam6/0001/0001.jpg', 1, 6, INFRARED),
+        )
+
+
+def test_single_is_the_first_and_multi_the_first_ten_of_a_row(tmp_path: Path) -> None:
+    rows = np.array([[2, 3, 1], [3, 1, 2]] * 5)
+    path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
+    single, multi = (
+        SYSUOfficial(['all'], 2, [shots], str(path)).trials(Few())
+        for shots in ('single', 'multi')  # type: ignore[list-item]
+    )
+    numbers = [[int(s.path[-8:-4]) for s in t.gallery] for t in (*single, *multi)]
+    assert numbers == [[2], [3], [2, 3, 1], [3, 1, 2]]
+
+
+def test_a_missing_permutation_says_where_it_goes_and_how_to_do_without() -> None:
+    with pytest.raises(VireidError) as caught:
+        SYSUOfficial().trials(Few())
+    for text in ('/nowhere/exp/rand_perm_cam.mat', 'github.com/wuancong/SYSU-MM01', "protocol.type='sysu/agw'"):
+        assert text in str(caught.value)
+
+
+def test_a_file_that_is_no_permutation_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'p.mat'
+    for content in (b'', b'not matlab', b'MATLAB 5.0 MAT-file' + bytes(200)):
+        path.write_bytes(content)
+        with pytest.raises(VireidError, match='is no permutation file'):
+            SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_pictures_that_a_copy_lacks_are_named(tmp_path: Path) -> None:
+    rows = np.tile(np.arange(4, 0, -1), (10, 1))
+    path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
+    with pytest.raises(VireidError, match='picture 4 of identity 1 on camera 1, which has 3'):
+        SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_a_person_the_file_does_not_know_is_named(tmp_path: Path) -> None:
+    path = write_permutation(tmp_path / 'p.mat', {(2, 1): np.ones((10, 1))})
+    with pytest.raises(VireidError, match='nothing for identity 1 on camera 1'):
+        SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_there_are_ten_rows() -> None:
+    with pytest.raises(VireidError, match='1 to 10'):
+        SYSUOfficial(trials=11)

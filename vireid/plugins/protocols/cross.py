@@ -1,0 +1,48 @@
+"""Any pictures of one modality against any of the other: for data without a protocol of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Dataset, Trial
+from vireid.plugins.protocols.llcm import DIRECTIONS, Direction
+from vireid.plugins.protocols.llcm import drop_same_camera as same_camera
+
+
+class Cross:
+    """Every test picture of one modality searches every test picture of the other, once.
+
+    Args:
+        directions: which rows to score.
+        drop_same_camera: True does not count gallery pictures of the query's person by the camera of its number.
+        cmc: `identity` counts persons up to the first match, `image` counts pictures.
+    """
+
+    def __init__(
+        self,
+        directions: Sequence[Direction] = ('visible to infrared', 'infrared to visible'),
+        drop_same_camera: bool = False,
+        cmc: Literal['identity', 'image'] = 'identity',
+    ) -> None:
+        if not directions:
+            raise VireidError('directions is empty', allowed=', '.join(DIRECTIONS))
+        self.directions, self.drop, self.cmc = tuple(directions), drop_same_camera, cmc
+        self.name = f'cross, CMC by {cmc}' + (', same camera dropped' if drop_same_camera else '')
+
+    def trials(self, dataset: Dataset) -> list[Trial]:
+        """Returns one trial for each direction."""
+        samples = dataset.split('test')
+        sides = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
+        return [
+            Trial(
+                direction,
+                0,
+                sides[DIRECTIONS[direction][0]],
+                sides[DIRECTIONS[direction][1]],
+                self.cmc,
+                same_camera if self.drop else None,
+            )
+            for direction in self.directions
+        ]

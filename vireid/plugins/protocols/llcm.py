@@ -1,0 +1,77 @@
+"""LLCM in its declared directions."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Dataset, Sample, Trial
+
+Direction = Literal['visible to infrared', 'infrared to visible']
+DIRECTIONS: dict[str, tuple[str, str]] = {
+    'visible to infrared': (VISIBLE, INFRARED),
+    'infrared to visible': (INFRARED, VISIBLE),
+}
+
+
+class LLCMProtocol:
+    """LLCM (Zhang and Wang, 2023), queries of one modality against a gallery of the other.
+
+    Queries are all test pictures of the direction's first modality. The gallery of trial t has one picture of the
+    second for each identity and camera, drawn with `random.Random(t)`, identities ascending, then cameras. For a query,
+    gallery pictures of the same person by the camera of the same number are dropped. CMC counts persons.
+
+    Args:
+        directions: which rows to score.
+        trials: how many draws are averaged, from trial 0.
+    """
+
+    name = 'llcm'
+
+    def __init__(
+        self,
+        directions: Sequence[Direction] = ('visible to infrared', 'infrared to visible'),
+        trials: int = 10,
+    ) -> None:
+        if not directions or trials < 1:
+            raise VireidError(
+                f'directions is {tuple(directions)}, trials is {trials}', allowed='at least one direction and one trial'
+            )
+        self.directions, self.count = tuple(directions), trials
+
+    def trials(self, dataset: Dataset) -> list[Trial]:
+        """Returns the trials of every direction."""
+        samples = dataset.split('test')
+        found = []
+        for direction in self.directions:
+            query, gallery = DIRECTIONS[direction]
+            everything = tuple(s for s in samples if s.modality == query)
+            found += [
+                self.trial(direction, index, everything, draw(samples, gallery, index)) for index in range(self.count)
+            ]
+        return found
+
+    def trial(self, direction: str, index: int, query: tuple[Sample, ...], gallery: tuple[Sample, ...]) -> Trial:
+        """Returns one trial; where another family differs."""
+        return Trial(direction, index, query, gallery, 'identity', drop_same_camera)
+
+
+def draw(samples: Sequence[Sample], modality: str, index: int) -> tuple[Sample, ...]:
+    """Draws one picture of each identity and camera of a modality for trial `index`."""
+    cells: dict[tuple[int, int], list[Sample]] = {}
+    for sample in samples:
+        if sample.modality == modality:
+            cells.setdefault((sample.identity, sample.camera), []).append(sample)
+    stream = random.Random(index)  # its own: the global one is not touched
+    return tuple(stream.choice(sorted(cells[cell], key=lambda s: s.path)) for cell in sorted(cells))
+
+
+def drop_same_camera(
+    query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
+) -> np.ndarray:
+    """A query does not count pictures of its own person by the camera of its own number."""
+    return (query_ids == gallery_ids) & (query_cameras == gallery_cameras)

@@ -1,0 +1,65 @@
+"""What SYSU-MM01's two protocol families share: modes, shots, queries, and which gallery pictures do not count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Dataset, Sample, Trial
+
+Mode = Literal['all', 'indoor']
+Shots = Literal['single', 'multi']
+GALLERY_CAMERAS = {'all': (1, 2, 4, 5), 'indoor': (1, 2)}
+PICTURES = {'single': 1, 'multi': 10}  # of each identity and camera
+
+# (identity, camera), its pictures sorted by path, how many are wanted -> those of one trial
+Draw = Callable[[tuple[int, int], list[Sample], int], Sequence[Sample]]
+
+
+def sysu_trials(
+    dataset: Dataset, modes: Sequence[Mode], shots: Sequence[Shots], draws: Callable[[], Iterator[Draw]]
+) -> list[Trial]:
+    """Lays out every mode, number of shots and trial.
+
+    Args:
+        dataset: its test split has the pictures; queries are all infrared ones, in both modes.
+        modes: which cameras the gallery has.
+        shots: how many pictures of each identity and camera.
+        draws: called for each mode and number of shots; yields what draws the gallery of trial 0, 1, ...
+
+    Returns:
+        Trials named `all single-shot` and so on.
+    """
+    samples = dataset.split('test')
+    query = tuple(s for s in samples if s.modality == INFRARED)
+    trials = []
+    for mode in modes:
+        cells: dict[tuple[int, int], list[Sample]] = {}
+        for sample in samples:
+            if sample.modality == VISIBLE and sample.camera in GALLERY_CAMERAS[mode]:
+                cells.setdefault((sample.identity, sample.camera), []).append(sample)
+        ordered = [(cell, sorted(cells[cell], key=lambda s: s.path)) for cell in sorted(cells)]
+        for shot in shots:
+            for index, draw in enumerate(draws()):
+                gallery = tuple(s for cell, pictures in ordered for s in draw(cell, pictures, PICTURES[shot]))
+                trials.append(Trial(f'{mode} {shot}-shot', index, query, gallery, 'identity', drop_same_place))
+    return trials
+
+
+def require_some(modes: Sequence[str], shots: Sequence[str], trials: int) -> None:
+    """Raises if nothing would be scored."""
+    if not modes or not shots or trials < 1:
+        raise VireidError(
+            f'modes is {tuple(modes)}, shots is {tuple(shots)}, trials is {trials}',
+            allowed='at least one mode, one of single and multi, and one trial',
+        )
+
+
+def drop_same_place(
+    query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
+) -> np.ndarray:
+    """Cameras 2 and 3 stand at the same place: a query of camera 3 does not count pictures of camera 2."""
+    return (query_cameras == 3) & (gallery_cameras == 2)

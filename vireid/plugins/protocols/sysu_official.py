@@ -1,0 +1,106 @@
+"""SYSU-MM01 scored as its authors' MATLAB code does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Dataset, Sample, Trial
+from vireid.plugins.protocols.sysu import Draw, Mode, Shots, require_some, sysu_trials
+
+FILE = 'rand_perm_cam.mat'
+
+
+class SYSUOfficial:
+    """SYSU-MM01, the `official` family (Wu et al., 2017).
+
+    As `sysu/agw`, but the gallery of trial t has the first picture (`single`) or the first ten (`multi`) of row t of
+    the authors' permutation of each identity's pictures on each camera.
+
+    Args:
+        modes: `all` searches cameras 1, 2, 4, 5; `indoor` cameras 1, 2.
+        trials: how many rows are averaged, 1 to 10.
+        shots: `single`, `multi` or both.
+        permutation: the file `rand_perm_cam.mat`; by default in the dataset's `exp` folder.
+
+    Raises:
+        VireidError: if the file is missing or does not fit the pictures.
+    """
+
+    name = 'sysu/official'
+
+    def __init__(
+        self,
+        modes: Sequence[Mode] = ('all', 'indoor'),
+        trials: int = 10,
+        shots: Sequence[Shots] = ('single', 'multi'),
+        permutation: str | None = None,
+    ) -> None:
+        require_some(modes, shots, trials)
+        if trials > 10:
+            raise VireidError(f'trials is {trials}', allowed='1 to 10: the permutation has ten rows')
+        self.modes, self.count, self.shots, self.permutation = tuple(modes), trials, tuple(shots), permutation
+
+    def trials(self, dataset: Dataset) -> list[Trial]:
+        """Returns the trials of every mode and number of shots."""
+        root = getattr(dataset, 'root', None)
+        path = Path(self.permutation) if self.permutation else Path(root or '.') / 'exp' / FILE
+        cameras = read_permutation(path)
+
+        def draws() -> Iterator[Draw]:
+            for row in range(self.count):
+
+                def draw(cell: tuple[int, int], pictures: list[Sample], wanted: int, row=row) -> Sequence[Sample]:
+                    numbers = _numbers(cameras, cell, path)[row][:wanted]
+                    if numbers.max() > len(pictures):
+                        raise VireidError(
+                            f'{path} names picture {numbers.max()} of identity {cell[0]} on camera {cell[1]}, which '
+                            f'has {len(pictures)}',
+                            todo='the copy is incomplete: unpack the dataset again',
+                        )
+                    return [pictures[number - 1] for number in numbers]
+
+                yield draw
+
+        return sysu_trials(dataset, self.modes, self.shots, draws)
+
+
+def read_permutation(path: Path) -> Any:
+    """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, pictures) numbers from 1.
+
+    Raises:
+        VireidError: if it is missing, needs SciPy, or is something else.
+    """
+    if not path.is_file():
+        raise VireidError(
+            f'sysu/official needs the permutation {path}, and there is none',
+            allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
+            todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
+        )
+    try:
+        from scipy.io import loadmat
+    except ImportError as error:
+        raise VireidError(
+            'MATLAB files are read by SciPy, which is not installed', todo="pip install 'vireid[matlab]'"
+        ) from error
+    try:
+        return loadmat(str(path))['rand_perm_cam'][:, 0]
+    except Exception as error:  # SciPy raises many kinds for a file that is none
+        raise VireidError(
+            f'{path} is no permutation file: {error}', todo="restore it from the authors' evaluation code"
+        ) from error
+
+
+def _numbers(cameras: Any, cell: tuple[int, int], path: Path) -> np.ndarray:
+    identity, camera = cell
+    try:
+        numbers = np.atleast_2d(cameras[camera - 1][identity - 1, 0]).astype(np.int64)
+    except (IndexError, ValueError, TypeError) as error:
+        raise VireidError(f'{path} has nothing for identity {identity} on camera {camera}') from error
+    if len(numbers) < 10 or numbers.size == 0 or numbers.min() < 1:
+        raise VireidError(f'{path} has nothing for identity {identity} on camera {camera}')
+    return numbers
