@@ -23,3 +23,11 @@ def regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('synth') / 'regdb'
     synthesize(folder, layout='regdb', ids=6, seed=3, workers=1)
     return folder
+
+
+@pytest.fixture(scope='session')
+def llcm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An llcm set of 6 people, 2 pictures per camera, seed 3."""
+    folder = tmp_path_factory.mktemp('synth') / 'llcm'
+    synthesize(folder, layout='llcm', ids=6, seed=3, images=2, workers=1)
+    return folder

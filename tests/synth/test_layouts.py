@@ -87,3 +87,31 @@ def test_regdb_pictures(regdb):
             pixels = np.asarray(image, dtype=np.int16)
             spread = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
             assert spread == 0 if sensor == 'Thermal' else spread > 5
+
+
+def test_llcm_lists_and_folders(llcm):
+    test = [int(number) for number in (llcm / 'idx' / 'test_id.txt').read_text().split(',')]
+    assert len(test) == 2
+    trained = {}
+    for short in ('vis', 'nir'):
+        lines = (llcm / 'idx' / f'train_{short}.txt').read_text().splitlines()
+        pairs = [re.fullmatch(rf'({short}/(\d{{4}})/\2_c\d\d_\d{{4}}\.jpg) (\d+)', line) for line in lines]
+        assert all(pairs)
+        assert all((llcm / pair[1]).is_file() for pair in pairs)
+        trained[short] = [(int(pair[2]), int(pair[3])) for pair in pairs]
+    assert set(trained['vis']) == set(trained['nir'])
+    assert {label for _, label in trained['vis']} == {0, 1, 2, 3}
+    assert not {identity for identity, _ in trained['vis']} & set(test)
+    for short in ('vis', 'nir'):
+        for identity in test:
+            cameras = {p.parent.name for p in llcm.glob(f'test_{short}/cam*/{identity:04d}')}
+            assert len(cameras) >= 2  # a query does not count the camera of its own number
+    assert not (llcm / 'test_nir' / 'cam3').exists()
+
+
+def test_llcm_pictures_have_hue_in_visible_ones_only(llcm):
+    for short in ('vis', 'nir'):
+        for path in [*llcm.glob(f'{short}/*/*.jpg'), *llcm.glob(f'test_{short}/*/*/*.jpg')]:
+            pixels = np.asarray(Image.open(path), dtype=np.int16)
+            spread = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
+            assert spread == 0 if short == 'nir' else spread > 5

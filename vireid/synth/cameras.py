@@ -36,7 +36,17 @@ SYSU_CAMERAS: dict[int, Camera] = {
     5: Camera(5, 5, True, 'visible'),
     6: Camera(6, 6, True, 'infrared'),
 }
-CAMERAS: dict[int, Camera] = {**SYSU_CAMERAS, RIG: Camera(RIG, 7, True, 'visible')}
+# As in LLCM: nine places, each with a visible and a near-infrared camera, but for the third, which has no infrared one.
+# Numbers from 11 and from 21, so that they draw from streams of their own.
+LLCM_CAMERAS: dict[tuple[str, int], Camera] = {
+    **{('visible', n): Camera(10 + n, 10 + n, n % 3 == 0, 'visible') for n in range(1, 10)},
+    **{('infrared', n): Camera(20 + n, 10 + n, n % 3 == 0, 'infrared') for n in range(1, 10) if n != 3},
+}
+CAMERAS: dict[int, Camera] = {
+    **SYSU_CAMERAS,
+    RIG: Camera(RIG, 7, True, 'visible'),
+    **{camera.number: camera for camera in LLCM_CAMERAS.values()},
+}
 
 
 @dataclass(frozen=True)

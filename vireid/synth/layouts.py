@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.synth.cameras import RIG, SYSU_CAMERAS
+from vireid.synth.cameras import LLCM_CAMERAS, RIG, SYSU_CAMERAS
 from vireid.synth.look import person
 from vireid.synth.picture import draw, faces_camera
 from vireid.synth.rng import PRESENCE, SENSOR, SPLIT, TRIAL, chance, stream
@@ -31,7 +31,7 @@ class Layout:
     Attributes:
         name: as given to `synthesize`.
         least_ids: fewest identities its splits work with.
-        images: default pictures per identity and camera (sysu) or sensor (regdb).
+        images: default pictures per identity and camera (sysu, llcm) or sensor (regdb).
         write_identity: writes the pictures of one identity (1 to ids) below a folder; returns how many visible and how
             many infrared ones.
         write_lists: writes the lists of identities or pictures below a folder.
@@ -129,6 +129,69 @@ def _regdb_lists(folder: Path, job: Job) -> None:
                 _write(folder / 'idx' / f'{split}_{sensor.lower()}_{trial}.txt', ''.join(lines))
 
 
+_LLCM_FOLDERS: dict[Modality, str] = {'visible': 'vis', 'infrared': 'nir'}
+
+
+def llcm_cameras(seed: int, identity: int) -> dict[Modality, list[int]]:
+    """Returns the cameras that saw this identity, ascending, two or more of each modality.
+
+    A query may not use the camera of its own number, so one of each would leave some without a right answer.
+    """
+    seen: dict[Modality, list[int]] = {}
+    for kind, modality in enumerate(_LLCM_FOLDERS):
+        numbers = [n for m, n in LLCM_CAMERAS if m == modality]
+        rng = stream(seed, PRESENCE, identity, kind)
+        count = int(rng.integers(2, 6))
+        seen[modality] = sorted(int(n) for n in rng.choice(numbers, size=count, replace=False))
+    return seen
+
+
+def llcm_split(job: Job) -> dict[str, list[int]]:
+    """Returns the ascending identities of 'train' (about two in three) and 'test'."""
+    order = [int(i) + 1 for i in stream(job.seed, SPLIT, job.ids).permutation(job.ids)]
+    test = max(2, round(job.ids / 3))
+    return {'train': sorted(order[test:]), 'test': sorted(order[:test])}
+
+
+def _llcm_paths(job: Job, identity: int, modality: Modality, training: bool) -> list[tuple[str, int, int]]:
+    """Returns (path, camera of `LLCM_CAMERAS`, shot) of each picture."""
+    short = _LLCM_FOLDERS[modality]
+    found = []
+    for number in llcm_cameras(job.seed, identity)[modality]:
+        for shot in range(job.images):
+            name = f'{identity:04d}_c{number:02d}_{shot + 1:04d}.jpg'
+            folder = f'{short}/{identity:04d}' if training else f'test_{short}/cam{number}/{identity:04d}'
+            found.append((f'{folder}/{name}', LLCM_CAMERAS[modality, number].number, shot))
+    return found
+
+
+def _llcm_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    look = person(job.seed, identity)
+    training = identity in set(llcm_split(job)['train'])
+    counts = {'visible': 0, 'infrared': 0}
+    for modality in _LLCM_FOLDERS:
+        for path, camera, shot in _llcm_paths(job, identity, modality, training):
+            image = draw(look, modality=modality, camera=camera, shot=shot, seed=job.seed)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            quality = int(stream(job.seed, SENSOR, identity, camera, shot, 9).integers(74, 93))
+            image.save(folder / path, quality=quality)
+            counts[modality] += 1
+    return counts['visible'], counts['infrared']
+
+
+def _llcm_lists(folder: Path, job: Job) -> None:
+    (folder / 'idx').mkdir()
+    split = llcm_split(job)
+    _write(folder / 'idx' / 'test_id.txt', ','.join(map(str, split['test'])) + '\n')
+    for modality, short in _LLCM_FOLDERS.items():
+        lines = [
+            f'{path} {label}\n'
+            for label, identity in enumerate(split['train'])
+            for path, _, _ in _llcm_paths(job, identity, modality, training=True)
+        ]
+        _write(folder / 'idx' / f'train_{short}.txt', ''.join(lines))
+
+
 def _write(path: Path, text: str) -> None:
     # Bytes, not text: the same line ends on every system.
     path.write_bytes(text.encode('ascii'))
@@ -137,4 +200,5 @@ def _write(path: Path, text: str) -> None:
 LAYOUTS: dict[str, Layout] = {
     'sysu': Layout('sysu', 5, 5, _sysu_identity, _sysu_lists),
     'regdb': Layout('regdb', 4, 10, _regdb_identity, _regdb_lists),
+    'llcm': Layout('llcm', 4, 3, _llcm_identity, _llcm_lists),
 }

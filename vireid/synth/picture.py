@@ -110,7 +110,7 @@ def draw(
     Args:
         look: who, from `person`.
         modality: 'visible', 'infrared' or 'thermal'.
-        camera: 1 to 6 as in the sysu layout, or 7 for the rig of the regdb layout.
+        camera: 1 to 6 as in the sysu layout, 7 for the rig of the regdb layout, from 11 for those of the llcm layout.
         shot: which picture of this person by this camera, >= 0.
         seed: the data set's seed, >= 0.
         size: width and height in pixels; None draws a size as crops have it, about 66 to 102 by 168 to 208.
