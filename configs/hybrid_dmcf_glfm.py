@@ -1,18 +1,21 @@
-# TFFN's GLFM on DMCF's global feature of the high level: uncertainty weighs the levels, a warm-up the graph.
+# TFFN's GLFM on the global feature of DMCF's high level, with TFFN's adaptive lambda beside DMCF's uncertainty.
 _base_ = 'dmcf_sysu.py'
-_losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=1.8))
+_global = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=1.8))
+_levels = dict(type='HomoscedasticUncertainty', tasks=('low', 'middle', 'high', 'parts'), start=0.6)
+_graph = dict(type='WarmUp', tasks=dict(glfm='adaptive'))
 model = dict(
     necks=dict(
-        vector=dict(type='StageEmbedding', inputs='high', channels=256, pool='Max'),
-        glfm=dict(type='GLFM', inputs='vector', num_heads=4),
+        map4=dict(type='CorrespondenceConcat', inputs='stage4'),
+        high=dict(_delete_=True, type='StageEmbedding', inputs='map4', channels=256, pool='Max'),
+        glfm=dict(type='GLFM', inputs='high', num_heads=4),
     ),
-    heads=dict(glfm=dict(type='GlobalHead', losses=_losses)),
-    weighter=dict(
-        _delete_=True,
-        type='Composed',
+    heads=dict(
+        high=dict(_delete_=True, type='GlobalHead', losses=_global),
         parts=dict(
-            levels=dict(type='HomoscedasticUncertainty', tasks=('low', 'middle', 'high'), start=0.6),
-            graph=dict(type='WarmUp', tasks=dict(glfm='adaptive')),
+            type='PartHead', inputs='map4', parts=3, whole=False, bnneck=True, losses=dict(id=dict(type='CrossEntropy'))
         ),
+        glfm=dict(type='GlobalHead', losses=_global),
     ),
+    weighter=dict(_delete_=True, type='Composed', parts=dict(levels=_levels, graph=_graph)),
+    embedding=('low', 'middle', 'high', 'parts'),
 )

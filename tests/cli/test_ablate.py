@@ -32,8 +32,7 @@ def ablate(table: str, people: Path, work_dir: Path, *flags: str, options: list[
 
 def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, capsys):
     assert ablate('dmcf_table2', people, tmp_path, '--seeds', '0', '1', '--rows', 'dcf', 'no_mtl') == 0
-    table = (tmp_path / 'dmcf_table2' / 'table.txt').read_text()
-    assert table in capsys.readouterr().out
+    table = capsys.readouterr().out
     assert 'These are different data' in table
     rows = {line.split('  ')[0]: line.split() for line in table.splitlines() if line.startswith(('DCF', 'NO MTL'))}
     assert rows['DCF'][-2:] == ['22.70', '25.47']
@@ -94,6 +93,67 @@ def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkey
 def test_the_full_network_of_two_tables_is_trained_once(people, tmp_path, capsys):
     assert ablate('dmcf', people, tmp_path, '--seeds', '0', '--rows', 'dmcf', 'feature_2_3_4') == 0
     assert 'feature_2_3_4 seed 0: the same config as dmcf_table2/dmcf' in capsys.readouterr().out
+
+
+def test_other_pictures_are_another_run(people, tmp_path, capsys):
+    flags = ('--seeds', '0', '--rows', 'b')
+    assert ablate('tffn', people, tmp_path / 'out', *flags, '--data-label', 'people I know') == 0
+    assert 'here:  people I know, 6 people to train on' in capsys.readouterr().out
+    others = tmp_path / 'others'
+    synthesize(others, layout='sysu', ids=8, seed=1, images=2, workers=1)
+    assert ablate('tffn', others, tmp_path / 'out', *flags) == 2
+    assert 'holds a run with another dataset' in capsys.readouterr().err
+
+
+def test_a_row_of_one_of_the_papers_tables(people, tmp_path, capsys):
+    assert ablate('dmcf', people, tmp_path, '--seeds', '0', '0', '--rows', 'dcf') == 0
+    printed = capsys.readouterr().out
+    assert 'one seed' in printed
+    assert f'generated people ({people})' in printed
+    assert not (tmp_path / 'dmcf_table2' / 'table.txt').exists()  # that is for whole tables
+
+
+def test_what_cannot_be_built_is_known_before_any_training(people, tmp_path, capsys):
+    options = [*TINY, 'model.heads.high.parts=99']
+    assert ablate('dmcf_table2', people, tmp_path, '--rows', 'no_mtl', options=options) == 2
+    assert 'parts is 99' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_data_may_be_named_by_the_environment(people, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('VIREID_DATA', str(people))
+    arguments = ['ablate', 'tffn', '--configs', str(CONFIGS), '--on', 'synth', '--work-dir', str(tmp_path)]
+    assert main([*arguments, '--seeds', '0', '--rows', 'b', '--cfg-options', *TINY]) == 0
+    assert f'generated people ({people})' in capsys.readouterr().out
+
+
+def test_a_torn_result_is_made_again(people, tmp_path):
+    flags = ('--seeds', '0', '--rows', 'b')
+    assert ablate('tffn', people, tmp_path, *flags) == 0
+    path = tmp_path / 'tffn_table3/b/seed_0/result.json'
+    whole = path.read_text()
+    path.write_text(whole[: len(whole) // 2])
+    assert ablate('tffn', people, tmp_path, *flags) == 0
+    assert path.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ('text', 'wanted'),
+    [
+        ('title: T\npaper: p\nsettings: {}\nrows: [b]\n', "rows is ['b']"),
+        ('title: T\npaper: p\nsettings:\nrows: {}\n', 'settings is None'),
+        ('title: T\npaper: p\nsettings: {}\nrows: {}\n', 'rows is empty'),
+        ('title: T\npaper: p\nsettings: {}\nrows: {b: {label: 3, R1: null, mAP: 1}}\n', 'rows.b is'),
+        ('title: T\npaper: p\nsettings: {}\nrow: {}\n', 'rows is None'),
+    ],
+)
+def test_a_malformed_table_is_named(tmp_path, capsys, text, wanted):
+    (tmp_path / 'table.yaml').write_text(text)
+    (tmp_path / 'b.py').write_text('')
+    assert main(['ablate', str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / 'table.yaml') in error
+    assert wanted in error
 
 
 def test_a_run_with_other_settings_is_not_counted(people, tmp_path, capsys):

@@ -232,7 +232,7 @@ def test_wrong_levels_for_mlfm_name_the_path(components):
     config = model_config()
     config['necks']['b']['channels'] = 9
     text = message(components, config)
-    assert 'model.necks.fused: MLFM fuses features of one shape and was given: vector of 8, vector of 9' in text
+    assert 'model.necks.fused: MLFM fuses features of one length and was given: vector of 8, vector of 9' in text
 
 
 def test_the_stream_is_picked_by_modality_alone(components):

@@ -135,6 +135,24 @@ def test_a_config_that_is_data_runs_no_code(folder, capsys):
     assert marker.exists()
 
 
+@pytest.mark.parametrize('verb', ['train', 'count'])
+def test_no_command_runs_what_data_names(folder, capsys, verb):
+    marker = folder / 'ran'
+    (folder / 'mean.py').write_text(f'open({str(marker)!r}, "w").close()\n{MEAN}')
+    (folder / 'config.yaml').write_text(config.dump(config.load(folder / 'naming.py')))
+    assert main([verb, str(folder / 'config.yaml')]) == 2
+    assert 'runs no code' in capsys.readouterr().err
+    options = ['--cfg-options', f'plugins=[{str(folder / "mean.py")!r}]']
+    assert main([verb, str(folder / 'config.yaml'), *options]) == 2
+    assert not marker.exists()
+
+
+def test_options_do_not_drop_the_files_of_the_flag(folder, capsys):
+    arguments = ['train', str(folder / 'bare.py'), '--dry-run', '--plugin', str(folder / 'mean.py')]
+    assert main([*arguments, '--cfg-options', *SMALL, 'plugins=[]']) == 0
+    assert 'Mean' in capsys.readouterr().out
+
+
 def test_a_checkpoint_runs_no_code(folder, tmp_path):
     from vireid.core import checkpoint
 

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
     parser.add_argument('--configs', type=Path, default=Path('configs'), metavar='DIR', help='default: configs')
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/ablate')
+    parser.add_argument('--data-label', metavar='TEXT', help='what the table calls the pictures')
     add_experiment_arguments(parser)
 
 
@@ -49,36 +50,58 @@ def run(args: argparse.Namespace) -> int:
     if args.seed is not None:
         raise VireidError('--seed names one seed and a table takes several', todo=f'write --seeds {args.seed}')
     tables = [Table.read(folder) for folder in _folders(args.table, args.configs)]
-    if args.rows:
-        known = [row for table in tables for row in table.rows]
-        for row in args.rows:
-            if row not in known:
-                raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
-    jobs = [(table, _jobs(table, args)) for table in tables]  # all of them, so that all configs are checked first
-    if args.on == 'synth' and args.data_root is None and 'VIREID_DATA' not in os.environ:
+    known = [row for table in tables for row in table.rows]
+    for row in args.rows or ():
+        if row not in known:
+            raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
+    jobs = [(table, found) for table in tables if (found := _jobs(table, args))]
+    for _, found in jobs:  # all of them, so that what cannot be built is known before hours of training
+        for job in found:
+            if job.seed == found[0].seed:
+                _try_to_build(job.experiment)
+    if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
         _draw(DEMO_DATA)
     done: dict[str, tuple[str, dict[str, Any]]] = {}  # a paper's full network is a row of each of its tables
     try:
         for table, found in jobs:
             results = {}
-            for row, seed, experiment, folder in found:
-                key = dump({**experiment.to_config(), 'name': ''})
+            for job in found:
+                key = dump({**job.experiment.to_config(), 'name': ''})
                 if key in done:
-                    results[row, seed] = done[key][1]
-                    print(f'{row} seed {seed}: the same config as {done[key][0]}')
+                    results[job.row, job.seed] = done[key][1]
+                    print(f'{job.label}: the same config as {done[key][0]}')
                     continue
-                results[row, seed] = _result(table, row, seed, experiment, folder)
-                done[key] = f'{table.folder.name}/{row}', results[row, seed]
-            text = table.text(results, args)
+                results[job.row, job.seed] = _result(job)
+                done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
+            text = table.text(results, args.data_label or _data_label(found[0].data))
             print(f'\n{text}\n')
-            target = found[0][3].parent.parent / 'table.txt'
+            target = found[0].folder.parent.parent / 'table.txt'
             target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table
-            target.write_text(text + '\n', encoding='utf-8')
-            print(f'written to {target}; each run lies beside it')
+            if args.rows:
+                print(f'the runs are in {target.parent}')
+            else:
+                target.write_text(text + '\n', encoding='utf-8')
+                print(f'written to {target}; each run lies beside it')
     except Interrupted:
         print('stopped; the same command goes on from here')
         return 130
     return 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a row of a table with one seed, on the data in a folder."""
+
+    row: str
+    seed: int
+    experiment: Experiment
+    folder: Path
+    data: str
+
+    @property
+    def label(self) -> str:
+        """What a line about it begins with."""
+        return f'{self.row} seed {self.seed}'
 
 
 @dataclass(frozen=True)
@@ -106,25 +129,39 @@ class Table:
         Raises:
             VireidError: if it lacks a key, or a row has no config.
         """
-        from vireid.core.config import load
+        from vireid.core.config import SUFFIXES, load
 
         path = folder / 'table.yaml'
         content = load(path)
-        needed = ('title', 'paper', 'settings', 'rows')
-        if set(content) != set(needed):
-            raise VireidError(f'{path} holds {", ".join(content)}', allowed=', '.join(needed))
+        needed: dict[str, type] = {'title': str, 'paper': str, 'settings': dict, 'rows': dict}
+        for key, kind in needed.items():
+            if not isinstance(content.get(key), kind):
+                allowed = 'text' if kind is str else 'names and what they stand for'
+                raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
+        for key in content:
+            if key not in needed:
+                raise VireidError(
+                    f'{path}: no such key as {key!r}{did_you_mean(key, needed)}', allowed=', '.join(needed)
+                )
+        rows = {}
         for row, figures in content['rows'].items():
-            if not (folder / f'{row}.py').is_file():
+            config = next((p for suffix in SUFFIXES if (p := folder / f'{row}{suffix}').is_file()), None)
+            if config is None:
                 raise VireidError(f'{path}: there is no config {folder / row}.py', todo='write it, or take the row out')
             if not isinstance(figures, dict) or set(figures) != {'label', *COLUMNS}:
                 raise VireidError(f'{path}: rows.{row} is {figures!r}', allowed='label, R1, mAP')
-        settings = {name: folder / over for name, over in content['settings'].items()}
-        return cls(folder, content['title'], content['paper'], settings, content['rows'])
+            if not all(isinstance(figures[c], (int, float)) for c in COLUMNS):
+                raise VireidError(f'{path}: rows.{row} is {figures!r}', allowed='numbers in R1 and mAP, percent')
+            rows[row] = {**figures, 'label': str(figures['label']), 'config': config}
+        if not rows:
+            raise VireidError(f'{path}: rows is empty', allowed='a row for each config')
+        settings = {name: folder / str(over) for name, over in content['settings'].items()}
+        return cls(folder, content['title'], content['paper'], settings, rows)
 
-    def text(self, results: dict[tuple[str, int], dict[str, Any]], args: argparse.Namespace) -> str:
+    def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
         """Lays the measured figures beside the paper's."""
         first = next(iter(results.values()))
-        seeds = len(args.seeds)
+        seeds = len({seed for _, seed in results})
         lines = [('row', *(f'{c} here' for c in COLUMNS), *(f'{c} paper' for c in COLUMNS))]
         for row in dict.fromkeys(row for row, _ in results):
             figures = []
@@ -141,9 +178,8 @@ class Table:
         return '\n'.join(
             [
                 f'{self.title}, percent',
-                f'  here:  {"generated people" if args.on == "synth" and not args.data_root else args.data_root}, '
-                f'{first["people"]} to train on; {first["protocol"]}, {first["rows"][0]["name"]}; '
-                f'{first["steps"]:,} steps; {spread}',
+                f'  here:  {data}, {first["people"]} people to train on; {first["protocol"]}, '
+                f'{first["rows"][0]["name"]}; {first["steps"]:,} steps; {spread}',
                 f'  paper: {self.paper}',
                 '  These are different data: compare the order of the rows, never the two halves of one.',
                 '',
@@ -176,8 +212,8 @@ def _draw(folder: Path) -> None:
     print(f'{summary.ids} generated people in {summary.folder}')
 
 
-def _jobs(table: Table, args: argparse.Namespace) -> list[tuple[str, int, Experiment, Path]]:
-    """Every run of a table: row, seed, experiment, folder; seed by seed, so that a first table is there early."""
+def _jobs(table: Table, args: argparse.Namespace) -> list[Job]:
+    """Every run of a table, seed by seed, so that a first figure of each row is there early."""
     if args.on is not None and args.on not in table.settings:
         raise VireidError(
             f'--on {args.on}: {table.folder / "table.yaml"} has no such settings'
@@ -187,56 +223,80 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[tuple[str, int, Experi
     base = (args.work_dir or Path('runs/ablate')) / table.folder.name
     jobs = []
     for seed in dict.fromkeys(args.seeds):
-        for row in table.rows:
+        for row, entry in table.rows.items():
             if args.rows and row not in args.rows:
                 continue
             own = copy(args)
-            own.config, own.seed = str(table.folder / f'{row}.py'), seed
-            own.data_root = args.data_root or (str(DEMO_DATA) if args.on == 'synth' else None)
+            own.config, own.seed = str(entry['config']), seed
+            if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
+                own.data_root = str(DEMO_DATA)
             config = read_config(own, over=[table.settings[args.on]] if args.on else [])
-            config['loggers'] = [logger for logger in config.get('loggers', []) if logger.get('type') != 'Console']
-            jobs.append((row, seed, make_experiment(config), base / row / f'seed_{seed}'))
+            if isinstance(config.get('loggers'), list):  # the table has a bar of its own
+                config['loggers'] = [c for c in config['loggers'] if not (isinstance(c, dict) and _is_console(c))]
+            root = config['dataset'].get('root')
+            data = config['dataset']['root'] = str(Path(root).expanduser().resolve()) if root else ''
+            jobs.append(Job(row, seed, make_experiment(config), base / row / f'seed_{seed}', data))
     return jobs
 
 
-def _result(table: Table, row: str, seed: int, experiment: Experiment, folder: Path) -> dict[str, Any]:
+def _is_console(logger: dict[str, Any]) -> bool:
+    return logger.get('type') == 'Console'
+
+
+def _try_to_build(experiment: Experiment) -> None:
+    """Builds what can be built without data."""
+    experiment.build_model(2, pretrained=False)
+    for part in ('train', 'test'):
+        experiment.build_transform(part)
+    experiment.build_protocol()
+
+
+def _data_label(folder: str) -> str:
+    """Says what the pictures are, as far as it can be known."""
+    from vireid.synth import STAMP
+
+    return f'generated people ({folder})' if (Path(folder) / STAMP).is_file() else folder
+
+
+def _result(job: Job) -> dict[str, Any]:
     """Returns the result of a run, training it or its rest if need be."""
     from vireid.core import config
     from vireid.core.training import train
 
-    settings = experiment.to_config()
+    folder, experiment = job.folder, job.experiment
     if (folder / 'config.yaml').is_file():
-        earlier = config.load(folder / 'config.yaml')
-        changed = _changed(settings, earlier)
+        changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'))
         if changed:
             raise VireidError(
                 f'{folder} holds a run with another {", ".join(changed)}',
                 todo='choose another --work-dir, or delete it',
             )
-    label = f'{row} seed {seed}'
     path = folder / 'result.json'
     if path.is_file():
-        result = json.loads(path.read_text(encoding='utf-8'))
-        print(f'{_line(label, result)}  (done before)')
-        return result
+        try:
+            result = json.loads(path.read_text(encoding='utf-8'))
+            print(f'{_line(job.label, result)}  (done before)')
+            return result
+        except (ValueError, KeyError, TypeError):
+            path.unlink()  # not whole: the run's checkpoint is still there
     checkpoint = folder / 'checkpoints' / 'last.pt'
-    bar = _Bar(label)
-    experiment.manager.register(bar, f'progress of {table.title}')
+    bar = _Bar(job.label)
+    experiment.manager.register(bar, f'progress of {job.label}')
     results = train(experiment, folder, resume=checkpoint if checkpoint.is_file() else None)
     result = {'protocol': results.protocol, 'rows': results.rows(), 'people': bar.people, 'steps': bar.steps}
     part = path.with_suffix('.part')
     part.write_text(json.dumps(result), encoding='utf-8')
     part.replace(path)
-    print(_line(label, result))
+    print(_line(job.label, result))
     return result
 
 
 def _changed(settings: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
-    """Names the sections in which two configs differ, but for where the data lies and what runs them."""
+    """Names the sections in which two configs differ, but for how many processes read the pictures."""
     from vireid.core import config
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
-        kept = {**found, 'dataset': {**found['dataset'], 'root': None}, 'images': {**found['images'], 'workers': None}}
+        kept = {**found, 'images': {**found['images'], 'workers': None}}
         return {key: config.dump({key: kept[key]}) for key in kept}
 
     ours, theirs = lasting(settings), lasting(earlier)

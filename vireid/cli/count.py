@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import add_plugin_argument
+from vireid.cli.experiment import add_plugin_argument, make_experiment, read_config
 from vireid.core.errors import VireidError
 
 HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
@@ -48,13 +48,11 @@ def _line(path: Path, identities: int, options: Sequence[str], plugins: Sequence
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from vireid.core.config import load
-    from vireid.core.experiment import Experiment
-    from vireid.core.plugins import create_manager
     from vireid.core.types import VISIBLE
 
-    config = load(path, options)
-    experiment = Experiment.from_config(config, create_manager([*config.get('plugins', ()), *plugins]))
+    flags = dict.fromkeys(('data_root', 'trial', 'precision', 'devices', 'seed'))
+    args = argparse.Namespace(config=str(path), cfg_options=options, plugin=plugins, **flags)
+    experiment = make_experiment(read_config(args))
     height, width = experiment.image_settings.size
     with torch.device('meta'):
         model: Any = experiment.build_model(identities, pretrained=False).eval()

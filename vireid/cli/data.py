@@ -1,10 +1,12 @@
-"""Make generated data in the true layouts (`vireid data synth`)."""
+"""Make generated data in the true layouts (`vireid data synth`), or check a copy of a dataset (`vireid data check`)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+
+from vireid.cli.experiment import add_plugin_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +23,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument('--seed', type=int, default=0, help='who they are (default: 0)')
     synth.add_argument('--images', type=int, help='pictures of a person on one camera')
     synth.add_argument('--workers', type=int, help='processes (default: one for each core)')
+    synth.set_defaults(act=_synth)
+    check = actions.add_parser(
+        'check',
+        help="count a dataset's pictures and read each one",
+        description='Counts persons and pictures against what a complete copy has, and reads every picture. Exit '
+        'status 1 if something has to be mended.',
+    )
+    check.add_argument('root', help="the dataset's folder")
+    check.add_argument('--dataset', default='SYSU-MM01', help='which reader (default: SYSU-MM01)')
+    check.add_argument('--splits', nargs='+', default=['train', 'test'], help='default: train test')
+    check.add_argument('--trial', type=int, help='split of a dataset that has several (RegDB: 1 to 10)')
+    check.set_defaults(act=_check)
+    add_plugin_argument(check)
 
 
 def run(args: argparse.Namespace) -> int:
+    """Does what the action says."""
+    return args.act(args)
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Prints what was found; 1 if something has to be mended."""
+    from rich.progress import Progress
+
+    from vireid.cli.data_check import check_dataset
+    from vireid.core.plugins import create_manager
+    from vireid.synth import STAMP
+
+    trial = {} if args.trial is None else {'trial': args.trial}
+    dataset = create_manager(args.plugin).components.build(
+        'datasets', {'type': args.dataset, 'root': args.root, **trial}, where='dataset'
+    )
+    generated = (Path(args.root) / STAMP).is_file()  # of which nobody expects the true numbers
+    with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
+        task = progress.add_task('reading every picture')
+        report = check_dataset(
+            dataset,
+            args.splits,
+            None if generated else getattr(dataset, 'expected', None),
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    print(report.text())
+    return 1 if report.errors else 0
+
+
+def _synth(args: argparse.Namespace) -> int:
     """Draws the people and prints what was made."""
     from rich.progress import Progress
 

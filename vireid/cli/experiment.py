@@ -45,7 +45,6 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
 
     config = load(args.config, over=over)
     config.setdefault('name', Path(args.config).stem)
-    _add_plugins(config, args)
     dataset = config.setdefault('dataset', {})
     if not isinstance(dataset, dict):
         raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
@@ -64,6 +63,7 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
             (config.setdefault(section, {}) if section else config)[name] = value
     for option in args.cfg_options:
         override(config, option)
+    _add_plugins(config, args)
     return config
 
 
@@ -79,13 +79,16 @@ def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
     """Adds the files of `--plugin`. Those a YAML or JSON config names have to be among them: it executes nothing."""
     given = [str(file.resolve()) for file in args.plugin]
     named = config.get('plugins', [])
+    if not isinstance(named, (list, tuple)) or not all(isinstance(file, str) for file in named):
+        raise VireidError(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
+    named = [str(Path(file).resolve()) for file in named]  # those of the config's files are absolute already
     refused = [file for file in named if file not in given]
     if refused and Path(args.config).suffix != '.py':
         raise VireidError(
             f'{args.config} names the plugin files {", ".join(refused)}, and a config that is data runs no code',
             todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
         )
-    if given:
+    if named or given:
         config['plugins'] = list(dict.fromkeys([*named, *given]))
 
 

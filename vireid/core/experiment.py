@@ -140,6 +140,11 @@ class Experiment:
             )
         if (settings.epochs or settings.steps or 0) < 1:
             raise VireidError('training: the run has no steps', allowed='epochs or steps of at least 1')
+        for side in experiment.image_settings.size:
+            if side < 1:
+                raise VireidError(
+                    f'images.size is {tuple(experiment.image_settings.size)}', allowed='(height, width) of at least 1'
+                )
         for path, value, least in (
             ('evaluation.batch_size', experiment.evaluation_settings.batch_size, 1),
             ('images.workers', experiment.image_settings.workers, 0),
@@ -217,7 +222,7 @@ class Experiment:
         size = tuple(self.image_settings.size)
         return _Chain(
             [
-                self.manager.components.build('transforms', config, where=f'images.{part}.{i}', size=size)
+                self.manager.components.build('transforms', config, where=f'images.{part}.{i}', defaults={'size': size})
                 for i, config in enumerate(self.images[part])
             ]
         )

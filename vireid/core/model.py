@@ -95,6 +95,8 @@ class CrossModalModel(nn.Module):
         self.necks = nn.ModuleDict()
         kept_necks = {name: config for name, config in (necks or {}).items() if config is not None}
         kept_heads = {name: config for name, config in heads.items() if config is not None}
+        wiring.check_names(kept_necks, 'necks')
+        wiring.check_names(kept_heads, 'heads')
         for name in wiring.order(kept_necks):
             config = dict(kept_necks[name])
             self.inputs[name] = wiring.names(config.pop('inputs'))
@@ -132,7 +134,7 @@ class CrossModalModel(nn.Module):
             weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
             if not accepts(float, weights[key]):
                 raise VireidError(f'{where}.{key}.weight is {weights[key]!r}', allowed='a number')
-            if reads[key] not in outputs:
+            if not isinstance(reads[key], str) or reads[key] not in outputs:
                 raise VireidError(
                     f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
                     f'{did_you_mean(str(reads[key]), outputs)}',
@@ -201,6 +203,16 @@ class _Wiring:
     @staticmethod
     def names(value: str | Sequence[str]) -> tuple[str, ...]:
         return (value,) if isinstance(value, str) else tuple(value)
+
+    def check_names(self, named: Iterable[str], kind: str) -> None:
+        """Refuses names that no module can have in torch."""
+        for name in named:
+            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                raise VireidError(
+                    f'{self.where}.{kind}: {name!r} cannot be a name here',
+                    allowed='letters, digits and _, and no word that torch uses itself',
+                    todo='choose another name',
+                )
 
     def order(self, necks: Mapping[str, Any]) -> list[str]:
         """Orders necks so that each runs after what it reads; otherwise as written."""

@@ -123,15 +123,24 @@ class Components:
             registry.register_module(name=name, module=_resolve(component, prefix))
         return registry.module_dict[name]
 
-    def build(self, kind: str, config: Mapping[str, Any], *, where: str, **context: Any) -> Any:
+    def build(
+        self,
+        kind: str,
+        config: Mapping[str, Any],
+        *,
+        where: str,
+        defaults: Mapping[str, Any] | None = None,
+        **context: Any,
+    ) -> Any:
         """Builds `config['type']` with the rest of `config` as arguments.
 
         Args:
             kind: one of `KINDS`.
             config: the component's config, with a `type`.
             where: its path in the whole config, for messages.
+            defaults: as `context`, but the config may set another value (the size of a transform).
             **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
-                to a component whose signature names it, unless the config sets it. A component that is made of
+                to a component whose signature names it, and a config may not set it. A component that is made of
                 others names `build_part`, see `part_builder`.
 
         Raises:
@@ -140,16 +149,20 @@ class Components:
         target = self.get(kind, component_type(config, where), where=where)
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': self.part_builder(where, context)}
-        raise_all(check(target, arguments, supplied=context, where=where))
         wanted = parameters(target)
-        arguments.update({k: v for k, v in context.items() if k in wanted and k not in arguments})
+        for key in arguments:
+            if key in context and key in wanted:
+                raise VireidError(f'{where}.{key} is filled in by the framework', todo=f'take {key} out of the config')
+        raise_all(check(target, arguments, supplied={**(defaults or {}), **context}, where=where))
+        filled = {**(defaults or {}), **arguments, **context}
+        arguments.update({k: v for k, v in filled.items() if k in wanted})
         try:
             return target(**arguments)
         except VireidError as error:
             if where in error.given:
                 raise
             raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
 
     def part_builder(self, where: str, context: Mapping[str, Any]) -> BuildPart:

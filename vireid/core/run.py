@@ -214,6 +214,28 @@ def require_finite(record: dict[str, Any], batch: Batch, run: Run, fabric: Fabri
 
 
 @contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keeps other processes from writing to a run's folder meanwhile.
+
+    Raises:
+        VireidError: if one does already.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with (folder / '.lock').open('w') as file:  # the lock goes with the process, however that ends
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise VireidError(
+                f'another process is writing to {folder}', todo='wait for it, or choose another --work-dir'
+            ) from error
+        yield
+
+
+@contextmanager
 def interruptible() -> Iterator[list[int]]:
     """Turns the first Ctrl-C into a note in the list it yields; the second one interrupts at once."""
     noted: list[int] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vireid.core.run import (
     Run,
     Scoring,
     agreed,
+    exclusive,
     interruptible,
     make_fabric,
     require_finite,
@@ -60,20 +62,22 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
     if resume is not None:
         run.progress = restore(run, step, checkpoint.load(resume), resume)
-    if fabric.is_global_zero:
-        run.work_dir.mkdir(parents=True, exist_ok=True)
-        (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
-    hooks.run_started(run=run)
-    finished = False
-    try:
-        results = _loop(run, step, fabric, batches, loader, scoring, hooks)
-        finished = True
-    finally:
-        hooks.run_ended(run=run, finished=finished)
+    with ExitStack() as stack:
+        if fabric.is_global_zero:
+            run.work_dir.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(run.work_dir))
+            (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
+        hooks.run_started(run=run)
+        finished = False
+        try:
+            results = _loop(run, step, fabric, batches, loader, scoring, hooks)
+            finished = True
+        finally:
+            hooks.run_ended(run=run, finished=finished)
     return results
 
 
@@ -158,6 +162,13 @@ class SingleOptimizer:
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
                     )
+        if fabric.world_size > 1 and any(p.requires_grad for p in model.weighter.parameters()):  # type: ignore[union-attr]
+            # the weighter works beside the wrapped model: its parameters would get no gradient in some steps
+            raise VireidError(
+                f'{type(model.weighter).__name__} learns its weights, which does not work with '
+                f'{fabric.world_size} processes yet',
+                todo="train with --devices 1, or with model.weighter.type='Fixed' or 'WarmUp'",
+            )
         self.fabric, self.clip_norm = fabric, clip_norm
         # the schedules read the learning rates before Fabric wraps the optimizer
         self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}

@@ -6,9 +6,9 @@ takes one picture of them. Nothing here imports torch.
 
 from __future__ import annotations
 
-from vireid.synth.generate import VERSION, Summary, synthesize
+from vireid.synth.generate import STAMP, VERSION, Summary, synthesize
 from vireid.synth.layouts import LAYOUTS
 from vireid.synth.look import Look, person
 from vireid.synth.picture import draw
 
-__all__ = ['LAYOUTS', 'VERSION', 'Look', 'Summary', 'draw', 'person', 'synthesize']
+__all__ = ['LAYOUTS', 'STAMP', 'VERSION', 'Look', 'Summary', 'draw', 'person', 'synthesize']

@@ -108,6 +108,9 @@ def test_parts_alone():
         ({'parts': 0, 'whole': False}, FeatureSpec(4, 'map'), 'whole is False'),
         ({'overlap': -0.1, 'parts': 2}, FeatureSpec(4, 'map'), 'overlap is -0.1'),
         ({'overlap': 0.5}, FeatureSpec(4, 'map'), 'overlap is 0.5 and parts is 0'),
+        ({'overlap': 1.0, 'parts': 2}, FeatureSpec(4, 'map'), 'overlap is 1.0'),
+        ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), 'overlap is 0.16 of a stripe of 3 rows'),
+        ({'channels': 0}, FeatureSpec(4, 'map'), 'channels is 0'),
         ({}, FeatureSpec(4), 'reads one map and was given: vector of 4'),
         ({'pool': 3}, FeatureSpec(4, 'map'), 'model.heads.high.pool: PartHead was given 3'),
     ],
@@ -122,3 +125,10 @@ def test_too_many_parts_for_a_map_of_unknown_size_are_found_at_the_first_picture
     made = head(FeatureSpec(4, 'map'), parts=5)
     with pytest.raises(VireidError, match='the map has 4 rows'):
         made(torch.randn(2, 4, 4, 2))
+
+
+def test_a_learnt_pooling_is_shared_by_the_map_and_its_stripes_and_learns():
+    made = head(FeatureSpec(4, 'map', size=(6, 2)), parts=3, pool='GeM')
+    found = made(torch.rand(2, 4, 6, 2))
+    (found['global'].logits.sum() + found['parts'].feature.sum()).backward()
+    assert made.pool.p.grad is not None

@@ -106,6 +106,7 @@ def test_cross_modal_attention_leaves_a_batch_of_one_modality_as_it_is():
             'map of 2 (4x2), map of 2 (2x1)',
         ),
         (lambda: Sum([FeatureSpec(2), FeatureSpec(3)]), 'vector of 2, vector of 3'),
+        (lambda: CrossModalAttention([FeatureSpec(4), FeatureSpec(4)]), 'reads one feature and was given 2'),
         (lambda: GatedFusion([FeatureSpec(2, 'map'), FeatureSpec(2, 'map')]), 'fuses vectors'),
         (lambda: CrossModalAttention([FeatureSpec(6)]), 'vector of 6'),
         (lambda: CrossModalAttention([FeatureSpec(4, 'map')]), 'map of 4'),
@@ -115,3 +116,15 @@ def test_shapes_that_cannot_be_fused_are_refused(build, text):
     with pytest.raises(VireidError) as caught:
         build()
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize('neck', [Concat, Sum])
+def test_a_size_that_is_not_known_fits_any(neck):
+    known, unknown = FeatureSpec(2, 'map', size=(4, 2)), FeatureSpec(2, 'map')
+    assert neck([unknown, known]).output.size == (4, 2)
+    assert neck([unknown, unknown]).output.size is None
+
+
+def test_attention_that_reads_no_labels_works_at_test_time_too():
+    assert not CrossModalAttention([FeatureSpec(4)], same_identity=False).train_only
+    assert CrossModalAttention([FeatureSpec(4)]).train_only

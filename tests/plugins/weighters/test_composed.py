@@ -68,13 +68,17 @@ GRAPH = {'type': 'WarmUp', 'tasks': {'glfm': 'linear'}}
 @pytest.mark.parametrize(
     ('parts', 'text'),
     [
+        ({}, 'parts is empty'),
         ({'levels': UNCERTAINTY}, "no weighter covers the task 'glfm'"),
         (
             {'levels': UNCERTAINTY, 'graph': {'type': 'WarmUp', 'tasks': {'glfm': 'linear', 'low': 'linear'}}},
             "the task 'low' is weighed by parts.levels and again by parts.graph",
         ),
         ({'levels': {'type': 'HomoscedasticUncertainty'}, 'graph': GRAPH}, 'parts.levels does not name its tasks'),
-        ({'levels': {**UNCERTAINTY, 'tasks': ('low', 'midle')}, 'graph': GRAPH}, "did you mean 'middle'?"),
+        (
+            {'levels': {**UNCERTAINTY, 'tasks': ('low', 'midle')}, 'graph': GRAPH},
+            "parts.levels.tasks: no head makes a task 'midle', did",
+        ),
         ({'levels': {**UNCERTAINTY, 'start': 2.0}, 'graph': GRAPH}, 'model.weighter.parts.levels: start is 2'),
         ({'levels': {**UNCERTAINTY, 'begin': 0}, 'graph': GRAPH}, 'model.weighter.parts.levels.begin'),
         ({'all': {'type': 'WarmUp', 'tasks': dict.fromkeys(NAMES, 'linear')}}, 'every task warms up'),

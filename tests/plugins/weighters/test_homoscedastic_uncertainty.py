@@ -59,9 +59,12 @@ def test_at_the_optimum_the_variance_equals_the_loss():
 
 
 @pytest.mark.parametrize(('bound', 'pushing', 'pulling'), [(-2.0, 0.0, 1.0), (5.0, 1e4, 1.0)])
-def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(bound, pushing, pulling):
+@pytest.mark.parametrize('kind', [torch.optim.SGD, torch.optim.Adam])
+def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(kind, bound, pushing, pulling):
     weighter = HomoscedasticUncertainty(('low',), start=0).double()
-    optimizer = torch.optim.SGD(weighter.parameters(), lr=0.5)
+    # Adam's default memory of the gradients on the way up would need more steps than a test has
+    settings = {'lr': 0.5} if kind is torch.optim.SGD else {'lr': 0.1, 'betas': (0.9, 0.99)}
+    optimizer = kind(weighter.parameters(), **settings)
 
     def step(loss: float) -> float:
         optimizer.zero_grad()
@@ -70,15 +73,15 @@ def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(bou
         optimizer.step()
         return weights['low'].item()
 
-    for _ in range(50):
+    for _ in range(2000):
         used = step(pushing)
     assert used == pytest.approx(math.exp(-bound) / 2)
     assert weighter.curves()['sigma']['low'].item() == pytest.approx(math.exp(bound / 2))
     step(pulling)
     assert weighter.log_variance.grad.abs().item() > 0.2  # the full gradient, at the bound
-    for _ in range(500):
+    for _ in range(5000):
         step(pulling)
-    assert weighter.log_variance.item() == pytest.approx(0.0, abs=1e-3)  # sigma^2 = the loss = 1
+    assert weighter.log_variance.item() == pytest.approx(0.0, abs=0.05)  # sigma^2 = the loss = 1
 
 
 def test_before_its_start_the_total_is_the_plain_sum_and_nothing_moves():
@@ -127,22 +130,39 @@ def test_goes_on_after_a_resume_as_if_nothing_had_happened():
     assert torch.equal(resumed.log_variance, whole.log_variance)
 
 
+def test_the_last_step_is_weighed_however_late_the_fraction_or_short_the_run():
+    late = HomoscedasticUncertainty(NAMES, start=0.9999)
+    assert [late.started(Progress(0, step, 10, 300)) for step in (0, 298, 299)] == [False, False, True]
+    assert HomoscedasticUncertainty(NAMES).started(Progress(0, 0, 1, 1))
+
+
+def test_once_begun_it_stays_on_in_a_resumed_run_that_was_made_longer():
+    weighter = HomoscedasticUncertainty(NAMES, start=0.6)
+    weighter(losses(*LOSSES), Progress(0, 60, 10, 100))
+    resumed = HomoscedasticUncertainty(NAMES, start=0.6)
+    resumed.load_state_dict(weighter.state_dict())
+    assert resumed.started(Progress(0, 61, 10, 1000))
+    assert not HomoscedasticUncertainty(NAMES, start=0.6).started(Progress(0, 61, 10, 1000))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'texts'),
     [
         ({'tasks': ('low', 'middle')}, ["no weighter covers the task 'high'", 'Composed']),
         ({'tasks': ('low', 'middle', 'hihg')}, ["no head makes a task 'hihg', did you mean 'high'?"]),
-        ({'start': 1.0}, ['start is 1 by fraction and the run ends at 1', 'Fixed']),
+        ({'start': 1.0}, ['start is 1 by fraction', 'Fixed']),
         ({'start': -1}, ['start is -1']),
-        ({'start': 500, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['the run ends at 500']),
-        ({'start': 7, 'by': 'epoch', 'training': TrainingSettings(epochs=7)}, ['the run ends at 7']),
+        ({'start': math.nan}, ['start is nan']),
+        ({'start': 500, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['begins at 499']),
+        ({'start': 499.5, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['begins at 499']),
+        ({'start': 7, 'by': 'epoch', 'training': TrainingSettings(epochs=7)}, ['start is 7 by epoch']),
         (
             {'start': 70, 'by': 'step', 'training': TrainingSettings(epochs=7), 'steps_per_epoch': 10},
-            ['the run ends at 70'],
+            ['begins at 69'],
         ),
         (
             {'start': 7, 'by': 'epoch', 'training': TrainingSettings(steps=70), 'steps_per_epoch': 10},
-            ['the run ends at 7'],
+            ['begins at 6.9'],
         ),
         ({'bounds': (1, 5)}, ['bounds is (1, 5)']),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import ClassVar
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
@@ -29,9 +30,14 @@ class LLCM:
     Args:
         root: the dataset's folder.
 
+    Attributes:
+        expected: by split, persons, visible and infrared pictures of a complete copy; None where it is not known.
+
     Raises:
         VireidError: if the folder or a list is missing, or a line of a list is wrong.
     """
+
+    expected: ClassVar = {'train': (713, None, None), 'test': (351, None, None)}
 
     def __init__(self, root: str | None = None) -> None:
         self.root = require_root(

@@ -27,9 +27,14 @@ class RegDB:
         root: the dataset's folder.
         trial: which split, 1 to 10.
 
+    Attributes:
+        expected: by split, persons, visible and infrared pictures of a complete copy.
+
     Raises:
         VireidError: if the folder or an index file is missing, or a line of it is wrong.
     """
+
+    expected = dict.fromkeys(('train', 'test'), (206, 2060, 2060))
 
     def __init__(self, root: str | None = None, trial: int = 1) -> None:
         if not 1 <= trial <= 10:

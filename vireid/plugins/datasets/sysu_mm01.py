@@ -28,6 +28,9 @@ class SYSUMM01:
         root: the dataset's folder.
         train_lists: id lists that make up the training split; the field trains on `train` and `val` together.
 
+    Attributes:
+        expected: by split, persons, visible and infrared pictures of a complete copy.
+
     Raises:
         VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test persons
             overlap.
@@ -36,6 +39,9 @@ class SYSUMM01:
     def __init__(
         self, root: str | None = None, train_lists: Sequence[Literal['train', 'val']] = ('train', 'val')
     ) -> None:
+        counts = {'train': (296, 20_284, 9_929), 'val': (99, 1_974, 1_980)}
+        chosen = [counts[name] for name in dict.fromkeys(train_lists)]
+        self.expected = {'train': tuple(map(sum, zip(*chosen, strict=True))), 'test': (96, 6_775, 3_803)}
         if not train_lists:
             raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
         cameras = [

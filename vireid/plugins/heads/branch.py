@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
 
 Place = Literal['before', 'after']
@@ -28,6 +29,8 @@ class Branch(nn.Module):
         self, in_channels: int, num_identities: int, channels: int | None, bnneck: bool, embedding: Place
     ) -> None:
         super().__init__()
+        if channels is not None and channels < 1:
+            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1, or None to keep the length')
         self.dim = channels or in_channels
         self.place = embedding
         self.reduction = nn.Linear(in_channels, channels, bias=False) if channels else nn.Identity()

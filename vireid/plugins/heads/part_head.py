@@ -59,12 +59,13 @@ class PartHead(nn.Module):
             raise VireidError(
                 f'parts is {parts} and whole is {whole}', allowed='parts of at least 1, or 0 with whole=True'
             )
-        if overlap < 0 or (overlap and parts < 2):
+        if not 0 <= overlap < 1 or (overlap and parts < 2):
             raise VireidError(
-                f'overlap is {overlap} and parts is {parts}', allowed='a number from 0; above 0 with two parts or more'
+                f'overlap is {overlap} and parts is {parts}',
+                allowed='0 to 1 (exclusive); above 0 with two parts or more',
             )
         if spec.size is not None:
-            stripes(spec.size[0], parts)  # here, so that too many parts are known before any data is read
+            stripes(spec.size[0], parts, overlap)  # here, so that what cannot be is known before any data is read
         self.overlap = overlap
         self.outputs = ({'global': 0} if whole else {}) | ({'parts': parts} if parts else {})
         self.pool = build_part('poolings', pool, 'pool')
@@ -103,7 +104,7 @@ def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, in
     Without overlap they cover every row once; where `parts` does not divide `height`, heights differ by one row.
 
     Raises:
-        VireidError: for more parts than rows.
+        VireidError: for more parts than rows, and an overlap that reaches no row.
     """
     if parts > height:
         raise VireidError(
@@ -112,5 +113,10 @@ def stripes(height: int, parts: int, overlap: float = 0.0) -> list[tuple[int, in
             todo='use fewer parts, larger images.size, or an earlier stage',
         )
     reach = round(overlap * height / parts) if parts else 0
+    if overlap and not reach:
+        raise VireidError(
+            f'overlap is {overlap} of a stripe of {height / parts:g} rows, which is less than half a row',
+            allowed=f'0, or more than {parts / height / 2:.3f}',
+        )
     edges = [part * height // parts for part in range(parts + 1)] if parts else []
     return [(max(0, a - reach), min(height, b + reach)) for a, b in pairwise(edges)]

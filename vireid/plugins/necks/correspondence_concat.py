@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec, Modality, joint_order
+from vireid.plugins.necks.matching import require_one
 
 
 class CorrespondenceConcat(nn.Module):
@@ -24,7 +25,7 @@ class CorrespondenceConcat(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
-        (spec,) = inputs
+        (spec,) = require_one('CorrespondenceConcat', inputs)
         self.output = replace(spec, layout='joint')
 
     def forward(self, streams: dict[Modality, Tensor], context: Context) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_one
 
 
 class CrossModalAttention(nn.Module):
@@ -16,19 +17,18 @@ class CrossModalAttention(nn.Module):
 
     Queries come from the picture, keys and values from the pictures of another modality: scaled dot products, several
     heads, a residual connection; the last layer starts at 0, so that at first the output is the input. A picture with
-    nothing to look at keeps its vector. A test batch has one modality, so this works in training only, like GLFM.
+    nothing to look at keeps its vector, as all of a test batch do, which has one modality.
 
     Args:
         inputs: one vector; its length C is a multiple of `num_heads`.
         num_heads: attention heads.
-        same_identity: True looks at pictures of the same person only, which needs the labels that training has.
+        same_identity: True looks at pictures of the same person only. That needs labels, so it works in training only,
+            like GLFM.
     """
-
-    train_only = True
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, same_identity: bool = True) -> None:
         super().__init__()
-        (spec,) = inputs
+        (spec,) = require_one('CrossModalAttention', inputs)
         if num_heads < 1 or spec.kind != 'vector' or spec.channels % num_heads:
             raise VireidError(
                 f'CrossModalAttention with {num_heads} heads reads a vector whose length they divide and was given a '
@@ -36,6 +36,7 @@ class CrossModalAttention(nn.Module):
                 todo='change num_heads, or the channels of the neck it reads',
             )
         self.num_heads, self.same_identity, self.output = num_heads, same_identity, spec
+        self.train_only = same_identity
         self.query, self.key, self.value = (nn.Linear(spec.channels, spec.channels) for _ in range(3))
         self.out = nn.Linear(spec.channels, spec.channels)
         nn.init.zeros_(self.out.weight)

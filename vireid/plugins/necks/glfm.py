@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_one
 
 
 class GLFM(nn.Module):
@@ -29,7 +30,7 @@ class GLFM(nn.Module):
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, negative_slope: float = 0.2) -> None:
         super().__init__()
-        (spec,) = inputs
+        (spec,) = require_one('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
             raise VireidError(
                 f'GLFM reads a vector of even length and was given a {spec.kind} of {spec.channels}',

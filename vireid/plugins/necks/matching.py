@@ -16,6 +16,24 @@ def describe(inputs: Sequence[FeatureSpec]) -> str:
     )
 
 
+def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpec]:
+    """Returns the inputs, or raises unless there is one."""
+    if len(inputs) != 1:
+        raise VireidError(f'{name} reads one feature and was given {len(inputs)}', todo='name one, or fuse them first')
+    return inputs
+
+
+def common_size(name: str, inputs: Sequence[FeatureSpec]) -> tuple[int, int] | None:
+    """Returns the size of the maps, as far as any is known, or raises if two known ones differ."""
+    known = {spec.size for spec in inputs if spec.size is not None}
+    if len(known) > 1:
+        raise VireidError(
+            f'{name} was given maps of different sizes: {describe(inputs)}',
+            todo='make vectors of them first, e.g. with StageEmbedding',
+        )
+    return known.pop() if known else None
+
+
 def require_one_kind(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Raises unless there are two or more inputs, all vectors or all maps."""
     if len(inputs) < 2:
@@ -30,9 +48,10 @@ def require_one_kind(name: str, inputs: Sequence[FeatureSpec]) -> None:
 def require_equal(name: str, inputs: Sequence[FeatureSpec]) -> None:
     """Raises unless there are two or more inputs of one shape."""
     require_one_kind(name, inputs)
-    if len(set(inputs)) > 1:
+    common_size(name, inputs)
+    if len({spec.channels for spec in inputs}) > 1:
         raise VireidError(
-            f'{name} fuses features of one shape and was given: {describe(inputs)}',
+            f'{name} fuses features of one length and was given: {describe(inputs)}',
             todo='bring them to one length first, e.g. with StageEmbedding',
         )
 

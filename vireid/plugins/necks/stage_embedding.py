@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vireid.core.errors import VireidError
 from vireid.core.registry import BuildPart
 from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_one
 
 
 class StageEmbedding(nn.Module):
@@ -25,7 +26,9 @@ class StageEmbedding(nn.Module):
         self, inputs: Sequence[FeatureSpec], build_part: BuildPart, channels: int = 1024, pool: str | dict = 'Average'
     ) -> None:
         super().__init__()
-        (spec,) = inputs
+        (spec,) = require_one('StageEmbedding', inputs)
+        if channels < 1:
+            raise VireidError(f'channels is {channels}', allowed='an integer of at least 1')
         if spec.kind != 'map':
             raise VireidError('StageEmbedding reads a map and was given a vector', todo='read a stage of the backbone')
         self.pool = build_part('poolings', pool, 'pool')

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Context, FeatureSpec
-from vireid.plugins.necks.matching import require_equal
+from vireid.plugins.necks.matching import common_size, require_equal
 
 
 class Sum(nn.Module):
@@ -22,7 +23,8 @@ class Sum(nn.Module):
     def __init__(self, inputs: Sequence[FeatureSpec], normalize: bool = False) -> None:
         super().__init__()
         require_equal('Sum', inputs)
-        self.normalize, self.output = normalize, inputs[0]
+        self.normalize = normalize
+        self.output = replace(inputs[0], size=common_size('Sum', inputs))
 
     def forward(self, *features: Tensor, context: Context) -> Tensor:
         total = torch.stack(features).sum(dim=0)  # (B, C, ...)

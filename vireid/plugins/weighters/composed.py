@@ -31,6 +31,8 @@ class Composed(nn.Module):
     def __init__(self, task_names: Sequence[str], parts: Mapping[str, Any], build_part: BuildPart) -> None:
         super().__init__()
         kept = {key: part for key, part in parts.items() if part is not None}
+        if not kept:
+            raise VireidError('parts is empty', allowed="dict(levels=dict(type='Fixed', tasks=...), ...)")
         holder: dict[str, str] = {}
         for key, part in kept.items():
             named = part.get('tasks') if isinstance(part, Mapping) else None
@@ -38,7 +40,7 @@ class Composed(nn.Module):
                 raise VireidError(
                     f'parts.{key} does not name its tasks', todo=f'give it tasks, some of {", ".join(task_names)}'
                 )
-            require_known(named, task_names)
+            require_known(named, task_names, where=f'parts.{key}.tasks: ')
             for name in named:
                 if name in holder:
                     raise VireidError(

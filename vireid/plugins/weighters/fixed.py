@@ -30,10 +30,10 @@ class Fixed(nn.Module):
         return torch.stack([weight * tasks[name] for name, weight in weights.items()]).sum(), weights
 
 
-def require_known(named: Iterable[str], task_names: Sequence[str]) -> None:
+def require_known(named: Iterable[str], task_names: Sequence[str], where: str = '') -> None:
     """Raises if a weighter's config names a task that no head makes."""
     for name in named:
         if name not in task_names:
             raise VireidError(
-                f'no head makes a task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
+                f'{where}no head makes a task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ class HomoscedasticUncertainty(nn.Module):
         task_names: the tasks it weighs.
         tasks: the same, for a config to say it; they have to be all. None is all of them.
         start: when it begins, in the unit of `by`; 0 is at once.
-        by: `fraction` (of the whole run), `epoch` or `step`.
+        by: `fraction` (of the whole run, whose last step is weighed in any case), `epoch` or `step`.
         bounds: least and greatest s_i.
         training: length of the run, to refuse a start after its end; None does not check.
         steps_per_epoch: steps of one epoch, as far as known, for the same purpose.
@@ -35,6 +36,8 @@ class HomoscedasticUncertainty(nn.Module):
     Raises:
         VireidError: for tasks that differ from the heads', a start that never comes, or bounds without 0.
     """
+
+    begun: Tensor
 
     def __init__(
         self,
@@ -56,23 +59,30 @@ class HomoscedasticUncertainty(nn.Module):
                 )
         if not bounds[0] <= 0 <= bounds[1] or bounds[0] == bounds[1]:
             raise VireidError(f'bounds is {tuple(bounds)}', allowed='a least value up to 0 and a greatest from 0')
-        end = _end(by, training, steps_per_epoch)
-        if start < 0 or (end is not None and start >= end):
+        last = _last(by, training, steps_per_epoch)
+        if not 0 <= start < math.inf or start > last:
+            end = f' and the last step of the run begins at {last:g}' if start > last and by != 'fraction' else ''
             raise VireidError(
-                f'start is {start:g} by {by}' + ('' if start < 0 else f' and the run ends at {end:g}'),
-                allowed='0 to 1 (exclusive)' if by == 'fraction' else f'a number of {by}s from 0, below the length',
-                todo='' if start < 0 else 'begin earlier, or use Fixed if it shall never begin',
+                f'start is {start:g} by {by}{end}',
+                allowed='0 to 1 (exclusive)' if by == 'fraction' else f'a number of {by}s from 0, before the last step',
+                todo='begin earlier, or use Fixed if it shall never begin' if start > 0 else None,
             )
         self.task_names, self.start, self.by, self.bounds = tuple(task_names), start, by, tuple(bounds)
         self.log_variance = nn.Parameter(torch.zeros(len(self.task_names)))  # s
+        # once begun it stays on, even if a resumed run is made longer and its start would come later
+        self.register_buffer('begun', torch.zeros((), dtype=torch.bool))
+        self._begun = False  # the same, without asking a device for it in each step
+        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, '_begun', bool(module.begun)))
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the total of its tasks, a scalar, and the factor of each."""
         losses = torch.stack([tasks[name] for name in self.task_names])  # (T,)
         if not self.started(progress):
             return losses.sum(), {name: losses.new_ones(()) for name in self.task_names}
-        with torch.no_grad():
-            self.log_variance.clamp_(*self.bounds)
+        if self.training and not self._begun:
+            self._begun = True
+            self.begun.fill_(True)
+        self.log_variance.data.clamp_(*self.bounds)
         s = self.log_variance.to(torch.promote_types(losses.dtype, torch.float32))
         weights = torch.exp(-s) / 2
         total = (weights * losses + s / 2).sum()
@@ -80,8 +90,11 @@ class HomoscedasticUncertainty(nn.Module):
 
     def started(self, progress: Progress) -> bool:
         """Says whether the step about to be made is weighed."""
-        units = {'step': 1, 'epoch': progress.steps_per_epoch, 'fraction': progress.total_steps}
-        return progress.step >= self.start * units[self.by]
+        if self.by == 'fraction':
+            first = min(self.start * progress.total_steps, progress.total_steps - 1)
+        else:
+            first = self.start * (progress.steps_per_epoch if self.by == 'epoch' else 1)
+        return self._begun or progress.step >= first
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Returns each task's `sigma`."""
@@ -89,11 +102,14 @@ class HomoscedasticUncertainty(nn.Module):
         return {'sigma': dict(zip(self.task_names, sigma, strict=True))}
 
 
-def _end(by: str, training: Any, steps_per_epoch: int | None) -> float | None:
-    """Length of the run in the unit, or None if it is not known yet."""
-    if by == 'fraction':
-        return 1.0
+def _last(by: str, training: Any, steps_per_epoch: int | None) -> float:
+    """Where the last step of the run begins, in the unit; infinite as long as it is not known."""
     epochs, steps = getattr(training, 'epochs', None), getattr(training, 'steps', None)
-    if by == 'epoch':
-        return epochs if epochs is not None or not (steps and steps_per_epoch) else steps / steps_per_epoch
-    return steps if steps is not None or not (epochs and steps_per_epoch) else epochs * steps_per_epoch
+    if steps is None and epochs and steps_per_epoch:
+        steps = epochs * steps_per_epoch
+    if by == 'fraction':
+        return math.nextafter(1, 0)
+    if by == 'epoch' and epochs and steps_per_epoch is None:
+        return math.nextafter(epochs, 0)  # somewhere before the end
+    unit = 1 if by == 'step' else steps_per_epoch
+    return (steps - 1) / unit if steps and unit else math.inf

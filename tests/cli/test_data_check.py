@@ -1,0 +1,71 @@
+"""`vireid data check`: counts, unreadable pictures, missing modalities, pictures that are there twice."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+from vireid.synth import STAMP, synthesize
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('check') / 'sysu'
+    synthesize(folder, layout='sysu', ids=6, seed=0, images=2, workers=1)
+    return folder
+
+
+@pytest.fixture
+def copy(drawn: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn, tmp_path / 'copy'))
+
+
+def test_generated_people_are_not_held_against_the_true_numbers(copy, capsys):
+    assert main(['data', 'check', str(copy)]) == 0
+    printed = capsys.readouterr().out
+    assert 'nothing is wrong' in printed
+    assert '<-' not in printed
+
+
+def test_an_incomplete_copy_is_counted_against_the_whole_dataset(copy, capsys):
+    (copy / STAMP).unlink()
+    assert main(['data', 'check', str(copy)]) == 1
+    printed = capsys.readouterr().out
+    assert '22,258  <-' in printed
+    assert 'error: train: 4 persons instead of 395' in printed
+    assert '3,803' in printed
+
+
+def test_what_cannot_be_read_is_named(copy, capsys):
+    broken = next(copy.glob('cam1/*/0001.jpg'))
+    broken.write_bytes(broken.read_bytes()[:300])
+    assert main(['data', 'check', str(copy)]) == 1
+    assert f'error: 1 pictures cannot be read:\n    picture {broken}' in capsys.readouterr().out
+
+
+def test_a_picture_of_two_persons_is_an_error_and_one_twice_a_warning(copy, capsys):
+    first, second, *_ = sorted(copy.glob('cam6/*/0001.jpg'))
+    shutil.copy(first, first.with_name('0009.jpg'))
+    assert main(['data', 'check', str(copy)]) == 0
+    assert 'warning: one picture several times' in capsys.readouterr().out
+    shutil.copy(first, second)
+    assert main(['data', 'check', str(copy)]) == 1
+    assert 'error: one picture of several persons' in capsys.readouterr().out
+
+
+def test_a_person_of_one_modality_is_a_warning(copy, capsys):
+    person = int(next(copy.glob('cam6/*')).name)
+    for camera in (3, 6):
+        shutil.rmtree(copy / f'cam{camera}' / f'{person:04d}', ignore_errors=True)
+    assert main(['data', 'check', str(copy)]) == 0
+    assert f'1 persons have no infrared picture: {person}' in capsys.readouterr().out
+
+
+def test_another_reader_and_its_trial(tmp_path, capsys):
+    synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
+    assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB', '--trial', '3']) == 0
+    assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDb']) == 2
+    assert "did you mean 'RegDB'?" in capsys.readouterr().err

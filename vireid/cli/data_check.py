@@ -1,0 +1,121 @@
+"""`vireid data check`: what is there against what should be, and every picture read once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vireid.core.types import MODALITIES, Sample
+
+SHOWN = 5  # examples of each kind of trouble
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        counts: (split, what, found, expected or None).
+        errors: what has to be mended.
+        warnings: what is worth knowing.
+    """
+
+    counts: list[tuple[str, str, int, int | None]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        """Returns a table of the counts, then the troubles."""
+        lines = [('split', '', 'found', 'expected')]
+        lines += [
+            (split, what, f'{found:,}', '-' if wanted is None else f'{wanted:,}' + ('' if found == wanted else '  <-'))
+            for split, what, found, wanted in self.counts
+        ]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        parts = ['  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        for title, found in (('error', self.errors), ('warning', self.warnings)):
+            parts += [f'{title}: {entry}' for entry in found]
+        return '\n'.join(parts + ([] if self.errors or self.warnings else ['nothing is wrong']))
+
+
+def check_dataset(
+    dataset: Any,
+    splits: Sequence[str] = ('train', 'test'),
+    expected: dict[str, tuple[int | None, ...]] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Counts, reads every picture, and looks for persons of one modality and for pictures that are there twice.
+
+    Args:
+        dataset: a reader.
+        splits: which of its splits.
+        expected: by split, persons, visible and infrared pictures; None where it is not known.
+        on_progress: called with (done, total) pictures.
+    """
+    report = Report()
+    everything: list[Sample] = []
+    for split in splits:
+        samples = dataset.split(split)
+        everything += samples
+        counts = [len({s.identity for s in samples})]
+        counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
+        wanted = (expected or {}).get(split, (None,) * 3)
+        for what, found, number in zip(('persons', *MODALITIES), counts, wanted, strict=True):
+            report.counts.append((split, what, found, number))
+            if number is not None and found != number:
+                report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
+        for modality in MODALITIES:
+            lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
+            if lacking:
+                report.warnings.append(f'{split}: {len(lacking)} persons have no {modality} picture: {_few(lacking)}')
+    unreadable, contents = _read_all(everything, on_progress)
+    if unreadable:
+        report.errors.append(f'{len(unreadable)} pictures cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
+    for twins in [paths for paths in contents.values() if len({s.path for s in paths}) > 1]:
+        paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
+        if len({s.identity for s in twins}) > 1:
+            report.errors.append(f'one picture of several persons: {paths}')
+        else:
+            report.warnings.append(f'one picture several times: {paths}')
+    return report
+
+
+def _read_all(
+    samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None
+) -> tuple[list[str], dict[bytes, list[Sample]]]:
+    """Decodes every file once; returns those that fail, and the samples by content."""
+    contents: dict[bytes, list[Sample]] = defaultdict(list)
+    unreadable = []
+    unique = list({s.path: s for s in samples}.values())
+    with ThreadPoolExecutor() as pool:  # decoding lets go of the interpreter
+        for done, (sample, (digest, error)) in enumerate(zip(unique, pool.map(_read, unique), strict=True), 1):
+            if error:
+                unreadable.append(error)
+            else:
+                contents[digest].append(sample)
+            if on_progress:
+                on_progress(done, len(unique))
+    return unreadable, contents
+
+
+def _read(sample: Sample) -> tuple[bytes, str]:
+    from vireid.core.data import read_image
+    from vireid.core.errors import VireidError
+
+    try:
+        read_image(sample.path)
+        return hashlib.sha256(Path(sample.path).read_bytes()).digest(), ''
+    except VireidError as error:
+        return b'', error.given
+    except OSError as error:
+        return b'', f'picture {sample.path}: {error}'
+
+
+def _few(identities: Iterable[int]) -> str:
+    ordered = sorted(identities)
+    return ', '.join(map(str, ordered[:SHOWN])) + (', ...' if len(ordered) > SHOWN else '')
