@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -225,14 +226,20 @@ def exclusive(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows
         yield
         return
-    with (folder / '.lock').open('w') as file:  # the lock goes with the process, however that ends
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise VireidError(
-                f'another process is writing to {folder}', todo='wait for it, or choose another --work-dir'
-            ) from error
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the process, however that ends
+    except BlockingIOError as error:
+        os.close(handle)
+        raise VireidError(
+            f'another process is writing to {folder}', todo='wait for it, or choose another --work-dir'
+        ) from error
+    except OSError:
+        pass  # a file system without locks
+    try:
         yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
