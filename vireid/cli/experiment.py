@@ -48,7 +48,7 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
     dataset = config.setdefault('dataset', {})
     if not isinstance(dataset, dict):
         raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
-    root = args.data_root or (os.environ.get('VIREID_DATA') if not dataset.get('root') else None)
+    root = args.data_root or (not dataset.get('root') and os.environ.get('VIREID_DATA')) or None
     flags = {
         'dataset.root': root,
         'dataset.trial': args.trial,
