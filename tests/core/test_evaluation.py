@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vireid.core.evaluation import Embeddings, Results, all_samples, embed_samples, score_trials
-from vireid.core.retrieval import Scores
+from vireid.core.errors import VireidError
+from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.sysu_agw import SYSUAgw
@@ -169,6 +170,31 @@ class TestEmbedding:
         assert told == [(5, 12), (10, 12), (12, 12)]
 
 
+class TestFlip:
+    def test_embeddings_of_picture_and_mirror_image_are_added_and_normalised(self, tmp_path: Path) -> None:
+        # the embedder takes the left half's mean and twice the right half's
+        class Halves:
+            def embed(self, images: Tensor, modality: str) -> Tensor:
+                left, right = images[..., :2], images[..., 2:]
+                return torch.stack([left.mean(dim=(1, 2, 3)), 2 * right.mean(dim=(1, 2, 3))], dim=1)
+
+        pixels = np.zeros((6, 4, 3), dtype=np.uint8)
+        pixels[:, :2], pixels[:, 2:] = 30, 10
+        Image.fromarray(pixels).save(tmp_path / 'p.png')
+        sample = Sample(str(tmp_path / 'p.png'), 1, 1, VISIBLE)
+        found = embed_samples(Halves(), [sample], to_float, workers=0, flip=True)
+        # (30, 20) and, mirrored, (10, 60): the sum is (40, 80)
+        assert found.features[0] == pytest.approx(np.array([3, 2]) / np.sqrt(13), abs=1e-6)
+        assert found.flipped is not None
+        assert found.flipped[0] == pytest.approx(np.array([1, 2]) / np.sqrt(5), abs=1e-6)
+
+    def test_it_is_off_by_default_and_asking_for_it_then_says_so(self, regdb: Pictures) -> None:
+        found = embed_samples(Recorder(), regdb.samples, to_float, workers=0)
+        assert found.flipped is None
+        with pytest.raises(VireidError, match='made without flipping'):
+            found.of(regdb.samples, flipped=True)
+
+
 class TestStreams:
     def test_thermal_to_visible_sends_each_picture_to_its_own_stream(self, regdb: Pictures) -> None:
         (trial,) = RegDBAgw(directions=['thermal to visible']).trials(regdb)
@@ -212,56 +238,45 @@ def test_trials_are_scored_from_their_own_pictures() -> None:
     assert results.embeddings is embeddings
 
 
+def test_flip_and_re_ranking_come_beside_the_plain_scores_never_instead() -> None:
+    a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
+    q = Sample('q', 1, 3, INFRARED)
+    plain = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)  # the query looks like a
+    flipped = np.array([[1, 0], [0, 1], [0, 1]], dtype=np.float32)  # averaged, like b
+
+    class Turned:
+        name = 'turned'
+
+        def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Any:
+            return lambda rows: -(query[rows] @ gallery.T)
+
+    trials = [Trial('all', 0, (q,), (a, b))]
+    told: list[tuple[int, int]] = []
+    found = score_trials(
+        Embeddings((a, b, q), plain, flipped),
+        'p',
+        trials,
+        reranker=Turned(),
+        weights='after step 3',
+        on_progress=lambda done, total: told.append((done, total)),
+    )
+    assert [s.mean_ap for s in found.scores] == [0.5]
+    assert {name: [s.mean_ap for s in scored] for name, scored in found.beside.items()} == {
+        'turned': [1],
+        'flip': [1],
+        'flip, turned': [0.5],
+    }
+    assert [row['name'] for row in found.rows()] == ['all', 'all, turned', 'all, flip', 'all, flip, turned']
+    assert found.weights == 'after step 3'
+    assert told == [(0, 1), (1, 1)]
+
+
+def test_a_picture_that_was_not_embedded_is_named() -> None:
+    a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
+    with pytest.raises(VireidError, match='picture b was not embedded'):
+        Embeddings((a,), np.ones((1, 2), dtype=np.float32)).of([a, b])
+
+
 def test_all_samples_are_the_union_of_the_trials() -> None:
     a, b, c = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abc'))
     assert all_samples([Trial('x', 0, (a,), (c, b)), Trial('x', 1, (b,), (a,))]) == [a, c, b]
-
-
-def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 10) -> Scores:
-    return Scores(np.array(cmc), mean_ap, mean_inp, queries=12, valid=valid)
-
-
-def results(protocol: str, *scored: tuple[str, Scores]) -> Results:
-    trials = tuple(Trial(name, index, (), ()) for index, (name, _) in enumerate(scored))
-    return Results(protocol, trials, tuple(s for _, s in scored), Embeddings((), np.zeros((0, 2))))
-
-
-class TestResults:
-    def test_rows_hold_mean_and_population_deviation(self) -> None:
-        # R1 of 0.25 and 0.75: mean 1/2, deviations 1/4 each, population standard deviation 1/4
-        # mAP of 0.2, 0.4 in `all`; a single trial has deviation 0
-        (first, second) = results(
-            'p',
-            ('all', scores([0.25, 0.5, 1], 0.2, 0.1)),
-            ('indoor', scores([0.5, 1], 0.6, 0.3, valid=8)),
-            ('all', scores([0.75, 1, 1], 0.4, 0.1)),
-        ).rows()
-        assert list(first) == ['name', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
-        assert [first[k] for k in ('name', 'trials', 'queries', 'valid')] == ['all', 2, 12, 10]
-        assert first['R1'] == (0.5, 0.25)
-        assert first['R5'] == first['R20'] == (1, 0)  # past the end of three persons
-        assert first['mAP'] == pytest.approx((0.3, 0.1))
-        assert first['mINP'] == pytest.approx((0.1, 0))
-        assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, 12, 8]
-        assert second['R1'] == (0.5, 0)
-        assert second['mAP'] == pytest.approx((0.6, 0))
-
-    def test_table(self) -> None:
-        found = results(
-            'sysu/agw single-shot',
-            ('all', scores([0.25, 0.5, 0.5, 0.5, 0.75, 1], 0.2, 0.1)),
-            ('all', scores([0.75, 0.75, 0.75, 0.75, 1, 1], 0.4, 0.1)),
-            ('indoor', scores([1], 1.0, 0.98765, valid=8)),
-        )
-        header, line, *rows = found.table().split('\n')
-        assert header == (
-            'sysu/agw single-shot            R1            R5           R10           R20'
-            '           mAP         mINP  valid queries  trials'
-        )
-        assert line == '-' * len(header)
-        assert rows == [
-            'all                   50.00 ±25.00  87.50 ±12.50  100.00 ±0.00  100.00 ±0.00'
-            '  30.00 ±10.00  10.00 ±0.00       10 of 12       2',
-            'indoor                      100.00        100.00        100.00        100.00'
-            '        100.00        98.77        8 of 12       1',
-        ]

@@ -21,10 +21,9 @@ from vireid.core import checkpoint, config
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager, hookimpl
-from vireid.core.run import Interrupted, make_fabric, test
+from vireid.core.run import Interrupted, make_fabric, score_checkpoint
 from vireid.core.training import train
 
-test.__test__ = False  # pytest would collect it by its name
 CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py'
 SMALL = [
     'model.backbone.depth=18',
@@ -127,7 +126,7 @@ def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, t
 def test_testing_a_checkpoint_gives_the_numbers_of_its_run(tree, tmp_path):
     made = experiment(tree)
     trained = train(made, tmp_path / 'run')
-    tested = test(made, tmp_path / 'run' / 'checkpoints' / 'last.pt', tmp_path / 'test')
+    tested = score_checkpoint(made, tmp_path / 'run' / 'checkpoints' / 'last.pt', tmp_path / 'test')
     assert tested.rows() == trained.rows()
 
 
@@ -243,7 +242,7 @@ def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, tmp_path)
     with pytest.raises(
         VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
     ):
-        test(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
+        score_checkpoint(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
 
 
 def test_a_resume_with_another_epoch_length_is_refused(tree, tmp_path):

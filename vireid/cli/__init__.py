@@ -8,10 +8,18 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from vireid import __version__
-from vireid.cli import ablate, count, data, plugins, test, train
+from vireid.cli import ablate, count, data, plugins, score, test, train
 from vireid.core.errors import VireidError
 
-VERBS = {'train': train, 'test': test, 'ablate': ablate, 'count': count, 'data': data, 'plugins': plugins}
+VERBS = {
+    'train': train,
+    'test': test,
+    'score': score,
+    'ablate': ablate,
+    'count': count,
+    'data': data,
+    'plugins': plugins,
+}
 
 
 def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None) -> int:

@@ -8,21 +8,17 @@ run; the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
 from vireid.cli.experiment import make_experiment, read_config
+from vireid.cli.jobs import Job, finish, try_to_build, without_console
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.plugins import hookimpl
-
-if TYPE_CHECKING:
-    from vireid.core.experiment import Experiment
 
 DEMO_DATA = Path('data/demo')
 COLUMNS = ('R1', 'mAP')
@@ -58,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     for _, found in jobs:  # all of them, so that what cannot be built is known before hours of training
         for job in found:
             if job.seed == found[0].seed:
-                _try_to_build(job.experiment)
+                try_to_build(job.experiment)
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
         _draw(DEMO_DATA)
     done: dict[str, tuple[str, dict[str, Any]]] = {}  # a paper's full network is a row of each of its tables
@@ -71,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
                     results[job.row, job.seed] = done[key][1]
                     print(f'{job.label}: the same config as {done[key][0]}')
                     continue
-                results[job.row, job.seed] = _result(job)
+                results[job.row, job.seed] = finish(job)
                 done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
             text = table.text(results, args.data_label or _data_label(found[0].data))
             print(f'\n{text}\n')
@@ -89,19 +85,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True)
-class Job:
+class Row(Job):
     """One run: a row of a table with one seed, on the data in a folder."""
 
     row: str
     seed: int
-    experiment: Experiment
-    folder: Path
     data: str
-
-    @property
-    def label(self) -> str:
-        """What a line about it begins with."""
-        return f'{self.row} seed {self.seed}'
 
 
 @dataclass(frozen=True)
@@ -212,7 +201,7 @@ def _draw(folder: Path) -> None:
     print(f'{summary.ids} generated people in {summary.folder}')
 
 
-def _jobs(table: Table, args: argparse.Namespace) -> list[Job]:
+def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
     """Every run of a table, seed by seed, so that a first figure of each row is there early."""
     if args.on is not None and args.on not in table.settings:
         raise VireidError(
@@ -221,7 +210,7 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Job]:
             allowed=', '.join(table.settings) + ', or no --on for the configs as they are',
         )
     base = (args.work_dir or Path('runs/ablate')) / table.folder.name
-    jobs = []
+    jobs: list[Row] = []
     for seed in dict.fromkeys(args.seeds):
         for row, entry in table.rows.items():
             if args.rows and row not in args.rows:
@@ -231,24 +220,12 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Job]:
             if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
                 own.data_root = str(DEMO_DATA)
             config = read_config(own, over=[table.settings[args.on]] if args.on else [])
-            if isinstance(config.get('loggers'), list):  # the table has a bar of its own
-                config['loggers'] = [c for c in config['loggers'] if not (isinstance(c, dict) and _is_console(c))]
+            without_console(config)
             root = config['dataset'].get('root')
             data = config['dataset']['root'] = str(Path(root).expanduser().resolve()) if root else ''
-            jobs.append(Job(row, seed, make_experiment(config), base / row / f'seed_{seed}', data))
+            folder = base / row / f'seed_{seed}'
+            jobs.append(Row(f'{row} seed {seed}', make_experiment(config), folder, row, seed, data))
     return jobs
-
-
-def _is_console(logger: dict[str, Any]) -> bool:
-    return logger.get('type') == 'Console'
-
-
-def _try_to_build(experiment: Experiment) -> None:
-    """Builds what can be built without data."""
-    experiment.build_model(2, pretrained=False)
-    for part in ('train', 'test'):
-        experiment.build_transform(part)
-    experiment.build_protocol()
 
 
 def _data_label(folder: str) -> str:
@@ -256,82 +233,3 @@ def _data_label(folder: str) -> str:
     from vireid.synth import STAMP
 
     return f'generated people ({folder})' if (Path(folder) / STAMP).is_file() else folder
-
-
-def _result(job: Job) -> dict[str, Any]:
-    """Returns the result of a run, training it or its rest if need be."""
-    from vireid.core import config
-    from vireid.core.training import train
-
-    folder, experiment = job.folder, job.experiment
-    if (folder / 'config.yaml').is_file():
-        changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'))
-        if changed:
-            raise VireidError(
-                f'{folder} holds a run with another {", ".join(changed)}',
-                todo='choose another --work-dir, or delete it',
-            )
-    path = folder / 'result.json'
-    if path.is_file():
-        try:
-            result = json.loads(path.read_text(encoding='utf-8'))
-            print(f'{_line(job.label, result)}  (done before)')
-            return result
-        except (ValueError, KeyError, TypeError):
-            path.unlink()  # not whole: the run's checkpoint is still there
-    checkpoint = folder / 'checkpoints' / 'last.pt'
-    bar = _Bar(job.label)
-    experiment.manager.register(bar, f'progress of {job.label}')
-    results = train(experiment, folder, resume=checkpoint if checkpoint.is_file() else None)
-    result = {'protocol': results.protocol, 'rows': results.rows(), 'people': bar.people, 'steps': bar.steps}
-    part = path.with_suffix('.part')
-    part.write_text(json.dumps(result), encoding='utf-8')
-    part.replace(path)
-    print(_line(job.label, result))
-    return result
-
-
-def _changed(settings: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
-    """Names the sections in which two configs differ, but for how many processes read the pictures."""
-    from vireid.core import config
-
-    def lasting(found: dict[str, Any]) -> dict[str, str]:
-        kept = {**found, 'images': {**found['images'], 'workers': None}}
-        return {key: config.dump({key: kept[key]}) for key in kept}
-
-    ours, theirs = lasting(settings), lasting(earlier)
-    return [key for key in ours if ours[key] != theirs.get(key)]
-
-
-def _line(label: str, result: dict[str, Any]) -> str:
-    row = result['rows'][0]
-    return f'{label:<40} rank-1 {100 * row["R1"][0]:5.2f}  mAP {100 * row["mAP"][0]:5.2f}'
-
-
-class _Bar:
-    """Watches one run: a progress bar on a terminal, and what the table's head says."""
-
-    def __init__(self, label: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.people = self.steps = 0
-        self._bar = Progress(
-            TextColumn(label), BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(), transient=True
-        )
-        self._bar.disable = not self._bar.console.is_terminal
-        self._task: Any = None
-
-    @hookimpl
-    def run_started(self, run: Any) -> None:
-        self.people = len({sample.identity for sample in run.samples})
-        self.steps = run.progress.total_steps
-        self._task = self._bar.add_task('', total=self.steps, completed=run.progress.step)
-        self._bar.start()
-
-    @hookimpl
-    def step_ended(self, progress: Any) -> None:
-        self._bar.update(self._task, completed=progress.step)
-
-    @hookimpl
-    def run_ended(self) -> None:
-        self._bar.stop()

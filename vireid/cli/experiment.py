@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from vireid.core.experiment import Experiment
 
 
+# what the short flags stand for
+CACHE = {'type': 'PictureCache'}
+RERANK = {'type': 'KReciprocal'}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that change the config."""
     add_plugin_argument(parser)
@@ -22,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', help='32-true, bf16-mixed, or 16-mixed (GPU)')
     parser.add_argument('--devices', help='how many devices, or auto')
     parser.add_argument('--seed', type=int, help='of weights, batches and augmentation')
+    parser.add_argument('--flip', action='store_true', help='score embeddings averaged with mirror images, beside')
+    parser.add_argument('--rerank', action='store_true', help='score k-reciprocal re-ranking, beside the plain rows')
+    parser.add_argument('--cache', metavar='DIR', help='keep decoded pictures there')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
     )
@@ -55,6 +63,9 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
         'training.precision': args.precision,
         'training.devices': args.devices,
         'seed': args.seed,
+        'images.reader': {**CACHE, 'folder': args.cache} if args.cache else None,
+        'evaluation.flip': args.flip or None,
+        'evaluation.rerank': dict(RERANK) if args.rerank else None,
     }
     for key, value in flags.items():
         if value is not None:

@@ -14,13 +14,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='the config it was trained with, or one with the same model')
     parser.add_argument('checkpoint', type=Path, help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt')
     add_experiment_arguments(parser)
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where rankings.png and report.html go')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where result.json and report.html go')
+    parser.add_argument(
+        '--save-features', type=Path, metavar='FILE', help='write the embeddings of all test pictures (.npz)'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args))
-    from vireid.core.run import test
+    from vireid.core.run import score_checkpoint
 
-    test(experiment, args.checkpoint, args.work_dir or args.checkpoint.absolute().parent.parent / 'test')
+    work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
+    score_checkpoint(experiment, args.checkpoint, work_dir, args.save_features)
+    if args.save_features:
+        print(f'features are in {args.save_features}; score them again: vireid score {args.save_features}')
     return 0

@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='go on from a checkpoint; without FILE, from the newest one of this run',
     )
+    parser.add_argument(
+        '--trials', metavar='1-10', help='a model for each of these splits (RegDB), and their mean; goes on by itself'
+    )
     parser.add_argument('--dry-run', action='store_true', help='build everything and try one step, without the data')
     parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
 
@@ -38,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
 
         print(dump(config), end='')
         return 0
+    if args.trials is not None and not args.dry_run:
+        from vireid.cli.trials import run_trials
+
+        return run_trials(args)
     experiment = make_experiment(config)
     if args.dry_run:
         from vireid.cli.dry_run import dry_run

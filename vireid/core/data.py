@@ -26,6 +26,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Modality, Sample, Sampler, joint_order
 
 Transform = Callable[[Tensor], Tensor]
+Reader = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 Key = tuple[int, int, int]  # epoch, position in the epoch, index of the sample
 
 
@@ -80,6 +81,7 @@ class ImageSet(TorchDataset):
         transform: (3, H, W) uint8 -> (3, h, w) float32.
         labels: label of each identity; the identity itself if None.
         seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
+        read: from a path to a picture; `read_image` if None.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class ImageSet(TorchDataset):
         transform: Transform,
         labels: Mapping[int, int] | None = None,
         seed: int | None = None,
+        read: Reader | None = None,
     ) -> None:
         self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
+        self.read = read or read_image
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -97,7 +101,7 @@ class ImageSet(TorchDataset):
     def __getitem__(self, key: Key | int) -> tuple[Tensor, int, Sample]:
         epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
         sample = self.samples[index]
-        image = read_image(sample.path)
+        image = self.read(sample.path)
         if self.seed is None:
             image = self.transform(image)
         else:

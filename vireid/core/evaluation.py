@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 
-from vireid.core.data import ImageSet, Transform, default_workers, evaluation_loader
+from vireid.core.data import ImageSet, Reader, Transform, default_workers, evaluation_loader
 from vireid.core.errors import VireidError
-from vireid.core.retrieval import RANKS, Scores, score
-from vireid.core.types import Sample, Trial, joint_order
+from vireid.core.results import Results
+from vireid.core.retrieval import Scores, score, score_similarity
+from vireid.core.types import Reranker, Sample, Trial, joint_order
+
+FLIP = 'flip'
 
 
 @dataclass(frozen=True)
@@ -22,72 +26,30 @@ class Embeddings:
     Attributes:
         samples: N samples, sorted by modality.
         features: (N, D) float32.
+        flipped: (N, D) float32, of the sum of the embeddings of picture and mirror image; None if not asked for.
     """
 
     samples: tuple[Sample, ...]
     features: np.ndarray
+    flipped: np.ndarray | None = None
     _index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, '_index', {s.path: i for i, s in enumerate(self.samples)})
 
-    def of(self, samples: Sequence[Sample]) -> np.ndarray:
-        """Returns the (n, D) embeddings of `samples`, in their order."""
-        return self.features[[self._index[s.path] for s in samples]]
+    def of(self, samples: Sequence[Sample], flipped: bool = False) -> np.ndarray:
+        """Returns the (n, D) embeddings of `samples`, in their order; averaged with their mirror images if `flipped`.
 
-
-@dataclass(frozen=True)
-class Results:
-    """All trials of a protocol, scored.
-
-    Attributes:
-        protocol: its name, printed with every number.
-        trials: what was scored.
-        scores: one for each trial.
-        embeddings: of every image of every trial.
-    """
-
-    protocol: str
-    trials: tuple[Trial, ...]
-    scores: tuple[Scores, ...]
-    embeddings: Embeddings
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Returns one dict per trial name: mean and standard deviation over its trials, all as fractions.
-
-        Keys: `name`, `trials`, `queries`, `valid`, and for each of R1, R5, R10, R20, mAP, mINP a (mean, std) pair
-        (population standard deviation).
+        Raises:
+            VireidError: if a sample was not embedded, or none was flipped.
         """
-        rows = []
-        for name in dict.fromkeys(trial.name for trial in self.trials):
-            scores = [s for t, s in zip(self.trials, self.scores, strict=True) if t.name == name]
-            row: dict[str, Any] = {
-                'name': name,
-                'trials': len(scores),
-                'queries': scores[0].queries,
-                'valid': scores[0].valid,
-            }
-            columns = {f'R{k}': [s.rank(k) for s in scores] for k in RANKS}
-            columns['mAP'] = [s.mean_ap for s in scores]
-            columns['mINP'] = [s.mean_inp for s in scores]
-            row.update({key: (float(np.mean(values)), float(np.std(values))) for key, values in columns.items()})
-            rows.append(row)
-        return rows
-
-    def table(self) -> str:
-        """Returns the rows as aligned text, in percent, mean +- standard deviation where there are several trials."""
-        header = [self.protocol, *(f'R{k}' for k in RANKS), 'mAP', 'mINP', 'valid queries', 'trials']
-        lines = [header]
-        for row in self.rows():
-            figures = []
-            for key in header[1:-2]:
-                mean, std = row[key]
-                figures.append(f'{100 * mean:.2f}' + (f' ±{100 * std:.2f}' if row['trials'] > 1 else ''))
-            lines.append([row['name'], *figures, f'{row["valid"]} of {row["queries"]}', str(row['trials'])])
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = ['  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-                for line in lines]  # fmt: skip
-        return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
+        features = self.flipped if flipped else self.features
+        if features is None:
+            raise VireidError('these embeddings were made without flipping', todo='embed the pictures with flip')
+        missing = next((s.path for s in samples if s.path not in self._index), None)
+        if missing is not None:
+            raise VireidError(f'picture {missing} was not embedded', todo='embed it, or choose another protocol')
+        return features[[self._index[s.path] for s in samples]]
 
 
 def embed_samples(
@@ -98,6 +60,8 @@ def embed_samples(
     batch_size: int = 64,
     workers: int | None = None,
     device: torch.device | str = 'cpu',
+    flip: bool = False,
+    read: Reader | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Embeds each sample once.
@@ -109,6 +73,8 @@ def embed_samples(
         batch_size: images at a time.
         workers: loader processes; chosen for the machine if None.
         device: where the images are sent.
+        flip: embed the mirror images too.
+        read: from a path to a picture; decodes the file if None.
         on_progress: called with (done, total) images.
     """
     unique = {s.path: s for s in samples}
@@ -123,32 +89,69 @@ def embed_samples(
     training = isinstance(embedder, torch.nn.Module) and embedder.training
     if isinstance(embedder, torch.nn.Module):
         embedder.eval()
-    features = []
+    features: list[torch.Tensor] = []
+    flipped: list[torch.Tensor] = []
     loader = evaluation_loader(
-        ImageSet(ordered, transform), batch_size, default_workers(device) if workers is None else workers
+        ImageSet(ordered, transform, read=read), batch_size, default_workers(device) if workers is None else workers
     )
     done = 0
     try:
         with torch.inference_mode():
             for batch in loader:
-                for modality, images in batch.images.items():
-                    embedded = embedder.embed(images.to(device), modality).float()
-                    features.append(torch.nn.functional.normalize(embedded, dim=1).cpu())
+                for modality, found in batch.images.items():
+                    images = found.to(device)
+                    embedded = embedder.embed(images, modality).float()
+                    features.append(normalize(embedded, dim=1).cpu())
+                    if flip:
+                        mirrored = embedder.embed(images.flip(-1), modality).float()
+                        flipped.append(normalize(embedded + mirrored, dim=1).cpu())
                     done += len(images)
                 if on_progress:
                     on_progress(done, len(ordered))
     finally:
         if training:
             embedder.train()
-    return Embeddings(tuple(ordered), torch.cat(features).numpy())
+    return Embeddings(tuple(ordered), torch.cat(features).numpy(), torch.cat(flipped).numpy() if flip else None)
 
 
-def score_trials(embeddings: Embeddings, protocol: str, trials: Sequence[Trial]) -> Results:
-    """Scores every trial from one set of embeddings."""
-    scores = [score(embeddings.of(t.query), embeddings.of(t.gallery), t) for t in trials]
-    return Results(protocol, tuple(trials), tuple(scores), embeddings)
+def score_trials(
+    embeddings: Embeddings,
+    protocol: str,
+    trials: Sequence[Trial],
+    *,
+    reranker: Reranker | None = None,
+    weights: str = '',
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Results:
+    """Scores every trial from one set of embeddings.
+
+    Args:
+        embeddings: of every picture of every trial; if they have `flipped`, those are scored beside the plain ones.
+        protocol: its name.
+        trials: what to score.
+        reranker: scores re-ranked similarities beside the plain ones.
+        weights: which weights made the embeddings.
+        on_progress: called with (done, total) trials.
+    """
+    scores: dict[str, list[Scores]] = {}
+    for done, trial in enumerate(trials):
+        if on_progress:
+            on_progress(done, len(trials))
+        for flipped in (False, True) if embeddings.flipped is not None else (False,):
+            query, gallery = embeddings.of(trial.query, flipped), embeddings.of(trial.gallery, flipped)
+            scores.setdefault(FLIP if flipped else '', []).append(score(query, gallery, trial))
+            if reranker is not None:
+                name = f'{FLIP}, {reranker.name}' if flipped else reranker.name
+                found = score_similarity(reranker.similarity(query, gallery), trial)
+                scores.setdefault(name, []).append(found)
+    if on_progress:
+        on_progress(len(trials), len(trials))
+    plain = tuple(scores.pop('', ()))
+    beside = {name: tuple(found) for name, found in scores.items()}
+    return Results(protocol, tuple(trials), plain, embeddings, beside, weights)
 
 
-def all_samples(trials: Sequence[Trial]) -> list[Sample]:
-    """Returns the union of all trials' images, each once."""
-    return list({s.path: s for t in trials for s in (*t.query, *t.gallery)}.values())
+def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:
+    """Returns the union of all trials' images and of `more`, each once."""
+    found = {s.path: s for t in trials for s in (*t.query, *t.gallery)}
+    return list((found | {s.path: s for s in more}).values())

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core import checkpoint
+from vireid.core.data import Reader, read_image
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.plugins import PluginManager, create_manager
 from vireid.core.signatures import check, raise_all
-from vireid.core.types import Dataset, EvaluationProtocol, Sample, Sampler
+from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class ImageSettings:
         train: transforms of training pictures, in order; the last ones produce float32.
         test: transforms of test pictures.
         workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
+        reader: config of a component among `readers`, such as a cache; None decodes the files each time.
     """
 
     size: tuple[int, int]
     train: list[dict]
     test: list[dict]
     workers: int | None = None
+    reader: dict | None = None
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,18 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: images embedded at a time.
+        flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
+        rerank: config of a component among `rerankers`, whose figures are printed beside the plain ones.
+        select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
+            those best on trial 0 of the test (`test`), which is what most published figures are.
+        select_by: the figure of the protocol's first row that `select` goes by.
     """
 
     batch_size: int = 64
+    flip: bool = False
+    rerank: dict | None = None
+    select: Literal['last', 'validation', 'test'] = 'last'
+    select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
 
 
 SETTINGS: dict[str, type] = {'images': ImageSettings, 'training': TrainingSettings, 'evaluation': EvaluationSettings}
@@ -140,6 +152,12 @@ class Experiment:
             )
         if (settings.epochs or settings.steps or 0) < 1:
             raise VireidError('training: the run has no steps', allowed='epochs or steps of at least 1')
+        if experiment.evaluation_settings.select != 'last' and settings.evaluate_every is None:
+            raise VireidError(
+                f'evaluation.select is {experiment.evaluation_settings.select!r} and training.evaluate_every is None: '
+                'there is nothing to choose from',
+                todo='say every how many epochs to score: training.evaluate_every=2',
+            )
         for side in experiment.image_settings.size:
             if side < 1:
                 raise VireidError(
@@ -226,6 +244,36 @@ class Experiment:
                 for i, config in enumerate(self.images[part])
             ]
         )
+
+    def build_reader(
+        self, part: str, samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
+    ) -> Reader:
+        """Builds what turns paths into pictures for the transforms `train` or `test`; a cache fills itself here.
+
+        A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from) and
+        `on_progress`, called with (done, total) pictures.
+        """
+        if self.image_settings.reader is None:
+            return read_image
+        size = tuple(self.image_settings.size)
+        config = self.images[part][0] if self.images[part] else None
+        where = f'images.{part}.0'
+        return self.manager.components.build(
+            'readers',
+            self.image_settings.reader,
+            where='images.reader',
+            samples=samples,
+            first=self.manager.components.build('transforms', config or {}, where=where, defaults={'size': size}),
+            first_config={'size': size, **(config or {})},
+            on_progress=on_progress,
+        )
+
+    def build_reranker(self) -> Reranker | None:
+        """Builds the re-ranker, if one is asked for."""
+        config = self.evaluation_settings.rerank
+        if config is None:
+            return None
+        return self.manager.components.build('rerankers', config, where='evaluation.rerank')
 
     def build_loggers(self) -> list[Any]:
         """Builds the loggers, in order."""

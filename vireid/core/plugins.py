@@ -23,7 +23,7 @@ from vireid.core.errors import VireidError, nearest
 from vireid.core.registry import Components
 
 if TYPE_CHECKING:
-    from vireid.core.evaluation import Results
+    from vireid.core.results import Results
     from vireid.core.run import Run
     from vireid.core.types import Progress
 
@@ -52,8 +52,12 @@ class Hooks:
         """One epoch is done."""
 
     @hookspec
-    def evaluating(self, run: Run, done: int, total: int) -> None:
-        """`done` of `total` test pictures are embedded."""
+    def preparing(self, what: str, done: int, total: int) -> None:
+        """Before a run: `what` is being made, such as a cache of pictures."""
+
+    @hookspec
+    def evaluating(self, run: Run, what: str, done: int, total: int) -> None:
+        """`done` of `total` pictures are embedded, or trials scored; `what` says which."""
 
     @hookspec
     def evaluated(self, run: Run, progress: Progress, results: Results) -> None:

@@ -182,13 +182,29 @@ def _persons_ahead(person: np.ndarray, place: np.ndarray, n_persons: int) -> np.
     return seen.sum(axis=1)
 
 
+def stable_top(values: np.ndarray, count: int) -> np.ndarray:
+    """Columns of the `count` smallest of each row of (q, G) finite floats, ascending, equal values in column order."""
+    if values.dtype != np.float32:
+        return np.argsort(values, axis=1, kind='stable')[:, :count]
+    keys = _sortable(values)
+    if count < keys.shape[1]:
+        keys = np.partition(keys, count - 1, axis=1)[:, :count]
+    keys.sort(axis=1)
+    return keys & 0xFFFFFFFF
+
+
 def _stable_argsort(values: np.ndarray) -> np.ndarray:
     """Indices that sort each row of (q, G) finite floats or infinities, equal values in column order."""
     if values.dtype != np.float32:
         return np.argsort(values, axis=1, kind='stable')
+    keys = _sortable(values)
+    keys.sort(axis=1)
+    return keys & 0xFFFFFFFF
+
+
+def _sortable(values: np.ndarray) -> np.ndarray:
+    """Float32 values and their columns as int64 that sort as the pairs do; there must be no -0.0."""
     # numpy sorts integers with vector instructions, several times as fast as any stable argsort: the high half of
     # each is the float's bits in an order that integers share, the low half its column
     bits = values.view(np.int32)
-    keys = (bits ^ (bits >> 31 & 0x7FFFFFFF)).astype(np.int64) << 32 | np.arange(values.shape[1])
-    keys.sort(axis=1)
-    return keys & 0xFFFFFFFF
+    return (bits ^ (bits >> 31 & 0x7FFFFFFF)).astype(np.int64) << 32 | np.arange(values.shape[1])

@@ -7,7 +7,7 @@ import math
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid import __version__
-from vireid.core import checkpoint, config
+from vireid.core import checkpoint, config, features
+from vireid.core import results as results_file
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Results, all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment, restore_model
+from vireid.core.evaluation import all_samples, embed_samples, score_trials
+from vireid.core.experiment import EvaluationSettings, Experiment, restore_model
+from vireid.core.results import Results
+from vireid.core.selection import Selection
 from vireid.core.types import Batch, Dataset, Progress, Sample
 
 
@@ -56,22 +59,50 @@ class Run:
         """The newest checkpoint."""
         return self.work_dir / 'checkpoints' / 'last.pt'
 
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the best weights, where the experiment chooses some."""
+        return self.work_dir / 'checkpoints' / 'best.pt'
+
 
 class Scoring:
     """The experiment's protocol on its dataset: everything an evaluation needs but the model.
+
+    Args:
+        experiment: protocol, transforms, and what is scored beside the plain rows.
+        dataset: whose test split is scored.
+        hooks: the observers.
+        suffix: added to the protocol's name, where the test split is not the dataset's own.
+        more: samples to embed besides those of the trials.
 
     Raises:
         VireidError: if protocol, test pictures or test transforms cannot be had.
     """
 
-    def __init__(self, experiment: Experiment, dataset: Dataset) -> None:
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, hooks: Any, suffix: str = '', more: Sequence[Sample] = ()
+    ) -> None:
         protocol = experiment.build_protocol()
-        self.protocol, self.trials = protocol.name, protocol.trials(dataset)
-        self.samples = all_samples(self.trials)
+        self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
+        self.samples = all_samples(self.trials, more)
         self.transform = experiment.build_transform('test')
+        self.reranker = experiment.build_reranker()
+        self.read = experiment.build_reader('test', self.samples, telling(hooks, 'reading test pictures'))
 
-    def evaluate(self, run: Run, hooks: Any, progress: Progress) -> Results:
-        """Scores the run's model, in float32 on this process alone, and tells the observers."""
+    def evaluate(self, run: Run, hooks: Any, progress: Progress, weights: str = '', beside: bool = True) -> Results:
+        """Scores the run's model, in float32 on this process alone, and tells the observers.
+
+        Args:
+            run: whose model.
+            hooks: the observers.
+            progress: where the run stands.
+            weights: which weights these are; by default those of that step.
+            beside: score flip averaging and re-ranking too, if the experiment asks for them.
+        """
+
+        def tell(what: str) -> Callable[[int, int], None]:
+            return lambda done, total: hooks.evaluating(run=run, what=what, done=done, total=total)
+
         embeddings = embed_samples(
             run.model,
             self.samples,
@@ -79,20 +110,37 @@ class Scoring:
             batch_size=run.experiment.evaluation_settings.batch_size,
             workers=run.experiment.image_settings.workers,
             device=run.device,
-            on_progress=lambda done, total: hooks.evaluating(run=run, done=done, total=total),
+            flip=beside and run.experiment.evaluation_settings.flip,
+            read=self.read,
+            on_progress=tell('embedding pictures'),
         )
-        results = score_trials(embeddings, self.protocol, self.trials)
+        results = score_trials(
+            embeddings,
+            self.protocol,
+            self.trials,
+            reranker=self.reranker if beside else None,
+            weights=weights or f'after step {progress.step:,}',
+            on_progress=tell('scoring trials'),
+        )
         hooks.evaluated(run=run, progress=progress, results=results)
         return results
 
 
-def test(experiment: Experiment, source: str | Path, work_dir: str | Path) -> Results:
+def telling(hooks: Any, what: str) -> Callable[[int, int], None]:
+    """Returns what a reader calls with (done, total) while it prepares, for the observers."""
+    return lambda done, total: hooks.preparing(what=what, done=done, total=total)
+
+
+def score_checkpoint(
+    experiment: Experiment, source: str | Path, work_dir: str | Path, save_features: str | Path | None = None
+) -> Results:
     """Scores a checkpoint by the experiment's protocol.
 
     Args:
         experiment: model, data and protocol.
         source: the checkpoint.
-        work_dir: where the loggers write what they make of the evaluation.
+        work_dir: gets `result.json`, and what the loggers make of the evaluation.
+        save_features: a file to write the embeddings of the whole test split to, see `core/features.py`.
 
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
@@ -106,14 +154,29 @@ def test(experiment: Experiment, source: str | Path, work_dir: str | Path) -> Re
             'persons it was trained on would be in its test',
             todo='score it on its own split with --trial',
         )
-    scoring = Scoring(experiment, dataset)
     fabric = make_fabric(experiment)
+    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+    more = dataset.split('test') if save_features else ()
+    scoring = Scoring(experiment, dataset, hooks, more=more)
     model = restore_model(experiment, content, source).to(fabric.device)
     at = content['progress']
     progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
-    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
-    return scoring.evaluate(run, hooks, progress)
+    results = scoring.evaluate(run, hooks, progress, content.get('chosen', ''))
+    if fabric.is_global_zero:
+        about = {
+            'experiment': experiment.name,
+            'checkpoint': str(Path(source).absolute()),
+            'dataset': experiment.dataset,
+            'split': split,
+            'protocol': experiment.protocol,
+            'weights': results.weights,
+            'versions': _versions(),
+        }
+        results_file.write(run.work_dir, {**about, 'protocol_config': experiment.protocol, **results.to_dict()})
+        if save_features:
+            features.save(save_features, results.embeddings, about, getattr(dataset, 'root', None))
+    return results
 
 
 def make_fabric(experiment: Experiment) -> Fabric:
@@ -137,10 +200,10 @@ def make_fabric(experiment: Experiment) -> Fabric:
     return fabric
 
 
-def save(run: Run, step: Any, progress: Progress) -> None:
-    """Writes the run's checkpoint; all of it plain, so that loading executes nothing."""
+def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bool = False) -> None:
+    """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing."""
     checkpoint.save(
-        run.checkpoint,
+        run.best if best else run.checkpoint,
         {
             'model': run.model.state_dict(),
             'step': step.state_dict(),
@@ -149,13 +212,19 @@ def save(run: Run, step: Any, progress: Progress) -> None:
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'split': run.split,
-            'versions': {'vireid': __version__, 'torch': str(torch.__version__)},
+            'best': selection.best,
+            'chosen': selection.text() if best else '',
+            'versions': _versions(),
         },
     )
 
 
-def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) -> Progress:
-    """Puts model, step and random numbers back to where a checkpoint was written.
+def _versions() -> dict[str, str]:
+    return {'vireid': __version__, 'torch': str(torch.__version__)}
+
+
+def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], source: str | Path) -> Progress:
+    """Puts model, step, best weights so far and random numbers back to where a checkpoint was written.
 
     Raises:
         VireidError: if the checkpoint belongs to another model, dataset split or epoch length.
@@ -182,6 +251,7 @@ def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) ->
         )
     checkpoint.load_weights(run.model, content['model'], source)
     step.load_state_dict(content['step'])
+    selection.best = dict(content.get('best', {}))
     torch.set_rng_state(content['rng'])
     total = run.progress.total_steps
     return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
@@ -190,7 +260,13 @@ def restore(run: Run, step: Any, content: dict[str, Any], source: str | Path) ->
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
-    return {**kept, 'images': {**kept['images'], 'workers': None}}
+    return {**kept, 'images': {**kept['images'], 'workers': None, 'reader': None}, 'select': chosen_by(settings)}
+
+
+def chosen_by(settings: dict[str, Any]) -> str:
+    """Says by what a config chooses its weights."""
+    evaluation = EvaluationSettings(**settings.get('evaluation', {}))
+    return 'last' if evaluation.select == 'last' else f'{evaluation.select} {evaluation.select_by}'
 
 
 def agreed(fabric: Fabric, flag: bool) -> bool:

@@ -12,12 +12,12 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core import checkpoint, config
+from vireid.core import checkpoint, config, results
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.evaluation import Results
 from vireid.core.experiment import Experiment
 from vireid.core.registry import Components
+from vireid.core.results import Results
 from vireid.core.run import (
     Interrupted,
     Run,
@@ -29,7 +29,9 @@ from vireid.core.run import (
     require_finite,
     restore,
     save,
+    telling,
 )
+from vireid.core.selection import Selection, ValidationSplit
 from vireid.core.types import Batch, Progress
 
 
@@ -38,11 +40,11 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
 
     Args:
         experiment: what to train, on what, how.
-        work_dir: gets `config.yaml`, `checkpoints/` and whatever the loggers write.
+        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
         resume: checkpoint to go on from.
 
     Returns:
-        The evaluation at the end.
+        The evaluation of the final weights: the last ones, or those that `evaluation.select` chooses.
 
     Raises:
         VireidError: for anything the user can mend.
@@ -50,19 +52,27 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     """
     settings = experiment.training_settings
     fabric = make_fabric(experiment)
+    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     dataset = experiment.build_dataset()
     samples = tuple(dataset.split('train'))
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
-    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed)
-    scoring = Scoring(experiment, dataset)  # here, so that what the end of the run needs is checked at its start
+    # here, so that what the end of the run needs is checked at its start
+    scoring = Scoring(experiment, dataset, hooks)
+    candidates, persons = scoring, 0
+    if experiment.evaluation_settings.select == 'validation':
+        validation = ValidationSplit(dataset, samples)
+        persons = len({s.identity for s in validation.split('val')})
+        candidates = Scoring(experiment, validation, hooks, f' on {persons} validation persons')
+    selection = Selection(experiment, persons)
+    read = experiment.build_reader('train', samples, telling(hooks, 'reading training pictures'))
+    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read)
     model = experiment.build_model(len(labels), pretrained=resume is None, steps_per_epoch=len(sampler))
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
     if resume is not None:
-        run.progress = restore(run, step, checkpoint.load(resume), resume)
-    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+        run.progress = restore(run, step, selection, checkpoint.load(resume), resume)
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
@@ -70,28 +80,44 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
         if fabric.is_global_zero:
             run.work_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(exclusive(run.work_dir))
+            (run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
             (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
         hooks.run_started(run=run)
         finished = False
         try:
-            results = _loop(run, step, fabric, batches, loader, scoring, hooks)
+            found = _loop(run, step, fabric, batches, loader, (scoring, candidates), selection, hooks)
+            if fabric.is_global_zero:
+                about: dict[str, Any] = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
+                about |= {'dataset': experiment.dataset, 'protocol_config': experiment.protocol}
+                results.write(run.work_dir, {**found.to_dict(), **about})
             finished = True
         finally:
             hooks.run_ended(run=run, finished=finished)
-    return results
+    return found
 
 
 def _loop(
-    run: Run, step: Any, fabric: Fabric, batches: EpochBatches, loader: BatchLoader, scoring: Scoring, hooks: Any
+    run: Run,
+    step: Any,
+    fabric: Fabric,
+    batches: EpochBatches,
+    loader: BatchLoader,
+    scorings: tuple[Scoring, Scoring],
+    selection: Selection,
+    hooks: Any,
 ) -> Results:
     """Trains from `run.progress` to the end, saving and scoring as the settings say."""
     settings, progress = run.experiment.training_settings, run.progress
+    final, candidates = scorings
+    choosing = selection.on != 'last'
 
     def due(every: int | None, done: int) -> bool:
         return every is not None and done % every == 0
 
-    def evaluate() -> Results:
-        return scoring.evaluate(run, hooks, progress)
+    def evaluate() -> None:
+        found = candidates.evaluate(run, hooks, progress, beside=False)
+        if choosing and selection.is_best(found, progress) and fabric.is_global_zero:
+            save(run, step, progress, selection, best=True)
 
     at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
     if at_epoch_end and due(settings.evaluate_every, progress.epoch):
@@ -109,18 +135,22 @@ def _loop(
                 if stop or progress.step == progress.total_steps or progress.step_in_epoch == 0:
                     break
                 if due(settings.checkpoint_every, progress.step) and fabric.is_global_zero:
-                    save(run, step, progress)
+                    save(run, step, progress, selection)
             if progress.step_in_epoch == 0:
                 step.epoch_ended(progress)
                 hooks.epoch_ended(run=run, progress=progress)
             if fabric.is_global_zero:
-                save(run, step, progress)
+                save(run, step, progress, selection)
             if stop:
                 raise Interrupted(run.checkpoint)
             at_epoch_end = progress.step_in_epoch == 0 and progress.step < progress.total_steps
             if at_epoch_end and due(settings.evaluate_every, progress.epoch):
                 evaluate()
-    return evaluate()
+    if not choosing:
+        return final.evaluate(run, hooks, progress)
+    evaluate()  # the last weights are among those to choose from
+    fabric.barrier()  # until the first process has written the best ones
+    return final.evaluate(run, hooks, progress, selection.load_best(run.model, run.best))
 
 
 class SingleOptimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -175,6 +175,15 @@ class EvaluationProtocol(Protocol):
 
     def trials(self, dataset: Any) -> Sequence[Trial]:
         """Returns all trials on the dataset's test split."""
+
+
+class Reranker(Protocol):
+    """Another similarity of queries and gallery, computed from all of them. `name` is printed beside its figures."""
+
+    name: str
+
+    def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
+        """Prepares (Q, D) and (G, D) embeddings; the result gives the (q, G) similarities of a slice of the queries."""
 
 
 class Sampler(Protocol):

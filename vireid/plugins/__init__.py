@@ -58,6 +58,8 @@ COMPONENTS = {
         'llcm-released': f'{_HERE}.protocols.llcm_released:LLCMReleased',
         'cross': f'{_HERE}.protocols.cross:Cross',
     },
+    'readers': {'PictureCache': f'{_HERE}.readers.picture_cache:PictureCache'},
+    'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {'SingleOptimizer': 'vireid.core.training:SingleOptimizer'},
     'loggers': {

@@ -76,6 +76,13 @@ def test_train_lists_say_which_persons_are_trained_on(sysu_root: Path, lists: Se
     assert len({s.identity for s in SYSUMM01(str(sysu_root), lists).split('train')}) == persons
 
 
+def test_the_99_validation_persons_are_a_split_too(sysu_root: Path) -> None:
+    validation = SYSUMM01(str(sysu_root), train_lists=['train']).split('val')
+    assert len({s.identity for s in validation}) == 99
+    assert sum(s.modality == 'visible' for s in validation) == 1974
+    assert sum(s.modality == 'infrared' for s in validation) == 1980
+
+
 def test_every_person_has_the_published_number_of_pictures_on_every_camera(sysu_root: Path, sysu: Any) -> None:
     reader = SYSUMM01(str(sysu_root))
     found = Counter((s.identity, s.camera) for part in ('train', 'test') for s in reader.split(part))
@@ -167,7 +174,7 @@ def test_a_tilde_in_the_root_is_the_home_folder(tiny: Path, monkeypatch: pytest.
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(tiny: Path) -> None:
-    assert 'train, test' in refusal(tiny, split='val')
+    assert 'train, val, test' in refusal(tiny, split='gallery')
 
 
 def test_no_root_says_how_to_give_one_and_how_to_go_on_without_the_dataset() -> None:

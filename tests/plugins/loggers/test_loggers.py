@@ -82,7 +82,7 @@ def test_the_report_holds_table_curves_and_config(tmp_path, results):
     lines = [json.dumps({'step': s, **RECORD}) for s in (1, 2, 3)]
     (tmp_path / 'metrics.jsonl').write_text('\n'.join(lines) + '\n')
     (tmp_path / 'config.yaml').write_text('seed: 0\n')
-    Report().evaluated(run_in(tmp_path), at(3), results)
+    Report().evaluated(run_in(tmp_path), results)
     page = (tmp_path / 'report.html').read_text()
     for text in (
         'a &lt;run&gt;',

@@ -54,8 +54,21 @@ class RegDB:
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
+        lists = {
+            part: {m: read_index(self.root / f'idx/{part}_{file}_{self.trial}.txt') for m, file in FILE_NAMES.items()}
+            for part in ('train', 'test')
+        }
+        # the labels of both halves count from 0, so only paths tell whether a person is in both
+        train, test = ({path for found in lists[p].values() for path, _ in found} for p in ('train', 'test'))
+        both = sorted(train & test)
+        if both:
+            raise VireidError(
+                f'{self.root}/idx: {both[0]} and {len(both) - 1} other pictures are in the training and the test list '
+                f'of trial {self.trial}',
+                todo='restore the index files from the dataset',
+            )
         return tuple(
             Sample(str(self.root / path), label, CAMERAS[modality], modality)
-            for modality, file_name in FILE_NAMES.items()
-            for path, label in read_index(self.root / f'idx/{name}_{file_name}_{self.trial}.txt')
+            for modality, found in lists[name].items()
+            for path, label in found
         )

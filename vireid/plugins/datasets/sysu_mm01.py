@@ -41,7 +41,11 @@ class SYSUMM01:
     ) -> None:
         counts = {'train': (296, 20_284, 9_929), 'val': (99, 1_974, 1_980)}
         chosen = [counts[name] for name in dict.fromkeys(train_lists)]
-        self.expected = {'train': tuple(map(sum, zip(*chosen, strict=True))), 'test': (96, 6_775, 3_803)}
+        self.expected = {
+            'train': tuple(map(sum, zip(*chosen, strict=True))),
+            'val': counts['val'],
+            'test': (96, 6_775, 3_803),
+        }
         if not train_lists:
             raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
         cameras = [
@@ -63,9 +67,14 @@ class SYSUMM01:
         self._read = cache(self._read_split)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train` or `test`, by modality, identity, camera and path."""
-        if name not in self.identities:
-            raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.identities))
+        """Returns the samples of `train`, `val` or `test`, by modality, identity, camera and path.
+
+        By default the 99 persons of `val` are trained on too.
+        """
+        if name not in self.expected:
+            raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.expected))
+        if name not in self.identities:  # read when asked for: few need it
+            self.identities[name] = read_id_list(self.root / f'exp/{name}_id.txt')
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:

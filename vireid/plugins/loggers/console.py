@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid import __version__
 from vireid.core import types
-from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
+from vireid.core.results import Results
 from vireid.core.run import Run
 from vireid.core.types import MODALITIES
 
@@ -79,20 +79,26 @@ class Console:
             )
 
     @hookimpl
-    def evaluating(self, done: int, total: int) -> None:
-        if self._bar is None and self.console.is_terminal:  # scoring a checkpoint: no run has begun
-            self._start_bar('embedding test pictures', total, 0)
-            self._of_its_own = True
-        if self._bar and self._of_its_own:
-            self._bar.update(self._task, completed=done)
-        elif self._bar:
-            self._bar.update(self._task, figures=f'embedding test pictures {done:,}/{total:,}')
+    def preparing(self, what: str, done: int, total: int) -> None:
+        if self.console.is_terminal:
+            self._show(what, done, total)
+            if done >= total:
+                self._stop_bar()
+        elif done == 0:
+            self.console.print(f'{what}: {total:,}', markup=False)
+
+    @hookimpl
+    def evaluating(self, what: str, done: int, total: int) -> None:
+        if self._bar and not self._of_its_own:
+            self._bar.update(self._task, figures=f'{what} {done:,}/{total:,}')
+        elif self.console.is_terminal:  # scoring a checkpoint: no run has begun
+            self._show(what, done, total)
 
     @hookimpl
     def evaluated(self, progress: types.Progress, results: Results) -> None:
         if self._of_its_own or progress.step >= progress.total_steps:
             self._stop_bar()
-        self.console.print(f'\nafter step {progress.step:,}, in percent:\n{results.table()}\n', markup=False)
+        self.console.print(f'\n{results.weights}, in percent:\n{results.table()}\n', markup=False)
 
     @hookimpl
     def run_ended(self, run: Run, finished: bool) -> None:
@@ -103,6 +109,14 @@ class Console:
         else:
             saved = f'; saved {run.checkpoint}' if run.checkpoint.exists() else '; nothing was saved yet'
             self.console.print(f'stopped after {took}{saved}', markup=False)
+
+    def _show(self, what: str, done: int, total: int) -> None:
+        """Shows a bar of something outside the training."""
+        if self._bar is None:
+            self._start_bar(what, total, done)
+            self._of_its_own = True
+        if self._bar:
+            self._bar.update(self._task, description=what, total=total, completed=done)
 
     def _start_bar(self, description: str, total: int, done: int) -> None:
         self._bar = Progress(

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, TextIO
 
-from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
+from vireid.core.results import Results
 from vireid.core.run import Run
 from vireid.core.types import Progress
 
@@ -16,8 +16,8 @@ class MetricsFile:
     """Writes `metrics.jsonl` into the run's folder.
 
     A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `curves`
-    (what the weighter shows, such as `sigma` or `lambda`), `lr`; an evaluation's holds `step`, `epoch`, `protocol` and
-    `rows` (fractions; mean and standard deviation over trials).
+    (what the weighter shows, such as `sigma` or `lambda`), `lr`; an evaluation's holds `step`, `epoch`, `protocol`,
+    `weights` and `rows` (fractions; mean and standard deviation over trials).
     A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
     """
 
@@ -36,7 +36,7 @@ class MetricsFile:
 
     @hookimpl
     def evaluated(self, progress: Progress, results: Results) -> None:
-        self._write(progress, {'protocol': results.protocol, 'rows': results.rows()})
+        self._write(progress, results.to_dict())
 
     @hookimpl
     def run_ended(self) -> None:

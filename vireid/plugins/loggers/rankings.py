@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2.functional import to_pil_image
 
 from vireid.core.data import read_image
-from vireid.core.evaluation import Results
+from vireid.core.results import Results
 from vireid.core.retrieval import labels, rank_gallery
 from vireid.core.types import Sample
 

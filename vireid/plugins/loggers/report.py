@@ -5,10 +5,9 @@ from __future__ import annotations
 import html
 from pathlib import Path
 
-from vireid.core.evaluation import Results
 from vireid.core.plugins import hookimpl
+from vireid.core.results import FIGURES, Results, figures, valid_queries
 from vireid.core.run import Run
-from vireid.core.types import Progress
 from vireid.plugins.loggers.curves import curve_svg
 from vireid.plugins.loggers.metrics_file import read_metrics
 from vireid.plugins.loggers.rankings import draw_rankings
@@ -34,29 +33,24 @@ class Report:
         self.queries, self.top = queries, top
 
     @hookimpl(trylast=True)
-    def evaluated(self, run: Run, progress: Progress, results: Results) -> None:
+    def evaluated(self, run: Run, results: Results) -> None:
         run.work_dir.mkdir(parents=True, exist_ok=True)
         draw_rankings(results, self.queries, self.top).save(run.work_dir / 'rankings.png')
-        page = self._page(run, progress, results)
+        page = self._page(run, results)
         (run.work_dir / 'report.html').write_text(page, encoding='utf-8')
 
-    def _page(self, run: Run, progress: Progress, results: Results) -> str:
-        rows = results.rows()
-        keys = [key for key in rows[0] if isinstance(rows[0][key], tuple)]
-        head = ''.join(f'<th>{html.escape(str(k))}</th>' for k in [results.protocol, *keys, 'valid queries', 'trials'])
+    def _page(self, run: Run, results: Results) -> str:
+        head = ''.join(f'<th>{html.escape(k)}</th>' for k in [results.protocol, *FIGURES, 'valid queries', 'trials'])
         body = ''
-        for row in rows:
-            figures = [
-                f'{100 * row[k][0]:.2f}' + (f' ± {100 * row[k][1]:.2f}' if row['trials'] > 1 else '') for k in keys
-            ]
-            cells = [row['name'], *figures, f'{row["valid"]} of {row["queries"]}', str(row['trials'])]
+        for row in results.rows():
+            cells = [row['name'], *figures(row), valid_queries(row), str(row['trials'])]
             body += '<tr>' + ''.join(f'<td>{html.escape(c)}</td>' for c in cells) + '</tr>'
         config = run.work_dir / 'config.yaml'
         return (
             f'<!doctype html><meta charset="utf-8"><title>{html.escape(run.experiment.name)}</title>'
             f'<style>{STYLE}</style><h1>{html.escape(run.experiment.name)}</h1>'
-            f'<p>After step {progress.step:,}; percent, mean ± standard deviation over trials; no re-ranking, no '
-            f'test-time augmentation.</p><table><tr>{head}</tr>{body}</table>'
+            f'<p>Weights {html.escape(results.weights)}; percent, mean ± standard deviation over trials; plain cosine '
+            f'similarity but where a row says otherwise.</p><table><tr>{head}</tr>{body}</table>'
             f'<h2>Ranking lists</h2><p>{html.escape(rankings_caption(results))}</p><img src="rankings.png">'
             + _curves(run.work_dir / 'metrics.jsonl')
             + f'<h2>Config</h2><pre>{html.escape(_text(config))}</pre>'

@@ -46,6 +46,13 @@ class LLCMProtocol:
     def trials(self, dataset: Dataset) -> list[Trial]:
         """Returns the trials of every direction."""
         samples = dataset.split('test')
+        visible, infrared = ({s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED))
+        if not visible & infrared:
+            raise VireidError(
+                "LLCM's protocols do not fit these pictures: no camera number has both modalities",
+                allowed='cameras that see both, as those of LLCM do',
+                todo="choose the dataset's own protocol, or protocol.type='cross'",
+            )
         found = []
         for direction in self.directions:
             query, gallery = DIRECTIONS[direction]

@@ -37,6 +37,15 @@ class RegDBAgw:
     def trials(self, dataset: Dataset) -> list[Trial]:
         """Returns one trial for each direction."""
         samples = dataset.split('test')
+        cameras = {m: sorted({s.camera for s in samples if s.modality == m}) for m in (VISIBLE, INFRARED)}
+        for modality, found in cameras.items():
+            if len(found) > 1:
+                raise VireidError(
+                    f"RegDB's protocols do not fit these pictures: {modality} ones are by cameras "
+                    + ', '.join(map(str, found)),
+                    allowed='one camera of each modality',
+                    todo="choose the dataset's own protocol, or protocol.type='cross'",
+                )
         by_modality = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
         return [
             Trial(name, 0, by_modality[DIRECTIONS[name][0]], by_modality[DIRECTIONS[name][1]], self.cmc)

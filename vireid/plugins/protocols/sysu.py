@@ -12,6 +12,7 @@ from vireid.core.types import INFRARED, VISIBLE, Dataset, Sample, Trial
 
 Mode = Literal['all', 'indoor']
 Shots = Literal['single', 'multi']
+CAMERAS = {VISIBLE: (1, 2, 4, 5), INFRARED: (3, 6)}
 GALLERY_CAMERAS = {'all': (1, 2, 4, 5), 'indoor': (1, 2)}
 PICTURES = {'single': 1, 'multi': 10}  # of each identity and camera
 
@@ -34,6 +35,14 @@ def sysu_trials(
         Trials named `all single-shot` and so on.
     """
     samples = dataset.split('test')
+    strange = sorted({(s.modality, s.camera) for s in samples if s.camera not in CAMERAS.get(s.modality, ())})
+    if strange:
+        modality, camera = strange[0]
+        raise VireidError(
+            f"SYSU-MM01's protocols do not fit these pictures: there are {modality} ones by camera {camera}",
+            allowed='visible pictures by cameras 1, 2, 4, 5 and infrared ones by 3, 6',
+            todo="choose the dataset's own protocol, or protocol.type='cross'",
+        )
     query = tuple(s for s in samples if s.modality == INFRARED)
     trials = []
     for mode in modes:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.io import loadmat
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Dataset, Sample, Trial
@@ -73,7 +74,7 @@ def read_permutation(path: Path) -> Any:
     """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, pictures) numbers from 1.
 
     Raises:
-        VireidError: if it is missing, needs SciPy, or is something else.
+        VireidError: if it is missing or something else.
     """
     if not path.is_file():
         raise VireidError(
@@ -81,12 +82,6 @@ def read_permutation(path: Path) -> Any:
             allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
             todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
         )
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise VireidError(
-            'MATLAB files are read by SciPy, which is not installed', todo="pip install 'vireid[matlab]'"
-        ) from error
     try:
         return loadmat(str(path))['rand_perm_cam'][:, 0]
     except Exception as error:  # SciPy raises many kinds for a file that is none

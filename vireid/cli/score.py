@@ -1,0 +1,127 @@
+"""Score a features file again, without the network or the pictures; by another protocol too."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vireid.cli.experiment import RERANK, add_plugin_argument
+from vireid.core.errors import VireidError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid score`."""
+    parser.add_argument('features', type=Path, help='what `vireid test --save-features FILE` wrote')
+    parser.add_argument('--protocol', metavar='NAME', help='another one than they were made for, such as sysu/official')
+    parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, for protocols that read a file of it")
+    parser.add_argument('--rerank', action='store_true', help='k-reciprocal re-ranking beside the plain rows')
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='K=V', help="such as protocol.shots=['single'] rerank.k1=30"
+    )
+    parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json there')
+    parser.add_argument(
+        '--matlab', type=Path, metavar='DIR', help="write DIR/vireid_camN.mat for SYSU-MM01's official MATLAB code"
+    )
+    add_plugin_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the result table."""
+    from vireid.core import features, results
+    from vireid.core.config import override
+    from vireid.core.evaluation import score_trials
+    from vireid.core.plugins import create_manager
+    from vireid.core.signatures import check, raise_all
+
+    saved = features.load(args.features)
+    if args.data_root:
+        saved.root = args.data_root
+    config: dict[str, Any] = {
+        'protocol': {'type': args.protocol} if args.protocol else saved.about['protocol'],
+        'rerank': dict(RERANK) if args.rerank else None,
+    }
+    for option in args.cfg_options:
+        override(config, option)
+    raise_all(check(_sections, config, where='score'))
+    components = create_manager(args.plugin).components
+    protocol = components.build('protocols', config['protocol'], where='protocol')
+    reranker = components.build('rerankers', config['rerank'], where='rerank') if config['rerank'] else None
+    if args.matlab:
+        export(saved, args.matlab)
+        print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {NAME!r}')
+    found = score_trials(
+        saved.embeddings,
+        protocol.name,
+        protocol.trials(saved),
+        reranker=reranker,
+        weights=saved.about.get('weights', ''),
+        on_progress=_bar(),
+    )
+    about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.weights]))
+    print(f'{about}, in percent:\n{found.table()}')
+    if args.result:
+        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())})
+        print(f'written to {args.result / results.FILE}')
+    return 0
+
+
+def _sections(protocol: dict, rerank: dict | None) -> None:
+    """What --cfg-options may set."""
+
+
+def _bar() -> Any:
+    """Returns what shows on a terminal how many trials are scored."""
+    from rich.progress import Progress
+
+    bar = Progress(transient=True, refresh_per_second=4)
+    if not bar.console.is_terminal:
+        return None
+    task = bar.add_task('scoring trials')
+    bar.start()
+
+    def show(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    return show
+
+
+NAME = 'vireid'
+
+
+def export(saved: Any, folder: Path) -> list[Path]:
+    """Writes a MATLAB file for each camera, as SYSU-MM01's official evaluation reads them.
+
+    `NAME_camN.mat` holds `feature`, a cell for each identity from 1 on; `feature{id}(i, :)` is the embedding of the
+    identity's i-th picture on that camera, by file name. Embeddings have length 1, so the code's Euclidean distance
+    ranks as cosine similarity does.
+
+    Raises:
+        VireidError: if identities cannot be places in a cell array.
+    """
+    import numpy as np
+    from scipy.io import savemat
+
+    samples = sorted(saved.embeddings.samples, key=lambda s: s.path)
+    identities = [s.identity for s in samples]
+    if min(identities) < 1 or max(identities) > 99_999:
+        raise VireidError(
+            f'identities are {min(identities)} to {max(identities)}, and the MATLAB code counts from 1',
+            allowed="features of SYSU-MM01 or of a dataset in its layout, with the reader's own identities",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    places: dict[tuple[int, int], list[Any]] = {}
+    for sample in samples:
+        places.setdefault((sample.camera, sample.identity), []).append(sample)
+    written = []
+    for camera in range(1, max(6, *(s.camera for s in samples)) + 1):
+        cells = np.empty((1, max(identities)), dtype=object)
+        for place in range(cells.shape[1]):
+            own = places.get((camera, place + 1))
+            cells[0, place] = saved.embeddings.of(own) if own else np.zeros((0, 0), dtype=np.float32)
+        path = folder / f'{NAME}_cam{camera}.mat'
+        savemat(path, {'feature': cells}, do_compression=True)
+        written.append(path)
+    return written

@@ -1,0 +1,85 @@
+"""`vireid train --trials`: a model for each split of a dataset, and mean and standard deviation over them."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+from vireid.cli.experiment import make_experiment, read_config
+from vireid.cli.jobs import Job, finish, try_to_build, without_console
+from vireid.core.errors import VireidError
+
+
+def parse_trials(text: str) -> list[int]:
+    """Reads `1-10` or `1,3,7-9`; each once, in the order given.
+
+    Raises:
+        VireidError: for anything else.
+    """
+    found: list[int] = []
+    for part in text.split(','):
+        first, dash, last = (word.strip() for word in part.partition('-'))
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise VireidError(f'--trials is {text!r}', allowed='1-10, or 1,3,5')
+        found += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(found))
+
+
+def run_trials(args: argparse.Namespace) -> int:
+    """Trains what is missing and prints the mean; 130 if Ctrl-C stopped it."""
+    from vireid.core import results
+    from vireid.core.run import Interrupted
+
+    trials = parse_trials(args.trials)
+    for flag, given in (('--trial', args.trial), ('--resume', args.resume)):
+        if given is not None:
+            raise VireidError(
+                f'--trials and {flag} do not go together',
+                todo='give the same command again to go on where it stopped' if flag == '--resume' else 'give one',
+            )
+    jobs = []
+    for trial in trials:
+        own = copy(args)
+        own.trial = trial
+        config = read_config(own)
+        without_console(config)
+        experiment = make_experiment(config)
+        base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
+        jobs.append(Job(f'trial {trial}', experiment, base / f'trial_{trial}'))
+    try_to_build(jobs[0].experiment)
+    for job in jobs:
+        job.experiment.build_dataset().split('train')  # so that a missing split is known before hours of training
+    done = []
+    try:
+        for job in jobs:
+            done.append(finish(job))
+    except Interrupted:
+        print('stopped; the same command goes on from here')
+        return 130
+    rows = _over_models([found['rows'] for found in done])
+    print(f'\n{jobs[0].experiment.name}, mean ± standard deviation over {len(trials)} models, each on its own split:')
+    print(results.table(done[0]['protocol'], rows, last='models'))
+    content = {'protocol': done[0]['protocol'], 'models': trials, 'rows': rows}
+    results.write(base, {**content, 'weights': [found['weights'] for found in done]})
+    print(f'\nwritten to {base / results.FILE}; each run lies beside it')
+    return 0
+
+
+def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Averages the rows of several models; the deviation is that of the models' means (population, as over trials)."""
+    from vireid.core.results import FIGURES
+
+    rows = []
+    for same in zip(*found, strict=True):
+        row: dict[str, Any] = {'name': same[0]['name'], 'beside': same[0]['beside'], 'trials': len(same)}
+        for key in ('queries', 'valid'):
+            row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))
+        for key in FIGURES:
+            means = [r[key][0] for r in same]
+            row[key] = (statistics.fmean(means), statistics.pstdev(means))
+        rows.append(row)
+    return rows

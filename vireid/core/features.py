@@ -1,0 +1,119 @@
+"""Embeddings in a file: scoring again needs neither the network nor the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.evaluation import Embeddings
+from vireid.core.types import MODALITIES, Sample
+
+FORMAT = 1
+
+
+class SavedFeatures:
+    """A features file, which protocols take for a dataset.
+
+    Attributes:
+        embeddings: of every picture of the test split.
+        about: what was written with them: `experiment`, `checkpoint`, `dataset`, `split`, `protocol`, `weights`.
+        root: the dataset's folder; it may not be on this machine.
+        split_name: which part of the dataset this is, if it has several.
+    """
+
+    def __init__(self, embeddings: Embeddings, about: dict[str, Any], root: str) -> None:
+        self.embeddings, self.about, self.root = embeddings, about, root
+        self.split_name = about.get('split', '')
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Returns the samples of the test split; there is no other."""
+        if name != 'test':
+            raise VireidError(f'a features file has no split {name!r}', allowed='test')
+        return self.embeddings.samples
+
+
+def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], root: str | Path | None) -> None:
+    """Writes an `.npz` file, whole or not at all.
+
+    It holds `features` (N, D) float32, `flipped` if there are such, `paths` below `root`, `identities`, `cameras`,
+    `modalities`, and `about` as JSON.
+
+    Raises:
+        VireidError: if it cannot be written.
+    """
+    path = Path(path)
+    samples = embeddings.samples
+    arrays = {
+        'features': embeddings.features,
+        'paths': np.array([_below(s.path, root) for s in samples]),
+        'identities': np.array([s.identity for s in samples], dtype=np.int64),
+        'cameras': np.array([s.camera for s in samples], dtype=np.int64),
+        'modalities': np.array([s.modality for s in samples]),
+        'about': np.array(json.dumps({'format': FORMAT, 'root': str(root or ''), **about})),
+    }
+    if embeddings.flipped is not None:
+        arrays['flipped'] = embeddings.flipped
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open('wb') as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise VireidError(
+            f'features {path} could not be written: {error}', todo='free some space or mend the permissions'
+        ) from error
+
+
+def load(path: str | Path) -> SavedFeatures:
+    """Reads what `save` wrote; executes nothing that is in it.
+
+    Raises:
+        VireidError: if the file is missing, damaged or something else.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {key: found[key] for key in found.files}
+        about = json.loads(str(arrays['about']))
+        columns = [arrays[key].tolist() for key in ('paths', 'identities', 'cameras', 'modalities')]
+        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
+        features, flipped = arrays['features'], arrays.get('flipped')
+    except FileNotFoundError as error:
+        raise VireidError(
+            f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise VireidError(
+            f'{path} is no features file of vireid or is damaged: {error}',
+            allowed='what `vireid test --save-features` wrote',
+        ) from error
+    if about.get('format', 0) > FORMAT:
+        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+    if features.ndim != 2 or len(features) != len(samples) or (flipped is not None and flipped.shape != features.shape):
+        raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} pictures')
+    unknown = {s.modality for s in samples} - set(MODALITIES)
+    if unknown:
+        raise VireidError(f'{path} holds the modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
+    return SavedFeatures(Embeddings(samples, features, flipped), about, about.get('root', ''))
+
+
+def _below(path: str, root: str | Path | None) -> str:
+    if root is None:
+        return path
+    try:
+        return Path(path).relative_to(root).as_posix()
+    except ValueError:  # a manifest may name pictures elsewhere
+        return path
