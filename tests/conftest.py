@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 FIXTURES = Path(__file__).parent / 'fixtures'
 
@@ -72,3 +75,73 @@ def regdb_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ]
                 (root / 'idx' / f'{part}_{name.lower()}_{trial}.txt').write_text(''.join(lines))
     return root
+
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+SMALL = [
+    'model.backbone.depth=18',
+    'model.backbone.weights=None',
+    'images.size=[32,16]',
+    'images.workers=0',
+    'sampler.identities=2',
+    'sampler.visible=2',
+    'sampler.infrared=2',
+    'training.epochs=2',
+    'loggers=[{"type": "MetricsFile"}]',
+]
+
+
+def paint(path: Path, identity: int, rng: np.random.Generator) -> None:
+    """Writes a noisy picture with a brightness of the person's own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.clip(45 * identity + rng.normal(0, 12, (40, 20, 3)), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture(scope='session')
+def small_sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SYSU-MM01's layout: training persons 1, 2, 6, validation 3, 7, test 4, 5; 3 pictures on each of 4 cameras."""
+    root = tmp_path_factory.mktemp('small_sysu')
+    rng = np.random.default_rng(0)
+    (root / 'exp').mkdir()
+    for name, identities in (('train', '1,2,6'), ('val', '3,7'), ('test', '4,5')):
+        (root / f'exp/{name}_id.txt').write_text(identities + '\n')
+    for camera in (1, 2, 3, 6):
+        for identity in range(1, 8):
+            for shot in range(3):
+                paint(root / f'cam{camera}/{identity:04d}/{shot + 1:04d}.jpg', identity % 5 + 1, rng)
+    return root
+
+
+@pytest.fixture(scope='session')
+def small_regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """RegDB's layout: 6 persons with 2 pictures of each modality, halved anew in every trial."""
+    root = tmp_path_factory.mktemp('small_regdb')
+    rng = np.random.default_rng(0)
+    (root / 'idx').mkdir()
+    for person in range(1, 7):
+        for name in ('Visible', 'Thermal'):
+            for shot in range(2):
+                paint(root / f'{name}/{person}/{shot}.bmp', person, rng)
+    for trial in range(1, 11):
+        persons = random.Random(trial).sample(range(1, 7), 6)
+        for part, half in (('train', persons[:3]), ('test', persons[3:])):
+            for name in ('Visible', 'Thermal'):
+                lines = [f'{name}/{p}/{shot}.bmp {label}\n' for label, p in enumerate(half) for shot in range(2)]
+                (root / 'idx' / f'{part}_{name.lower()}_{trial}.txt').write_text(''.join(lines))
+    return root
+
+
+@pytest.fixture
+def make_small() -> Callable[..., Any]:
+    """Returns what makes a small experiment of TFFN: `make_small(root, *options, name='sysu', manager=None)`."""
+    from vireid.core import config
+    from vireid.core.experiment import Experiment
+    from vireid.core.plugins import create_manager
+
+    def make(root: Path, *options: str, name: str = 'sysu', manager: Any = None) -> Experiment:
+        more = ['protocol.trials=2'] if name == 'sysu' else []
+        read = config.load(CONFIGS / f'tffn_{name}.py', [*SMALL, *more, f'dataset.root={root}', *options])
+        return Experiment.from_config(read, manager or create_manager())
+
+    return make

@@ -9,6 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vireid.plugins.datasets.folders import Folders
+from vireid.plugins.datasets.manifest import Manifest
+from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
+from vireid.plugins.protocols.cross import Cross
+from vireid.plugins.protocols.sysu_official import SYSUOfficial
+from vireid.synth import synthesize
+
 VISIBLE, INFRARED = (1, 2, 4, 5), (3, 6)
 
 
@@ -115,3 +122,37 @@ def test_llcm_pictures_have_hue_in_visible_ones_only(llcm):
             pixels = np.asarray(Image.open(path), dtype=np.int16)
             spread = (pixels.max(axis=2) - pixels.min(axis=2)).mean()
             assert spread == 0 if short == 'nir' else spread > 5
+
+
+def test_sysu_permutations_fit_the_official_protocol(sysu):
+    protocol = SYSUOfficial(shots=['single', 'multi'])
+    dataset = SYSUMM01(str(sysu))
+    trials = protocol.trials(dataset)
+    assert len(trials) == 40
+    cells = {(s.identity, s.camera) for s in dataset.split('test') if s.modality == 'visible'}
+    for trial in trials[:20]:  # all-search
+        wanted = 1 if 'single' in trial.name else 2  # there are 2 pictures in each cell
+        assert len(trial.gallery) == wanted * len(cells)
+    assert len({trial.gallery for trial in trials[:10]}) > 5
+    # nothing in the file tells when it was written
+    assert (sysu / 'exp/rand_perm_cam.mat').read_bytes()[:116].strip() == (
+        b'MATLAB 5.0 MAT-file, written by vireid data synth'
+    )
+
+
+@pytest.mark.parametrize(('layout', 'reader'), [('folders', Folders), ('manifest', Manifest)])
+def test_ones_own_layouts_hold_the_same_pictures(sysu, tmp_path, layout, reader):
+    synthesize(tmp_path / 'own', layout=layout, ids=8, seed=3, images=2, workers=1)
+    own, reference = reader(str(tmp_path / 'own')), SYSUMM01(str(sysu))
+    for split in ('train', 'test'):
+        found = own.split(split)
+        expected = reference.split(split)
+        if layout == 'manifest' and split == 'train':
+            found = [*found, *own.split('val')]
+        for modality in ('visible', 'infrared'):
+            ours, theirs = (
+                sorted((s.identity, Path(s.path).read_bytes()) for s in some if s.modality == modality)
+                for some in (found, expected)
+            )
+            assert ours == theirs
+    assert len(Cross().trials(own)) == 2

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description='Draws people, as visible and as infrared cameras see them; a pure function of its arguments.',
     )
     synth.add_argument('out', type=Path, help='folder to make')
-    synth.add_argument('--layout', default='sysu', help='sysu, regdb or llcm (default: sysu)')
+    synth.add_argument('--layout', default='sysu', help='sysu, regdb, llcm, folders or manifest (default: sysu)')
     synth.add_argument('--ids', type=int, default=120, help='how many people (default: 120)')
     synth.add_argument('--seed', type=int, default=0, help='who they are (default: 0)')
     synth.add_argument('--images', type=int, help='pictures of a person on one camera')

@@ -14,8 +14,8 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.synth.layouts import LAYOUTS, Job, Layout
 from vireid.synth.workers import draw_all
 
-# Raised whenever the same arguments begin to give other pictures.
-VERSION = 1
+# Raised whenever the same arguments begin to give other files.
+VERSION = 2
 STAMP = 'synth.json'
 
 
@@ -29,7 +29,7 @@ class Summary:
         visible, infrared: numbers of pictures.
         folder: where it is.
         seed: its seed.
-        images: pictures per identity and camera (sysu) or sensor (regdb).
+        images: pictures per identity and camera, or sensor (regdb).
         reused: True if the very same set was there already and nothing was drawn.
     """
 
@@ -61,10 +61,10 @@ def synthesize(
 
     Args:
         out: the folder to make; it must not exist, be empty, or hold the very same set, which is then kept.
-        layout: 'sysu' or 'regdb'.
-        ids: number of identities, at least 5 (sysu) or 4 (regdb).
+        layout: a key of `LAYOUTS`.
+        ids: number of identities, at least 5, or 4 (regdb, llcm).
         seed: >= 0; another seed gives other people in other places.
-        images: pictures per identity and camera (sysu, 5 if None) or sensor (regdb, 10 if None), 1 to 9999.
+        images: pictures per identity and camera, or sensor (regdb), 1 to 9999; None takes the layout's own number.
         workers: processes, >= 1; None uses all processors, fewer for small sets.
         on_progress: is called with the number of people done and `ids`, in this process.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from scipy.io import savemat
+
 from vireid.synth.cameras import LLCM_CAMERAS, RIG, SYSU_CAMERAS
 from vireid.synth.look import person
 from vireid.synth.picture import draw, faces_camera
-from vireid.synth.rng import PRESENCE, SENSOR, SPLIT, TRIAL, chance, stream
+from vireid.synth.rng import PERMUTATION, PRESENCE, SENSOR, SPLIT, TRIAL, chance, stream
 from vireid.synth.spectrum import Modality
 
 TRIALS = 10
@@ -31,7 +35,7 @@ class Layout:
     Attributes:
         name: as given to `synthesize`.
         least_ids: fewest identities its splits work with.
-        images: default pictures per identity and camera (sysu, llcm) or sensor (regdb).
+        images: default pictures per identity and camera, or sensor (regdb).
         write_identity: writes the pictures of one identity (1 to ids) below a folder; returns how many visible and how
             many infrared ones.
         write_lists: writes the lists of identities or pictures below a folder.
@@ -59,19 +63,26 @@ def sysu_cameras(seed: int, identity: int) -> tuple[int, ...]:
     return tuple(sorted(seen))
 
 
-def _sysu_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+def _on_sysu_cameras(folder: Path, job: Job, identity: int, name: Callable[[int, int], str]) -> tuple[int, int]:
+    """Writes an identity's pictures on the cameras of SYSU-MM01; `name` says where one of a camera and shot goes."""
     look = person(job.seed, identity)
     counts = {'visible': 0, 'infrared': 0}
     for number in sysu_cameras(job.seed, identity):
         modality = SYSU_CAMERAS[number].modality
-        target = folder / f'cam{number}' / f'{identity:04d}'
-        target.mkdir(parents=True)
         for shot in range(job.images):
+            target = folder / name(number, shot)
+            target.parent.mkdir(parents=True, exist_ok=True)
             image = draw(look, modality=modality, camera=number, shot=shot, seed=job.seed)
             quality = int(stream(job.seed, SENSOR, identity, number, shot, 9).integers(74, 93))
-            image.save(target / f'{shot + 1:04d}.jpg', quality=quality)
+            image.save(target, quality=quality)
             counts[modality] += 1
     return counts['visible'], counts['infrared']
+
+
+def _sysu_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    return _on_sysu_cameras(
+        folder, job, identity, lambda camera, shot: f'cam{camera}/{identity:04d}/{shot + 1:04d}.jpg'
+    )
 
 
 def sysu_split(job: Job) -> dict[str, list[int]]:
@@ -89,6 +100,64 @@ def _sysu_lists(folder: Path, job: Job) -> None:
     (folder / 'exp').mkdir()
     for name, identities in sysu_split(job).items():
         _write(folder / 'exp' / f'{name}_id.txt', ','.join(map(str, identities)) + '\n')
+    _sysu_permutation(folder / 'exp' / 'rand_perm_cam.mat', job)
+
+
+def _sysu_permutation(path: Path, job: Job) -> None:
+    """Writes what the official protocol draws its galleries from: a cell for each camera, in it one for each identity.
+
+    Each is a (10, pictures) matrix, a permutation of the picture numbers in every row; empty where there is none.
+    """
+    cameras = np.empty((len(SYSU_CAMERAS), 1), dtype=object)
+    for place, number in enumerate(sorted(SYSU_CAMERAS)):
+        cells = np.empty((job.ids, 1), dtype=object)
+        for identity in range(1, job.ids + 1):
+            count = job.images if number in sysu_cameras(job.seed, identity) else 0
+            rng = stream(job.seed, PERMUTATION, identity, number)
+            rows = [rng.permutation(count) + 1 for _ in range(TRIALS)]
+            cells[identity - 1, 0] = np.stack(rows).astype(np.uint16) if count else np.zeros((0, 0), dtype=np.uint16)
+        cameras[place, 0] = cells
+    buffer = io.BytesIO()
+    savemat(buffer, {'rand_perm_cam': cameras}, do_compression=True)
+    content = bytearray(buffer.getvalue())
+    content[:116] = b'MATLAB 5.0 MAT-file, written by vireid data synth'.ljust(116)  # SciPy writes the time there
+    path.write_bytes(content)
+
+
+def _own_folder(split: dict[str, list[int]], identity: int) -> str:
+    return 'test' if identity in split['test'] else 'train'
+
+
+def _folders_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    part = _own_folder(sysu_split(job), identity)
+
+    def name(camera: int, shot: int) -> str:
+        modality = SYSU_CAMERAS[camera].modality
+        return f'{part}/{modality}/{identity:04d}/c{camera}_{shot + 1:04d}.jpg'
+
+    return _on_sysu_cameras(folder, job, identity, name)
+
+
+def _no_lists(folder: Path, job: Job) -> None:
+    """The folders say it all."""
+
+
+def _manifest_path(identity: int, camera: int, shot: int) -> str:
+    return f'pictures/{identity:04d}_c{camera}_{shot + 1:04d}.jpg'
+
+
+def _manifest_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
+    return _on_sysu_cameras(folder, job, identity, lambda camera, shot: _manifest_path(identity, camera, shot))
+
+
+def _manifest_lists(folder: Path, job: Job) -> None:
+    lines = ['path,identity,camera,modality,split\n']
+    for split, identities in sysu_split(job).items():
+        for identity in identities:
+            for camera in sysu_cameras(job.seed, identity):
+                rest = f'{identity},{camera},{SYSU_CAMERAS[camera].modality},{split}\n'
+                lines += [f'{_manifest_path(identity, camera, shot)},{rest}' for shot in range(job.images)]
+    _write(folder / 'manifest.csv', ''.join(lines))
 
 
 _REGDB_SIZE = (64, 128)
@@ -201,4 +270,6 @@ LAYOUTS: dict[str, Layout] = {
     'sysu': Layout('sysu', 5, 5, _sysu_identity, _sysu_lists),
     'regdb': Layout('regdb', 4, 10, _regdb_identity, _regdb_lists),
     'llcm': Layout('llcm', 4, 3, _llcm_identity, _llcm_lists),
+    'folders': Layout('folders', 5, 5, _folders_identity, _no_lists),
+    'manifest': Layout('manifest', 5, 5, _manifest_identity, _manifest_lists),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # One number per kind of draw, so that two kinds never share a stream. Changing one changes every data set.
-LOOK, POSE, CAMERA, SCENE, SENSOR, PRESENCE, SPLIT, TRIAL = range(1, 9)
+LOOK, POSE, CAMERA, SCENE, SENSOR, PRESENCE, SPLIT, TRIAL, PERMUTATION = range(1, 10)
 
 
 def stream(seed: int, kind: int, *keys: int) -> np.random.Generator:

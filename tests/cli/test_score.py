@@ -1,0 +1,189 @@
+"""`vireid test --save-features` and `vireid score`: the same figures without network and pictures; other protocols."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from vireid.cli import main
+from vireid.core import features
+from vireid.core.evaluation import Embeddings
+from vireid.core.training import train
+from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.protocols.sysu import GALLERY_CAMERAS, drop_same_place
+from vireid.plugins.protocols.sysu_official import SYSUOfficial
+
+CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py')
+
+
+def table(text: str) -> list[str]:
+    """The lines of a printed table, from its head on."""
+    lines = text.splitlines()
+    start = next(n for n, line in enumerate(lines) if 'mINP' in line)
+    return [line for line in lines[start:] if line.strip()]
+
+
+def test_scored_again_from_a_file_they_are_the_same_without_the_pictures(small_sysu, tmp_path, make_small, capsys):
+    options = ['protocol.modes=["all"]', 'protocol.shots=["single", "multi"]', 'training.epochs=1']
+    train(make_small(small_sysu, *options), tmp_path / 'run')
+    saved = str(tmp_path / 'f.npz')
+    config = str(tmp_path / 'run/config.yaml')
+    words = ['test', config, str(tmp_path / 'run/checkpoints/last.pt'), '--save-features', saved, '--flip', '--rerank']
+    assert main([*words, '--work-dir', str(tmp_path / 'test'), '--cfg-options', 'loggers=[{"type": "Console"}]']) == 0
+    tested = capsys.readouterr().out
+    assert f'score them again: vireid score {saved}' in tested
+    # in a process of its own, from the file alone
+    code = 'import sys; from vireid.cli import main; sys.exit(main(sys.argv[1:]))'
+    scored = subprocess.run(
+        [sys.executable, '-c', code, 'score', saved, '--rerank', '--result', str(tmp_path / 'again')],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert scored.returncode == 0, scored.stderr
+    assert table(scored.stdout)[:10] == table(tested)[:10]
+    names = [line.split('  ')[0] for line in table(tested)[2:10]]
+    re_ranked = 're-ranked (20, 6, 0.3)'
+    assert names == [
+        f'all {shot}-shot{beside}'
+        for shot in ('single', 'multi')
+        for beside in ('', f', {re_ranked}', ', flip', f', flip, {re_ranked}')
+    ]
+    first, second = (json.loads((tmp_path / n / 'result.json').read_text()) for n in ('test', 'again'))
+    assert first['rows'] == second['rows']
+    assert first['protocol'] == second['protocol'] == 'sysu/agw'
+    assert first['weights'] == second['weights'] == 'after step 8'
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """Features of 3 persons in SYSU-MM01's layout: 12 pictures each on cameras 1, 2, 4, 5, and 2 on 3 and 6."""
+    rng = np.random.default_rng(0)
+    samples = [
+        Sample(f'cam{c}/{i:04d}/{n:04d}.jpg', i, c, VISIBLE if c in (1, 2, 4, 5) else INFRARED)
+        for c in range(1, 7)
+        for i in (2, 5, 6)
+        for n in range(1, 13 if c in (1, 2, 4, 5) else 3)
+        if (c, i) != (4, 5)  # one was not there
+    ]
+    raw = rng.standard_normal((7, 16))[[s.identity for s in samples]] + rng.standard_normal((len(samples), 16))
+    found = (raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32)
+    order = rng.permutation(len(samples))  # whatever order they were embedded in
+    embeddings = Embeddings(tuple(samples[n] for n in order), found[order])
+    about = {'experiment': 'tffn', 'protocol': {'type': 'sysu/agw', 'trials': 2}, 'weights': 'after step 5'}
+    features.save(tmp_path / 'f.npz', embeddings, about, None)
+    return tmp_path / 'f.npz'
+
+
+def permutation(folder: Path) -> Path:
+    """Writes `rand_perm_cam.mat` for identities 1 to 6, 12 pictures each."""
+    rng = np.random.default_rng(1)
+    cameras = np.empty((6, 1), dtype=object)
+    for camera in range(6):
+        cells = np.empty((6, 1), dtype=object)
+        for identity in range(6):
+            count = 12 if camera in (0, 1, 3, 4) else 2
+            cells[identity, 0] = np.stack([rng.permutation(count) + 1 for _ in range(10)])
+        cameras[camera, 0] = cells
+    (folder / 'exp').mkdir()
+    savemat(folder / 'exp' / 'rand_perm_cam.mat', {'rand_perm_cam': cameras})
+    return folder
+
+
+def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, capsys):
+    assert main(['score', str(saved)]) == 0
+    assert 'sysu/agw' in capsys.readouterr().out
+    root = permutation(tmp_path)
+    assert main(['score', str(saved), '--protocol', 'sysu/official', '--data-root', str(root)]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith('tffn, after step 5, in percent:\nsysu/official')
+    assert [line.split('  ')[0] for line in table(text)[2:]] == [
+        f'{mode} {shot}-shot' for mode in ('all', 'indoor') for shot in ('single', 'multi')
+    ]
+    assert main(['score', str(saved), '--cfg-options', 'protocol.modes=["indoor"]']) == 0
+    assert [line.split('  ')[0] for line in table(capsys.readouterr().out)[2:]] == ['indoor single-shot']
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--protocol', 'sysu/offical'], "did you mean 'sysu/official'?"),
+        (['--protocol', 'sysu/official'], 'needs the permutation'),
+        (['--protocol', 'regdb/agw'], "RegDB's protocols do not fit these pictures: visible ones are by cameras 1, 2"),
+        (['--protocol', 'llcm'], 'no camera number has both modalities'),
+        (['--cfg-options', 'protocl.trials=1'], "did you mean 'protocol'?"),
+        (['--cfg-options', 'reranker=1'], "did you mean 'rerank'?"),
+        (['--cfg-options', 'rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(saved, capsys, words, said):
+    assert main(['score', str(saved), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+class TestMatlab:
+    def test_files_hold_a_row_for_each_picture_in_a_cell_for_each_identity(self, saved, tmp_path, capsys):
+        assert main(['score', str(saved), '--matlab', str(tmp_path / 'mat')]) == 0
+        assert "feature_info.name is 'vireid'" in capsys.readouterr().out
+        found = features.load(saved)
+        assert sorted(p.name for p in (tmp_path / 'mat').iterdir()) == [f'vireid_cam{c}.mat' for c in range(1, 7)]
+        for camera in range(1, 7):
+            cells = loadmat(str(tmp_path / f'mat/vireid_cam{camera}.mat'))['feature']
+            assert cells.shape == (1, 6)
+            for identity in range(1, 7):
+                own = [s for s in found.split('test') if (s.camera, s.identity) == (camera, identity)]
+                own.sort(key=lambda s: s.path)
+                assert len(cells[0, identity - 1]) == len(own)
+                if own:
+                    assert (cells[0, identity - 1] == found.embeddings.of(own)).all()
+
+    @pytest.mark.parametrize(('mode', 'shots'), [('all', 'single'), ('indoor', 'multi')])
+    def test_the_official_evaluation_written_out_gives_the_same_from_them(self, saved, tmp_path, mode, shots):
+        """Each step as the authors' MATLAB code does it, from its files alone."""
+        root = permutation(tmp_path)
+        assert main(['score', str(saved), '--matlab', str(tmp_path / 'mat')]) == 0
+        cells = {c: loadmat(str(tmp_path / f'mat/vireid_cam{c}.mat'))['feature'] for c in range(1, 7)}
+        permutations = loadmat(str(root / 'exp/rand_perm_cam.mat'))['rand_perm_cam'][:, 0]
+        wanted = {'single': 1, 'multi': 10}[shots]
+        rank_1, mean_ap = [], []
+        for trial in range(10):
+            gallery: list[tuple[np.ndarray, int, int]] = []
+            for camera in GALLERY_CAMERAS[mode]:
+                for identity in (2, 5, 6):
+                    rows = cells[camera][0, identity - 1]
+                    if len(rows):
+                        order = permutations[camera - 1][identity - 1, 0][trial][:wanted]
+                        gallery += [(rows[number - 1], identity, camera) for number in order]
+            hits, precisions = [], []
+            for camera in (3, 6):
+                for identity in (2, 5, 6):
+                    for query in cells[camera][0, identity - 1]:
+                        kept = [g for g in gallery if not drop_same_place(0, camera, 0, g[2])]  # type: ignore[arg-type]
+                        kept.sort(key=lambda g, q=query: float(np.linalg.norm(g[0].astype(float) - q.astype(float))))
+                        match = [g[1] == identity for g in kept]
+                        if any(match):
+                            hits.append(match[0])
+                            places = [n for n, m in enumerate(match, 1) if m]
+                            precisions.append(np.mean([n / place for n, place in enumerate(places, 1)]))
+            rank_1.append(np.mean(hits))
+            mean_ap.append(np.mean(precisions))
+        found: Any = features.load(saved)
+        found.root = str(root)
+        from vireid.core.evaluation import score_trials
+
+        protocol = SYSUOfficial(modes=[mode], shots=[shots])
+        (row,) = score_trials(found.embeddings, protocol.name, protocol.trials(found)).rows()
+        assert row['R1'] == pytest.approx((np.mean(rank_1), np.std(rank_1)), abs=1e-10)
+        assert row['mAP'] == pytest.approx((np.mean(mean_ap), np.std(mean_ap)), abs=1e-10)
+
+    def test_identities_that_are_no_places_are_refused(self, tmp_path, capsys):
+        samples = (Sample('a', 0, 1, VISIBLE), Sample('b', 0, 3, INFRARED))
+        about = {'protocol': {'type': 'cross'}}
+        features.save(tmp_path / 'f.npz', Embeddings(samples, np.eye(2, dtype=np.float32)), about, None)
+        assert main(['score', str(tmp_path / 'f.npz'), '--matlab', str(tmp_path / 'mat')]) == 2
+        assert 'counts from 1' in capsys.readouterr().err

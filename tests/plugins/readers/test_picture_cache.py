@@ -1,0 +1,213 @@
+"""A cache changes nothing but the time: the same pictures, built once, never half, never stale."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
+
+from vireid.core.data import ImageSet, read_image
+from vireid.core.errors import VireidError
+from vireid.core.types import VISIBLE, Sample
+from vireid.plugins.readers import picture_cache
+from vireid.plugins.readers.picture_cache import PictureCache
+from vireid.plugins.transforms.resize_scaled import ResizeScaled
+from vireid.plugins.transforms.to_float import ToFloat
+
+SIZE = (32, 16)
+CONFIG = {'type': 'Resize', 'size': SIZE}
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Ten pictures of ten sizes."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(10):
+        path = tmp_path / f'{number}.jpg'
+        pixels = rng.integers(256, size=(40 + 3 * number, 20 + number, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        found.append(Sample(str(path), number, 1, VISIBLE))
+    return found
+
+
+def cache(samples: list[Sample], folder: Path, first=None, config=None, told=None) -> PictureCache:
+    note = None if told is None else lambda done, total: told.append((done, total))
+    return PictureCache(samples, first or Resize(SIZE), config or CONFIG, str(folder), note)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if not p.name.endswith('.lock'))
+
+
+@pytest.mark.parametrize('first', [Resize(SIZE), ResizeScaled(SIZE, 1.125), Resize(SIZE, antialias=False)])
+def test_transformed_pictures_are_the_same_bit_for_bit(samples, tmp_path, first):
+    read = cache(samples, tmp_path / 'cache', first)
+
+    def transform(image):
+        return ToFloat()(RandomHorizontalFlip()(RandomCrop(SIZE, padding=3)(first(image))))
+
+    plain, cached = (ImageSet(samples, transform, seed=1, read=r) for r in (read_image, read))
+    for epoch in range(3):
+        for index in range(len(samples)):
+            key = (epoch, index, index)
+            assert torch.equal(plain[key][0], cached[key][0])
+
+
+def test_it_is_built_once_with_progress(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_cache, 'AT_ONCE', 4)
+    told: list[tuple[int, int]] = []
+    cache([*samples, *samples], tmp_path / 'cache', told=told)
+    assert told == [(0, 10), (4, 10), (8, 10), (10, 10)]
+    before = files(tmp_path / 'cache')
+    monkeypatch.setattr(picture_cache, 'read_image', None)  # nothing is decoded again
+    told.clear()
+    assert torch.equal(
+        cache(samples, tmp_path / 'cache', told=told)(samples[3].path), Resize(SIZE)(read_image(samples[3].path))
+    )
+    assert told == []
+    assert files(tmp_path / 'cache') == before
+
+
+def test_a_changed_picture_makes_it_new_and_takes_the_old_one_away(samples, tmp_path):
+    cache(samples, tmp_path / 'cache')
+    (before,) = files(tmp_path / 'cache')
+    Image.new('RGB', (20, 40), 'red').save(samples[0].path)
+    read = cache(samples, tmp_path / 'cache')
+    (after,) = files(tmp_path / 'cache')
+    assert after != before
+    assert read(samples[0].path)[0].float().mean() > 200
+    # a time of change alone is enough
+    os.utime(samples[1].path, ns=(1, 1))
+    cache(samples, tmp_path / 'cache')
+    assert files(tmp_path / 'cache') != [after]
+
+
+def test_other_settings_and_other_lists_are_caches_of_their_own(samples, tmp_path):
+    cache(samples, tmp_path / 'cache')
+    cache(samples, tmp_path / 'cache', Resize((16, 8)), {'type': 'Resize', 'size': (16, 8)})
+    cache(samples[:5], tmp_path / 'cache')
+    assert len(files(tmp_path / 'cache')) == 3
+
+
+@pytest.mark.parametrize(
+    'first',
+    [RandomHorizontalFlip(), RandomCrop(SIZE, pad_if_needed=True), Resize(30), ToFloat(), Resize(SIZE).__class__(33)],
+)
+def test_a_first_transform_that_cannot_be_kept_is_refused(samples, tmp_path, first):
+    with pytest.raises(VireidError, match='Resize, ResizeScaled'):
+        cache(samples, tmp_path / 'cache', first, {'type': type(first).__name__})
+
+
+def test_a_picture_that_cannot_be_read_leaves_nothing(samples, tmp_path):
+    Path(samples[7].path).write_bytes(b'no picture')
+    with pytest.raises(VireidError, match=r'7\.jpg cannot be read'):
+        cache(samples, tmp_path / 'cache')
+    assert files(tmp_path / 'cache') == []
+    Path(samples[7].path).unlink()
+    with pytest.raises(VireidError, match=r'7\.jpg is gone'):
+        cache(samples, tmp_path / 'cache')
+
+
+def test_pictures_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch):
+    read = picture_cache.read_image
+
+    def touch_and_read(path):
+        os.utime(samples[0].path, ns=(time.time_ns(), time.time_ns()))
+        return read(path)
+
+    monkeypatch.setattr(picture_cache, 'read_image', touch_and_read)
+    with pytest.raises(VireidError, match='changed while they were read'):
+        cache(samples, tmp_path / 'cache')
+    assert files(tmp_path / 'cache') == []
+
+
+def test_no_room_is_said_before_anything_is_read(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(picture_cache.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 100}))
+    monkeypatch.setattr(picture_cache, 'read_image', None)
+    with pytest.raises(VireidError, match=r'name another folder, or leave images\.reader out'):
+        cache(samples, tmp_path / 'cache')
+    assert files(tmp_path / 'cache') == []
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(samples, tmp_path, monkeypatch):
+    real = Path.open
+    monkeypatch.setattr(
+        Path,
+        'open',
+        lambda self, *a, **k: real(Path('/dev/full'), *a, **k) if self.suffix == '.part' else real(self, *a, **k),
+    )
+    with pytest.raises(VireidError, match='No space left'):
+        cache(samples, tmp_path / 'cache')
+    assert files(tmp_path / 'cache') == []
+
+
+def test_a_worker_gets_the_file_not_its_content(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    expected = read(samples[2].path)
+    packed = pickle.dumps(read)
+    assert len(packed) < 10_000
+    assert torch.equal(pickle.loads(packed)(samples[2].path), expected)
+    assert torch.equal(copy.deepcopy(read)(samples[2].path), expected)
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+from torchvision.transforms.v2 import Resize
+from vireid.core.types import Sample
+from vireid.plugins.readers import picture_cache
+folder, slow = Path(sys.argv[1]), float(sys.argv[2])
+samples = [Sample(str(p), 1, 1, 'visible') for p in sorted(folder.glob('*.jpg'))]
+read = picture_cache.read_image
+def slowly(path):
+    print('read', flush=True)
+    time.sleep(slow)
+    return read(path)
+picture_cache.read_image = slowly
+picture_cache.AT_ONCE = 1
+cache = picture_cache.PictureCache(samples, Resize((32, 16)), {'type': 'Resize'}, str(folder / 'cache'))
+print('sum', int(sum(cache(s.path).long().sum() for s in samples)), flush=True)
+"""
+
+
+def builder(folder: Path, slow: float) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, '-c', BUILDER, str(folder), str(slow)], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_builder_that_is_killed_leaves_nothing_that_is_used(samples, tmp_path):
+    first = builder(tmp_path, 0.2)
+    assert first.stdout is not None
+    for _ in range(4):
+        first.stdout.readline()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    left = files(tmp_path / 'cache')
+    assert left
+    assert all(name.endswith('.part') for name in left)
+    second = builder(tmp_path, 0.0)
+    lines = second.communicate()[0].split('\n')
+    assert lines.count('read') == 10  # from the start
+    assert [name[-3:] for name in files(tmp_path / 'cache')] == ['.u8']  # what the first one left is gone
+
+
+def test_two_builders_at_once_build_one_cache(samples, tmp_path):
+    both = [builder(tmp_path, 0.05), builder(tmp_path, 0.05)]
+    outputs = [process.communicate()[0].split('\n') for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum(lines.count('read') for lines in outputs) == 10  # one of them read, the other waited
+    sums = {line for lines in outputs for line in lines if line.startswith('sum')}
+    assert len(sums) == 1
+    assert len(files(tmp_path / 'cache')) == 1
