@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from torchvision.transforms.v2.functional import to_pil_image
 
@@ -53,5 +52,5 @@ def draw_rankings(results: Results, queries: int = 8, top: int = 10) -> Image.Im
 def _paste(sheet: Image.Image, sample: Sample, at: tuple[int, int], colour: str) -> None:
     frame = (at[0], at[1], at[0] + TILE[0] + 2 * BORDER - 1, at[1] + TILE[1] + 2 * BORDER - 1)
     ImageDraw.Draw(sheet).rectangle(frame, fill=colour)
-    picture = to_pil_image(read_image(sample.path).as_subclass(torch.Tensor)).resize(TILE, Image.Resampling.BILINEAR)
+    picture = to_pil_image(read_image(sample.path)).resize(TILE, Image.Resampling.BILINEAR)
     sheet.paste(picture, (at[0] + BORDER, at[1] + BORDER))

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 import torchvision
 from torch import Tensor
-from torchvision import tv_tensors
 
 from vireid.core.data import read_image, seeded
 from vireid.core.errors import VireidError
@@ -88,7 +87,7 @@ class PictureCache:
         """Returns the picture as (3, H, W) uint8."""
         if self._pictures is None:
             self._pictures = np.memmap(self.file, dtype=np.uint8, mode='r', shape=self.shape)
-        return tv_tensors.Image(torch.from_numpy(np.array(self._pictures[self._index[path]])))
+        return torch.from_numpy(np.array(self._pictures[self._index[path]]))
 
     def __getstate__(self) -> dict[str, Any]:
         # a mapped file would be copied into the pickle
@@ -143,7 +142,7 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
     outputs = []
     for seed, size in enumerate(((61, 37), (150, 80))):
         with seeded('picture cache', seed):
-            noise = tv_tensors.Image(torch.randint(256, (3, *size), dtype=torch.uint8))
+            noise = torch.randint(256, (3, *size), dtype=torch.uint8)
             once = first(noise)
             with seeded('picture cache', seed + 10):
                 again, twice = first(noise), first(once)

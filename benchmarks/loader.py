@@ -1,0 +1,136 @@
+"""Training pictures a second: vireid from JPEG files and from its cache, against a plain torchvision dataset.
+
+All three do what `configs/tffn_sysu.py` does to a training picture: decode, resize, pad, crop, flip, to float,
+normalise, erase. The plain one has no seeds: its augmentation depends on the worker's history.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import v2
+
+from vireid.core import config
+from vireid.core.data import ImageSet, evaluation_loader
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager
+from vireid.core.types import VISIBLE, Sample
+
+CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def write_pictures(folder: Path, count: int, height: int, width: int) -> list[Sample]:
+    """Writes JPEGs as noisy as photographs: about 0.25 byte a pixel and channel."""
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(count):
+        coarse = rng.integers(256, size=(height // 12, width // 12, 3), dtype=np.uint8)
+        smooth = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC), dtype=np.int16)
+        noisy = (smooth + rng.normal(0, 6, smooth.shape)).clip(0, 255).astype(np.uint8)
+        path = folder / f'{number:05d}.jpg'
+        Image.fromarray(noisy).save(path, quality=90)
+        found.append(Sample(str(path), number, 1, VISIBLE))
+    return found
+
+
+class Plain(TorchDataset):
+    """What one writes with torchvision's documentation beside one."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.samples = samples
+        self.transform = v2.Compose(
+            [
+                v2.ToImage(),
+                v2.Resize((288, 144)),
+                v2.Pad(10),
+                v2.RandomCrop((288, 144)),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(MEAN, STD),
+                v2.RandomErasing(p=0.5, scale=(0.02, 0.4)),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        sample = self.samples[index]
+        return self.transform(Image.open(sample.path).convert('RGB')), sample.identity
+
+
+def plain_worker(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def rate(make: Callable[[], DataLoader], count: int) -> float:
+    """Pictures a second of one pass; workers are started before the clock."""
+    loader = make()
+    start = time.perf_counter()
+    first = 0
+    for number, _ in enumerate(loader):
+        if number == 0:  # with workers, the first batch pays for starting them
+            start, first = time.perf_counter(), 32
+    return (count - first) / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--pictures', type=int, default=1500)
+    parser.add_argument('--size', type=int, nargs=2, default=(384, 160), metavar=('H', 'W'), help='of the JPEG files')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--workers', type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        samples = write_pictures(folder, args.pictures, *args.size)
+        size = sum(Path(s.path).stat().st_size for s in samples) / len(samples)
+        print(f'{len(samples)} JPEG files of {args.size[0]} x {args.size[1]}, {size / 1000:.0f} kB each; to 288 x 144')
+        sets = {}
+        for kind, options in {
+            'raw': [],
+            'cache': [f'images.reader={{"type": "PictureCache", "folder": "{name}/c"}}'],
+        }.items():
+            read = config.load(CONFIG, ['dataset.root=x', *options])
+            experiment = Experiment.from_config(read, create_manager())
+            start = time.perf_counter()
+            reader = experiment.build_reader('train', samples)
+            if kind == 'cache':
+                print(f'building the cache: {len(samples) / (time.perf_counter() - start):.0f} pictures a second, once')
+            sets[kind] = ImageSet(samples, experiment.build_transform('train'), seed=0, read=reader)
+
+        def loaders(data: ImageSet) -> Callable[[], DataLoader]:
+            return lambda: evaluation_loader(data, 32, args.workers)
+
+        kinds = {
+            'plain': lambda: DataLoader(
+                Plain(samples), batch_size=32, num_workers=args.workers, worker_init_fn=plain_worker
+            ),
+            'raw': loaders(sets['raw']),
+            'cache': loaders(sets['cache']),
+        }
+        found: dict[str, list[float]] = {kind: [] for kind in kinds}
+        for _ in range(args.rounds):
+            for kind, make in kinds.items():
+                found[kind].append(rate(make, len(samples)))
+    for kind, rates in found.items():
+        ratios = [a / b for a, b in zip(rates, found['plain'], strict=True)]
+        print(f'{kind:<6}{statistics.median(rates):>8.0f} a second{statistics.median(ratios):>8.2f} times plain')
+    over_raw = statistics.median(a / b for a, b in zip(found['cache'], found['raw'], strict=True))
+    print(f'cache {over_raw:.2f} times raw (goal: 3)')
+
+
+if __name__ == '__main__':
+    main()
