@@ -22,7 +22,7 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(p.relative_to(CONFIGS) for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
 HYBRIDS = [path for path in FILES if path.stem.startswith('hybrid_')]
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
-QUIET = ['loggers=[{"type": "MetricsFile"}]', 'protocol.trials=2']
+QUIET = ['loggers=[{"type": "MetricsFile"}]']
 FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
 
 
@@ -30,9 +30,10 @@ FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
 def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A few generated people in each layout."""
     folder = tmp_path_factory.mktemp('people')
-    for layout in ('sysu', 'regdb'):
+    layouts = {'SYSU-MM01': 'sysu', 'RegDB': 'regdb', 'LLCM': 'llcm', 'Manifest': 'manifest'}
+    for layout in layouts.values():
         synthesize(folder / layout, layout=layout, ids=8, seed=0, images=2, workers=1)
-    return {'SYSU-MM01': folder / 'sysu', 'RegDB': folder / 'regdb'}
+    return {dataset: folder / layout for dataset, layout in layouts.items()}
 
 
 def experiment(path: Path, *options: str) -> Experiment:
@@ -44,7 +45,7 @@ def test_trains_and_is_scored(path: Path, people: dict[str, Path], tmp_path: Pat
     root = people[config.load(CONFIGS / path)['dataset']['type']]
     # three steps: an uncertainty that starts at 60 % of them weighs the last
     short = ['training.epochs=None', 'training.steps=3', f'dataset.root={root}']
-    trials = [] if 'regdb' not in path.stem else ['protocol={"type": "regdb/agw"}']
+    trials = ['protocol.trials=2'] if config.load(CONFIGS / path)['protocol'].get('trials') else []
     results = train(experiment(path, *QUIET, *FEW, *short, *trials), tmp_path)
     assert 0 <= results.rows()[0]['mAP'][0] <= 1
     steps = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()][:3]

@@ -50,7 +50,8 @@ def _line(path: Path, identities: int, options: Sequence[str], plugins: Sequence
 
     from vireid.core.types import VISIBLE
 
-    flags = dict.fromkeys(('data_root', 'trial', 'precision', 'devices', 'seed', 'cache', 'flip', 'rerank'))
+    names = ('data_root', 'trial', 'precision', 'devices', 'seed', 'protocol', 'cache', 'flip', 'rerank')
+    flags = dict.fromkeys(names)
     args = argparse.Namespace(config=str(path), cfg_options=options, plugin=plugins, **flags)
     experiment = make_experiment(read_config(args))
     height, width = experiment.image_settings.size

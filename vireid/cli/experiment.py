@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', help='32-true, bf16-mixed, or 16-mixed (GPU)')
     parser.add_argument('--devices', help='how many devices, or auto')
     parser.add_argument('--seed', type=int, help='of weights, batches and augmentation')
+    parser.add_argument('--protocol', metavar='NAME', help='score by another protocol, such as sysu/official')
     parser.add_argument('--flip', action='store_true', help='score embeddings averaged with mirror images, beside')
     parser.add_argument('--rerank', action='store_true', help='score k-reciprocal re-ranking, beside the plain rows')
     parser.add_argument('--cache', metavar='DIR', help='keep decoded pictures there')
@@ -64,6 +65,7 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
         'training.devices': args.devices,
         'seed': args.seed,
         'images.reader': {**CACHE, 'folder': args.cache} if args.cache else None,
+        'protocol': {'type': args.protocol} if args.protocol else None,
         'evaluation.flip': args.flip or None,
         'evaluation.rerank': dict(RERANK) if args.rerank else None,
     }

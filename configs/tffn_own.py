@@ -1,0 +1,1 @@
+_base_ = ['_base_/tffn.py', '_base_/own.py', '_base_/run.py']
