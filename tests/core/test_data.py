@@ -335,6 +335,18 @@ def test_epochs_and_seeds_augment_differently(samples: list[Sample]) -> None:
     assert len(set(values)) == 18
 
 
+@pytest.mark.parametrize('workers', [0, 1, 2])
+def test_no_augmentation_stream_repeats_across_epochs_and_workers(samples: list[Sample], workers: int) -> None:
+    def draw(image: Tensor) -> Tensor:
+        return torch.tensor(draws()).reshape(3, 1, 1).expand(3, 1, 1).float()
+
+    batches = epochs(ImageSet(samples, draw, seed=0), BATCHES * 3, workers, count=4)
+    streams = torch.cat([images.flatten(1) for batch in batches for images in batch.images.values()])
+    assert len(streams) == 4 * 12 * 4  # epochs, batches, pictures
+    for generator in range(3):  # torch, numpy, random
+        assert len(streams[:, generator].unique()) == len(streams)
+
+
 def test_two_draws_of_a_picture_in_one_epoch_are_augmented_differently(samples: list[Sample]) -> None:
     _, _, third, _ = epochs(ImageSet(samples, noise, seed=0), BATCHES, workers=0, count=1)
     for modality in (VISIBLE, INFRARED):

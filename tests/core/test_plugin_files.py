@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.core import config
+from vireid.core import config, features
 from vireid.core.errors import VireidError
+from vireid.core.evaluation import Embeddings
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager
+from vireid.core.types import Sample
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
@@ -167,3 +170,44 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
         vireid.load(path)
     assert 'vireid.load(..., plugins=' in str(caught.value)
     assert type(vireid.load(path, plugins=[folder / 'mean.py']).necks['mlfm']).__name__ == 'Mean'
+
+
+PROTOCOL = """
+import vireid
+from vireid.core.types import Trial
+
+
+class Nights:
+    \'\'\'Infrared pictures search those visible ones that another camera took.\'\'\'
+
+    name = 'acme/nights'
+
+    def __init__(self, cmc='identity'):
+        self.cmc = cmc
+
+    def trials(self, dataset):
+        samples = dataset.split('test')
+        query = tuple(s for s in samples if s.modality == 'infrared')
+        gallery = tuple(s for s in samples if s.modality == 'visible')
+        return [Trial('night', 0, query, gallery, self.cmc, lambda qi, qc, gi, gc: qc == gc)]
+
+
+@vireid.hookimpl
+def register_components(add):
+    add('protocols', 'acme/nights', Nights)
+"""
+
+
+def test_a_protocol_of_a_third_party_scores_and_is_named_in_the_table(tmp_path, capsys):
+    (tmp_path / 'acme.py').write_text(PROTOCOL)
+    samples = [Sample('a', 1, 1, 'visible'), Sample('b', 2, 2, 'visible'), Sample('q', 1, 2, 'infrared')]
+    embeddings = Embeddings(tuple(samples), np.array([[0, 1], [1, 0], [1, 0]], dtype=np.float32))
+    features.save(tmp_path / 'f.npz', embeddings, {'protocol': {'type': 'cross'}}, None)
+    command = ['score', str(tmp_path / 'f.npz'), '--protocol', 'acme/nights']
+    assert main(command) == 2
+    assert "no protocols called 'acme/nights'" in capsys.readouterr().err
+    assert main([*command, '--plugin', str(tmp_path / 'acme.py')]) == 0
+    table = capsys.readouterr().out
+    assert 'acme/nights' in table
+    (row,) = [line.split() for line in table.splitlines() if line.startswith('night')]
+    assert row[1] == '100.00'  # b looks more alike and is dropped

@@ -176,3 +176,13 @@ def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(b'\xff\xfe\x00V')
     assert f'{index} cannot be read' in refusal(copy, split='train')
+
+
+def test_a_picture_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
+    train, test = (copy / f'idx/{part}_visible_1.txt' for part in ('train', 'test'))
+    line = train.read_text().splitlines()[0]
+    test.write_text(test.read_text() + line.split()[0] + ' 205\n')
+    for split in ('train', 'test'):
+        with pytest.raises(VireidError, match='in the training and the test list of trial 1') as caught:
+            RegDB(str(copy)).split(split)
+        assert line.split()[0] in str(caught.value)
