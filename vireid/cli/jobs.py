@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,9 +93,9 @@ def _line(label: str, result: dict[str, Any]) -> str:
 
 
 class Bar:
-    """Watches one run: a progress bar on a terminal."""
+    """Watches one run: a progress bar on a terminal, elsewhere a line every `every` seconds."""
 
-    def __init__(self, label: str) -> None:
+    def __init__(self, label: str, every: float = 60.0) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -107,6 +108,7 @@ class Bar:
         )
         self._bar.disable = not self._bar.console.is_terminal
         self._task: Any = None
+        self._label, self._every, self._last_line = label, every, time.monotonic()
 
     @hookimpl
     def run_started(self, run: Any) -> None:
@@ -116,6 +118,9 @@ class Bar:
     @hookimpl
     def step_ended(self, progress: Any) -> None:
         self._bar.update(self._task, completed=progress.step, description='')
+        if self._bar.disable and time.monotonic() - self._last_line >= self._every:
+            self._last_line = time.monotonic()
+            print(f'{self._label}: step {progress.step:,} of {progress.total_steps:,}', flush=True)
 
     @hookimpl
     def evaluating(self, what: str, done: int, total: int) -> None:

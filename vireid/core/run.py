@@ -87,7 +87,7 @@ class Scoring:
         self.samples = all_samples(self.trials, more)
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        self.read = experiment.build_reader('test', self.samples, telling(hooks, 'reading test pictures'))
+        self.read = experiment.build_reader('test', self.samples, telling(hooks, 'preparing pictures to score'))
 
     def evaluate(self, run: Run, hooks: Any, progress: Progress, weights: str = '', beside: bool = True) -> Results:
         """Scores the run's model, in float32 on this process alone, and tells the observers.

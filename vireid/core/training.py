@@ -65,7 +65,7 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
         persons = len({s.identity for s in validation.split('val')})
         candidates = Scoring(experiment, validation, hooks, f' on {persons} validation persons')
     selection = Selection(experiment, persons)
-    read = experiment.build_reader('train', samples, telling(hooks, 'reading training pictures'))
+    read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read)
     model = experiment.build_model(len(labels), pretrained=resume is None, steps_per_epoch=len(sampler))
     step = experiment.build_step(model, fabric)
