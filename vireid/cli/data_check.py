@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vireid.core.errors import IncompleteData
 from vireid.core.types import MODALITIES, Sample
 
 SHOWN = 5  # examples of each kind of trouble
@@ -59,9 +60,15 @@ def check_dataset(
     """
     report = Report()
     everything: list[Sample] = []
+    of_split: dict[str, str] = {}
     for split in splits:
-        samples = dataset.split(split)
+        try:
+            samples = dataset.split(split)
+        except IncompleteData as error:
+            samples = error.samples
+            report.errors.append(f'{split}: {error.given}')
         everything += samples
+        of_split |= dict.fromkeys((s.path for s in samples), split)
         counts = [len({s.identity for s in samples})]
         counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
         wanted = (expected or {}).get(split, (None,) * 3)
@@ -78,7 +85,10 @@ def check_dataset(
         report.errors.append(f'{len(unreadable)} pictures cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
     for twins in [paths for paths in contents.values() if len({s.path for s in paths}) > 1]:
         paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
-        if len({s.identity for s in twins}) > 1:
+        # the identities of two splits may both count from 0 and be other persons all the same
+        if len({of_split[s.path] for s in twins}) > 1:
+            report.errors.append(f'one picture in several splits: {paths}')
+        elif len({s.identity for s in twins}) > 1:
             report.errors.append(f'one picture of several persons: {paths}')
         else:
             report.warnings.append(f'one picture several times: {paths}')

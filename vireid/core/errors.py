@@ -29,6 +29,16 @@ class VireidError(Exception):
         return _rebuild, (type(self), self.given, self.allowed, self.todo)
 
 
+class IncompleteData(VireidError):
+    """A split that lacks pictures it should have.
+
+    Attributes:
+        samples: those that are there, so that a check can count them.
+    """
+
+    samples: tuple = ()
+
+
 def _rebuild(cls: type[VireidError], given: str, allowed: str | None, todo: str | None) -> VireidError:
     return cls(given, allowed=allowed, todo=todo)
 

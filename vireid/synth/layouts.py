@@ -106,13 +106,16 @@ def _sysu_lists(folder: Path, job: Job) -> None:
 def _sysu_permutation(path: Path, job: Job) -> None:
     """Writes what the official protocol draws its galleries from: a cell for each camera, in it one for each identity.
 
-    Each is a (10, pictures) matrix, a permutation of the picture numbers in every row; empty where there is none.
+    Each is a (10, pictures) matrix, a permutation of the picture numbers in every row. As in the authors' file there is
+    nothing for validation persons.
     """
+    without = set(sysu_split(job)['val'])
     cameras = np.empty((len(SYSU_CAMERAS), 1), dtype=object)
     for place, number in enumerate(sorted(SYSU_CAMERAS)):
         cells = np.empty((job.ids, 1), dtype=object)
         for identity in range(1, job.ids + 1):
-            count = job.images if number in sysu_cameras(job.seed, identity) else 0
+            seen = number in sysu_cameras(job.seed, identity) and identity not in without
+            count = job.images if seen else 0
             rng = stream(job.seed, PERMUTATION, identity, number)
             rows = [rng.permutation(count) + 1 for _ in range(TRIALS)]
             cells[identity - 1, 0] = np.stack(rows).astype(np.uint16) if count else np.zeros((0, 0), dtype=np.uint16)

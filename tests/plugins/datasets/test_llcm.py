@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,28 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(root: Path) -> None:
 
 def test_a_test_person_without_pictures_is_named(root: Path) -> None:
     (root / 'idx/test_id.txt').write_text('2,11,12\n')
-    with pytest.raises(VireidError, match=r'1 of 3 test identities have no picture .* such as 0012'):
+    with pytest.raises(VireidError, match='1 of 3 test identities have no picture: 0012'):
         LLCM(str(root)).split('test')
+
+
+@pytest.mark.parametrize('path', ['vis/0002/x.jpg', 'test_vis/cam1/0002/0001.jpg'])
+def test_a_person_for_testing_in_a_training_list_is_refused(root: Path, path: str) -> None:
+    (root / 'idx/train_vis.txt').write_text(f'vis/0001/a.jpg 0\n{path} 1\n')
+    with pytest.raises(VireidError, match='of a person for testing') as caught:
+        LLCM(str(root)).split('train')
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize('write', [lambda p: f'{p}/', lambda p: f'{p}//./', lambda p: Path(p)])
+def test_the_root_may_end_with_a_slash_and_lie_under_folders_called_cam1(tmp_path: Path, root: Path, write) -> None:
+    target = tmp_path.parent / f'{tmp_path.name}-copy' / 'cam1' / 'test_vis'
+    target.mkdir(parents=True)
+    moved = shutil.copytree(root, target / 'llcm')
+    found, expected = LLCM(str(write(moved))), LLCM(str(root))
+    for split in ('train', 'test'):
+        assert [(s.identity, s.camera, Path(s.path).relative_to(moved)) for s in found.split(split)] == [
+            (s.identity, s.camera, Path(s.path).relative_to(root)) for s in expected.split(split)
+        ]
 
 
 def test_a_malformed_line_is_named(root: Path) -> None:

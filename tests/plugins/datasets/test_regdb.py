@@ -95,9 +95,9 @@ def test_root_may_end_with_a_slash(regdb_root: Path) -> None:
 
 
 def test_windows_line_ends_blank_lines_and_blanks_in_names_are_read(copy: Path) -> None:
-    (copy / 'idx/test_visible_1.txt').write_bytes(b'Visible/1/a b.bmp 0\r\n\r\nVisible/1/c.bmp 0\r\n')
+    (copy / 'idx/test_visible_1.txt').write_bytes(b'Visible/900/a b.bmp 0\r\n\r\nVisible/900/c.bmp 0\r\n')
     samples = [s for s in RegDB(str(copy)).split('test') if s.modality == VISIBLE]
-    assert [Path(s.path).relative_to(copy) for s in samples] == [Path('Visible/1/a b.bmp'), Path('Visible/1/c.bmp')]
+    assert [Path(s.path).relative_to(copy) for s in samples] == [Path('Visible/900/a b.bmp'), Path('Visible/900/c.bmp')]
 
 
 @pytest.mark.parametrize('trial', [0, 11, -1])
@@ -178,11 +178,25 @@ def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     assert f'{index} cannot be read' in refusal(copy, split='train')
 
 
-def test_a_picture_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
+def test_a_person_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
     train, test = (copy / f'idx/{part}_visible_1.txt' for part in ('train', 'test'))
-    line = train.read_text().splitlines()[0]
-    test.write_text(test.read_text() + line.split()[0] + ' 205\n')
+    lines = train.read_text().splitlines(keepends=True)
+    train.write_text(''.join(lines[1:]))
+    test.write_text(test.read_text() + lines[0])  # moved: no picture is in both
+    person = lines[0].split('/')[1]
     for split in ('train', 'test'):
-        with pytest.raises(VireidError, match='in the training and the test list of trial 1') as caught:
+        with pytest.raises(VireidError, match=f'the persons {person} are in the training and the test list of trial 1'):
             RegDB(str(copy)).split(split)
-        assert line.split()[0] in str(caught.value)
+
+
+@pytest.mark.parametrize('swapped', [True, False])
+def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> None:
+    # the list says which stream a picture goes through: swapped, every figure would be that of the wrong stream
+    visible, thermal = (copy / f'idx/test_{name}_1.txt' for name in ('visible', 'thermal'))
+    before = visible.read_text()
+    visible.write_text(thermal.read_text())
+    if swapped:
+        thermal.write_text(before)
+    with pytest.raises(VireidError, match=r'test_visible_1\.txt names Thermal/') as caught:
+        RegDB(str(copy)).split('test')
+    assert 'pictures below Visible' in str(caught.value)

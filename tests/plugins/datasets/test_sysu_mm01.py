@@ -275,7 +275,7 @@ def test_a_person_in_training_and_test_is_refused(tiny: Path, name: str) -> None
 def test_a_listed_person_without_pictures_is_named(tiny: Path) -> None:
     (tiny / 'exp' / 'test_id.txt').write_text('3,367')
     text = refusal(tiny, split='test')
-    assert 'identity 367' in text
+    assert '1 of 2 test identities have no picture: 0367' in text
     assert str(tiny) in text
     assert 'unpack' in text
 

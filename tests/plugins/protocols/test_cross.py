@@ -25,13 +25,24 @@ def test_both_directions_once() -> None:
 
 
 def test_options_are_in_its_name() -> None:
+    class Shared(Pictures):
+        def split(self, name: str) -> tuple[Sample, ...]:
+            return (*super().split(name), Sample('i2', 2, 1, INFRARED))
+
     protocol = Cross(['infrared to visible'], drop_same_camera=True, cmc='image')
-    (trial,) = protocol.trials(Pictures())
+    (trial,) = protocol.trials(Shared())
     assert (trial.cmc, trial.drop) == ('image', drop_same_camera)
     assert protocol.name == 'cross, CMC by image, same camera dropped'
     assert Cross().name == 'cross, CMC by identity'
 
 
-def test_no_direction_is_refused() -> None:
+def test_no_direction_or_one_twice_is_refused() -> None:
     with pytest.raises(VireidError, match='directions is empty'):
         Cross([])
+    with pytest.raises(VireidError, match="directions names 'infrared to visible' twice"):
+        Cross(['infrared to visible'] * 2)
+
+
+def test_a_drop_that_drops_nothing_is_refused() -> None:
+    with pytest.raises(VireidError, match='no camera number has both modalities'):
+        Cross(drop_same_camera=True).trials(Pictures())

@@ -68,7 +68,9 @@ def test_the_released_code_searches_all_visible_with_drawn_infrared_pictures() -
 
 
 def test_nothing_to_score_is_refused() -> None:
-    with pytest.raises(VireidError, match='at least one direction and one trial'):
+    with pytest.raises(VireidError, match='directions is empty'):
         LLCMProtocol([], 10)
-    with pytest.raises(VireidError, match='at least one direction and one trial'):
+    with pytest.raises(VireidError, match='trials is 0'):
         LLCMReleased(trials=0)
+    with pytest.raises(VireidError, match="directions names 'visible to infrared' twice"):
+        LLCMProtocol(['visible to infrared', 'visible to infrared'])

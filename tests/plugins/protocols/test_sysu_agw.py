@@ -184,9 +184,19 @@ def test_the_protocol_tells_its_family() -> None:
     assert SYSUAgw.name == 'sysu/agw'
 
 
-@pytest.mark.parametrize('arguments', [{'modes': ()}, {'trials': 0}, {'trials': -1}, {'shots': ()}])
-def test_no_mode_or_no_trial_is_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(VireidError, match='at least one mode, one of single and multi, and one trial'):
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ({'modes': ()}, 'modes is empty'),
+        ({'shots': ()}, 'shots is empty'),
+        ({'modes': ('all', 'all')}, "modes names 'all' twice"),
+        ({'shots': ['multi', 'single', 'multi']}, "shots names 'multi' twice"),
+        ({'trials': 0}, 'trials is 0'),
+        ({'trials': -1}, 'trials is -1'),
+    ],
+)
+def test_nothing_or_something_twice_is_refused(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(VireidError, match=said):
         SYSUAgw(**arguments)
 
 

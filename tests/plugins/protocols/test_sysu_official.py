@@ -32,12 +32,16 @@ def write_permutation(path: Path, cells: dict[tuple[int, int], np.ndarray]) -> P
 
 
 @pytest.fixture(scope='module')
-def permutation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def permutation(sysu: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The published draws (the first ten numbers of each row, for the test persons), as the published file."""
     cells = {}
     for row in np.load(DRAWS)['draws'].astype(int):
         identity, camera, count = row[0] * 256 + row[1], row[2], row[3]
-        cells[identity, camera] = row[4:].reshape(10, 10)[:, :count]
+        number = sysu.counts['test'][identity][camera - 1]
+        drawn = row[4:].reshape(10, 10)[:, :count]
+        # the fixture has the first ten of each row; the others follow in any order
+        rest = [[n for n in range(1, number + 1) if n not in first] for first in drawn]
+        cells[identity, camera] = np.array([[*first, *more] for first, more in zip(drawn, rest, strict=True)])
     return write_permutation(tmp_path_factory.mktemp('official') / 'rand_perm_cam.mat', cells)
 
 
@@ -116,14 +120,28 @@ def test_a_file_that_is_no_permutation_is_named(tmp_path: Path) -> None:
 def test_pictures_that_a_copy_lacks_are_named(tmp_path: Path) -> None:
     rows = np.tile(np.arange(4, 0, -1), (10, 1))
     path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
-    with pytest.raises(VireidError, match='picture 4 of identity 1 on camera 1, which has 3'):
+    with pytest.raises(VireidError, match='permutes 4 pictures of identity 1 on camera 1, and there are 3'):
+        SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_a_picture_of_ones_own_in_a_copy_is_noticed_whatever_its_name(tmp_path: Path) -> None:
+    path = write_permutation(tmp_path / 'p.mat', {(1, 1): np.tile([2, 1], (10, 1))})
+    with pytest.raises(VireidError, match='permutes 2 pictures of identity 1 on camera 1, and there are 3'):
+        SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+@pytest.mark.parametrize('row', [[1, 2, 2], [0, 1, 2], [2, 3, 4]])
+def test_rows_that_are_no_permutations_are_refused(tmp_path: Path, row: list[int]) -> None:
+    path = write_permutation(tmp_path / 'p.mat', {(1, 1): np.tile(row, (10, 1))})
+    with pytest.raises(VireidError, match='has no permutation for identity 1 on camera 1'):
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 
 def test_a_person_the_file_does_not_know_is_named(tmp_path: Path) -> None:
     path = write_permutation(tmp_path / 'p.mat', {(2, 1): np.ones((10, 1))})
-    with pytest.raises(VireidError, match='nothing for identity 1 on camera 1'):
+    with pytest.raises(VireidError, match='no permutation for identity 1 on camera 1') as caught:
         SYSUOfficial(permutation=str(path)).trials(Few())
+    assert "protocol.type='sysu/agw'" in str(caught.value)  # validation persons are not in the authors' file
 
 
 def test_there_are_ten_rows() -> None:

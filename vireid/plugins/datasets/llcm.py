@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.plugins.datasets.index_file import read_index
-from vireid.plugins.datasets.raw_folder import pictures, read_id_list, require_root
+from vireid.plugins.datasets.raw_folder import incomplete, pictures, read_id_list, require_root
 
 TRAIN_LISTS = {VISIBLE: 'idx/train_vis.txt', INFRARED: 'idx/train_nir.txt'}
 TEST_FOLDERS = {VISIBLE: 'test_vis', INFRARED: 'test_nir'}
@@ -31,13 +32,13 @@ class LLCM:
         root: the dataset's folder.
 
     Attributes:
-        expected: by split, persons, visible and infrared pictures of a complete copy; None where it is not known.
+        expected: by split, persons, visible and infrared pictures of a complete copy (their paper).
 
     Raises:
         VireidError: if the folder or a list is missing, or a line of a list is wrong.
     """
 
-    expected: ClassVar = {'train': (713, None, None), 'test': (351, None, None)}
+    expected: ClassVar = {'train': (713, 16_946, 13_975), 'test': (351, 8_680, 7_166)}
 
     def __init__(self, root: str | None = None) -> None:
         self.root = require_root(
@@ -56,10 +57,20 @@ class LLCM:
         return self._read(name)()
 
     def _train(self) -> tuple[Sample, ...]:
+        lists = {modality: read_index(self.root / name) for modality, name in TRAIN_LISTS.items()}
+        test = set(read_id_list(self.root / 'idx/test_id.txt'))
+        for modality, found in lists.items():
+            for path, _ in found:
+                folder = Path(path).parent.name  # the labels count from 0: only folders name persons
+                if path.startswith('test_') or (folder.isdecimal() and int(folder) in test):
+                    raise VireidError(
+                        f'{self.root / TRAIN_LISTS[modality]} names {path}, of a person for testing',
+                        todo='restore the lists from the dataset',
+                    )
         return tuple(
             Sample(str(self.root / path), label, 0, modality)
-            for modality, name in TRAIN_LISTS.items()
-            for path, label in read_index(self.root / name)
+            for modality, found in lists.items()
+            for path, label in found
         )
 
     def _test(self) -> tuple[Sample, ...]:
@@ -78,9 +89,5 @@ class LLCM:
         found = {sample.identity for sample in samples}
         lacking = [identity for identity in identities if identity not in found]
         if lacking:
-            raise VireidError(
-                f'LLCM: {len(lacking)} of {len(identities)} test identities have no picture under {self.root}/test_vis '
-                f'or test_nir, such as {lacking[0]:04d}',
-                todo='the copy is incomplete: unpack the dataset again',
-            )
+            raise incomplete(f'LLCM: {self.root}/test_vis and test_nir', lacking, identities, 'test', tuple(samples))
         return tuple(samples)

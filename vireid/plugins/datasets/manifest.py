@@ -11,6 +11,7 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 from vireid.plugins.datasets.own_pictures import number_identities, require_split
 
+LINE = 'line of the file'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
 
 
@@ -33,6 +34,9 @@ class Manifest:
             raise VireidError('Manifest: no table was given', todo='give --data-root with the folder of manifest.csv')
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
+        other = self.path.with_suffix('.parquet')
+        if not self.path.exists() and other.exists():
+            self.path = other
         self.root = self.path.parent
         rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
         self._splits = _samples(rows, self.path)
@@ -47,7 +51,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
             _require_columns(reader.fieldnames or (), path)
-            return list(reader)
+            return [{**row, LINE: reader.line_num} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
@@ -68,7 +72,7 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
     except (OSError, ArrowException) as error:
         raise VireidError(f'manifest {path} cannot be read: {error}') from error
     _require_columns(table.column_names, path)
-    return table.select(list(COLUMNS)).to_pylist()
+    return [{**row, LINE: number} for number, row in enumerate(table.select(list(COLUMNS)).to_pylist(), 1)]
 
 
 def _require_columns(found: Sequence[str], path: Path) -> None:
@@ -84,10 +88,11 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
     numbers = number_identities(row['identity'] for row in rows)
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
-    for line, row in enumerate(rows, 2):  # the header is line 1
+    for row in rows:
+        line = row[LINE]
         where = f'manifest {path}, line {line}'
         picture = str(path.parent / str(row['path'] or ''))
-        camera = str(row['camera'])
+        camera = str(row['camera']).removesuffix('.0')  # tables with gaps hold whole numbers as floats
         if not row['path'] or row['identity'] in (None, '') or not row['split']:
             raise VireidError(f'{where}: path, identity or split is empty', allowed='something in each')
         if row['modality'] not in MODALITIES:
@@ -95,11 +100,19 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
                 f'{where}: modality is {row["modality"]!r}{did_you_mean(str(row["modality"]), MODALITIES)}',
                 allowed=', '.join(MODALITIES),
             )
-        if not (camera.isascii() and camera.isdecimal()):
-            raise VireidError(f'{where}: camera is {row["camera"]!r}', allowed='a number from 0')
+        if not (camera.isascii() and camera.isdecimal() and len(camera) < 10):
+            raise VireidError(f'{where}: camera is {row["camera"]!r}', allowed='a number from 0 to 999999999')
         if picture in seen:
             raise VireidError(f'{where}: {row["path"]} is also in line {seen[picture]}')
         seen[picture] = line
         sample = Sample(picture, numbers[str(row['identity'])], int(camera), row['modality'])
         splits.setdefault(row['split'], []).append(sample)
+    for part in ('train', 'val'):
+        both = {s.identity for s in splits.get(part, ())} & {s.identity for s in splits.get('test', ())}
+        if both:
+            named = sorted(name for name, number in numbers.items() if number in both)
+            raise VireidError(
+                f'manifest {path}: {len(both)} persons are in {part} and in test: {", ".join(named[:5])}',
+                todo='keep each person in one split',
+            )
     return splits

@@ -7,11 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 
+LARGEST = 2**31
+
 
 def number_identities(names: Iterable[object]) -> dict[str, int]:
-    """Returns a number for each name: its own if all are numbers, else 1, 2, ... in sorted order."""
+    """Returns a number for each name: its own if all are numbers below 2^31, else 1, 2, ... in sorted order."""
     unique = sorted({str(name) for name in names})
-    if all(name.isascii() and name.isdecimal() for name in unique) and len({int(n) for n in unique}) == len(unique):
+    numbers = {int(name) for name in unique if name.isascii() and name.isdecimal() and len(name) < 12}
+    if len(numbers) == len(unique) and max(numbers, default=0) < LARGEST:
         return {name: int(name) for name in unique}
     return {name: number for number, name in enumerate(unique, 1)}
 

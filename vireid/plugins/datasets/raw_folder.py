@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from vireid.core.errors import VireidError
+from vireid.core.errors import IncompleteData, VireidError
+from vireid.core.types import Sample
 
 PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
@@ -45,6 +46,19 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
             todo=todo,
         )
     return path
+
+
+def incomplete(
+    where: str, lacking: Sequence[int], identities: Sequence[int], split: str, samples: tuple[Sample, ...]
+) -> IncompleteData:
+    """Returns the error that a split lacks persons; it holds the samples that are there."""
+    some = ', '.join(f'{identity:04d}' for identity in lacking[:10]) + (', ...' if len(lacking) > 10 else '')
+    error = IncompleteData(
+        f'{where}: {len(lacking)} of {len(identities)} {split} identities have no picture: {some}',
+        todo='the copy is incomplete: unpack the dataset again; `vireid data check` counts what is there',
+    )
+    error.samples = samples
+    return error
 
 
 def pictures(folder: Path) -> list[str]:

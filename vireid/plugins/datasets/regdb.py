@@ -58,13 +58,24 @@ class RegDB:
             part: {m: read_index(self.root / f'idx/{part}_{file}_{self.trial}.txt') for m, file in FILE_NAMES.items()}
             for part in ('train', 'test')
         }
-        # the labels of both halves count from 0, so only paths tell whether a person is in both
-        train, test = ({path for found in lists[p].values() for path, _ in found} for p in ('train', 'test'))
-        both = sorted(train & test)
+        folders: dict[str, set[str]] = {'train': set(), 'test': set()}
+        for part, modality, path in (
+            (p, m, path) for p, by in lists.items() for m, found in by.items() for path, _ in found
+        ):
+            sensor, _, rest = path.partition('/')
+            if sensor.lower() != FILE_NAMES[modality]:
+                raise VireidError(
+                    f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self.trial}.txt names {path}',
+                    allowed=f'pictures below {FILE_NAMES[modality].title()}',
+                    todo='restore the index files from the dataset',
+                )
+            folders[part].add(rest.partition('/')[0])
+        # the labels of both halves count from 0, so only folders tell whether a person is in both
+        both = sorted(folders['train'] & folders['test'])
         if both:
             raise VireidError(
-                f'{self.root}/idx: {both[0]} and {len(both) - 1} other pictures are in the training and the test list '
-                f'of trial {self.trial}',
+                f'{self.root}/idx: the persons {", ".join(both[:5])} are in the training and the test list of trial '
+                f'{self.trial}',
                 todo='restore the index files from the dataset',
             )
         return tuple(

@@ -9,7 +9,7 @@ from typing import Literal
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.plugins.datasets.raw_folder import pictures, read_id_list, require_root
+from vireid.plugins.datasets.raw_folder import incomplete, pictures, read_id_list, require_root
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 OBTAIN = (
@@ -78,7 +78,7 @@ class SYSUMM01:
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
-        samples = []
+        samples, lacking = [], []
         cameras = {camera: self.root / f'cam{camera}' for camera in CAMERAS}
         # one listing for each camera, not a probe for each person on each camera
         present = {
@@ -93,11 +93,10 @@ class SYSUMM01:
                 for path in pictures(folder / f'{identity:04d}')
             ]
             if not found:
-                raise VireidError(
-                    f'SYSU-MM01: identity {identity} of the {name} list has no picture under {self.root}/cam*/'
-                    f'{identity:04d}',
-                    todo='the copy is incomplete: unpack the dataset again',
-                )
+                lacking.append(identity)
             samples += found
         # stable: identity, camera and path stay in order within a modality
-        return tuple(sorted(samples, key=lambda s: s.modality != VISIBLE))
+        ordered = tuple(sorted(samples, key=lambda s: s.modality != VISIBLE))
+        if lacking:
+            raise incomplete(f'SYSU-MM01: {self.root}/cam*', lacking, self.identities[name], name, ordered)
+        return ordered

@@ -7,6 +7,7 @@ from typing import Literal
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Dataset, Trial
+from vireid.plugins.protocols.choices import require_choices
 from vireid.plugins.protocols.llcm import DIRECTIONS, Direction
 from vireid.plugins.protocols.llcm import drop_same_camera as same_camera
 
@@ -26,14 +27,19 @@ class Cross:
         drop_same_camera: bool = False,
         cmc: Literal['identity', 'image'] = 'identity',
     ) -> None:
-        if not directions:
-            raise VireidError('directions is empty', allowed=', '.join(DIRECTIONS))
+        require_choices(directions=directions)
         self.directions, self.drop, self.cmc = tuple(directions), drop_same_camera, cmc
         self.name = f'cross, CMC by {cmc}' + (', same camera dropped' if drop_same_camera else '')
 
     def trials(self, dataset: Dataset) -> list[Trial]:
         """Returns one trial for each direction."""
         samples = dataset.split('test')
+        cameras = [{s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED)]
+        if self.drop and not cameras[0] & cameras[1]:
+            raise VireidError(
+                'drop_same_camera would drop nothing: no camera number has both modalities',
+                todo='leave drop_same_camera out, or give cameras of the same place the same number',
+            )
         sides = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
         return [
             Trial(

@@ -10,6 +10,7 @@ import numpy as np
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Dataset, Sample, Trial
+from vireid.plugins.protocols.choices import require_choices, require_trials
 
 Direction = Literal['visible to infrared', 'infrared to visible']
 DIRECTIONS: dict[str, tuple[str, str]] = {
@@ -37,10 +38,8 @@ class LLCMProtocol:
         directions: Sequence[Direction] = ('visible to infrared', 'infrared to visible'),
         trials: int = 10,
     ) -> None:
-        if not directions or trials < 1:
-            raise VireidError(
-                f'directions is {tuple(directions)}, trials is {trials}', allowed='at least one direction and one trial'
-            )
+        require_choices(directions=directions)
+        require_trials(trials)
         self.directions, self.count = tuple(directions), trials
 
     def trials(self, dataset: Dataset) -> list[Trial]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Dataset, Trial
+from vireid.plugins.protocols.choices import require_choices
 
 DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (INFRARED, VISIBLE)}
 
@@ -30,8 +31,7 @@ class RegDBAgw:
             'thermal to visible',
         ),
     ) -> None:
-        if not directions:
-            raise VireidError('directions is empty', allowed=', '.join(DIRECTIONS))
+        require_choices(directions=directions)
         self.directions = tuple(directions)
 
     def trials(self, dataset: Dataset) -> list[Trial]:

@@ -58,15 +58,6 @@ def sysu_trials(
     return trials
 
 
-def require_some(modes: Sequence[str], shots: Sequence[str], trials: int) -> None:
-    """Raises if nothing would be scored."""
-    if not modes or not shots or trials < 1:
-        raise VireidError(
-            f'modes is {tuple(modes)}, shots is {tuple(shots)}, trials is {trials}',
-            allowed='at least one mode, one of single and multi, and one trial',
-        )
-
-
 def drop_same_place(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:

@@ -6,7 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 
 from vireid.core.types import Dataset, Sample, Trial
-from vireid.plugins.protocols.sysu import Draw, Mode, Shots, require_some, sysu_trials
+from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 
 class SYSUAgw:
@@ -29,7 +30,8 @@ class SYSUAgw:
     def __init__(
         self, modes: Sequence[Mode] = ('all', 'indoor'), trials: int = 10, shots: Sequence[Shots] = ('single',)
     ) -> None:
-        require_some(modes, shots, trials)
+        require_choices(modes=modes, shots=shots)
+        require_trials(trials)
         self.modes, self.count, self.shots = tuple(modes), trials, tuple(shots)
 
     def trials(self, dataset: Dataset) -> list[Trial]:

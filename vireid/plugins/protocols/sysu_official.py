@@ -11,7 +11,8 @@ from scipy.io import loadmat
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Dataset, Sample, Trial
-from vireid.plugins.protocols.sysu import Draw, Mode, Shots, require_some, sysu_trials
+from vireid.plugins.protocols.choices import require_choices, require_trials
+from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 FILE = 'rand_perm_cam.mat'
 
@@ -41,9 +42,8 @@ class SYSUOfficial:
         shots: Sequence[Shots] = ('single', 'multi'),
         permutation: str | None = None,
     ) -> None:
-        require_some(modes, shots, trials)
-        if trials > 10:
-            raise VireidError(f'trials is {trials}', allowed='1 to 10: the permutation has ten rows')
+        require_choices(modes=modes, shots=shots)
+        require_trials(trials, most=10)  # the permutation has ten rows
         self.modes, self.count, self.shots, self.permutation = tuple(modes), trials, tuple(shots), permutation
 
     def trials(self, dataset: Dataset) -> list[Trial]:
@@ -56,14 +56,14 @@ class SYSUOfficial:
             for row in range(self.count):
 
                 def draw(cell: tuple[int, int], pictures: list[Sample], wanted: int, row=row) -> Sequence[Sample]:
-                    numbers = _numbers(cameras, cell, path)[row][:wanted]
-                    if numbers.max() > len(pictures):
+                    numbers = _numbers(cameras, cell, path)[row]
+                    if len(numbers) != len(pictures):
                         raise VireidError(
-                            f'{path} names picture {numbers.max()} of identity {cell[0]} on camera {cell[1]}, which '
-                            f'has {len(pictures)}',
-                            todo='the copy is incomplete: unpack the dataset again',
+                            f'{path} permutes {len(numbers)} pictures of identity {cell[0]} on camera {cell[1]}, and '
+                            f'there are {len(pictures)}',
+                            todo='the copy is not complete, or has pictures of its own: unpack the dataset again',
                         )
-                    return [pictures[number - 1] for number in numbers]
+                    return [pictures[number - 1] for number in numbers[:wanted]]
 
                 yield draw
 
@@ -78,7 +78,8 @@ def read_permutation(path: Path) -> Any:
     """
     if not path.is_file():
         raise VireidError(
-            f'sysu/official needs the permutation {path}, and there is none',
+            f'sysu/official needs the permutation {path}, and '
+            + ('that is a folder' if path.is_dir() else 'there is none'),
             allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
             todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
         )
@@ -94,8 +95,14 @@ def _numbers(cameras: Any, cell: tuple[int, int], path: Path) -> np.ndarray:
     identity, camera = cell
     try:
         numbers = np.atleast_2d(cameras[camera - 1][identity - 1, 0]).astype(np.int64)
-    except (IndexError, ValueError, TypeError) as error:
-        raise VireidError(f'{path} has nothing for identity {identity} on camera {camera}') from error
-    if len(numbers) < 10 or numbers.size == 0 or numbers.min() < 1:
-        raise VireidError(f'{path} has nothing for identity {identity} on camera {camera}')
+    except (IndexError, ValueError, TypeError):
+        numbers = np.zeros((0, 0), dtype=np.int64)
+    whole = np.arange(1, numbers.shape[1] + 1)
+    if len(numbers) < 10 or not (np.sort(numbers[:10], axis=1) == whole).all():
+        raise VireidError(
+            f'{path} has no permutation for identity {identity} on camera {camera}',
+            allowed="test persons: the authors' file has no others",
+            todo="choose weights on validation persons by protocol.type='sysu/agw', then score checkpoints/best.pt: "
+            'vireid test ... --protocol sysu/official',
+        )
     return numbers
