@@ -64,6 +64,29 @@ def test_a_person_of_one_modality_is_a_warning(copy, capsys):
     assert f'1 persons have no infrared picture: {person}' in capsys.readouterr().out
 
 
+def test_a_copy_without_some_persons_is_counted_all_the_same(copy, capsys):
+    (copy / STAMP).unlink()
+    train = [int(i) for name in ('train', 'val') for i in (copy / f'exp/{name}_id.txt').read_text().split(',')]
+    for person in sorted(train)[:2]:
+        for camera in range(1, 7):
+            shutil.rmtree(copy / f'cam{camera}' / f'{person:04d}', ignore_errors=True)
+    assert main(['data', 'check', str(copy)]) == 1
+    printed = capsys.readouterr().out
+    assert 'train  persons   2      395  <-' in printed
+    assert f'2 of 4 train identities have no picture: {sorted(train)[0]:04d}, {sorted(train)[1]:04d}' in printed
+
+
+def test_a_picture_in_training_and_test_is_an_error_though_labels_are_equal(tmp_path, capsys):
+    synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
+    train, test = (
+        (tmp_path / 'regdb/idx' / f'{part}_visible_1.txt').read_text().splitlines()[0] for part in ('train', 'test')
+    )
+    assert train.split()[1] == test.split()[1] == '0'
+    shutil.copy(tmp_path / 'regdb' / train.split()[0], tmp_path / 'regdb' / test.split()[0])
+    assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB']) == 1
+    assert 'error: one picture in several splits' in capsys.readouterr().out
+
+
 def test_another_reader_and_its_trial(tmp_path, capsys):
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB', '--trial', '3']) == 0

@@ -117,6 +117,7 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
         (['--protocol', 'regdb/agw'], "RegDB's protocols do not fit these pictures: visible ones are by cameras 1, 2"),
         (['--protocol', 'llcm'], 'no camera number has both modalities'),
         (['--cfg-options', 'protocl.trials=1'], "did you mean 'protocol'?"),
+        (['--cfg-options', 'rerank.k1=5'], 'next:    add --rerank'),
         (['--cfg-options', 'reranker=1'], "did you mean 'rerank'?"),
         (['--cfg-options', 'rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
     ],
@@ -180,6 +181,14 @@ class TestMatlab:
         (row,) = score_trials(found.embeddings, protocol.name, protocol.trials(found)).rows()
         assert row['R1'] == pytest.approx((np.mean(rank_1), np.std(rank_1)), abs=1e-10)
         assert row['mAP'] == pytest.approx((np.mean(mean_ap), np.std(mean_ap)), abs=1e-10)
+
+    def test_pictures_of_other_cameras_are_refused(self, tmp_path, capsys):
+        samples = (Sample('a', 6, 5, VISIBLE), Sample('b', 6, 5, INFRARED))  # as LLCM has them: one cell for both
+        about = {'protocol': {'type': 'cross'}}
+        features.save(tmp_path / 'f.npz', Embeddings(samples, np.eye(2, dtype=np.float32)), about, None)
+        assert main(['score', str(tmp_path / 'f.npz'), '--matlab', str(tmp_path / 'mat')]) == 2
+        assert "SYSU-MM01's protocols do not fit these pictures" in capsys.readouterr().err
+        assert not (tmp_path / 'mat').exists()
 
     def test_identities_that_are_no_places_are_refused(self, tmp_path, capsys):
         samples = (Sample('a', 0, 1, VISIBLE), Sample('b', 0, 3, INFRARED))

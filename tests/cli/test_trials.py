@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.cli.trials import parse_trials
-from vireid.core import training
 from vireid.core.errors import VireidError
-from vireid.core.run import Interrupted
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py')
 SMALL = [
@@ -29,7 +28,7 @@ def test_trials_are_ranges_and_lists(text: str, trials: list[int]) -> None:
     assert parse_trials(text) == trials
 
 
-@pytest.mark.parametrize('text', ['', 'all', '3-1', '1-', '-1', '1,,2', '1.5'])
+@pytest.mark.parametrize('text', ['', 'all', '3-1', '1-', '-1', '1,,2', '1.5', '1-999999999999', '1-1001', '²'])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(VireidError, match='1-10, or 1,3,5'):
         parse_trials(text)
@@ -74,22 +73,92 @@ def test_a_checkpoint_of_one_split_refuses_another(small_regdb, tmp_path, capsys
     assert 'was trained on trial 1 and this scores trial 2' in capsys.readouterr().err
 
 
+STOPPER = """
+import os, signal, vireid
+
+@vireid.hookimpl
+def step_ended(run, progress):
+    if run.split == os.environ['STOP_IN'] and progress.step == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
 def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_path, capsys, monkeypatch):
-    real, resumed = training.train, []
+    (tmp_path / 'stopper.py').write_text(STOPPER)
+    plugin = ['--plugin', str(tmp_path / 'stopper.py')]
+    steps = 6 // 4 + 1  # an epoch: 6 pictures of each modality, 4 a batch
+    monkeypatch.setenv('STOP_IN', 'trial 3')
+    run = tmp_path / 'run'
+    assert command(small_regdb, run, '1-3', *plugin) == 130
+    text = capsys.readouterr().out
+    assert 'the same command goes on from here' in text
+    assert 'trial 2' in text
+    assert not (run / 'result.json').exists()
+    assert not (run / 'trial_3/result.json').exists()
+    monkeypatch.setenv('STOP_IN', 'none')
+    assert command(small_regdb, run, '1-3', *plugin) == 0
+    assert capsys.readouterr().out.count('(done before)') == 2
+    lines = [json.loads(line) for line in (run / 'trial_3/metrics.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines if 'loss' in line] == list(range(1, steps + 1))  # none of them twice
+    # as if it had never been stopped
+    assert command(small_regdb, tmp_path / 'whole', '3', *plugin) == 0
+    rows = [json.loads((p / 'trial_3/result.json').read_text())['rows'] for p in (run, tmp_path / 'whole')]
+    assert rows[0] == rows[1]
 
-    def train(experiment: Any, folder: Path, resume: Any = None) -> Any:
-        resumed.append(resume)
-        if len(resumed) == 2:
-            (folder / 'checkpoints').mkdir(parents=True)
-            raise Interrupted(folder / 'checkpoints/last.pt')
-        return real(experiment, folder, resume=resume)
 
-    monkeypatch.setattr(training, 'train', train)
-    assert command(small_regdb, tmp_path, '1-2') == 130
-    assert 'the same command goes on from here' in capsys.readouterr().out
-    assert not (tmp_path / 'result.json').exists()
-    assert command(small_regdb, tmp_path, '1-2') == 0
-    assert (tmp_path / 'result.json').exists()
+def test_finished_models_are_scored_again_by_another_protocol_and_found_where_the_data_moved(
+    small_regdb, tmp_path, capsys, monkeypatch
+):
+    assert command(small_regdb, tmp_path / 'run', '1-2') == 0
+    first = json.loads((tmp_path / 'run/result.json').read_text())
+    moved = Path(shutil.copytree(small_regdb, tmp_path / 'moved'))
+    capsys.readouterr()
+    monkeypatch.setattr('vireid.core.training.train', None)  # nothing is trained
+    assert command(Path(f'{small_regdb}/'), tmp_path / 'run', '1-2') == 0
+    assert capsys.readouterr().out.count('(done before)') == 2
+    assert command(moved, tmp_path / 'run', '1-2', '--protocol', 'regdb/official', '--rerank') == 0
+    text = capsys.readouterr().out
+    assert text.count('(trained before, scored again)') == 2
+    assert 'visible to thermal, re-ranked (20, 6, 0.3)' in text
+    second = json.loads((tmp_path / 'run/result.json').read_text())
+    assert (first['protocol'], second['protocol']) == ('regdb/agw', 'regdb/official')
+    # rank-1 and mAP of the two families are the same
+    plain = [row for row in second['rows'] if not row['beside']]
+    assert [(r['R1'], r['mAP']) for r in plain] == [(r['R1'], r['mAP']) for r in first['rows']]
+
+
+def test_the_table_says_how_weights_were_chosen(small_regdb, tmp_path, capsys):
+    more = ['evaluation.select=test', 'training.evaluate_every=1']
+    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--trials', '1']
+    assert main([*words, '--cfg-options', *SMALL, *more]) == 0
+    assert 'best R1 on trial 0 of the test; mean' in capsys.readouterr().out
+
+
+def test_one_split_for_all_is_refused(small_regdb, tmp_path, capsys):
+    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--trials', '1-3']
+    assert main([*words, '--cfg-options', *SMALL, 'dataset.trial=3']) == 2
+    assert '--trials wants dataset.trial=1, and --cfg-options set it to 3' in capsys.readouterr().err
+
+
+def test_a_folder_with_a_single_run_is_not_written_over(small_regdb, tmp_path, capsys):
+    (tmp_path / 'checkpoints').mkdir()
+    assert command(small_regdb, tmp_path, '1') == 2
+    assert 'holds a single run' in capsys.readouterr().err
+
+
+def test_an_error_names_its_trial(small_regdb, tmp_path, capsys):
+    root = Path(shutil.copytree(small_regdb, tmp_path / 'copy'))
+    path = (root / 'idx/test_visible_2.txt').read_text().split()[0]
+    (root / path).write_bytes(b'broken')
+    status = command(root, tmp_path / 'run', '2')
+    assert status == 2
+    assert 'error: trial 2: picture' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('flag', ['--dry-run', '--print-config'])
+def test_trials_are_read_for_a_trial_run_too(small_regdb, tmp_path, capsys, flag):
+    assert command(small_regdb, tmp_path, 'foo', flag) == 2
+    assert "--trials is 'foo'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -410,6 +410,14 @@ def test_collate_groups_by_modality_and_keeps_the_order_within_each() -> None:
     assert batch.paths == {VISIBLE: ['b', 'd', 'e'], INFRARED: ['a', 'c']}
 
 
+def test_pictures_of_two_sizes_in_a_batch_are_named(samples: list[Sample]) -> None:
+    small, large = torch.zeros(3, 6, 4), torch.zeros(3, 6, 5)
+    found = collate([(small, 0, samples[0]), (large, 0, samples[1])])
+    assert isinstance(found, VireidError)
+    for text in (samples[0].path, samples[1].path, '(3, 6, 4)', '(3, 6, 5)', "dict(type='Resize')"):
+        assert text in str(found)
+
+
 def test_collate_gives_float32_images_and_int64_numbers() -> None:
     batch = collate([item(1.0, Sample('a', 50, 3, INFRARED), 5)])
     assert (batch.images[INFRARED].dtype, tuple(batch.images[INFRARED].shape)) == (torch.float32, (1, 3, 2, 2))

@@ -67,6 +67,41 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         features.load(path)
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'about': np.array('[]')},
+        {'about': np.array('{}')},
+        {'about': np.array('{"protocol": 3}')},
+        {'features': np.array([['a', 'b']] * 3)},
+        {'features': np.zeros((3, 0), dtype=np.float32)},
+        {'features': np.zeros((2, 2), dtype=np.float32)},
+        {'features': np.zeros(3, dtype=np.float32)},
+        {'features': np.zeros((3, 2))},
+        {'identities': np.array([1.5, 2.0, 3.0])},
+        {'modalities': np.array(['visible', 'infrared', 'thermal'])},
+        {'paths': np.array(['a'])},
+    ],
+)
+def test_content_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    features.save(tmp_path / 'f.npz', embeddings(), ABOUT, None)
+    with np.load(tmp_path / 'f.npz') as found:
+        arrays = {**{key: found[key] for key in found.files}, **change}
+    np.savez(tmp_path / 'f.npz', **arrays)
+    with pytest.raises(VireidError, match=r'f\.npz'):
+        features.load(tmp_path / 'f.npz')
+
+
+def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
+    with pytest.raises(VireidError, match='is a folder'):
+        features.require_writable(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(VireidError, match='name another file'):
+        features.require_writable(tmp_path / 'file' / 'f.npz')
+    features.require_writable(tmp_path / 'new' / 'f.npz')
+    assert not list((tmp_path / 'new').iterdir())
+
+
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self):

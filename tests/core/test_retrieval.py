@@ -356,6 +356,22 @@ class TestRanks:
         assert asked == [(0, 2), (2, 4), (4, 5)]
 
 
+@pytest.mark.parametrize('pairs', [1, 17, 40, 100, 10_000])
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_equal_embeddings_tie_whatever_the_matrix_product_rounds(
+    pairs: int, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval, 'PAIRS_PER_CHUNK', pairs)
+    rng = np.random.default_rng(0)
+    twin = rng.standard_normal(512).astype(dtype)
+    gallery = np.tile(twin / np.linalg.norm(twin), (17, 1))
+    query = rng.standard_normal((37, 512)).astype(dtype)
+    query /= np.linalg.norm(query, axis=1, keepdims=True)
+    # all 17 tie: the gallery's order stands, and person 5 comes sixth
+    found = score(query, gallery, make_trial([5] * 37, list(range(17))))
+    assert found.mean_ap == pytest.approx(1 / 6, abs=1e-12)
+
+
 class TestErrors:
     @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize('side', [0, 1])

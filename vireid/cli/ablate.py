@@ -163,12 +163,12 @@ class Table:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = ['  '.join([c[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(c[1:], widths[1:], strict=True))])
                 for c in lines]  # fmt: skip
-        spread = f'mean ± standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
+        spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
         return '\n'.join(
             [
                 f'{self.title}, percent',
                 f'  here:  {data}, {first["people"]} people to train on; {first["protocol"]}, '
-                f'{first["rows"][0]["name"]}; {first["steps"]:,} steps; {spread}',
+                f'{first["rows"][0]["name"]}; {first["steps"]:,} steps; {first["select"]}; {spread}',
                 f'  paper: {self.paper}',
                 '  These are different data: compare the order of the rows, never the two halves of one.',
                 '',

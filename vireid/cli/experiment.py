@@ -64,11 +64,13 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
         'training.precision': args.precision,
         'training.devices': args.devices,
         'seed': args.seed,
-        'images.reader': {**CACHE, 'folder': args.cache} if args.cache else None,
-        'protocol': {'type': args.protocol} if args.protocol else None,
+        'images.reader': {**CACHE, 'folder': args.cache} if args.cache is not None else None,
         'evaluation.flip': args.flip or None,
-        'evaluation.rerank': dict(RERANK) if args.rerank else None,
     }
+    if args.protocol:
+        _choose(config, 'protocol', {'type': args.protocol})
+    if args.rerank:
+        _choose(config.setdefault('evaluation', {}), 'rerank', RERANK)
     for key, value in flags.items():
         if value is not None:
             section, _, name = key.rpartition('.')
@@ -78,6 +80,13 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
         override(config, option)
     _add_plugins(config, args)
     return config
+
+
+def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> None:
+    """Sets a component, unless the config has this one already, with settings of its own."""
+    there = section.get(key)
+    if not isinstance(there, dict) or there.get('type') != component['type']:
+        section[key] = dict(component)
 
 
 def make_experiment(config: dict[str, Any]) -> Experiment:

@@ -44,44 +44,71 @@ def try_to_build(experiment: Experiment) -> None:
     experiment.build_reranker()
 
 
-def finish(job: Job) -> dict[str, Any]:
+def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
     """Returns the result of a run, training it or its rest if need be.
 
+    A finished run whose config says another protocol, or other rows beside the plain ones, is scored again.
+
+    Args:
+        job: the run.
+        data_may_move: the dataset's folder may be another one than before.
+
     Raises:
-        VireidError: if its folder holds a run of another config.
+        VireidError: if its folder holds a run that was trained by another config.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     from vireid.core import config, results
+    from vireid.core.run import score_checkpoint
     from vireid.core.training import train
 
     folder, experiment = job.folder, job.experiment
+    again = False
     if (folder / 'config.yaml').is_file():
-        changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'))
-        if changed:
+        changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'), data_may_move)
+        if set(changed) - SCORING:
             raise VireidError(
                 f'{folder} holds a run with another {", ".join(changed)}',
-                todo='choose another --work-dir, or delete it',
+                todo='give the command it was made with, or choose another --work-dir',
             )
+        again = bool(changed)
     done = results.read(folder)
-    if done is not None:
+    if done is not None and not again:
         print(f'{_line(job.label, done)}  (done before)')
         return done
-    checkpoint = folder / 'checkpoints' / 'last.pt'
+    last, best = (folder / 'checkpoints' / f'{name}.pt' for name in ('last', 'best'))
     experiment.manager.register(Bar(job.label), f'progress of {job.label}')
-    train(experiment, folder, resume=checkpoint if checkpoint.is_file() else None)
-    result = results.read(folder)
-    assert result is not None
+    try:
+        if done is not None:
+            chosen = best if experiment.evaluation_settings.select != 'last' else last
+            scored = score_checkpoint(experiment, chosen, folder / 'test', None)
+            result = {**done, **scored.to_dict()}
+            print(f'{_line(job.label, result)}  (trained before, scored again)')
+            return result
+        train(experiment, folder, resume=last if last.is_file() else None)
+    except VireidError as error:
+        raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+    result = results.read(folder) or {}
     print(_line(job.label, result))
     return result
 
 
-def _changed(settings: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
+# sections that say how a run is scored; the weights do not depend on them
+SCORING = {'protocol', 'evaluation', 'loggers'}
+
+
+def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
     from vireid.core import config
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], 'workers': None, 'reader': None}}
-        return {key: config.dump({key: kept[key]}) for key in kept}
+        evaluation = kept.get('evaluation', {})
+        kept['evaluation.select'] = [evaluation.get('select', 'last'), evaluation.get('select_by', 'R1')]
+        if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
+            kept['protocol that chose the weights'] = kept['protocol']
+        if data_may_move:
+            kept['dataset'] = {**kept['dataset'], 'root': None}
+        return {key: config.dump({key: value}) for key, value in kept.items()}
 
     ours, theirs = lasting(settings), lasting(earlier)
     return [key for key in ours if ours[key] != theirs.get(key)]
@@ -116,6 +143,11 @@ class Bar:
         self._bar.start()
 
     @hookimpl
+    def preparing(self, what: str, done: int, total: int) -> None:
+        if self._bar.disable and done == 0:
+            print(f'{self._label}: {what}, {total:,}', flush=True)
+
+    @hookimpl
     def step_ended(self, progress: Any) -> None:
         self._bar.update(self._task, completed=progress.step, description='')
         if self._bar.disable and time.monotonic() - self._last_line >= self._every:
@@ -124,7 +156,15 @@ class Bar:
 
     @hookimpl
     def evaluating(self, what: str, done: int, total: int) -> None:
+        if self._task is None:  # scored again: no run has begun
+            self._task = self._bar.add_task('', total=total)
+            self._bar.start()
         self._bar.update(self._task, description=f'{what} {done:,}/{total:,}')
+
+    @hookimpl
+    def evaluated(self, progress: Any) -> None:
+        if progress.step >= progress.total_steps:
+            self._bar.stop()
 
     @hookimpl
     def run_ended(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.cli.experiment import RERANK, add_plugin_argument
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, did_you_mean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,22 +32,31 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.config import override
     from vireid.core.evaluation import score_trials
     from vireid.core.plugins import create_manager
-    from vireid.core.signatures import check, raise_all
 
     saved = features.load(args.features)
     if args.data_root:
         saved.root = args.data_root
+    own = saved.about['protocol']
     config: dict[str, Any] = {
-        'protocol': {'type': args.protocol} if args.protocol else saved.about['protocol'],
+        'protocol': {'type': args.protocol} if args.protocol not in (None, own.get('type')) else own,
         'rerank': dict(RERANK) if args.rerank else None,
     }
     for option in args.cfg_options:
+        section = option.partition('=')[0].split('.')[0].strip()
+        if section not in config:
+            raise VireidError(
+                f'option {option!r}: there is no {section!r} here{did_you_mean(section, config)}',
+                allowed=', '.join(f'{key}...' for key in config),
+            )
+        if section == 'rerank' and not config['rerank'] and option.startswith('rerank.'):
+            raise VireidError(f'option {option!r} has nothing to change', todo='add --rerank')
         override(config, option)
-    raise_all(check(_sections, config, where='score'))
     components = create_manager(args.plugin).components
     protocol = components.build('protocols', config['protocol'], where='protocol')
     reranker = components.build('rerankers', config['rerank'], where='rerank') if config['rerank'] else None
     if args.matlab:
+        # only pictures of SYSU-MM01's cameras have a place in those files; its protocol refuses others
+        components.build('protocols', {'type': 'sysu/agw', 'trials': 1}, where='--matlab').trials(saved)
         export(saved, args.matlab)
         print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {NAME!r}')
     found = score_trials(
@@ -64,10 +73,6 @@ def run(args: argparse.Namespace) -> int:
         results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())})
         print(f'written to {args.result / results.FILE}')
     return 0
-
-
-def _sections(protocol: dict, rerank: dict | None) -> None:
-    """What --cfg-options may set."""
 
 
 def _bar() -> Any:
@@ -116,7 +121,7 @@ def export(saved: Any, folder: Path) -> list[Path]:
     for sample in samples:
         places.setdefault((sample.camera, sample.identity), []).append(sample)
     written = []
-    for camera in range(1, max(6, *(s.camera for s in samples)) + 1):
+    for camera in range(1, 7):
         cells = np.empty((1, max(identities)), dtype=object)
         for place in range(cells.shape[1]):
             own = places.get((camera, place + 1))

@@ -35,16 +35,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; see the module's docstring for the exit status."""
+    if args.trials is not None:
+        from vireid.cli.trials import parse_trials, run_trials
+
+        if not args.dry_run and not args.print_config:
+            return run_trials(args)
+        args.trial = parse_trials(args.trials)[0]  # all are alike but for this
     config = read_config(args)
     if args.print_config:
         from vireid.core.config import dump
 
         print(dump(config), end='')
         return 0
-    if args.trials is not None and not args.dry_run:
-        from vireid.cli.trials import run_trials
-
-        return run_trials(args)
     experiment = make_experiment(config)
     if args.dry_run:
         from vireid.cli.dry_run import dry_run

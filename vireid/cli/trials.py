@@ -13,6 +13,8 @@ from vireid.cli.experiment import make_experiment, read_config
 from vireid.cli.jobs import Job, finish, try_to_build, without_console
 from vireid.core.errors import VireidError
 
+MOST = 1000  # no dataset has as many splits; a typing error has
+
 
 def parse_trials(text: str) -> list[int]:
     """Reads `1-10` or `1,3,7-9`; each once, in the order given.
@@ -23,9 +25,13 @@ def parse_trials(text: str) -> list[int]:
     found: list[int] = []
     for part in text.split(','):
         first, dash, last = (word.strip() for word in part.partition('-'))
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+        words = (first, last) if dash else (first,)
+        if not all(w.isascii() and w.isdecimal() and len(w) < 5 and int(w) <= MOST for w in words):
             raise VireidError(f'--trials is {text!r}', allowed='1-10, or 1,3,5')
-        found += range(int(first), int(last or first) + 1)
+        numbers = range(int(first), int(words[-1]) + 1)
+        if not numbers:
+            raise VireidError(f'--trials is {text!r}', allowed='1-10, or 1,3,5')
+        found += numbers
     return list(dict.fromkeys(found))
 
 
@@ -41,32 +47,45 @@ def run_trials(args: argparse.Namespace) -> int:
                 f'--trials and {flag} do not go together',
                 todo='give the same command again to go on where it stopped' if flag == '--resume' else 'give one',
             )
-    jobs = []
-    for trial in trials:
-        own = copy(args)
-        own.trial = trial
-        config = read_config(own)
-        without_console(config)
-        experiment = make_experiment(config)
-        base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
-        jobs.append(Job(f'trial {trial}', experiment, base / f'trial_{trial}'))
+    jobs = [_job(args, trial) for trial in trials]
+    base = jobs[0].folder.parent
+    if (base / 'checkpoints').exists():
+        raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
     try_to_build(jobs[0].experiment)
     for job in jobs:
         job.experiment.build_dataset().split('train')  # so that a missing split is known before hours of training
     done = []
     try:
         for job in jobs:
-            done.append(finish(job))
+            done.append(finish(job, data_may_move=True))
     except Interrupted:
         print('stopped; the same command goes on from here')
         return 130
     rows = _over_models([found['rows'] for found in done])
-    print(f'\n{jobs[0].experiment.name}, mean ± standard deviation over {len(trials)} models, each on its own split:')
+    print(
+        f'\n{jobs[0].experiment.name}, {done[0]["select"]}; mean ± standard deviation (population) over '
+        f'{len(trials)} models, each on its own split:'
+    )
     print(results.table(done[0]['protocol'], rows, last='models'))
-    content = {'protocol': done[0]['protocol'], 'models': trials, 'rows': rows}
+    content = {'protocol': done[0]['protocol'], 'select': done[0]['select'], 'models': trials, 'rows': rows}
     results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     print(f'\nwritten to {base / results.FILE}; each run lies beside it')
     return 0
+
+
+def _job(args: argparse.Namespace, trial: int) -> Job:
+    own = copy(args)
+    own.trial = trial
+    config = read_config(own)
+    if config['dataset'].get('trial') != trial:
+        raise VireidError(
+            f'--trials wants dataset.trial={trial}, and --cfg-options set it to {config["dataset"].get("trial")!r}',
+            todo='take dataset.trial out of --cfg-options',
+        )
+    without_console(config)
+    experiment = make_experiment(config)
+    base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
+    return Job(f'trial {trial}', experiment, base / f'trial_{trial}')
 
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -140,6 +140,14 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
     for item in items:
         groups.setdefault(item[2].modality, []).append(item)
     order = joint_order(groups)
+    first = items[0][0].shape
+    for image, _, sample in items:
+        if image.shape != first:
+            return VireidError(
+                f'after the transforms {items[0][2].path} is {tuple(first)} and {sample.path} is {tuple(image.shape)}',
+                allowed='pictures of one size in a batch',
+                todo="bring them to it, for example with dict(type='Resize') among images.train and images.test",
+            )
     return Batch(
         images={m: torch.stack([image for image, _, _ in groups[m]]) for m in order},
         identities={m: torch.tensor([label for _, label, _ in groups[m]]) for m in order},

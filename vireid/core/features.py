@@ -77,6 +77,24 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         ) from error
 
 
+def require_writable(path: str | Path) -> None:
+    """Tries to write where a features file is to be.
+
+    Raises:
+        VireidError: if that is a folder or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise VireidError(f'{path} is a folder', allowed='a file to write, such as features.npz')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'.{path.name}.part')
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise VireidError(f'features {path} cannot be written: {error}', todo='name another file') from error
+
+
 def load(path: str | Path) -> SavedFeatures:
     """Reads what `save` wrote; executes nothing that is in it.
 
@@ -91,6 +109,12 @@ def load(path: str | Path) -> SavedFeatures:
         columns = [arrays[key].tolist() for key in ('paths', 'identities', 'cameras', 'modalities')]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')
+        if not isinstance(about, dict) or not isinstance(about.get('protocol'), dict):
+            raise ValueError('it does not say which protocol it is of')
+        if any(arrays[key].dtype.kind not in 'iu' for key in ('identities', 'cameras')):
+            raise ValueError('identities and cameras are not whole numbers')
+        if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
+            raise ValueError('the features are not float32')
     except FileNotFoundError as error:
         raise VireidError(
             f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
@@ -102,7 +126,8 @@ def load(path: str | Path) -> SavedFeatures:
         ) from error
     if about.get('format', 0) > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
-    if features.ndim != 2 or len(features) != len(samples) or (flipped is not None and flipped.shape != features.shape):
+    fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
+    if not fits or (flipped is not None and flipped.shape != features.shape):
         raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} pictures')
     unknown = {s.modality for s in samples} - set(MODALITIES)
     if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 import os
@@ -10,9 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -54,6 +57,11 @@ class Run:
     samples: tuple[Sample, ...] = ()
     split: str = ''
 
+    @cached_property
+    def fingerprint(self) -> np.ndarray:
+        """Numbers of the training pictures, by which a test on them is noticed."""
+        return fingerprint(self.samples)
+
     @property
     def checkpoint(self) -> Path:
         """The newest checkpoint."""
@@ -85,9 +93,11 @@ class Scoring:
         protocol = experiment.build_protocol()
         self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
         self.samples = all_samples(self.trials, more)
+        # a reader that keeps pictures keeps those of the whole split: another protocol finds them there
+        prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        self.read = experiment.build_reader('test', self.samples, telling(hooks, 'preparing pictures to score'))
+        self.read = experiment.build_reader('test', prepared, telling(hooks, 'preparing pictures to score'))
 
     def evaluate(self, run: Run, hooks: Any, progress: Progress, weights: str = '', beside: bool = True) -> Results:
         """Scores the run's model, in float32 on this process alone, and tells the observers.
@@ -145,15 +155,12 @@ def score_checkpoint(
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
     """
+    if save_features:
+        features.require_writable(save_features)  # now, and not when everything is embedded
     content = checkpoint.load(source)
     dataset = experiment.build_dataset()
-    split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
-    if trained_on != split:
-        raise VireidError(
-            f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
-            'persons it was trained on would be in its test',
-            todo='score it on its own split with --trial',
-        )
+    _require_unseen(experiment, dataset, content, source)
+    split = getattr(dataset, 'split_name', '')
     fabric = make_fabric(experiment)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if save_features else ()
@@ -162,7 +169,11 @@ def score_checkpoint(
     at = content['progress']
     progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
-    results = scoring.evaluate(run, hooks, progress, content.get('chosen', ''))
+    weights = content.get('chosen') or f'after step {progress.step:,}'
+    size, trained = (tuple(c['images']['size']) for c in (experiment.to_config(), content['config']))
+    if size != trained:
+        weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
+    results = scoring.evaluate(run, hooks, progress, weights)
     if fabric.is_global_zero:
         about = {
             'experiment': experiment.name,
@@ -177,6 +188,40 @@ def score_checkpoint(
         if save_features:
             features.save(save_features, results.embeddings, about, getattr(dataset, 'root', None))
     return results
+
+
+def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str, Any], source: str | Path) -> None:
+    """Refuses to score a checkpoint on persons it was trained on.
+
+    Raises:
+        VireidError: if it is of another split of this dataset, or of some of these very pictures.
+    """
+    split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
+    if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
+        raise VireidError(
+            f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
+            'persons it was trained on would be in its test',
+            todo='score it on its own split with --trial',
+        )
+    seen = content.get('trained_on')
+    if seen is not None:
+        both = np.isin(fingerprint(dataset.split('test')), seen.numpy()).sum()
+        if both:
+            raise VireidError(
+                f'{source} was trained on {both:,} of the pictures that this would score it on',
+                todo='test it on the split its config left for that',
+            )
+
+
+def fingerprint(samples: Sequence[Sample]) -> np.ndarray:
+    """Returns a (N,) int64 number for each picture's file, the same on every run."""
+    folder = cache(os.path.realpath)  # of a few folders, not of each picture
+
+    def digest(path: str) -> bytes:
+        place = f'{folder(os.path.dirname(path))}/{os.path.basename(path)}'
+        return hashlib.blake2b(place.encode(), digest_size=8).digest()
+
+    return np.frombuffer(b''.join(digest(s.path) for s in samples), dtype=np.int64)
 
 
 def make_fabric(experiment: Experiment) -> Fabric:
@@ -212,6 +257,7 @@ def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bo
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'split': run.split,
+            'trained_on': torch.from_numpy(run.fingerprint.copy()),
             'best': selection.best,
             'chosen': selection.text() if best else '',
             'versions': _versions(),
@@ -260,13 +306,14 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
-    return {**kept, 'images': {**kept['images'], 'workers': None, 'reader': None}, 'select': chosen_by(settings)}
-
-
-def chosen_by(settings: dict[str, Any]) -> str:
-    """Says by what a config chooses its weights."""
+    kept['images'] = {**kept['images'], 'workers': None, 'reader': None}
     evaluation = EvaluationSettings(**settings.get('evaluation', {}))
-    return 'last' if evaluation.select == 'last' else f'{evaluation.select} {evaluation.select_by}'
+    kept['evaluation.select'] = evaluation.select
+    if evaluation.select != 'last':  # figures of another protocol, or of other data, cannot be compared
+        kept['evaluation.select_by'] = evaluation.select_by
+        kept['protocol'] = settings['protocol']
+        kept['dataset'] = {**settings['dataset'], 'root': None}
+    return kept
 
 
 def agreed(fabric: Fabric, flag: bool) -> bool:

@@ -5,6 +5,7 @@ The choice follows one rule that is printed with the result.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ class Selection:
     """Remembers the best evaluation of a run so far; its weights are in `checkpoints/best.pt`.
 
     Attributes:
-        best: `step` and `value` of the best evaluation and `of`, how many there were; empty before the first. It is
-            part of every checkpoint.
+        best: `step` and `value` of the best evaluation, and `seen`, the step of the newest one; empty before the
+            first. It is part of every checkpoint.
         rule: in words, for tables.
     """
 
@@ -47,35 +48,42 @@ class Selection:
     def is_best(self, results: Results, progress: Progress) -> bool:
         """Takes an evaluation in; says whether it is the best so far (the earlier one, if equal)."""
         value = self.value(results)
-        count = self.best.get('of', 0) + 1
-        if self.best and value <= self.best['value']:
-            self.best = {**self.best, 'of': count}
+        if self.best and (value <= self.best['value'] or progress.step == self.best['seen']):
+            self.best = {**self.best, 'seen': progress.step}
             return False
-        self.best = {'step': progress.step, 'value': value, 'of': count}
+        self.best = {'step': progress.step, 'value': value, 'seen': progress.step}
         return True
 
-    def load_best(self, model: Any, path: Path) -> str:
-        """Puts the best weights into the model.
-
-        Returns:
-            Which they are, in words.
+    def bring_best(self, path: Path, beside: Path) -> None:
+        """Makes sure, on resuming, that `path` holds the best weights so far; they may lie `beside` the checkpoint.
 
         Raises:
-            VireidError: if the file holds other weights than the run remembers.
+            VireidError: if neither file holds them.
         """
-        content = checkpoint.load(path)
-        if content['progress']['step'] != self.best['step']:
-            raise VireidError(
-                f'{path} holds the weights of step {content["progress"]["step"]:,}, and the best of this run are those '
-                f'of step {self.best["step"]:,}',
-                todo='resume the run from checkpoints/last.pt, or start it anew',
-            )
-        checkpoint.load_weights(model, content['model'], path)
+        if not self.best:
+            return
+        for found in (path, beside):
+            if found.is_file() and checkpoint.load(found)['progress']['step'] == self.best['step']:
+                if found != path:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    part = path.with_name(f'.{path.name}.part')
+                    shutil.copyfile(found, part)
+                    part.replace(path)
+                return
+        raise VireidError(
+            f'the best weights of this run so far are those of step {self.best["step"]:,}, and neither {path} nor '
+            f'{beside} holds them',
+            todo='resume from the newest checkpoint of the run, checkpoints/last.pt, with best.pt beside it',
+        )
+
+    def load_best(self, model: Any, path: Path) -> str:
+        """Puts the best weights into the model; returns which they are, in words."""
+        checkpoint.load_weights(model, checkpoint.load(path)['model'], path)
         return self.text()
 
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
-        return f'after step {self.best["step"]:,}, {self.rule} of {self.best["of"]} evaluations'
+        return f'after step {self.best["step"]:,}, {self.rule}'
 
 
 class ValidationSplit:

@@ -82,12 +82,15 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
             stack.enter_context(exclusive(run.work_dir))
             (run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
             (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
+            if resume is not None:
+                selection.bring_best(run.best, Path(resume).parent / run.best.name)
         hooks.run_started(run=run)
         finished = False
         try:
             found = _loop(run, step, fabric, batches, loader, (scoring, candidates), selection, hooks)
             if fabric.is_global_zero:
                 about: dict[str, Any] = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
+                about['select'] = selection.rule or 'weights at the end of training'
                 about |= {'dataset': experiment.dataset, 'protocol_config': experiment.protocol}
                 results.write(run.work_dir, {**found.to_dict(), **about})
             finished = True
@@ -116,8 +119,13 @@ def _loop(
 
     def evaluate() -> None:
         found = candidates.evaluate(run, hooks, progress, beside=False)
-        if choosing and selection.is_best(found, progress) and fabric.is_global_zero:
+        if not choosing:
+            return
+        best = selection.is_best(found, progress)
+        if best and fabric.is_global_zero:
             save(run, step, progress, selection, best=True)
+        if fabric.is_global_zero:
+            save(run, step, progress, selection)  # it remembers which weights are the best so far
 
     at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
     if at_epoch_end and due(settings.evaluate_every, progress.epoch):

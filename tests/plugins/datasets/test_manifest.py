@@ -56,6 +56,13 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', ['line 3: a.jpg is also in line 2']),
         (HEADER + ',7,1,visible,test\n', ['line 2: path, identity or split is empty']),
         (HEADER + 'a.jpg,7,1\n', ['line 2']),
+        (HEADER + '\n\na.jpg,7,one,visible,test\n', ["line 4: camera is 'one'"]),
+        (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
+        (
+            HEADER + 'a.jpg,ann,1,visible,train\nb.jpg,bob,1,visible,test\nc.jpg,ann,2,infrared,test\n',
+            ['1 persons are in train and in test: ann', 'keep each person in one split'],
+        ),
+        (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', ['are in val and in test: 7']),
         (HEADER + 'a.jpg,7,1,visible,val\n', ["no split 'test'", 'allowed: val']),
         (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared picture"]),
     ],
@@ -65,6 +72,27 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, texts: 
         Manifest(table(tmp_path, text)).split('test')
     for wanted in texts:
         assert wanted in str(caught.value)
+
+
+def test_a_parquet_table_alone_is_found_and_may_hold_whole_numbers_as_floats(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow.parquet import write_table
+
+    columns = {
+        'path': ['a.jpg', 'b.jpg'],
+        'identity': ['x', 'x'],
+        'camera': [1.0, 2.0],
+        'modality': ['visible', 'infrared'],
+        'split': ['test', 'test'],
+    }
+    write_table(pyarrow.table(columns), tmp_path / 'manifest.parquet')
+    assert [s.camera for s in Manifest(f'{tmp_path}/').split('test')] == [1, 2]
+
+
+def test_identities_too_large_for_a_number_are_names(tmp_path: Path) -> None:
+    large = '1' + '0' * 20
+    table(tmp_path, HEADER + f'a.jpg,{large},1,visible,test\nb.jpg,{large},1,infrared,test\n')
+    assert {s.identity for s in Manifest(str(tmp_path)).split('test')} == {1}
 
 
 def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:

@@ -94,6 +94,35 @@ def test_a_changed_picture_makes_it_new_and_takes_the_old_one_away(samples, tmp_
     assert files(tmp_path / 'cache') != [after]
 
 
+def test_a_run_keeps_its_pictures_while_another_takes_the_outdated_cache_away(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    expected = Resize(SIZE)(read_image(samples[0].path))
+    Image.new('RGB', (20, 40), 'red').save(samples[0].path)
+    cache(samples, tmp_path / 'cache')
+    assert not read.file.exists()
+    assert torch.equal(read(samples[0].path), expected)
+
+
+def test_the_order_of_the_list_is_no_matter(samples, tmp_path):
+    cache(samples, tmp_path / 'cache')
+    read = cache(samples[::-1], tmp_path / 'cache')
+    assert len(files(tmp_path / 'cache')) == 1
+    for sample in samples:
+        assert torch.equal(read(sample.path), Resize(SIZE)(read_image(sample.path)))
+
+
+def test_a_transform_whose_code_has_changed_makes_it_new(samples, tmp_path, monkeypatch):
+    cache(samples, tmp_path / 'cache')
+    monkeypatch.setattr(picture_cache.inspect, 'getsource', lambda kind: 'class Resize: # edited')
+    cache(samples, tmp_path / 'cache')
+    assert len(files(tmp_path / 'cache')) == 2
+
+
+def test_no_folder_is_refused(samples):
+    with pytest.raises(VireidError, match='where the cache is to be'):
+        PictureCache(samples, Resize(SIZE), CONFIG, '')
+
+
 def test_other_settings_and_other_lists_are_caches_of_their_own(samples, tmp_path):
     cache(samples, tmp_path / 'cache')
     cache(samples, tmp_path / 'cache', Resize((16, 8)), {'type': 'Resize', 'size': (16, 8)})
@@ -201,6 +230,29 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_used(samples, tmp_path)
     lines = second.communicate()[0].split('\n')
     assert lines.count('read') == 10  # from the start
     assert [name[-3:] for name in files(tmp_path / 'cache')] == ['.u8']  # what the first one left is gone
+
+
+def test_without_locks_two_builders_do_not_disturb_each_other(samples, tmp_path, monkeypatch):
+    import fcntl
+
+    def none(handle, how):
+        raise OSError('no locks here')
+
+    monkeypatch.setattr(fcntl, 'flock', none)
+    (tmp_path / 'cache').mkdir()
+    read, others = picture_cache.read_image, []
+
+    def meanwhile(path):
+        if not others:
+            others.append(None)
+            others[0] = cache(samples, tmp_path / 'cache')
+        return read(path)
+
+    monkeypatch.setattr(picture_cache, 'read_image', meanwhile)
+    own = cache(samples, tmp_path / 'cache')
+    assert others[0].file == own.file
+    assert files(tmp_path / 'cache') == [own.file.name]
+    assert torch.equal(own(samples[4].path), Resize(SIZE)(read(samples[4].path)))
 
 
 def test_two_builders_at_once_build_one_cache(samples, tmp_path):

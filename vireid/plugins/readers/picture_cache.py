@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 import torchvision
 from torch import Tensor
@@ -58,21 +60,23 @@ class PictureCache:
         folder: str,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        paths = list(dict.fromkeys(s.path for s in samples))
+        paths = sorted({s.path for s in samples})
         if not paths:
             raise VireidError('there is no picture to cache')
+        if not folder:
+            raise VireidError("folder is ''", allowed='where the cache is to be, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
-        settings = [FORMAT, dict(first_config), torchvision.__version__]
+        settings = [FORMAT, dict(first_config), _source(first), torchvision.__version__, PIL.__version__]
         place, stamps = _digest([settings, [os.path.abspath(p) for p in paths]]), _stamps(paths)
         base = Path(folder).expanduser()
         self.file = base / f'{place}-{_digest(stamps)}.u8'
         try:
             base.mkdir(parents=True, exist_ok=True)
             if not self._is_whole():
-                with _alone(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)):
+                with _alone(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)) as alone:
                     if not self._is_whole():  # another process may have built it meanwhile
-                        self._build(paths, first, on_progress)
+                        self._build(paths, first, on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
                             raise VireidError('pictures were changed while they were read', todo='start again')
@@ -81,17 +85,21 @@ class PictureCache:
                 f'the picture cache in {base} cannot be written: {error}',
                 todo=f'free {self._bytes() / 1e9:.1f} GB there, name another folder, or leave images.reader out',
             ) from error
-        self._pictures: np.ndarray | None = None
+        # at once: another process may find the cache outdated and take it away
+        self._pictures: np.ndarray | None = self._map()
 
     def __call__(self, path: str) -> Tensor:
         """Returns the picture as (3, H, W) uint8."""
         if self._pictures is None:
-            self._pictures = np.memmap(self.file, dtype=np.uint8, mode='r', shape=self.shape)
+            self._pictures = self._map()
         return torch.from_numpy(np.array(self._pictures[self._index[path]]))
 
     def __getstate__(self) -> dict[str, Any]:
         # a mapped file would be copied into the pickle
         return {**self.__dict__, '_pictures': None}
+
+    def _map(self) -> np.ndarray:
+        return np.memmap(self.file, dtype=np.uint8, mode='r', shape=self.shape)
 
     def _is_whole(self) -> bool:
         return self.file.is_file() and self.file.stat().st_size == self._bytes()
@@ -107,10 +115,15 @@ class PictureCache:
             on_progress(min(self.shape[0] - 1, size * self.shape[0] // self._bytes()), self.shape[0])
 
     def _build(
-        self, paths: Sequence[str], first: Callable[[Tensor], Tensor], on_progress: Callable[[int, int], None] | None
+        self,
+        paths: Sequence[str],
+        first: Callable[[Tensor], Tensor],
+        on_progress: Callable[[int, int], None] | None,
+        alone: bool,
     ) -> None:
-        for left in self.file.parent.glob(f'.{self.file.name.split("-")[0]}-*.part'):  # of a process that was killed
-            left.unlink(missing_ok=True)
+        for left in self.file.parent.glob(f'.{self.file.name.split("-")[0]}-*.part'):
+            if alone or time.time() - left.stat().st_mtime > 3600:  # of a process that was killed
+                left.unlink(missing_ok=True)
         free = shutil.disk_usage(self.file.parent).free
         if free < self._bytes():
             raise OSError(f'{free / 1e9:.1f} GB are free and {self._bytes() / 1e9:.1f} GB are needed')
@@ -159,6 +172,14 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
     return outputs[0]
 
 
+def _source(first: Callable[[Tensor], Tensor]) -> str:
+    """Returns the code of a transform's class, since a plugin may change it and keep its name."""
+    try:
+        return inspect.getsource(type(first))
+    except (OSError, TypeError):  # typed in, or written in C
+        return type(first).__qualname__
+
+
 def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
     """Returns size and time of change of each file."""
     found = []
@@ -176,12 +197,15 @@ def _digest(content: Any) -> str:
 
 
 @contextmanager
-def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
-    """Lets one process at a time in; the others wait. A lock goes with its process, however that ends."""
+def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
+    """Lets one process at a time in; the others wait. A lock goes with its process, however that ends.
+
+    Yields False where there are no locks: builders then do the work twice, each into a file of its own.
+    """
     try:
         import fcntl
-    except ImportError:  # Windows: two builders do the work twice, each into a file of its own
-        yield
+    except ImportError:  # Windows
+        yield False
         return
     with lock.open('w') as handle:
         while True:
@@ -192,5 +216,6 @@ def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[None]:
                 while_waiting()
                 time.sleep(0.2)
             except OSError:  # a file system without locks
-                break
-        yield
+                yield False
+                return
+        yield True
