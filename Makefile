@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/vireid train configs/tffn_demo.py --data-root $(DEMO_DATA)
 
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed
 	$(BIN)/ruff check .

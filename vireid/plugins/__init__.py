@@ -69,6 +69,8 @@ COMPONENTS = {
     },
     'transforms': {
         'ToFloat': f'{_HERE}.transforms.to_float:ToFloat',
+        'Normalize': f'{_HERE}.transforms.in_place:Normalize',
+        'RandomErasing': f'{_HERE}.transforms.in_place:RandomErasing',
         'ResizeScaled': f'{_HERE}.transforms.resize_scaled:ResizeScaled',
         **{
             name: f'{_TORCHVISION}:{name}'
@@ -77,11 +79,9 @@ COMPONENTS = {
                 'ColorJitter',
                 'GaussianBlur',
                 'Grayscale',
-                'Normalize',
                 'Pad',
                 'RandomAffine',
                 'RandomCrop',
-                'RandomErasing',
                 'RandomGrayscale',
                 'RandomHorizontalFlip',
                 'RandomResizedCrop',

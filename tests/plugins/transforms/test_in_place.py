@@ -1,0 +1,54 @@
+"""In place, and otherwise torchvision's, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torchvision.transforms import v2
+
+from vireid.core.data import seeded
+from vireid.core.errors import VireidError
+from vireid.plugins.transforms.in_place import Normalize, RandomErasing
+from vireid.plugins.transforms.to_float import ToFloat
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def picture(seed: int = 0) -> torch.Tensor:
+    return torch.rand(3, 48, 24, generator=torch.Generator().manual_seed(seed))
+
+
+def test_normalize_is_torchvisions_in_place():
+    given = picture()
+    expected = v2.Normalize(MEAN, STD)(picture())
+    found = Normalize(MEAN, STD)(given)
+    assert torch.equal(found, expected)
+    assert found is given
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_random_erasing_is_torchvisions_in_place(seed):
+    given = picture(seed)
+    with seeded(seed):
+        expected = v2.RandomErasing(p=0.5, scale=(0.02, 0.4))(picture(seed))
+    with seeded(seed):
+        found = RandomErasing(p=0.5, scale=(0.02, 0.4))(given)
+    assert torch.equal(found, expected)
+    assert found.data_ptr() == given.data_ptr()
+
+
+def test_what_comes_before_them_is_not_changed():
+    decoded = torch.randint(256, (3, 48, 24), dtype=torch.uint8)
+    as_floats = decoded / 255
+    for given in (decoded, as_floats):
+        before = given.clone()
+        Normalize(MEAN, STD)(ToFloat()(given))
+        assert torch.equal(given, before)
+
+
+def test_whole_numbers_and_wrong_settings_are_refused():
+    with pytest.raises(VireidError, match=r"dict\(type='ToFloat'\) before it"):
+        Normalize(MEAN, STD)(torch.zeros(3, 4, 4, dtype=torch.uint8))
+    for mean, std in ((MEAN, (1, 1, 0)), ((0.5,), (0.5,)), (MEAN, (1, -1, 1))):
+        with pytest.raises(VireidError, match='three numbers each'):
+            Normalize(mean, std)
