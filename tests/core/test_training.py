@@ -262,7 +262,7 @@ def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option,
 
 
 def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_path):
-    class Killed(Exception):
+    class Killed(KeyboardInterrupt):
         pass
 
     def kill(step: int) -> None:

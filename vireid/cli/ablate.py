@@ -224,7 +224,7 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
             root = config['dataset'].get('root')
             data = config['dataset']['root'] = str(Path(root).expanduser().resolve()) if root else ''
             folder = base / row / f'seed_{seed}'
-            jobs.append(Row(f'{row} seed {seed}', make_experiment(config), folder, row, seed, data))
+            jobs.append(Row(f'{row} seed {seed}', make_experiment(config, own), folder, row, seed, data))
     return jobs
 
 

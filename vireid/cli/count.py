@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import add_plugin_argument, make_experiment, read_config
+from vireid.cli.experiment import (
+    PLUGIN_FLAGS,
+    add_plugin_argument,
+    default_arguments,
+    make_experiment,
+    read_config,
+)
 from vireid.core.errors import VireidError
 
 HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
@@ -27,33 +33,35 @@ def run(args: argparse.Namespace) -> int:
     """Prints the table."""
     if args.identities < 1:
         raise VireidError(f'--identities is {args.identities}', allowed='an integer of at least 1')
-    print(table(args.configs, args.identities, args.cfg_options, args.plugin))
+    print(table(args.configs, args.identities, args.cfg_options, args))
     return 0
 
 
 def table(
-    paths: Sequence[str | Path], identities: int = 395, options: Sequence[str] = (), plugins: Sequence[Path] = ()
+    paths: Sequence[str | Path],
+    identities: int = 395,
+    options: Sequence[str] = (),
+    args: argparse.Namespace | None = None,
 ) -> str:
-    """Returns a Markdown table with a line for each config.
+    """Returns a Markdown table with a line for each config; `args` has the flags that say which plugins there are.
 
     Nothing is computed and no weights are read: models are built of shapes alone. A multiplication and an addition
     count as two operations; only convolutions and matrix products are counted.
     """
     lines = [HEADER, tuple('---' for _ in HEADER)]
-    lines += [_line(Path(path), identities, options, plugins) for path in paths]
+    flags = argparse.Namespace(**{key: getattr(args, key) for key in PLUGIN_FLAGS} if args else {})
+    lines += [_line(Path(path), identities, options, flags) for path in paths]
     return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def _line(path: Path, identities: int, options: Sequence[str], plugins: Sequence[Path]) -> tuple[str, ...]:
+def _line(path: Path, identities: int, options: Sequence[str], flags: argparse.Namespace) -> tuple[str, ...]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from vireid.core.types import VISIBLE
 
-    names = ('data_root', 'trial', 'precision', 'devices', 'seed', 'protocol', 'cache', 'flip', 'rerank')
-    flags = dict.fromkeys(names)
-    args = argparse.Namespace(config=str(path), cfg_options=options, plugin=plugins, **flags)
-    experiment = make_experiment(read_config(args))
+    config = default_arguments(config=str(path), cfg_options=options, **vars(flags))
+    experiment = make_experiment(read_config(config), config)
     height, width = experiment.image_settings.size
     with torch.device('meta'):
         model: Any = experiment.build_model(identities, pretrained=False).eval()

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vireid.cli.experiment import add_plugin_argument
+from vireid.cli.experiment import add_plugin_argument, make_manager
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,11 +48,10 @@ def _check(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from vireid.cli.data_check import check_dataset
-    from vireid.core.plugins import create_manager
     from vireid.synth import STAMP
 
     trial = {} if args.trial is None else {'trial': args.trial}
-    dataset = create_manager(args.plugin).components.build(
+    dataset = make_manager(args, args.plugin).components.build(
         'datasets', {'type': args.dataset, 'root': args.root, **trial}, where='dataset'
     )
     generated = (Path(args.root) / STAMP).is_file()  # of which nobody expects the true numbers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,10 @@ from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.core.experiment import Experiment
+    from vireid.core.plugins import PluginManager
 
 
+PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
 # what the short flags stand for
 CACHE = {'type': 'PictureCache'}
 RERANK = {'type': 'KReciprocal'}
@@ -37,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds `--plugin`."""
+    """Adds the flags that say which plugins there are (`PLUGIN_FLAGS`)."""
     parser.add_argument(
         '--plugin',
         type=Path,
@@ -46,6 +49,34 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='a Python file with components of yours',
     )
+    parser.add_argument(
+        '--no-plugin', action='append', default=[], metavar='NAME', help='leave an installed plugin out, unimported'
+    )
+    parser.add_argument(
+        '--strict-plugins', action='store_true', help='stop if an installed plugin cannot be used, instead of a warning'
+    )
+
+
+_told: set[str] = set()
+
+
+def make_manager(args: argparse.Namespace, files: Sequence[str | Path] = ()) -> PluginManager:
+    """Loads the installed plugins and some files, as the flags say; warns of each that cannot be used once."""
+    from vireid.core.plugins import create_manager
+
+    def tell(line: str) -> None:
+        if line not in _told:
+            _told.add(line)
+            print(f'warning: {line}', file=sys.stderr)
+
+    return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell)
+
+
+def default_arguments(**given: Any) -> argparse.Namespace:
+    """Returns the flags of `add_arguments` as if none were given, but for these; what `read_config` takes."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return argparse.Namespace(**{**vars(parser.parse_args([])), **given})
 
 
 def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str, Any]:
@@ -89,12 +120,11 @@ def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> Non
         section[key] = dict(component)
 
 
-def make_experiment(config: dict[str, Any]) -> Experiment:
+def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experiment:
     """Loads the plugins and checks the config against them."""
     from vireid.core.experiment import Experiment
-    from vireid.core.plugins import create_manager
 
-    return Experiment.from_config(config, create_manager(config.get('plugins', ())))
+    return Experiment.from_config(config, make_manager(args, config.get('plugins', ())))
 
 
 def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:

@@ -1,8 +1,10 @@
-"""List the installed plugins and the components they bring."""
+"""List the installed plugins, whether they can be used, and what they bring."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 
 from vireid.cli.experiment import add_plugin_argument
 
@@ -11,21 +13,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
     add_plugin_argument(parser)
     parser.add_argument('--components', action='store_true', help='also list every component, by kind')
+    parser.add_argument('--json', action='store_true', help='everything, as JSON')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line for each plugin."""
+    """Prints a line for each plugin; what is wrong with one is told below the table and not on stderr too."""
     from vireid.core.plugins import create_manager
 
-    manager = create_manager(args.plugin)
-    rows = [('plugin', 'package', 'version', 'components')]
-    rows += [(p.name, p.distribution, p.version, str(p.components)) for p in manager.plugins]
+    manager = create_manager(args.plugin, disabled=args.no_plugin, strict=args.strict_plugins, tell=lambda line: None)
+    components = manager.components.listing()
+    if args.json:
+        found = [
+            {**asdict(p), 'components': [{'kind': c.kind, 'name': c.name} for c in components if c.plugin == p.name]}
+            for p in manager.plugins
+        ]
+        print(json.dumps(found, indent=1))
+        return 0
+    rows = [('plugin', 'package', 'version', 'status', 'components')]
+    rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for plugin in manager.plugins:
+        if plugin.reason:
+            print(
+                f'\n{plugin.name}: {plugin.status} {plugin.reason}'
+                if plugin.status == 'disabled'
+                else f'\n{plugin.line()}'
+            )
     if args.components:
         kind = ''
-        for component in manager.components.listing():
+        for component in components:
             if component.kind != kind:
                 kind = component.kind
                 print(f'\n{kind}')

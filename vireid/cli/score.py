@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import RERANK, add_plugin_argument
+from vireid.cli.experiment import RERANK, add_plugin_argument, make_manager
 from vireid.core.errors import VireidError, did_you_mean
 
 
@@ -31,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core import features, results
     from vireid.core.config import override
     from vireid.core.evaluation import score_trials
-    from vireid.core.plugins import create_manager
 
     saved = features.load(args.features)
     if args.data_root:
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         if section == 'rerank' and not config['rerank'] and option.startswith('rerank.'):
             raise VireidError(f'option {option!r} has nothing to change', todo='add --rerank')
         override(config, option)
-    components = create_manager(args.plugin).components
+    components = make_manager(args, args.plugin).components
     protocol = components.build('protocols', config['protocol'], where='protocol')
     reranker = components.build('rerankers', config['rerank'], where='rerank') if config['rerank'] else None
     if args.matlab:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
         print(dump(config), end='')
         return 0
-    experiment = make_experiment(config)
+    experiment = make_experiment(config, args)
     if args.dry_run:
         from vireid.cli.dry_run import dry_run
 

@@ -83,7 +83,7 @@ def _job(args: argparse.Namespace, trial: int) -> Job:
             todo='take dataset.trial out of --cfg-options',
         )
     without_console(config)
-    experiment = make_experiment(config)
+    experiment = make_experiment(config, own)
     base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
     return Job(f'trial {trial}', experiment, base / f'trial_{trial}')
 

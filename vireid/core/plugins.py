@@ -1,26 +1,29 @@
 """Plugins: the hooks they may implement, and the manager that finds them by entry point.
 
-The built-in components come through the same entry-point group as anyone else's.
+The built-in components come through the same entry-point group as anyone else's. A plugin that cannot be used never
+stops the others: it gets a status, a reason, and a line on stderr.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import inspect
+import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from vireid.core.errors import VireidError, nearest
-from vireid.core.registry import Components
+from vireid.core.errors import VireidError, did_you_mean, nearest
+from vireid.core.observers import Observers
+from vireid.core.registry import Components, NameTaken
 
 if TYPE_CHECKING:
     from vireid.core.results import Results
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from vireid.core.types import Progress
 
 GROUP = 'vireid.plugins'
+# Raised when a hook changes what it means or takes; a plugin may say VIREID_API = 1 and is refused by any other.
+API = 1
+DISABLED = 'VIREID_DISABLED_PLUGINS'
 hookspec = pluggy.HookspecMarker('vireid')
 hookimpl = pluggy.HookimplMarker('vireid')
 
@@ -68,6 +74,24 @@ class Hooks:
         """Training is over; `finished` is False if it was interrupted."""
 
 
+class PluginProblem(VireidError):
+    """A plugin that cannot be used: importing it, or a hook of it, raised."""
+
+    status = 'broken'
+
+
+class PluginConflict(PluginProblem):
+    """A plugin whose name, module or component another one has."""
+
+    status = 'conflict'
+
+
+class PluginIncompatible(PluginProblem):
+    """A plugin whose hooks do not fit this vireid."""
+
+    status = 'incompatible'
+
+
 @dataclass(frozen=True)
 class PluginInfo:
     """One line of `vireid plugins`.
@@ -78,13 +102,24 @@ class PluginInfo:
         distribution: name of that distribution; empty for a file.
         components: how many names it registered.
         observes: whether it watches runs.
+        status: `active`, `disabled` (by the user), `broken` (it raised), `conflict` (a name is taken) or `incompatible`
+            (its hooks do not fit).
+        reason: why it is not active; empty if it is.
     """
 
     name: str
     version: str
     distribution: str
-    components: int
+    components: int = 0
     observes: bool = False
+    status: str = 'active'
+    reason: str = ''
+
+    def line(self) -> str:
+        """Says what is wrong with it, in one line."""
+        source = f' ({self.distribution} {self.version})' if self.distribution else ''
+        reason = ' '.join(self.reason.split())  # whatever the plugin raised may have lines of its own
+        return f'plugin {self.name!r}{source} is {self.status}: {reason}'
 
 
 class PluginManager:
@@ -93,70 +128,88 @@ class PluginManager:
     def __init__(self) -> None:
         self.components = Components()
         self.plugins: list[PluginInfo] = []
-        self._pluggy = self._fresh()
+        self._pluggy = pluggy.PluginManager('vireid')
+        self._pluggy.add_hookspecs(Hooks)
 
     def register(self, plugin: object, name: str, *, version: str = '', distribution: str = '') -> None:
-        """Takes a plugin in and lets it register its components.
+        """Takes a plugin in and lets it register its components; all of them or, if that fails, none.
 
         Raises:
-            VireidError: if a plugin of that name exists or a hook of it does not fit.
+            PluginProblem: if its name or that of a component is taken, or a hook of it does not fit or raises.
         """
         if self._pluggy.has_plugin(name):
-            raise VireidError(f'two plugins are called {name!r}', todo='uninstall one of the packages')
-        before = len(self.components.listing())
+            raise PluginConflict(f'two plugins are called {name!r}', todo='uninstall one of the packages')
+        twin = self._pluggy.get_name(plugin)
+        if twin is not None:
+            raise PluginConflict(f'plugin {name!r} is the same module as plugin {twin!r}', todo='name it once')
+        _require_fit(plugin, name)
+        added: list[tuple[str, str, Any]] = []
+        register = getattr(plugin, 'register_components', None)
+        if register is not None and hasattr(register, MARK):
+            try:
+                register(add=lambda kind, component, target: added.append((kind, component, target)))
+            except Exception as error:  # whatever the plugin raises is its own
+                raise PluginProblem(
+                    f'plugin {name!r}: register_components raised {type(error).__name__}: {error}{_line_of(error)}',
+                    todo='mend or uninstall it',
+                ) from error
         try:
-            self._pluggy.register(plugin, name)
-            self._pluggy.check_pending()
-        except (ValueError, pluggy.PluginValidationError) as error:
-            raise VireidError(f'plugin {name!r} does not fit: {error}') from error
-        others = [p for p in self._pluggy.get_plugins() if p is not plugin]
-        register = self._pluggy.subset_hook_caller('register_components', others)
-        register(add=partial(self.components.add, plugin=name))
-        count = len(self.components.listing()) - before
+            self.components.add_all(added, plugin=name)
+        except NameTaken as error:
+            raise PluginConflict(error.given, todo=error.todo) from error
+        except VireidError as error:
+            raise PluginIncompatible(error.given, allowed=error.allowed, todo=error.todo) from error
+        self._pluggy.register(plugin, name)
         hooks = {caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()}
         observes = bool(hooks - {'register_components'})
-        self.plugins.append(PluginInfo(name, version, distribution, count, observes))
+        self.plugins.append(PluginInfo(name, version, distribution, len(added), observes))
 
-    def observers(self, loggers: list[object]) -> pluggy.HookRelay:
-        """Returns the hooks of one run: the plugins' own and those of its loggers."""
-        manager = self._fresh()
-        for name, plugin in self._pluggy.list_name_plugin():
-            manager.register(plugin, name)
-        for logger in reversed(loggers):  # pluggy calls the last registered first
-            manager.register(logger)
-        return manager.hook
-
-    @staticmethod
-    def _fresh() -> pluggy.PluginManager:
-        manager = pluggy.PluginManager('vireid')
-        manager.add_hookspecs(Hooks)
-        return manager
+    def observers(self, loggers: list[object]) -> Observers:
+        """Returns the hooks of one run: those of its loggers, then the plugins' own."""
+        named = [(f'logger {type(logger).__name__}', logger) for logger in loggers]
+        named += [(f'plugin {name!r}', plugin) for name, plugin in self._pluggy.list_name_plugin()]
+        return Observers(Hooks, named)
 
 
-def create_manager(files: Sequence[str | Path] = ()) -> PluginManager:
-    """Makes a manager and loads every installed plugin into it, in order of entry-point name, then `files`.
+def create_manager(
+    files: Sequence[str | Path] = (),
+    *,
+    disabled: Iterable[str] = (),
+    strict: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> PluginManager:
+    """Makes a manager and loads every installed plugin into it: vireid's own first, then by name; then `files`.
 
     Args:
         files: Python files that are plugins; one that is named twice is loaded once.
+        disabled: names of plugins that are not imported, besides those of the environment variable
+            VIREID_DISABLED_PLUGINS (separated by commas).
+        strict: a plugin that cannot be used is an error.
+        tell: is called with a line for each plugin that cannot be used; prints to stderr if None.
 
     Raises:
-        VireidError: if a plugin cannot be imported or does not fit.
+        VireidError: if a file cannot be used, `disabled` names no plugin, or, if `strict`, any plugin cannot be used.
     """
     manager = PluginManager()
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value)):
-        distribution = entry.dist
+    entries = sorted(entry_points(group=GROUP), key=_rank)
+    by_user = dict.fromkeys(disabled, 'by --no-plugin')
+    for name in by_user:
+        if all(entry.name != name for entry in entries):
+            known = sorted({entry.name for entry in entries})
+            raise VireidError(f'no plugin {name!r} to leave out{did_you_mean(name, known)}', allowed=', '.join(known))
+    by_user |= {name.strip(): f'by {DISABLED}' for name in os.environ.get(DISABLED, '').split(',') if name.strip()}
+    for entry in entries:
+        info = PluginInfo(entry.name, entry.dist.version if entry.dist else '', entry.dist.name if entry.dist else '')
+        if entry.name in by_user:
+            manager.plugins.append(replace(info, status='disabled', reason=by_user[entry.name]))
+            continue
         try:
-            plugin = entry.load()
-        except Exception as error:
-            raise VireidError(
-                f'plugin {entry.name!r} ({entry.value}) cannot be imported: {error}', todo='mend or uninstall it'
-            ) from error
-        manager.register(
-            plugin,
-            entry.name,
-            version=distribution.version if distribution else '',
-            distribution=distribution.name if distribution else '',
-        )
+            manager.register(_load(entry), info.name, version=info.version, distribution=info.distribution)
+        except PluginProblem as problem:
+            if strict:
+                raise
+            manager.plugins.append(replace(info, status=problem.status, reason=problem.given))
+            (tell or _to_stderr)(manager.plugins[-1].line())
     for path in dict.fromkeys(Path(file).resolve() for file in files):
         manager.register(_import_file(path), str(path))
         if manager.plugins[-1].components == 0 and not manager.plugins[-1].observes:
@@ -165,6 +218,82 @@ def create_manager(files: Sequence[str | Path] = ()) -> PluginManager:
                 todo='give it a function register_components(add) marked with @vireid.hookimpl',
             )
     return manager
+
+
+MARK = 'vireid_impl'  # what pluggy's marker leaves on a function
+
+
+def _require_fit(plugin: object, name: str) -> None:
+    """Raises unless every hook of a plugin is one of `Hooks`, with arguments of its own; pluggy passes over some."""
+    wanted = getattr(plugin, 'VIREID_API', API)
+    if wanted != API:
+        raise PluginIncompatible(
+            f'plugin {name!r} is written for plugin API {wanted!r}, and this is {API}',
+            todo='install a version of it, or of vireid, that fits',
+        )
+    known = {hook: set(_arguments(getattr(Hooks, hook))) for hook in vars(Hooks) if not hook.startswith('_')}
+    marked = 0
+    for attribute in dir(plugin):
+        if attribute.startswith('__'):
+            continue
+        function: Any = getattr(plugin, attribute, None)
+        marks = [m for m in getattr(function, '__dict__', {}) if m.endswith('_impl')] if callable(function) else []
+        if MARK not in marks:
+            if attribute in known and inspect.isroutine(function):
+                project = marks[0].removesuffix('_impl') if marks else ''
+                how = f'marked for {project!r}' if project else 'not marked'
+                raise PluginIncompatible(
+                    f'plugin {name!r}: {attribute} is {how}', todo=f'put @vireid.hookimpl before def {attribute}'
+                )
+            continue
+        marked += 1
+        if attribute not in known:
+            raise PluginIncompatible(
+                f'plugin {name!r}: there is no hook {attribute!r}{did_you_mean(attribute, known)}',
+                allowed=', '.join(known),
+            )
+        wrong = [a for a in _arguments(function) if a not in known[attribute]]
+        if wrong:
+            raise PluginIncompatible(
+                f'plugin {name!r}: {attribute} takes {wrong[0]!r}{did_you_mean(wrong[0], known[attribute])}',
+                allowed=', '.join(sorted(known[attribute])),
+            )
+    if not marked:
+        raise PluginIncompatible(
+            f'plugin {name!r} has no hook', todo='mark a function register_components(add) with @vireid.hookimpl'
+        )
+
+
+def _arguments(function: Callable[..., Any]) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != 'self']
+
+
+def _rank(entry: EntryPoint) -> tuple[bool, str, str, str]:
+    distribution = entry.dist.name if entry.dist else ''
+    return distribution != 'vireid', entry.name, distribution, entry.value
+
+
+def _load(entry: EntryPoint) -> object:
+    try:
+        return entry.load()
+    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
+        raise PluginProblem(
+            f'plugin {entry.name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}'
+            f'{_line_of(error)}',
+            todo='mend or uninstall it',
+        ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = next(
+        (f for f in reversed(frames) if 'importlib' not in f.filename and '/core/plugins.py' not in f.filename), None
+    )
+    return f' ({last.filename}, line {last.lineno})' if last else ''
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -7,7 +7,7 @@ unknown name is an error with the nearest known one, never an import path to try
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,10 @@ KINDS = (
     'schedules',
     'loggers',
 )
+
+
+class NameTaken(VireidError):
+    """A name is registered that another plugin holds."""
 
 
 # build_part(kind, config or name, key, **more context) -> component; `key` is where the part stands in the config
@@ -90,11 +94,21 @@ class Components:
             )
         taken = self._table[kind].get(name)
         if taken is not None:
-            raise VireidError(
+            raise NameTaken(
                 f'{kind} {name!r} is registered by plugin {taken.plugin!r} and again by {plugin!r}',
                 todo='rename one of them, or disable one of the plugins',
             )
         self._table[kind][name] = Component(kind, name, target, plugin)
+
+    def add_all(self, entries: Sequence[tuple[str, str, str | Callable[..., Any]]], *, plugin: str) -> None:
+        """Registers several (kind, name, target); all of them or, if one is refused, none."""
+        before = {kind: dict(table) for kind, table in self._table.items()}
+        try:
+            for kind, name, target in entries:
+                self.add(kind, name, target, plugin=plugin)
+        except VireidError:
+            self._table = before
+            raise
 
     def names(self, kind: str) -> list[str]:
         """Returns the names of a kind, sorted."""

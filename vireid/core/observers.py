@@ -1,0 +1,59 @@
+"""Who watches a run: each hook calls everyone, and one that fails is left out and never stops the run."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+
+class Observers:
+    """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of everyone who has it, in order.
+
+    Each is given those arguments that it names. One that raises is named on stderr with what it raised, and is not
+    called again in this run. Ctrl-C passes through, and so does a closed pipe.
+
+    Args:
+        hooks: the class whose methods are the hooks there are.
+        named: (what it is called in messages, object) of each watcher; those marked `trylast` are called last.
+    """
+
+    def __init__(self, hooks: type, named: Sequence[tuple[str, object]]) -> None:
+        self._hooks = {name for name in vars(hooks) if not name.startswith('_')}
+        self._named = list(named)
+        self._left_out: set[int] = set()
+        self._calls: dict[str, list[tuple[int, str, Callable[..., Any], list[str]]]] = {}
+
+    def __getattr__(self, hook: str) -> Callable[..., None]:
+        if hook.startswith('_') or hook not in self._hooks:
+            raise AttributeError(hook)
+        return partial(self._call, hook)
+
+    def _call(self, hook: str, **arguments: Any) -> None:
+        if hook not in self._calls:
+            self._calls[hook] = self._find(hook)
+        for number, name, function, wanted in self._calls[hook]:
+            if number in self._left_out:
+                continue
+            try:
+                function(**{key: arguments[key] for key in wanted})
+            except BrokenPipeError:  # whoever read our output has seen enough
+                raise
+            except Exception as error:  # a watcher's fault is not the run's
+                self._left_out.add(number)
+                print(
+                    f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run',
+                    file=sys.stderr,
+                )
+
+    def _find(self, hook: str) -> list[tuple[int, str, Callable[..., Any], list[str]]]:
+        found = []
+        for number, (name, watcher) in enumerate(self._named):
+            function = getattr(watcher, hook, None)
+            mark = getattr(function, 'vireid_impl', None)
+            if function is not None and mark is not None:
+                order = 2 if mark.get('trylast') else 0 if mark.get('tryfirst') else 1
+                found.append((order, number, name, function, [*inspect.signature(function).parameters]))
+        return [entry[1:] for entry in sorted(found, key=lambda entry: entry[:2])]
