@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from vireid import __version__
-from vireid.cli import ablate, count, data, plugins, score, test, train
+from vireid.cli import ablate, components, count, data, plugins, score, test, train
 from vireid.core.errors import VireidError
 
 VERBS = {
@@ -19,6 +19,7 @@ VERBS = {
     'count': count,
     'data': data,
     'plugins': plugins,
+    'components': components,
 }
 
 

@@ -38,6 +38,20 @@ KINDS = (
 )
 
 
+_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'components'}
+# What the framework may hand to a component of each kind, besides `build_part`; a config may not set these.
+CONTEXT: dict[str, set[str]] = {
+    **dict.fromkeys(('models', 'backbones'), _MODEL),
+    **dict.fromkeys(('necks', 'heads', 'poolings', 'losses'), _MODEL | {'inputs'}),
+    'weighters': _MODEL | {'task_names', 'other_tasks'},
+    'samplers': {'samples', 'seed', 'rank', 'world_size'},
+    'readers': {'samples', 'first', 'first_config', 'on_progress'},
+    'steps': {'model', 'fabric', 'components'},
+    'optimizers': {'params'},
+    'schedules': {'optimizer'},
+}
+
+
 class NameTaken(VireidError):
     """A name is registered that another plugin holds."""
 

@@ -1,0 +1,56 @@
+"""List every name a config may use, or describe one: what it is, what it takes, who brings it."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+
+from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.core.errors import VireidError, did_you_mean
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid components`."""
+    parser.add_argument('kind', nargs='?', help='only these, such as necks')
+    parser.add_argument('name', nargs='?', help='all about one of them, such as MLFM')
+    add_plugin_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the list, or the description of one component."""
+    from vireid.core.registry import CONTEXT, KINDS
+    from vireid.core.source import describe
+
+    if args.kind is not None and args.kind not in KINDS:
+        raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))
+    components = make_manager(args, args.plugin).components
+    listed = [c for c in components.listing() if args.kind in (None, c.kind)]
+    if args.name is not None:
+        one = next((c for c in listed if c.name == args.name), None)
+        if one is None:
+            components.get(args.kind, args.name)  # raises, with the nearest name and the others
+            return 2
+        found = describe(one.target)
+        print(f'{args.kind} {one.name!r}, of plugin {one.plugin!r} ({found.place})\n\n{found.text or "no description"}')
+        given = {*CONTEXT.get(one.kind, ()), 'build_part'}
+        for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
+            arguments = [a for a in found.arguments if (a.name in given) is wanted]
+            if arguments:
+                print(f'\n{title}:')
+            for argument in arguments:
+                default = '' if argument.default is None else f' = {argument.default}'
+                print(f'  {argument.name}' + (f': {argument.type}' if argument.type else '') + default)
+                if argument.text:
+                    print(textwrap.fill(argument.text, 100, initial_indent='      ', subsequent_indent='      '))
+        return 0
+    for kind in dict.fromkeys(c.kind for c in listed):
+        print(kind)
+        given = {*CONTEXT.get(kind, ()), 'build_part'}
+        for component in (c for c in listed if c.kind == kind):
+            found = describe(component.target)
+            plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'
+            summary = found.summary or f'see {found.place.replace(":", ".")}'
+            print(f'  {component.name}({found.signature(without=given)}){plugin}')
+            print('      ' + textwrap.shorten(summary, 104, placeholder=' ...'))
+        print()
+    return 0
