@@ -1,16 +1,22 @@
-"""List the installed plugins, whether they can be used, and what they bring."""
+"""List the installed plugins and whether they can be used, or begin one (`vireid plugins new NAME`)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 from vireid.cli.experiment import add_plugin_argument
+from vireid.core.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
+    parser.add_argument(
+        'action', nargs='?', choices=['new'], help='write a package to begin with, in a folder of its name'
+    )
+    parser.add_argument('name', nargs='?', help='of the new package, such as vireid-my-fusion')
     add_plugin_argument(parser)
     parser.add_argument('--components', action='store_true', help='also list every component, by kind')
     parser.add_argument('--json', action='store_true', help='everything, as JSON')
@@ -18,6 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints a line for each plugin; what is wrong with one is told below the table and not on stderr too."""
+    if args.action == 'new':
+        return _new(args.name)
     from vireid.core.plugins import create_manager
 
     manager = create_manager(args.plugin, disabled=args.no_plugin, strict=args.strict_plugins, tell=lambda line: None)
@@ -48,4 +56,16 @@ def run(args: argparse.Namespace) -> int:
                 kind = component.kind
                 print(f'\n{kind}')
             print(f'  {component.name:<24} {component.plugin}')
+    return 0
+
+
+def _new(name: str | None) -> int:
+    """Writes a package and says what to do with it."""
+    from vireid.cli.plugins_new import write_plugin
+
+    if name is None:
+        raise VireidError('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
+    written = write_plugin(name, Path())
+    print('\n'.join(map(str, written)))
+    print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")
     return 0

@@ -72,7 +72,7 @@ class HomoscedasticUncertainty(nn.Module):
         # once begun it stays on, even if a resumed run is made longer and its start would come later
         self.register_buffer('begun', torch.zeros((), dtype=torch.bool))
         self._begun = False  # the same, without asking a device for it in each step
-        self.register_load_state_dict_post_hook(lambda module, _: setattr(module, '_begun', bool(module.begun)))
+        self.register_load_state_dict_post_hook(_restore_begun)
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the total of its tasks, a scalar, and the factor of each."""
@@ -113,3 +113,8 @@ def _last(by: str, training: Any, steps_per_epoch: int | None) -> float:
         return math.nextafter(epochs, 0)  # somewhere before the end
     unit = 1 if by == 'step' else steps_per_epoch
     return (steps - 1) / unit if steps and unit else math.inf
+
+
+def _restore_begun(module: HomoscedasticUncertainty, keys: object) -> None:
+    # a function of the module: a pickled model holds its name
+    module._begun = bool(module.begun)

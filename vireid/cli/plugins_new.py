@@ -1,0 +1,184 @@
+"""`vireid plugins new`: a package with one neck, a config that uses it, and a test that passes at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from vireid import __version__
+from vireid.core.errors import VireidError
+
+PYPROJECT = """[build-system]
+requires = ["setuptools>=77"]
+build-backend = "setuptools.build_meta"
+
+[project]
+name = "{name}"
+version = "0.1.0"
+description = "A fusion neck for vireid"
+requires-python = ">=3.11"
+dependencies = ["vireid"]
+
+[project.optional-dependencies]
+test = ["pytest"]
+
+# how vireid finds it; the name is what `vireid plugins` shows
+[project.entry-points."vireid.plugins"]
+{name} = "{module}"
+
+[tool.setuptools]
+packages = ["{module}"]
+"""
+INIT = '''"""The plugin: which components there are. Their modules are imported when a config first names them."""
+
+import vireid
+
+VIREID_API = 1  # the version of vireid's hooks this is written for
+
+
+@vireid.hookimpl
+def register_components(add):
+    """Registers the components of this package."""
+    add('necks', '{title}', '{module}.neck:{title}')
+'''
+NECK = '''"""A neck: it reads features of the graph and makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from vireid import FeatureSpec, VireidError
+
+
+class {title}(nn.Module):
+    """Adds features up, each with a learnt weight; the weights are positive and sum to 1.
+
+    Args:
+        inputs: two or more features of one shape.
+
+    Raises:
+        VireidError: if they differ.
+    """
+
+    def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
+        super().__init__()
+        if len(inputs) < 2 or len(set(inputs)) > 1:
+            raise VireidError(f'{title} reads {{len(inputs)}} features: {{inputs}}', allowed='two or more of one shape')
+        self.output = inputs[0]  # what it makes
+        self.scores = nn.Parameter(torch.zeros(len(inputs)))
+
+    def forward(self, *features: Tensor, context: object) -> Tensor:
+        """(B, C) or (B, C, H, W) features -> one of the same shape."""
+        weights = self.scores.softmax(dim=0)
+        return sum(weight * feature for weight, feature in zip(weights, features, strict=True))
+'''
+CONFIG = """# TFFN in small, its levels fused by {title}. To try it without data:
+# vireid train {config} --dry-run
+_losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=0.3))
+_images = [dict(type='ToFloat'), dict(type='Normalize', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))]
+
+model = dict(
+    backbone=dict(type='TwoStreamResNet', depth=18, out_stages=(2, 3, 4), weights=None),
+    necks=dict(
+        s2=dict(type='StageEmbedding', inputs='stage2', channels=512),
+        s3=dict(type='StageEmbedding', inputs='stage3', channels=512),
+        s4=dict(type='StageEmbedding', inputs='stage4', channels=512),
+        fused=dict(type='{title}', inputs=('s2', 's3', 's4')),
+    ),
+    heads=dict(
+        s4=dict(type='GlobalHead', losses=_losses),
+        fused=dict(type='GlobalHead', losses=_losses),
+    ),
+    weighter=dict(type='Fixed'),
+    embedding='fused',
+)
+dataset = dict(type='SYSU-MM01', root=None)
+protocol = dict(type='sysu/agw')
+images = dict(
+    size=(144, 72),
+    train=[dict(type='Resize'), dict(type='Pad', padding=5), dict(type='RandomCrop'), *_images],
+    test=[dict(type='Resize'), *_images],
+)
+sampler = dict(type='IdentityBalanced', identities=6, visible=4, infrared=4)
+step = dict(type='SingleOptimizer', optimizer=dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=5e-4))
+training = dict(epochs=6)
+loggers = [dict(type='Console'), dict(type='MetricsFile'), dict(type='Report')]
+"""
+TEST = """from pathlib import Path
+
+import {module}
+from vireid.cli import main
+from vireid.testing import check_plugin
+
+CONFIG = Path(__file__).parents[1] / '{config}'
+
+
+def test_every_component_keeps_what_its_kind_promises():
+    assert check_plugin({module}) == {{'necks {title}': 'checked'}}
+
+
+def test_the_config_builds_and_takes_a_step(capsys):
+    plugin = [] if '{title}' in installed(capsys) else ['--plugin', {module}.__file__]
+    assert main(['train', str(CONFIG), '--dry-run', *plugin]) == 0
+    assert '{title}' in capsys.readouterr().out
+
+
+def installed(capsys) -> str:
+    main(['plugins', '--components'])
+    return capsys.readouterr().out
+"""
+README = """# {name}
+
+The neck `{title}` for vireid.
+
+```
+pip install -e '.[test]'
+pytest
+vireid plugins
+vireid components necks {title}
+vireid train {config} --dry-run
+```
+"""
+
+
+def write_plugin(name: str, into: Path) -> list[Path]:
+    """Writes the package.
+
+    Args:
+        name: of the distribution, such as `vireid-mean-fusion`.
+        into: the folder in which its own is made.
+
+    Returns:
+        The files.
+
+    Raises:
+        VireidError: if the name is none, or the folder exists.
+    """
+    if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', name) or name == 'vireid':
+        raise VireidError(
+            f'{name!r} is no name for a plugin',
+            allowed='small letters and numbers, with single dashes: vireid-my-fusion',
+        )
+    folder = into / name
+    if folder.exists():
+        raise VireidError(f'{folder} exists', todo='choose another name, or delete it')
+    module = name.replace('-', '_')
+    title = ''.join(word.capitalize() for word in name.removeprefix('vireid-').split('-'))
+    texts = {
+        'pyproject.toml': PYPROJECT,
+        'README.md': README,
+        f'{module}/__init__.py': INIT,
+        f'{module}/neck.py': NECK,
+        f'configs/{module}.py': CONFIG,
+        f'tests/test_{module}.py': TEST,
+    }
+    written = []
+    for path, text in texts.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        filled = text.format(name=name, module=module, title=title, config=f'configs/{module}.py', version=__version__)
+        target.write_text(filled, encoding='utf-8')
+        written.append(target)
+    return written
