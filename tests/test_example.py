@@ -70,5 +70,5 @@ def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, tm
     assert removed.returncode == 0, removed.stderr
     gone = run(*train, cwd=tmp_path)
     assert gone.returncode == 2
-    assert "no necks called 'BottleneckGatedFusion'" in gone.stderr
-    assert 'install the plugin that brings it' in gone.stderr
+    assert 'requires: the package vireid-gated-fusion is not installed' in gone.stderr
+    assert "pip install 'vireid-gated-fusion>=0.1'" in gone.stderr

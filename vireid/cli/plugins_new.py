@@ -76,6 +76,7 @@ class {title}(nn.Module):
 '''
 CONFIG = """# TFFN in small, its levels fused by {title}. To try it without data:
 # vireid train {config} --dry-run
+# requires = ['{name}>=0.1']  # once others install it: says what is missing, before anything else
 _losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=0.3))
 _images = [dict(type='ToFloat'), dict(type='Normalize', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))]
 

@@ -14,7 +14,8 @@ from vireid.core import checkpoint
 from vireid.core.data import Reader, read_image
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.plugins import PluginManager, create_manager
-from vireid.core.signatures import check, raise_all
+from vireid.core.requirements import require
+from vireid.core.signatures import accepts, check, raise_all
 from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
 
 
@@ -101,6 +102,7 @@ class Experiment:
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
+        requires: packages that bring components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
         plugins: Python files that bring components of this config; a record: whoever makes the `manager` loads them.
         seed: of weights, batches and augmentation, from 0.
         name: what the run is called; set from the config's file name.
@@ -115,6 +117,7 @@ class Experiment:
     training: dict
     evaluation: dict = field(default_factory=dict)
     loggers: list[dict] = field(default_factory=list)
+    requires: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
     seed: int = 0
     name: str = 'experiment'
@@ -127,6 +130,9 @@ class Experiment:
         Raises:
             VireidError: for a section that is unknown, missing or of the wrong type, all of them at once.
         """
+        wanted = config.get('requires', [])
+        if accepts(list[str], wanted):  # first: what is missing explains the names that are not known
+            raise_all(require(wanted, manager.plugins))
         known = [f for f in fields(cls) if f.name != 'manager']
         names = [f.name for f in known]
         problems = [

@@ -1,5 +1,6 @@
 # TFFN in small, its levels fused by BottleneckGatedFusion. To try it without data:
 # vireid train configs/vireid_gated_fusion.py --dry-run
+requires = ['vireid-gated-fusion>=0.1']
 _losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=0.3))
 _images = [dict(type='ToFloat'), dict(type='Normalize', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))]
 
