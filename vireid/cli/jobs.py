@@ -87,9 +87,10 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
         train(experiment, folder, resume=last if last.is_file() else None)
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
-    result = results.read(folder) or {}
-    print(_line(job.label, result))
-    return result
+    trained = results.read(folder)
+    assert trained is not None  # training ended by writing it
+    print(_line(job.label, trained))
+    return trained
 
 
 # sections that say how a run is scored; the weights do not depend on them

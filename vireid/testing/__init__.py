@@ -1,0 +1,79 @@
+"""For the tests of plugins: does every component keep what its kind promises?
+
+```python
+from vireid.testing import check_plugin
+import my_plugin
+
+def test_my_plugin():
+    check_plugin(my_plugin)
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from vireid.core.errors import VireidError
+from vireid.core.plugins import PluginManager, create_manager
+from vireid.testing import data_parts, networks
+from vireid.testing.promises import Broken, Builder
+
+CHECKS = {**networks.CHECKS, **data_parts.CHECKS}
+
+
+def check_plugin(
+    plugin: ModuleType | object, configs: Mapping[str, Mapping[str, Any]] | None = None, name: str = 'checked'
+) -> dict[str, str]:
+    """Builds every component of a plugin on tiny input, and checks what its kind promises.
+
+    Of networks (backbones, necks, heads, poolings, losses, weighters): shapes as declared, float32, finite, a gradient,
+    the same output for the same input in evaluation, no random number read or moved there, pickling, and a state dict
+    that another instance takes. Of transforms, samplers and re-rankers: shapes, and that they are functions of their
+    input and seed. The other kinds need data or a run, and are looked up only.
+
+    Args:
+        plugin: the module (or object) whose hooks register the components.
+        configs: by component name, its arguments where the defaults are not enough.
+        name: what messages call the plugin.
+
+    Returns:
+        By `kind name`, what was checked: `checked`, or `looked up`.
+
+    Raises:
+        VireidError: with everything that is not kept, all at once.
+    """
+    manager = create_manager(tell=lambda line: None)
+    if all(component.plugin != name for component in manager.components.listing()):
+        manager = _with_builtin()
+        manager.register(plugin, name)
+    own = [c for c in manager.components.listing() if c.plugin == name]
+    if not own:
+        raise VireidError(f'{name} registers no component', todo='add some in register_components')
+    done: dict[str, str] = {}
+    problems: list[str] = []
+    for component in own:
+        where = f'{component.kind} {component.name!r}'
+        arguments = dict((configs or {}).get(component.name, {}))
+        try:
+            target = manager.components.get(component.kind, component.name)
+            check = CHECKS.get(component.kind)
+            if check is not None:
+                check(Builder(manager, component.kind, {'type': component.name, **arguments}, target))
+            done[f'{component.kind} {component.name}'] = 'looked up' if check is None else 'checked'
+        except (VireidError, Broken) as error:
+            problems.append(f'{where}: {error}')
+        except Exception as error:  # whatever the component raises is told
+            problems.append(f'{where} raised {type(error).__name__}: {error}')
+    if problems:
+        raise VireidError('\n'.join(problems), todo='docs/architecture.md says what each kind has to offer')
+    return done
+
+
+def _with_builtin() -> PluginManager:
+    import vireid.plugins
+
+    manager = PluginManager()
+    manager.register(vireid.plugins, 'builtin')
+    return manager

@@ -1,0 +1,81 @@
+"""Checks of the kinds that pictures and embeddings pass through: transforms, samplers, re-rankers."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vireid.core.data import seeded
+from vireid.core.signatures import parameters
+from vireid.core.types import MODALITIES, VISIBLE, Sample
+from vireid.testing.promises import Builder, no_random_numbers, require
+
+
+def _check_transform(build: Builder) -> None:
+    transform = build(size=(64, 32)) if 'size' in parameters(build.target) else build()
+    whole = torch.randint(256, (3, 90, 50), dtype=torch.uint8)
+    outputs: list[Tensor] = []
+    refusals: list[Exception] = []
+    for picture in (whole, whole.float() / 255):
+        try:
+            found = []
+            for _ in range(2):
+                with seeded('check', 0):
+                    found.append(transform(picture.clone()))
+            outputs += found[:1]
+        except Exception as error:  # one of the two will do
+            refusals.append(error)
+            continue
+        require(isinstance(found[0], Tensor) and found[0].dim() == 3, f'it makes {type(found[0]).__name__}')
+        require(
+            torch.equal(*found), 'its chance is not that of torch, numpy or random: the same seed gives another picture'
+        )
+    if not outputs:
+        raise refusals[0]
+    pickle.loads(pickle.dumps(transform))
+
+
+def _check_sampler(build: Builder) -> None:
+    samples = tuple(
+        Sample(f'{m}{person}{shot}', person, 1 if m == VISIBLE else 2, m)
+        for m in MODALITIES
+        for person in range(8)
+        for shot in range(4)
+    )
+
+    def draw(epoch: int, rank: int = 0, world_size: int = 1) -> list[list[int]]:
+        sampler = build(samples=samples, seed=3, rank=rank, world_size=world_size)
+        found = [list(map(int, batch)) for batch in sampler.batches(epoch)]
+        require(len(found) == len(sampler), f'len says {len(sampler)} batches and there are {len(found)}')
+        return found
+
+    torch.manual_seed(0)  # as building does
+    with no_random_numbers('it'):
+        first = draw(0)
+    require(first == draw(0), 'the same seed and epoch give other batches')
+    require(first != draw(1), 'every epoch has the same batches')
+    require(first != draw(0, 1, 2), 'two processes are given the same batches')
+    require(all(0 <= index < len(samples) for batch in first for index in batch), 'it names samples that are not there')
+    for batch in first:
+        require({samples[index].modality for index in batch} == set(MODALITIES), 'a batch lacks a modality')
+
+
+def _check_reranker(build: Builder) -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.standard_normal((n, 8)).astype(np.float32) for n in (7, 11))
+    query, gallery = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (query, gallery))
+    reranker = build()
+    require(isinstance(getattr(reranker, 'name', None), str), 'it has no name for the table')
+    before = query.copy(), gallery.copy()
+    similarity = reranker.similarity(query, gallery)
+    whole = similarity(slice(0, 7))
+    require(whole.shape == (7, 11) and np.isfinite(whole).all(), f'similarities are {whole.shape}, or not finite')
+    parts = np.concatenate([similarity(slice(0, 3)), similarity(slice(3, 7))])
+    require(np.allclose(whole, parts, atol=1e-5), 'a slice of the queries gives other similarities than all of them')
+    require((query == before[0]).all() and (gallery == before[1]).all(), 'it changes the embeddings')
+
+
+CHECKS = {'transforms': _check_transform, 'samplers': _check_sampler, 'rerankers': _check_reranker}

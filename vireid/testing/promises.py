@@ -1,0 +1,85 @@
+"""What a check is made of: a promise that is kept or named, and what every network promises."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vireid.core.plugins import PluginManager
+from vireid.core.types import HeadOutput
+
+
+class Broken(Exception):
+    """A promise that is not kept."""
+
+
+class Builder:
+    """Builds one component with what its kind is given."""
+
+    def __init__(self, manager: PluginManager, kind: str, config: dict[str, Any], target: Callable[..., Any]) -> None:
+        self.manager, self.kind, self.config, self.target = manager, kind, config, target
+
+    def __call__(self, **context: Any) -> Any:
+        torch.manual_seed(0)
+        return self.manager.components.build(self.kind, self.config, where=self.config['type'], **context)
+
+
+def require(kept: Any, promise: str) -> None:
+    if not kept:
+        raise Broken(promise)
+
+
+def _states() -> tuple[Any, ...]:
+    numpy = np.random.get_state()
+    return torch.get_rng_state().tolist(), [str(part) for part in numpy], random.getstate()
+
+
+@contextmanager
+def no_random_numbers(what: str) -> Iterator[None]:
+    before = _states()
+    yield
+    require(_states() == before, f'{what} reads or moves global random numbers in evaluation')
+
+
+def tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, HeadOutput):
+        return [t for t in (value.feature, value.logits) if t is not None]
+    return [t for part in (value.values() if isinstance(value, Mapping) else value) for t in tensors(part)]
+
+
+def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> Any:
+    """Checks what every network promises; `run` calls one on the same input each time. Returns its output."""
+    require(isinstance(module, nn.Module), f'it is a {type(module).__name__} and not a torch.nn.Module')
+    module.train()
+    output = run(module)
+    for tensor in tensors(output):
+        require(tensor.dtype == torch.float32, f'its output is {tensor.dtype} and not float32')
+        require(torch.isfinite(tensor).all(), 'its output is not finite')
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    total = torch.stack([t.square().sum() for t in tensors(output)]).sum()
+    require(total.requires_grad, 'no gradient goes through it')
+    total.backward()
+    require(not parameters or any(p.grad is not None for p in parameters), 'none of its parameters gets a gradient')
+    module.eval()
+    with torch.no_grad():
+        expected = [t.clone() for t in tensors(run(module))]
+        with no_random_numbers('it'):
+            again = tensors(run(module))
+        require(all(map(torch.equal, expected, again)), 'the same input gives another output in evaluation')
+        twin = pickle.loads(pickle.dumps(module))
+        require(all(map(torch.equal, expected, tensors(run(twin)))), 'its pickle gives another output')
+        other = build().eval()
+        other.load_state_dict(copy.deepcopy(module.state_dict()))
+        found = tensors(run(other))
+        require(all(map(torch.equal, expected, found)), 'another instance with its state dict gives another output')
+    return output
