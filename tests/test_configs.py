@@ -165,20 +165,29 @@ def test_another_fusion_or_pooling_is_one_line(option: str, name: str) -> None:
 WRONG = [
     ('model.heads.high.parts=99', ['model.heads.high: parts is 99 and the map has 4 rows', 'use fewer parts']),
     ("model.weighter.tasks=['low', 'middle']", ["model.weighter: no weighter covers the task 'high'", 'Composed']),
-    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter: no head makes', "did you mean 'high'?"]),
+    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter.tasks: no head makes', "did you mean 'high'?"]),
     ('model.weighter.start=1.5', ['model.weighter: start is 1.5', 'begin earlier']),
     ("model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}", ['begins at 49999']),
     ("model.weighter.task_names=['low', 'middle']", ['model.weighter.task_names is filled in by the framework']),
     ('model.heads.low.num_identities=7', ['model.heads.low.num_identities is filled in']),
     ('model.heads.low.channels=0', ['model.heads.low: channels is 0']),
     ('model.heads.low.channels=-4', ['model.heads.low: channels is -4']),
-    ("model.heads.low.losses.tri.reads=['parts']", ["model.heads.low.losses.tri.reads: PartHead makes no output ['pa"]),
+    ("model.heads.low.losses.tri.reads=['parts']", ["model.heads.low.losses.tri.reads is ['parts'] (list)"]),
     ('model.heads.high.overlap=0.01', ['model.heads.high: overlap is 0.01', 'less than half a row']),
-    ("model.necks.keys={'type': 'CorrespondenceConcat', 'inputs': 'stage2'}", ["model.necks: 'keys' cannot be a name"]),
+    (
+        "model.embedding=keys && model.necks.keys={'type': 'CorrespondenceConcat', 'inputs': 'stage2'}",
+        ["model.necks: 'keys' cannot be a name"],
+    ),
     ("model.necks.low.inputs=['stage2', 'stage3']", ['model.necks.low: CorrespondenceConcat reads one feature']),
-    ("model.necks.fused={'type': 'MLFM', 'inputs': ['low', 'high']}", ['model.necks.fused: MLFM', 'StageEmbedding']),
+    (
+        "model.embedding=fused && model.necks.fused={'type': 'MLFM', 'inputs': ['low', 'high']}",
+        ['model.necks.fused: MLFM', 'StageEmbedding'],
+    ),
     ("model.necks.low={'type': 'StageEmbedding', 'inputs': 'stage2'}", ['model.necks.low', 'CorrespondenceConcat']),
-    ("model.necks.glfm={'type': 'GLFM', 'inputs': 'high'}", ['model.necks.glfm: GLFM reads a vector', 'map of 512']),
+    (
+        "model.embedding=('middle',) && model.heads.low.inputs=glfm && model.necks.glfm={'type': 'GLFM', 'inputs': 'low'}",
+        ['model.necks.glfm: GLFM reads a vector', 'map of'],
+    ),
     ('model.heads.middle.losses.parts=None', ["model.heads.middle.losses: no loss reads 'parts'"]),
     ("model.heads.low.pool='Maximum'", ["model.heads.low.pool: no poolings called 'Maximum', did you mean"]),
 ]
@@ -187,7 +196,7 @@ WRONG = [
 @pytest.mark.parametrize(('option', 'texts'), WRONG, ids=[option[:40] for option, _ in WRONG])
 def test_what_cannot_work_is_found_when_the_model_is_built(option: str, texts: list[str]) -> None:
     with pytest.raises(VireidError) as caught:
-        experiment(Path('dmcf_sysu.py'), option).build_model(3)
+        experiment(Path('dmcf_sysu.py'), *option.split(' && ')).build_model(3)
     for text in texts:
         assert text in str(caught.value)
 

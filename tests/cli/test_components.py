@@ -94,4 +94,4 @@ def test_what_is_said_to_be_filled_in_is_all_that_the_framework_hands_over(name,
     dry_run(Experiment.from_config(config.load(CONFIGS / f'{name}.py', small), create_manager()))
     assert handed['necks'] or handed['heads']
     for kind, names in handed.items():
-        assert names <= CONTEXT.get(kind, set()) | {'build_part'}, kind
+        assert names <= CONTEXT[kind], kind

@@ -152,7 +152,7 @@ def test_an_unknown_argument_is_named_with_the_nearest(components):
 def test_an_argument_of_the_wrong_type_is_named(components):
     config = model_config()
     config['necks']['a']['channels'] = 'many'
-    assert "model.necks.a.channels: StageEmbedding was given 'many' (str)" in message(components, config)
+    assert "model.necks.a.channels is 'many' (str)" in message(components, config)
 
 
 def test_an_input_nobody_makes(components):
@@ -195,10 +195,10 @@ def test_a_joint_feature_where_a_paired_one_is_wanted(components):
 def test_a_feature_nobody_reads(components):
     config = model_config()
     del config['heads']['graph']
-    assert "nobody reads 'graph' (made by model.necks.graph)" in message(components, config)
+    assert "model.necks.graph: nobody reads 'graph'" in message(components, config)
     config = model_config()
     config['backbone']['spare'] = True
-    assert "nobody reads 'early' (made by model.backbone)" in message(components, config)
+    assert "model.backbone: nobody reads 'early'" in message(components, config)
 
 
 def test_an_embedding_that_needs_a_train_only_neck(components):

@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
-    from vireid.cli.source import describe
     from vireid.core.registry import CONTEXT, KINDS
+    from vireid.core.source import describe
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             return 2
         found = describe(one.target)
         print(f'{args.kind} {one.name!r}, of plugin {one.plugin!r} ({found.place})\n\n{found.text or "no description"}')
-        given = {*CONTEXT.get(one.kind, ()), 'build_part'}
+        given = CONTEXT[one.kind]
         for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
             arguments = [a for a in found.arguments if (a.name in given) is wanted]
             if arguments:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for kind in dict.fromkeys(c.kind for c in listed):
         print(kind)
-        given = {*CONTEXT.get(kind, ()), 'build_part'}
+        given = CONTEXT[kind]
         for component in (c for c in listed if c.kind == kind):
             found = describe(component.target)
             plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'

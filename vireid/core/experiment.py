@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
-from torch import Tensor, nn
-
-from vireid.core import checkpoint
-from vireid.core.data import Reader, read_image
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.plugins import PluginManager, create_manager
 from vireid.core.requirements import require
-from vireid.core.signatures import accepts, check, raise_all
+from vireid.core.schema import Schema
+from vireid.core.signatures import Parameter, Part, Signature, accepts, raise_all, signature_of
 from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
+
+if TYPE_CHECKING:  # a config is checked without torch
+    from torch import Tensor, nn
+
+    from vireid.core.data import Reader
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class ImageSettings:
     """
 
     size: tuple[int, int]
-    train: list[dict]
-    test: list[dict]
+    train: list[Annotated[dict, Part('transforms')]]
+    test: list[Annotated[dict, Part('transforms')]]
     workers: int | None = None
-    reader: dict | None = None
+    reader: Annotated[dict | None, Part('readers')] = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,9 @@ class EvaluationSettings:
 
     batch_size: int = 64
     flip: bool = False
-    rerank: dict | None = None
+    rerank: Annotated[dict | None, Part('rerankers')] = None
     select: Literal['last', 'validation', 'test'] = 'last'
     select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
-
-
-SETTINGS: dict[str, type] = {'images': ImageSettings, 'training': TrainingSettings, 'evaluation': EvaluationSettings}
 
 
 @dataclass(frozen=True)
@@ -108,15 +106,15 @@ class Experiment:
         name: what the run is called; set from the config's file name.
     """
 
-    dataset: dict
-    protocol: dict
-    images: dict
-    sampler: dict
-    model: dict
-    step: dict
-    training: dict
-    evaluation: dict = field(default_factory=dict)
-    loggers: list[dict] = field(default_factory=list)
+    dataset: Annotated[dict, Part('datasets')]
+    protocol: Annotated[dict, Part('protocols')]
+    images: Annotated[dict, ImageSettings]
+    sampler: Annotated[dict, Part('samplers')]
+    model: Annotated[dict, Part('models', default='CrossModalModel')]
+    step: Annotated[dict, Part('steps')]
+    training: Annotated[dict, TrainingSettings]
+    evaluation: Annotated[dict, EvaluationSettings] = field(default_factory=dict)
+    loggers: list[Annotated[dict, Part('loggers')]] = field(default_factory=list)
     requires: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
     seed: int = 0
@@ -125,60 +123,13 @@ class Experiment:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], manager: PluginManager) -> Experiment:
-        """Checks the sections of a config.
+        """Checks a config against the signatures of all it names; nothing is built.
 
         Raises:
-            VireidError: for a section that is unknown, missing or of the wrong type, all of them at once.
+            VireidError: for what is unknown, missing, of the wrong type or contradictory, all of it at once.
         """
-        wanted = config.get('requires', [])
-        if accepts(list[str], wanted):  # first: what is missing explains the names that are not known
-            raise_all(require(wanted, manager.plugins))
-        known = [f for f in fields(cls) if f.name != 'manager']
-        names = [f.name for f in known]
-        problems = [
-            VireidError(f'{key}: no such section{did_you_mean(key, names)}', allowed=', '.join(names))
-            for key in config
-            if key not in names
-        ]
-        for f in known:
-            if f.name not in config and f.default is MISSING and f.default_factory is MISSING:
-                problems.append(VireidError(f'the config has no section {f.name!r}', todo='take it from a _base_'))
-        sections = {key: value for key, value in config.items() if key in names}
-        problems += check(cls, sections, supplied=[*names, 'manager'], where='config')
-        for key, target in SETTINGS.items():
-            if isinstance(sections.get(key), dict):
-                problems += check(target, sections[key], where=key)
-        raise_all(problems)
-        experiment = cls(**sections, manager=manager)
-        settings = experiment.training_settings
-        if (settings.epochs is None) == (settings.steps is None):
-            raise VireidError(
-                f'training: epochs is {settings.epochs} and steps is {settings.steps}',
-                allowed='exactly one of the two',
-            )
-        if (settings.epochs or settings.steps or 0) < 1:
-            raise VireidError('training: the run has no steps', allowed='epochs or steps of at least 1')
-        if experiment.evaluation_settings.select != 'last' and settings.evaluate_every is None:
-            raise VireidError(
-                f'evaluation.select is {experiment.evaluation_settings.select!r} and training.evaluate_every is None: '
-                'there is nothing to choose from',
-                todo='say every how many epochs to score: training.evaluate_every=2',
-            )
-        for side in experiment.image_settings.size:
-            if side < 1:
-                raise VireidError(
-                    f'images.size is {tuple(experiment.image_settings.size)}', allowed='(height, width) of at least 1'
-                )
-        for path, value, least in (
-            ('evaluation.batch_size', experiment.evaluation_settings.batch_size, 1),
-            ('images.workers', experiment.image_settings.workers, 0),
-            ('training.evaluate_every', settings.evaluate_every, 1),
-            ('training.checkpoint_every', settings.checkpoint_every, 1),
-            ('seed', experiment.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise VireidError(f'{path} is {value}', allowed=f'an integer of at least {least}')
-        return experiment
+        raise_all(check_config(config, manager))
+        return cls(**config, manager=manager)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the sections as plain values, as written to `config.yaml` and into checkpoints."""
@@ -223,13 +174,14 @@ class Experiment:
         `pretrained=False` spares pretrained weights that a checkpoint is about to replace; `steps_per_epoch` is None
         as long as no data was read. A component of the model may name either, and `image_size` and `training`.
         """
+        import torch
+
         torch.manual_seed(self.seed)
         config = {'type': 'CrossModalModel', **self.model}
         return self.manager.components.build(
             'models',
             config,
             where='model',
-            components=self.manager.components,
             num_identities=num_identities,
             pretrained=pretrained,
             image_size=tuple(self.image_settings.size),
@@ -260,6 +212,8 @@ class Experiment:
         `on_progress`, called with (done, total) pictures.
         """
         if self.image_settings.reader is None:
+            from vireid.core.data import read_image
+
             return read_image
         size = tuple(self.image_settings.size)
         config = self.images[part][0] if self.images[part] else None
@@ -287,6 +241,84 @@ class Experiment:
             self.manager.components.build('loggers', config, where=f'loggers.{i}')
             for i, config in enumerate(self.loggers)
         ]
+
+
+def sections() -> Signature:
+    """Returns what a config may say, as a signature: its sections, and what each may hold."""
+    found = signature_of(Experiment).parameters
+    return Signature('the config', {n: p for n, p in found.items() if n != 'manager'}, noun='section')
+
+
+def check_config(config: Mapping[str, Any], manager: PluginManager, filled: Collection[str] = ()) -> list[VireidError]:
+    """Finds all that is wrong with a config, without building or importing what it names.
+
+    Args:
+        config: its sections.
+        manager: the plugins whose components it may name.
+        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+    """
+    wanted = config.get('requires', [])
+    if accepts(list[str], wanted) and (lacking := require(wanted, manager.plugins)):
+        return lacking  # alone: what is missing explains the names that are not known
+    known = sections()
+    problems = []
+    given = dict(config)
+    for key in [key for key in given if key not in known.parameters]:
+        del given[key]
+        names = ', '.join(known.parameters)
+        problems.append(VireidError(f'{key}: no such section{did_you_mean(key, known.parameters)}', allowed=names))
+    for key, parameter in known.parameters.items():
+        if parameter.required and key not in given:
+            problems.append(VireidError(f'the config has no section {key!r}', todo='take it from a _base_'))
+    present = Signature(known.name, {n: Parameter(p.hint) for n, p in known.parameters.items()})
+    problems += Schema(manager.components, filled).check_call(present, given, '')
+    return problems + _out_of_range(given)
+
+
+def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
+    """Finds settings that are out of range or contradict each other; what is of the wrong type is passed over."""
+
+    def at(section: str, key: str, hint: Any, default: Any = None) -> Any:
+        values = config.get(section)
+        value = values.get(key, default) if isinstance(values, Mapping) else default
+        return value if accepts(hint, value) else default
+
+    problems = []
+    epochs, steps = at('training', 'epochs', int | None), at('training', 'steps', int | None)
+    training = config.get('training')
+    if isinstance(training, Mapping) and all(accepts(int | None, training.get(key)) for key in ('epochs', 'steps')):
+        if (epochs is None) == (steps is None):
+            problems.append(
+                VireidError(f'training: epochs is {epochs} and steps is {steps}', allowed='exactly one of the two')
+            )
+        elif (epochs or steps or 0) < 1:
+            problems.append(VireidError('training: the run has no steps', allowed='epochs or steps of at least 1'))
+    every = at('training', 'evaluate_every', int | None)
+    if at('evaluation', 'select', str, 'last') in ('validation', 'test') and every is None:
+        problems.append(
+            VireidError(
+                f'evaluation.select is {config["evaluation"]["select"]!r} and training.evaluate_every is None: '
+                'there is nothing to choose from',
+                todo='say every how many epochs to score: training.evaluate_every=2',
+            )
+        )
+    size = at('images', 'size', tuple[int, int], (1, 1))
+    if min(size) < 1:
+        problems.append(VireidError(f'images.size is {tuple(size)}', allowed='(height, width) of at least 1'))
+    for section, key, least in (
+        ('evaluation', 'batch_size', 1),
+        ('images', 'workers', 0),
+        ('training', 'evaluate_every', 1),
+        ('training', 'checkpoint_every', 1),
+        ('training', 'devices', 1),
+    ):
+        value = at(section, key, int)
+        if value is not None and value < least:
+            problems.append(VireidError(f'{section}.{key} is {value}', allowed=f'an integer of at least {least}'))
+    seed = config.get('seed', 0)
+    if accepts(int, seed) and seed < 0:
+        problems.append(VireidError(f'seed is {seed}', allowed='an integer of at least 0'))
+    return problems
 
 
 class _Chain:
@@ -317,12 +349,14 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
     Raises:
         VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
     """
+    from vireid.core import checkpoint
+
     content = checkpoint.load(path)
-    experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
     try:
+        experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
         model = restore_model(experiment, content, path)
     except VireidError as error:
-        named = experiment.plugins
+        named = content['config'].get('plugins', [])
         if manager is not None or not set(named) - {str(Path(file).resolve()) for file in plugins}:
             raise
         raise VireidError(
@@ -335,6 +369,8 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
 
 def restore_model(experiment: Experiment, content: Mapping[str, Any], source: str | Path) -> nn.Module:
     """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    from vireid.core import checkpoint
+
     model = experiment.build_model(int(content['num_identities']), pretrained=False)
     checkpoint.load_weights(model, content['model'], source)
     return model.eval()

@@ -7,16 +7,20 @@ own name unless `inputs` says otherwise. Channels are inferred; wiring errors ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.registry import BuildPart, Components, component_type
-from vireid.core.signatures import accepts
+from vireid.core.registry import BuildPart, component_type
+from vireid.core.signatures import Part, raise_all
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.core.wiring import Graph, read_graph
 
+LossConfig = Annotated[dict | None, Part('losses', weight=float, reads=str)]
+HeadConfig = Annotated[dict | None, Part('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
+NeckConfig = Annotated[dict | None, Part('necks', inputs=str | Sequence[str])]
 Feature = Tensor | dict[Modality, Tensor]
 
 
@@ -55,7 +59,6 @@ class CrossModalModel(nn.Module):
     """The default model: features by name, from the backbone's stages to the heads.
 
     Args:
-        components: where names are looked up.
         num_identities: classes K of the training set.
         backbone: config of the backbone; its `outputs` say which features it makes.
         heads: config of each head, with optional `inputs` and its `losses`. A loss may set `weight` (default 1) and,
@@ -66,95 +69,42 @@ class CrossModalModel(nn.Module):
             allow, otherwise in the order written. A neck, head or loss that is None is left out, so that a config
             can take away what its base has.
         weighter: config of the weighter.
-        where: path of this model in the config, for messages.
         build_part: builds all of these, handing on what the framework knows.
 
     Raises:
-        VireidError: for names, shapes or wiring that cannot work, with the path in the config.
+        VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
     """
+
+    check_config = 'vireid.core.wiring:check_graph'
 
     def __init__(
         self,
-        components: Components,
         num_identities: int,
-        backbone: dict,
-        heads: dict[str, dict | None],
-        weighter: dict,
+        backbone: Annotated[dict, Part('backbones')],
+        heads: dict[str, HeadConfig],
+        weighter: Annotated[dict, Part('weighters')],
         embedding: str | Sequence[str],
-        necks: dict[str, dict | None] | None = None,
-        where: str = 'model',
-        build_part: BuildPart | None = None,
+        build_part: BuildPart,
+        necks: dict[str, NeckConfig] | None = None,
     ) -> None:
         super().__init__()
         self.num_identities = num_identities
-        build = build_part or components.part_builder(where, {'num_identities': num_identities})
-        self.backbone = build('backbones', backbone, 'backbone')
+        self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
-        self.inputs: dict[str, tuple[str, ...]] = {}
-        wiring = _Wiring(components, build, self.specs, where)
-        self.necks = nn.ModuleDict()
-        kept_necks = {name: config for name, config in (necks or {}).items() if config is not None}
-        kept_heads = {name: config for name, config in heads.items() if config is not None}
-        wiring.check_names(kept_necks, 'necks')
-        wiring.check_names(kept_heads, 'heads')
-        for name in wiring.order(kept_necks):
-            config = dict(kept_necks[name])
-            self.inputs[name] = wiring.names(config.pop('inputs'))
-            neck = wiring.build('necks', name, config, self.inputs[name])
-            self.necks[name] = neck
-            self.specs[name] = neck.output
-        self.tasks: Any = nn.ModuleDict()
-        self.head_inputs: dict[str, tuple[str, ...]] = {}
-        for name, head in kept_heads.items():
-            component_type(head, f'{where}.heads.{name}')
-            self.head_inputs[name] = wiring.names(head.get('inputs', name))
-            self.tasks[name] = self._build_task(wiring, name, head)
-        if not kept_heads:
-            raise VireidError(f'{where}.heads is empty', todo='give at least one head; without losses nothing trains')
-        self.embedding = wiring.names(embedding)
-        self._embedding_necks = wiring.embedding_path(self)
-        wiring.check_all_read(self)
-        self.weighter = build('weighters', weighter, 'weighter', task_names=tuple(kept_heads))
-
-    def _build_task(self, wiring: _Wiring, name: str, config: dict) -> Task:
-        own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
-        head = wiring.build('heads', name, own, self.head_inputs[name])
-        outputs = dict(getattr(head, 'outputs', {'global': 0}))
-        losses, weights, reads = {}, {}, {}
-        where = f'{wiring.where}.heads.{name}.losses'
-        given = config.get('losses')
-        kept = {k: v for k, v in given.items() if v is not None} if isinstance(given, Mapping) else {}
-        if not kept:
-            raise VireidError(
-                f'{where} is {given!r}' if 'losses' in config else f'{where} is missing',
-                allowed="losses=dict(id=dict(type='CrossEntropy'), ...)",
-            )
-        for key, loss in kept.items():
-            component_type(loss, f'{where}.{key}')
-            weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
-            if not accepts(float, weights[key]):
-                raise VireidError(f'{where}.{key}.weight is {weights[key]!r}', allowed='a number')
-            if not isinstance(reads[key], str) or reads[key] not in outputs:
-                raise VireidError(
-                    f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
-                    f'{did_you_mean(str(reads[key]), outputs)}',
-                    allowed=', '.join(outputs),
-                )
-            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads')}
-            losses[key] = wiring.build_part('losses', rest, f'heads.{name}.losses.{key}')
-            if outputs[reads[key]] and not getattr(losses[key], 'reads_parts', True):
-                raise VireidError(
-                    f'{where}.{key}: {loss["type"]} reads one vector per image and {reads[key]!r} is '
-                    f'{outputs[reads[key]]} parts',
-                    todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
-                )
-        for output in outputs:
-            if output not in reads.values():
-                raise VireidError(
-                    f'{where}: no loss reads {output!r}, which {config["type"]} makes',
-                    todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
-                )
-        return Task(head, losses, weights, reads)
+        config = {'necks': necks, 'heads': heads, 'embedding': embedding}
+        graph = read_graph(config, build_part.where, made=tuple(self.specs))
+        builder = _Builder(build_part, graph, self.specs)
+        builder.check_names()
+        raise_all(graph.problems)
+        self.inputs, self.head_inputs, self.embedding = graph.reads, graph.head_reads, graph.embedding
+        self.necks = nn.ModuleDict(builder.necks())
+        self.tasks: Any = nn.ModuleDict(builder.tasks())
+        builder.check_embedding()
+        train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
+        self._embedding_necks = graph.embedding_path(train_only)
+        self.weighter = builder.build('weighters', weighter, 'weighter', task_names=tuple(graph.heads))
+        graph.check_all_read()
+        raise_all(graph.problems)
 
     @property
     def embedding_dim(self) -> int:
@@ -192,123 +142,132 @@ class CrossModalModel(nn.Module):
         return features
 
 
-class _Wiring:
-    """Checks of the graph; it knows the config's paths, so that every message names one."""
+class _Builder:
+    """Builds the parts of a graph; what cannot be built is a problem of the graph, and the others are built on."""
 
-    def __init__(
-        self, components: Components, build_part: BuildPart, specs: dict[str, FeatureSpec], where: str
-    ) -> None:
-        self.components, self.build_part, self.specs, self.where = components, build_part, specs, where
+    def __init__(self, build_part: BuildPart, graph: Graph, specs: dict[str, FeatureSpec]) -> None:
+        self.build_part, self.graph, self.specs = build_part, graph, specs
 
-    @staticmethod
-    def names(value: str | Sequence[str]) -> tuple[str, ...]:
-        return (value,) if isinstance(value, str) else tuple(value)
+    def check_names(self) -> None:
+        """Finds names that no module can have in torch."""
+        for kind, named in (('necks', self.graph.necks), ('heads', self.graph.heads)):
+            for name in named:
+                if not name.isidentifier() or hasattr(nn.ModuleDict, name):
+                    self.graph.problems.append(
+                        VireidError(
+                            f'{self.graph.where}.{kind}: {name!r} cannot be a name here',
+                            allowed='letters, digits and _, and no word that torch uses itself',
+                            todo='choose another name',
+                        )
+                    )
 
-    def check_names(self, named: Iterable[str], kind: str) -> None:
-        """Refuses names that no module can have in torch."""
-        for name in named:
-            if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-                raise VireidError(
-                    f'{self.where}.{kind}: {name!r} cannot be a name here',
-                    allowed='letters, digits and _, and no word that torch uses itself',
-                    todo='choose another name',
+    def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
+        """Builds one part; None if it cannot be built."""
+        try:
+            return self.build_part(kind, config, key, **context)
+        except VireidError as error:
+            self.graph.problems.append(error)
+            return None
+
+    def necks(self) -> dict[str, nn.Module]:
+        """Builds the necks that can be built."""
+        built = {}
+        for name, config in self.graph.necks.items():
+            rest = {key: value for key, value in config.items() if key != 'inputs'}
+            neck = self._build_reader('necks', name, rest, self.graph.reads[name])
+            if neck is not None:
+                built[name] = neck
+                self.specs[name] = neck.output
+        return built
+
+    def tasks(self) -> dict[str, Task]:
+        """Builds the heads that can be built, with their losses."""
+        built = {}
+        for name, config in self.graph.heads.items():
+            own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
+            head = self._build_reader('heads', name, own, self.graph.head_reads[name])
+            if head is not None:
+                built[name] = self._task(name, head, config)
+        return built
+
+    def _build_reader(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
+        """Builds a neck or head that reads `inputs`, handing it their specs; None if it cannot be built."""
+        if not all(read in self.specs for read in inputs):
+            return None  # what makes them could not be built, and that is the problem
+        path = f'{self.graph.where}.{kind}.{name}'
+        try:
+            components = self.build_part.components
+            layout = getattr(components.get(kind, component_type(config, path), where=path), 'layout', 'joint')
+            for read in inputs:
+                if layout != 'any' and self.specs[read].layout != layout:
+                    raise VireidError(
+                        f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
+                        todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
+                    )
+        except VireidError as error:
+            self.graph.problems.append(error)
+            return None
+        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
+
+    def _task(self, name: str, head: Any, config: Mapping) -> Task:
+        outputs = dict(getattr(head, 'outputs', {'global': 0}))
+        losses, weights, reads = {}, {}, {}
+        where = f'{self.graph.where}.heads.{name}.losses'
+        problems = self.graph.problems
+        for key, loss in config['losses'].items():
+            if loss is None:
+                continue
+            weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
+            if reads[key] not in outputs:
+                problems.append(
+                    VireidError(
+                        f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
+                        f'{did_you_mean(str(reads[key]), outputs)}',
+                        allowed=', '.join(outputs),
+                    )
                 )
-
-    def order(self, necks: Mapping[str, Any]) -> list[str]:
-        """Orders necks so that each runs after what it reads; otherwise as written."""
-        known, waiting, ordered = set(self.specs), dict(necks), []
-        for name, config in necks.items():
-            path = f'{self.where}.necks.{name}'
-            component_type(config, path)
-            if name in self.specs:
-                raise VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
-            if 'inputs' not in config:
-                raise VireidError(f'{path} does not say what it reads', todo=f"set {path}.inputs, such as 'stage4'")
-            for read in self.names(config['inputs']):
-                self._must_exist(read, {*self.specs, *necks}, f'{path}.inputs')
-        while waiting:
-            ready = next((n for n, c in waiting.items() if known.issuperset(self.names(c['inputs']))), None)
-            if ready is None:
-                raise VireidError(
-                    f'{self.where}.necks: {", ".join(waiting)} read each other in a cycle',
-                    todo='let one of them read a feature made before it',
+                continue
+            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads')}
+            built = self.build('losses', rest, f'heads.{name}.losses.{key}')
+            if built is None:
+                continue
+            losses[key] = built
+            if outputs[reads[key]] and not getattr(built, 'reads_parts', True):
+                problems.append(
+                    VireidError(
+                        f'{where}.{key}: {loss["type"]} reads one vector per image and {reads[key]!r} is '
+                        f'{outputs[reads[key]]} parts',
+                        todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
+                    )
                 )
-            known.add(ready)
-            ordered.append(ready)
-            del waiting[ready]
-        return ordered
-
-    def build(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
-        """Builds a neck or head that reads `inputs`, handing it their specs."""
-        path = f'{self.where}.{kind}.{name}'
-        for read in inputs:
-            self._must_exist(read, self.specs, f'{path}.inputs' if name != read else path)
-        target = self.components.get(kind, component_type(config, path), where=path)
-        layout = getattr(target, 'layout', 'joint')
-        for read in inputs:
-            if layout != 'any' and self.specs[read].layout != layout:
-                raise VireidError(
-                    f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
-                    todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
+        for output in outputs:
+            if output not in reads.values():
+                problems.append(
+                    VireidError(
+                        f'{where}: no loss reads {output!r}, which {config["type"]} makes',
+                        todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
+                    )
                 )
-        return self.build_part(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
+        return Task(head, losses, weights, reads)
 
     def _fusion_hint(self) -> str:
         """Names the necks that turn paired features into joint ones, whoever brings them."""
-        fusing = []
-        for name in self.components.names('necks'):
-            try:
-                layout = getattr(self.components.get('necks', name), 'layout', 'joint')
-            except VireidError:
-                continue
-            if layout in ('paired', 'any'):
-                fusing.append(name)
+        components = self.build_part.components
+        fusing = [
+            name
+            for name in components.names('necks')
+            if components.constants('necks', {'type': name}).get('layout', 'joint') in ('paired', 'any')
+        ]
         return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
 
-    def embedding_path(self, model: CrossModalModel) -> tuple[str, ...]:
-        """Returns the necks the embedding needs, in order; none of them may be train-only."""
-        path = f'{self.where}.embedding'
-        if not model.embedding:
-            raise VireidError(f'{path} is empty', allowed=', '.join([*model.tasks, *self.specs]))
-        pending: list[str] = []
-        for name in model.embedding:
-            self._must_exist(name, {*self.specs, *model.tasks}, path)
-            if name in model.tasks:
-                pending.extend(model.head_inputs[name])
-            elif self.specs[name] != FeatureSpec(self.specs[name].channels):
-                raise VireidError(
-                    f'{path}: feature {name!r} is a {self.specs[name].layout} {self.specs[name].kind}',
-                    todo='an embedding is made of joint vectors; name a head, which pools',
+    def check_embedding(self) -> None:
+        """Finds features of the embedding that are no joint vectors."""
+        for name in self.graph.embedding:
+            spec = self.specs.get(name)
+            if name not in self.graph.heads and spec is not None and spec != FeatureSpec(spec.channels):
+                self.graph.problems.append(
+                    VireidError(
+                        f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
+                        todo='an embedding is made of joint vectors; name a head, which pools',
+                    )
                 )
-            else:
-                pending.append(name)
-        needed: set[str] = set()
-        while pending:
-            name = pending.pop()
-            if name in model.necks and name not in needed:
-                needed.add(name)
-                pending.extend(model.inputs[name])
-        for name in needed:
-            if getattr(model.necks[name], 'train_only', False):
-                raise VireidError(
-                    f'{path} needs the neck {name!r}, which works in training only (it reads identities)',
-                    todo=f'name a feature made before {name!r}',
-                )
-        return tuple(name for name in model.necks if name in needed)
-
-    def check_all_read(self, model: CrossModalModel) -> None:
-        """Raises if a feature is made that no neck, head or embedding reads."""
-        read = {name for inputs in (*model.inputs.values(), *model.head_inputs.values()) for name in inputs}
-        unread = [name for name in self.specs if name not in read and name not in model.embedding]
-        if unread:
-            made_by = {n: f'{self.where}.necks.{n}' if n in model.necks else f'{self.where}.backbone' for n in unread}
-            raise VireidError(
-                'nobody reads ' + ', '.join(f'{n!r} (made by {made_by[n]})' for n in unread),
-                todo='add a head or neck that reads it, or stop making it',
-            )
-
-    def _must_exist(self, name: str, known: Iterable[str], path: str) -> None:
-        if name not in known:
-            raise VireidError(
-                f'{path}: nothing makes a feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
-            )

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.signatures import check, parameters, raise_all
+from vireid.core.signatures import Signature, check, join, raise_all, signature_of
+from vireid.core.source import read_signature
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -38,8 +39,8 @@ KINDS = (
 )
 
 
-_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'components'}
-# What the framework may hand to a component of each kind, besides `build_part`; a config may not set these.
+_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch'}
+# What the framework may hand to a component of each kind; a config may not set these.
 CONTEXT: dict[str, set[str]] = {
     **dict.fromkeys(('models', 'backbones'), _MODEL),
     **dict.fromkeys(('necks', 'heads', 'poolings', 'losses'), _MODEL | {'inputs'}),
@@ -50,14 +51,13 @@ CONTEXT: dict[str, set[str]] = {
     'optimizers': {'params'},
     'schedules': {'optimizer'},
 }
+CONTEXT = {kind: {*CONTEXT.get(kind, ()), 'build_part'} for kind in KINDS}
+# What the framework fills in unless the config does.
+DEFAULTS = {'transforms': {'size'}}
 
 
 class NameTaken(VireidError):
     """A name is registered that another plugin holds."""
-
-
-# build_part(kind, config or name, key, **more context) -> component; `key` is where the part stands in the config
-BuildPart = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,37 @@ class Components:
             registry.register_module(name=name, module=_resolve(component, prefix))
         return registry.module_dict[name]
 
+    def signature(self, kind: str, name: str, *, where: str = '') -> Signature:
+        """Returns what a component takes, from its source if that tells, so that nothing is imported.
+
+        Raises:
+            VireidError: if no such name exists.
+        """
+        component = self._table[kind].get(name) if isinstance(name, str) else None
+        target = component.target if component else None
+        read = read_signature(target) if isinstance(target, str) else None
+        return read or signature_of(self.get(kind, name, where=where))
+
+    def constants(self, kind: str, config: Any) -> Mapping[str, Any]:
+        """Returns what the class of a component says of itself, such as `train_only = True`; empty if unknown."""
+        try:
+            return self.signature(kind, component_type(config, '')).constants
+        except VireidError:
+            return {}
+
+    def makes(self, kind: str, config: Any) -> tuple[str, ...] | None:
+        """Returns the names that a component would make, if it tells without being built.
+
+        It tells by a class attribute `makes = 'module:function'`, a function of the arguments that a config gives.
+        """
+        place = self.constants(kind, config).get('makes')
+        if place is None:
+            return None
+        try:
+            return tuple(load_attribute(place)(**{key: value for key, value in config.items() if key != 'type'}))
+        except TypeError:  # arguments that do not fit, which is told elsewhere
+            return None
+
     def build(
         self,
         kind: str,
@@ -171,15 +202,15 @@ class Components:
             defaults: as `context`, but the config may set another value (the size of a transform).
             **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
                 to a component whose signature names it, and a config may not set it. A component that is made of
-                others names `build_part`, see `part_builder`.
+                others names `build_part`, see `BuildPart`.
 
         Raises:
             VireidError: for an unknown name, and for arguments that are unknown, mistyped, missing or refused.
         """
         target = self.get(kind, component_type(config, where), where=where)
         arguments = {key: value for key, value in config.items() if key != 'type'}
-        context = {**context, 'build_part': self.part_builder(where, context)}
-        wanted = parameters(target)
+        context = {**context, 'build_part': BuildPart(self, where, context)}
+        wanted = signature_of(target).parameters
         for key in arguments:
             if key in context and key in wanted:
                 raise VireidError(f'{where}.{key} is filled in by the framework', todo=f'take {key} out of the config')
@@ -195,25 +226,29 @@ class Components:
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
             raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
 
-    def part_builder(self, where: str, context: Mapping[str, Any]) -> BuildPart:
-        """Returns what a component builds its own parts with, such as a head its pooling.
-
-        `build_part(kind, part, key, **more)` builds `part` (a config, or a name alone) as `where.key`, with the
-        context of the whole and `more`.
-        """
-
-        def build_part(kind: str, part: Mapping[str, Any] | str, key: str, **more: Any) -> Any:
-            config = {'type': part} if isinstance(part, str) else part
-            return self.build(kind, config, where=f'{where}.{key}', **{**context, **more})
-
-        return build_part
-
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:
             from mmengine.registry import Registry  # here, so that listing names costs no import
 
             self._registries[kind] = Registry(kind, scope='vireid')
         return self._registries[kind]
+
+
+class BuildPart:
+    """What a component builds its own parts with, such as a head its pooling.
+
+    Attributes:
+        where: path of the component in the config.
+        context: what the framework handed to it.
+    """
+
+    def __init__(self, components: Components, where: str, context: Mapping[str, Any]) -> None:
+        self.components, self.where, self.context = components, where, context
+
+    def __call__(self, kind: str, part: Mapping[str, Any] | str, key: str, **more: Any) -> Any:
+        """Builds `part`, a config or a name alone, as `where.key`, with the context of the whole and `more`."""
+        config = {'type': part} if isinstance(part, str) else part
+        return self.components.build(kind, config, where=join(self.where, key), **{**self.context, **more})
 
 
 def component_type(config: Any, where: str) -> str:
@@ -225,12 +260,17 @@ def component_type(config: Any, where: str) -> str:
     return config['type']
 
 
+def load_attribute(place: str) -> Any:
+    """Imports what stands at `module:attribute`."""
+    module, _, attribute = place.partition(':')
+    return getattr(importlib.import_module(module), attribute)
+
+
 def _resolve(component: Component, prefix: str) -> Callable[..., Any]:
     if not isinstance(component.target, str):
         return component.target
-    module, _, attribute = component.target.partition(':')
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return load_attribute(component.target)
     except (ImportError, AttributeError) as error:
         raise VireidError(
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: {error}',

@@ -1,4 +1,7 @@
-"""Checks arguments from a config against the signature of what they are meant for, before anything is built."""
+"""Signatures as schemas: what a component's arguments may be, and which of a config's values do not fit.
+
+An annotation says all there is to know: `channels: int`, `pool: Annotated[str | dict, Part('poolings')]`.
+"""
 
 from __future__ import annotations
 
@@ -6,64 +9,148 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 from vireid.core.errors import VireidError, did_you_mean
 
 
-def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns the named parameters of a class or function; `**kwargs` appears under its own name."""
+class Part:
+    """In an annotation, says that a config describes a component: `Annotated[dict, Part('poolings')]`.
+
+    Args:
+        kind: one of the registry's kinds.
+        default: the component that is meant if the config has no `type`.
+        **own: annotations of the keys that the owner keeps in the same dict for itself, such as a neck's `inputs`.
+    """
+
+    def __init__(self, kind: str, default: str = '', **own: Any) -> None:
+        self.kind, self.default, self.own = kind, default, own
+
+
+@dataclass(frozen=True)
+class ArgumentsOf:
+    """In an annotation, says that a dict holds some arguments of another argument's component.
+
+    Attributes:
+        part: name of the other argument.
+        kind: what its component is.
+    """
+
+    part: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument: what it may be (`Any` if nobody says), and whether it has to be given."""
+
+    hint: Any = Any
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a call takes.
+
+    Attributes:
+        name: of the class or function, for messages.
+        parameters: by name, in order.
+        open_ended: it takes other names too (`**kwargs`).
+        constants: what the class says of itself in plain values, such as `layout = 'paired'`.
+        noun: what a parameter is called in messages.
+    """
+
+    name: str
+    parameters: Mapping[str, Parameter]
+    open_ended: bool = False
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    noun: str = 'argument'
+
+
+def signature_of(target: Callable[..., Any], noun: str = 'argument') -> Signature:
+    """Returns the signature of a class or function that is imported."""
+    name = getattr(target, '__name__', str(target))
     try:
         found = inspect.signature(target).parameters
     except ValueError:  # some functions written in C do not tell; they refuse for themselves
-        return {'kwargs': inspect.Parameter('kwargs', inspect.Parameter.VAR_KEYWORD)}
-    return {name: p for name, p in found.items() if p.kind is not inspect.Parameter.VAR_POSITIONAL}
+        return Signature(name, {}, open_ended=True, noun=noun)
+    hints = _hints(target)
+    init = getattr(target, '__init__', None) if isinstance(target, type) else None
+    if no_arguments(f'{getattr(init, "__module__", "")}:{getattr(init, "__qualname__", "")}'):
+        found = {}  # type: ignore[assignment]
+    return Signature(
+        name,
+        {
+            n: Parameter(hints.get(n, Any), p.default is inspect.Parameter.empty)
+            for n, p in found.items()
+            if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        },
+        any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values()),
+        _constants(target) if isinstance(target, type) else {},
+        noun,
+    )
 
 
 def check(
-    target: Callable[..., Any], arguments: Mapping[str, Any], *, supplied: Collection[str] = (), where: str
+    target: Callable[..., Any] | Signature,
+    arguments: Mapping[str, Any],
+    *,
+    supplied: Collection[str] = (),
+    where: str,
+    check_value: Callable[[Any, Any, str], list[VireidError]] | None = None,
 ) -> list[VireidError]:
     """Finds every argument that `target` would not take.
 
     Args:
-        target: the class or function to be called.
+        target: the class or function to be called, or its signature.
         arguments: what the config says.
         supplied: names the framework fills in (such as `inputs` or `num_identities`); never missing.
-        where: path in the config, for the messages.
+        where: path in the config, for the messages; empty for the config itself.
+        check_value: finds what is wrong with one value, given (hint, value, path); looks at its type if None.
 
     Returns:
         One error for each unknown, mistyped or missing argument; empty if the call is sound.
     """
-    known = parameters(target)
-    name = getattr(target, '__name__', str(target))
-    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
-    named = {n: p for n, p in known.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
-    settable = sorted(set(named) - set(supplied)) or ['no arguments']
-    hints = _hints(target)
+    signature = target if isinstance(target, Signature) else signature_of(target)
+    known = signature.parameters
+    settable = sorted(set(known) - set(supplied)) or [f'no {signature.noun}s']
     problems = []
     for key, value in arguments.items():
-        if key not in named:
-            if not open_ended:
-                problems.append(
-                    VireidError(
-                        f'{where}.{key}: {name} has no argument {key!r}{did_you_mean(key, settable)}',
-                        allowed=', '.join(settable),
-                    )
-                )
-        elif key in hints and not accepts(hints[key], value):
+        path = join(where, key)
+        if key in known:
+            problems += (check_value or check_type)(known[key].hint, value, path)
+        elif not signature.open_ended:
             problems.append(
                 VireidError(
-                    f'{where}.{key}: {name} was given {value!r} ({type(value).__name__})', allowed=describe(hints[key])
+                    f'{path}: {signature.name} has no {signature.noun} {key!r}{did_you_mean(key, settable)}',
+                    allowed=', '.join(settable),
                 )
             )
-    for key, parameter in named.items():
-        if parameter.default is inspect.Parameter.empty and key not in arguments and key not in supplied:
-            expected = f' ({describe(hints[key])})' if key in hints else ''
+    for key, parameter in known.items():
+        if parameter.required and key not in arguments and key not in supplied:
+            expected = f' ({describe(parameter.hint)})' if parameter.hint is not Any else ''
+            place = f'{where}: ' if where else ''
             problems.append(
-                VireidError(f'{where}: {name} needs the argument {key!r}{expected}', todo=f'set {where}.{key}')
+                VireidError(
+                    f'{place}{signature.name} needs the {signature.noun} {key!r}{expected}',
+                    todo=f'set {join(where, key)}',
+                )
             )
     return problems
+
+
+def check_type(hint: Any, value: Any, path: str) -> list[VireidError]:
+    """Returns an error if a value does not fit a hint."""
+    if accepts(hint, value):
+        return []
+    return [VireidError(f'{path} is {value!r} ({type(value).__name__})', allowed=describe(hint))]
+
+
+def join(where: str, key: Any) -> str:
+    """Returns the path of a key."""
+    return f'{where}.{key}' if where else str(key)
 
 
 def raise_all(problems: Sequence[VireidError]) -> None:
@@ -80,6 +167,10 @@ def accepts(hint: Any, value: Any) -> bool:
     Lists and tuples are interchangeable and an int passes for a float, since YAML and the command line write them so.
     """
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return accepts(inner[0], value)
+    if hint is Any:
+        return True
     if hint is None or hint is type(None):
         return value is None
     if origin in (Union, types.UnionType):
@@ -107,16 +198,29 @@ def accepts(hint: Any, value: Any) -> bool:
         if issubclass(container, tuple) and inner and inner[-1] is not Ellipsis:
             return len(value) == len(inner) and all(map(accepts, inner, value))
         return not inner or all(accepts(inner[0], item) for item in value)
-    return True
+    try:
+        return isinstance(value, container)
+    except TypeError:  # a protocol, say
+        return True
 
 
 def describe(hint: Any) -> str:
     """Says a type hint in a user's words."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        part = next((m for m in hint.__metadata__ if isinstance(m, Part)), None)
+        if part is None:
+            return describe(inner[0])
+        options = typing.get_args(inner[0])
+        return f"dict(type='...', ...), one of {part.kind}" + ''.join(
+            words for option, words in ((str, ', or its name'), (type(None), ', or None')) if option in options
+        )
     if hint is None or hint is type(None):
         return 'None'
     if origin in (Union, types.UnionType):
-        return ' or '.join(describe(option) for option in inner)
+        # a class of anyone's, such as a tensor, can stand in no config
+        words = dict.fromkeys(describe(o) for o in inner if not _is_foreign(o))
+        return ' or '.join(words or dict.fromkeys(map(describe, inner)))
     if origin is Literal:
         return ', '.join(repr(option) for option in inner)
     container = origin or hint
@@ -133,9 +237,24 @@ def describe(hint: Any) -> str:
     )
 
 
+def _constants(target: type) -> dict[str, Any]:
+    every = {n: v for cls in reversed(target.__mro__) for n, v in vars(cls).items()}
+    return {n: v for n, v in every.items() if isinstance(v, (str, bool)) and not n.startswith('__')}
+
+
+def _is_foreign(hint: Any) -> bool:
+    plain = (bool, int, float, str, list, tuple, dict, type(None), Path, Mapping, Sequence, Collection)
+    return isinstance(hint, type) and typing.get_origin(hint) is None and hint not in plain
+
+
+def no_arguments(place: str) -> bool:
+    """Says whether the `__init__` at `module:qualified name` takes any keyword only to refuse it."""
+    return place == 'torch.nn.modules.module:Module.__init__'
+
+
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError, AttributeError):  # a hint that exists for type checkers only
         return {}

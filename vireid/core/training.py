@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -32,6 +32,7 @@ from vireid.core.run import (
     telling,
 )
 from vireid.core.selection import Selection, ValidationSplit
+from vireid.core.signatures import ArgumentsOf, Part
 from vireid.core.types import Batch, Progress
 
 
@@ -184,9 +185,9 @@ class SingleOptimizer:
         model: nn.Module,
         fabric: Fabric,
         components: Components,
-        optimizer: dict,
-        groups: Mapping[str, dict] | None = None,
-        schedule: Sequence[dict] = (),
+        optimizer: Annotated[dict, Part('optimizers')],
+        groups: Mapping[str, Annotated[dict, ArgumentsOf('optimizer', 'optimizers')]] | None = None,
+        schedule: Sequence[Annotated[dict, Part('schedules', by=Literal['epoch', 'step'])]] = (),
         clip_norm: float | None = None,
     ) -> None:
         built = components.build(

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from vireid.core.data import seeded
-from vireid.core.signatures import parameters
+from vireid.core.signatures import signature_of
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 
 def _check_transform(build: Builder) -> None:
-    transform = build(size=(64, 32)) if 'size' in parameters(build.target) else build()
+    transform = build(size=(64, 32)) if 'size' in signature_of(build.target).parameters else build()
     whole = torch.randint(256, (3, 90, 50), dtype=torch.uint8)
     outputs: list[Tensor] = []
     refusals: list[Exception] = []

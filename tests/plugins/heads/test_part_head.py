@@ -112,7 +112,7 @@ def test_parts_alone():
         ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), 'overlap is 0.16 of a stripe of 3 rows'),
         ({'channels': 0}, FeatureSpec(4, 'map'), 'channels is 0'),
         ({}, FeatureSpec(4), 'reads one map and was given: vector of 4'),
-        ({'pool': 3}, FeatureSpec(4, 'map'), 'model.heads.high.pool: PartHead was given 3'),
+        ({'pool': 3}, FeatureSpec(4, 'map'), 'model.heads.high.pool is 3'),
     ],
 )
 def test_refuses_what_cannot_be_cut(arguments, spec, text):

@@ -38,6 +38,8 @@ class TwoStreamResNet(nn.Module):
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
     """
 
+    makes = 'vireid.plugins.backbones.stages:names'
+
     def __init__(
         self,
         depth: Literal[18, 34, 50, 101] = 50,

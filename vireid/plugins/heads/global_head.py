@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry import BuildPart
+from vireid.core.signatures import Part
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.heads.branch import Branch, Place
 
@@ -32,7 +34,7 @@ class GlobalHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         build_part: BuildPart,
-        pool: str | dict | None = None,
+        pool: Annotated[str | dict | None, Part('poolings')] = None,
         channels: int | None = None,
         bnneck: bool = True,
         embedding: Place = 'after',

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry import BuildPart
+from vireid.core.signatures import Part
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.heads.branch import Branch, Place
 
@@ -44,7 +45,7 @@ class PartHead(nn.Module):
         build_part: BuildPart,
         parts: int = 0,
         overlap: float = 0.0,
-        pool: str | dict = 'Max',
+        pool: Annotated[str | dict, Part('poolings')] = 'Max',
         channels: int | None = 256,
         bnneck: bool = False,
         embedding: Place = 'after',

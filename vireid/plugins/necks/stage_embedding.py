@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry import BuildPart
+from vireid.core.signatures import Part
 from vireid.core.types import Context, FeatureSpec
 from vireid.plugins.necks.matching import require_one
 
@@ -23,7 +25,11 @@ class StageEmbedding(nn.Module):
     """
 
     def __init__(
-        self, inputs: Sequence[FeatureSpec], build_part: BuildPart, channels: int = 1024, pool: str | dict = 'Average'
+        self,
+        inputs: Sequence[FeatureSpec],
+        build_part: BuildPart,
+        channels: int = 1024,
+        pool: Annotated[str | dict, Part('poolings')] = 'Average',
     ) -> None:
         super().__init__()
         (spec,) = require_one('StageEmbedding', inputs)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry import BuildPart
+from vireid.core.signatures import Part
 from vireid.core.types import Progress
 from vireid.plugins.weighters.fixed import require_known
 
@@ -28,7 +29,12 @@ class Composed(nn.Module):
         VireidError: for a task in no part or in two, and for a part that does not name its tasks.
     """
 
-    def __init__(self, task_names: Sequence[str], parts: Mapping[str, Any], build_part: BuildPart) -> None:
+    def __init__(
+        self,
+        task_names: Sequence[str],
+        parts: Mapping[str, Annotated[dict | None, Part('weighters')]],
+        build_part: BuildPart,
+    ) -> None:
         super().__init__()
         kept = {key: part for key, part in parts.items() if part is not None}
         if not kept:

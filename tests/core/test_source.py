@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.cli.source import Argument, describe
+from vireid.core.source import Argument, describe
 from vireid.core.plugins import create_manager
 
 NECK = '''
