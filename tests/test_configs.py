@@ -185,7 +185,7 @@ WRONG = [
     ),
     ("model.necks.low={'type': 'StageEmbedding', 'inputs': 'stage2'}", ['model.necks.low', 'CorrespondenceConcat']),
     (
-        "model.embedding=('middle',) && model.heads.low.inputs=glfm && model.necks.glfm={'type': 'GLFM', 'inputs': 'low'}",
+        "model.embedding='middle' && model.heads.low.inputs=glfm && model.necks.glfm={'type': 'GLFM', 'inputs': 'low'}",
         ['model.necks.glfm: GLFM reads a vector', 'map of'],
     ),
     ('model.heads.middle.losses.parts=None', ["model.heads.middle.losses: no loss reads 'parts'"]),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vireid.core.source import Argument, describe
 from vireid.core.plugins import create_manager
+from vireid.core.source import Argument, describe
 
 NECK = '''
     """A module."""

@@ -1,15 +1,21 @@
-"""The command line: one small file per verb. Nothing heavy is imported before a verb runs."""
+"""The command line: one small file per verb, and those of plugins. Nothing heavy is imported before a verb runs."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vireid import __version__
-from vireid.cli import ablate, components, count, data, plugins, score, test, train
+from vireid.cli import ablate, components, config, count, data, plugins, score, test, train
 from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.core.plugins import Command
 
 VERBS = {
     'train': train,
@@ -17,6 +23,7 @@ VERBS = {
     'score': score,
     'ablate': ablate,
     'count': count,
+    'config': config,
     'data': data,
     'plugins': plugins,
     'components': components,
@@ -33,8 +40,9 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
     Returns:
         The exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C.
     """
-    parsed = _parser(verb).parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        parsed = _parser(verb, arguments).parse_args(arguments)
         return parsed.run(parsed)
     except VireidError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -50,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         return 130
 
 
-def _parser(verb: ModuleType | None) -> argparse.ArgumentParser:
+def _parser(verb: ModuleType | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
     if verb is not None:
         parser = argparse.ArgumentParser(description=_summary(verb))
         _add(parser, verb)
@@ -60,7 +68,44 @@ def _parser(verb: ModuleType | None) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for name, module in VERBS.items():
         _add(verbs.add_parser(name, help=_summary(module), description=_summary(module)), module)
+    if not arguments or arguments[0] not in VERBS:  # plugins are loaded only for a verb of theirs, or to list all
+        for name, command in _plugin_commands().items():
+            own = verbs.add_parser(name, help=f'{command.help} [{command.plugin}]', description=command.help)
+            if arguments and arguments[0] == name:
+                _add_foreign(own, name, command)
     return parser
+
+
+def _plugin_commands() -> Mapping[str, Command]:
+    from vireid.cli.experiment import default_arguments, make_manager
+
+    return make_manager(default_arguments()).commands
+
+
+def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
+    """Adds a plugin's verb; what goes wrong in it is told as the plugin's."""
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            return module.run(args) or 0
+        except (VireidError, OSError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            raise VireidError(
+                f'{name!r} of plugin {command.plugin!r} raised {type(error).__name__}: {error}',
+                todo='tell its authors; the lines above say where',
+            ) from error
+
+    try:
+        module = importlib.import_module(command.module)
+        module.add_arguments(parser)
+    except Exception as error:  # whatever the plugin raises is its own
+        raise VireidError(
+            f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
+            todo='mend or uninstall the plugin',
+        ) from error
+    parser.set_defaults(run=run)
 
 
 def _add(parser: argparse.ArgumentParser, verb: ModuleType) -> None:

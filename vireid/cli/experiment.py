@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +60,21 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
 _told: set[str] = set()
 
 
-def make_manager(args: argparse.Namespace, files: Sequence[str | Path] = ()) -> PluginManager:
+def warn_once(line: str) -> None:
+    """Prints a warning that was not printed yet."""
+    if line not in _told:
+        _told.add(line)
+        print(f'warning: {line}', file=sys.stderr)
+
+
+def make_manager(
+    args: argparse.Namespace, files: Sequence[str | Path] = (), tell: Callable[[str], None] = warn_once
+) -> PluginManager:
     """Loads the installed plugins and some files, as the flags say; warns of each that cannot be used once."""
+    from vireid.cli import VERBS
     from vireid.core.plugins import create_manager
 
-    def tell(line: str) -> None:
-        if line not in _told:
-            _told.add(line)
-            print(f'warning: {line}', file=sys.stderr)
-
-    return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell)
+    return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell, verbs=VERBS)
 
 
 def default_arguments(**given: Any) -> argparse.Namespace:
@@ -79,12 +84,15 @@ def default_arguments(**given: Any) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(parser.parse_args([])), **given})
 
 
-def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str, Any]:
-    """Reads the config, lays `over` over it, and applies the flags to it."""
+def read_config(
+    args: argparse.Namespace, over: Sequence[Path] = (), origins: dict[tuple[str, ...], str] | None = None
+) -> dict[str, Any]:
+    """Reads the config, lays `over` over it, and applies the flags to it; `origins` gets where each value is from."""
     from vireid.core.config import load, override
 
-    config = load(args.config, over=over)
-    config.setdefault('name', Path(args.config).stem)
+    origins = {} if origins is None else origins
+    config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
+    config.setdefault('name', Path(str(args.config).rpartition('::')[2]).stem)
     dataset = config.setdefault('dataset', {})
     if not isinstance(dataset, dict):
         raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
@@ -107,8 +115,10 @@ def read_config(args: argparse.Namespace, over: Sequence[Path] = ()) -> dict[str
             section, _, name = key.rpartition('.')
             value = int(value) if key == 'training.devices' and str(value).isdigit() else value
             (config.setdefault(section, {}) if section else config)[name] = value
+            origins[tuple(key.split('.'))] = 'a flag, or VIREID_DATA' if name == 'root' else 'a flag'
     for option in args.cfg_options:
         override(config, option)
+        origins[tuple(option.partition('=')[0].strip().split('.'))] = option
     _add_plugins(config, args)
     return config
 
@@ -124,7 +134,30 @@ def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experim
     """Loads the plugins and checks the config against them."""
     from vireid.core.experiment import Experiment
 
-    return Experiment.from_config(config, make_manager(args, config.get('plugins', ())))
+    return Experiment.from_config(config, prepare(config, args))
+
+
+def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
+    """Loads the plugins of a config that `read_config` read, and reads the overrides again as what they are meant for.
+
+    `name=2024` looks like a number; where only a text fits, it is one.
+    """
+    from vireid.core.experiment import sections
+    from vireid.core.schema import Schema
+    from vireid.core.signatures import accepts
+
+    manager = make_manager(args, config.get('plugins', ()))
+    for option in args.cfg_options:
+        key, _, text = option.partition('=')
+        *path, last = key.strip().split('.')
+        hint = Schema(manager.components).hint_at(sections(), config, [*path, last])
+        node: Any = config
+        for part in path:
+            node = node[int(part)] if isinstance(node, list) else node[part]
+        at: Any = int(last) if isinstance(node, list) else last
+        if hint is not None and not accepts(hint, node[at]) and accepts(hint, text.strip()):
+            node[at] = text.strip()
+    return manager
 
 
 def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from vireid.cli.experiment import add_plugin_argument
+from vireid.cli.experiment import add_plugin_argument, make_manager
 from vireid.core.errors import VireidError
 
 
@@ -26,9 +26,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each plugin; what is wrong with one is told below the table and not on stderr too."""
     if args.action == 'new':
         return _new(args.name)
-    from vireid.core.plugins import create_manager
-
-    manager = create_manager(args.plugin, disabled=args.no_plugin, strict=args.strict_plugins, tell=lambda line: None)
+    manager = make_manager(args, args.plugin, tell=lambda line: None)
     components = manager.components.listing()
     if args.json:
         found = [

@@ -8,27 +8,37 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vireid.core.errors import VireidError, nearest
+from vireid.core.errors import VireidError, did_you_mean, nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+Folders = Callable[[], Mapping[str, Sequence[Path]]]
+Origins = dict[tuple[str, ...], str]
 
 
-def load(path: str | Path, options: Sequence[str] = (), over: Sequence[str | Path] = ()) -> dict[str, Any]:
+def load(
+    path: str | Path,
+    options: Sequence[str] = (),
+    over: Sequence[str | Path] = (),
+    folders: Folders | None = None,
+    origins: Origins | None = None,
+) -> dict[str, Any]:
     """Reads a config with its bases.
 
     Top-level names that begin with `_` are the file's own scratch variables and are dropped. Files in `plugins` are
     looked for beside the config that names them, and those of the bases are kept.
 
     Args:
-        path: a `.py`, `.yaml`, `.yml` or `.json` file.
+        path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for one that an installed plugin offers.
         options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
         over: configs laid over it before the options, as if it were their base.
+        folders: gives the config folders by package; those of the installed plugins if None.
+        origins: is filled with the file that each value came from, by path in the config; a list is one value.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
@@ -36,10 +46,16 @@ def load(path: str | Path, options: Sequence[str] = (), over: Sequence[str | Pat
     Raises:
         VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
     """
-    merged = _without_delete(_load_over([Path(path), *map(Path, over)]))
+    reader = _Files(folders or _installed_folders)
+    merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
+    merged = _without_delete(merged)
+    if origins is not None:
+        origins.update({place: found[place] for place in _leaves(merged) if place in found})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
+        if origins is not None:
+            origins[tuple(option.partition('=')[0].strip().split('.'))] = option
     return config
 
 
@@ -107,6 +123,12 @@ def dump(config: Mapping[str, Any]) -> str:
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
+def dump_value(value: Any) -> str:
+    """Writes one value as YAML on one line."""
+    text = yaml.dump(_plain(value, '', tuples=list), Dumper=_Dumper, default_flow_style=True, width=10**6)
+    return text.removesuffix('\n').removesuffix('\n...')
+
+
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with the numbers people write: YAML 1.1 takes 5e-4 for a string."""
 
@@ -120,33 +142,79 @@ for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver('tag:yaml.org,2002:float', _FLOAT, list('-+0123456789.'))
 
 
-def _load(path: Path, chain: tuple[Path, ...]) -> dict[str, Any]:
-    """Reads one file over its bases. mmengine merges, so `_delete_` means what it means there; it opens no file."""
-    if path.resolve() in chain:
-        raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
-    if not path.is_file() or path.suffix not in SUFFIXES:
-        raise _no_such_config(path)
-    own = _run_python(path) if path.suffix == '.py' else _read_data(path)
-    bases = own.pop('_base_', [])
-    bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
-        raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
-    for base in bases:
-        if base.endswith('.py') and path.suffix != '.py':
+class _Files:
+    """Reads files over their bases. `_delete_` means what it means to mmengine."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+
+    def locate(self, name: str | Path, beside: Path | None = None) -> Path:
+        """Finds a file by its path, from the folder `beside`, or by `package::file`."""
+        package, colons, file = str(name).partition('::')
+        if not colons:
+            return Path(name) if beside is None else beside / name
+        known = self.folders()
+        if package not in known:
+            offered = ', '.join(sorted(p for p, found in known.items() if found))
             raise VireidError(
-                f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
-                todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
+                f'no package {package!r} offers configs{did_you_mean(package, known)}',
+                allowed=offered or 'no installed plugin offers any',
+                todo='install the plugin, or see `vireid plugins`',
             )
-    merged = _load_over([path.parent / base for base in bases], (*chain, path.resolve()))
-    return _merge(_plain(_with_plugin_paths(own, path), f'config {path}'), merged, path)
+        for folder in known[package]:
+            if (folder / file).is_file():
+                return folder / file
+        offered = ', '.join(
+            sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
+        )
+        raise VireidError(f'{package} offers no config {file!r}', allowed=offered or 'none')
+
+    def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+        """Reads one file over its bases."""
+        if path.resolve() in chain:
+            raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
+        if not path.is_file() or path.suffix not in SUFFIXES:
+            raise _no_such_config(path)
+        own = _run_python(path) if path.suffix == '.py' else _read_data(path)
+        bases = own.pop('_base_', [])
+        bases = [bases] if isinstance(bases, str) else bases
+        if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
+            raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
+        for base in bases:
+            if base.endswith('.py') and path.suffix != '.py':
+                raise VireidError(
+                    f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
+                    todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
+                )
+        merged = self.load_over([self.locate(base, path.parent) for base in bases], (*chain, path.resolve()))
+        return self._lay(_plain(_with_plugin_paths(own, path), f'config {path}'), merged, path)
+
+    def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
+        """Reads files and lays each over those before; marks with nothing below them yet are kept for what comes."""
+        merged: tuple[dict[str, Any], Origins] = ({}, {})
+        for path in paths:
+            made, origins = self.load(path, chain)
+            below, before = merged
+            merged = _merge(made, below, path), {**before, **origins}
+        return merged
+
+    @staticmethod
+    def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
+        config, origins = under
+        return _merge(over, config, path), {**origins, **dict.fromkeys(_leaves(over), str(path))}
 
 
-def _load_over(paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Reads files and lays each over those before it; marks with nothing below them yet are kept for what comes."""
-    merged: dict[str, Any] = {}
-    for path in paths:
-        merged = _merge(_load(path, chain), merged, path)
-    return merged
+def _installed_folders() -> Mapping[str, Sequence[Path]]:
+    from vireid.core.plugins import create_manager
+
+    return create_manager().configs
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Returns the path of every value that is no dict, or an empty one."""
+    if not isinstance(value, Mapping) or not value:
+        return [path]
+    return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, str(key)))]
 
 
 def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -160,18 +228,28 @@ def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
-    from mmengine.config import Config
-
     files = list(dict.fromkeys([*under.get('plugins', ()), *over.get('plugins', ())]))
-    over = {**over, 'plugins': files} if files else over
-    try:
-        return Config._merge_a_into_b(over, under)
-    except (TypeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise VireidError(
-            f'config {path} cannot be laid over its base: {reason}',
-            todo='to replace a value by a dict, put _delete_=True into the dict',
-        ) from error
+    return _laid({**over, 'plugins': files} if files else over, under, path, '')
+
+
+def _laid(over: Mapping[str, Any], under: Mapping[str, Any], path: Path, place: str) -> dict[str, Any]:
+    """Lays a dict over another: dicts merge, all else replaces. What mmengine does, without the time to import it."""
+    merged = dict(under)
+    for key, value in over.items():
+        if key not in under or not isinstance(value, dict):
+            merged[key] = value
+            continue
+        rest = {k: v for k, v in value.items() if k != '_delete_'}
+        if value.get('_delete_'):
+            merged[key] = rest
+        elif isinstance(under[key], dict):
+            merged[key] = _laid(rest, under[key], path, f'{place}{key}.')
+        else:
+            raise VireidError(
+                f'config {path} cannot be laid over its base: {place}{key} is a dict here and {under[key]!r} there',
+                todo='to replace a value by a dict, put _delete_=True into the dict',
+            )
+    return merged
 
 
 def _no_such_config(path: Path) -> VireidError:

@@ -46,6 +46,18 @@ class Hooks:
         """Registers components: `add(kind, name, target)`; a target `'module:attr'` is imported on first use."""
 
     @hookspec
+    def register_commands(self, add: Callable[[str, str, str], None]) -> None:
+        """Registers verbs of the command line: `add(verb, module, help)`.
+
+        The module is imported when the verb is used; it has `add_arguments(parser)` and `run(args) -> int`, the exit
+        status.
+        """
+
+    @hookspec
+    def register_configs(self, add: Callable[[str | Path], None]) -> None:
+        """Registers a folder of configs: `add(folder)`. Its files are then called `package::file.py` anywhere."""
+
+    @hookspec
     def run_started(self, run: Run) -> None:
         """Training begins or resumes; `run.progress` says where."""
 
@@ -74,6 +86,9 @@ class Hooks:
         """Training is over; `finished` is False if it was interrupted."""
 
 
+REGISTERING = ('register_components', 'register_commands', 'register_configs')
+
+
 class PluginProblem(VireidError):
     """A plugin that cannot be used: importing it, or a hook of it, raised."""
 
@@ -81,7 +96,7 @@ class PluginProblem(VireidError):
 
 
 class PluginConflict(PluginProblem):
-    """A plugin whose name, module or component another one has."""
+    """A plugin whose name, module, component or verb another one has."""
 
     status = 'conflict'
 
@@ -101,6 +116,8 @@ class PluginInfo:
         version: version of the distribution that brings it; empty for a file.
         distribution: name of that distribution; empty for a file.
         components: how many names it registered.
+        commands: the verbs it adds to the command line.
+        configs: its folders of configs.
         observes: whether it watches runs.
         status: `active`, `disabled` (by the user), `broken` (it raised), `conflict` (a name is taken) or `incompatible`
             (its hooks do not fit).
@@ -111,6 +128,8 @@ class PluginInfo:
     version: str
     distribution: str
     components: int = 0
+    commands: tuple[str, ...] = ()
+    configs: tuple[str, ...] = ()
     observes: bool = False
     status: str = 'active'
     reason: str = ''
@@ -122,20 +141,36 @@ class PluginInfo:
         return f'plugin {self.name!r}{source} is {self.status}: {reason}'
 
 
-class PluginManager:
-    """The plugins of one process and the components they registered. Make one with `create_manager`."""
+@dataclass(frozen=True)
+class Command:
+    """A verb that a plugin adds to the command line: its module, what `--help` says of it, and whose it is."""
 
-    def __init__(self) -> None:
+    module: str
+    help: str
+    plugin: str
+
+
+class PluginManager:
+    """The plugins of one process and what they registered. Make one with `create_manager`.
+
+    Args:
+        verbs: those of the command line that no plugin may take.
+    """
+
+    def __init__(self, verbs: Iterable[str] = ()) -> None:
         self.components = Components()
+        self.commands: dict[str, Command] = {}
+        self.configs: dict[str, list[Path]] = {}  # by package
         self.plugins: list[PluginInfo] = []
+        self._verbs = set(verbs)
         self._pluggy = pluggy.PluginManager('vireid')
         self._pluggy.add_hookspecs(Hooks)
 
     def register(self, plugin: object, name: str, *, version: str = '', distribution: str = '') -> None:
-        """Takes a plugin in and lets it register its components; all of them or, if that fails, none.
+        """Takes a plugin in and lets it register what it brings; all of it or, if that fails, nothing.
 
         Raises:
-            PluginProblem: if its name or that of a component is taken, or a hook of it does not fit or raises.
+            PluginProblem: if its name or that of something it brings is taken, or a hook of it does not fit or raises.
         """
         if self._pluggy.has_plugin(name):
             raise PluginConflict(f'two plugins are called {name!r}', todo='uninstall one of the packages')
@@ -143,26 +178,25 @@ class PluginManager:
         if twin is not None:
             raise PluginConflict(f'plugin {name!r} is the same module as plugin {twin!r}', todo='name it once')
         _require_fit(plugin, name)
-        added: list[tuple[str, str, Any]] = []
-        register = getattr(plugin, 'register_components', None)
-        if register is not None and hasattr(register, MARK):
-            try:
-                register(add=lambda kind, component, target: added.append((kind, component, target)))
-            except Exception as error:  # whatever the plugin raises is its own
-                raise PluginProblem(
-                    f'plugin {name!r}: register_components raised {type(error).__name__}: {error}{_line_of(error)}',
-                    todo='mend or uninstall it',
-                ) from error
+        added = {hook: _collect(plugin, hook, name) for hook in REGISTERING}
+        components, folders = added['register_components'], [_folder(*entry) for entry in added['register_configs']]
+        commands = {str(verb): Command(str(module), str(text), name) for verb, module, text in added[REGISTERING[1]]}
+        for verb in commands:
+            if verb in self._verbs or verb in self.commands:
+                holder = f'plugin {self.commands[verb].plugin!r}' if verb in self.commands else 'vireid itself'
+                raise PluginConflict(f'plugin {name!r} adds the verb {verb!r}, which {holder} has', todo='rename it')
         try:
-            self.components.add_all(added, plugin=name)
+            self.components.add_all(components, plugin=name)
         except NameTaken as error:
             raise PluginConflict(error.given, todo=error.todo) from error
         except VireidError as error:
             raise PluginIncompatible(error.given, allowed=error.allowed, todo=error.todo) from error
+        self.commands |= commands
+        self.configs.setdefault(distribution or Path(name).stem, []).extend(folders)
         self._pluggy.register(plugin, name)
         hooks = {caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()}
-        observes = bool(hooks - {'register_components'})
-        self.plugins.append(PluginInfo(name, version, distribution, len(added), observes))
+        found = PluginInfo(name, version, distribution, len(components), tuple(commands), tuple(map(str, folders)))
+        self.plugins.append(replace(found, observes=bool(hooks - set(REGISTERING))))
 
     def observers(self, loggers: list[object]) -> Observers:
         """Returns the hooks of one run: those of its loggers, then the plugins' own."""
@@ -177,6 +211,7 @@ def create_manager(
     disabled: Iterable[str] = (),
     strict: bool = False,
     tell: Callable[[str], None] | None = None,
+    verbs: Iterable[str] = (),
 ) -> PluginManager:
     """Makes a manager and loads every installed plugin into it: vireid's own first, then by name; then `files`.
 
@@ -186,11 +221,12 @@ def create_manager(
             VIREID_DISABLED_PLUGINS (separated by commas).
         strict: a plugin that cannot be used is an error.
         tell: is called with a line for each plugin that cannot be used; prints to stderr if None.
+        verbs: those of the command line that no plugin may take.
 
     Raises:
         VireidError: if a file cannot be used, `disabled` names no plugin, or, if `strict`, any plugin cannot be used.
     """
-    manager = PluginManager()
+    manager = PluginManager(verbs)
     entries = sorted(entry_points(group=GROUP), key=_rank)
     by_user = dict.fromkeys(disabled, 'by --no-plugin')
     for name in by_user:
@@ -212,7 +248,8 @@ def create_manager(
             (tell or _to_stderr)(manager.plugins[-1].line())
     for path in dict.fromkeys(Path(file).resolve() for file in files):
         manager.register(_import_file(path), str(path))
-        if manager.plugins[-1].components == 0 and not manager.plugins[-1].observes:
+        made = manager.plugins[-1]
+        if not (made.components or made.commands or made.configs or made.observes):
             raise VireidError(
                 f'plugin file {path} does nothing',
                 todo='give it a function register_components(add) marked with @vireid.hookimpl',
@@ -262,6 +299,33 @@ def _require_fit(plugin: object, name: str) -> None:
         raise PluginIncompatible(
             f'plugin {name!r} has no hook', todo='mark a function register_components(add) with @vireid.hookimpl'
         )
+
+
+def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
+    """Calls one registering hook of a plugin; returns what it added."""
+    added: list[tuple[Any, ...]] = []
+    adders: dict[str, Callable[..., None]] = {
+        'register_components': lambda kind, name, target: added.append((kind, name, target)),
+        'register_commands': lambda verb, module, help: added.append((verb, module, help)),
+        'register_configs': lambda folder: added.append((folder,)),
+    }
+    function = getattr(plugin, hook, None)
+    if function is None or not hasattr(function, MARK):
+        return added
+    try:
+        function(add=adders[hook])
+    except Exception as error:  # whatever the plugin raises is its own
+        raise PluginProblem(
+            f'plugin {name!r}: {hook} raised {type(error).__name__}: {error}{_line_of(error)}',
+            todo='mend or uninstall it',
+        ) from error
+    return added
+
+
+def _folder(path: str | Path) -> Path:
+    if not Path(path).is_dir():
+        raise PluginProblem(f'no folder of configs {path}', todo='put it among the package data')
+    return Path(path).resolve()
 
 
 def _arguments(function: Callable[..., Any]) -> list[str]:

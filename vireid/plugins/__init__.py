@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from vireid.core.plugins import hookimpl
 
@@ -111,3 +112,13 @@ def register_components(add: Callable[[str, str, object], None]) -> None:
     for kind, names in COMPONENTS.items():
         for name, target in names.items():
             add(kind, name, target)
+
+
+@hookimpl
+def register_configs(add: Callable[[Path], None]) -> None:
+    """Offers the papers' configs as `vireid::tffn_sysu.py`: installed within the package, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / 'configs', package.parent / 'configs'):
+        if folder.is_dir():
+            add(folder)
+            return

@@ -1,0 +1,132 @@
+"""Check configs without running them, show where their values come from, or compare two.
+
+Exit status: 0; 1 if `diff` finds a difference; 2 for a config that is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vireid.cli.experiment import add_plugin_argument, default_arguments, prepare, read_config
+from vireid.core.errors import VireidError
+
+# what a config may leave open: it is said where a run is started
+FILLED = ('dataset.root',)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verbs of `vireid config`."""
+    verbs = parser.add_subparsers(dest='config_verb', required=True, metavar='VERB')
+    for name, summary, many in (
+        ('check', 'every error of each config, found without building anything', '+'),
+        ('show', 'a config with its bases, each value with the file it comes from', 1),
+        ('diff', 'what differs between two configs', 2),
+    ):
+        verb = verbs.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
+        verb.add_argument('configs', nargs=many, metavar='FILE', help='a config file, or package::file')
+        verb.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides of each')
+        add_plugin_argument(verb)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Does one of the verbs."""
+    if args.config_verb == 'check':
+        return max([_check(path, args) for path in args.configs])
+    if args.config_verb == 'show':
+        return _show(args.configs[0], args)
+    return _diff(args.configs[0], args.configs[1], args)
+
+
+def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], str] | None = None) -> tuple[dict, Any]:
+    """Returns a config with the overrides, and the plugins whose components it may name."""
+    plain = {k: getattr(args, k) for k in ('cfg_options', 'plugin', 'no_plugin', 'strict_plugins')}
+    arguments = default_arguments(config=path, **plain)
+    config = read_config(arguments, origins=origins)
+    return config, prepare(config, arguments)
+
+
+def _check(path: str, args: argparse.Namespace) -> int:
+    from vireid.core.experiment import check_config
+
+    try:
+        config, manager = _read(path, args)
+        problems = check_config(config, manager, FILLED)
+    except VireidError as error:
+        problems = [error]
+    if not problems:
+        print(f'{path}: no errors')
+        return 0
+    print(f'{path}: {len(problems)} error{"s" if len(problems) > 1 else ""}')
+    for problem in problems:
+        print(textwrap.indent(str(problem), '  '))
+    return 2
+
+
+def _show(path: str, args: argparse.Namespace) -> int:
+    origins: dict[tuple[str, ...], str] = {}
+    config, _ = _read(path, args, origins)
+    lines = list(_lines(config, ()))
+    width = max((len(text) for text, place in lines if place in origins and len(text) <= 80), default=0)
+    for text, place in lines:
+        print(f'{text.ljust(width)}  # {_short(origins[place])}' if place in origins else text)
+    return 0
+
+
+def _lines(config: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yields the lines of a config as YAML, each with the path of the value it holds."""
+    from vireid.core.config import dump_value
+
+    pad = '  ' * len(place)
+    for key, value in config.items():
+        here, name = (*place, key), dump_value(key)
+        if isinstance(value, Mapping) and value:
+            yield f'{pad}{name}:', ()
+            yield from _lines(value, here)
+        elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+            yield f'{pad}{name}:', here
+            yield from ((f'{pad}- {dump_value(item)}', ()) for item in value)
+        else:
+            yield f'{pad}{name}: {dump_value(value)}', here
+
+
+def _short(origin: str) -> str:
+    """Returns a file's path from here, if it is below; an override as it was typed."""
+    if '=' in origin or origin.startswith('-'):
+        return origin
+    near = os.path.relpath(origin)
+    return near if not near.startswith('..') else str(Path(os.path.abspath(origin)))
+
+
+def _diff(first: str, second: str, args: argparse.Namespace) -> int:
+    from vireid.core.config import dump_value
+
+    old, new = (dict(_flat(_read(path, args)[0], '')) for path in (first, second))
+    changes = [key for key in dict.fromkeys([*old, *new]) if key not in old or key not in new or old[key] != new[key]]
+    changes = [key for key in changes if key != 'name']  # of the file
+    for key in changes:
+        if key not in new:
+            print(f'- {key}: {dump_value(old[key])}')
+        elif key not in old:
+            print(f'+ {key}: {dump_value(new[key])}')
+        else:
+            print(f'~ {key}: {dump_value(old[key])} -> {dump_value(new[key])}')
+    if not changes:
+        print('no difference')
+    return 1 if changes else 0
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Yields the values of a config by path; items of lists that hold dicts by number."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, f'{path}.{key}' if path else str(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, f'{path}.{number}')
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value
