@@ -57,18 +57,22 @@ def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, tm
 
     synthesize(tmp_path / 'people', layout='sysu', ids=8, seed=0, images=2, workers=1)
     train = (
-        python, '-m', 'vireid', 'train', EXAMPLE / 'configs/vireid_gated_fusion.py', '--data-root', tmp_path / 'people',
-        '--cfg-options', 'training.epochs=None', 'training.steps=3', 'images.size=[64,32]', 'protocol.trials=2',
+        python, '-m', 'vireid', 'train', 'vireid-gated-fusion::tffn_gated.py', '--data-root', tmp_path / 'people',
+        '--cfg-options', 'training.steps=3', 'images.size=[64,32]', 'protocol.trials=2',
         'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2',
     )  # fmt: skip
     trained = run(*train, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert 'all single-shot' in trained.stdout
-    assert (tmp_path / 'runs/vireid_gated_fusion/checkpoints/last.pt').exists()
+    assert (tmp_path / 'runs/tffn_gated/checkpoints/last.pt').exists()
 
     removed = run(*pip, 'uninstall', '--yes', '--quiet', 'vireid-gated-fusion', cwd=tmp_path)
     assert removed.returncode == 0, removed.stderr
     gone = run(*train, cwd=tmp_path)
+    assert gone.returncode == 2
+    assert "no package 'vireid-gated-fusion' offers configs" in gone.stderr
+    config = EXAMPLE / 'vireid_gated_fusion/configs/tffn_gated.py'
+    gone = run(*(config if '::' in str(word) else word for word in train), cwd=tmp_path)
     assert gone.returncode == 2
     assert 'requires: the package vireid-gated-fusion is not installed' in gone.stderr
     assert "pip install 'vireid-gated-fusion>=0.1'" in gone.stderr

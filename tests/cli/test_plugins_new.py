@@ -46,10 +46,10 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path):
     ]
     described = run('-m', 'vireid', 'components', 'necks', 'MeanFusion', cwd=tmp_path, path=site)
     assert 'Adds features up, each with a learnt weight' in described.stdout
-    config = tmp_path / 'vireid-mean-fusion/configs/vireid_mean_fusion.py'
-    tried = run('-m', 'vireid', 'train', str(config), '--dry-run', cwd=tmp_path, path=site)
+    tried = run('-m', 'vireid', 'train', 'vireid-mean-fusion::tffn_fused.py', '--dry-run', cwd=tmp_path, path=site)
     assert tried.returncode == 0, tried.stderr
     # without the package the name is unknown
+    config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_fused.py'
     gone = run('-m', 'vireid', 'train', str(config), '--dry-run', cwd=tmp_path, path=Path())
     assert gone.returncode == 2
     assert "no necks called 'MeanFusion'" in gone.stderr

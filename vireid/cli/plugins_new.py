@@ -27,9 +27,11 @@ test = ["pytest"]
 {name} = "{module}"
 
 [tool.setuptools]
-packages = ["{module}"]
+packages = ["{module}", "{module}.configs"]
 """
-INIT = '''"""The plugin: which components there are. Their modules are imported when a config first names them."""
+INIT = '''"""The plugin: what it brings. The modules of components are imported when a config first names them."""
+
+from pathlib import Path
 
 import vireid
 
@@ -40,6 +42,12 @@ VIREID_API = 1  # the version of vireid's hooks this is written for
 def register_components(add):
     """Registers the components of this package."""
     add('necks', '{title}', '{module}.neck:{title}')
+
+
+@vireid.hookimpl
+def register_configs(add):
+    """Offers the configs of this package, as `{name}::{config}`."""
+    add(Path(__file__).parent / 'configs')
 '''
 NECK = '''"""A neck: it reads features of the graph and makes one."""
 
@@ -75,37 +83,11 @@ class {title}(nn.Module):
         return sum(weight * feature for weight, feature in zip(weights, features, strict=True))
 '''
 CONFIG = """# TFFN in small, its levels fused by {title}. To try it without data:
-# vireid train {config} --dry-run
+# vireid train {name}::{config} --dry-run
 # requires = ['{name}>=0.1']  # once others install it: says what is missing, before anything else
-_losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=0.3))
-_images = [dict(type='ToFloat'), dict(type='Normalize', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))]
+_base_ = 'vireid::tffn_demo.py'
 
-model = dict(
-    backbone=dict(type='TwoStreamResNet', depth=18, out_stages=(2, 3, 4), weights=None),
-    necks=dict(
-        s2=dict(type='StageEmbedding', inputs='stage2', channels=512),
-        s3=dict(type='StageEmbedding', inputs='stage3', channels=512),
-        s4=dict(type='StageEmbedding', inputs='stage4', channels=512),
-        fused=dict(type='{title}', inputs=('s2', 's3', 's4')),
-    ),
-    heads=dict(
-        s4=dict(type='GlobalHead', losses=_losses),
-        fused=dict(type='GlobalHead', losses=_losses),
-    ),
-    weighter=dict(type='Fixed'),
-    embedding='fused',
-)
-dataset = dict(type='SYSU-MM01', root=None)
-protocol = dict(type='sysu/agw')
-images = dict(
-    size=(144, 72),
-    train=[dict(type='Resize'), dict(type='Pad', padding=5), dict(type='RandomCrop'), *_images],
-    test=[dict(type='Resize'), *_images],
-)
-sampler = dict(type='IdentityBalanced', identities=6, visible=4, infrared=4)
-step = dict(type='SingleOptimizer', optimizer=dict(type='SGD', lr=0.03, momentum=0.9, weight_decay=5e-4))
-training = dict(epochs=6)
-loggers = [dict(type='Console'), dict(type='MetricsFile'), dict(type='Report')]
+model = dict(necks=dict(mlfm=dict(type='{title}')))
 """
 TEST = """from pathlib import Path
 
@@ -113,7 +95,7 @@ import {module}
 from vireid.cli import main
 from vireid.testing import check_plugin
 
-CONFIG = Path(__file__).parents[1] / '{config}'
+CONFIG = Path({module}.__file__).parent / 'configs/{config}'
 
 
 def test_every_component_keeps_what_its_kind_promises():
@@ -139,7 +121,7 @@ pip install -e '.[test]'
 pytest
 vireid plugins
 vireid components necks {title}
-vireid train {config} --dry-run
+vireid train {name}::{config} --dry-run
 ```
 """
 
@@ -172,14 +154,14 @@ def write_plugin(name: str, into: Path) -> list[Path]:
         'README.md': README,
         f'{module}/__init__.py': INIT,
         f'{module}/neck.py': NECK,
-        f'configs/{module}.py': CONFIG,
+        f'{module}/configs/tffn_fused.py': CONFIG,
         f'tests/test_{module}.py': TEST,
     }
     written = []
     for path, text in texts.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        filled = text.format(name=name, module=module, title=title, config=f'configs/{module}.py', version=__version__)
+        filled = text.format(name=name, module=module, title=title, config='tffn_fused.py', version=__version__)
         target.write_text(filled, encoding='utf-8')
         written.append(target)
     return written

@@ -5,7 +5,7 @@ import vireid_gated_fusion
 from vireid.cli import main
 from vireid.testing import check_plugin
 
-CONFIG = Path(__file__).parents[1] / 'configs/vireid_gated_fusion.py'
+CONFIG = Path(vireid_gated_fusion.__file__).parent / 'configs/tffn_gated.py'
 
 
 def test_every_component_keeps_what_its_kind_promises():
