@@ -1,68 +1,235 @@
-"""`--dry-run`: everything is built and one step is tried on random images, without the dataset."""
+"""`--dry-run`: everything is built, and one step and one evaluation are tried on random pictures, on the CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
 
+from vireid.core.data import ImageSet, collate
+from vireid.core.errors import VireidError
+from vireid.core.evaluation import all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment
 from vireid.core.registry import component_type
 from vireid.core.run import make_fabric
-from vireid.core.signatures import check, raise_all
-from vireid.core.types import MODALITIES, Batch, Progress
+from vireid.core.training import rehearse
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 
 IDENTITIES = 100  # any number will do: nobody's data is read
-PERSONS, PICTURES = 2, 2
+TEST_IDENTITIES = 4
+STEP_IDENTITIES, STEP_PICTURES = 2, 2  # of a batch, this much is tried
 
 
-def dry_run(experiment: Experiment) -> str:
-    """Builds the model, makes one training step and one embedding, and returns a table of the graph.
+class GeneratedDataset:
+    """People who do not exist, before the cameras of a dataset; their pictures are made by `read`.
+
+    Args:
+        cameras: numbers of the cameras by modality.
+        size: (height, width) of the pictures.
+    """
+
+    def __init__(self, cameras: dict[str, Sequence[int]], size: tuple[int, int]) -> None:
+        self.cameras, self.size = cameras, size
+
+    def split(self, name: str) -> list[Sample]:
+        """Returns two pictures of each person and camera; `train` and `test` share nobody."""
+        first, count = (1, IDENTITIES) if name == 'train' else (IDENTITIES + 1, TEST_IDENTITIES)
+        return [
+            Sample(f'random/{identity}/{modality}/{camera}/{number}', identity, camera, modality)
+            for modality in MODALITIES
+            for identity in range(first, first + count)
+            for camera in self.cameras[modality]
+            for number in range(2)
+        ]
+
+    def read(self, path: str) -> Tensor:
+        """Returns a (3, H, W) uint8 picture."""
+        return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8)
+
+
+def dry_run(experiment: Experiment, graph: bool = False) -> str:
+    """Builds everything but the dataset, makes one training step and one evaluation, and returns what there is to know.
+
+    Args:
+        experiment: what would be run.
+        graph: also return the graph as Mermaid text.
 
     Raises:
-        VireidError: for whatever would stop the real run before it reads data.
+        VireidError: for whatever would stop the real run before it reads data; all of it.
     """
+    experiment, notes = _on_cpu(experiment)
     fabric = make_fabric(experiment)
+    rehearse(experiment, fabric)
+    experiment.build_loggers()
     model: Any = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)
-    supplied = {'dataset': (), 'sampler': ('samples', 'seed', 'rank', 'world_size')}
-    for section, given in supplied.items():  # not built, since that reads data: their arguments are checked
-        settings = dict(getattr(experiment, section))
-        target = experiment.manager.components.get(f'{section}s', component_type(settings, section), where=section)
-        settings.pop('type')
-        raise_all(check(target, settings, supplied=given, where=section))
-    for part in ('train', 'test'):
-        experiment.build_transform(part)
-    experiment.build_protocol()
-    experiment.build_loggers()
+    config = experiment.dataset
+    target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
     height, width = experiment.image_settings.size
-    labels = torch.arange(PERSONS).repeat_interleave(PICTURES)
-    batch = Batch(
-        images={m: torch.randn(len(labels), 3, height, width) for m in MODALITIES},
-        identities=dict.fromkeys(MODALITIES, labels),
-        paths={m: ['random'] * len(labels) for m in MODALITIES},
-    )
+    cameras = getattr(target, 'cameras', None) or {VISIBLE: (1, 2), INFRARED: (1, 2)}
+    dataset = GeneratedDataset(cameras, (height + 16, width + 8))
+    batch, full = _batch(experiment, dataset)
     model.train()
-    record = step(fabric.to_device(batch), Progress(0, 0, 1, 1))
+    tried = sum(map(len, batch.images.values()))
+    with FlopCounterMode(display=False) as counter, _SavedBytes(model) as saved:
+        record = step(fabric.to_device(batch), Progress(0, 0, 1, 1))
+    training_flops = counter.get_total_flops() / tried
     model.eval()
-    with torch.inference_mode():
-        embedding = step.model.embed(batch.images[MODALITIES[0]].to(fabric.device), MODALITIES[0])
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        embedding = step.model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
+    trials = _evaluate(experiment, dataset, step.model)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
+    lines += [*_table(model), '', f'embedding: {", ".join(getattr(model, "embedding", ()))} -> {embedding.shape[1]}']
+    lines.append(
+        f'work:      {counter.get_total_flops() / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
+        'each in training (a multiplication and an addition are two)'
+    )
+    lines.append(f'memory:    {_memory(model, step, saved.total * full / tried, full)}')
+    lines += [f'note:      {note}' for note in notes]
+    lines.append(f'one step on random images: loss {record["loss"]:.3f}')
+    lines.append(f'one evaluation of random images: {trials}')
+    return '\n'.join([*lines, '', *mermaid(model)] if graph else lines)
+
+
+def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
+    """Returns the experiment as a machine without GPU, and without a cache of pictures, can try it."""
+    training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1}
+    notes = []
+    if training.get('precision') == '16-mixed':
+        training['precision'] = 'bf16-mixed'
+        notes.append('tried as bf16-mixed; 16-mixed needs a GPU')
+    return replace(experiment, training=training, images={**experiment.images, 'reader': None}), notes
+
+
+def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, int]:
+    """Returns a part of the first batch, and how many pictures all of it has."""
+    samples = dataset.split('train')
+    sampler = experiment.build_sampler(samples)
+    chosen = sampler.batches(0)[0]
+    kept: dict[tuple[int, str], list[int]] = {}
+    for index in chosen:
+        kept.setdefault((samples[index].identity, samples[index].modality), []).append(index)
+    identities = list(dict.fromkeys(identity for identity, _ in kept))[:STEP_IDENTITIES]
+    indices = [i for (identity, _), found in kept.items() if identity in identities for i in found[:STEP_PICTURES]]
+    labels = {identity: identity - 1 for identity in range(1, IDENTITIES + 1)}
+    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, dataset.read)
+    batch = collate([data[i] for i in indices])
+    if isinstance(batch, VireidError):
+        raise batch
+    return batch, len(chosen)
+
+
+def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> str:
+    """Scores the model by the protocol; says how much there was to score, never how well."""
+    protocol = experiment.build_protocol()
+    trials = protocol.trials(dataset)
+    settings = experiment.evaluation_settings
+    embeddings = embed_samples(
+        model,
+        all_samples(trials),
+        experiment.build_transform('test'),
+        batch_size=settings.batch_size,
+        workers=0,
+        flip=settings.flip,
+        read=dataset.read,
+    )
+    score_trials(embeddings, protocol.name, trials, reranker=experiment.build_reranker())
+    rows = list(dict.fromkeys(trial.name for trial in trials))
+    return f'{protocol.name}, {len(trials)} trial{"s" if len(trials) > 1 else ""} of {", ".join(rows)}'
+
+
+class _SavedBytes:
+    """Adds up what a step keeps for its backward pass: the activations, each storage once, without the weights."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.total = 0
+        self._seen = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
+        self._hooks = saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.total += storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> _SavedBytes:
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *reason: Any) -> None:
+        self._hooks.__exit__(*reason)
+
+
+def _memory(model: Any, step: Any, activations: float, pictures: int) -> str:
+    weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    state = sum(t.numel() * t.element_size() for t in _tensors(step.state_dict()))
+    parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
+    total = sum(parts.values())
+    return (
+        f'at least {total / 1e9:.2f} GB for a step of {pictures} pictures ('
+        + ', '.join(f'{name} {size / 1e9:.2f}' for name, size in parts.items())
+        + ')'
+    )
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(item)
+
+
+def _table(model: Any) -> list[str]:
+    """The wiring: a line for each feature and each task."""
     rows = [('feature', 'made by', 'reads', 'what it is')]
     for name, spec in getattr(model, 'specs', {}).items():
-        made_by = type(model.necks[name]).__name__ if name in model.necks else type(model.backbone).__name__
-        rows.append(
-            (name, made_by, ', '.join(model.inputs.get(name, ())), f'{spec.layout} {spec.kind} {spec.channels}')
-        )
+        size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
+        reads = ', '.join(model.inputs.get(name, MODALITIES))
+        rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
     for name, task in getattr(model, 'tasks', {}).items():
         losses = ' + '.join(
             type(loss).__name__ + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
             for key, loss in task.losses.items()
         )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
+    if hasattr(model, 'weighter'):
+        rows.append(('loss', type(model.weighter).__name__, 'all tasks' if len(model.tasks) > 1 else 'the task', ''))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines += ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    lines += ['', f'embedding: {", ".join(getattr(model, "embedding", ()))} -> {tuple(embedding.shape[1:])}']
-    lines.append(f'one step on random images: loss {record["loss"]:.3f}')
-    return '\n'.join(lines)
+    return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _maker(model: Any, feature: str) -> str:
+    return type(model.necks[feature]).__name__ if feature in model.necks else type(model.backbone).__name__
+
+
+def mermaid(model: Any) -> list[str]:
+    """Returns the lines of a Mermaid flowchart of a `CrossModalModel`; empty for another model."""
+    if not hasattr(model, 'specs'):
+        return []
+    lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
+    lines += [f'  {modality}(["{modality}"]) --> backbone' for modality in MODALITIES]
+    for name, spec in model.specs.items():
+        about = f'{spec.layout} {spec.kind} {spec.channels}'
+        if name in model.necks:
+            lines.append(f'  f_{name}["{name}: {_maker(model, name)}<br>{about}"]')
+            lines += [f'  f_{read} --> f_{name}' for read in model.inputs[name]]
+        else:
+            lines.append(f'  backbone --> f_{name}["{name}<br>{about}"]')
+    for name, task in model.tasks.items():
+        losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
+        lines.append(f'  t_{name}[/"task {name}: {type(task.head).__name__}<br>{losses}"/]')
+        lines += [f'  f_{read} --> t_{name}' for read in model.head_inputs[name]]
+        lines.append(f'  t_{name} --> loss(["{type(model.weighter).__name__}"])')
+    lines += [
+        f'  {"t" if name in model.tasks else "f"}_{name} --> embedding(["embedding"])' for name in model.embedding
+    ]
+    return lines

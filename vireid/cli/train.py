@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trials', metavar='1-10', help='a model for each of these splits (RegDB), and their mean; goes on by itself'
     )
-    parser.add_argument('--dry-run', action='store_true', help='build everything and try one step, without the data')
+    parser.add_argument('--dry-run', action='store_true', help='try a step and an evaluation, without the data')
+    parser.add_argument('--graph', action='store_true', help='as --dry-run, and print the graph as Mermaid text')
     parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
 
 
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.trials is not None:
         from vireid.cli.trials import parse_trials, run_trials
 
-        if not args.dry_run and not args.print_config:
+        if not (args.dry_run or args.graph or args.print_config):
             return run_trials(args)
         args.trial = parse_trials(args.trials)[0]  # all are alike but for this
     config = read_config(args)
@@ -48,10 +49,10 @@ def run(args: argparse.Namespace) -> int:
         print(dump(config), end='')
         return 0
     experiment = make_experiment(config, args)
-    if args.dry_run:
+    if args.dry_run or args.graph:
         from vireid.cli.dry_run import dry_run
 
-        print(dry_run(experiment))
+        print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = _place(args, experiment.name)
     from vireid.core.run import Interrupted

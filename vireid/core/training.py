@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -32,7 +32,7 @@ from vireid.core.run import (
     telling,
 )
 from vireid.core.selection import Selection, ValidationSplit
-from vireid.core.signatures import ArgumentsOf, Part
+from vireid.core.signatures import ArgumentsOf, Part, raise_all
 from vireid.core.types import Batch, Progress
 
 
@@ -53,6 +53,7 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     """
     settings = experiment.training_settings
     fabric = make_fabric(experiment)
+    rehearse(experiment, fabric)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     dataset = experiment.build_dataset()
     samples = tuple(dataset.split('train'))
@@ -98,6 +99,31 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
         finally:
             hooks.run_ended(run=run, finished=finished)
     return found
+
+
+def rehearse(experiment: Experiment, fabric: Fabric) -> None:
+    """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
+
+    Raises:
+        VireidError: for all that cannot be built.
+    """
+    problems = []
+    built: list[nn.Module] = []
+
+    def attempt(build: Callable[[], Any]) -> None:
+        try:
+            build()
+        except VireidError as error:
+            problems.append(error)
+
+    attempt(experiment.build_protocol)
+    attempt(experiment.build_reranker)
+    attempt(lambda: experiment.build_transform('train'))
+    attempt(lambda: experiment.build_transform('test'))
+    attempt(lambda: built.append(experiment.build_model(2, pretrained=False)))
+    if built and fabric.world_size == 1:  # several would have to agree on it
+        attempt(lambda: experiment.build_step(built[0], fabric))
+    raise_all(problems)
 
 
 def _loop(

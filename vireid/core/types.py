@@ -162,7 +162,10 @@ class Trial:
 
 
 class Dataset(Protocol):
-    """A reader of one dataset's raw layout. Its `type` name is what tables print."""
+    """A reader of one dataset's raw layout. Its `type` name is what tables print.
+
+    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes pictures of them.
+    """
 
     def split(self, name: str) -> Sequence[Sample]:
         """Returns the samples of `train` or `test`, visible first, in an order that never changes."""

@@ -40,6 +40,8 @@ class LLCM:
 
     expected: ClassVar = {'train': (713, 16_946, 13_975), 'test': (351, 8_680, 7_166)}
 
+    cameras: ClassVar = dict.fromkeys((VISIBLE, INFRARED), tuple(CAMERAS))
+
     def __init__(self, root: str | None = None) -> None:
         self.root = require_root(
             root,

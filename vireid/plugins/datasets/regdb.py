@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import ClassVar
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
@@ -35,6 +36,8 @@ class RegDB:
     """
 
     expected = dict.fromkeys(('train', 'test'), (206, 2060, 2060))
+
+    cameras: ClassVar = {m: (camera,) for m, camera in CAMERAS.items()}
 
     def __init__(self, root: str | None = None, trial: int = 1) -> None:
         if not 1 <= trial <= 10:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import ClassVar, Literal
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
@@ -35,6 +35,8 @@ class SYSUMM01:
         VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test persons
             overlap.
     """
+
+    cameras: ClassVar = {m: tuple(camera for camera, seen in CAMERAS.items() if seen == m) for m in (VISIBLE, INFRARED)}
 
     def __init__(
         self, root: str | None = None, train_lists: Sequence[Literal['train', 'val']] = ('train', 'val')
