@@ -93,7 +93,7 @@ def read_config(
     origins = {} if origins is None else origins
     config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
     config.setdefault('name', Path(str(args.config).rpartition('::')[2]).stem)
-    dataset = config.setdefault('dataset', {})
+    dataset = config.get('dataset', {})
     if not isinstance(dataset, dict):
         raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
     root = args.data_root or (not dataset.get('root') and os.environ.get('VIREID_DATA')) or None

@@ -64,7 +64,7 @@ class Schema:
             return check_type(hint, value, path)
         problems = []
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            problems += self.check_value(inner[key], item, join(path, key), {})
+            problems += self.check_value(inner[key], item, join(path, key), beside)
         return problems
 
     def hint_at(self, signature: Signature, config: Mapping[str, Any], path: Sequence[str]) -> Any:
@@ -72,11 +72,13 @@ class Schema:
         hints: Mapping[Any, Any] = {name: p.hint for name, p in signature.parameters.items()}
         hint: Any = None
         value: Any = config
+        beside: Any = config
         for part in path:
             key: Any = int(part) if isinstance(value, (list, tuple)) and part.isdecimal() else part
             if key not in hints:
                 return None
-            beside = value
+            if _about(hint) is not None:
+                beside = value
             hint = hints[key]
             value = value[key] if isinstance(value, (list, tuple)) else value.get(key)
             hint = _chosen(hint, value)

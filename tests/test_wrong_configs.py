@@ -1,0 +1,78 @@
+"""What `vireid config check` says of configs that people get wrong, to the letter.
+
+Each of `fixtures/wrong_configs/*.py` is such a config; beside it lies the answer. After a change that was meant:
+`python tests/test_wrong_configs.py` writes the answers anew; read the difference before you commit it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+
+FOLDER = Path(__file__).parent / 'fixtures' / 'wrong_configs'
+FILES = sorted(FOLDER.glob('*.py'))
+
+
+def answer(path: Path) -> tuple[int, str]:
+    """Returns exit status and output of a check of one file, from its folder."""
+    out = io.StringIO()
+    with contextlib.chdir(FOLDER), contextlib.redirect_stdout(out):
+        status = main(['config', 'check', path.name])
+    return status, out.getvalue()
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.stem)
+def test_the_answer_is_the_one_that_is_written_down(path: Path) -> None:
+    status, text = answer(path)
+    assert status == 2
+    assert text == path.with_suffix('.txt').read_text()
+
+
+def test_there_are_twenty_and_each_says_where_and_what_instead() -> None:
+    assert len(FILES) >= 20
+    for path in FILES:
+        text = path.with_suffix('.txt').read_text()
+        assert text.startswith(path.name)
+        assert 'allowed: ' in text or 'next: ' in text
+        assert 'Traceback' not in text
+
+
+@pytest.mark.parametrize('name', ['unreachable_task', 'everything', 'parameter_group'])
+def test_training_is_refused_with_the_same_words_before_any_data_is_read(name: str, capsys) -> None:
+    with contextlib.chdir(FOLDER):
+        assert main(['train', f'{name}.py', '--data-root', '/no/such/folder']) == 2
+    error = capsys.readouterr().err
+    wanted = [line[2:] for line in (FOLDER / f'{name}.txt').read_text().splitlines()[1:]]
+    assert error.removeprefix('error: ').splitlines() == wanted
+    assert '/no/such/folder' not in error
+
+
+def test_checking_imports_no_torch(tmp_path: Path) -> None:
+    script = (
+        'import sys; from vireid.cli import main; code = main(["config", "check", *sys.argv[1:]]); '
+        'assert "torch" not in sys.modules; sys.exit(code)'
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', script, 'vireid::tffn_sysu.py', 'vireid::dmcf_sysu.py', str(FOLDER / 'everything.py')],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2, found.stderr
+    assert found.stderr == ''
+    assert 'vireid::tffn_sysu.py: no errors\nvireid::dmcf_sysu.py: no errors\n' in found.stdout
+    assert os.listdir(tmp_path) == []
+
+
+if __name__ == '__main__':
+    for file in FILES:
+        file.with_suffix('.txt').write_text(answer(file)[1])
