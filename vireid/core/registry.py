@@ -7,6 +7,7 @@ unknown name is an error with the nearest known one, never an import path to try
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -141,7 +142,7 @@ class Components:
         prefix = f'{where}: ' if where else ''
         component = self._table[kind].get(name) if isinstance(name, str) else None
         if component is None:
-            elsewhere = [k for k in KINDS if name in self._table[k]]
+            elsewhere = [k for k in KINDS if isinstance(name, str) and name in self._table[k]]
             hint = f' (there is one among {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
             raise VireidError(
                 f'{prefix}no {kind} called {name!r}{hint}',
@@ -223,8 +224,13 @@ class Components:
             if where in error.given:
                 raise
             raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
-            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {error}') from error
+        except OSError:
+            raise
+        except Exception as error:  # a component may raise anything; where, tells its author
+            kind = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f' ({frame.filename}, line {frame.lineno})' if kind else ''
+            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {kind}{error}{place}') from error
 
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:

@@ -77,12 +77,11 @@ class Schema:
             key: Any = int(part) if isinstance(value, (list, tuple)) and part.isdecimal() else part
             if key not in hints:
                 return None
-            if _about(hint) is not None:
+            if _about(_chosen(hint, value)) is not None:
                 beside = value
             hint = hints[key]
             value = value[key] if isinstance(value, (list, tuple)) else value.get(key)
-            hint = _chosen(hint, value)
-            hints = self._hints_within(hint, value, beside)
+            hints = self._hints_within(_chosen(hint, value), value, beside)
         return hint
 
     def _hints_within(self, hint: Any, value: Any, beside: Any) -> Mapping[Any, Any]:
@@ -102,6 +101,7 @@ class Schema:
 
     def _signature(self, part: Part, config: Any) -> Signature | None:
         try:
+            config = {'type': config} if isinstance(config, str) else config
             return self.components.signature(part.kind, _typed(part, config)['type'])
         except (VireidError, TypeError, KeyError):
             return None
