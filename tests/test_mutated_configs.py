@@ -148,7 +148,6 @@ def test_without_a_key_a_config_is_refused_or_takes_its_default(where):
         'type',
         'heads',
         'backbone',
-        'weighter',
         'embedding',
         'optimizer',
         'size',

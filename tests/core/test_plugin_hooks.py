@@ -131,7 +131,10 @@ class TestConfigs:
         ('name', 'text'),
         [
             ('acme-tool::small.py', "no package 'acme-tool' offers configs, did you mean 'acme-tools'?"),
-            ('acme-tools::smal.py', "acme-tools offers no config 'smal.py'\n  allowed: small.py"),
+            (
+                'acme-tools::smal.py',
+                "acme-tools offers no config 'smal.py', did you mean 'small.py'?\n  allowed: small.py",
+            ),
         ],
     )
     def test_what_is_not_there_is_named_with_what_is(self, acme, name, text):

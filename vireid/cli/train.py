@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, newest_checkpoint, read_config
+from vireid.cli.experiment import make_experiment, newest_checkpoint, prepare, read_config
 from vireid.core.errors import VireidError
 
 
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.print_config:
         from vireid.core.config import dump
 
+        prepare(config, args)
         print(dump(config), end='')
         return 0
     experiment = make_experiment(config, args)

@@ -155,19 +155,19 @@ class _Files:
             return Path(name) if beside is None else beside / name
         known = self.folders()
         if package not in known:
-            offered = ', '.join(sorted(p for p, found in known.items() if found))
+            packages = ', '.join(sorted(p for p, found in known.items() if found))
             raise VireidError(
                 f'no package {package!r} offers configs{did_you_mean(package, known)}',
-                allowed=offered or 'no installed plugin offers any',
+                allowed=packages or 'no installed plugin offers any',
                 todo='install the plugin, or see `vireid plugins`',
             )
         for folder in known[package]:
             if (folder / file).is_file():
                 return folder / file
-        offered = ', '.join(
-            sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
+        offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
+        raise VireidError(
+            f'{package} offers no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
         )
-        raise VireidError(f'{package} offers no config {file!r}', allowed=offered or 'none')
 
     def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
         """Reads one file over its bases."""

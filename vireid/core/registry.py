@@ -215,7 +215,7 @@ class Components:
         for key in arguments:
             if key in context and key in wanted:
                 raise VireidError(f'{where}.{key} is filled in by the framework', todo=f'take {key} out of the config')
-        raise_all(check(target, arguments, supplied={**(defaults or {}), **context}, where=where))
+        raise_all(check(target, arguments, supplied=context, optional=defaults or (), where=where))
         filled = {**(defaults or {}), **arguments, **context}
         arguments.update({k: v for k, v in filled.items() if k in wanted})
         try:

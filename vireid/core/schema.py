@@ -35,15 +35,20 @@ class Schema:
         self.components, self.filled = components, filled
 
     def check_call(
-        self, signature: Signature, arguments: Mapping[str, Any], where: str, supplied: Collection[str] = ()
+        self,
+        signature: Signature,
+        arguments: Mapping[str, Any],
+        where: str,
+        supplied: Collection[str] = (),
+        optional: Collection[str] = (),
     ) -> list[VireidError]:
         """Finds every argument, at any depth, that does not fit; see `check`."""
-        supplied = {*supplied, *(key for key in signature.parameters if join(where, key) in self.filled)}
+        optional = {*optional, *(key for key in signature.parameters if join(where, key) in self.filled)}
 
         def check_value(hint: Any, value: Any, path: str) -> list[VireidError]:
             return self.check_value(hint, value, path, arguments)
 
-        return check(signature, arguments, supplied=supplied, where=where, check_value=check_value)
+        return check(signature, arguments, supplied=supplied, optional=optional, where=where, check_value=check_value)
 
     def check_value(self, hint: Any, value: Any, path: str, beside: Mapping[str, Any]) -> list[VireidError]:
         """Finds what does not fit in one value; `beside` holds the arguments it stands among."""
@@ -124,7 +129,7 @@ class Schema:
             problems.append(
                 VireidError(f'{path}.{key} is filled in by the framework', todo=f'take {key} out of the config')
             )
-        problems += self.check_call(signature, rest, path, {*given, *DEFAULTS.get(part.kind, ())})
+        problems += self.check_call(signature, rest, path, given, DEFAULTS.get(part.kind, ()))
         checker = signature.constants.get('check_config')
         return problems + (load_attribute(checker)(rest, path, self.components) if checker else [])
 

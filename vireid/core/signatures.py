@@ -98,6 +98,7 @@ def check(
     arguments: Mapping[str, Any],
     *,
     supplied: Collection[str] = (),
+    optional: Collection[str] = (),
     where: str,
     check_value: Callable[[Any, Any, str], list[VireidError]] | None = None,
 ) -> list[VireidError]:
@@ -107,6 +108,7 @@ def check(
         target: the class or function to be called, or its signature.
         arguments: what the config says.
         supplied: names the framework fills in (such as `inputs` or `num_identities`); never missing.
+        optional: names it fills in unless the config does; never missing, and offered.
         where: path in the config, for the messages; empty for the config itself.
         check_value: finds what is wrong with one value, given (hint, value, path); looks at its type if None.
 
@@ -129,7 +131,7 @@ def check(
                 )
             )
     for key, parameter in known.items():
-        if parameter.required and key not in arguments and key not in supplied:
+        if parameter.required and key not in {*arguments, *supplied, *optional}:
             expected = f' ({describe(parameter.hint)})' if parameter.hint is not Any else ''
             place = f'{where}: ' if where else ''
             problems.append(
