@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
@@ -229,6 +229,8 @@ def test_a_target_whose_signature_python_does_not_know_is_left_to_refuse_for_its
         (Sequence[Literal['a', 'b']], [['a'], ('b', 'a')], [['c'], 'a']),
         (Sequence[Sequence[int]], [[[1], (2,)]], [[1], [['x']]]),
         (Collection[int], [[1], (1,)], ['x', [None]]),
+        (Iterable[int], [[1], (1,)], ['x', {}, 3]),
+        (Iterable, [[1], (1,)], ['x', {}, 3]),
         (dict, [{}, {'a': 1}], [[], 'x']),
         (dict[str, Any], [{}, {'a': print}], [{1: 1}, []]),
         (Mapping[str, float], [{'a': 1, 'b': 0.5}], [{'a': 'x'}, {'a': True}]),
@@ -270,6 +272,7 @@ def test_lists_and_tuples_are_interchangeable(items: list[int]) -> None:
         (tuple[int, ...], 'a list of an integer'),
         (tuple[int, float], '(an integer, a number)'),
         (Sequence[str], 'a list of a string'),
+        (Iterable[int], 'a list of an integer'),
         (dict, 'a dict'),
         (dict[str, int], 'a dict of an integer'),
         (Neck, 'Neck'),

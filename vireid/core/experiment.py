@@ -193,10 +193,10 @@ class Experiment:
         """Builds the update rule around a model."""
         return self.build('steps', 'step', model=model, fabric=fabric, components=self.manager.components)
 
-    def build_transform(self, part: str) -> Callable[[Tensor], Tensor]:
+    def build_transform(self, part: str) -> Chain:
         """Builds the transforms `train` or `test`."""
         size = tuple(self.image_settings.size)
-        return _Chain(
+        return Chain(
             [
                 self.manager.components.build('transforms', config, where=f'images.{part}.{i}', defaults={'size': size})
                 for i, config in enumerate(self.images[part])
@@ -321,7 +321,7 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
     return problems
 
 
-class _Chain:
+class Chain:
     """Transforms one after the other."""
 
     def __init__(self, transforms: Sequence[Callable[[Tensor], Tensor]]) -> None:

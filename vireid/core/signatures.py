@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -163,6 +163,9 @@ def raise_all(problems: Sequence[VireidError]) -> None:
         raise VireidError('\n'.join(str(problem) for problem in problems))
 
 
+_LISTS: tuple[Any, ...] = (Sequence, Collection, Iterable)  # a text is none of these here
+
+
 def accepts(hint: Any, value: Any) -> bool:
     """Says whether a plain config value fits a type hint; hints it does not understand accept anything.
 
@@ -194,7 +197,7 @@ def accepts(hint: Any, value: Any) -> bool:
         if not isinstance(value, Mapping):
             return False
         return not inner or all(accepts(inner[0], k) and accepts(inner[1], v) for k, v in value.items())
-    if issubclass(container, (list, tuple)) or container in (Sequence, Collection):
+    if issubclass(container, (list, tuple)) or container in _LISTS:
         if not isinstance(value, (list, tuple)):
             return False
         if issubclass(container, tuple) and inner and inner[-1] is not Ellipsis:
@@ -228,7 +231,11 @@ def describe(hint: Any) -> str:
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):
         return f'a dict of {describe(inner[1])}' if inner else 'a dict'
-    if isinstance(container, type) and container is not str and issubclass(container, Sequence):
+    if (
+        isinstance(container, type)
+        and container is not str
+        and (issubclass(container, Sequence) or container in _LISTS)
+    ):
         if not inner:
             return 'a list'
         if container is tuple and inner[-1] is not Ellipsis:

@@ -13,7 +13,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core import checkpoint, config, results
-from vireid.core.data import BatchLoader, EpochBatches, ImageSet, default_workers, training_loader
+from vireid.core.data import BatchLoader, EpochBatches, ImageSet, default_workers, preserved, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
 from vireid.core.registry import Components
@@ -118,12 +118,38 @@ def rehearse(experiment: Experiment, fabric: Fabric) -> None:
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
-    attempt(lambda: experiment.build_transform('train'))
-    attempt(lambda: experiment.build_transform('test'))
+    attempt(lambda: _try_transforms(experiment, 'train'))
+    attempt(lambda: _try_transforms(experiment, 'test'))
     attempt(lambda: built.append(experiment.build_model(2, pretrained=False)))
     if built and fabric.world_size == 1:  # several would have to agree on it
         attempt(lambda: experiment.build_step(built[0], fabric))
     raise_all(problems)
+
+
+def _try_transforms(experiment: Experiment, part: str) -> None:
+    """Builds the transforms `train` or `test` and puts a picture through them."""
+    height, width = experiment.image_settings.size
+    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)
+    with preserved():
+        for position, transform in enumerate(experiment.build_transform(part).transforms):
+            try:
+                image = transform(image)
+            except Exception as error:  # torchvision looks at some arguments only now
+                name = experiment.images[part][position]['type']
+                raise VireidError(
+                    f'images.{part}.{position}: {name} fails on a picture {_sizes(image)}: {error}',
+                    todo='mend its arguments, or what comes before it',
+                ) from error
+    if image.shape != (3, height, width) or image.dtype != torch.float32:
+        raise VireidError(
+            f'images.{part} makes {_sizes(image)} of a picture',
+            allowed=f'3 x {height} x {width} float32, as images.size says',
+            todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
+        )
+
+
+def _sizes(image: Any) -> str:
+    return f'{" x ".join(map(str, image.shape))} {str(image.dtype).removeprefix("torch.")}'
 
 
 def _loop(

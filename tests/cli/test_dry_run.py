@@ -1,0 +1,144 @@
+"""`--dry-run`: what is printed is measured, what cannot be built is told at once, and nothing is written or read."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from vireid.cli import main
+from vireid.cli.count import table
+from vireid.cli.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
+from vireid.core import config
+from vireid.core.errors import VireidError
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager
+from vireid.core.types import INFRARED, VISIBLE
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
+
+
+def experiment(name: str, *options: str) -> Experiment:
+    return Experiment.from_config(config.load(CONFIGS / f'{name}.py', [*SMALL, *options]), create_manager())
+
+
+class TestFigures:
+    def test_parameters_and_work_are_those_of_vireid_count(self):
+        text = dry_run(experiment('dmcf_sysu'))
+        counted = table([CONFIGS / 'dmcf_sysu.py'], 100, SMALL).splitlines()[2].split(' | ')
+        parameters, gflops = int(counted[3].replace(',', '')), float(counted[5])
+        assert f'{parameters / 1e6:.2f} M parameters' in text
+        assert float(re.search(r'work: +([\d.]+) GFLOPs to embed', text)[1]) == pytest.approx(gflops, abs=0.01)
+
+    def test_what_a_step_keeps_is_counted_once_for_each_storage_and_without_weights(self):
+        linear = torch.nn.Linear(10, 20)
+        images = torch.randn(3, 10)
+        with _SavedBytes(linear) as saved:
+            made = linear(images)  # keeps its input, 3 x 10 floats
+            loss = (made * made).sum()  # keeps one storage of 3 x 20, twice
+        assert saved.total == 4 * (30 + 60)
+        loss.backward()
+
+    def test_memory_adds_up_and_grows_with_the_batch(self):
+        def memory(*options: str) -> tuple[float, int, float]:
+            text = dry_run(experiment('tffn_sysu', 'images.size=[96,48]', *options))
+            total, pictures, *parts = re.search(
+                r'at least ([\d.]+) GB for a step of (\d+) pictures \(weights ([\d.]+), gradients ([\d.]+), '
+                r'optimizer ([\d.]+), activations ([\d.]+)\)', text,
+            ).groups()  # fmt: skip
+            assert float(total) == pytest.approx(sum(map(float, parts)), abs=0.03)
+            return float(parts[1]), int(pictures), float(parts[3])
+
+        gradients, pictures, activations = memory()
+        assert pictures == 4 * (4 + 4)
+        more = memory('sampler.identities=8')
+        assert more[:2] == (gradients, 64)
+        assert more[2] == pytest.approx(2 * activations, abs=0.02)
+
+    def test_figures_of_random_pictures_are_not_shown_as_results(self):
+        text = dry_run(experiment('tffn_sysu', 'protocol.trials=2'))
+        assert 'one evaluation of random images: sysu/agw, 4 trials of all single-shot, indoor single-shot' in text
+        assert 'R1' not in text
+        assert 'mAP' not in text
+
+
+class TestWiring:
+    def test_every_feature_and_task_has_a_line_and_the_weighter_too(self):
+        lines = [line.split() for line in dry_run(experiment('hybrid_dmcf_glfm')).splitlines()]
+        whole = experiment('hybrid_dmcf_glfm').model
+        for name, neck in whole['necks'].items():
+            assert any(line[:2] == [name, neck['type']] for line in lines), name
+        for name, head in whole['heads'].items():
+            assert any(line[:3] == ['task', name, head['type']] for line in lines), name
+        assert any(line[:2] == ['loss', whole['weighter']['type']] for line in lines)
+
+    @pytest.mark.parametrize('name', ['tffn_sysu', 'dmcf_sysu', 'hybrid_dmcf_glfm'])
+    def test_the_graph_as_mermaid_has_every_edge_and_no_name_that_is_not_there(self, name):
+        built = experiment(name).build_model(3, pretrained=False)
+        lines = mermaid(built)
+        assert lines[0] == 'flowchart LR'
+        edges = [re.findall(r'\b(\w+)(?:\[.*?\]|\(\[.*?\]\))? --> (\w+)', line) for line in lines]
+        found = {edge for pairs in edges for edge in pairs}
+        wanted = {(f'f_{read}', f'f_{neck}') for neck, reads in built.inputs.items() for read in reads}
+        wanted |= {(f'f_{read}', f't_{task}') for task, reads in built.head_inputs.items() for read in reads}
+        assert wanted <= found
+        defined = set(re.findall(r'^  (\w+)[\[(]', '\n'.join(lines), re.MULTILINE))
+        defined |= set(re.findall(r'--> (\w+)[\[(]', '\n'.join(lines)))
+        assert {end for edge in found for end in edge} <= defined
+
+    def test_the_flag_prints_it_below_the_table(self, capsys):
+        assert main(['train', str(CONFIGS / 'tffn_demo.py'), '--graph', '--cfg-options', *SMALL]) == 0
+        out = capsys.readouterr().out
+        assert out.index('one step on random images') < out.index('flowchart LR')
+
+
+class TestWithout:
+    def test_no_data_no_file_and_no_gpu_is_needed(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        flags = ['--precision', '16-mixed', '--flip', '--rerank', '--cache', 'pictures', '--devices', '4']
+        options = ['training.accelerator=cuda', 'model.backbone.weights=None', 'images.size=[48,24]']
+        assert main(['train', str(CONFIGS / 'tffn_demo.py'), '--dry-run', *flags, '--cfg-options', *options]) == 0
+        assert 'note:      tried as bf16-mixed; 16-mixed needs a GPU' in capsys.readouterr().out
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize('name', ['tffn_regdb', 'tffn_llcm', 'tffn_own'])
+    def test_every_datasets_protocol_finds_its_cameras(self, name):
+        assert 'one evaluation of random images: ' in dry_run(experiment(name))
+
+    def test_a_dataset_that_does_not_name_its_cameras(self):
+        protocol = 'protocol={"type": "cross", "drop_same_camera": True}'
+        assert 'cross, CMC by identity' in dry_run(experiment('tffn_own', protocol))
+
+    def test_generated_people_of_training_and_test_are_others(self):
+        dataset = GeneratedDataset({VISIBLE: (1, 2), INFRARED: (3,)}, (20, 10))
+        train, test = ({s.identity for s in dataset.split(name)} for name in ('train', 'test'))
+        assert not train & test
+        assert dataset.read(dataset.split('test')[0].path).shape == (3, 20, 10)
+
+
+class TestErrors:
+    def test_all_that_cannot_be_built_is_told_at_once(self):
+        options = [
+            'model.heads.s2.channels=-4', 'model.necks.s3.channels=0', 'model.backbone.shared_from=2',
+            'images.test.0.interpolation="sharp"', 'protocol.trials=0', 'model.weighter.epochs=-1',
+        ]  # fmt: skip
+        with pytest.raises(VireidError) as caught:
+            dry_run(experiment('tffn_sysu', *options))
+        text = str(caught.value)
+        for path in ('model.heads.s2', 'model.necks.s3', 'images.test.0', 'protocol', 'model.weighter'):
+            assert re.search(rf'^{re.escape(path)}: ', text, re.MULTILINE), (path, text)
+        assert 'model.heads.s3' not in text  # it could not be tried, and that is no error of its own
+
+    def test_a_real_run_tells_the_same_before_it_looks_for_the_data(self, capsys, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        options = [*SMALL, 'model.heads.s2.channels=-4', 'protocol.trials=0']
+        arguments = ['train', str(CONFIGS / 'tffn_sysu.py'), '--data-root', '/no/such', '--cfg-options', *options]
+        assert main(arguments) == 2
+        error = capsys.readouterr().err
+        assert 'model.heads.s2: channels is -4' in error
+        assert 'protocol: trials is 0' in error
+        assert '/no/such' not in error
