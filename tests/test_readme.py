@@ -15,12 +15,11 @@ SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=
 
 @pytest.fixture
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the two files of README and the repository's configs, and the user in it."""
+    """A folder with the two files of README, and the user in it."""
     section = (ROOT / 'README.md').read_text().split('## Add a module')[1].split('## In Python')[0]
     module, config = (block.split('```')[0] for block in section.split('```python\n')[1:])
     (tmp_path / 'my_fusion.py').write_text(module)
     (tmp_path / 'my_tffn.py').write_text(config)
-    (tmp_path / 'configs').symlink_to(ROOT / 'configs')
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -41,3 +40,20 @@ def test_the_flag_instead_of_the_key(beside, capsys):
     arguments = ['train', 'my_tffn.py', '--dry-run', '--plugin', 'my_fusion.py', '--cfg-options', *SMALL]
     assert main(arguments) == 0
     assert 'Maximum' in capsys.readouterr().out
+
+
+def test_the_check_that_is_shown(tmp_path, monkeypatch, capsys):
+    """README's example of a wrong config, from the mistakes its answer names."""
+    shown = (ROOT / 'README.md').read_text().split('$ vireid config check my_tffn.py\n')[1].split('$ vireid')[0]
+    mistakes = """
+_base_ = 'vireid::tffn_demo.py'
+model = dict(
+    necks=dict(mlfm=dict(reducton=8)),
+    heads=dict(deep=dict(type='GlobalHead', losses=dict(id=dict(type='CrossEntropy')))),
+)
+step = dict(optimizer=dict(lr='0,01'))
+"""
+    (tmp_path / 'my_tffn.py').write_text(mistakes)
+    monkeypatch.chdir(tmp_path)
+    assert main(['config', 'check', 'my_tffn.py']) == 2
+    assert capsys.readouterr().out == shown
