@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -72,16 +73,22 @@ def refusals(changed: dict[str, Any], name: str) -> list[VireidError]:
         return found
     try:
         experiment = Experiment.from_config(changed, MANAGER)
-        with torch.device('meta'):
-            rehearse(experiment, Several())
+        object.__setattr__(experiment, 'build_model', partial(of_shapes_alone, experiment.build_model))
+        rehearse(experiment, Several())
         experiment.build_step(model_of(name), make_fabric(experiment))
     except VireidError as error:
         return [error]
     return []
 
 
+def of_shapes_alone(build: Callable[..., torch.nn.Module], *given: Any, **named: Any) -> torch.nn.Module:
+    """Builds a model without weights, in a tenth of the time."""
+    with torch.device('meta'):
+        return build(*given, **named)
+
+
 class Several:
-    """For a rehearsal without the step, which needs a model that is there; `meta` models take a tenth of the time."""
+    """For a rehearsal without the step, which needs a model with weights."""
 
     world_size = 2
 
@@ -108,7 +115,7 @@ def shapes(changed: dict[str, Any]) -> list[tuple[int, ...]]:
 chosen = st.sampled_from([(name, place) for name, whole in WHOLE.items() for place in places(as_lists(whole))])
 # more in one go, each time others: VIREID_MUTANTS=5000 pytest tests/test_mutated_configs.py
 MUTANTS = os.environ.get('VIREID_MUTANTS')
-thorough = settings(max_examples=int(MUTANTS or 200), deadline=None, derandomize=not MUTANTS)
+thorough = settings(max_examples=int(MUTANTS or 120), deadline=None, derandomize=not MUTANTS)
 
 
 def test_the_configs_themselves_are_sound():
