@@ -144,3 +144,77 @@ def test_yaml_and_json_are_checked_too_and_execute_nothing(here, tmp_path, capsy
     assert 'bad.yaml: 1 error' in text
     assert 'model.embedding is 3 (int)' in text
     assert not (tmp_path / 'x').exists()
+
+
+@pytest.mark.parametrize(
+    ('name', 'text', 'said'),
+    [
+        ('twice.yaml', 'seed: 1\ntraining: {epochs: 3, epochs: 4}\n', "line 2: the key 'epochs' stands twice"),
+        ('twice.json', '{"seed": 1, "seed": 2}', "the key 'seed' stands twice"),
+        ('twice.py', "training = {'epochs': 3,\n 'epochs': 4}\n", "line 1: the key 'epochs' stands twice"),
+        ('number.yaml', '1: a\n"1": b\n', "the key '1' stands twice"),
+        ('endless.yaml', 'a: &x [*x]\n', 'holds itself'),
+        ('endless.py', 'a = []\na.append(a)\n', 'holds itself'),
+        ('leaves.py', 'raise SystemExit(3)\n', 'SystemExit: 3'),
+    ],
+)
+def test_what_no_config_can_mean_is_an_error_of_its_file(here, tmp_path, capsys, name, text, said):
+    (tmp_path / name).write_text(text)
+    out = printed(capsys, 'check', str(tmp_path / name), 'configs/tffn_demo.py', status=2)
+    assert said in out
+    assert name in out
+    assert 'configs/tffn_demo.py: no errors' in out
+
+
+def test_yaml_may_merge_and_set_again(tmp_path):
+    (tmp_path / 'a.yaml').write_text('a: &a {x: 1, y: 1}\nb:\n  <<: *a\n  y: 2\n')
+    assert config.load(tmp_path / 'a.yaml')['b'] == {'x': 1, 'y': 2}
+
+
+class TestSeveralOverrides:
+    def test_the_last_one_counts(self, here, capsys):
+        text = printed(capsys, 'show', 'configs/tffn_demo.py', '--cfg-options', 'name=2024', 'name=2025')
+        assert "name: '2025'" in text
+
+    @pytest.mark.parametrize(
+        'options',
+        [
+            ['images.train.6.p=0.3', 'images.train=[]'],
+            ['model.heads.glfm.type=GlobalHead', 'model.heads={}'],
+            ['name=7', 'name=x'],
+        ],
+        ids=str,
+    )
+    def test_a_later_one_may_replace_what_an_earlier_one_set(self, here, capsys, options):
+        printed(capsys, 'show', 'configs/tffn_demo.py', '--cfg-options', *options)
+
+    def test_a_key_with_dots_of_its_own_can_be_named(self, here, capsys):
+        option = 'step.groups.backbone.*.lr=0.002'
+        text = printed(capsys, 'show', 'configs/dmcf_demo.py', '--cfg-options', option)
+        assert 'lr: 0.002' in text
+        assert option in text
+        text = printed(
+            capsys, 'check', 'configs/dmcf_demo.py', '--cfg-options', option.replace('lr=', 'lrr='), status=2
+        )
+        assert "step.groups.backbone.*.lrr: Adam has no setting 'lrr'" in text
+
+    def test_where_a_whole_dict_or_an_item_came_from(self, here, capsys):
+        whole, item = "step.optimizer={'type': 'Adam', 'lr': 1.0}", 'images.size.0=100'
+        text = printed(capsys, 'show', 'configs/tffn_demo.py', '--cfg-options', whole, item)
+        lines = {line.split(':')[0].strip(): line for line in text.splitlines()}
+        assert lines['lr'].endswith(whole)
+        assert lines['size'].endswith(item)
+
+
+@pytest.mark.parametrize('flag', [['--rerank'], ['--flip'], ['--precision', '32-true'], ['--cache', 'x']], ids=str)
+def test_a_flag_for_a_section_that_is_none(here, tmp_path, capsys, flag):
+    (tmp_path / 'x.yaml').write_text('evaluation: text\ntraining: 3\nimages: [1]\n')
+    assert main(['train', str(tmp_path / 'x.yaml'), '--dry-run', *flag]) == 2
+    assert 'allowed: a dict' in capsys.readouterr().err
+
+
+def test_diff_compares_what_is_meant(tmp_path, capsys):
+    (tmp_path / 'a.yaml').write_text('x: {a: .nan, b: 1, c: true, "g.h": 1, d: [1, 2]}\n')
+    (tmp_path / 'b.yaml').write_text('x: {a: .nan, b: 1.0, c: 1, g: {h: 1}, d: [1, 2]}\n')
+    text = printed(capsys, 'diff', str(tmp_path / 'a.yaml'), str(tmp_path / 'b.yaml'), status=1)
+    assert text == '~ x.c: true -> 1\n- x.g.h: 1\n+ x.g.h: 1\n'

@@ -142,3 +142,33 @@ class TestErrors:
         assert 'model.heads.s2: channels is -4' in error
         assert 'protocol: trials is 0' in error
         assert '/no/such' not in error
+
+    @pytest.mark.parametrize(
+        ('option', 'said'),
+        [
+            ("images.train=[{'type': 'Resize'}]", 'images.train makes 3 x 64 x 32 uint8 of a picture'),
+            ("images.test=[{'type': 'ToFloat'}]", 'images.test makes 3 x 128 x 32 float32 of a picture'),
+            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on a picture 3 x 84 x 52 uint8'),
+            ('images.train.6.scale=[]', 'images.train.6: RandomErasing'),
+            ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", 'step.schedule'),
+            ('images.size=[1,1]', ' fails'),
+            ('seed=100000000000000000000000', 'seed is 100000000000000000000000'),
+            ('training.devices=-1', 'training.devices is -1'),
+            ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
+            (
+                "model.heads={'a.b': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}}",
+                "'a.b' cannot be",
+            ),
+            (
+                "model.heads.s2.losses={'keys': {'type': 'CrossEntropy'}}",
+                "model.heads.s2.losses: 'keys' cannot be a name",
+            ),
+            ('model.necks.mlfm.inputs=[]', 'model.necks.mlfm does not say what it reads'),
+            ("model.heads.s2.losses={'id': None}", "model.heads.s2.losses is {'id': None}"),
+        ],
+        ids=lambda value: value[:40],
+    )
+    def test_what_only_trying_tells_is_told_as_the_configs(self, option, said):
+        with pytest.raises(VireidError) as caught:
+            dry_run(experiment('tffn_sysu', option))
+        assert said in str(caught.value)

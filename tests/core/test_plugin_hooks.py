@@ -176,3 +176,53 @@ def test_the_packages_of_the_distribution_are_all_written_out():
     folders = [p.name for p in (root / 'configs').iterdir() if p.is_dir() and p.name != '__pycache__']
     expected = [*find_packages(str(root), include=['vireid', 'vireid.*']), 'vireid.configs']
     assert sorted(listed) == sorted([*expected, *(f'vireid.configs.{name}' for name in folders)])
+
+
+BAD = {
+    'a name that is none': "add('necks', ['a'], int)",
+    'an empty name': "add('necks', '', int)",
+    'a kind that is none': "add(['necks'], 'a', int)",
+    'a target that is none': "add('necks', 'a', ':')",
+    'leaving': 'raise SystemExit(5)',
+    'an error that cannot speak': 'raise Mute()',
+}
+
+
+@pytest.mark.parametrize('line', BAD.values(), ids=list(BAD))
+def test_whatever_a_plugin_does_the_others_and_the_help_work(acme, line, capsys):
+    text = 'import vireid\n\nclass Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\n'
+    text += f'@vireid.hookimpl\ndef register_components(add):\n    {line}\n'
+    (acme / 'acme_bad.py').write_text(text)
+    info = acme / 'acme_bad-1.0.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-bad\nVersion: 1.0\n')
+    (info / 'entry_points.txt').write_text('[vireid.plugins]\nbad = acme_bad\n')
+    told: list[str] = []
+    by_name = {p.name: p for p in create_manager(tell=told.append).plugins}
+    sys.modules.pop('acme_bad', None)
+    assert by_name['bad'].status in ('broken', 'incompatible')
+    assert by_name['acme'].status == 'active'
+    assert len(told) == 1
+    assert main(['plugins']) == 0
+    assert 'bad' in capsys.readouterr().out
+    sys.modules.pop('acme_bad', None)
+
+
+@pytest.mark.parametrize('verb', ['', 'two words', '--dash', None, 'Capital'])
+def test_a_verb_that_cannot_be_typed_is_refused(verb):
+    class Verbs:
+        @hookimpl
+        def register_commands(self, add):
+            add(verb, 'somewhere', 'Does.')
+
+    with pytest.raises(PluginProblem, match='adds the verb'):
+        PluginManager().register(Verbs(), 'mine')
+
+
+def test_a_percent_sign_in_a_help_text(acme, capsys):
+    (acme / 'acme_plugin.py').write_text(PLUGIN.replace('Greets somebody.', 'Greets 50% of all.'))
+    sys.modules.pop('acme_plugin', None)
+    with pytest.raises(SystemExit) as stopped:
+        main(['--help'])
+    assert stopped.value.code == 0
+    assert 'Greets 50% of all.' in ' '.join(capsys.readouterr().out.split())

@@ -53,6 +53,12 @@ def test_it_comes_before_all_other_errors_and_all_at_once():
     assert 'nonsense' not in str(caught.value)
 
 
+def test_what_this_machine_does_not_need_is_not_asked_for():
+    assert require(["no-such-package; python_version < '2'"], []) == []
+    (problem,) = require(["no-such-package>=1; python_version > '2'"], [])
+    assert problem.todo == """pip install 'no-such-package>=1; python_version > '"'"'2'"'"''"""
+
+
 def test_it_is_a_list_of_texts():
     read = config.load(CONFIG, ['requires="numpy"'])
     with pytest.raises(VireidError, match='requires is'):

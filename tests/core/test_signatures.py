@@ -183,6 +183,7 @@ def test_a_hint_that_only_type_checkers_know_is_not_checked() -> None:
     def odd(x: Nowhere, y: int = 1) -> None: ...
 
     assert said(odd, x=object()) == []
+    assert len(said(odd, x=1, y='text')) == 1  # the others still are
     assert len(said(odd, z=1)) == 2  # z is unknown, x is missing
 
 
@@ -209,7 +210,7 @@ def test_a_target_whose_signature_python_does_not_know_is_left_to_refuse_for_its
     ('hint', 'good', 'bad'),
     [
         (int, [0, -3, 10**30], [True, 1.0, '1', None]),
-        (float, [0.5, 1, float('nan')], [True, '1', None]),
+        (float, [0.5, 1, float('inf')], [True, '1', None, float('nan')]),
         (bool, [True, False], [0, 1, 'true']),
         (str, ['', 'x'], [1, None, Path('x')]),
         (Path, ['x', Path('x')], [1, None]),

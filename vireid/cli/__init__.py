@@ -70,7 +70,8 @@ def _parser(verb: ModuleType | None, arguments: Sequence[str]) -> argparse.Argum
         _add(verbs.add_parser(name, help=_summary(module), description=_summary(module)), module)
     if not arguments or arguments[0] not in VERBS:  # plugins are loaded only for a verb of theirs, or to list all
         for name, command in _plugin_commands().items():
-            own = verbs.add_parser(name, help=f'{command.help} [{command.plugin}]', description=command.help)
+            text = command.help.replace('%', '%%')  # argparse fills in after a percent sign
+            own = verbs.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
                 _add_foreign(own, name, command)
     return parser
@@ -100,7 +101,7 @@ def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -
     try:
         module = importlib.import_module(command.module)
         module.add_arguments(parser)
-    except Exception as error:  # whatever the plugin raises is its own
+    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise VireidError(
             f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
             todo='mend or uninstall the plugin',

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +36,7 @@ class GeneratedDataset:
         size: (height, width) of the pictures.
     """
 
-    def __init__(self, cameras: dict[str, Sequence[int]], size: tuple[int, int]) -> None:
+    def __init__(self, cameras: Mapping[str, Sequence[int]], size: tuple[int, int]) -> None:
         self.cameras, self.size = cameras, size
 
     def split(self, name: str) -> list[Sample]:
@@ -71,18 +74,23 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
     height, width = experiment.image_settings.size
-    cameras = getattr(target, 'cameras', None) or {VISIBLE: (1, 2), INFRARED: (1, 2)}
+    cameras = getattr(target, 'cameras', None)
+    if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
+        cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # it does not tell
     dataset = GeneratedDataset(cameras, (height + 16, width + 8))
     batch, full = _batch(experiment, dataset)
     model.train()
     tried = sum(map(len, batch.images.values()))
-    with FlopCounterMode(display=False) as counter, _SavedBytes(model) as saved:
+    with _attributed('one training step'), FlopCounterMode(display=False) as counter, _SavedBytes(model) as saved:
         record = step(fabric.to_device(batch), Progress(0, 0, 1, 1))
     training_flops = counter.get_total_flops() / tried
+    if not math.isfinite(record['loss']):
+        notes.append(f'the loss is {record["loss"]}; random pictures may do that in bf16, real ones stop the run')
     model.eval()
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        embedding = step.model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
-    trials = _evaluate(experiment, dataset, step.model)
+    with _attributed('one evaluation'):
+        with FlopCounterMode(display=False) as counter, torch.inference_mode():
+            embedding = step.model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
+        trials = _evaluate(experiment, dataset, step.model)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
     lines += [*_table(model), '', f'embedding: {", ".join(getattr(model, "embedding", ()))} -> {embedding.shape[1]}']
@@ -95,6 +103,21 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     lines.append(f'one step on random images: loss {record["loss"]:.3f}')
     lines.append(f'one evaluation of random images: {trials}')
     return '\n'.join([*lines, '', *mermaid(model)] if graph else lines)
+
+
+@contextmanager
+def _attributed(what: str) -> Iterator[None]:
+    """Tells whatever a component raises as an error of the config, with its place."""
+    try:
+        yield
+    except (VireidError, OSError):
+        raise
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise VireidError(
+            f'{what} on random images fails: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})',
+            todo='check images.size and the arguments of the component that the line belongs to',
+        ) from error
 
 
 def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
@@ -170,7 +193,8 @@ class _SavedBytes:
 def _memory(model: Any, step: Any, activations: float, pictures: int) -> str:
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    state = sum(t.numel() * t.element_size() for t in _tensors(step.state_dict()))
+    kept = step.state_dict() if hasattr(step, 'state_dict') else {}
+    state = sum(t.numel() * t.element_size() for t in _tensors(kept))
     parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
     total = sum(parts.values())
     return (

@@ -88,15 +88,14 @@ def read_config(
     args: argparse.Namespace, over: Sequence[Path] = (), origins: dict[tuple[str, ...], str] | None = None
 ) -> dict[str, Any]:
     """Reads the config, lays `over` over it, and applies the flags to it; `origins` gets where each value is from."""
-    from vireid.core.config import load, override
+    from vireid.core.config import load, mark, override
 
     origins = {} if origins is None else origins
     config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
     config.setdefault('name', Path(str(args.config).rpartition('::')[2]).stem)
     dataset = config.get('dataset', {})
-    if not isinstance(dataset, dict):
-        raise VireidError(f'dataset is {dataset!r}', allowed="dict(type='SYSU-MM01', ...)")
-    root = args.data_root or (not dataset.get('root') and os.environ.get('VIREID_DATA')) or None
+    stated = isinstance(dataset, dict) and dataset.get('root')
+    root = args.data_root or (not stated and os.environ.get('VIREID_DATA')) or None
     flags = {
         'dataset.root': root,
         'dataset.trial': args.trial,
@@ -109,18 +108,26 @@ def read_config(
     if args.protocol:
         _choose(config, 'protocol', {'type': args.protocol})
     if args.rerank:
-        _choose(config.setdefault('evaluation', {}), 'rerank', RERANK)
+        _choose(_section(config, 'evaluation'), 'rerank', RERANK)
     for key, value in flags.items():
         if value is not None:
             section, _, name = key.rpartition('.')
             value = int(value) if key == 'training.devices' and str(value).isdigit() else value
-            (config.setdefault(section, {}) if section else config)[name] = value
+            (_section(config, section) if section else config)[name] = value
             origins[tuple(key.split('.'))] = 'a flag, or VIREID_DATA' if name == 'root' else 'a flag'
     for option in args.cfg_options:
         override(config, option)
-        origins[tuple(option.partition('=')[0].strip().split('.'))] = option
+        mark(origins, config, option)
     _add_plugins(config, args)
     return config
+
+
+def _section(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns a section that a flag sets something in."""
+    found = config.setdefault(name, {})
+    if not isinstance(found, dict):
+        raise VireidError(f'{name} is {found!r} ({type(found).__name__})', allowed='a dict')
+    return found
 
 
 def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> None:
@@ -142,20 +149,27 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
 
     `name=2024` looks like a number; where only a text fits, it is one.
     """
+    from vireid.core.config import parse_value, split_key
     from vireid.core.experiment import sections
     from vireid.core.schema import Schema
     from vireid.core.signatures import accepts
 
     manager = make_manager(args, config.get('plugins', ()))
-    for option in args.cfg_options:
-        key, _, text = option.partition('=')
-        *path, last = key.strip().split('.')
+    texts = dict(option.partition('=')[::2] for option in args.cfg_options)  # of a key given twice, the last counts
+    for key, text in texts.items():
+        *path, last = split_key(config, key)
         hint = Schema(manager.components).hint_at(sections(), config, [*path, last])
         node: Any = config
-        for part in path:
-            node = node[int(part)] if isinstance(node, list) else node[part]
-        at: Any = int(last) if isinstance(node, list) else last
-        if hint is not None and not accepts(hint, node[at]) and accepts(hint, text.strip()):
+        try:
+            for part in path:
+                node = node[int(part)] if isinstance(node, list) else node[part]
+            at: Any = int(last) if isinstance(node, list) else last
+            value = node[at]
+        except (KeyError, IndexError, TypeError, ValueError):  # a later override replaced what it stood in
+            continue
+        if hint is None or accepts(hint, value) or repr(value) != repr(parse_value(text)):
+            continue
+        if accepts(hint, text.strip()):
             node[at] = text.strip()
     return manager
 

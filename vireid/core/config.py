@@ -47,7 +47,10 @@ def load(
         VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
     """
     reader = _Files(folders or _installed_folders)
-    merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
+    try:
+        merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
+    except RecursionError as error:
+        raise VireidError(f'config {path} holds a list or a dict that holds itself', todo='write it out') from error
     merged = _without_delete(merged)
     if origins is not None:
         origins.update({place: found[place] for place in _leaves(merged) if place in found})
@@ -55,7 +58,7 @@ def load(
     for option in options:
         override(config, option)
         if origins is not None:
-            origins[tuple(option.partition('=')[0].strip().split('.'))] = option
+            mark(origins, config, option)
     return config
 
 
@@ -70,7 +73,7 @@ def override(config: dict[str, Any], option: str) -> None:
         VireidError: without `=`, or if a part of the key does not exist.
     """
     key, equals, text = option.partition('=')
-    parts = key.strip().split('.')
+    parts = split_key(config, key)
     if not equals or not all(parts):
         raise VireidError(
             f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2'
@@ -105,6 +108,38 @@ def override(config: dict[str, Any], option: str) -> None:
             node = node[index]
 
 
+def split_key(config: Any, key: str) -> list[str]:
+    """Splits a dotted key; a key of the config that has dots itself, such as `backbone.*`, is one part."""
+    parts = key.strip().split('.')
+    node, found = config, []
+    while parts:
+        length = 1
+        if isinstance(node, Mapping):
+            length = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]) in node), 1)
+        found.append('.'.join(parts[:length]))
+        parts = parts[length:]
+        if isinstance(node, (list, tuple)):
+            node = node[int(found[-1])] if found[-1].isdecimal() and int(found[-1]) < len(node) else None
+        else:
+            node = node.get(found[-1]) if isinstance(node, Mapping) else None
+    return found
+
+
+def mark(origins: Origins, config: Mapping[str, Any], option: str) -> None:
+    """Notes in `origins` that an override set what it names: all below it, or the list that it stands in."""
+    place: tuple[str, ...] = tuple(split_key(config, option.partition('=')[0]))
+    node: Any = config
+    for depth, part in enumerate(place):
+        if not isinstance(node, Mapping):
+            place = place[:depth]
+            break
+        node = node.get(part)
+    for known in [known for known in origins if known[: len(place)] == place]:
+        del origins[known]
+    for leaf in _leaves(node) if isinstance(node, Mapping) else [()]:
+        origins[(*place, *leaf)] = option
+
+
 def parse_value(text: str) -> Any:
     """Reads the value of an option: a Python literal, true / false / null, or else the text itself."""
     text = text.strip()
@@ -125,12 +160,36 @@ def dump(config: Mapping[str, Any]) -> str:
 
 def dump_value(value: Any) -> str:
     """Writes one value as YAML on one line."""
-    text = yaml.dump(_plain(value, '', tuples=list), Dumper=_Dumper, default_flow_style=True, width=10**6)
+    plain = _plain(value, '', tuples=list)
+    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False)
     return text.removesuffix('\n').removesuffix('\n...')
 
 
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader, with the numbers people write: YAML 1.1 takes 5e-4 for a string."""
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
+    merge = 'tag:yaml.org,2002:merge'  # `<<: *name` brings keys that may be set again
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
+    _require_once(keys, f'line {node.start_mark.line + 1}')
+    return yaml.SafeLoader.construct_yaml_map(loader, node)
+
+
+_Loader.add_constructor('tag:yaml.org,2002:map', _construct_mapping)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _require_once([key for key, _ in pairs], 'somewhere')
+    return dict(pairs)
+
+
+def _require_once(keys: Sequence[Any], where: str) -> None:
+    """Raises if a key stands twice: of the two values only one would count."""
+    texts = [str(key) for key in keys]
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None:
+        raise VireidError(f'{where}: the key {twice!r} stands twice', todo='take one of them away')
 
 
 class _Dumper(yaml.SafeDumper):
@@ -273,10 +332,13 @@ def _run_python(path: Path) -> dict[str, Any]:
                 f'config {path}, line {node.lineno}: configs hold no import statements',
                 todo="name components by their registered name, for example type='MLFM'",
             )
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            _require_once(keys, f'config {path}, line {node.lineno}')
     names: dict[str, Any] = {}
     try:
         exec(compile(tree, str(path), 'exec'), names)
-    except Exception as error:  # the config is the user's code: whatever it raises is theirs to see
+    except (Exception, SystemExit) as error:  # the config is the user's code: whatever it raises is theirs to see
         raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
 
@@ -284,9 +346,14 @@ def _run_python(path: Path) -> dict[str, Any]:
 def _read_data(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding='utf-8')
-        config = json.loads(text) if path.suffix == '.json' else yaml.load(text, Loader=_Loader)
+        if path.suffix == '.json':
+            config = json.loads(text, object_pairs_hook=_once)
+        else:
+            config = yaml.load(text, Loader=_Loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise VireidError(f'config {path} cannot be read: {error}') from error
+    except VireidError as error:
+        raise VireidError(f'config {path}, {error.given}', todo=error.todo) from error
     if not isinstance(config, dict):
         raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
     return config

@@ -47,7 +47,7 @@ class TrainingSettings:
         epochs: length of the run in epochs; give this or `steps`.
         steps: length of the run in steps.
         precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. Scoring is always float32.
-        accelerator: `auto`, `cpu`, `cuda`.
+        accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
         devices: how many, or `auto`.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
@@ -56,8 +56,8 @@ class TrainingSettings:
     epochs: int | None = None
     steps: int | None = None
     precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
-    accelerator: str = 'auto'
-    devices: int | str = 1
+    accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
+    devices: int | Literal['auto'] = 1
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
 
@@ -303,8 +303,8 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
             )
         )
     size = at('images', 'size', tuple[int, int], (1, 1))
-    if min(size) < 1:
-        problems.append(VireidError(f'images.size is {tuple(size)}', allowed='(height, width) of at least 1'))
+    if not 1 <= min(size) <= max(size) <= 8192:
+        problems.append(VireidError(f'images.size is {tuple(size)}', allowed='(height, width) of 1 to 8192 pixels'))
     for section, key, least in (
         ('evaluation', 'batch_size', 1),
         ('images', 'workers', 0),
@@ -316,8 +316,8 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
         if value is not None and value < least:
             problems.append(VireidError(f'{section}.{key} is {value}', allowed=f'an integer of at least {least}'))
     seed = config.get('seed', 0)
-    if accepts(int, seed) and seed < 0:
-        problems.append(VireidError(f'seed is {seed}', allowed='an integer of at least 0'))
+    if accepts(int, seed) and not 0 <= seed < 2**63:
+        problems.append(VireidError(f'seed is {seed}', allowed='an integer of at least 0, of 63 bits'))
     return problems
 
 

@@ -16,7 +16,7 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry import BuildPart, component_type
 from vireid.core.signatures import Part, raise_all
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
-from vireid.core.wiring import Graph, read_graph
+from vireid.core.wiring import Graph, bad_names, read_graph
 
 LossConfig = Annotated[dict | None, Part('losses', weight=float, reads=str)]
 HeadConfig = Annotated[dict | None, Part('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
@@ -150,16 +150,12 @@ class _Builder:
 
     def check_names(self) -> None:
         """Finds names that no module can have in torch."""
-        for kind, named in (('necks', self.graph.necks), ('heads', self.graph.heads)):
-            for name in named:
-                if not name.isidentifier() or hasattr(nn.ModuleDict, name):
-                    self.graph.problems.append(
-                        VireidError(
-                            f'{self.graph.where}.{kind}: {name!r} cannot be a name here',
-                            allowed='letters, digits and _, and no word that torch uses itself',
-                            todo='choose another name',
-                        )
-                    )
+        where, heads = self.graph.where, self.graph.heads
+        named = {f'{where}.necks': self.graph.necks, f'{where}.heads': heads}
+        named |= {f'{where}.heads.{name}.losses': head.get('losses') or {} for name, head in heads.items()}
+        for place, names in named.items():
+            words = [name for name in names if name.isidentifier()]  # the others are problems already
+            self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
         """Builds one part; None if it cannot be built."""

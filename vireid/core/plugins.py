@@ -1,4 +1,4 @@
-"""Plugins: the hooks they may implement, and the manager that finds them by entry point.
+"""Plugins: the manager that finds them by entry point; what they may implement is in `hooks.py`.
 
 The built-in components come through the same entry-point group as anyone else's. A plugin that cannot be used never
 stops the others: it gets a status, a reason, and a line on stderr.
@@ -10,6 +10,7 @@ import hashlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
@@ -17,75 +18,18 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pluggy
 
 from vireid.core.errors import VireidError, did_you_mean, nearest
+from vireid.core.hooks import API, Hooks, hookimpl
 from vireid.core.observers import Observers
 from vireid.core.registry import Components, NameTaken
 
-if TYPE_CHECKING:
-    from vireid.core.results import Results
-    from vireid.core.run import Run
-    from vireid.core.types import Progress
-
+__all__ = ['Command', 'Hooks', 'PluginInfo', 'PluginManager', 'create_manager', 'hookimpl']
 GROUP = 'vireid.plugins'
-# Raised when a hook changes what it means or takes; a plugin may say VIREID_API = 1 and is refused by any other.
-API = 1
 DISABLED = 'VIREID_DISABLED_PLUGINS'
-hookspec = pluggy.HookspecMarker('vireid')
-hookimpl = pluggy.HookimplMarker('vireid')
-
-
-class Hooks:
-    """What a plugin may implement; every method is optional and takes any subset of the arguments."""
-
-    @hookspec
-    def register_components(self, add: Callable[[str, str, Any], None]) -> None:
-        """Registers components: `add(kind, name, target)`; a target `'module:attr'` is imported on first use."""
-
-    @hookspec
-    def register_commands(self, add: Callable[[str, str, str], None]) -> None:
-        """Registers verbs of the command line: `add(verb, module, help)`.
-
-        The module is imported when the verb is used; it has `add_arguments(parser)` and `run(args) -> int`, the exit
-        status.
-        """
-
-    @hookspec
-    def register_configs(self, add: Callable[[str | Path], None]) -> None:
-        """Registers a folder of configs: `add(folder)`. Its files are then called `package::file.py` anywhere."""
-
-    @hookspec
-    def run_started(self, run: Run) -> None:
-        """Training begins or resumes; `run.progress` says where."""
-
-    @hookspec
-    def step_ended(self, run: Run, progress: Progress, record: dict[str, Any]) -> None:
-        """One step is done. `record` holds the total `loss`, `tasks`, `weights` and `lr`, all plain floats."""
-
-    @hookspec
-    def epoch_ended(self, run: Run, progress: Progress) -> None:
-        """One epoch is done."""
-
-    @hookspec
-    def preparing(self, what: str, done: int, total: int) -> None:
-        """Before a run: `what` is being made, such as a cache of pictures."""
-
-    @hookspec
-    def evaluating(self, run: Run, what: str, done: int, total: int) -> None:
-        """`done` of `total` pictures are embedded, or trials scored; `what` says which."""
-
-    @hookspec
-    def evaluated(self, run: Run, progress: Progress, results: Results) -> None:
-        """The model was scored."""
-
-    @hookspec
-    def run_ended(self, run: Run, finished: bool) -> None:
-        """Training is over; `finished` is False if it was interrupted."""
-
-
 REGISTERING = ('register_components', 'register_commands', 'register_configs')
 
 
@@ -180,11 +124,17 @@ class PluginManager:
         _require_fit(plugin, name)
         added = {hook: _collect(plugin, hook, name) for hook in REGISTERING}
         components, folders = added['register_components'], [_folder(*entry) for entry in added['register_configs']]
-        commands = {str(verb): Command(str(module), str(text), name) for verb, module, text in added[REGISTERING[1]]}
-        for verb in commands:
-            if verb in self._verbs or verb in self.commands:
-                holder = f'plugin {self.commands[verb].plugin!r}' if verb in self.commands else 'vireid itself'
+        commands: dict[str, Command] = {}
+        for verb, module, text in added['register_commands']:
+            if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', str(verb)):
+                raise PluginIncompatible(
+                    f'plugin {name!r} adds the verb {verb!r}', allowed='small letters, such as my-verb'
+                )
+            if verb in {*self._verbs, *self.commands, *commands}:
+                holders = {**dict.fromkeys(commands, name), **{v: c.plugin for v, c in self.commands.items()}}
+                holder = f'plugin {holders[verb]!r}' if verb in holders else 'vireid itself'
                 raise PluginConflict(f'plugin {name!r} adds the verb {verb!r}, which {holder} has', todo='rename it')
+            commands[verb] = Command(str(module), str(text), name)
         try:
             self.components.add_all(components, plugin=name)
         except NameTaken as error:
@@ -241,9 +191,12 @@ def create_manager(
             continue
         try:
             manager.register(_load(entry), info.name, version=info.version, distribution=info.distribution)
-        except PluginProblem as problem:
-            if strict:
+        except BaseException as error:  # whatever it raises, others go on
+            if isinstance(error, KeyboardInterrupt):
                 raise
+            problem = error if isinstance(error, PluginProblem) else PluginProblem(_words(error))
+            if strict:
+                raise problem from error
             manager.plugins.append(replace(info, status=problem.status, reason=problem.given))
             (tell or _to_stderr)(manager.plugins[-1].line())
     for path in dict.fromkeys(Path(file).resolve() for file in files):
@@ -314,16 +267,16 @@ def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
         return added
     try:
         function(add=adders[hook])
-    except Exception as error:  # whatever the plugin raises is its own
+    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise PluginProblem(
-            f'plugin {name!r}: {hook} raised {type(error).__name__}: {error}{_line_of(error)}',
+            f'plugin {name!r}: {hook} raised {_words(error)}{_line_of(error)}',
             todo='mend or uninstall it',
         ) from error
     return added
 
 
 def _folder(path: str | Path) -> Path:
-    if not Path(path).is_dir():
+    if not isinstance(path, (str, Path)) or not Path(path).is_dir():
         raise PluginProblem(f'no folder of configs {path}', todo='put it among the package data')
     return Path(path).resolve()
 
@@ -342,10 +295,16 @@ def _load(entry: EntryPoint) -> object:
         return entry.load()
     except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise PluginProblem(
-            f'plugin {entry.name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {error}'
-            f'{_line_of(error)}',
+            f'plugin {entry.name!r} ({entry.value}) cannot be imported: {_words(error)}{_line_of(error)}',
             todo='mend or uninstall it',
         ) from error
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return f'{type(error).__name__}: {error}'
+    except Exception:  # it cannot even say what it is
+        return type(error).__name__
 
 
 def _line_of(error: BaseException) -> str:

@@ -7,14 +7,15 @@ unknown name is an error with the nearest known one, never an import path to try
 from __future__ import annotations
 
 import importlib
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vireid.core.annotations import read_signature
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.signatures import Signature, check, join, raise_all, signature_of
-from vireid.core.source import read_signature
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -97,12 +98,14 @@ class Components:
         Raises:
             VireidError: for an unknown kind, a malformed target, or a name another plugin holds.
         """
-        if kind not in self._table:
+        if not isinstance(kind, str) or kind not in self._table:
             raise VireidError(
-                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is no kind{did_you_mean(kind, KINDS)}',
+                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is no kind{did_you_mean(str(kind), KINDS)}',
                 allowed=', '.join(KINDS),
             )
-        if not callable(target) and not (isinstance(target, str) and target.count(':') == 1):
+        if not isinstance(name, str) or not name:
+            raise VireidError(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a name that configs can write')
+        if not callable(target) and not (isinstance(target, str) and re.fullmatch(r'[\w.]+:\w+', target)):
             raise VireidError(
                 f'plugin {plugin!r} registers {name!r} with the target {target!r}',
                 allowed="a class, a function, or a string 'package.module:attribute'",
@@ -182,7 +185,7 @@ class Components:
             return None
         try:
             return tuple(load_attribute(place)(**{key: value for key, value in config.items() if key != 'type'}))
-        except TypeError:  # arguments that do not fit, which is told elsewhere
+        except Exception:  # arguments that do not fit, which is told elsewhere, or a plugin's mistake: building tells
             return None
 
     def build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -28,18 +29,17 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
         except InvalidRequirement:
             problems.append(VireidError(f'requires: {text!r}', allowed='a package, as pip names it: vireid-x>=0.1'))
             continue
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue  # not needed on this machine
+        install = f'pip install {shlex.quote(text)}'
         try:
             found = version(wanted.name)
         except PackageNotFoundError:
-            problems.append(
-                VireidError(f'requires: the package {wanted.name} is not installed', todo=f"pip install '{text}'")
-            )
+            problems.append(VireidError(f'requires: the package {wanted.name} is not installed', todo=install))
             continue
         if not wanted.specifier.contains(found, prereleases=True):
             problems.append(
-                VireidError(
-                    f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=f"pip install '{text}'"
-                )
+                VireidError(f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=install)
             )
             continue
         own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]

@@ -52,7 +52,11 @@ class Schema:
 
     def check_value(self, hint: Any, value: Any, path: str, beside: Mapping[str, Any]) -> list[VireidError]:
         """Finds what does not fit in one value; `beside` holds the arguments it stands among."""
-        hint = _chosen(hint, value)
+        options = _options(hint, value)
+        if len(options) > 1:
+            found = [self.check_value(option, value, path, beside) for option in options]
+            return [] if [] in found else found[0]
+        hint = options[0]
         about = _about(hint)
         if isinstance(about, Part) and isinstance(value, (str, Mapping)) and accepts(hint, value):
             return self._check_part(about, {'type': value} if isinstance(value, str) else value, path)
@@ -69,6 +73,8 @@ class Schema:
             return check_type(hint, value, path)
         problems = []
         for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if isinstance(value, Mapping) and not accepts(typing.get_args(hint)[0], key):
+                problems += check_type(typing.get_args(hint)[0], key, f'the key {join(path, key)}')
             problems += self.check_value(inner[key], item, join(path, key), beside)
         return problems
 
@@ -82,11 +88,11 @@ class Schema:
             key: Any = int(part) if isinstance(value, (list, tuple)) and part.isdecimal() else part
             if key not in hints:
                 return None
-            if _about(_chosen(hint, value)) is not None:
+            if _about(_options(hint, value)[0]) is not None:
                 beside = value
             hint = hints[key]
             value = value[key] if isinstance(value, (list, tuple)) else value.get(key)
-            hints = self._hints_within(_chosen(hint, value), value, beside)
+            hints = self._hints_within(_options(hint, value)[0], value, beside)
         return hint
 
     def _hints_within(self, hint: Any, value: Any, beside: Any) -> Mapping[Any, Any]:
@@ -108,11 +114,13 @@ class Schema:
         try:
             config = {'type': config} if isinstance(config, str) else config
             return self.components.signature(part.kind, _typed(part, config)['type'])
-        except (VireidError, TypeError, KeyError):
+        except (VireidError, TypeError, KeyError):  # which is told where it stands
             return None
 
     def _check_part(self, part: Part, config: Mapping[str, Any], path: str) -> list[VireidError]:
         """Checks one component's config: its own keys against its signature, the owner's against the owner's."""
+        if part.kind not in CONTEXT:
+            return [VireidError(f'{path}: its Part names {part.kind!r}, which is no kind', allowed=', '.join(CONTEXT))]
         try:
             name = component_type(_typed(part, config), path)
             signature = self.components.signature(part.kind, name, where=path)
@@ -131,7 +139,13 @@ class Schema:
             )
         problems += self.check_call(signature, rest, path, given, DEFAULTS.get(part.kind, ()))
         checker = signature.constants.get('check_config')
-        return problems + (load_attribute(checker)(rest, path, self.components) if checker else [])
+        if not checker:
+            return problems
+        try:
+            return problems + list(load_attribute(checker)(rest, path, self.components))
+        except Exception as error:  # a component's author may be wrong in any way
+            text = f'{path}: check_config of {name}, {checker}, raised {type(error).__name__}: {error}'
+            return [*problems, VireidError(text, todo='tell its authors')]
 
     def _check_some(self, about: ArgumentsOf, part: Any, arguments: Any, path: str) -> list[VireidError]:
         """Checks that a dict holds arguments of another part, such as a parameter group's of the optimizer."""
@@ -150,6 +164,8 @@ class Schema:
         if issubclass(container, Mapping):
             return dict.fromkeys(value, inner[1]) if isinstance(value, Mapping) else None
         if issubclass(container, Sequence) and isinstance(value, (list, tuple)):
+            if issubclass(container, tuple) and inner[-1] is not Ellipsis:
+                return dict(enumerate(inner)) if len(inner) == len(value) else None
             return dict.fromkeys(range(len(value)), inner[0])
         return None
 
@@ -170,11 +186,11 @@ def _about(hint: Any) -> Any:
     return next((m for m in hint.__metadata__ if isinstance(m, (Part, ArgumentsOf)) or is_dataclass(m)), None)
 
 
-def _chosen(hint: Any, value: Any) -> Any:
-    """Returns the option of a union that a value is meant for: the first whose shape it has; else the union."""
+def _options(hint: Any, value: Any) -> list[Any]:
+    """Returns the options of a union that a value may be meant for: those whose shape it has; else the union."""
     if typing.get_origin(hint) not in (Union, UnionType):
-        return hint
-    return next((option for option in typing.get_args(hint) if accepts(_shape(option), value)), hint)
+        return [hint]
+    return [option for option in typing.get_args(hint) if accepts(_shape(option), value)] or [hint]
 
 
 def _shape(hint: Any) -> Any:

@@ -5,6 +5,7 @@ An annotation says all there is to know: `channels: int`, `pool: Annotated[str |
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 import typing
@@ -85,7 +86,7 @@ def signature_of(target: Callable[..., Any], noun: str = 'argument') -> Signatur
         {
             n: Parameter(hints.get(n, Any), p.default is inspect.Parameter.empty)
             for n, p in found.items()
-            if p.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         },
         any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values()),
         _constants(target) if isinstance(target, type) else {},
@@ -183,7 +184,7 @@ def accepts(hint: Any, value: Any) -> bool:
     if origin is Literal:
         return any(value == option and type(value) is type(option) for option in inner)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value  # no NaN
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint in (bool, str):
@@ -193,6 +194,8 @@ def accepts(hint: Any, value: Any) -> bool:
     container = origin or hint
     if not isinstance(container, type):
         return True
+    if issubclass(container, str):  # such as an enumeration of texts
+        return isinstance(value, str)
     if issubclass(container, Mapping):
         if not isinstance(value, Mapping):
             return False
@@ -265,5 +268,10 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # a hint that exists for type checkers only
-        return {}
+    except Exception:  # a hint that exists for type checkers only: the others still hold
+        hints = {}
+        names = getattr(function, '__globals__', {})
+        for name, hint in getattr(function, '__annotations__', {}).items():
+            with contextlib.suppress(Exception):
+                hints[name] = eval(hint, names) if isinstance(hint, str) else hint
+        return hints

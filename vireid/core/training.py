@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -122,14 +123,28 @@ def rehearse(experiment: Experiment, fabric: Fabric) -> None:
     attempt(lambda: _try_transforms(experiment, 'test'))
     attempt(lambda: built.append(experiment.build_model(2, pretrained=False)))
     if built and fabric.world_size == 1:  # several would have to agree on it
-        attempt(lambda: experiment.build_step(built[0], fabric))
+        attempt(lambda: _try_schedules(experiment.build_step(built[0], fabric)))
     raise_all(problems)
+
+
+def _try_schedules(step: Any) -> None:
+    """Moves the schedules of a step that is thrown away: torch looks at some arguments only then."""
+    for schedule in [s for found in getattr(step, 'schedules', {}).values() for s in found]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # that the optimizer has not stepped
+                schedule.step()
+        except Exception as error:
+            raise VireidError(
+                f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
+                todo='mend its arguments',
+            ) from error
 
 
 def _try_transforms(experiment: Experiment, part: str) -> None:
     """Builds the transforms `train` or `test` and puts a picture through them."""
     height, width = experiment.image_settings.size
-    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)
+    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
     with preserved():
         for position, transform in enumerate(experiment.build_transform(part).transforms):
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,13 +85,15 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | No
     graph = Graph(where, made)
     necks, graph.heads = _kept(config.get('necks')), _kept(config.get('heads'))
     known = None if made is None else {*made, *necks}
+    for kind, named in (('necks', necks), ('heads', graph.heads)):
+        graph.problems += bad_names(f'{where}.{kind}', named)
     for name, neck in necks.items():
         path = f'{where}.necks.{name}'
         if made is not None and name in made:
             graph.problems.append(
                 VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
             )
-        if neck.get('inputs') is None:
+        if neck.get('inputs') in (None, [], ()):
             graph.problems.append(
                 VireidError(f'{path} does not say what it reads', todo=f"set {path}.inputs, such as 'stage4'")
             )
@@ -101,8 +103,11 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | No
     for name, head in graph.heads.items():
         path = f'{where}.heads.{name}'
         graph.head_reads[name] = names_in(head.get('inputs', name))
+        if isinstance(head.get('losses'), Mapping):
+            graph.problems += bad_names(f'{path}.losses', head['losses'])
         graph.problems += _missing(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
-        if not _kept(head.get('losses')) and head.get('losses') in (None, {}):
+        losses = head.get('losses')
+        if losses is None or (isinstance(losses, Mapping) and all(loss is None for loss in losses.values())):
             text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
             graph.problems.append(
                 VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
@@ -126,6 +131,19 @@ def check_graph(config: Mapping[str, Any], where: str, components: Components) -
         graph.problems += _unknown_tasks(config.get('weighter'), f'{where}.weighter', graph.heads)
         graph.check_all_read()
     return graph.problems
+
+
+def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = lambda name: False) -> list[VireidError]:
+    """Finds names that no module can have in torch; `taken` says which torch uses itself."""
+    return [
+        VireidError(
+            f'{where}: {name!r} cannot be a name here',
+            allowed='letters, digits and _, and no word that torch uses itself',
+            todo='choose another name',
+        )
+        for name in named
+        if not name.isidentifier() or taken(name)
+    ]
 
 
 def names_in(value: Any) -> tuple[str, ...]:
