@@ -18,8 +18,8 @@ from vireid.core import config
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment, check_config, sections
 from vireid.core.plugins import create_manager
+from vireid.core.rehearsal import rehearse
 from vireid.core.run import make_fabric
-from vireid.core.training import rehearse
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MANAGER = create_manager()

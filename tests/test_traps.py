@@ -22,7 +22,7 @@ from torchvision.transforms.v2 import Resize
 
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import all_samples, embed_samples
-from vireid.core.run import score_checkpoint
+from vireid.core.scoring import score_checkpoint
 from vireid.core.training import train
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Trial
 from vireid.plugins.datasets.folders import Folders

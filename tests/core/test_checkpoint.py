@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -101,3 +103,55 @@ def test_weights_have_to_fit_completely():
     ):
         with pytest.raises(VireidError, match=text):
             checkpoint.load_weights(module, weights, 'a.pt')
+
+
+class TestDamage:
+    """A file that is not what was written is noticed, and the one before it is used."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        for step in (1, 2, 3, 4):
+            content = {'model': {'w': torch.full((1000,), float(step))}, 'config': {}, 'progress': {'step': step}}
+            checkpoint.save(tmp_path / 'last.pt', content, keep=3)
+        return tmp_path
+
+    def step(self, path: Path) -> int:
+        return checkpoint.load(path)['progress']['step']
+
+    def test_the_newest_ones_are_kept_and_older_ones_are_not(self, folder):
+        assert sorted(p.name for p in folder.iterdir()) == ['last-1.pt', 'last-2.pt', 'last.pt']
+        assert [self.step(folder / name) for name in ('last.pt', 'last-1.pt', 'last-2.pt')] == [4, 3, 2]
+
+    def test_one_bit_is_enough_wherever_it_is(self, folder):
+        whole = (folder / 'last.pt').read_bytes()
+        rng = random.Random(0)
+        for _ in range(200):
+            torn = bytearray(whole)
+            torn[rng.randrange(len(torn))] ^= 1 << rng.randrange(8)
+            (folder / 'last.pt').write_bytes(torn)
+            try:
+                found = checkpoint.load(folder / 'last.pt')
+            except VireidError:
+                continue
+            assert torch.equal(found['model']['w'], torch.full((1000,), 4.0))  # a bit that means nothing
+            assert found['progress'] == {'step': 4}
+
+    @pytest.mark.parametrize('content', [b'', b'PK', b'text', None], ids=['empty', 'begun', 'foreign', 'cut'])
+    def test_the_one_before_is_used_and_that_is_said(self, folder, content):
+        whole = (folder / 'last.pt').read_bytes()
+        (folder / 'last.pt').write_bytes(whole[: len(whole) // 2] if content is None else content)
+        told: list[str] = []
+        assert checkpoint.newest(folder / 'last.pt', told.append) == folder / 'last-1.pt'
+        assert 'last.pt is not a checkpoint of vireid or is damaged' in told[0]
+        assert told[1] == f'going on from {folder / "last-1.pt"}'
+
+    def test_killed_between_two_renames_there_is_one(self, folder):
+        (folder / 'last.pt').unlink()
+        assert checkpoint.newest(folder / 'last.pt', lambda line: None) == folder / 'last-1.pt'
+
+    def test_if_all_are_damaged_that_is_an_error_and_if_there_is_none_it_is_none(self, folder):
+        for path in folder.iterdir():
+            path.write_bytes(b'')
+        with pytest.raises(VireidError):
+            checkpoint.newest(folder / 'last.pt', lambda line: None)
+        assert checkpoint.newest(folder / 'elsewhere' / 'last.pt', lambda line: None) is None

@@ -17,8 +17,9 @@ from vireid.core.evaluation import Embeddings
 from vireid.core.plugins import create_manager, hookimpl
 from vireid.core.results import Results
 from vireid.core.retrieval import Scores
-from vireid.core.run import Interrupted, score_checkpoint
+from vireid.core.scoring import score_checkpoint
 from vireid.core.selection import Selection, ValidationSplit
+from vireid.core.stopping import Interrupted
 from vireid.core.training import train
 from vireid.core.types import Progress, Sample, Trial
 

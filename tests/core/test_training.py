@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from vireid.core import checkpoint, config
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager, hookimpl
-from vireid.core.run import Interrupted, make_fabric, score_checkpoint
+from vireid.core.run import make_fabric
+from vireid.core.scoring import score_checkpoint
+from vireid.core.stopping import Interrupted
 from vireid.core.training import train
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py'
@@ -370,3 +373,69 @@ def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, t
     with pytest.raises(VireidError) as caught:
         train(experiment(tree, option), tmp_path)
     assert text in str(caught.value)
+
+
+def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_path):
+    options = ('step.optimizer.lr=1e20', 'step.skip_nonfinite=3', 'training.epochs=None', 'training.steps=10')
+    with pytest.raises(VireidError, match='the loss is'):
+        train(experiment(tree, *options), tmp_path)
+    skipped = [line['skipped'] for line in metrics(tmp_path) if 'skipped' in line]
+    assert skipped == [1, 2, 3]
+
+
+class TestDyingWorkers:
+    """A loader process that is killed: its batch is read again, once."""
+
+    def killer(self, times: int, at: int) -> Watcher:
+        import multiprocessing
+
+        def kill(step: int) -> None:
+            if step >= at and len(killed) < times:
+                for child in multiprocessing.active_children():
+                    killed.append(child.pid)
+                    child.kill()
+                    child.join()
+
+        killed: list[int] = []
+        return Watcher(on_step=kill)
+
+    def test_the_run_ends_as_if_it_had_lived(self, tree, tmp_path, capfd):
+        options = ('images.workers=1', 'training.epochs=1')
+        train(experiment(tree, *options), tmp_path / 'whole')
+        train(watched(tree, self.killer(1, 2), *options), tmp_path / 'killed')
+        assert 'a process that reads pictures died' in capfd.readouterr().err
+        assert metrics(tmp_path / 'killed') == metrics(tmp_path / 'whole')
+        whole, killed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
+        assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+    def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path, monkeypatch):
+        from vireid.core import data
+
+        made = experiment(tree, 'images.workers=1', 'training.epochs=1')
+        monkeypatch.setattr(data.ImageSet, '__getitems__', lambda self, keys: os._exit(1))
+        with pytest.raises(VireidError, match=r'for the second time at step 1; saved in .*last\.pt') as caught:
+            train(made, tmp_path)
+        assert 'go on with --resume' in str(caught.value)
+        assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['progress']['step'] == 0
+
+
+def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
+    """Its loader processes live on for some seconds; they must not hold the folder."""
+    from vireid.core.run import exclusive
+
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with exclusive(tmp_path):
+                child = os.fork()  # a loader process
+                if child:
+                    os.write(writes, b'ready')
+                time.sleep(60 if child else 5)
+        finally:
+            os._exit(0)
+    os.read(reads, 5)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with exclusive(tmp_path):
+        pass

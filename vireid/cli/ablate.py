@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints each table; 130 if Ctrl-C stopped it."""
     from vireid.core.config import dump
-    from vireid.core.run import Interrupted
+    from vireid.core.stopping import Interrupted
 
     if args.seed is not None:
         raise VireidError('--seed names one seed and a table takes several', todo=f'write --seeds {args.seed}')
@@ -78,9 +78,9 @@ def run(args: argparse.Namespace) -> int:
             else:
                 target.write_text(text + '\n', encoding='utf-8')
                 print(f'written to {target}; each run lies beside it')
-    except Interrupted:
+    except Interrupted as stopped:
         print('stopped; the same command goes on from here')
-        return 130
+        return stopped.status
     return 0
 
 

@@ -19,8 +19,8 @@ from vireid.core.errors import VireidError
 from vireid.core.evaluation import all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment
 from vireid.core.registry import component_type
+from vireid.core.rehearsal import rehearse
 from vireid.core.run import make_fabric
-from vireid.core.training import rehearse
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 
 IDENTITIES = 100  # any number will do: nobody's data is read

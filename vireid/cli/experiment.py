@@ -192,16 +192,18 @@ def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
 
 
 def newest_checkpoint(folders: list[Path]) -> Path:
-    """Returns the checkpoint written last among run folders.
+    """Returns the newest sound checkpoint of run folders; says which were passed over.
 
     Raises:
         VireidError: if none of them has one.
     """
-    found = [folder / 'checkpoints' / 'last.pt' for folder in folders]
-    found = sorted((p for p in found if p.exists()), key=lambda p: p.stat().st_mtime)
-    if not found:
+    from vireid.core import checkpoint
+
+    places = [folder / 'checkpoints' / 'last.pt' for folder in folders]
+    written = {p: newest for p in places if (newest := checkpoint.newest(p, warn_once))}
+    if not written:
         raise VireidError(
             f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
             todo='give --work-dir of the run, or --resume FILE',
         )
-    return found[-1]
+    return max(written.values(), key=lambda path: path.stat().st_mtime)

@@ -57,8 +57,9 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
         VireidError: if its folder holds a run that was trained by another config.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
-    from vireid.core import config, results
-    from vireid.core.run import score_checkpoint
+    from vireid.cli.experiment import warn_once
+    from vireid.core import checkpoint, config, results
+    from vireid.core.scoring import score_checkpoint
     from vireid.core.training import train
 
     folder, experiment = job.folder, job.experiment
@@ -84,7 +85,7 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
             result = {**done, **scored.to_dict()}
             print(f'{_line(job.label, result)}  (trained before, scored again)')
             return result
-        train(experiment, folder, resume=last if last.is_file() else None)
+        train(experiment, folder, resume=checkpoint.newest(last, warn_once))
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = results.read(folder)

@@ -1,6 +1,7 @@
 """Train what a config describes, and score it.
 
-Exit status: 0, 2 for an error the user can mend, 130 if Ctrl-C stopped it after saving.
+Exit status: 0, 2 for an error the user can mend, 128 and the signal's number if one stopped it after
+saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1.
 """
 
 from __future__ import annotations
@@ -56,16 +57,16 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = _place(args, experiment.name)
-    from vireid.core.run import Interrupted
+    from vireid.core.stopping import Interrupted
     from vireid.core.training import train
 
     try:
         train(experiment, work_dir, resume=resume)
-    except Interrupted:
+    except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
         print(f'go on with: {shlex.join(again)}')
-        return 130
+        return stopped.status
     return 0
 
 

@@ -38,7 +38,7 @@ def parse_trials(text: str) -> list[int]:
 def run_trials(args: argparse.Namespace) -> int:
     """Trains what is missing and prints the mean; 130 if Ctrl-C stopped it."""
     from vireid.core import results
-    from vireid.core.run import Interrupted
+    from vireid.core.stopping import Interrupted
 
     trials = parse_trials(args.trials)
     for flag, given in (('--trial', args.trial), ('--resume', args.resume)):
@@ -58,9 +58,9 @@ def run_trials(args: argparse.Namespace) -> int:
     try:
         for job in jobs:
             done.append(finish(job, data_may_move=True))
-    except Interrupted:
+    except Interrupted as stopped:
         print('stopped; the same command goes on from here')
-        return 130
+        return stopped.status
     rows = _over_models([found['rows'] for found in done])
     print(
         f'\n{jobs[0].experiment.name}, {done[0]["select"]}; mean ± standard deviation (population) over '

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Mapping
+import shutil
+import zipfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,13 @@ from vireid.core.errors import VireidError
 FORMAT = 1
 
 
-def save(path: str | Path, content: Mapping[str, Any]) -> None:
+def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
     """Writes `content` to `path` atomically: a temporary file beside it, synced, then renamed.
 
     Args:
         path: the checkpoint.
         content: tensors and plain Python values only.
+        keep: how many there are afterwards: this one, and earlier ones as `last-1.pt`, `last-2.pt`, the newest first.
 
     Raises:
         VireidError: if it cannot be written; an older file at `path` is left as it was.
@@ -34,6 +37,7 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
             torch.save({'format': FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
+        _keep(path, keep)
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
@@ -46,6 +50,63 @@ def save(path: str | Path, content: Mapping[str, Any]) -> None:
         ) from error
 
 
+def earlier(path: Path, age: int) -> Path:
+    """Returns where the checkpoint is kept that was written `age` times before the one at `path`."""
+    return path.with_name(f'{path.stem}-{age}{path.suffix}') if age else path
+
+
+def _keep(path: Path, keep: int) -> None:
+    """Moves earlier checkpoints one place on; at every moment one of them is complete at `path` or in first place."""
+    if keep <= 1 or not path.exists():
+        return
+    for age in range(keep - 1, 1, -1):
+        if earlier(path, age - 1).exists():
+            earlier(path, age - 1).replace(earlier(path, age))
+    first = earlier(path, 1)
+    link = path.with_name(f'.{first.name}.part')
+    with suppress(FileNotFoundError):
+        link.unlink()
+    try:
+        os.link(path, link)  # no copy: the new file takes the old one's name, not its place
+    except OSError:  # a file system without links
+        shutil.copyfile(path, link)
+    link.replace(first)
+
+
+def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
+    """Returns the newest checkpoint that is complete: the one at `path`, or the first sound one that was kept.
+
+    Args:
+        path: where the newest one is written.
+        tell: is called with a line for each that is damaged.
+
+    Returns:
+        Its path; None if there is none at all.
+
+    Raises:
+        VireidError: if there are some and all are damaged.
+    """
+    damaged: VireidError | None = None
+    for age in range(100):
+        found = earlier(path, age)
+        if not found.exists():
+            if age:
+                break
+            continue
+        try:
+            load(found)
+        except VireidError as error:
+            damaged = error
+            tell(f'{error.given}; looking for an earlier one')
+            continue
+        if damaged is not None:
+            tell(f'going on from {found}')
+        return found
+    if damaged is not None:
+        raise damaged
+    return None
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint onto the CPU; executes nothing that is in it.
 
@@ -54,10 +115,14 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        with zipfile.ZipFile(path) as archive:  # torch stores a sum of every part and compares none
+            torn = archive.testzip()
+        if torn is not None:
+            raise ValueError(f'{torn} does not have the sum that was written with it')
         content = torch.load(path, map_location='cpu', weights_only=True)
     except FileNotFoundError as error:
         raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged file may fail in any way
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # torch advises to load it unsafely; we do not
             reason = 'it holds no tensors, or more than tensors and plain values'

@@ -12,6 +12,7 @@ import random
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from vireid.core.errors import VireidError
+from vireid.core.stopping import SIGNALS
 from vireid.core.types import Batch, Modality, Sample, Sampler, joint_order
 
 Transform = Callable[[Tensor], Tensor]
@@ -181,11 +183,28 @@ class EpochBatches:
             position += len(batch)
 
 
+class WorkerDied(VireidError):
+    """A loader process ended by itself, or was ended: out of memory, say."""
+
+
 class BatchLoader(DataLoader):
     """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                if 'worker' not in str(error):
+                    raise
+                self._iterator = None  # the next iteration starts new workers
+                raise WorkerDied(
+                    f'a process that reads pictures died: {str(error).splitlines()[0]}',
+                    todo='give it more memory, or fewer processes (images.workers=1)',
+                ) from error
             if isinstance(batch, VireidError):
                 raise batch
             yield batch
@@ -216,6 +235,17 @@ def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> BatchLoa
     )
 
 
+def fingerprint(samples: Sequence[Sample]) -> np.ndarray:
+    """Returns a (N,) int64 number for each picture's file, the same on every run."""
+    folder = cache(os.path.realpath)  # of a few folders, not of each picture
+
+    def digest(path: str) -> bytes:
+        place = f'{folder(os.path.dirname(path))}/{os.path.basename(path)}'
+        return hashlib.blake2b(place.encode(), digest_size=8).digest()
+
+    return np.frombuffer(b''.join(digest(s.path) for s in samples), dtype=np.int64)
+
+
 def default_workers(device: torch.device | str) -> int:
     """Loader processes for a network on `device`: none on the CPU, else one less than the cores, at most 8.
 
@@ -229,6 +259,9 @@ def default_workers(device: torch.device | str) -> int:
 
 
 def _worker_started(worker: int) -> None:
-    # Ctrl-C reaches the whole process group; the main process decides when the workers stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # signals may reach the whole process group, and the main process decides when the workers stop; but for SIGTERM, by
+    # which it stops them
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -51,6 +51,7 @@ class TrainingSettings:
         devices: how many, or `auto`.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
+        keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
     """
 
     epochs: int | None = None
@@ -60,6 +61,7 @@ class TrainingSettings:
     devices: int | Literal['auto'] = 1
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
+    keep: int = 2
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run in steps."""
@@ -310,6 +312,7 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
         ('images', 'workers', 0),
         ('training', 'evaluate_every', 1),
         ('training', 'checkpoint_every', 1),
+        ('training', 'keep', 1),
         ('training', 'devices', 1),
     ):
         value = at(section, key, int)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+import math
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,27 +15,20 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core import checkpoint, config, results
-from vireid.core.data import BatchLoader, EpochBatches, ImageSet, default_workers, preserved, training_loader
+from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
 from vireid.core.registry import Components
+from vireid.core.rehearsal import rehearse
 from vireid.core.results import Results
-from vireid.core.run import (
-    Interrupted,
-    Run,
-    Scoring,
-    agreed,
-    exclusive,
-    interruptible,
-    make_fabric,
-    require_finite,
-    restore,
-    save,
-    telling,
-)
+from vireid.core.run import Run, agreed, exclusive, make_fabric, require_finite
+from vireid.core.scoring import Scoring, telling
 from vireid.core.selection import Selection, ValidationSplit
-from vireid.core.signatures import ArgumentsOf, Part, raise_all
+from vireid.core.signatures import ArgumentsOf, Part
+from vireid.core.snapshots import restore, save
+from vireid.core.stopping import Interrupted, interruptible
 from vireid.core.types import Batch, Progress
+from vireid.core.updates import Average, parameter_groups, plain_state, split_identities
 
 
 def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | None = None) -> Results:
@@ -87,6 +81,8 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
             (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
             if resume is not None:
                 selection.bring_best(run.best, Path(resume).parent / run.best.name)
+            else:
+                save(run, step, run.progress, selection)  # so that there is something to go on from at every moment
         hooks.run_started(run=run)
         finished = False
         try:
@@ -100,71 +96,6 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
         finally:
             hooks.run_ended(run=run, finished=finished)
     return found
-
-
-def rehearse(experiment: Experiment, fabric: Fabric) -> None:
-    """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
-
-    Raises:
-        VireidError: for all that cannot be built.
-    """
-    problems = []
-    built: list[nn.Module] = []
-
-    def attempt(build: Callable[[], Any]) -> None:
-        try:
-            build()
-        except VireidError as error:
-            problems.append(error)
-
-    attempt(experiment.build_protocol)
-    attempt(experiment.build_reranker)
-    attempt(lambda: _try_transforms(experiment, 'train'))
-    attempt(lambda: _try_transforms(experiment, 'test'))
-    attempt(lambda: built.append(experiment.build_model(2, pretrained=False)))
-    if built and fabric.world_size == 1:  # several would have to agree on it
-        attempt(lambda: _try_schedules(experiment.build_step(built[0], fabric)))
-    raise_all(problems)
-
-
-def _try_schedules(step: Any) -> None:
-    """Moves the schedules of a step that is thrown away: torch looks at some arguments only then."""
-    for schedule in [s for found in getattr(step, 'schedules', {}).values() for s in found]:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # that the optimizer has not stepped
-                schedule.step()
-        except Exception as error:
-            raise VireidError(
-                f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
-                todo='mend its arguments',
-            ) from error
-
-
-def _try_transforms(experiment: Experiment, part: str) -> None:
-    """Builds the transforms `train` or `test` and puts a picture through them."""
-    height, width = experiment.image_settings.size
-    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
-    with preserved():
-        for position, transform in enumerate(experiment.build_transform(part).transforms):
-            try:
-                image = transform(image)
-            except Exception as error:  # torchvision looks at some arguments only now
-                name = experiment.images[part][position]['type']
-                raise VireidError(
-                    f'images.{part}.{position}: {name} fails on a picture {_sizes(image)}: {error}',
-                    todo='mend its arguments, or what comes before it',
-                ) from error
-    if image.shape != (3, height, width) or image.dtype != torch.float32:
-        raise VireidError(
-            f'images.{part} makes {_sizes(image)} of a picture',
-            allowed=f'3 x {height} x {width} float32, as images.size says',
-            todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
-        )
-
-
-def _sizes(image: Any) -> str:
-    return f'{" x ".join(map(str, image.shape))} {str(image.dtype).removeprefix("torch.")}'
 
 
 def _loop(
@@ -185,48 +116,84 @@ def _loop(
     def due(every: int | None, done: int) -> bool:
         return every is not None and done % every == 0
 
-    def evaluate() -> None:
-        found = candidates.evaluate(run, hooks, progress, beside=False)
-        if not choosing:
-            return
-        best = selection.is_best(found, progress)
-        if best and fabric.is_global_zero:
-            save(run, step, progress, selection, best=True)
-        if fabric.is_global_zero:
-            save(run, step, progress, selection)  # it remembers which weights are the best so far
+    with interruptible() as stop:
 
-    at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
-    if at_epoch_end and due(settings.evaluate_every, progress.epoch):
-        evaluate()  # the run may have stopped between saving and scoring; loggers have dropped this one
-    with interruptible() as interrupted:
+        def look_up() -> None:
+            if fabric.world_size == 1:  # several have to agree, and do at the next step
+                stop.require_none(run.checkpoint)
+
+        def evaluate() -> None:
+            with averaged(step):
+                found = candidates.evaluate(run, hooks, progress, beside=False, look_up=look_up)
+            if not choosing:
+                return
+            best = selection.is_best(found, progress)
+            if best and fabric.is_global_zero:
+                save(run, step, progress, selection, best=True)
+            if fabric.is_global_zero:
+                save(run, step, progress, selection)  # it remembers which weights are the best so far
+
+        at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
+        if at_epoch_end and due(settings.evaluate_every, progress.epoch):
+            evaluate()  # the run may have stopped between saving and scoring; loggers have dropped this one
+        died_at = -1
         while progress.step < progress.total_steps:
             batches.epoch, batches.start = progress.epoch, progress.step_in_epoch
             run.model.train()
-            for batch in loader:
-                record = step(fabric.to_device(batch), progress)
-                require_finite(record, batch, run, fabric)
-                progress = progress.next()
-                hooks.step_ended(run=run, progress=progress, record=record)
-                stop = agreed(fabric, bool(interrupted))
-                if stop or progress.step == progress.total_steps or progress.step_in_epoch == 0:
-                    break
-                if due(settings.checkpoint_every, progress.step) and fabric.is_global_zero:
-                    save(run, step, progress, selection)
+            stopped = False
+            try:
+                for batch in loader:
+                    record = step(fabric.to_device(batch), progress)
+                    require_finite(record, batch, run, fabric)
+                    progress = progress.next()
+                    hooks.step_ended(run=run, progress=progress, record=record)
+                    stopped = agreed(fabric, bool(stop))
+                    if stopped or progress.step == progress.total_steps or progress.step_in_epoch == 0:
+                        break
+                    if due(settings.checkpoint_every, progress.step) and fabric.is_global_zero:
+                        save(run, step, progress, selection)
+            except WorkerDied as error:
+                stopped = bool(stop)  # a signal to all processes ends the workers too
+                if not stopped and (died_at == progress.step or fabric.world_size > 1):
+                    raise _worker_died(run, step, progress, selection, fabric, error) from error
+                died_at = progress.step
+                if not stopped:
+                    print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
+                    continue
             if progress.step_in_epoch == 0:
                 step.epoch_ended(progress)
                 hooks.epoch_ended(run=run, progress=progress)
             if fabric.is_global_zero:
                 save(run, step, progress, selection)
-            if stop:
-                raise Interrupted(run.checkpoint)
+            if stopped:
+                raise Interrupted(run.checkpoint, stop.number or signal.SIGTERM)
             at_epoch_end = progress.step_in_epoch == 0 and progress.step < progress.total_steps
             if at_epoch_end and due(settings.evaluate_every, progress.epoch):
                 evaluate()
-    if not choosing:
-        return final.evaluate(run, hooks, progress)
-    evaluate()  # the last weights are among those to choose from
-    fabric.barrier()  # until the first process has written the best ones
-    return final.evaluate(run, hooks, progress, selection.load_best(run.model, run.best))
+        if not choosing:
+            with averaged(step):
+                return final.evaluate(run, hooks, progress, look_up=look_up)
+        evaluate()  # the last weights are among those to choose from
+        fabric.barrier()  # until the first process has written the best ones
+        weights = selection.load_best(run.model, run.best)
+        return final.evaluate(run, hooks, progress, weights, look_up=look_up)
+
+
+def averaged(step: Any) -> AbstractContextManager[None]:
+    """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
+    return step.averaged() if hasattr(step, 'averaged') else nullcontext()
+
+
+def _worker_died(
+    run: Run, step: Any, progress: Progress, selection: Selection, fabric: Fabric, error: WorkerDied
+) -> VireidError:
+    """Saves the run; returns what to raise."""
+    if fabric.is_global_zero:
+        save(run, step, progress, selection)
+    return VireidError(
+        f'{error.given}, for the second time at step {progress.step + 1:,}; saved in {run.checkpoint}',
+        todo=f'{error.todo}, then go on with --resume',
+    )
 
 
 class SingleOptimizer:
@@ -242,9 +209,14 @@ class SingleOptimizer:
         schedule: configs of torch schedules, applied one on top of the other, stepped once an epoch or, with
             by='step', once a step.
         clip_norm: largest norm of the gradient; None does not clip.
+        accumulate: parts that a batch is taken in, of whole identities each: less memory for the same step, but losses
+            that compare pictures, and BatchNorm, see one part at a time.
+        ema: share of the old average that is kept each step, such as 0.999: averaged weights are then scored and saved;
+            None scores the weights themselves. BatchNorm's running figures are the newest ones.
+        skip_nonfinite: steps that may be left out because their loss or gradient is not finite; the next one stops.
 
     Raises:
-        VireidError: if a pattern matches no parameter.
+        VireidError: if a pattern matches no parameter, or a number is out of range.
     """
 
     def __init__(
@@ -256,7 +228,16 @@ class SingleOptimizer:
         groups: Mapping[str, Annotated[dict, ArgumentsOf('optimizer', 'optimizers')]] | None = None,
         schedule: Sequence[Annotated[dict, Part('schedules', by=Literal['epoch', 'step'])]] = (),
         clip_norm: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        skip_nonfinite: int = 0,
     ) -> None:
+        if accumulate < 1:
+            raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
+        if ema is not None and not 0 < ema < 1:
+            raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
+        if skip_nonfinite < 0:
+            raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
         built = components.build(
             'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
         )
@@ -275,7 +256,8 @@ class SingleOptimizer:
                 f'{fabric.world_size} processes yet',
                 todo="train with --devices 1, or with model.weighter.type='Fixed' or 'WarmUp'",
             )
-        self.fabric, self.clip_norm = fabric, clip_norm
+        self.fabric, self.clip_norm, self.accumulate = fabric, clip_norm, accumulate
+        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         # the schedules read the learning rates before Fabric wraps the optimizer
         self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
         for position, entry in enumerate(schedule):
@@ -290,6 +272,7 @@ class SingleOptimizer:
         self.model.mark_forward_method('embed')
         # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
         self._weighter: Any = model.weighter
+        self._average = Average(model, ema) if ema is not None else None
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
         """Updates the model on one batch.
@@ -298,28 +281,66 @@ class SingleOptimizer:
             `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
             parameters that no pattern of `groups` took. All plain floats.
         """
-        tasks: dict[str, Tensor] = self.model(batch)
-        total, weights = self._weighter(tasks, progress)
-        curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}  # as they are in this step
         self.optimizer.zero_grad(set_to_none=True)
-        self.fabric.backward(total)
-        if self.clip_norm is not None:
-            self.fabric.clip_gradients(self.model, self.optimizer, max_norm=self.clip_norm, error_if_nonfinite=False)
+        parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
+        size = sum(len(found) for found in batch.identities.values())
+        figures: list[dict[str, dict[str, Tensor]]] = []
+        for number, part in enumerate(parts):
+            share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
+                tasks: dict[str, Tensor] = self.model(part)
+                total, weights = self._weighter(tasks, progress)
+                curves = (
+                    self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
+                )  # as they are in this step
+                self.fabric.backward(total if len(parts) == 1 else total * share)
+            found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
+            figures.append({group: _scaled(values, share) for group, values in found.items()})
+        norm = None
+        if self.clip_norm is not None or self.skip_nonfinite:
+            limit = math.inf if self.clip_norm is None else self.clip_norm
+            norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         lr = self.optimizer.param_groups[-1]['lr']
-        self.optimizer.step()
+        skip = self._skip(figures, norm)
+        if not skip:
+            self.optimizer.step()
+            if self._average is not None:
+                self._average.update()
         for schedule in self.schedules['step']:
             schedule.step()
-        groups = [{'loss': total}, tasks, weights, *curves.values()]
-        flat = [value.detach().float() for group in groups for value in group.values()]
+        groups: dict[str, dict[str, Any]] = figures[0]
+        if len(figures) > 1:
+            groups = {g: {n: sum(part[g][n] for part in figures) for n in found} for g, found in groups.items()}
+        flat = [value for group in groups.values() for value in group.values()]
         values = iter(torch.stack(flat).tolist())  # one transfer from the device for all figures
-        loss, by_task, by_weight, *rest = [{name: next(values) for name in group} for group in groups]
-        return {
-            'loss': loss['loss'],
-            'tasks': by_task,
-            'weights': by_weight,
-            'curves': dict(zip(curves, rest, strict=True)),
+        named = {group: {name: next(values) for name in found} for group, found in groups.items()}
+        record: dict[str, Any] = {
+            'loss': named.pop('loss')['loss'],
+            'tasks': named.pop('tasks'),
+            'weights': named.pop('weights'),
+            'curves': named,
             'lr': float(lr),
         }
+        return {**record, 'skipped': self.skipped} if skip else record
+
+    def _skip(self, figures: list[dict[str, dict[str, Tensor]]], norm: Any) -> bool:
+        """Says whether a step is left out; all processes agree, since their gradients are the same."""
+        if not self.skip_nonfinite:
+            return False
+        finite = all(bool(torch.isfinite(part['loss']['loss'])) for part in figures)
+        if finite and (norm is None or bool(torch.isfinite(norm))):
+            return False
+        self.skipped += 1
+        return self.skipped <= self.skip_nonfinite
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside the block the model holds the weights that are scored and saved."""
+        if self._average is None:
+            yield
+            return
+        with self._average.in_place():
+            yield
 
     def epoch_ended(self, progress: Progress) -> None:
         """Moves the schedules that count epochs."""
@@ -328,10 +349,13 @@ class SingleOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns optimizer and schedules as tensors and plain values."""
-        return {
+        state = {
             'optimizer': self.optimizer.state_dict(),
-            'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
+            'schedules': {by: [plain_state(s) for s in found] for by, found in self.schedules.items()},
+            'scaler': self.fabric.strategy.precision.state_dict(),  # of 16-mixed; empty otherwise
+            'skipped': self.skipped,
         }
+        return state if self._average is None else {**state, 'raw': self._average.raw()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` returned.
@@ -351,31 +375,14 @@ class SingleOptimizer:
         for by, found in self.schedules.items():
             for schedule, saved in zip(found, state['schedules'][by], strict=True):
                 schedule.load_state_dict({**schedule.state_dict(), **saved})
+        self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
+        self.skipped = int(state.get('skipped', 0))
+        if self._average is not None:
+            if 'raw' not in state:
+                raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')
+            self._average.restore(state['raw'])
 
 
-def parameter_groups(model: nn.Module, patterns: Mapping[str, dict]) -> list[dict]:
-    """Sorts the trainable parameters into groups by name pattern; the rest come last.
-
-    Raises:
-        VireidError: if a pattern matches no parameter that an earlier one has not taken.
-    """
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    groups = []
-    for pattern, settings in patterns.items():
-        names = fnmatch.filter(named, pattern)
-        if not names:
-            tops = sorted({name.split('.')[0] for name, _ in model.named_parameters()})
-            raise VireidError(
-                f'step.groups: the pattern {pattern!r} matches no parameter',
-                allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
-            )
-        groups.append({'params': [named.pop(name) for name in names], **settings})
-    if named:
-        groups.append({'params': list(named.values())})
-    return groups
-
-
-def _plain_state(schedule: Any) -> dict[str, Any]:
-    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
-    state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
-    return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}
+def _scaled(values: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    plain = {name: value.detach().float() for name, value in values.items()}
+    return plain if share == 1 else {name: value * share for name, value in plain.items()}

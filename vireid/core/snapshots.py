@@ -1,0 +1,94 @@
+"""A run as a checkpoint: what is saved, and how it is put back."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vireid import __version__
+from vireid.core import checkpoint, config
+from vireid.core.errors import VireidError
+from vireid.core.experiment import EvaluationSettings
+from vireid.core.run import Run
+from vireid.core.selection import Selection
+from vireid.core.types import Progress
+
+
+def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bool = False) -> None:
+    """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing."""
+    with step.averaged() if hasattr(step, 'averaged') else nullcontext():
+        _write(run, step, progress, selection, best)
+
+
+def _write(run: Run, step: Any, progress: Progress, selection: Selection, best: bool) -> None:
+    checkpoint.save(
+        run.best if best else run.checkpoint,
+        {
+            'model': run.model.state_dict(),
+            'step': step.state_dict(),
+            'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
+            'rng': torch.get_rng_state(),
+            'config': run.experiment.to_config(),
+            'num_identities': len({s.identity for s in run.samples}),
+            'split': run.split,
+            'trained_on': torch.from_numpy(run.fingerprint.copy()),
+            'best': selection.best,
+            'chosen': selection.text() if best else '',
+            'versions': versions(),
+        },
+        keep=1 if best else run.experiment.training_settings.keep,
+    )
+
+
+def versions() -> dict[str, str]:
+    return {'vireid': __version__, 'torch': str(torch.__version__)}
+
+
+def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], source: str | Path) -> Progress:
+    """Puts model, step, best weights so far and random numbers back to where a checkpoint was written.
+
+    Raises:
+        VireidError: if the checkpoint belongs to another model, dataset split or epoch length.
+    """
+    at = content.get('progress', {})
+    if content.get('split', '') != run.split:
+        raise VireidError(
+            f'{source} was trained on {content.get("split") or "the only split"} and this run is on '
+            f'{run.split or "the only split"}',
+            todo='resume with the same --trial',
+        )
+    if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
+        raise VireidError(
+            f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch and this run has '
+            f'{run.progress.steps_per_epoch}',
+            todo='resume with the same data and sampler',
+        )
+    ours, theirs = _lasting(run.experiment.to_config()), _lasting(content['config'])
+    changed = [key for key in ours if config.dump({key: ours[key]}) != config.dump({key: theirs.get(key)})]
+    if changed:
+        raise VireidError(
+            f'{source} was trained with another {", ".join(changed)} than this run',
+            todo='resume with the config.yaml beside the checkpoint, or start a new run',
+        )
+    checkpoint.load_weights(run.model, content['model'], source)
+    step.load_state_dict(content['step'])
+    selection.best = dict(content.get('best', {}))
+    torch.set_rng_state(content['rng'])
+    total = run.progress.total_steps
+    return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
+
+
+def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
+    kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
+    kept['images'] = {**kept['images'], 'workers': None, 'reader': None}
+    evaluation = EvaluationSettings(**settings.get('evaluation', {}))
+    kept['evaluation.select'] = evaluation.select
+    if evaluation.select != 'last':  # figures of another protocol, or of other data, cannot be compared
+        kept['evaluation.select_by'] = evaluation.select_by
+        kept['protocol'] = settings['protocol']
+        kept['dataset'] = {**settings['dataset'], 'root': None}
+    return kept

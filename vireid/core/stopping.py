@@ -1,0 +1,62 @@
+"""Stopping a run from outside: a signal is noted, the step is finished, the run is saved."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Ctrl-C; the end of a session, or Slurm's scancel and pre-emption; what `sbatch --signal=USR1@60` sends ahead of it
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name))
+
+
+class Interrupted(Exception):
+    """Training stopped on a signal after saving.
+
+    Attributes:
+        checkpoint: to go on from.
+        status: exit status of a command that was stopped so: 128 and the signal's number.
+    """
+
+    def __init__(self, checkpoint: Path, number: int = signal.SIGINT) -> None:
+        super().__init__(str(checkpoint))
+        self.checkpoint, self.status = checkpoint, 128 + number
+
+
+class Stop:
+    """The first signal that came, if any."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.number is not None
+
+    def note(self, number: int, frame: Any) -> None:
+        """Notes the first signal; a second one interrupts at once."""
+        if self.number is not None:
+            raise KeyboardInterrupt
+        self.number = number
+
+    def require_none(self, checkpoint: Path) -> None:
+        """Raises `Interrupted` if a signal came; what is to be gone on with has to be saved already."""
+        if self.number is not None:
+            raise Interrupted(checkpoint, self.number)
+
+
+@contextmanager
+def interruptible() -> Iterator[Stop]:
+    """Notes signals inside the block instead of dying of them."""
+    stop = Stop()
+    try:
+        before = {number: signal.signal(number, stop.note) for number in SIGNALS}
+    except ValueError:  # not the main thread: whoever runs us handles signals
+        yield stop
+        return
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,115 @@
+"""What a step is made of: parameters sorted into groups, batches taken in parts, averaged weights."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Batch, joint_order
+
+
+class Average:
+    """An exponential moving average of a model's weights; buffers are the newest ones.
+
+    Args:
+        model: what is averaged; its weights at this moment are the first average.
+        keep: share of the old average that each step keeps.
+    """
+
+    def __init__(self, model: nn.Module, keep: float) -> None:
+        self.model, self.keep = model, keep
+        self._weights = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self._raw: dict[str, Tensor] | None = None  # while the average is in the model
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes the model's weights in."""
+        for name, parameter in self.model.named_parameters():
+            self._weights[name].lerp_(parameter, 1 - self.keep)
+
+    def raw(self) -> dict[str, Tensor]:
+        """Returns the model's own weights."""
+        return self._raw or {name: p.detach() for name, p in self.model.named_parameters()}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Puts the average into the model for a while."""
+        self._raw = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self._fill(self._weights)
+        try:
+            yield
+        finally:
+            self._fill(self._raw)
+            self._raw = None
+
+    def restore(self, raw: Mapping[str, Tensor]) -> None:
+        """Takes the weights in the model for the average, and `raw` for the model's own."""
+        self._weights = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        self._fill(raw)
+
+    @torch.no_grad()
+    def _fill(self, weights: Mapping[str, Tensor]) -> None:
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(weights[name])
+
+
+def split_identities(batch: Batch, parts: int) -> list[Batch]:
+    """Splits a batch into parts of whole identities, as equal as can be; the order within each is kept.
+
+    Raises:
+        VireidError: if there are fewer identities than parts.
+    """
+    order = joint_order(batch.identities)
+    identities = list(dict.fromkeys(torch.cat([batch.identities[m] for m in order]).tolist()))
+    if len(identities) < parts:
+        raise VireidError(
+            f'accumulate is {parts} and a batch has {len(identities)} identities',
+            todo=f'set step.accumulate to {len(identities)} or less',
+        )
+    made = []
+    for number in range(parts):
+        own = identities[number * len(identities) // parts : (number + 1) * len(identities) // parts]
+        kept = {m: torch.isin(ids, torch.tensor(own, device=ids.device)) for m, ids in batch.identities.items()}
+        made.append(
+            Batch(
+                images={m: images[kept[m]] for m, images in batch.images.items()},
+                identities={m: ids[kept[m]] for m, ids in batch.identities.items()},
+                cameras={m: cameras[kept[m]] for m, cameras in batch.cameras.items()},
+                paths={m: [p for p, k in zip(ps, kept[m].tolist(), strict=True) if k] for m, ps in batch.paths.items()},
+            )
+        )
+    return made
+
+
+def parameter_groups(model: nn.Module, patterns: Mapping[str, dict]) -> list[dict]:
+    """Sorts the trainable parameters into groups by name pattern; the rest come last.
+
+    Raises:
+        VireidError: if a pattern matches no parameter that an earlier one has not taken.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = []
+    for pattern, settings in patterns.items():
+        names = fnmatch.filter(named, pattern)
+        if not names:
+            tops = sorted({name.split('.')[0] for name, _ in model.named_parameters()})
+            raise VireidError(
+                f'step.groups: the pattern {pattern!r} matches no parameter',
+                allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
+            )
+        groups.append({'params': [named.pop(name) for name in names], **settings})
+    if named:
+        groups.append({'params': list(named.values())})
+    return groups
+
+
+def plain_state(schedule: Any) -> dict[str, Any]:
+    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
+    state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
+    return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}
