@@ -112,7 +112,9 @@ def main() -> None:
             sets[kind] = ImageSet(samples, experiment.build_transform('train'), seed=0, read=reader)
 
         def loaders(data: ImageSet) -> Callable[[], DataLoader]:
-            return lambda: evaluation_loader(data, 32, args.workers)
+            return lambda: evaluation_loader(
+                data, [range(i, min(i + 32, len(data))) for i in range(0, len(data), 32)], args.workers
+            )
 
         kinds = {
             'plain': lambda: DataLoader(

@@ -439,12 +439,12 @@ def test_labels_replace_identities_in_training_and_not_in_evaluation(samples: li
     labels = {100: 0, 101: 1, 102: 2, 103: 3}
     trained = epochs(ImageSet(samples, noise, labels, seed=0), [[3, 1, 7, 5]], workers=0, count=1)[0]
     assert {m: ids.tolist() for m, ids in trained.identities.items()} == {VISIBLE: [3, 1], INFRARED: [3, 1]}
-    tested = next(iter(evaluation_loader(ImageSet(samples, plain), batch_size=8, workers=0)))
+    tested = next(iter(evaluation_loader(ImageSet(samples, plain), [range(len(samples))], workers=0)))
     assert tested.identities[VISIBLE].tolist() == [100, 101, 102, 103]
 
 
 def test_images_in_a_batch_are_plain_tensors(samples: list[Sample]) -> None:
-    batch = next(iter(evaluation_loader(ImageSet(samples, plain), batch_size=8, workers=0)))
+    batch = next(iter(evaluation_loader(ImageSet(samples, plain), [range(len(samples))], workers=0)))
     assert {type(images) for images in batch.images.values()} == {torch.Tensor}
 
 
@@ -452,7 +452,9 @@ def test_images_in_a_batch_are_plain_tensors(samples: list[Sample]) -> None:
 def test_evaluation_reads_every_sample_once_in_order_with_a_short_last_batch(
     samples: list[Sample], workers: int
 ) -> None:
-    found = list(evaluation_loader(ImageSet(samples, plain), batch_size=3, workers=workers))
+    found = list(
+        evaluation_loader(ImageSet(samples, plain), [range(i, i + 3) for i in (0, 3)] + [range(6, 8)], workers=workers)
+    )
     names = [[path for paths in batch.paths.values() for path in paths] for batch in found]
     assert names == [[s.path for s in samples[i : i + 3]] for i in (0, 3, 6)]
     assert [list(batch.images) for batch in found] == [[VISIBLE], [VISIBLE, INFRARED], [INFRARED]]

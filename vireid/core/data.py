@@ -223,11 +223,11 @@ def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> Batc
     )
 
 
-def evaluation_loader(data: ImageSet, batch_size: int, workers: int) -> BatchLoader:
-    """Returns a loader over all samples in order, `batch_size` at a time."""
+def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[int]], workers: int) -> BatchLoader:
+    """Returns a loader of given batches of samples, in order."""
     return BatchLoader(
         data,
-        batch_size=batch_size,
+        batch_sampler=batches,  # type: ignore[arg-type]
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=_worker_started,

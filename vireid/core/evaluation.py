@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from vireid.core import distributed
 from vireid.core.data import ImageSet, Reader, Transform, default_workers, evaluation_loader
 from vireid.core.errors import VireidError
 from vireid.core.results import Results
@@ -89,29 +90,39 @@ def embed_samples(
     training = isinstance(embedder, torch.nn.Module) and embedder.training
     if isinstance(embedder, torch.nn.Module):
         embedder.eval()
-    features: list[torch.Tensor] = []
-    flipped: list[torch.Tensor] = []
+    own: list[list[tuple[torch.Tensor, torch.Tensor | None]]] = []
+    # whole batches are shared out, so that each is what it is in one process, to the last bit
+    rank, processes = distributed.world()
+    chunks = [range(start, min(start + batch_size, len(ordered))) for start in range(0, len(ordered), batch_size)]
     loader = evaluation_loader(
-        ImageSet(ordered, transform, read=read), batch_size, default_workers(device) if workers is None else workers
+        ImageSet(ordered, transform, read=read),
+        chunks[rank::processes],
+        default_workers(device) if workers is None else workers,
     )
     done = 0
+    if isinstance(embedder, torch.nn.Module):
+        distributed.share_buffers(embedder)
     try:
         with torch.inference_mode():
             for batch in loader:
+                parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
                 for modality, found in batch.images.items():
                     images = found.to(device)
                     embedded = embedder.embed(images, modality).float()
-                    features.append(normalize(embedded, dim=1).cpu())
-                    if flip:
-                        mirrored = embedder.embed(images.flip(-1), modality).float()
-                        flipped.append(normalize(embedded + mirrored, dim=1).cpu())
+                    mirrored = embedder.embed(images.flip(-1), modality).float() if flip else None
+                    both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
+                    parts.append((normalize(embedded, dim=1).cpu(), both))
                     done += len(images)
+                own.append(parts)
                 if on_progress:
-                    on_progress(done, len(ordered))
+                    on_progress(min(done * processes, len(ordered)), len(ordered))
     finally:
         if training:
             embedder.train()
-    return Embeddings(tuple(ordered), torch.cat(features).numpy(), torch.cat(flipped).numpy() if flip else None)
+    every = distributed.gather_objects(own)
+    pairs = [pair for number in range(len(chunks)) for pair in every[number % processes][number // processes]]
+    plain = torch.cat([pair[0] for pair in pairs]).numpy()
+    return Embeddings(tuple(ordered), plain, torch.cat([pair[1] for pair in pairs]).numpy() if flip else None)
 
 
 def score_trials(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
+from vireid.core import distributed
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry import BuildPart, component_type
 from vireid.core.signatures import Part, raise_all
@@ -70,6 +71,8 @@ class CrossModalModel(nn.Module):
             can take away what its base has.
         weighter: config of the weighter.
         build_part: builds all of these, handing on what the framework knows.
+        across_ranks: with several processes, necks, heads and losses see the pictures of all of them: what the backbone
+            makes is gathered, with gradients. By default each process sees its own.
 
     Raises:
         VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
@@ -86,9 +89,10 @@ class CrossModalModel(nn.Module):
         embedding: str | Sequence[str],
         build_part: BuildPart,
         necks: dict[str, NeckConfig] | None = None,
+        across_ranks: bool = False,
     ) -> None:
         super().__init__()
-        self.num_identities = num_identities
+        self.num_identities, self.across_ranks = num_identities, across_ranks
         self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         config = {'necks': necks, 'heads': heads, 'embedding': embedding}
@@ -116,9 +120,15 @@ class CrossModalModel(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
         order = joint_order(batch.images)
-        identities = torch.cat([batch.identities[m] for m in order])  # (B,)
-        context = Context({m: len(batch.images[m]) for m in order}, identities)
-        features = self._features({m: batch.images[m] for m in order}, self.necks, context)
+        counts = {m: len(batch.images[m]) for m in order}
+        made: dict[str, Any] = dict(self.backbone({m: batch.images[m] for m in order}))
+        labels = {m: batch.identities[m] for m in order}
+        if self.across_ranks and distributed.world()[1] > 1:
+            made = {name: distributed.gather_feature(feature, counts) for name, feature in made.items()}
+            labels = {m: distributed.gather(found) for m, found in labels.items()}
+            counts = {m: len(found) for m, found in labels.items()}
+        identities = torch.cat(list(labels.values()))  # (B,)
+        features = self._fill(made, self.necks, Context(counts, identities))
         return {
             name: task(*(features[n] for n in self.head_inputs[name]), identities=identities)
             for name, task in self.tasks.items()
@@ -136,7 +146,10 @@ class CrossModalModel(nn.Module):
         return features[name]
 
     def _features(self, images: dict[Modality, Tensor], necks: Iterable[str], context: Context) -> dict[str, Any]:
-        features: dict[str, Any] = dict(self.backbone(images))
+        return self._fill(dict(self.backbone(images)), necks, context)
+
+    def _fill(self, features: dict[str, Any], necks: Iterable[str], context: Context) -> dict[str, Any]:
+        """Adds what the necks make."""
         for name in necks:
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
         return features

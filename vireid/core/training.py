@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core import checkpoint, config, results
+from vireid.core import checkpoint, config, distributed, results
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
@@ -65,6 +65,9 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read)
     model = experiment.build_model(len(labels), pretrained=resume is None, steps_per_epoch=len(sampler))
+    if settings.sync_batchnorm and fabric.world_size > 1:
+        # what follows the backbone sees all pictures already, if they are gathered
+        distributed.synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
@@ -249,13 +252,9 @@ class SingleOptimizer:
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
                     )
-        if fabric.world_size > 1 and any(p.requires_grad for p in model.weighter.parameters()):  # type: ignore[union-attr]
-            # the weighter works beside the wrapped model: its parameters would get no gradient in some steps
-            raise VireidError(
-                f'{type(model.weighter).__name__} learns its weights, which does not work with '
-                f'{fabric.world_size} processes yet',
-                todo="train with --devices 1, or with model.weighter.type='Fixed' or 'WarmUp'",
-            )
+        # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
+        ignored = [f'weighter.{name}' for name, _ in model.weighter.named_parameters()]  # type: ignore[union-attr]
+        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.fabric, self.clip_norm, self.accumulate = fabric, clip_norm, accumulate
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         # the schedules read the learning rates before Fabric wraps the optimizer
@@ -288,7 +287,7 @@ class SingleOptimizer:
         for number, part in enumerate(parts):
             share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
             with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
-                tasks: dict[str, Tensor] = self.model(part)
+                tasks = distributed.mean_of(self.model(part))
                 total, weights = self._weighter(tasks, progress)
                 curves = (
                     self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
