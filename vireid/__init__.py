@@ -1,6 +1,7 @@
 """vireid: visible-infrared person re-identification, assembled from config.
 
-`hookimpl` marks a plugin's hooks; `load` rebuilds a trained model from its checkpoint. Both are imported on first
+`hookimpl` marks a plugin's hooks; `load` rebuilds a trained model from its checkpoint,
+`load_weights` from what `vireid export weights` wrote. All are imported on first
 use, so that `import vireid` stays light.
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = '0.1.0.dev0'
-__all__ = ['FeatureSpec', 'VireidError', '__version__', 'hookimpl', 'load']
+__all__ = ['FeatureSpec', 'VireidError', '__version__', 'hookimpl', 'load', 'load_weights']
 
 _LAZY = {
     'FeatureSpec': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
     'hookimpl': 'vireid.core.plugins',
     'load': 'vireid.core.experiment',
+    'load_weights': 'vireid.core.experiment',
 }
 
 

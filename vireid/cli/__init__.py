@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vireid import __version__
-from vireid.cli import ablate, components, config, count, data, plugins, score, test, train
+from vireid.cli import ablate, checkpoint, components, config, count, data, export, plugins, rerun, score, test, train
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ VERBS = {
     'count': count,
     'config': config,
     'data': data,
+    'checkpoint': checkpoint,
+    'rerun': rerun,
+    'export': export,
     'plugins': plugins,
     'components': components,
 }

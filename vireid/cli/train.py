@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='go on from a checkpoint; without FILE, from the newest one of this run',
     )
+    parser.add_argument('--init', type=Path, metavar='FILE', help='begin with the weights of another run')
+    parser.add_argument('--partial', action='store_true', help='of --init, take what fits, and say how much it is')
     parser.add_argument(
         '--trials', metavar='1-10', help='a model for each of these splits (RegDB), and their mean; goes on by itself'
     )
@@ -51,6 +53,10 @@ def run(args: argparse.Namespace) -> int:
         print(dump(config), end='')
         return 0
     experiment = make_experiment(config, args)
+    if args.partial and args.init is None:
+        raise VireidError('--partial says how --init is read, and there is no --init', todo='give --init FILE')
+    if args.init and args.resume is not None:
+        raise VireidError('--init begins a run and --resume goes on with one', todo='give one of them')
     if args.dry_run or args.graph:
         from vireid.cli.dry_run import dry_run
 
@@ -61,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.training import train
 
     try:
-        train(experiment, work_dir, resume=resume)
+        train(experiment, work_dir, resume=resume, init=args.init, partial=args.partial)
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import shutil
@@ -139,6 +140,16 @@ def load(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Returns the SHA-256 of weights: of their names, types, shapes and values, however they are stored."""
+    total = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        total.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        total.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b'')
+    return total.hexdigest()
+
+
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:
     """Loads weights into a module; every key and shape has to fit.
 
@@ -165,6 +176,28 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             todo='use the config the checkpoint was trained with (config.yaml beside its run)',
         )
     module.load_state_dict(weights)
+
+
+def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
+    """Loads the weights that fit, by name and shape.
+
+    Returns:
+        For each part of the module, such as `backbone`, how many of its values were loaded, and how many it has.
+
+    Raises:
+        VireidError: if nothing fits.
+    """
+    own = module.state_dict()
+    fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+    if not fits:
+        raise VireidError(f'nothing in {source} fits the model', todo='see what it holds: vireid checkpoint show')
+    module.load_state_dict({**own, **fits})
+    shares: dict[str, tuple[int, int]] = {}
+    for name, tensor in own.items():
+        part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])
+        loaded, total = shares.get(part, (0, 0))
+        shares[part] = loaded + (tensor.numel() if name in fits else 0), total + tensor.numel()
+    return shares
 
 
 def _some(names: list[str], shown: int = 3) -> str:

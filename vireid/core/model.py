@@ -136,7 +136,7 @@ class CrossModalModel(nn.Module):
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Embeds (B, 3, H, W) images of one modality as (B, D); not normalised."""
-        context = Context({modality: len(images)})
+        context = Context({modality: images.shape[0]})  # len() would fix the batch when the model is exported
         features = self._features({modality: images}, self._embedding_necks, context)
         return torch.cat([self._embed_one(name, features) for name in self.embedding], dim=1)  # (B, D)
 

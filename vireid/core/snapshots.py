@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
+from torch import nn
 
 from vireid import __version__
 from vireid.core import checkpoint, config
+from vireid.core.data import WorkerDied
 from vireid.core.errors import VireidError
 from vireid.core.experiment import EvaluationSettings
 from vireid.core.run import Run
@@ -92,3 +95,26 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
         kept['protocol'] = settings['protocol']
         kept['dataset'] = {**settings['dataset'], 'root': None}
     return kept
+
+
+def begin_with(model: nn.Module, source: str | Path, partial: bool, fabric: Fabric) -> None:
+    """Fills a model with the weights of another run."""
+    weights = checkpoint.load(source)['model']
+    if not partial:
+        checkpoint.load_weights(model, weights, source)
+        return
+    for part, (loaded, total) in checkpoint.load_partly(model, weights, source).items():
+        if fabric.is_global_zero:
+            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
+
+
+def worker_died(
+    run: Run, step: Any, progress: Progress, selection: Selection, fabric: Fabric, error: WorkerDied
+) -> VireidError:
+    """Saves the run; returns what to raise."""
+    if fabric.is_global_zero:
+        save(run, step, progress, selection)
+    return VireidError(
+        f'{error.given}, for the second time at step {progress.step + 1:,}; saved in {run.checkpoint}',
+        todo=f'{error.todo}, then go on with --resume',
+    )

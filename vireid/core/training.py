@@ -14,7 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core import checkpoint, config, distributed, results
+from vireid.core import checkpoint, config, distributed, provenance, results
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
@@ -25,19 +25,28 @@ from vireid.core.run import Run, agreed, exclusive, make_fabric, require_finite
 from vireid.core.scoring import Scoring, telling
 from vireid.core.selection import Selection, ValidationSplit
 from vireid.core.signatures import ArgumentsOf, Part
-from vireid.core.snapshots import restore, save
+from vireid.core.snapshots import begin_with, restore, save, worker_died
 from vireid.core.stopping import Interrupted, interruptible
 from vireid.core.types import Batch, Progress
 from vireid.core.updates import Average, parameter_groups, plain_state, split_identities
 
 
-def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | None = None) -> Results:
+def train(
+    experiment: Experiment,
+    work_dir: str | Path,
+    *,
+    resume: str | Path | None = None,
+    init: str | Path | None = None,
+    partial: bool = False,
+) -> Results:
     """Trains, and scores the result.
 
     Args:
         experiment: what to train, on what, how.
         work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
         resume: checkpoint to go on from.
+        init: checkpoint whose weights the model begins with; the run is a new one.
+        partial: of `init`, take what fits, and say how much that is.
 
     Returns:
         The evaluation of the final weights: the last ones, or those that `evaluation.select` chooses.
@@ -64,7 +73,9 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
     selection = Selection(experiment, persons)
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read)
-    model = experiment.build_model(len(labels), pretrained=resume is None, steps_per_epoch=len(sampler))
+    model = experiment.build_model(len(labels), pretrained=(resume or init) is None, steps_per_epoch=len(sampler))
+    if init is not None and resume is None:
+        begin_with(model, init, partial, fabric)
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all pictures already, if they are gathered
         distributed.synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
@@ -82,6 +93,8 @@ def train(experiment: Experiment, work_dir: str | Path, *, resume: str | Path | 
             stack.enter_context(exclusive(run.work_dir))
             (run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
             (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
+            if resume is None:  # what began the run made it
+                provenance.write(run.work_dir, provenance.describe(experiment, samples, fabric.device))
             if resume is not None:
                 selection.bring_best(run.best, Path(resume).parent / run.best.name)
             else:
@@ -158,7 +171,7 @@ def _loop(
             except WorkerDied as error:
                 stopped = bool(stop)  # a signal to all processes ends the workers too
                 if not stopped and (died_at == progress.step or fabric.world_size > 1):
-                    raise _worker_died(run, step, progress, selection, fabric, error) from error
+                    raise worker_died(run, step, progress, selection, fabric, error) from error
                 died_at = progress.step
                 if not stopped:
                     print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
@@ -185,18 +198,6 @@ def _loop(
 def averaged(step: Any) -> AbstractContextManager[None]:
     """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
     return step.averaged() if hasattr(step, 'averaged') else nullcontext()
-
-
-def _worker_died(
-    run: Run, step: Any, progress: Progress, selection: Selection, fabric: Fabric, error: WorkerDied
-) -> VireidError:
-    """Saves the run; returns what to raise."""
-    if fabric.is_global_zero:
-        save(run, step, progress, selection)
-    return VireidError(
-        f'{error.given}, for the second time at step {progress.step + 1:,}; saved in {run.checkpoint}',
-        todo=f'{error.todo}, then go on with --resume',
-    )
 
 
 class SingleOptimizer:

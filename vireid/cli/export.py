@@ -1,0 +1,154 @@
+"""Export a trained model: its weights with a model card, or ONNX files (`pip install 'vireid[export]'`)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+LARGEST = 1e-4  # how far ONNX may be from torch, relative to the largest value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verbs of `vireid export`."""
+    verbs = parser.add_subparsers(dest='export_verb', required=True, metavar='VERB')
+    for name, summary in (
+        ('weights', 'model.safetensors, config.yaml and a model card, without optimizer and paths of your disks'),
+        ('onnx', 'one ONNX file for each modality, compared with torch'),
+    ):
+        verb = verbs.add_parser(name, help=summary)
+        verb.add_argument('checkpoint', type=Path, help='a .pt file of a run')
+        verb.add_argument('out', type=Path, help='a folder; made if need be')
+        verb.add_argument(
+            '--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours'
+        )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the files."""
+    return _weights(args) if args.export_verb == 'weights' else _onnx(args)
+
+
+def _need(*modules: str) -> list[ModuleType]:
+    from importlib import import_module
+
+    try:
+        return [import_module(module) for module in modules]
+    except ImportError as error:
+        raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[export]'") from error
+
+
+def _weights(args: argparse.Namespace) -> int:
+    (safetensors,) = _need('safetensors.torch')
+    from vireid.core import checkpoint
+    from vireid.core.config import dump
+
+    content = checkpoint.load(args.checkpoint)
+    config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
+    digest = checkpoint.digest(content['model'])
+    about = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
+    args.out.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.contiguous() for name, tensor in content['model'].items()}
+    safetensors.save_file(tensors, str(args.out / 'model.safetensors'), metadata=about)
+    (args.out / 'config.yaml').write_text(dump(config), encoding='utf-8')
+    (args.out / 'README.md').write_text(_card(args.checkpoint, content, digest), encoding='utf-8')
+    print('\n'.join(str(args.out / name) for name in ('model.safetensors', 'config.yaml', 'README.md')))
+    return 0
+
+
+def _card(source: Path, content: dict[str, Any], digest: str) -> str:
+    """Returns the model card: what it is, what it was trained on, and what was measured, as far as the run knows."""
+    from vireid.core import results
+
+    config, at = content['config'], content['progress']
+    names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
+    backbone = config['model'].get('backbone', {})
+    weights = backbone.get('weights') or 'random weights'
+    data = ' '.join(filter(None, [names['dataset'], content.get('split', '')]))
+    lines = [
+        '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
+        f'# {config.get("name", "model")}', '',
+        f'A model for visible-infrared person re-identification: {backbone.get("type", "?")}'
+        f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}, begun from {weights}, images of '
+        f'{" x ".join(map(str, config["images"]["size"]))}.', '',
+        f'- trained on {data}, {content["num_identities"]} identities, '
+        f'{at["step"]:,} steps, seed {config.get("seed", 0)}',
+        f'- weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}',
+        f'- written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}',
+        '- licence and terms of the training data: to be filled in by whoever releases this', '',
+    ]  # fmt: skip
+    done = results.read(source.parent.parent)
+    if done and done.get('rows'):
+        lines += [f'Measured by `{done["protocol"]}` ({done["weights"]}):', '', '```']
+        lines += [results.table(done['protocol'], done['rows']), '```', '']
+    else:
+        lines += ['No figures lie beside the checkpoint this was made from.', '']
+    lines += [
+        '```python', 'import vireid', '', "model = vireid.load_weights('this folder')",
+        "embedding = model.embed(images, 'infrared')", '```', '',
+    ]  # fmt: skip
+    return '\n'.join(lines)
+
+
+def _onnx(args: argparse.Namespace) -> int:
+    onnx, runtime, _ = _need('onnx', 'onnxruntime', 'onnxscript')
+    import numpy as np
+    import torch
+
+    import vireid
+    from vireid.core.types import MODALITIES
+
+    model: Any = vireid.load(args.checkpoint, args.plugin)
+    height, width = model.experiment.image_settings.size
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    worst = 0.0
+    for modality in MODALITIES:
+        path = args.out / f'{modality}.onnx'
+        program = torch.onnx.export(
+            _Embedder(model, modality).eval(), (torch.randn(2, 3, height, width),), dynamo=True, verbose=False,
+            input_names=['images'], output_names=['embeddings'], dynamic_shapes=({0: torch.export.Dim('batch')},),
+        )  # fmt: skip
+        assert program is not None
+        program.save(str(path))
+        onnx.checker.check_model(str(path))
+        session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+        for count in (1, 3):
+            images = torch.randn(count, 3, height, width)
+            with torch.inference_mode():
+                expected = model.embed(images, modality).numpy()
+            (made,) = session.run(None, {'images': images.numpy()})
+            worst = max(worst, float(np.abs(made - expected).max() / np.abs(expected).max()))
+        print(path)
+    about = {
+        'size': [height, width],
+        'embedding': model.embedding_dim,
+        'differs by': worst,
+        'test': model.experiment.images['test'],
+    }
+    (args.out / 'model.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+    print(f'{args.out / "model.json"}: how pictures are prepared; largest difference from torch {worst:.1e}')
+    if worst > LARGEST:
+        raise VireidError(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {LARGEST:.0e}')
+    return 0
+
+
+def _Embedder(model: Any, modality: str) -> Any:
+    """Returns the model's embedding of one modality as a module of its own."""
+    import torch
+
+    class Embedder(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.model.embed(images, modality)
+
+    return Embedder()

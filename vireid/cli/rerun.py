@@ -1,0 +1,72 @@
+"""Repeat a run from its folder and compare: the same machine and versions give the same numbers, bit for bit.
+
+Exit status: 0 if all is equal, 1 if something differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from vireid.cli.experiment import add_plugin_argument, default_arguments, make_experiment, read_config
+from vireid.core.errors import VireidError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid rerun`."""
+    parser.add_argument('folder', type=Path, metavar='RUN', help='the folder of a finished run')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='of the repetition (default: RUN-again)')
+    parser.add_argument('--data-root', metavar='DIR', help='where the data lies now')
+    add_plugin_argument(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains again and prints what is equal and what is not."""
+    import torch
+
+    from vireid.core import checkpoint, provenance, results
+    from vireid.core.training import train
+
+    first = _read(args.folder / provenance.FILE)
+    if results.read(args.folder) is None:
+        raise VireidError(f'{args.folder} is not finished', todo='go on with it first: vireid train ... --resume')
+    work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
+    if work_dir.exists():
+        raise VireidError(f'{work_dir} exists', todo='give another --work-dir')
+    flags = {key: getattr(args, key) for key in ('plugin', 'no_plugin', 'strict_plugins', 'data_root')}
+    arguments = default_arguments(config=str(args.folder / 'config.yaml'), **flags)
+    experiment = make_experiment(read_config(arguments), arguments)
+    torch.set_num_threads(first['machine']['threads'])  # sums are taken in another order by another number
+    train(experiment, work_dir)
+    second = _read(work_dir / provenance.FILE)
+    last = [checkpoint.load(folder / 'checkpoints' / 'last.pt')['model'] for folder in (args.folder, work_dir)]
+    lines = [_lines(folder / 'metrics.jsonl') for folder in (args.folder, work_dir)]
+    rows = [(results.read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]
+    equal = {
+        'weights': checkpoint.digest(last[0]) == checkpoint.digest(last[1]),
+        'metrics.jsonl': lines[0] == lines[1],
+        'result': rows[0] == rows[1],
+    }
+    print()
+    for name, same in equal.items():
+        print(f'{name:<14} {"identical" if same else "DIFFERENT"}')
+    step = next((a.get('step') for a, b in zip(*lines, strict=False) if a != b), None)
+    if step is not None:
+        print(f'the first line of metrics.jsonl that differs is of step {step}')
+    for key in ('config', 'data', 'git', 'versions', 'machine'):
+        if first.get(key) != second.get(key):
+            print(f'not the same: {key}\n  then: {first.get(key)}\n  now:  {second.get(key)}')
+    return 0 if all(equal.values()) else 1
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise VireidError(f'{path} cannot be read: {error}', todo='give the folder of a run of this version') from error
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()] if path.exists() else []
