@@ -439,3 +439,42 @@ def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
     os.waitpid(pid, 0)
     with exclusive(tmp_path):
         pass
+
+
+class TestBadPictures:
+    @pytest.fixture
+    def damaged(self, tree, tmp_path) -> Path:
+        import shutil
+
+        root = Path(shutil.copytree(tree, tmp_path / 'data'))
+        for path in (root / 'cam1/0001').iterdir():
+            path.write_bytes(b'no picture')
+        return root
+
+    def test_they_stop_a_run_by_name(self, damaged, tmp_path):
+        with pytest.raises(VireidError, match=r'cam1/0001/000\d\.jpg cannot be read'):
+            train(experiment(damaged, 'training.epochs=1'), tmp_path / 'run')
+
+    @pytest.mark.parametrize('workers', [0, 1])
+    def test_or_another_of_the_same_person_stands_for_them_and_they_are_counted(
+        self, damaged, tmp_path, capsys, workers
+    ):
+        options = ('training.epochs=1', 'images.on_bad_image=skip', f'images.workers={workers}')
+        train(experiment(damaged, *options), tmp_path / 'run')
+        found = json.loads((tmp_path / 'run' / 'result.json').read_text())
+        assert found['unreadable']
+        assert {Path(path).parent for path in found['unreadable']} == {damaged / 'cam1/0001'}
+        assert len(set(found['unreadable'])) == len(found['unreadable'])
+        assert capsys.readouterr().err.count('another picture stands for it') == len(found['unreadable'])
+
+    def test_a_person_without_any_picture_stops_it(self, damaged, tmp_path):
+        for camera in (1, 2):
+            for path in (damaged / f'cam{camera}/0001').iterdir():
+                path.write_bytes(b'')
+        with pytest.raises(VireidError, match='identity 1 has no visible picture that can be read'):
+            train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
+
+    def test_scoring_stops_always(self, tree, damaged, tmp_path):
+        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'')
+        with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
+            train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

@@ -95,6 +95,7 @@ class ImageSet(TorchDataset):
         labels: label of each identity; the identity itself if None.
         seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
         read: from a path to a picture; `read_image` if None.
+        skip_bad: take another picture of the same person and modality for one that cannot be read.
     """
 
     def __init__(
@@ -104,9 +105,11 @@ class ImageSet(TorchDataset):
         labels: Mapping[int, int] | None = None,
         seed: int | None = None,
         read: Reader | None = None,
+        skip_bad: bool = False,
     ) -> None:
         self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
         self.read = read or read_image
+        self.skip_bad, self._unreadable = skip_bad, list[str]()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -119,19 +122,49 @@ class ImageSet(TorchDataset):
         """Reads a whole batch; an error is handed on as a value, since torch rebuilds those a worker raises as text."""
         try:
             with preserved():  # once a batch: numpy's state alone takes 0.1 ms, a twentieth of a picture
-                return [self._get(key) for key in keys]
+                self._unreadable = []
+                items = Items([self._get(key) for key in keys])
+                items.unreadable = self._unreadable
+                return items
         except VireidError as error:
             return error
 
     def _get(self, key: Key | int) -> tuple[Tensor, int, Sample]:
         epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
         sample = self.samples[index]
-        image = self.read(sample.path)
+        try:
+            image = self.read(sample.path)
+        except VireidError:
+            if not self.skip_bad:
+                raise
+            sample, image = self._instead(index)
         if self.seed is not None:
             reseed(self.seed, epoch, position)
         image = self.transform(image)
         label = sample.identity if self.labels is None else self.labels[sample.identity]
         return image, label, sample
+
+    def _instead(self, index: int) -> tuple[Sample, Tensor]:
+        """Returns the next readable picture of the same person and modality; the same one every time."""
+        bad = self.samples[index]
+        self._unreadable.append(bad.path)
+        for step in range(1, len(self.samples)):
+            other = self.samples[(index + step) % len(self.samples)]
+            if (other.identity, other.modality) == (bad.identity, bad.modality):
+                try:
+                    return other, self.read(other.path)
+                except VireidError:
+                    self._unreadable.append(other.path)
+        raise VireidError(
+            f'identity {bad.identity} has no {bad.modality} picture that can be read, such as {bad.path}',
+            todo='replace one of them, or take the identity out of the training list',
+        )
+
+
+class Items(list):
+    """What a batch is made of, and the pictures that others stand for."""
+
+    unreadable: tuple[str, ...] | list[str] = ()
 
 
 def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch | VireidError:
@@ -155,6 +188,7 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
         identities={m: torch.tensor([label for _, label, _ in groups[m]]) for m in order},
         cameras={m: torch.tensor([s.camera for _, _, s in groups[m]]) for m in order},
         paths={m: [s.path for _, _, s in groups[m]] for m in order},
+        unreadable=list(getattr(items, 'unreadable', ())),
     )
 
 

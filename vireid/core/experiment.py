@@ -30,6 +30,8 @@ class ImageSettings:
         test: transforms of test pictures.
         workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
         reader: config of a component among `readers`, such as a cache; None decodes the files each time.
+        on_bad_image: what a training picture that cannot be read does: `stop` the run, or `skip`: another one of the
+            same person and modality stands for it, and the result counts them. Scoring always stops.
     """
 
     size: tuple[int, int]
@@ -37,6 +39,7 @@ class ImageSettings:
     test: list[Annotated[dict, Part('transforms')]]
     workers: int | None = None
     reader: Annotated[dict | None, Part('readers')] = None
+    on_bad_image: Literal['stop', 'skip'] = 'stop'
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def describe(experiment: Experiment, samples: Sequence[Sample], device: torch.de
     """Returns command, config digest, seed, versions, git commit, machine and data digest."""
     settings = {**experiment.to_config(), 'name': ''}
     settings['dataset'] = {**settings['dataset'], 'root': None}
+    # of files with components, what they say and not where they lie
+    settings['plugins'] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings['plugins']]
     return {
         'command': sys.argv,
         'config': hashlib.sha256(config.dump(settings).encode()).hexdigest(),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Run:
         progress: where the run stands at its start.
         samples: the training samples.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
+        unreadable: training pictures that could not be read so far, where the config lets them be skipped.
     """
 
     experiment: Experiment
@@ -45,6 +47,14 @@ class Run:
     progress: Progress
     samples: tuple[Sample, ...] = ()
     split: str = ''
+    unreadable: list[str] = field(default_factory=list)
+
+    def note_unreadable(self, paths: list[str]) -> None:
+        """Notes training pictures that could not be read; says so once for each."""
+        for path in paths:
+            if path not in self.unreadable:
+                self.unreadable.append(path)
+                print(f'warning: {path} cannot be read; another picture stands for it', file=sys.stderr)
 
     @cached_property
     def fingerprint(self) -> np.ndarray:

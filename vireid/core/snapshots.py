@@ -39,6 +39,7 @@ def _write(run: Run, step: Any, progress: Progress, selection: Selection, best: 
             'split': run.split,
             'trained_on': torch.from_numpy(run.fingerprint.copy()),
             'best': selection.best,
+            'unreadable': list(run.unreadable),
             'chosen': selection.text() if best else '',
             'versions': versions(),
         },
@@ -79,6 +80,7 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
     checkpoint.load_weights(run.model, content['model'], source)
     step.load_state_dict(content['step'])
     selection.best = dict(content.get('best', {}))
+    run.unreadable = list(content.get('unreadable', ()))
     torch.set_rng_state(content['rng'])
     total = run.progress.total_steps
     return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)

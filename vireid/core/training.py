@@ -72,7 +72,8 @@ def train(
         candidates = Scoring(experiment, validation, hooks, f' on {persons} validation persons')
     selection = Selection(experiment, persons)
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
-    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read)
+    skip = experiment.image_settings.on_bad_image == 'skip'
+    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read, skip)
     model = experiment.build_model(len(labels), pretrained=(resume or init) is None, steps_per_epoch=len(sampler))
     if init is not None and resume is None:
         begin_with(model, init, partial, fabric)
@@ -106,6 +107,7 @@ def train(
             if fabric.is_global_zero:
                 about: dict[str, Any] = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
                 about['select'] = selection.rule or 'weights at the end of training'
+                about['unreadable'] = run.unreadable
                 about |= {'dataset': experiment.dataset, 'protocol_config': experiment.protocol}
                 results.write(run.work_dir, {**found.to_dict(), **about})
             finished = True
@@ -159,6 +161,7 @@ def _loop(
             stopped = False
             try:
                 for batch in loader:
+                    run.note_unreadable(batch.unreadable)
                     record = step(fabric.to_device(batch), progress)
                     require_finite(record, batch, run, fabric)
                     progress = progress.next()

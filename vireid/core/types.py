@@ -50,12 +50,14 @@ class Batch:
         identities: (N_m,) int64 for each modality; labels 0..K-1 in training.
         cameras: (N_m,) int64 for each modality.
         paths: N_m file names for each modality, to name a picture when something is wrong with it.
+        unreadable: pictures that could not be read and for which others of the same person stand.
     """
 
     images: dict[Modality, Tensor]
     identities: dict[Modality, Tensor]
     cameras: dict[Modality, Tensor] = field(default_factory=dict)
     paths: dict[Modality, list[str]] = field(default_factory=dict)
+    unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,148 @@
+"""`vireid checkpoint show`, `export`, `rerun`, `train --init`: what a run leaves is looked at, given away, repeated."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import vireid
+from vireid.cli import main
+from vireid.core import checkpoint
+from vireid.core.errors import VireidError
+from vireid.core.training import train
+from vireid.synth import synthesize
+
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+import faults
+
+PLUGIN = str(Path(faults.__file__))
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of a tiny model."""
+    folder = tmp_path_factory.mktemp('finished')
+    synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
+    train(faults.experiment(folder / 'people', 0), folder / 'run')
+    return folder / 'run'
+
+
+def test_show_says_what_it_is_of(run, capsys):
+    assert main(['checkpoint', 'show', str(run / 'checkpoints/last.pt')]) == 0
+    out = capsys.readouterr().out
+    for text in ('experiment   faults', 'dataset      SYSU-MM01', 'whole, format 1', 'backbone', 'necks.a', 'weighter'):
+        assert text in out
+    assert main(['checkpoint', 'show', str(run / 'checkpoints/last.pt'), '--tensors', '--config']) == 0
+    assert 'type: Tiny' in capsys.readouterr().out
+
+
+def test_show_of_something_else_is_an_error(run, capsys):
+    assert main(['checkpoint', 'show', str(run / 'config.yaml')]) == 2
+    assert 'is not a checkpoint of vireid or is damaged' in capsys.readouterr().err
+
+
+class TestRunFile:
+    def test_it_says_what_the_run_was_made_of(self, run):
+        found = json.loads((run / 'run.json').read_text())
+        assert set(found) == {'command', 'config', 'seed', 'data', 'versions', 'git', 'machine'}
+        assert found['versions']['torch'].split('+')[0] == torch.__version__.split('+')[0]
+        assert len(found['config']) == len(found['data']) == 64
+
+    def test_a_repetition_is_identical(self, run, tmp_path, capsys):
+        again = tmp_path / 'again'
+        assert main(['rerun', str(run), '--work-dir', str(again), '--plugin', PLUGIN]) == 0
+        out = capsys.readouterr().out
+        words = [line.split() for line in out.splitlines()]
+        assert all([name, 'identical'] in words for name in ('weights', 'metrics.jsonl', 'result'))
+
+    def test_what_differs_is_named(self, run, tmp_path, capsys):
+        import shutil
+
+        other = Path(shutil.copytree(run, tmp_path / 'run'))
+        config = (other / 'config.yaml').read_text()
+        (other / 'config.yaml').write_text(config.replace('lr: 0.01', 'lr: 0.02'))
+        assert main(['rerun', str(other), '--plugin', PLUGIN]) == 1
+        out = capsys.readouterr().out
+        assert 'weights        DIFFERENT' in out
+        assert 'metrics.jsonl that differs is of step 1' in out
+        assert 'not the same: config' in out
+
+    def test_an_unfinished_run_is_refused(self, run, tmp_path, capsys):
+        (tmp_path / 'run.json').write_text((run / 'run.json').read_text())
+        assert main(['rerun', str(tmp_path)]) == 2
+        assert 'is not finished' in capsys.readouterr().err
+
+
+class TestExport:
+    def test_weights_come_back_and_give_the_same_embeddings(self, run, tmp_path, capsys):
+        out = tmp_path / 'release'
+        assert main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(out)]) == 0
+        card = (out / 'README.md').read_text()
+        assert 'trained on SYSU-MM01, 7 identities' in card or 'trained on SYSU-MM01' in card
+        assert str(run.parent) not in (out / 'config.yaml').read_text() + card  # no path of this machine
+        model = vireid.load_weights(out, plugins=[PLUGIN])
+        known = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        images = torch.randn(3, 3, 24, 12)
+        assert torch.equal(model.embed(images, 'infrared'), known.embed(images, 'infrared'))
+
+    def test_weights_that_were_changed_are_refused(self, run, tmp_path):
+        from safetensors.torch import load_file, save_file
+
+        main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(tmp_path)])
+        file = tmp_path / 'model.safetensors'
+        from safetensors import safe_open
+
+        with safe_open(file, 'pt') as opened:
+            about = opened.metadata()
+        weights = load_file(file)
+        name = next(n for n, t in weights.items() if t.is_floating_point())
+        weights[name] = weights[name] + 1
+        save_file(weights, file, metadata=about)
+        with pytest.raises(VireidError, match='does not hold the weights that were exported'):
+            vireid.load_weights(tmp_path, plugins=[PLUGIN])
+
+    def test_onnx_takes_any_batch_and_agrees_with_torch(self, run, tmp_path, capfd):
+        import onnxruntime
+
+        arguments = ['export', 'onnx', str(run / 'checkpoints/last.pt'), str(tmp_path), '--plugin', PLUGIN]
+        assert main(arguments) == 0
+        assert json.loads((tmp_path / 'model.json').read_text())['differs by'] < 1e-4
+        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        for modality in ('visible', 'infrared'):
+            session = onnxruntime.InferenceSession(str(tmp_path / f'{modality}.onnx'))
+            images = torch.randn(5, 3, 24, 12)
+            (made,) = session.run(None, {'images': images.numpy()})
+            with torch.inference_mode():
+                torch.testing.assert_close(torch.from_numpy(made), model.embed(images, modality), atol=1e-4, rtol=1e-4)
+
+
+class TestInit:
+    def test_a_run_may_begin_with_the_weights_of_another(self, run, tmp_path):
+        made = faults.experiment(run.parent / 'people', 0)
+        train(made, tmp_path / 'new', init=run / 'checkpoints/last.pt')
+        first = [json.loads(line)['loss'] for line in (run / 'metrics.jsonl').read_text().splitlines()[:1]]
+        new = [json.loads(line)['loss'] for line in (tmp_path / 'new/metrics.jsonl').read_text().splitlines()[:1]]
+        assert new != first
+
+    def test_what_fits_is_taken_and_its_share_is_said_for_each_part(self, run, capsys):
+        content = checkpoint.load(run / 'checkpoints/last.pt')
+        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        weights = {n: t for n, t in content['model'].items() if not n.startswith('necks.a')}
+        shares = checkpoint.load_partly(model, weights, 'x.pt')
+        assert shares['necks.a'][0] == 0
+        assert shares['backbone'][0] == shares['backbone'][1] > 0
+        with pytest.raises(VireidError, match=r'nothing in x\.pt fits'):
+            checkpoint.load_partly(model, {'other': torch.zeros(1)}, 'x.pt')
+
+    @pytest.mark.parametrize(
+        ('flags', 'text'),
+        [(['--partial'], 'there is no --init'), (['--init', 'x.pt', '--resume', 'y.pt'], '--resume goes on with one')],
+        ids=str,
+    )
+    def test_flags_that_do_not_go_together(self, capsys, flags, text):
+        assert main(['train', 'vireid::tffn_demo.py', *flags]) == 2
+        assert text in capsys.readouterr().err
