@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=1, help='steps in a block')
     parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
     parser.add_argument('--size', type=int, nargs=2, default=(144, 72), metavar=('H', 'W'))
+    parser.add_argument('--all-loggers', action='store_true', help='the bar and the report too')
     args = parser.parse_args()
 
     options = [
@@ -95,7 +96,9 @@ def main() -> None:
         f'training.precision={args.precision}',
         f'training.accelerator={args.accelerator}',
         'step.schedule=[]',
-        "loggers=[{'type': 'MetricsFile'}]",
+        "loggers=[{'type': 'Console'}, {'type': 'MetricsFile'}, {'type': 'Report'}]"
+        if args.all_loggers
+        else "loggers=[{'type': 'MetricsFile'}]",
     ]
     experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
     total = (args.blocks + 1) * args.steps

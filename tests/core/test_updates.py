@@ -14,7 +14,7 @@ from vireid.core.errors import VireidError
 from vireid.core.plugins import create_manager
 from vireid.core.training import SingleOptimizer
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
-from vireid.core.updates import Average, split_identities
+from vireid.core.updates import Average, compile_forward, split_identities
 from vireid.plugins.weighters.fixed import Fixed
 
 AT = Progress(0, 0, 10, 10)
@@ -179,3 +179,32 @@ class TestSkipping:
 def test_numbers_out_of_range_are_refused(settings, text):
     with pytest.raises(VireidError, match=text):
         step(Linear(), **settings)
+
+
+class TestCompiling:
+    def test_a_model_that_cannot_be_compiled_runs_as_it_is_with_one_warning(self, monkeypatch, capsys):
+        def refuse(*given: Any) -> None:
+            raise RuntimeError('no compiler\nand more')
+
+        monkeypatch.setattr(torch, 'compile', lambda function: refuse)
+        plain, model = Linear(), Linear()
+        compile_forward(model)
+        for number in range(3):
+            assert torch.equal(model(batch(number))['a'], plain(batch(number))['a'])
+        assert capsys.readouterr().err == (
+            'warning: the model cannot be compiled (RuntimeError: no compiler); it runs uncompiled\n'
+        )
+        assert list(model.state_dict()) == list(plain.state_dict())
+
+    def test_what_is_compiled_is_the_pass_itself(self, monkeypatch):
+        compiled: list[Any] = []
+
+        def note(function: Any) -> Any:
+            compiled.append(function)
+            return function
+
+        monkeypatch.setattr(torch, 'compile', note)
+        model = Linear()
+        plain = model.forward
+        compile_forward(model)
+        assert compiled == [plain]

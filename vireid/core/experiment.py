@@ -55,6 +55,7 @@ class TrainingSettings:
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
         sync_batchnorm: with several processes, BatchNorm sees the pictures of all of them.
+        compile: let torch compile the model's training pass; where that fails, it is run as it is, and that is said.
         keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
     """
 
@@ -67,6 +68,7 @@ class TrainingSettings:
     checkpoint_every: int | None = None
     keep: int = 2
     sync_batchnorm: bool = False
+    compile: bool = False
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run in steps."""

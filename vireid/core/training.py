@@ -28,7 +28,7 @@ from vireid.core.signatures import ArgumentsOf, Part
 from vireid.core.snapshots import begin_with, restore, save, worker_died
 from vireid.core.stopping import Interrupted, interruptible
 from vireid.core.types import Batch, Progress
-from vireid.core.updates import Average, parameter_groups, plain_state, split_identities
+from vireid.core.updates import Average, compile_forward, parameter_groups, plain_state, split_identities
 
 
 def train(
@@ -80,6 +80,8 @@ def train(
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all pictures already, if they are gathered
         distributed.synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
+    if settings.compile:
+        compile_forward(model)
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +58,25 @@ class Average:
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
         for name, parameter in self.model.named_parameters():
             parameter.copy_(weights[name])
+
+
+def compile_forward(model: nn.Module) -> None:
+    """Compiles a model's forward pass in place; falls back to the plain one, with one warning, if that fails."""
+    plain = model.forward
+    compiled: Callable[..., Any] | None = torch.compile(plain)
+
+    def forward(*given: Any) -> Any:
+        nonlocal compiled
+        if compiled is not None:
+            try:
+                return compiled(*given)
+            except Exception as error:  # the compiler has many of its own, and needs one for C++ on CPUs
+                compiled = None
+                first = f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ""}'
+                print(f'warning: the model cannot be compiled ({first}); it runs uncompiled', file=sys.stderr)
+        return plain(*given)
+
+    model.forward = forward  # type: ignore[method-assign]
 
 
 def split_identities(batch: Batch, parts: int) -> list[Batch]:
