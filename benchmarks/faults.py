@@ -31,6 +31,8 @@ from torch import nn
 from vireid.core import checkpoint
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager, hookimpl
+from vireid.core.rehearsal import rehearse
+from vireid.core.run import make_fabric
 from vireid.core.training import train
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
 from vireid.synth import synthesize
@@ -198,6 +200,12 @@ def main() -> int:
         base = Path(name)
         data = base / 'people'
         synthesize(data, layout='sysu', ids=10, seed=0, images=1, workers=1)
+
+        # here, so that the processes that are killed find everything imported and read
+        first = experiment(data, 0)
+        rehearse(first, make_fabric(first))
+        first.build_loggers()
+        first.build_dataset()
 
         def count(workers: int) -> dict[str, int]:
             """Trains without being killed; returns the moments of each phase."""
