@@ -16,8 +16,8 @@ _LAZY = {
     'FeatureSpec': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
     'hookimpl': 'vireid.core.plugins',
-    'load': 'vireid.core.experiment',
-    'load_weights': 'vireid.core.experiment',
+    'load': 'vireid.core.loading',
+    'load_weights': 'vireid.core.loading',
 }
 
 

@@ -14,7 +14,8 @@ from vireid.core import results as results_file
 from vireid.core.data import WorkerDied, fingerprint
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment, restore_model
+from vireid.core.experiment import Experiment
+from vireid.core.loading import restore_model
 from vireid.core.results import Results
 from vireid.core.run import Run, make_fabric
 from vireid.core.snapshots import versions
