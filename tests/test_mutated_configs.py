@@ -115,7 +115,7 @@ def shapes(changed: dict[str, Any]) -> list[tuple[int, ...]]:
 chosen = st.sampled_from([(name, place) for name, whole in WHOLE.items() for place in places(as_lists(whole))])
 # more in one go, each time others: VIREID_MUTANTS=5000 pytest tests/test_mutated_configs.py
 MUTANTS = os.environ.get('VIREID_MUTANTS')
-thorough = settings(max_examples=int(MUTANTS or 80), deadline=None, derandomize=not MUTANTS)
+thorough = settings(max_examples=int(MUTANTS or 60), deadline=None, derandomize=not MUTANTS)
 
 
 def test_the_configs_themselves_are_sound():
