@@ -145,6 +145,14 @@ class TestDamage:
         assert 'last.pt is not a checkpoint of vireid or is damaged' in told[0]
         assert told[1] == f'going on from {folder / "last-1.pt"}'
 
+    def test_a_damaged_one_never_takes_the_place_of_a_sound_one(self, folder):
+        (folder / 'last.pt').write_bytes(b'torn')
+        checkpoint.newest(folder / 'last.pt', lambda line: None)
+        assert (folder / 'last.damaged').read_bytes() == b'torn'
+        content = {'model': {'w': torch.zeros(1)}, 'config': {}, 'progress': {'step': 5}}
+        checkpoint.save(folder / 'last.pt', content, keep=2)
+        assert [self.step(folder / name) for name in ('last.pt', 'last-1.pt')] == [5, 3]
+
     def test_killed_between_two_renames_there_is_one(self, folder):
         (folder / 'last.pt').unlink()
         assert checkpoint.newest(folder / 'last.pt', lambda line: None) == folder / 'last-1.pt'

@@ -36,12 +36,11 @@ def without_console(config: dict[str, Any]) -> None:
 
 
 def try_to_build(experiment: Experiment) -> None:
-    """Builds what can be built without data."""
-    experiment.build_model(2, pretrained=False)
-    for part in ('train', 'test'):
-        experiment.build_transform(part)
-    experiment.build_protocol()
-    experiment.build_reranker()
+    """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
+    from vireid.core.rehearsal import rehearse
+    from vireid.core.run import make_fabric
+
+    rehearse(experiment, make_fabric(experiment))
 
 
 def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:

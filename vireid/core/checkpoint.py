@@ -77,6 +77,8 @@ def _keep(path: Path, keep: int) -> None:
 def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
     """Returns the newest checkpoint that is complete: the one at `path`, or the first sound one that was kept.
 
+    Damaged ones before it are renamed to `.damaged`.
+
     Args:
         path: where the newest one is written.
         tell: is called with a line for each that is damaged.
@@ -88,6 +90,7 @@ def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
         VireidError: if there are some and all are damaged.
     """
     damaged: VireidError | None = None
+    aside: list[Path] = []
     for age in range(100):
         found = earlier(path, age)
         if not found.exists():
@@ -98,8 +101,12 @@ def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
             load(found)
         except VireidError as error:
             damaged = error
+            aside.append(found)
             tell(f'{error.given}; looking for an earlier one')
             continue
+        for bad in aside:  # or the next save would keep it in place of the sound one
+            with suppress(OSError):
+                bad.replace(bad.with_suffix('.damaged'))
         if damaged is not None:
             tell(f'going on from {found}')
         return found
