@@ -15,7 +15,8 @@ import torch
 from vireid.core import config
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager
-from vireid.core.run import Run, make_fabric, require_finite
+from vireid.core.run import Run, agreed, is_finite, make_fabric, not_finite
+from vireid.core.training import seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
@@ -48,8 +49,11 @@ def vireid_step(
 
     def turn() -> None:
         nonlocal progress
+        seed_step(run, progress, fabric.global_rank)
         record = step(fabric.to_device(batch), progress)
-        require_finite(record, batch, run, fabric)
+        _, failed = agreed(fabric, False, not is_finite(record))
+        if failed:
+            raise not_finite(record, batch, run)
         progress = progress.next()
         hooks.step_ended(run=run, progress=progress, record=record)
 

@@ -73,16 +73,15 @@ def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkey
     options = [*TINY, 'training.steps=6']
     flags = ('--seeds', '0', '--rows', 'b')
     assert ablate('tffn', people, tmp_path / 'whole', *flags, options=options) == 0
-    loop = training.require_finite
+    seed_step = training.seed_step
 
-    def cut(record, batch, run, fabric):
-        loop(record, batch, run, fabric)
-        if (run.work_dir / 'checkpoints' / 'last.pt').exists():
+    def cut(run, progress, rank):
+        if progress.step == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, 'require_finite', cut)
+    monkeypatch.setattr(training, 'seed_step', cut)
     assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 130
-    monkeypatch.setattr(training, 'require_finite', loop)
+    monkeypatch.setattr(training, 'seed_step', seed_step)
     assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 0
     whole, resumed = (
         json.loads((tmp_path / name / 'tffn_table3/b/seed_0/result.json').read_text()) for name in ('whole', 'cut')

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vireid.core.errors import VireidError
+from vireid.core.sharding import cut
 
 FORMAT = 1
 
@@ -182,7 +183,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
             todo='use the config the checkpoint was trained with (config.yaml beside its run)',
         )
-    module.load_state_dict(weights)
+    module.load_state_dict({name: cut(value, own[name]) for name, value in weights.items()})
 
 
 def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
@@ -198,7 +199,7 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
     fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
     if not fits:
         raise VireidError(f'nothing in {source} fits the model', todo='see what it holds: vireid checkpoint show')
-    module.load_state_dict({**own, **fits})
+    module.load_state_dict({**own, **{name: cut(value, own[name]) for name, value in fits.items()}})
     shares: dict[str, tuple[int, int]] = {}
     for name, tensor in own.items():
         part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])

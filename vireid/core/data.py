@@ -65,13 +65,14 @@ def seeded(*key: object) -> Iterator[None]:
         yield
 
 
-def reseed(*key: object) -> None:
-    """Makes random numbers (torch on CPU, numpy, random) a function of `key` from here on."""
+def reseed(*key: object) -> int:
+    """Makes random numbers (torch on CPU, numpy, random) a function of `key` from here on; returns the seed."""
     digest = hashlib.blake2b('/'.join(map(str, key)).encode(), digest_size=8).digest()
     value = int.from_bytes(digest, 'little')
     torch.default_generator.manual_seed(value)
     np.random.seed(value % 2**32)
     random.seed(value)
+    return value
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from vireid.core.data import ImageSet, Reader, Transform, default_workers, evalu
 from vireid.core.errors import VireidError
 from vireid.core.results import Results
 from vireid.core.retrieval import Scores, score, score_similarity
+from vireid.core.sharding import gathered
 from vireid.core.types import Reranker, Sample, Trial, joint_order
 
 FLIP = 'flip'
@@ -103,7 +104,7 @@ def embed_samples(
     if isinstance(embedder, torch.nn.Module):
         distributed.share_buffers(embedder)
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), gathered(embedder):
             for batch in loader:
                 parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
                 for modality, found in batch.images.items():

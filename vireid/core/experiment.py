@@ -42,6 +42,18 @@ class ImageSettings:
 
 
 @dataclass(frozen=True)
+class LossSettings:
+    """The `losses` section.
+
+    Attributes:
+        across_ranks: with several processes, necks, heads and losses see the pictures of all of them, with gradients:
+            what the backbone makes is gathered. By default each process sees its own.
+    """
+
+    across_ranks: bool = False
+
+
+@dataclass(frozen=True)
 class TrainingSettings:
     """The `training` section.
 
@@ -50,7 +62,10 @@ class TrainingSettings:
         steps: length of the run in steps.
         precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. Scoring is always float32.
         accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
-        devices: how many, or `auto`.
+        devices: how many on this machine, or `auto`.
+        nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
+        strategy: of several processes: `ddp`, where each has all weights; `fsdp`, where each keeps a share of weights,
+            gradients and optimizer state. `auto` is `ddp` if there are several.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
         sync_batchnorm: with several processes, BatchNorm sees the pictures of all of them.
@@ -63,6 +78,8 @@ class TrainingSettings:
     precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
     devices: int | Literal['auto'] = 1
+    nodes: int = 1
+    strategy: Literal['auto', 'ddp', 'fsdp'] = 'auto'
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
     keep: int = 2
@@ -105,6 +122,7 @@ class Experiment:
         sampler: config of a component among `samplers`.
         model: config of a component among `models`; `CrossModalModel` if it has no `type`.
         step: config of a component among `steps`.
+        losses: see `LossSettings`.
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
@@ -121,6 +139,7 @@ class Experiment:
     model: Annotated[dict, Part('models', default='CrossModalModel')]
     step: Annotated[dict, Part('steps')]
     training: Annotated[dict, TrainingSettings]
+    losses: Annotated[dict, LossSettings] = field(default_factory=dict)
     evaluation: Annotated[dict, EvaluationSettings] = field(default_factory=dict)
     loggers: list[Annotated[dict, Part('loggers')]] = field(default_factory=list)
     requires: list[str] = field(default_factory=list)
@@ -154,6 +173,11 @@ class Experiment:
         return TrainingSettings(**self.training)
 
     @property
+    def loss_settings(self) -> LossSettings:
+        """The `losses` section."""
+        return LossSettings(**self.losses)
+
+    @property
     def evaluation_settings(self) -> EvaluationSettings:
         """The `evaluation` section."""
         return EvaluationSettings(**self.evaluation)
@@ -180,12 +204,22 @@ class Experiment:
         """Builds the model for that many training identities; its random weights are a function of `seed`.
 
         `pretrained=False` spares pretrained weights that a checkpoint is about to replace; `steps_per_epoch` is None
-        as long as no data was read. A component of the model may name either, and `image_size` and `training`.
+        as long as no data was read. A component of the model may name either, and `image_size`, `training` and
+        `across_ranks`.
+
+        Raises:
+            VireidError: if the model cannot be built, or cannot do what `losses` asks for.
         """
         import torch
 
         torch.manual_seed(self.seed)
         config = {'type': 'CrossModalModel', **self.model}
+        across = self.loss_settings.across_ranks
+        if across and 'across_ranks' not in self.manager.components.signature('models', config['type']).parameters:
+            raise VireidError(
+                f'losses.across_ranks is True and {config["type"]} takes no across_ranks: it cannot gather',
+                todo='take losses.across_ranks away, or let the model take it and gather what its losses compare',
+            )
         return self.manager.components.build(
             'models',
             config,
@@ -194,6 +228,7 @@ class Experiment:
             pretrained=pretrained,
             image_size=tuple(self.image_settings.size),
             training=self.training_settings,
+            across_ranks=across,
             steps_per_epoch=steps_per_epoch,
         )
 
@@ -310,6 +345,13 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
                 todo='say every how many epochs to score: training.evaluate_every=2',
             )
         )
+    if (at('training', 'strategy', str), at('training', 'precision', str)) == ('fsdp', '16-mixed'):
+        problems.append(
+            VireidError(
+                "training.strategy is 'fsdp' and training.precision '16-mixed': what scales the losses sees one shard",
+                todo="training.precision='bf16-mixed', or training.strategy='ddp'",
+            )
+        )
     size = at('images', 'size', tuple[int, int], (1, 1))
     if not 1 <= min(size) <= max(size) <= 8192:
         problems.append(VireidError(f'images.size is {tuple(size)}', allowed='(height, width) of 1 to 8192 pixels'))
@@ -320,6 +362,7 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
         ('training', 'checkpoint_every', 1),
         ('training', 'keep', 1),
         ('training', 'devices', 1),
+        ('training', 'nodes', 1),
     ):
         value = at(section, key, int)
         if value is not None and value < least:

@@ -71,8 +71,7 @@ class CrossModalModel(nn.Module):
             can take away what its base has.
         weighter: config of the weighter.
         build_part: builds all of these, handing on what the framework knows.
-        across_ranks: with several processes, necks, heads and losses see the pictures of all of them: what the backbone
-            makes is gathered, with gradients. By default each process sees its own.
+        across_ranks: `losses.across_ranks` of the config: what the backbone makes is gathered from all processes.
 
     Raises:
         VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.

@@ -41,7 +41,7 @@ KINDS = (
 )
 
 
-_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch'}
+_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'across_ranks'}
 # What the framework may hand to a component of each kind; a config may not set these.
 CONTEXT: dict[str, set[str]] = {
     **dict.fromkeys(('models', 'backbones'), _MODEL),

@@ -22,6 +22,7 @@ from torch import nn
 from vireid.core.data import fingerprint
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
+from vireid.core.fsdp import Sharded
 from vireid.core.types import Batch, Progress, Sample
 
 
@@ -81,8 +82,12 @@ def make_fabric(experiment: Experiment) -> Fabric:
         fabric = Fabric(
             accelerator=settings.accelerator,
             devices=settings.devices,
+            num_nodes=settings.nodes,
+            strategy=Sharded() if settings.strategy == 'fsdp' else settings.strategy,
             precision=settings.precision,  # type: ignore[arg-type]
         )
+    except VireidError:
+        raise
     except Exception as error:  # Fabric has several of its own
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
@@ -93,21 +98,27 @@ def make_fabric(experiment: Experiment) -> Fabric:
     return fabric
 
 
-def agreed(fabric: Fabric, flag: bool) -> bool:
-    """Says whether any process raised its flag; all of them get the same answer, so none waits for another."""
+def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
+    """Says of each flag whether any process raised it; all get the same answer, so that none waits for another."""
     if fabric.world_size == 1:
-        return flag
-    return bool(fabric.all_reduce(torch.tensor(float(flag), device=fabric.device), reduce_op='sum'))
+        return list(flags)
+    raised: Any = fabric.all_reduce(
+        torch.tensor([float(flag) for flag in flags], device=fabric.device), reduce_op='sum'
+    )
+    return [count > 0 for count in raised.tolist()]
 
 
-def require_finite(record: dict[str, Any], batch: Batch, run: Run, fabric: Fabric) -> None:
-    """Stops a run whose loss is NaN or infinite, naming the task, the pictures and the way back."""
-    if not agreed(fabric, not math.isfinite(record['loss']) and 'skipped' not in record):
-        return
+def is_finite(record: dict[str, Any]) -> bool:
+    """Says whether a step's loss is a number, or the step was left out since it is none."""
+    return math.isfinite(record['loss']) or 'skipped' in record
+
+
+def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
+    """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what pictures, and what then."""
     bad = [name for name, value in record['tasks'].items() if not math.isfinite(value)] or ['the weighted sum']
     paths = [path for found in batch.paths.values() for path in found]
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
-    raise VireidError(
+    return VireidError(
         f'the loss is {record["loss"]} (from {", ".join(bad)}) on a batch with {paths[0]} and {len(paths) - 1} others'
         + last,
         todo='lower the learning rate, set step.clip_norm, use --precision 32-true, or let step.skip_nonfinite of them '

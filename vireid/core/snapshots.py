@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,27 +13,38 @@ from torch import nn
 from vireid import __version__
 from vireid.core import checkpoint, config
 from vireid.core.data import WorkerDied
+from vireid.core.distributed import world
 from vireid.core.errors import VireidError
 from vireid.core.experiment import EvaluationSettings
 from vireid.core.run import Run
 from vireid.core.selection import Selection
+from vireid.core.sharding import whole
 from vireid.core.types import Progress
 
 
+def averaged(step: Any) -> AbstractContextManager[None]:
+    """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
+    return step.averaged() if hasattr(step, 'averaged') else nullcontext()
+
+
 def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bool = False) -> None:
-    """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing."""
-    with step.averaged() if hasattr(step, 'averaged') else nullcontext():
-        _write(run, step, progress, selection, best)
+    """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing.
+
+    Every process has to call it, since each may hold a share of the weights; the first one writes.
+    """
+    with averaged(step):
+        weights, state = whole(run.model.state_dict()), whole(step.state_dict())
+        if world()[0] == 0:
+            _write(run, weights, state, progress, selection, best)
 
 
-def _write(run: Run, step: Any, progress: Progress, selection: Selection, best: bool) -> None:
+def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Selection, best: bool) -> None:
     checkpoint.save(
         run.best if best else run.checkpoint,
         {
-            'model': run.model.state_dict(),
-            'step': step.state_dict(),
+            'model': weights,
+            'step': state,
             'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
-            'rng': torch.get_rng_state(),
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'split': run.split,
@@ -52,7 +63,7 @@ def versions() -> dict[str, str]:
 
 
 def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], source: str | Path) -> Progress:
-    """Puts model, step, best weights so far and random numbers back to where a checkpoint was written.
+    """Puts model, step and the best weights so far back to where a checkpoint was written.
 
     Raises:
         VireidError: if the checkpoint belongs to another model, dataset split or epoch length.
@@ -81,7 +92,6 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
     step.load_state_dict(content['step'])
     selection.best = dict(content.get('best', {}))
     run.unreadable = list(content.get('unreadable', ()))
-    torch.set_rng_state(content['rng'])
     total = run.progress.total_steps
     return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
 
@@ -89,6 +99,7 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
+    kept['losses'] = dict(settings.get('losses', {}))
     kept['images'] = {**kept['images'], 'workers': None, 'reader': None}
     evaluation = EvaluationSettings(**settings.get('evaluation', {}))
     kept['evaluation.select'] = evaluation.select
@@ -110,13 +121,13 @@ def begin_with(model: nn.Module, source: str | Path, partial: bool, fabric: Fabr
             print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
 
 
-def worker_died(
-    run: Run, step: Any, progress: Progress, selection: Selection, fabric: Fabric, error: WorkerDied
-) -> VireidError:
-    """Saves the run; returns what to raise."""
-    if fabric.is_global_zero:
+def worker_died(run: Run, step: Any, progress: Progress, selection: Selection, error: WorkerDied) -> VireidError:
+    """Saves the run, if this is its only process; returns what to raise."""
+    place = f'the newest checkpoint is {run.checkpoint}'  # the other processes are within a step, and cannot save
+    if world()[1] == 1:
         save(run, step, progress, selection)
+        place = f'saved in {run.checkpoint}'
     return VireidError(
-        f'{error.given}, for the second time at step {progress.step + 1:,}; saved in {run.checkpoint}',
+        f'{error.given}, for the second time at step {progress.step + 1:,}; {place}',
         todo=f'{error.todo}, then go on with --resume',
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,15 +31,17 @@ class Stop:
 
     def __init__(self) -> None:
         self.number: int | None = None
+        self.at = 0.0  # when it came
 
     def __bool__(self) -> bool:
         return self.number is not None
 
     def note(self, number: int, frame: Any) -> None:
-        """Notes the first signal; a second one interrupts at once."""
-        if self.number is not None:
+        """Notes the first signal; a second one interrupts, unless it is the same one passed on by a launcher."""
+        if self.number is None:
+            self.number, self.at = number, time.monotonic()
+        elif time.monotonic() > self.at + 1:
             raise KeyboardInterrupt
-        self.number = number
 
     def require_none(self, checkpoint: Path) -> None:
         """Raises `Interrupted` if a signal came; what is to be gone on with has to be saved already."""

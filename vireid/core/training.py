@@ -6,7 +6,7 @@ import math
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,17 +15,18 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core import checkpoint, config, distributed, provenance, results
-from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
+from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, reseed, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
 from vireid.core.registry import Components
 from vireid.core.rehearsal import rehearse
 from vireid.core.results import Results
-from vireid.core.run import Run, agreed, exclusive, make_fabric, require_finite
+from vireid.core.run import Run, agreed, exclusive, is_finite, make_fabric, not_finite
 from vireid.core.scoring import Scoring, telling
 from vireid.core.selection import Selection, ValidationSplit
+from vireid.core.sharding import cut_optimizer, is_sharded, one_by_one
 from vireid.core.signatures import ArgumentsOf, Part
-from vireid.core.snapshots import begin_with, restore, save, worker_died
+from vireid.core.snapshots import averaged, begin_with, restore, save, worker_died
 from vireid.core.stopping import Interrupted, interruptible
 from vireid.core.types import Batch, Progress
 from vireid.core.updates import Average, compile_forward, parameter_groups, plain_state, split_identities
@@ -100,8 +101,8 @@ def train(
                 provenance.write(run.work_dir, provenance.describe(experiment, samples, fabric.device))
             if resume is not None:
                 selection.bring_best(run.best, Path(resume).parent / run.best.name)
-            else:
-                save(run, step, run.progress, selection)  # so that there is something to go on from at every moment
+        if resume is None:
+            save(run, step, run.progress, selection)  # so that there is something to go on from at every moment
         hooks.run_started(run=run)
         finished = False
         try:
@@ -147,11 +148,9 @@ def _loop(
                 found = candidates.evaluate(run, hooks, progress, beside=False, look_up=look_up)
             if not choosing:
                 return
-            best = selection.is_best(found, progress)
-            if best and fabric.is_global_zero:
+            if selection.is_best(found, progress):
                 save(run, step, progress, selection, best=True)
-            if fabric.is_global_zero:
-                save(run, step, progress, selection)  # it remembers which weights are the best so far
+            save(run, step, progress, selection)  # it remembers which weights are the best so far
 
         at_epoch_end = 0 < progress.step < progress.total_steps and progress.step_in_epoch == 0
         if at_epoch_end and due(settings.evaluate_every, progress.epoch):
@@ -164,28 +163,31 @@ def _loop(
             try:
                 for batch in loader:
                     run.note_unreadable(batch.unreadable)
+                    seed_step(run, progress, fabric.global_rank)
                     record = step(fabric.to_device(batch), progress)
-                    require_finite(record, batch, run, fabric)
+                    failed, stopped = agreed(fabric, not is_finite(record), bool(stop))
+                    if failed:
+                        raise not_finite(record, batch, run)
                     progress = progress.next()
                     hooks.step_ended(run=run, progress=progress, record=record)
-                    stopped = agreed(fabric, bool(stop))
+                    stopped = bool(stop) if fabric.world_size == 1 else stopped  # an observer may have taken long
                     if stopped or progress.step == progress.total_steps or progress.step_in_epoch == 0:
                         break
-                    if due(settings.checkpoint_every, progress.step) and fabric.is_global_zero:
+                    if due(settings.checkpoint_every, progress.step):
                         save(run, step, progress, selection)
             except WorkerDied as error:
-                stopped = bool(stop)  # a signal to all processes ends the workers too
-                if not stopped and (died_at == progress.step or fabric.world_size > 1):
-                    raise worker_died(run, step, progress, selection, fabric, error) from error
-                died_at = progress.step
+                # a signal to all processes ends the workers too; several have to agree on stopping, after a step
+                stopped = bool(stop) and fabric.world_size == 1
                 if not stopped:
+                    if died_at == progress.step:
+                        raise worker_died(run, step, progress, selection, error) from error
+                    died_at = progress.step
                     print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
                     continue
             if progress.step_in_epoch == 0:
                 step.epoch_ended(progress)
                 hooks.epoch_ended(run=run, progress=progress)
-            if fabric.is_global_zero:
-                save(run, step, progress, selection)
+            save(run, step, progress, selection)
             if stopped:
                 raise Interrupted(run.checkpoint, stop.number or signal.SIGTERM)
             at_epoch_end = progress.step_in_epoch == 0 and progress.step < progress.total_steps
@@ -200,9 +202,11 @@ def _loop(
         return final.evaluate(run, hooks, progress, weights, look_up=look_up)
 
 
-def averaged(step: Any) -> AbstractContextManager[None]:
-    """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
-    return step.averaged() if hasattr(step, 'averaged') else nullcontext()
+def seed_step(run: Run, progress: Progress, rank: int) -> None:
+    """Makes what a step draws, such as dropout, a function of (seed, step, process): nothing is lost on resuming."""
+    value = reseed(run.experiment.seed, 'step', progress.step, rank)
+    if run.device.type != 'cpu':
+        torch.manual_seed(value)  # of all devices
 
 
 class SingleOptimizer:
@@ -247,6 +251,11 @@ class SingleOptimizer:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         if skip_nonfinite < 0:
             raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
+        # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
+        ignored = [f'weighter.{name}' for name, _ in model.weighter.named_parameters()]  # type: ignore[union-attr]
+        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
+        self.model: Any = fabric.setup_module(model)  # first: it may replace the parameters by shards
+        self.model.mark_forward_method('embed')
         built = components.build(
             'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
         )
@@ -258,9 +267,6 @@ class SingleOptimizer:
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
                     )
-        # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
-        ignored = [f'weighter.{name}' for name, _ in model.weighter.named_parameters()]  # type: ignore[union-attr]
-        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.fabric, self.clip_norm, self.accumulate = fabric, clip_norm, accumulate
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         # the schedules read the learning rates before Fabric wraps the optimizer
@@ -272,9 +278,9 @@ class SingleOptimizer:
                 raise VireidError(f'{where}.by is {by!r}', allowed="'epoch' or 'step'")
             rest = {key: value for key, value in entry.items() if key != 'by'}
             self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
-        self.model: Any
-        self.model, self.optimizer = fabric.setup(model, built)
-        self.model.mark_forward_method('embed')
+        if any(is_sharded(p) for p in model.parameters()):
+            one_by_one(built)
+        self.optimizer: Any = fabric.setup_optimizers(built)
         # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
         self._weighter: Any = model.weighter
         self._average = Average(model, ema) if ema is not None else None
@@ -372,7 +378,7 @@ class SingleOptimizer:
         if {by: len(found) for by, found in state['schedules'].items()} != counts:
             raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
         try:
-            self.optimizer.load_state_dict(state['optimizer'])
+            self.optimizer.load_state_dict(cut_optimizer(state['optimizer'], self.optimizer))
         except (ValueError, KeyError) as error:
             raise VireidError(
                 f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
+from vireid.core.sharding import cut, is_sharded
 from vireid.core.types import Batch, joint_order
 
 
@@ -57,7 +58,8 @@ class Average:
     @torch.no_grad()
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
         for name, parameter in self.model.named_parameters():
-            parameter.copy_(weights[name])
+            given = weights[name]
+            parameter.copy_(given if is_sharded(given) else cut(given, parameter))
 
 
 def compile_forward(model: nn.Module) -> None:
