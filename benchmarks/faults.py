@@ -3,9 +3,12 @@
 A moment is a line of Python that is about to run in vireid, or in torch while it writes a checkpoint: the uninterrupted
 run counts them by phase (in a step, between steps, saving, scoring), a killed one gets SIGKILL at the n-th. Weights,
 optimizer, weighter, averaged weights, metrics.jsonl and the result have to be equal to the last bit. The run has an
-adaptive lambda, uncertainty, averaged weights and batches taken in two parts; some have a loader process.
+adaptive lambda, uncertainty, averaged weights and batches taken in two parts; half of them count steps and end within
+an epoch, and of every ten one has a loader process and one has two. Of several processes one is killed, chosen by seed
+too, and the launcher ends the others.
 
     python benchmarks/faults.py --kills 200 --seed 1
+    python benchmarks/faults.py --kills 40 --processes 2 --strategy fsdp
 """
 
 from __future__ import annotations
@@ -16,12 +19,13 @@ import json
 import os
 import random
 import signal
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
@@ -65,7 +69,26 @@ def register_components(add: Callable[..., None]) -> None:
     add('backbones', 'Tiny', Tiny)
 
 
-def experiment(data: Path, workers: int) -> Experiment:
+class Kind(NamedTuple):
+    """What kind of run is killed.
+
+    Attributes:
+        workers: loader processes.
+        by: `epoch`, or `step`: its length is given in steps, and it ends within an epoch.
+        processes: how many train.
+        strategy: of several processes.
+    """
+
+    workers: int = 0
+    by: str = 'epoch'
+    processes: int = 1
+    strategy: str = 'auto'
+
+
+ALONE = Kind()
+
+
+def experiment(data: Path, kind: Kind = ALONE) -> Experiment:
     losses = {'id': {'type': 'CrossEntropy'}, 'tri': {'type': 'BatchHardTriplet', 'margin': 0.3}}
     levels = {'type': 'HomoscedasticUncertainty', 'tasks': ['a'], 'by': 'step', 'start': 2, 'bounds': [-2, 5]}
     parts = {'levels': levels, 'graph': {'type': 'WarmUp', 'tasks': {'b': 'adaptive'}}}
@@ -76,9 +99,9 @@ def experiment(data: Path, workers: int) -> Experiment:
             'size': [24, 12],
             'train': [{'type': 'Resize'}, {'type': 'RandomHorizontalFlip'}, {'type': 'ToFloat'}],
             'test': [{'type': 'Resize'}, {'type': 'ToFloat'}],
-            'workers': workers,
+            'workers': kind.workers,
         },
-        'sampler': {'type': 'IdentityBalanced', 'identities': 4, 'visible': 2, 'infrared': 2},
+        'sampler': {'type': 'IdentityBalanced', 'identities': 4 // kind.processes, 'visible': 2, 'infrared': 2},
         'model': {
             'backbone': {'type': 'Tiny'},
             'necks': {
@@ -93,11 +116,18 @@ def experiment(data: Path, workers: int) -> Experiment:
             'type': 'SingleOptimizer',
             'optimizer': {'type': 'Adam', 'lr': 0.01},
             'schedule': [{'type': 'LinearLR', 'start_factor': 0.1, 'total_iters': 5, 'by': 'step'}],
-            'accumulate': 2,
+            'accumulate': 2 if kind.processes == 1 else 1,
             'ema': 0.8,
             'clip_norm': 5.0,
         },
-        'training': {'epochs': 2, 'evaluate_every': 1, 'checkpoint_every': 2, 'accelerator': 'cpu'},
+        'training': {
+            **({'epochs': 2} if kind.by == 'epoch' else {'steps': 5}),
+            'evaluate_every': 1,
+            'checkpoint_every': 2,
+            'accelerator': 'cpu',
+            'devices': kind.processes,
+            'strategy': kind.strategy,
+        },
         'evaluation': {'select': 'test'},
         'loggers': [{'type': 'MetricsFile'}],
         'name': 'faults',
@@ -142,38 +172,63 @@ def kill_once() -> Callable[[], None]:
     return lambda: os.kill(own, signal.SIGKILL) if os.getpid() == own else None
 
 
-def in_child(work: Callable[[], None]) -> int:
-    """Does something in a process of its own; returns how that ended."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            import traceback
+def in_children(works: list[Callable[[], None]]) -> list[int]:
+    """Does each in a process of its own, started as torchrun does; returns how each ended.
 
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitpid(pid, 0)[1]
+    The first that fails ends the others.
+    """
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    children: dict[int, int] = {}
+    for rank, work in enumerate(works):
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                if len(works) > 1:
+                    names = ('RANK', 'LOCAL_RANK', 'GROUP_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_PORT')
+                    values = (rank, rank, 0, len(works), len(works), port)
+                    os.environ |= {name: str(value) for name, value in zip(names, values, strict=True)}
+                    os.environ |= {'MASTER_ADDR': '127.0.0.1', 'TORCHELASTIC_RUN_ID': 'faults'}
+                work()
+                status = 0
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        children[pid] = rank
+    ended: dict[int, int] = {}
+    while children:
+        pid, status = os.wait()
+        if pid not in children:
+            continue
+        ended[children.pop(pid)] = status
+        if status != 0:
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+    return [ended[rank] for rank in range(len(works))]
 
 
-def run(data: Path, folder: Path, workers: int, clock: Clock | None = None) -> None:
+def run(data: Path, folder: Path, kind: Kind, clock: Clock | None = None) -> None:
     """Trains in `folder`, from its newest checkpoint if there is one."""
     found = checkpoint.newest(folder / 'checkpoints' / 'last.pt', lambda line: None)
-    made = experiment(data, workers)
+    made = experiment(data, kind)
     if clock:
         sys.settrace(clock)
     train(made, folder, resume=found)
     sys.settrace(None)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def ended_with(folder: Path) -> dict[str, Any]:
     """Returns all that two runs are compared by."""
     content = checkpoint.load(folder / 'checkpoints' / 'last.pt')
     best = checkpoint.load(folder / 'checkpoints' / 'best.pt')
-    kept = {key: content[key] for key in ('model', 'step', 'progress', 'rng', 'best')}
+    kept = {key: content[key] for key in ('model', 'step', 'progress', 'best')}
     lines = (folder / 'metrics.jsonl').read_text()
     return {**kept, 'best weights': best['model'], 'metrics': lines, 'result': (folder / 'result.json').read_text()}
 
@@ -192,7 +247,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--kills', type=int, default=40, help='in all, a quarter in each phase')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=1, help='loader processes of every tenth run')
+    parser.add_argument('--processes', type=int, default=1, help='that train together')
+    parser.add_argument('--strategy', default='auto', help='of several processes: ddp or fsdp')
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -202,48 +258,61 @@ def main() -> int:
         synthesize(data, layout='sysu', ids=10, seed=0, images=1, workers=1)
 
         # here, so that the processes that are killed find everything imported and read
-        first = experiment(data, 0)
+        first = experiment(data)
         rehearse(first, make_fabric(first))
         first.build_loggers()
         first.build_dataset()
 
-        def count(workers: int) -> dict[str, int]:
-            """Trains without being killed; returns the moments of each phase."""
+        def kind_of(number: int) -> Kind:
+            workers = {8: 1, 9: 2}.get(number % 10, 0) if arguments.processes == 1 else 0
+            return Kind(workers, ('epoch', 'step')[number // 4 % 2], arguments.processes, arguments.strategy)
 
-            def work() -> None:
+        def count(kind: Kind) -> list[dict[str, int]]:
+            """Trains without being killed; returns the moments of each phase, by process."""
+            folder = base / '-'.join(map(str, kind))
+
+            def work(rank: int) -> None:
                 clock = Clock()
-                run(data, base / f'whole{workers}', workers, clock)
-                (base / 'counts.json').write_text(json.dumps(clock.counts))
+                run(data, folder, kind, clock)
+                (base / f'counts{rank}.json').write_text(json.dumps(clock.counts))
 
-            assert in_child(work) == 0
-            return json.loads((base / 'counts.json').read_text())
+            assert not any(in_children([lambda r=r: work(r) for r in range(kind.processes)]))
+            return [json.loads((base / f'counts{rank}.json').read_text()) for rank in range(kind.processes)]
 
-        by_workers = {workers: count(workers) for workers in {0, arguments.workers}}
-        expected = ended_with(base / 'whole0')
-        assert same(expected, ended_with(base / f'whole{arguments.workers}')), 'loader processes change the run'
+        moments = {kind: count(kind) for kind in {kind_of(number) for number in range(arguments.kills)}}
+        expected = {kind: ended_with(base / '-'.join(map(str, kind))) for kind in moments}
+        for kind, found in expected.items():
+            alone = expected.get(kind._replace(workers=0), found)
+            assert same(alone, found), 'loader processes change the run'
         rng = random.Random(arguments.seed)
         failed = 0
         done: collections.Counter[str] = collections.Counter()
         for number in range(arguments.kills):
-            phase = PHASES[number % 4]
-            workers = arguments.workers if number % 10 == 9 else 0
-            at = rng.randrange(by_workers[workers][phase])
+            phase, kind = PHASES[number % 4], kind_of(number)
+            victim = rng.randrange(kind.processes)
+            at = rng.randrange(moments[kind][victim].get(phase) or 1)
             folder = base / f'run{number}'
-            status = in_child(lambda f=folder, w=workers, p=phase, n=at: run(data, f, w, Clock(p, n, kill_once())))
-            killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            resumed = in_child(lambda f=folder, w=workers: run(data, f, w)) == 0
+
+            def go(rank: int, f: Path = folder, k: Kind = kind, v: int = victim, p: str = phase, n: int = at) -> None:
+                run(data, f, k, Clock(p, n, kill_once()) if rank == v else None)
+
+            statuses = in_children([lambda r=r, go=go: go(r) for r in range(kind.processes)])
+            killed = os.WIFSIGNALED(statuses[victim]) and os.WTERMSIG(statuses[victim]) == signal.SIGKILL
+            again = in_children([lambda f=folder, k=kind: run(data, f, k)] * kind.processes)
+            resumed = not any(again)
             found = ended_with(folder) if resumed else {}
-            differ = [key for key in expected if key not in found or not same(expected[key], found[key])]
+            differ = [k for k in expected[kind] if k not in found or not same(expected[kind][k], found[k])]
             if not killed or not resumed or differ:
                 failed += 1
-                print(f'FAILED: {phase}, line {at}: killed {killed}, resumed {resumed}, differs in {differ}')
+                ends = f'killed {killed}, resumed {resumed}, differs in {differ}'
+                print(f'FAILED: {kind}, {phase}, line {at} of process {victim}: {ends}')
             else:
                 done[phase] += 1
             for path in sorted(folder.rglob('*'), reverse=True):  # a folder of each is too much for a long run
                 path.rmdir() if path.is_dir() else path.unlink()
-    total = sum(done.values())
+    total, counted = sum(done.values()), sum(map(collections.Counter, moments[kind_of(0)]), collections.Counter())
     print(f'{total} of {arguments.kills} killed runs ended as the uninterrupted one, bit for bit: '
-          + ', '.join(f'{done[phase]} {phase} (of {by_workers[0][phase]:,} moments)' for phase in PHASES)
+          + ', '.join(f'{done[phase]} {phase} (of {counted[phase]:,} moments)' for phase in PHASES)
           + f'; {time.perf_counter() - start:.0f} s')  # fmt: skip
     return 1 if failed else 0
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,34 +16,48 @@ import torch
 from torch import nn
 
 from vireid.core import checkpoint, distributed
+from vireid.core.scoring import score_checkpoint
+from vireid.core.training import train
 from vireid.synth import synthesize
 
 SCRIPT = Path(__file__).parents[1] / 'fixtures' / 'two_processes.py'
+FAULTS = Path(__file__).parents[2] / 'benchmarks' / 'faults.py'
 
 
 @pytest.fixture(scope='module')
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def script() -> ModuleType:
+    """What the processes do, to do it here in one."""
+    spec = importlib.util.spec_from_file_location('two_processes', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path:
+    """What two processes leave of every task; they are started once, since that takes longest."""
     folder = tmp_path_factory.mktemp('processes')
     synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
-    return folder
-
-
-def launch(folder: Path, what: str, processes: int) -> None:
-    launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2'] if processes == 2 else []
-    words = [sys.executable, *launcher, str(SCRIPT), what, str(folder / 'people'), str(folder)]
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', str(SCRIPT)]
+    tasks = [*script.GRADIENTS, 'train-ddp', 'train-fsdp']
+    words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    found = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=150)
+    found = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=200)
     assert found.returncode == 0, found.stderr[-3000:]
+    return folder
 
 
 def read(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
 
 
-def test_half_a_batch_each_gives_the_loss_and_the_gradients_of_the_whole(folder):
-    for processes in (1, 2):
-        launch(folder, 'gradients', processes)
-    whole, first, second = (read(folder / f'gradients-{name}.pt') for name in ('1-0', '2-0', '2-1'))
+@pytest.mark.parametrize('task', ['ddp', 'fsdp', 'parts', 'fsdp-parts'])
+def test_half_a_batch_each_gives_the_loss_and_the_gradients_of_the_whole(folder, script, task):
+    """Of four identities the first process has two; in two parts, the first parts are the first and the third."""
+    accumulate = script.GRADIENTS[task].get('accumulate', 1)
+    order = [0, 2, 1, 3] if accumulate > 1 else None
+    whole = script.gradients(str(folder / 'people'), accumulate=accumulate, order=order)
+    first, second = (read(folder / f'{task}-{rank}.pt') for rank in (0, 1))
     assert first['losses'] == pytest.approx(whole['losses'], abs=1e-6)  # as records have them, in float32
     assert first['losses'] == second['losses']
     assert first['weights'] == second['weights']
@@ -49,32 +65,59 @@ def test_half_a_batch_each_gives_the_loss_and_the_gradients_of_the_whole(folder)
     assert any(name.startswith('weighter.') for name in whole['gradients'])
     for name, gradient in whole['gradients'].items():
         torch.testing.assert_close(first['gradients'][name], gradient, atol=1e-12, rtol=1e-9, msg=name)
-    for name, value in first['model'].items():
-        assert torch.equal(value, second['model'][name]), name
-        torch.testing.assert_close(value, whole['model'][name], atol=1e-9, rtol=1e-7, msg=name)
+    for kind in ('model', 'average'):
+        for name, value in first[kind].items():
+            assert torch.equal(value, second[kind][name]), name
+            torch.testing.assert_close(value, whole[kind][name], atol=1e-9, rtol=1e-7, msg=name)
+    assert any(not torch.equal(value, first['average'][name]) for name, value in first['model'].items())
 
 
-def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder):
-    for processes in (1, 2):
-        launch(folder, 'train', processes)
-    one, two = folder / 'run-1', folder / 'run-2'
-    lines = {run: [json.loads(line) for line in (run / 'metrics.jsonl').read_text().splitlines()] for run in (one, two)}
-    assert [line['step'] for line in lines[two]] == [line['step'] for line in lines[one]]  # none twice
-    for a, b in zip(lines[one], lines[two], strict=True):
+@pytest.fixture(scope='module')
+def alone(folder: Path, script: ModuleType) -> Path:
+    train(script.made(str(folder / 'people'), 1), folder / 'run-alone')
+    return folder / 'run-alone'
+
+
+@pytest.mark.parametrize('strategy', ['ddp', 'fsdp'])
+def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script, alone, strategy):
+    run = folder / f'run-{strategy}'
+    lines = {at: [json.loads(line) for line in (at / 'metrics.jsonl').read_text().splitlines()] for at in (alone, run)}
+    assert [line['step'] for line in lines[run]] == [line['step'] for line in lines[alone]]  # none twice
+    for a, b in zip(lines[alone], lines[run], strict=True):
         if 'loss' in a:
             assert b['loss'] == pytest.approx(a['loss'], rel=1e-3)
             assert b['weights'] == pytest.approx(a['weights'], rel=1e-3)
-    assert (two / 'result.json').exists()
+    assert (run / 'result.json').exists()
     # the weights of the two, scored here by one process, have the figures that the two gave
-    sys.path.insert(0, str(SCRIPT.parents[2] / 'benchmarks'))
-    import faults
+    made = script.made(str(folder / 'people'), 1)
+    scored = score_checkpoint(made, run / 'checkpoints' / 'best.pt', folder / 'scored')
+    assert json.loads((run / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
+    assert checkpoint.load(run / 'checkpoints' / 'last.pt')['progress']['step'] == lines[alone][-1]['step']
 
-    from vireid.core.scoring import score_checkpoint
 
-    made = faults.experiment(folder / 'people', 0)
-    scored = score_checkpoint(made, two / 'checkpoints' / 'best.pt', folder / 'scored')
-    assert json.loads((two / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
-    assert checkpoint.load(two / 'checkpoints' / 'last.pt')['progress']['step'] == lines[one][-1]['step']
+def test_checkpoints_of_shards_and_of_whole_weights_hold_the_same(folder):
+    """Fully sharded or not, a checkpoint has whole tensors, so that either strategy goes on from it."""
+    ddp, fsdp = (checkpoint.load(folder / f'run-{name}' / 'checkpoints' / 'last.pt') for name in ('ddp', 'fsdp'))
+
+    def shapes(found: Any) -> Any:
+        if isinstance(found, torch.Tensor):
+            return tuple(found.shape)
+        return {key: shapes(value) for key, value in found.items()} if isinstance(found, dict) else type(found)
+
+    assert shapes(ddp['model']) == shapes(fsdp['model'])
+    assert shapes(ddp['step']['raw']) == shapes(fsdp['step']['raw'])
+    assert shapes(ddp['step']['optimizer']['state']) == shapes(fsdp['step']['optimizer']['state'])
+    for name, value in ddp['model'].items():
+        torch.testing.assert_close(fsdp['model'][name], value, rtol=1e-3, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize('strategy', ['ddp', 'fsdp'])
+def test_one_of_two_processes_killed_changes_nothing(strategy):
+    """A kill in every phase; the long version: `benchmarks/faults.py --processes 2`."""
+    words = [sys.executable, str(FAULTS), '--kills', '4', '--processes', '2', '--strategy', strategy]
+    found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    assert found.returncode == 0, found.stdout + found.stderr[-3000:]
+    assert found.stdout.startswith('4 of 4 killed runs ended as the uninterrupted one, bit for bit')
 
 
 def test_in_one_process_nothing_changes():

@@ -104,7 +104,7 @@ def embed_samples(
     if isinstance(embedder, torch.nn.Module):
         distributed.share_buffers(embedder)
     try:
-        with torch.inference_mode(), gathered(embedder):
+        with gathered(embedder), torch.inference_mode():  # what is gathered is trained on later
             for batch in loader:
                 parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
                 for modality, found in batch.images.items():

@@ -76,6 +76,7 @@ class Run:
 def make_fabric(experiment: Experiment) -> Fabric:
     """Starts lightning-fabric with the experiment's devices and precision, quietly."""
     settings = experiment.training_settings
+    _require_as_launched(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning_fabric')
     try:
@@ -96,6 +97,20 @@ def make_fabric(experiment: Experiment) -> Fabric:
         ) from error
     fabric.launch()
     return fabric
+
+
+def _require_as_launched(devices: int | str, nodes: int) -> None:
+    """Raises if torchrun started other processes than the config asks for."""
+    if 'TORCHELASTIC_RUN_ID' not in os.environ:
+        return
+    started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
+    machines = total // started
+    if (devices, nodes) != (started, machines):
+        raise VireidError(
+            f'torchrun started {started} processes on each of {machines} machines; training.devices is {devices!r} '
+            f'and training.nodes {nodes}',
+            todo=f'--devices {started}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
+        )
 
 
 def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
