@@ -15,8 +15,7 @@ import torch
 from vireid.core import config
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import create_manager
-from vireid.core.run import Run, agreed, is_finite, make_fabric, not_finite
-from vireid.core.training import seed_step
+from vireid.core.run import Run, agreed, is_finite, make_fabric, not_finite, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'

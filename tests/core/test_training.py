@@ -475,6 +475,6 @@ class TestBadPictures:
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):
-        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'')
+        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no picture')
         with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

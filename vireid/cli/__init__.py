@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -48,17 +49,45 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         parsed = _parser(verb, arguments).parse_args(arguments)
         return parsed.run(parsed)
     except VireidError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'{_process()}error: {error}', file=sys.stderr)
         return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             sys.stderr.close()
             return 141
-        print(f'error: {error}\n  next:    free some space or mend the permissions', file=sys.stderr)
+        print(f'{_process()}error: {error}\n  next:    free some space or mend the permissions', file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if not _is_lost_process(error):
+            raise
+        print(
+            f'{_process()}error: another process of this run has ended; what it said, if anything, is beside this\n'
+            '  next:    mend what ended it, then go on with --resume',
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         return 130
+    finally:
+        if 'torch' in sys.modules:
+            from vireid.core.distributed import leave
+
+            leave()
+
+
+def _process() -> str:
+    """Says which process of several this is, unless it is the first; launchers set one of these."""
+    rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
+    return '' if rank == '0' else f'process {rank}: '
+
+
+def _is_lost_process(error: RuntimeError) -> bool:
+    if 'torch' not in sys.modules:
+        return False
+    from vireid.core.distributed import is_lost_process
+
+    return is_lost_process(error)
 
 
 def _parser(verb: ModuleType | None, arguments: Sequence[str]) -> argparse.ArgumentParser:

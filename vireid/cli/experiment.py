@@ -116,6 +116,8 @@ def read_config(
             (_section(config, section) if section else config)[name] = value
             origins[tuple(key.split('.'))] = 'a flag, or VIREID_DATA' if name == 'root' else 'a flag'
     for option in args.cfg_options:
+        if option.split('.')[0] in ('evaluation', 'losses'):  # all that they hold has a default, so they may be missing
+            _section(config, option.split('.')[0])
         override(config, option)
         mark(origins, config, option)
     _add_plugins(config, args)

@@ -63,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = _place(args, experiment.name)
+    from vireid.core.distributed import world
     from vireid.core.stopping import Interrupted
     from vireid.core.training import train
 
@@ -71,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
-        print(f'go on with: {shlex.join(again)}')
+        if world()[0] == 0:
+            print(f'go on with: {shlex.join(again)}')
         return stopped.status
     return 0
 

@@ -137,6 +137,17 @@ def share_buffers(module: nn.Module) -> None:
             dist.broadcast(buffer, src=0)
 
 
+def leave() -> None:
+    """Takes leave of the other processes, if there are any; threads of the network would abort this one at its end."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Says whether an error is that of a process whose partners are gone."""
+    return world()[1] > 1 and (isinstance(error, dist.DistError) or 'gloo' in str(error))
+
+
 def gather_objects(own: Any) -> list[Any]:
     """Returns what every process has, by rank."""
     size = world()[1]

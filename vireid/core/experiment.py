@@ -31,6 +31,8 @@ class ImageSettings:
         reader: config of a component among `readers`, such as a cache; None decodes the files each time.
         on_bad_image: what a training picture that cannot be read does: `stop` the run, or `skip`: another one of the
             same person and modality stands for it, and the result counts them. Scoring always stops.
+        check: what is made sure of before the first step: that the `files` of all pictures are there, have bytes and
+            may be read; that all `pictures` can be decoded, which takes minutes; or `nothing`.
     """
 
     size: tuple[int, int]
@@ -39,6 +41,7 @@ class ImageSettings:
     workers: int | None = None
     reader: Annotated[dict | None, Part('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
+    check: Literal['files', 'pictures', 'nothing'] = 'files'
 
 
 @dataclass(frozen=True)

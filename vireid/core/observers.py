@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from vireid.core.errors import VireidError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # nobody's fault among those who watch
+
 
 class Observers:
     """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of everyone who has it, in order.
 
     Each is given those arguments that it names. One that raises is named on stderr with what it raised, and is not
-    called again in this run. Ctrl-C passes through, and so does a closed pipe.
+    called again in this run. Ctrl-C passes through, and so does a closed pipe; a full disk stops the run, so that no
+    log has a gap.
 
     Args:
         hooks: the class whose methods are the hooks there are.
@@ -41,12 +47,21 @@ class Observers:
                 function(**{key: arguments[key] for key in wanted})
             except BrokenPipeError:  # whoever read our output has seen enough
                 raise
+            except OSError as error:
+                if error.errno in FULL:
+                    raise VireidError(
+                        f'{name} cannot write: {error}', todo='free some space, then go on with --resume'
+                    ) from error
+                self._leave_out(number, name, hook, error)
             except Exception as error:  # a watcher's fault is not the run's
-                self._left_out.add(number)
-                print(
-                    f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run',
-                    file=sys.stderr,
-                )
+                self._leave_out(number, name, hook, error)
+
+    def _leave_out(self, number: int, name: str, hook: str, error: Exception) -> None:
+        self._left_out.add(number)
+        print(
+            f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run',
+            file=sys.stderr,
+        )
 
     def _find(self, hook: str) -> list[tuple[int, str, Callable[..., Any], list[str]]]:
         found = []

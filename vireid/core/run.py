@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from vireid.core.data import fingerprint
+from vireid.core.data import fingerprint, reseed
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.fsdp import Sharded
@@ -121,6 +121,13 @@ def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
         torch.tensor([float(flag) for flag in flags], device=fabric.device), reduce_op='sum'
     )
     return [count > 0 for count in raised.tolist()]
+
+
+def seed_step(run: Run, progress: Progress, rank: int) -> None:
+    """Makes what a step draws, such as dropout, a function of (seed, step, process): nothing is lost on resuming."""
+    value = reseed(run.experiment.seed, 'step', progress.step, rank)
+    if run.device.type != 'cpu':
+        torch.manual_seed(value)  # of all devices
 
 
 def is_finite(record: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from vireid.core.data import WorkerDied, fingerprint
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment
+from vireid.core.inspection import look_at_pictures
 from vireid.core.loading import restore_model
 from vireid.core.results import Results
 from vireid.core.run import Run, make_fabric
@@ -134,6 +135,7 @@ def score_checkpoint(
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if save_features else ()
     scoring = Scoring(experiment, dataset, hooks, more=more)
+    look_at_pictures(experiment, (), scoring.samples, telling(hooks, 'looking at pictures'))
     model = restore_model(experiment, content, source).to(fabric.device)
     at = content['progress']
     progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])

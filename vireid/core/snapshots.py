@@ -100,7 +100,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
     kept['losses'] = dict(settings.get('losses', {}))
-    kept['images'] = {**kept['images'], 'workers': None, 'reader': None}
+    kept['images'] = {**kept['images'], **dict.fromkeys(('workers', 'reader', 'check', 'on_bad_image'))}
     evaluation = EvaluationSettings(**settings.get('evaluation', {}))
     kept['evaluation.select'] = evaluation.select
     if evaluation.select != 'last':  # figures of another protocol, or of other data, cannot be compared

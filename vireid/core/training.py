@@ -15,13 +15,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vireid.core import checkpoint, config, distributed, provenance, results
-from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, reseed, training_loader
+from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
+from vireid.core.inspection import look_at_pictures
 from vireid.core.registry import Components
 from vireid.core.rehearsal import rehearse
 from vireid.core.results import Results
-from vireid.core.run import Run, agreed, exclusive, is_finite, make_fabric, not_finite
+from vireid.core.run import Run, agreed, exclusive, is_finite, make_fabric, not_finite, seed_step
 from vireid.core.scoring import Scoring, telling
 from vireid.core.selection import Selection, ValidationSplit
 from vireid.core.sharding import cut_optimizer, is_sharded, one_by_one
@@ -72,6 +73,8 @@ def train(
         persons = len({s.identity for s in validation.split('val')})
         candidates = Scoring(experiment, validation, hooks, f' on {persons} validation persons')
     selection = Selection(experiment, persons)
+    scored = (*scoring.samples, *candidates.samples)
+    look_at_pictures(experiment, samples, scored, telling(hooks, 'looking at pictures'))
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     skip = experiment.image_settings.on_bad_image == 'skip'
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read, skip)
@@ -200,13 +203,6 @@ def _loop(
         fabric.barrier()  # until the first process has written the best ones
         weights = selection.load_best(run.model, run.best)
         return final.evaluate(run, hooks, progress, weights, look_up=look_up)
-
-
-def seed_step(run: Run, progress: Progress, rank: int) -> None:
-    """Makes what a step draws, such as dropout, a function of (seed, step, process): nothing is lost on resuming."""
-    value = reseed(run.experiment.seed, 'step', progress.step, rank)
-    if run.device.type != 'cpu':
-        torch.manual_seed(value)  # of all devices
 
 
 class SingleOptimizer:

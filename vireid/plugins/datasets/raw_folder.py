@@ -62,12 +62,13 @@ def incomplete(
 
 
 def pictures(folder: Path) -> list[str]:
-    """Returns the paths of the pictures in a folder, sorted by name; other files (Thumbs.db, ...) are passed over."""
+    """Returns the paths of the pictures in a folder, sorted by name; other files (Thumbs.db, ...) are passed over.
+
+    A link that leads nowhere is one: whoever reads it says that it is gone, rather than train on less.
+    """
     with os.scandir(folder) as entries:
-        names = sorted(
-            e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.name.startswith('.') and e.is_file()
-        )
-    return [str(folder / name) for name in names]
+        found = [e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.is_dir()]
+    return [str(folder / name) for name in sorted(found) if not name.startswith('.')]
 
 
 def read_id_list(path: Path) -> list[int]:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid import __version__
 from vireid.core import types
+from vireid.core.distributed import world
 from vireid.core.plugins import hookimpl
 from vireid.core.results import Results
 from vireid.core.run import Run
@@ -49,7 +50,7 @@ class Console:
             'model': f'{millions:.1f} M parameters, embedding {getattr(run.model, "embedding_dim", "?")}; '
             f'tasks {tasks}, weighed by {weighter}',
             'training': f'{progress.total_steps:,} steps ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
-            f'{experiment.training_settings.precision} on {run.device}',
+            f'{experiment.training_settings.precision} on {run.device}{_processes(experiment)}',
         }.items():
             self.console.print(f'{key:<9} {text}', markup=False)
         if progress.step:
@@ -136,6 +137,15 @@ class Console:
             self._bar.stop()
             self._bar = None
         self._of_its_own = False
+
+
+def _processes(experiment: Any) -> str:
+    """Says how many processes train and what each keeps, if there are several."""
+    processes = world()[1]
+    if processes == 1:
+        return ''
+    share = 'a share' if experiment.training_settings.strategy == 'fsdp' else 'all'
+    return f', {processes} processes, each with {share} of the weights'
 
 
 def _epoch(progress: types.Progress) -> str:

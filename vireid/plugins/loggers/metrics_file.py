@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +20,7 @@ class MetricsFile:
     A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `curves`
     (what the weighter shows, such as `sigma` or `lambda`), `lr`; an evaluation's holds `step`, `epoch`, `protocol`,
     `weights` and `rows` (fractions; mean and standard deviation over trials).
+    What is not a number, such as the loss of a step that was left out (`skipped`), is `null`.
     A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
     """
 
@@ -47,7 +50,17 @@ class MetricsFile:
     def _write(self, progress: Progress, values: dict[str, Any]) -> None:
         if self._file:
             epoch = round(progress.step / progress.steps_per_epoch, 4)
-            self._file.write(json.dumps({'step': progress.step, 'epoch': epoch, **values}) + '\n')
+            values = _finite({'step': progress.step, 'epoch': epoch, **values})
+            self._file.write(json.dumps(values, allow_nan=False) + '\n')
+
+
+def _finite(values: Any) -> Any:
+    """Returns values that JSON has: it knows neither NaN nor infinity."""
+    if isinstance(values, Mapping):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

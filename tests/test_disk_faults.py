@@ -1,0 +1,244 @@
+"""Disks that fill up, folders that may not be written, pictures that vanish: for real, by the kernel's own errors."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from vireid.core import checkpoint
+from vireid.core.errors import VireidError
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import hookimpl
+from vireid.core.training import train
+from vireid.synth import synthesize
+
+FAULTS = Path(__file__).parents[1] / 'benchmarks' / 'faults.py'
+NOBODY = 65534
+
+
+@pytest.fixture(scope='module')
+def faults() -> ModuleType:
+    spec = importlib.util.spec_from_file_location('faults', FAULTS)
+    module = sys.modules['faults'] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    synthesize(tmp_path / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
+    return tmp_path / 'people'
+
+
+@pytest.fixture
+def whole(faults: ModuleType, data: Path, tmp_path: Path) -> dict[str, Any]:
+    """What a run ends with that is left alone."""
+    train(faults.experiment(data), tmp_path / 'whole')
+    return faults.ended_with(tmp_path / 'whole')
+
+
+class At:
+    """Does something once, when a step is done."""
+
+    def __init__(self, step: int, work: Callable[[], None]) -> None:
+        self.step, self.work = step, work
+
+    @hookimpl
+    def step_ended(self, progress: Any) -> None:
+        if progress.step == self.step:
+            self.work()
+
+
+def meddled(faults: ModuleType, data: Path, step: int, work: Callable[[], None], **images: Any) -> Experiment:
+    """The experiment of the fault tests, with something done to it when a step is done."""
+    made = faults.experiment(data)
+    made.images.update(images)
+    made.manager.register(At(step, work), 'meddler')
+    return made
+
+
+def told_by_child(faults: ModuleType, work: Callable[[], Any], told: Path, as_root: bool = False) -> str:
+    """Does something in a process of its own, without root's rights; returns the error it ended with."""
+
+    def do() -> None:
+        try:
+            if os.getuid() == 0 and not as_root:
+                os.setuid(NOBODY)
+            work()
+        except VireidError as error:
+            told.write_text(str(error))
+
+    told.touch()
+    told.chmod(0o666)
+    assert faults.in_children([do]) == [0]
+    return told.read_text()
+
+
+@pytest.fixture
+def reachable(tmp_path: Path) -> Iterator[Path]:
+    """The test's folder, where those without root's rights come to; pytest keeps it from them."""
+    modes = {}
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.owner() == Path(__file__).owner() or os.getuid() == 0:
+            modes[folder] = folder.stat().st_mode
+            folder.chmod(modes[folder] | 0o055)
+        if folder.name.startswith('pytest-of-'):
+            break
+    yield tmp_path
+    for folder, mode in modes.items():
+        folder.chmod(mode)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    words = ['mount', '-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', str(folder)]
+    if os.getuid() != 0 or subprocess.run(words, check=False, capture_output=True).returncode != 0:
+        pytest.skip('a small disk takes the right to mount one')
+    yield folder
+    subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+@pytest.mark.parametrize('step', [1, 2, 4])
+def test_a_full_disk_stops_the_run_and_costs_nothing(faults, data, whole, disk, step):
+    filler = disk / 'filler'
+
+    def fill() -> None:
+        with filler.open('wb', buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 16))
+            except OSError:
+                pass
+
+    with pytest.raises(VireidError, match='No space left on device'):
+        train(meddled(faults, data, step, fill), disk / 'run')
+    last = disk / 'run' / 'checkpoints' / 'last.pt'
+    assert checkpoint.load(last)['progress']['step'] <= step
+    assert not list(last.parent.glob('.*'))  # no half a file takes up what space is left
+    filler.unlink()
+    train(faults.experiment(data), disk / 'run', resume=last)
+    assert faults.same(whole, faults.ended_with(disk / 'run'))
+
+
+def test_a_write_that_breaks_off_leaves_the_checkpoint_before(faults, data, whole, tmp_path):
+    """The kernel ends the second checkpoint in its middle."""
+    folder = tmp_path / 'run'
+
+    def limit() -> None:
+        size = (folder / 'checkpoints' / 'last.pt').stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
+
+    work = partial(train, meddled(faults, data, 1, limit), folder)
+    told = told_by_child(faults, work, tmp_path / 'told', as_root=True)
+    assert f'checkpoint {folder}/checkpoints/last.pt could not be written' in told
+    assert f'the previous checkpoint {folder}/checkpoints/last.pt is intact' in told
+    assert checkpoint.load(folder / 'checkpoints' / 'last.pt')['progress']['step'] == 0
+    train(faults.experiment(data), folder, resume=folder / 'checkpoints' / 'last.pt')
+    assert faults.same(whole, faults.ended_with(folder))
+
+
+def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, data, whole, reachable):
+    folder = reachable / 'run'
+    folder.mkdir()
+    folder.chmod(0o777)
+    checkpoints = folder / 'checkpoints'
+    told = told_by_child(
+        faults,
+        lambda: train(meddled(faults, data, 1, lambda: checkpoints.chmod(0o555)), folder),
+        reachable / 'told',
+    )
+    assert 'could not be written: [Errno 13] Permission denied' in told
+    assert 'free some space or mend the permissions, then go on with --resume' in told
+    checkpoints.chmod(0o777)
+    train(faults.experiment(data), folder, resume=checkpoints / 'last.pt')
+    assert faults.same(whole, faults.ended_with(folder))
+
+
+def test_a_folder_that_may_not_be_written_at_all_is_named_before_the_first_step(faults, data, reachable):
+    folder = reachable / 'locked'
+    folder.mkdir()
+    folder.chmod(0o555)
+
+    def go() -> None:
+        try:
+            train(faults.experiment(data), folder / 'run')
+        except OSError as error:  # the command line prints it
+            raise VireidError(str(error)) from error
+
+    assert f"Permission denied: '{folder}/run'" in told_by_child(faults, go, reachable / 'told')
+
+
+def first_picture(faults: ModuleType, data: Path) -> Path:
+    return Path(faults.experiment(data).build_dataset().split('train')[0].path)
+
+
+def test_pictures_that_may_not_be_read_are_named_before_the_first_step(faults, data, reachable):
+    picture = first_picture(faults, data)
+    picture.chmod(0o000)
+    told = told_by_child(faults, lambda: train(faults.experiment(data), reachable / 'run'), reachable / 'told')
+    assert 'error' not in told
+    assert f'pictures cannot be read:\n    {picture}: no permission to read it' in told
+    assert not (reachable / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('how', 'check', 'said'),
+    [
+        ('empty', 'files', 'is empty'),
+        ('torn', 'pictures', 'cannot be read: '),
+        ('dangling', 'files', 'No such file or directory'),
+    ],
+)
+def test_damaged_pictures_are_named_before_the_first_step(faults, data, tmp_path, how, check, said):
+    picture = first_picture(faults, data)
+    content = picture.read_bytes()
+    picture.unlink()
+    if how == 'dangling':
+        picture.symlink_to(tmp_path / 'nowhere.jpg')
+    else:
+        picture.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
+    made = faults.experiment(data)
+    made.images['check'] = check
+    with pytest.raises(VireidError, match=rf'1 of \d+ pictures cannot be read:\n    .*{picture.name}.*{said}'):
+        train(made, tmp_path / 'run')
+    made.images['on_bad_image'] = 'skip'
+    train(made, tmp_path / 'run')  # another picture of the same person stands for it
+    assert str(picture) in (tmp_path / 'run' / 'result.json').read_text()
+
+
+def test_a_picture_that_cannot_be_scored_is_named_before_the_first_step_whatever_is_skipped(faults, data, tmp_path):
+    picture = Path(faults.experiment(data).build_dataset().split('test')[0].path)
+    picture.write_bytes(b'')
+    made = faults.experiment(data)
+    made.images['on_bad_image'] = 'skip'
+    with pytest.raises(VireidError, match=f'{picture.name} is empty'):
+        train(made, tmp_path / 'run')
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_pictures_that_vanish_while_training_are_named_and_cost_nothing(faults, data, whole, tmp_path, workers):
+    cameras = sorted(data.glob('cam*'))
+
+    def take_away() -> None:
+        for camera in cameras:
+            camera.rename(data / f'gone-{camera.name}')
+
+    with pytest.raises(VireidError, match=r'picture .*/cam\d/.* is gone'):
+        train(meddled(faults, data, 1, take_away, workers=workers), tmp_path / 'run')
+    for camera in cameras:
+        (data / f'gone-{camera.name}').rename(camera)
+    train(faults.experiment(data), tmp_path / 'run', resume=tmp_path / 'run' / 'checkpoints' / 'last.pt')
+    assert faults.same(whole, faults.ended_with(tmp_path / 'run'))
