@@ -27,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a tiny model."""
     folder = tmp_path_factory.mktemp('finished')
     synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
-    train(faults.experiment(folder / 'people', 0), folder / 'run')
+    train(faults.experiment(folder / 'people'), folder / 'run')
     return folder / 'run'
 
 
@@ -122,7 +122,7 @@ class TestExport:
 
 class TestInit:
     def test_a_run_may_begin_with_the_weights_of_another(self, run, tmp_path):
-        made = faults.experiment(run.parent / 'people', 0)
+        made = faults.experiment(run.parent / 'people')
         train(made, tmp_path / 'new', init=run / 'checkpoints/last.pt')
         first = [json.loads(line)['loss'] for line in (run / 'metrics.jsonl').read_text().splitlines()[:1]]
         new = [json.loads(line)['loss'] for line in (tmp_path / 'new/metrics.jsonl').read_text().splitlines()[:1]]

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Annotated, Any, Union
 
 from vireid.core.signatures import Parameter, Signature
-from vireid.core.source import DEPTH, Definition, find, find_dotted, names
+from vireid.core.source import DEPTH, Definition, find, find_dotted, names, parameters_of
 
 
 @cache
@@ -52,13 +52,12 @@ def _signature(module: str, node: Definition) -> Signature | None:
 def _signature_of(
     module: str, function: ast.FunctionDef, name: str, method: bool, constants: Mapping[str, Any]
 ) -> Signature:
-    given = function.args
-    positional = [*given.posonlyargs, *given.args]
-    required = len(positional) - len(given.defaults)
-    pairs = [(a, i < required) for i, a in enumerate(positional)][max(len(given.posonlyargs), 1 if method else 0) :]
-    pairs += [(a, d is None) for a, d in zip(given.kwonlyargs, given.kw_defaults, strict=True)]
-    parameters = {a.arg: Parameter(_hint(module, a.annotation) if a.annotation else Any, r) for a, r in pairs}
-    return Signature(name, parameters, given.kwarg is not None, constants)
+    parameters = {
+        argument.arg: Parameter(_hint(module, argument.annotation) if argument.annotation else Any, default is None)
+        for argument, default in parameters_of(function, method)
+        if argument not in function.args.posonlyargs  # which cannot be given by name
+    }
+    return Signature(name, parameters, function.args.kwarg is not None, constants)
 
 
 def _called(node: ast.expr) -> str:

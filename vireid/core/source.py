@@ -87,12 +87,16 @@ def _describe(module: str, node: Definition) -> Description:
     return Description(f'{module}:{node.name}', first.split('\n\n')[0].replace('\n', ' ').strip(), first, arguments)
 
 
-def _arguments(function: ast.FunctionDef, method: bool, texts: dict[str, str]) -> tuple[Argument, ...]:
+def parameters_of(function: ast.FunctionDef, method: bool) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Returns what a function takes, each with its default or None; of a method, without the first."""
     given = function.args
     positional = [*given.posonlyargs, *given.args]
     defaults: list[ast.expr | None] = [*[None] * (len(positional) - len(given.defaults)), *given.defaults]
     pairs = list(zip(positional, defaults, strict=True))[1 if method else 0 :]
-    pairs += list(zip(given.kwonlyargs, given.kw_defaults, strict=True))
+    return pairs + list(zip(given.kwonlyargs, given.kw_defaults, strict=True))
+
+
+def _arguments(function: ast.FunctionDef, method: bool, texts: dict[str, str]) -> tuple[Argument, ...]:
     return tuple(
         Argument(
             argument.arg,
@@ -100,7 +104,7 @@ def _arguments(function: ast.FunctionDef, method: bool, texts: dict[str, str]) -
             ast.unparse(default) if default is not None else None,
             texts.get(argument.arg, ''),
         )
-        for argument, default in pairs
+        for argument, default in parameters_of(function, method)
     )
 
 
