@@ -13,7 +13,7 @@ from vireid.core.experiment import Experiment
 from vireid.core.types import Sample
 
 SHOWN = 5  # pictures that an error names
-AT_ONCE = 1024  # files looked at between two lines of progress
+AT_ONCE = 256  # files that one thread looks at, and between two lines of progress
 
 
 def look_at_pictures(
@@ -50,11 +50,14 @@ def troubles(
         on_progress: called with (done, total) pictures.
     """
     look = _trouble_within if decode else _trouble_outside
+    chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: list[str] = []
+    done = 0
     with ThreadPoolExecutor() as pool:  # waiting for files, and decoding them, lets go of the interpreter
-        for start in range(0, len(paths), AT_ONCE):
-            found += [trouble for trouble in pool.map(look, paths[start : start + AT_ONCE], chunksize=64) if trouble]
-            on_progress(min(start + AT_ONCE, len(paths)), len(paths))
+        for chunk, lines in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
+            found += filter(None, lines)
+            done += len(chunk)
+            on_progress(done, len(paths))
     return found
 
 

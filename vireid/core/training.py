@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 
-from vireid.core import checkpoint, config, distributed, provenance, results
+from vireid.core import checkpoint, config, distributed, provenance, results, updates
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
@@ -30,7 +30,6 @@ from vireid.core.signatures import ArgumentsOf, Part
 from vireid.core.snapshots import averaged, begin_with, restore, save, worker_died
 from vireid.core.stopping import Interrupted, interruptible
 from vireid.core.types import Batch, Progress
-from vireid.core.updates import Average, compile_forward, parameter_groups, plain_state, split_identities
 
 
 def train(
@@ -85,7 +84,7 @@ def train(
         # what follows the backbone sees all pictures already, if they are gathered
         distributed.synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
     if settings.compile:
-        compile_forward(model)
+        updates.compile_forward(model)
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
@@ -253,7 +252,7 @@ class SingleOptimizer:
         self.model: Any = fabric.setup_module(model)  # first: it may replace the parameters by shards
         self.model.mark_forward_method('embed')
         built = components.build(
-            'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
+            'optimizers', optimizer, where='step.optimizer', params=updates.parameter_groups(model, groups or {})
         )
         for pattern, settings in (groups or {}).items():
             for key in settings:
@@ -279,7 +278,7 @@ class SingleOptimizer:
         self.optimizer: Any = fabric.setup_optimizers(built)
         # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
         self._weighter: Any = model.weighter
-        self._average = Average(model, ema) if ema is not None else None
+        self._average = updates.Average(model, ema) if ema is not None else None
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
         """Updates the model on one batch.
@@ -289,20 +288,18 @@ class SingleOptimizer:
             parameters that no pattern of `groups` took. All plain floats.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
+        parts = [batch] if self.accumulate == 1 else updates.split_identities(batch, self.accumulate)
         size = sum(len(found) for found in batch.identities.values())
-        figures: list[dict[str, dict[str, Tensor]]] = []
+        figures: list[tuple[updates.Figures, float]] = []
         for number, part in enumerate(parts):
             share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
             with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
                 tasks = distributed.mean_of(self.model(part))
                 total, weights = self._weighter(tasks, progress)
-                curves = (
-                    self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
-                )  # as they are in this step
+                curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
-            figures.append({group: _scaled(values, share) for group, values in found.items()})
+            figures.append((found, share))
         norm = None
         if self.clip_norm is not None or self.skip_nonfinite:
             limit = math.inf if self.clip_norm is None else self.clip_norm
@@ -315,26 +312,14 @@ class SingleOptimizer:
                 self._average.update()
         for schedule in self.schedules['step']:
             schedule.step()
-        groups: dict[str, dict[str, Any]] = figures[0]
-        if len(figures) > 1:
-            groups = {g: {n: sum(part[g][n] for part in figures) for n in found} for g, found in groups.items()}
-        flat = [value for group in groups.values() for value in group.values()]
-        values = iter(torch.stack(flat).tolist())  # one transfer from the device for all figures
-        named = {group: {name: next(values) for name in found} for group, found in groups.items()}
-        record: dict[str, Any] = {
-            'loss': named.pop('loss')['loss'],
-            'tasks': named.pop('tasks'),
-            'weights': named.pop('weights'),
-            'curves': named,
-            'lr': float(lr),
-        }
+        record = {**updates.plain_figures(figures), 'lr': float(lr)}
         return {**record, 'skipped': self.skipped} if skip else record
 
-    def _skip(self, figures: list[dict[str, dict[str, Tensor]]], norm: Any) -> bool:
+    def _skip(self, figures: list[tuple[updates.Figures, float]], norm: Any) -> bool:
         """Says whether a step is left out; all processes agree, since their gradients are the same."""
         if not self.skip_nonfinite:
             return False
-        finite = all(bool(torch.isfinite(part['loss']['loss'])) for part in figures)
+        finite = all(bool(torch.isfinite(part['loss']['loss'])) for part, _ in figures)
         if finite and (norm is None or bool(torch.isfinite(norm))):
             return False
         self.skipped += 1
@@ -358,7 +343,7 @@ class SingleOptimizer:
         """Returns optimizer and schedules as tensors and plain values."""
         state = {
             'optimizer': self.optimizer.state_dict(),
-            'schedules': {by: [plain_state(s) for s in found] for by, found in self.schedules.items()},
+            'schedules': {by: [updates.plain_state(s) for s in found] for by, found in self.schedules.items()},
             'scaler': self.fabric.strategy.precision.state_dict(),  # of 16-mixed; empty otherwise
             'skipped': self.skipped,
         }
@@ -388,8 +373,3 @@ class SingleOptimizer:
             if 'raw' not in state:
                 raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')
             self._average.restore(state['raw'])
-
-
-def _scaled(values: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    plain = {name: value.detach().float() for name, value in values.items()}
-    return plain if share == 1 else {name: value * share for name, value in plain.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -135,3 +135,20 @@ def plain_state(schedule: Any) -> dict[str, Any]:
     """The part of a schedule's state that moves; the rest is rebuilt from the config."""
     state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
     return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}
+
+
+Figures = Mapping[str, Mapping[str, Tensor]]  # by group, such as `tasks`, and by name
+
+
+def plain_figures(parts: Sequence[tuple[Figures, float]]) -> dict[str, Any]:
+    """Returns what a step tells of itself in plain floats: `loss`, by task `tasks` and `weights`, the rest as `curves`.
+
+    Args:
+        parts: the figures of each part of the batch, and its share in it.
+    """
+    rows = [torch.stack([v.detach().float() for of in found.values() for v in of.values()]) for found, _ in parts]
+    total = sum(row * share for row, (_, share) in zip(rows, parts, strict=True))
+    values = iter(torch.as_tensor(total).tolist())  # one transfer from the device for all
+    named = {group: {name: next(values) for name in found} for group, found in parts[0][0].items()}
+    first = {'loss': named.pop('loss')['loss'], 'tasks': named.pop('tasks'), 'weights': named.pop('weights')}
+    return {**first, 'curves': named}
