@@ -100,7 +100,10 @@ def make_fabric(experiment: Experiment) -> Fabric:
 
 
 def _require_as_launched(devices: int | str, nodes: int) -> None:
-    """Raises if torchrun started other processes than the config asks for."""
+    """Raises if torchrun started other processes than the config asks for; warns if srun did."""
+    tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))
+    if tasks > 1 and devices == nodes == 1:  # which may be meant: a trial each
+        print(f'warning: srun started {tasks} tasks; each is a run of its own, since --devices is 1', file=sys.stderr)
     if 'TORCHELASTIC_RUN_ID' not in os.environ:
         return
     started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
