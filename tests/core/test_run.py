@@ -59,4 +59,4 @@ def test_a_torch_that_cannot_shard_so_is_named(monkeypatch):
     monkeypatch.setattr(torch.distributed.fsdp, 'fully_shard', lambda module, *, mesh=None: module)
     with pytest.raises(VireidError, match=r"training\.strategy is 'fsdp' and torch is ") as caught:
         make_fabric(experiment(strategy='fsdp'))
-    assert caught.value.allowed == 'torch 2.7 or newer'
+    assert caught.value.allowed == 'a torch whose fully_shard takes ignored_params, as that of 2.15 does'

@@ -32,7 +32,7 @@ class Sharded(DDPStrategy):
         if 'ignored_params' not in inspect.signature(fully_shard).parameters:
             raise VireidError(
                 f"training.strategy is 'fsdp' and torch is {torch.__version__}",
-                allowed='torch 2.7 or newer',
+                allowed='a torch whose fully_shard takes ignored_params, as that of 2.15 does',
                 todo="pip install -U torch torchvision, or training.strategy='ddp'",
             )
         self._backward_sync_control = _NoSync()  # type: ignore[assignment]
