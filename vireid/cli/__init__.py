@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -34,6 +35,15 @@ VERBS = {
 }
 
 
+# by the number of the operating system's error
+ADVICE = {
+    (errno.ENOSPC, errno.EDQUOT): 'free some space',
+    (errno.EACCES, errno.EPERM, errno.EROFS): 'mend the permissions, or choose another folder',
+    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'there is a file where a folder is wanted, or the reverse: choose '
+    'another path',
+}
+
+
 def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None) -> int:
     """Runs a command line.
 
@@ -55,7 +65,8 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
             sys.stderr.close()
             return 141
-        print(f'{_process()}error: {error}\n  next:    free some space or mend the permissions', file=sys.stderr)
+        advice = next((text for numbers, text in ADVICE.items() if error.errno in numbers), 'see what is at that path')
+        print(f'{_process()}error: {error}\n  next:    {advice}', file=sys.stderr)
         return 2
     except RuntimeError as error:
         if not _is_lost_process(error):

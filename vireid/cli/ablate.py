@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints each table; 130 if Ctrl-C stopped it."""
     from vireid.core.config import dump
+    from vireid.core.distributed import wait_for_all, world
     from vireid.core.stopping import Interrupted
 
     if args.seed is not None:
@@ -56,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
             if job.seed == found[0].seed:
                 try_to_build(job.experiment)
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
-        _draw(DEMO_DATA)
+        if world()[0] == 0:
+            _draw(DEMO_DATA)
+        wait_for_all()
     done: dict[str, tuple[str, dict[str, Any]]] = {}  # a paper's full network is a row of each of its tables
     try:
         for table, found in jobs:
@@ -76,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
             if args.rows:
                 print(f'the runs are in {target.parent}')
             else:
-                target.write_text(text + '\n', encoding='utf-8')
+                if world()[0] == 0:
+                    target.write_text(text + '\n', encoding='utf-8')
                 print(f'written to {target}; each run lies beside it')
     except Interrupted as stopped:
         print('stopped; the same command goes on from here')

@@ -29,11 +29,12 @@ def run(args: argparse.Namespace) -> int:
     at, config = content.get('progress', {}), content['config']
     print(f'{args.file}  ({args.file.stat().st_size / 1e6:.1f} MB, whole, format {content.get("format", "?")})')
     steps = at.get('steps_per_epoch')
-    epoch = f' (epoch {at["step"] / steps:.2f})' if steps else ''
+    step = at.get('step', 0)
+    epoch = f' (epoch {step / steps:.2f})' if steps else ''
     rows = {
         'experiment': config.get('name', '?'),
         'dataset': ' '.join(filter(None, [str(config.get('dataset', {}).get('type', '?')), content.get('split', '')])),
-        'after step': f'{at.get("step", "?"):,}{epoch}',
+        'after step': f'{step:,}{epoch}',
         'identities': content.get('num_identities', '?'),
         'best so far': _best(content.get('best')),
         'written by': ', '.join(f'{name} {version}' for name, version in content.get('versions', {}).items()),

@@ -67,6 +67,14 @@ def warn_once(line: str) -> None:
         print(f'warning: {line}', file=sys.stderr)
 
 
+def quiet_others() -> None:
+    """Lets the first of several processes alone print what a command found; each prints its own errors."""
+    from vireid.core.distributed import world
+
+    if world()[0] > 0:
+        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
+
+
 def make_manager(
     args: argparse.Namespace, files: Sequence[str | Path] = (), tell: Callable[[str], None] = warn_once
 ) -> PluginManager:

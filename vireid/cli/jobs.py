@@ -37,10 +37,13 @@ def without_console(config: dict[str, Any]) -> None:
 
 def try_to_build(experiment: Experiment) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
+    from vireid.cli.experiment import quiet_others
     from vireid.core.rehearsal import rehearse
     from vireid.core.run import make_fabric
 
-    rehearse(experiment, make_fabric(experiment))
+    fabric = make_fabric(experiment)
+    quiet_others()
+    rehearse(experiment, fabric)
 
 
 def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import add_plugin_argument, default_arguments, make_experiment, read_config
+from vireid.cli.experiment import add_plugin_argument, default_arguments, make_experiment, quiet_others, read_config
 from vireid.core.errors import VireidError
 
 
@@ -39,7 +39,14 @@ def run(args: argparse.Namespace) -> int:
     arguments = default_arguments(config=str(args.folder / 'config.yaml'), **flags)
     experiment = make_experiment(read_config(arguments), arguments)
     torch.set_num_threads(first['machine']['threads'])  # sums are taken in another order by another number
-    train(experiment, work_dir)
+    begun = first.get('init') or {}
+    if begun and (not Path(begun['file']).is_file() or _weights(begun['file']) != begun['weights']):
+        raise VireidError(
+            f'{args.folder} began with the weights in {begun["file"]}, which are not there any more',
+            todo='put them back; run.json has their digest',
+        )
+    train(experiment, work_dir, init=begun.get('file'), partial=begun.get('partial', False))
+    quiet_others()
     second = _read(work_dir / provenance.FILE)
     last = [checkpoint.load(folder / 'checkpoints' / 'last.pt')['model'] for folder in (args.folder, work_dir)]
     lines = [_lines(folder / 'metrics.jsonl') for folder in (args.folder, work_dir)]
@@ -66,6 +73,12 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:
         raise VireidError(f'{path} cannot be read: {error}', todo='give the folder of a run of this version') from error
+
+
+def _weights(path: str) -> str:
+    from vireid.core import checkpoint
+
+    return checkpoint.digest(checkpoint.load(path)['model'])
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

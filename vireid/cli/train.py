@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, newest_checkpoint, prepare, read_config
+from vireid.cli.experiment import make_experiment, newest_checkpoint, prepare, quiet_others, read_config
 from vireid.core.errors import VireidError
 
 
@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = _place(args, experiment.name)
-    from vireid.core.distributed import world
     from vireid.core.stopping import Interrupted
     from vireid.core.training import train
 
@@ -72,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
-        if world()[0] == 0:
-            print(f'go on with: {shlex.join(again)}')
+        quiet_others()
+        print(f'go on with: {shlex.join(again)}')
         return stopped.status
     return 0
 

@@ -38,6 +38,7 @@ def parse_trials(text: str) -> list[int]:
 def run_trials(args: argparse.Namespace) -> int:
     """Trains what is missing and prints the mean; 130 if Ctrl-C stopped it."""
     from vireid.core import results
+    from vireid.core.distributed import world
     from vireid.core.stopping import Interrupted
 
     trials = parse_trials(args.trials)
@@ -68,7 +69,8 @@ def run_trials(args: argparse.Namespace) -> int:
     )
     print(results.table(done[0]['protocol'], rows, last='models'))
     content = {'protocol': done[0]['protocol'], 'select': done[0]['select'], 'models': trials, 'rows': rows}
-    results.write(base, {**content, 'weights': [found['weights'] for found in done]})
+    if world()[0] == 0:
+        results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     print(f'\nwritten to {base / results.FILE}; each run lies beside it')
     return 0
 

@@ -139,13 +139,32 @@ def load(path: str | Path) -> dict[str, Any]:
             f'{path} is not a checkpoint of vireid or is damaged: {reason}',
             allowed='files that `vireid train` wrote under checkpoints/',
         ) from error
-    if not isinstance(content, dict) or 'model' not in content or 'config' not in content:
+    if not isinstance(content, dict) or not _is_ours(content):
         raise VireidError(
-            f'{path} holds tensors but is no checkpoint of vireid', allowed='files written under checkpoints/'
+            f'{path} can be read but is no checkpoint of vireid', allowed='files written under checkpoints/'
         )
     if content.get('format', 0) > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {content["format"]})', todo='upgrade vireid')
     return content
+
+
+def _is_ours(content: dict[Any, Any]) -> bool:
+    """Says whether what was read has the shape of what is written; missing parts are from earlier versions."""
+    weights, config, at = content.get('model'), content.get('config'), content.get('progress', {})
+    sections = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'losses', 'training', 'evaluation')
+    numbers = [content.get('format', 0), content.get('num_identities', 0), content.get('processes', 1)]
+    best = content.get('best', {})
+    return (
+        isinstance(weights, dict)
+        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items())
+        and isinstance(config, dict)
+        and all(isinstance(config.get(section, {}), dict) for section in sections)
+        and all(isinstance(content.get(key, {}), dict) for key in ('step', 'progress', 'versions', 'best'))
+        and all(type(at.get(key, 1)) is int for key in ('step', 'steps_per_epoch'))
+        and at.get('steps_per_epoch', 1) > 0
+        and all(type(number) is int for number in numbers)
+        and (not best or (type(best.get('step')) is int and type(best.get('value')) is float))
+    )
 
 
 def digest(weights: Mapping[str, torch.Tensor]) -> str:

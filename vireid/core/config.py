@@ -141,15 +141,26 @@ def mark(origins: Origins, config: Mapping[str, Any], option: str) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """Reads the value of an option: a Python literal, true / false / null, or else the text itself."""
+    """Reads the value of an option: a Python literal, `dict(key=...)`, true / false / null, or else the text itself."""
     text = text.strip()
     words = {'true': True, 'false': False, 'null': None}
     if text.lower() in words:
         return words[text.lower()]
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_DictCalls().visit(ast.parse(text, mode='eval')))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Turns `dict(key=value)`, as Python configs have it, into the literal that it makes."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        names = [keyword.arg for keyword in node.keywords]
+        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args or None in names:
+            return node
+        return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
 
 
 def dump(config: Mapping[str, Any]) -> str:

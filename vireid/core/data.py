@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -223,26 +224,55 @@ class WorkerDied(VireidError):
 
 
 class BatchLoader(DataLoader):
-    """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker."""
+    """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker.
+
+    A worker's death is noticed where its batch is waited for, and nowhere else: torch's own signal handler would raise
+    at whatever line the main process has come to, in the middle of a step or of a checkpoint.
+    """
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        batches = super().__iter__()
-        while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            except RuntimeError as error:
-                if 'worker' not in str(error):
-                    raise
-                self._iterator = None  # the next iteration starts new workers
-                raise WorkerDied(
-                    f'a process that reads pictures died: {str(error).splitlines()[0]}',
-                    todo='give it more memory, or fewer processes (images.workers=1)',
-                ) from error
-            if isinstance(batch, VireidError):
-                raise batch
-            yield batch
+        try:
+            with _keeping_child_signals():
+                batches = super().__iter__()  # of workers that live on, which may have died meanwhile
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                if isinstance(batch, VireidError):
+                    raise batch
+                yield batch
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not self.num_workers or not _is_death(error):
+                raise
+            self._iterator = None  # the next iteration starts new workers
+            raise WorkerDied(
+                f'a process that reads pictures died: {str(error).splitlines()[0] if str(error) else "it is gone"}',
+                todo='give it more memory, or fewer processes (images.workers=1)',
+            ) from error
+
+
+def _is_death(error: Exception) -> bool:
+    """Tells the end of a loader process from what a transform raised in it, which torch quotes."""
+    text = str(error)
+    if isinstance(error, RuntimeError):
+        return text.startswith('DataLoader worker (pid')
+    return not text.startswith('Caught ')  # the pictures' way from there to here broke off
+
+
+@contextmanager
+def _keeping_child_signals() -> Iterator[None]:
+    """Puts the handler of children's deaths back that was there before the block."""
+    number = getattr(signal, 'SIGCHLD', None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield  # where there is none, or where torch sets none
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: set by something that is not Python
+            signal.signal(number, before)
 
 
 def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> BatchLoader:

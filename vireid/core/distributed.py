@@ -143,6 +143,12 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def wait_for_all() -> None:
+    """Returns when every process has come here."""
+    if world()[1] > 1:
+        dist.barrier()
+
+
 def is_lost_process(error: BaseException) -> bool:
     """Says whether an error is that of a process whose partners are gone."""
     return world()[1] > 1 and (isinstance(error, dist.DistError) or 'gloo' in str(error))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,12 @@ import torch
 from torch.nn.functional import normalize
 
 from vireid.core import distributed
-from vireid.core.data import ImageSet, Reader, Transform, default_workers, evaluation_loader
+from vireid.core.data import ImageSet, Reader, Transform, WorkerDied, default_workers, evaluation_loader
 from vireid.core.errors import VireidError
 from vireid.core.results import Results
 from vireid.core.retrieval import Scores, score, score_similarity
 from vireid.core.sharding import gathered
-from vireid.core.types import Reranker, Sample, Trial, joint_order
+from vireid.core.types import Batch, Reranker, Sample, Trial, joint_order
 
 FLIP = 'flip'
 
@@ -95,28 +96,33 @@ def embed_samples(
     # whole batches are shared out, so that each is what it is in one process, to the last bit
     rank, processes = distributed.world()
     chunks = [range(start, min(start + batch_size, len(ordered))) for start in range(0, len(ordered), batch_size)]
-    loader = evaluation_loader(
-        ImageSet(ordered, transform, read=read),
-        chunks[rank::processes],
-        default_workers(device) if workers is None else workers,
-    )
-    done = 0
+    rounds = -(-len(chunks) // processes)
+    data = ImageSet(ordered, transform, read=read)
+    workers = default_workers(device) if workers is None else workers
+
+    def embed(batch: Batch) -> None:
+        parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        for modality, found in batch.images.items():
+            images = found.to(device)
+            embedded = embedder.embed(images, modality).float()
+            mirrored = embedder.embed(images.flip(-1), modality).float() if flip else None
+            both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
+            parts.append((normalize(embedded, dim=1).cpu(), both))
+        own.append(parts)
+
+    def tell(done: int) -> None:  # as often in every process, so that those told may agree on stopping
+        if on_progress:
+            on_progress(min(done * processes * batch_size, len(ordered)), len(ordered))
+
     if isinstance(embedder, torch.nn.Module):
         distributed.share_buffers(embedder)
     try:
         with gathered(embedder), torch.inference_mode():  # what is gathered is trained on later
-            for batch in loader:
-                parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-                for modality, found in batch.images.items():
-                    images = found.to(device)
-                    embedded = embedder.embed(images, modality).float()
-                    mirrored = embedder.embed(images.flip(-1), modality).float() if flip else None
-                    both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
-                    parts.append((normalize(embedded, dim=1).cpu(), both))
-                    done += len(images)
-                own.append(parts)
-                if on_progress:
-                    on_progress(min(done * processes, len(ordered)), len(ordered))
+            for batch in _rest_of(data, chunks[rank::processes], workers, own):
+                embed(batch)
+                tell(len(own))
+            if len(own) < rounds:
+                tell(rounds)
     finally:
         if training:
             embedder.train()
@@ -124,6 +130,19 @@ def embed_samples(
     pairs = [pair for number in range(len(chunks)) for pair in every[number % processes][number // processes]]
     plain = torch.cat([pair[0] for pair in pairs]).numpy()
     return Embeddings(tuple(ordered), plain, torch.cat([pair[1] for pair in pairs]).numpy() if flip else None)
+
+
+def _rest_of(data: ImageSet, chunks: Sequence[range], workers: int, done: Sequence[Any]) -> Iterator[Batch]:
+    """Yields the batches that are not `done`; if a loader process dies, once more those that are not by then.
+
+    Raises:
+        WorkerDied: if another one dies.
+    """
+    try:
+        yield from evaluation_loader(data, chunks[len(done) :], workers)
+    except WorkerDied as error:
+        print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
+        yield from evaluation_loader(data, chunks[len(done) :], workers)
 
 
 def score_trials(

@@ -17,6 +17,7 @@ import torch
 
 from vireid.core import config
 from vireid.core.experiment import Experiment
+from vireid.core.files import write_whole
 from vireid.core.types import Sample
 
 FILE = 'run.json'
@@ -46,8 +47,22 @@ def describe(experiment: Experiment, samples: Sequence[Sample], device: torch.de
 
 
 def write(folder: Path, content: dict[str, Any]) -> None:
-    """Writes run.json."""
-    (folder / FILE).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+    """Writes run.json, whole or not at all."""
+    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
+
+
+def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
+    """Notes in run.json that a run goes on: after which step, by which command, with which versions.
+
+    What the config says is from then on what the resumed run's says: it may train longer.
+    """
+    try:
+        before = json.loads((folder / FILE).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        before = content
+    about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}
+    resumed = [*before.get('resumed', ()), {'step': step, **about}]
+    write(folder, {**before, 'config': content['config'], 'resumed': resumed})
 
 
 def data_digest(samples: Sequence[Sample]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vireid.core.files import write_whole
 from vireid.core.retrieval import RANKS, Scores
 from vireid.core.types import Trial
 
@@ -98,9 +99,7 @@ def valid_queries(row: Mapping[str, Any]) -> str:
 def write(folder: Path, content: Mapping[str, Any]) -> None:
     """Writes `result.json` into a folder, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f'.{FILE}.part'
-    part.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-    part.replace(folder / FILE)
+    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.data import fingerprint, reseed
+from vireid.core.distributed import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.fsdp import Sharded
@@ -39,6 +40,7 @@ class Run:
         samples: the training samples.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         unreadable: training pictures that could not be read so far, where the config lets them be skipped.
+        skipped: steps that were left out so far, since their loss or gradient was not finite.
     """
 
     experiment: Experiment
@@ -49,6 +51,7 @@ class Run:
     samples: tuple[Sample, ...] = ()
     split: str = ''
     unreadable: list[str] = field(default_factory=list)
+    skipped: list[int] = field(default_factory=list)
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Notes training pictures that could not be read; says so once for each."""
@@ -56,6 +59,19 @@ class Run:
             if path not in self.unreadable:
                 self.unreadable.append(path)
                 print(f'warning: {path} cannot be read; another picture stands for it', file=sys.stderr)
+
+    def share_unreadable(self) -> None:
+        """Gives every process the list of all."""
+        if self.experiment.image_settings.on_bad_image == 'skip':
+            self.unreadable = list(dict.fromkeys(path for own in gather_objects(self.unreadable) for path in own))
+
+    def note_skipped(self, progress: Progress, record: dict[str, Any]) -> None:
+        """Notes the step that was taken last if it was left out; says so."""
+        if 'skipped' in record:
+            self.skipped.append(progress.step)
+            if world()[0] == 0:
+                what = 'loss' if not math.isfinite(record['loss']) else 'gradient'
+                print(f'warning: step {progress.step:,} is left out: its {what} is not finite', file=sys.stderr)
 
     @cached_property
     def fingerprint(self) -> np.ndarray:
@@ -104,6 +120,11 @@ def _require_as_launched(devices: int | str, nodes: int) -> None:
     tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))
     if tasks > 1 and devices == nodes == 1:  # which may be meant: a trial each
         print(f'warning: srun started {tasks} tasks; each is a run of its own, since --devices is 1', file=sys.stderr)
+    if nodes > 1 and not {'TORCHELASTIC_RUN_ID', 'SLURM_NTASKS', 'MASTER_ADDR'} & os.environ.keys():
+        raise VireidError(
+            f'training.nodes is {nodes} and nothing says where the other machines are',
+            todo='start each with torchrun, or all with srun, or take training.nodes away',
+        )
     if 'TORCHELASTIC_RUN_ID' not in os.environ:
         return
     started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
@@ -134,20 +155,23 @@ def seed_step(run: Run, progress: Progress, rank: int) -> None:
 
 
 def is_finite(record: dict[str, Any]) -> bool:
-    """Says whether a step's loss is a number, or the step was left out since it is none."""
-    return math.isfinite(record['loss']) or 'skipped' in record
+    """Says whether a step's loss is a number, and its gradient's norm, where that is known."""
+    return math.isfinite(record['loss']) and math.isfinite(record.get('gradient', 0.0))
 
 
 def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what pictures, and what then."""
     bad = [name for name, value in record['tasks'].items() if not math.isfinite(value)] or ['the weighted sum']
+    what = f'the loss is {record["loss"]} (from {", ".join(bad)})'
+    if math.isfinite(record['loss']):
+        what = f"the gradient's norm is {record['gradient']} (the loss is {record['loss']:.4g})"
     paths = [path for found in batch.paths.values() for path in found]
+    share = ' of which this process has the part' if world()[1] > 1 else ''
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
     return VireidError(
-        f'the loss is {record["loss"]} (from {", ".join(bad)}) on a batch with {paths[0]} and {len(paths) - 1} others'
-        + last,
-        todo='lower the learning rate, set step.clip_norm, use --precision 32-true, or let step.skip_nonfinite of them '
-        'be left out',
+        f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
+        todo='lower the learning rate, set step.clip_norm to less, use --precision 32-true, or let '
+        'step.skip_nonfinite of such steps be left out',
     )
 
 

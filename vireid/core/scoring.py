@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,9 @@ import numpy as np
 
 from vireid.core import checkpoint, features
 from vireid.core import results as results_file
-from vireid.core.data import WorkerDied, fingerprint
+from vireid.core.data import fingerprint
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
+from vireid.core.evaluation import all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment
 from vireid.core.inspection import look_at_pictures
 from vireid.core.loading import restore_model
@@ -66,7 +65,7 @@ class Scoring:
             progress: where the run stands.
             weights: which weights these are; by default those of that step.
             beside: score flip averaging and re-ranking too, if the experiment asks for them.
-            look_up: is called now and then, and may raise to stop.
+            look_up: is called now and then, as often in every process, and may raise to stop.
         """
 
         def tell(what: str) -> Callable[[int, int], None]:
@@ -76,24 +75,17 @@ class Scoring:
 
             return show
 
-        def embed() -> Embeddings:
-            return embed_samples(
-                run.model,
-                self.samples,
-                self.transform,
-                batch_size=run.experiment.evaluation_settings.batch_size,
-                workers=run.experiment.image_settings.workers,
-                device=run.device,
-                flip=beside and run.experiment.evaluation_settings.flip,
-                read=self.read,
-                on_progress=tell('embedding pictures'),
-            )
-
-        try:
-            embeddings = embed()
-        except WorkerDied as error:
-            print(f'warning: {error.given}; all pictures are embedded again', file=sys.stderr)
-            embeddings = embed()
+        embeddings = embed_samples(
+            run.model,
+            self.samples,
+            self.transform,
+            batch_size=run.experiment.evaluation_settings.batch_size,
+            workers=run.experiment.image_settings.workers,
+            device=run.device,
+            flip=beside and run.experiment.evaluation_settings.flip,
+            read=self.read,
+            on_progress=tell('embedding pictures'),
+        )
         results = score_trials(
             embeddings,
             self.protocol,
@@ -137,11 +129,13 @@ def score_checkpoint(
     scoring = Scoring(experiment, dataset, hooks, more=more)
     look_at_pictures(experiment, (), scoring.samples, telling(hooks, 'looking at pictures'))
     model = restore_model(experiment, content, source).to(fabric.device)
-    at = content['progress']
-    progress = Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], at['step'])
+    at = content.get('progress', {})
+    done, per_epoch = at.get('step', 0), at.get('steps_per_epoch', 1)
+    progress = Progress(done // per_epoch, done, per_epoch, done)
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
     weights = content.get('chosen') or f'after step {progress.step:,}'
-    size, trained = (tuple(c['images']['size']) for c in (experiment.to_config(), content['config']))
+    size = tuple(experiment.image_settings.size)
+    trained = tuple(content['config'].get('images', {}).get('size', size))
     if size != trained:
         weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
     results = scoring.evaluate(run, hooks, progress, weights)

@@ -34,8 +34,25 @@ def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bo
     """
     with averaged(step):
         weights, state = whole(run.model.state_dict()), whole(step.state_dict())
+        _require_numbers(run, weights, progress)
+        run.share_unreadable()
         if world()[0] == 0:
             _write(run, weights, state, progress, selection, best)
+
+
+def _require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progress) -> None:
+    """Raises if weights are not finite, or what a module remembers is NaN: nobody could go on from that."""
+    own = {name for name, _ in run.model.named_parameters()}
+    for name, value in weights.items():
+        wrong = ~torch.isfinite(value) if name in own else torch.isnan(value)
+        if wrong.any():
+            kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
+            found = value[wrong].flatten()[0].item()
+            raise VireidError(
+                f'after step {progress.step:,} {name} holds {found}; nothing was saved{kept}',
+                todo='lower the learning rate, use --precision 32-true, or set step.clip_norm, which looks at every '
+                'gradient before it is applied; then go on with --resume',
+            )
 
 
 def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Selection, best: bool) -> None:
@@ -45,12 +62,14 @@ def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Se
             'model': weights,
             'step': state,
             'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
+            'processes': world()[1],
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'split': run.split,
             'trained_on': torch.from_numpy(run.fingerprint.copy()),
             'best': selection.best,
             'unreadable': list(run.unreadable),
+            'skipped': list(run.skipped),
             'chosen': selection.text() if best else '',
             'versions': versions(),
         },
@@ -75,6 +94,12 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
             f'{run.split or "the only split"}',
             todo='resume with the same --trial',
         )
+    processes = content.get('processes', world()[1])
+    if processes != world()[1]:
+        raise VireidError(
+            f'{source} was trained by {processes} processes and this run has {world()[1]}: its batches would be others',
+            todo=f'resume with --devices {processes}, or begin a run from its weights: --init {source}',
+        )
     if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
         raise VireidError(
             f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch and this run has '
@@ -89,36 +114,46 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
             todo='resume with the config.yaml beside the checkpoint, or start a new run',
         )
     checkpoint.load_weights(run.model, content['model'], source)
-    step.load_state_dict(content['step'])
+    try:
+        step.load_state_dict(content.get('step', {}))
+    except VireidError:
+        raise
+    except Exception as error:  # a step may keep anything
+        raise VireidError(
+            f'{source} holds no state that {type(step).__name__} can go on from ({type(error).__name__}: {error})',
+            todo='resume from another checkpoint of the run, or begin one from its weights: --init',
+        ) from error
     selection.best = dict(content.get('best', {}))
-    run.unreadable = list(content.get('unreadable', ()))
+    run.unreadable, run.skipped = list(content.get('unreadable', ())), list(content.get('skipped', ()))
     total = run.progress.total_steps
     return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
 
 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
-    kept = {key: settings[key] for key in ('seed', 'model', 'step', 'sampler', 'images')}
-    kept['losses'] = dict(settings.get('losses', {}))
+    kept = {key: settings.get(key, {}) for key in ('seed', 'model', 'step', 'sampler', 'images', 'losses')}
+    kept['training.sync_batchnorm'] = settings.get('training', {}).get('sync_batchnorm', False)
     kept['images'] = {**kept['images'], **dict.fromkeys(('workers', 'reader', 'check', 'on_bad_image'))}
-    evaluation = EvaluationSettings(**settings.get('evaluation', {}))
-    kept['evaluation.select'] = evaluation.select
-    if evaluation.select != 'last':  # figures of another protocol, or of other data, cannot be compared
-        kept['evaluation.select_by'] = evaluation.select_by
-        kept['protocol'] = settings['protocol']
-        kept['dataset'] = {**settings['dataset'], 'root': None}
+    evaluation = settings.get('evaluation', {})
+    kept['evaluation.select'] = evaluation.get('select', EvaluationSettings.select)
+    if kept['evaluation.select'] != 'last':  # figures of another protocol, or of other data, cannot be compared
+        kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
+        kept['protocol'] = settings.get('protocol', {})
+        kept['dataset'] = {**settings.get('dataset', {}), 'root': None}
     return kept
 
 
-def begin_with(model: nn.Module, source: str | Path, partial: bool, fabric: Fabric) -> None:
-    """Fills a model with the weights of another run."""
+def begin_with(model: nn.Module, source: str | Path, partial: bool, fabric: Fabric) -> dict[str, Any]:
+    """Fills a model with the weights of another run; returns which these are, for run.json."""
     weights = checkpoint.load(source)['model']
+    about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
     if not partial:
         checkpoint.load_weights(model, weights, source)
-        return
+        return about
     for part, (loaded, total) in checkpoint.load_partly(model, weights, source).items():
         if fabric.is_global_zero:
             print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
+    return about
 
 
 def worker_died(run: Run, step: Any, progress: Progress, selection: Selection, error: WorkerDied) -> VireidError:

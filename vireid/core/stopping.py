@@ -43,11 +43,6 @@ class Stop:
         elif time.monotonic() > self.at + 1:
             raise KeyboardInterrupt
 
-    def require_none(self, checkpoint: Path) -> None:
-        """Raises `Interrupted` if a signal came; what is to be gone on with has to be saved already."""
-        if self.number is not None:
-            raise Interrupted(checkpoint, self.number)
-
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:

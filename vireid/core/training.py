@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -18,6 +17,7 @@ from vireid.core import checkpoint, config, distributed, provenance, results, up
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
+from vireid.core.files import write_whole
 from vireid.core.inspection import look_at_pictures
 from vireid.core.registry import Components
 from vireid.core.rehearsal import rehearse
@@ -78,8 +78,7 @@ def train(
     skip = experiment.image_settings.on_bad_image == 'skip'
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read, skip)
     model = experiment.build_model(len(labels), pretrained=(resume or init) is None, steps_per_epoch=len(sampler))
-    if init is not None and resume is None:
-        begin_with(model, init, partial, fabric)
+    begun = begin_with(model, init, partial, fabric) if init is not None and resume is None else None
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all pictures already, if they are gathered
         distributed.synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
@@ -98,10 +97,12 @@ def train(
             run.work_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(exclusive(run.work_dir))
             (run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
-            (run.work_dir / 'config.yaml').write_text(config.dump(experiment.to_config()), encoding='utf-8')
+            write_whole(run.work_dir / 'config.yaml', config.dump(experiment.to_config()))
+            about = provenance.describe(experiment, samples, fabric.device)
             if resume is None:  # what began the run made it
-                provenance.write(run.work_dir, provenance.describe(experiment, samples, fabric.device))
-            if resume is not None:
+                provenance.write(run.work_dir, {**about, 'init': begun})
+            else:
+                provenance.note_resumed(run.work_dir, about, run.progress.step)
                 selection.bring_best(run.best, Path(resume).parent / run.best.name)
         if resume is None:
             save(run, step, run.progress, selection)  # so that there is something to go on from at every moment
@@ -110,11 +111,12 @@ def train(
         try:
             found = _loop(run, step, fabric, batches, loader, (scoring, candidates), selection, hooks)
             if fabric.is_global_zero:
-                about: dict[str, Any] = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
+                about = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
                 about['select'] = selection.rule or 'weights at the end of training'
-                about['unreadable'] = run.unreadable
+                about |= {'unreadable': run.unreadable, 'skipped_steps': run.skipped}
                 about |= {'dataset': experiment.dataset, 'protocol_config': experiment.protocol}
                 results.write(run.work_dir, {**found.to_dict(), **about})
+            distributed.wait_for_all()  # whoever comes next may read it
             finished = True
         finally:
             hooks.run_ended(run=run, finished=finished)
@@ -142,8 +144,8 @@ def _loop(
     with interruptible() as stop:
 
         def look_up() -> None:
-            if fabric.world_size == 1:  # several have to agree, and do at the next step
-                stop.require_none(run.checkpoint)
+            if agreed(fabric, bool(stop))[0]:
+                raise Interrupted(run.checkpoint, stop.number or signal.SIGTERM)
 
         def evaluate() -> None:
             with averaged(step):
@@ -167,10 +169,12 @@ def _loop(
                     run.note_unreadable(batch.unreadable)
                     seed_step(run, progress, fabric.global_rank)
                     record = step(fabric.to_device(batch), progress)
-                    failed, stopped = agreed(fabric, not is_finite(record), bool(stop))
+                    failed = not is_finite(record) and 'skipped' not in record
+                    failed, stopped = agreed(fabric, failed, bool(stop))
                     if failed:
                         raise not_finite(record, batch, run)
                     progress = progress.next()
+                    run.note_skipped(progress, record)
                     hooks.step_ended(run=run, progress=progress, record=record)
                     stopped = bool(stop) if fabric.world_size == 1 else stopped  # an observer may have taken long
                     if stopped or progress.step == progress.total_steps or progress.step_in_epoch == 0:
@@ -285,9 +289,12 @@ class SingleOptimizer:
 
         Returns:
             `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
-            parameters that no pattern of `groups` took. All plain floats.
+            parameters that no pattern of `groups` took; `gradient`, its norm before clipping, if that is looked at. All
+            plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` says the how
+            manieth such step this is, as long as any may be left out.
         """
         self.optimizer.zero_grad(set_to_none=True)
+        buffers = updates.Buffers(self.model if self.skip_nonfinite else None)
         parts = [batch] if self.accumulate == 1 else updates.split_identities(batch, self.accumulate)
         size = sum(len(found) for found in batch.identities.values())
         figures: list[tuple[updates.Figures, float]] = []
@@ -300,30 +307,25 @@ class SingleOptimizer:
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
             figures.append((found, share))
-        norm = None
+        record = {**updates.plain_figures(figures), 'lr': float(self.optimizer.param_groups[-1]['lr'])}
+        scaled = getattr(self.fabric.strategy.precision, 'scaler', None) is not None  # it leaves steps out by itself
         if self.clip_norm is not None or self.skip_nonfinite:
             limit = math.inf if self.clip_norm is None else self.clip_norm
             norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        lr = self.optimizer.param_groups[-1]['lr']
-        skip = self._skip(figures, norm)
-        if not skip:
+            if norm is not None and not (scaled and math.isfinite(record['loss'])):
+                record['gradient'] = float(norm)
+        finite = is_finite(record)
+        if finite or scaled:
             self.optimizer.step()
-            if self._average is not None:
-                self._average.update()
+        if finite and self._average is not None:
+            self._average.update()
         for schedule in self.schedules['step']:
             schedule.step()
-        record = {**updates.plain_figures(figures), 'lr': float(lr)}
-        return {**record, 'skipped': self.skipped} if skip else record
-
-    def _skip(self, figures: list[tuple[updates.Figures, float]], norm: Any) -> bool:
-        """Says whether a step is left out; all processes agree, since their gradients are the same."""
-        if not self.skip_nonfinite:
-            return False
-        finite = all(bool(torch.isfinite(part['loss']['loss'])) for part, _ in figures)
-        if finite and (norm is None or bool(torch.isfinite(norm))):
-            return False
-        self.skipped += 1
-        return self.skipped <= self.skip_nonfinite
+        if not finite and self.skipped < self.skip_nonfinite:
+            self.skipped += 1
+            record['skipped'] = self.skipped
+            buffers.restore()
+        return record
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

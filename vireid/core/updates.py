@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vireid.core.distributed import world
 from vireid.core.errors import VireidError
 from vireid.core.sharding import cut, is_sharded
 from vireid.core.types import Batch, joint_order
@@ -62,6 +63,25 @@ class Average:
             parameter.copy_(given if is_sharded(given) else cut(given, parameter))
 
 
+class Buffers:
+    """A model's buffers as they are now, such as BatchNorm's running figures and what a weighter remembers.
+
+    Args:
+        model: whose; None keeps nothing.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self._model = model
+        self._kept = {name: b.clone() for name, b in model.named_buffers()} if model is not None else {}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Puts them back: what a step that is left out has done to them is forgotten."""
+        if self._model is not None:
+            for name, buffer in self._model.named_buffers():
+                buffer.copy_(self._kept[name])
+
+
 def compile_forward(model: nn.Module) -> None:
     """Compiles a model's forward pass in place; falls back to the plain one, with one warning, if that fails."""
     plain = model.forward
@@ -69,14 +89,17 @@ def compile_forward(model: nn.Module) -> None:
 
     def forward(*given: Any) -> Any:
         nonlocal compiled
-        if compiled is not None:
-            try:
-                return compiled(*given)
-            except Exception as error:  # the compiler has many of its own, and needs one for C++ on CPUs
-                compiled = None
-                first = f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ""}'
+        if compiled is None:
+            return plain(*given)
+        try:
+            return compiled(*given)
+        except Exception as error:  # the compiler has many of its own, and needs one for C++ on CPUs
+            made = plain(*given)  # which raises what is the model's own fault
+            compiled = None
+            first = f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ""}'
+            if world()[0] == 0:
                 print(f'warning: the model cannot be compiled ({first}); it runs uncompiled', file=sys.stderr)
-        return plain(*given)
+            return made
 
     model.forward = forward  # type: ignore[method-assign]
 

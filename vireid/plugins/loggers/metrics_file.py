@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from vireid.core.files import write_whole
 from vireid.core.plugins import hookimpl
 from vireid.core.results import Results
 from vireid.core.run import Run
@@ -80,6 +81,4 @@ def _keep_until(path: Path, step: int) -> None:
         return
     # the evaluation of the checkpoint's own step is run again: it may not have come to its end
     kept = [v for v in read_metrics(path) if v['step'] <= step and not ('rows' in v and v['step'] == step)]
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(''.join(json.dumps(line) + '\n' for line in kept), encoding='utf-8')
-    part.replace(path)
+    write_whole(path, ''.join(json.dumps(line) + '\n' for line in kept))
