@@ -48,7 +48,7 @@ def test_show_of_something_else_is_an_error(run, capsys):
 class TestRunFile:
     def test_it_says_what_the_run_was_made_of(self, run):
         found = json.loads((run / 'run.json').read_text())
-        assert set(found) == {'command', 'config', 'seed', 'data', 'versions', 'git', 'machine'}
+        assert set(found) == {'command', 'config', 'seed', 'data', 'versions', 'git', 'machine', 'init'}
         assert found['versions']['torch'].split('+')[0] == torch.__version__.split('+')[0]
         assert len(found['config']) == len(found['data']) == 64
 
@@ -58,6 +58,29 @@ class TestRunFile:
         out = capsys.readouterr().out
         words = [line.split() for line in out.splitlines()]
         assert all([name, 'identical'] in words for name in ('weights', 'metrics.jsonl', 'result'))
+
+    def test_a_run_that_went_on_longer_is_noted(self, run, tmp_path):
+        short = faults.experiment(run.parent / 'people')
+        short.training['epochs'] = 1
+        train(short, tmp_path / 'run')
+        train(faults.experiment(run.parent / 'people'), tmp_path / 'run', resume=tmp_path / 'run/checkpoints/last.pt')
+        found = json.loads((tmp_path / 'run/run.json').read_text())
+        assert [about['step'] for about in found['resumed']] == [short.training['epochs'] * 3]
+        assert found['config'] == json.loads((run / 'run.json').read_text())['config']  # of the longer one
+        assert checkpoint.digest(checkpoint.load(tmp_path / 'run/checkpoints/last.pt')['model']) == checkpoint.digest(
+            checkpoint.load(run / 'checkpoints/last.pt')['model']
+        )
+
+    def test_a_run_that_began_with_weights_is_repeated_with_them(self, run, tmp_path, capsys):
+        begun = run.parent / 'begun.pt'
+        begun.write_bytes((run / 'checkpoints/last.pt').read_bytes())
+        train(faults.experiment(run.parent / 'people'), tmp_path / 'run', init=begun)
+        assert json.loads((tmp_path / 'run/run.json').read_text())['init']['file'] == str(begun)
+        assert main(['rerun', str(tmp_path / 'run'), '--plugin', PLUGIN]) == 0
+        checkpoint.save(begun, {**checkpoint.load(begun), 'model': {'w': torch.zeros(1)}})
+        words = ['rerun', str(tmp_path / 'run'), '--work-dir', str(tmp_path / 'other'), '--plugin', PLUGIN]
+        assert main(words) == 2
+        assert f'began with the weights in {begun}, which are not there any more' in capsys.readouterr().err
 
     def test_what_differs_is_named(self, run, tmp_path, capsys):
         import shutil

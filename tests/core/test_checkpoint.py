@@ -84,7 +84,7 @@ def test_missing_foreign_and_newer_files(tmp_path):
     with pytest.raises(VireidError, match='no checkpoint'):
         checkpoint.load(tmp_path / 'nothing.pt')
     torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-    with pytest.raises(VireidError, match='holds tensors but is no checkpoint of vireid'):
+    with pytest.raises(VireidError, match='can be read but is no checkpoint of vireid'):
         checkpoint.load(tmp_path / 'foreign.pt')
     torch.save({**CONTENT, 'format': 99}, tmp_path / 'newer.pt')
     with pytest.raises(VireidError, match=r'newer vireid \(format 99\)'):
@@ -163,3 +163,30 @@ class TestDamage:
         with pytest.raises(VireidError):
             checkpoint.newest(folder / 'last.pt', lambda line: None)
         assert checkpoint.newest(folder / 'elsewhere' / 'last.pt', lambda line: None) is None
+
+
+@pytest.mark.parametrize(
+    'odd',
+    [
+        {'config': None},
+        {'config': {'model': 3}},
+        {'model': [1]},
+        {'model': {'w': 3}},
+        {'model': {1: torch.zeros(1)}},
+        {'progress': None},
+        {'progress': {'step': 3, 'steps_per_epoch': 0}},
+        {'progress': {'step': 'three'}},
+        {'versions': None},
+        {'format': 'abc'},
+        {'best': {'step': 1}},
+        {'processes': '2'},
+        {'step': []},
+    ],
+    ids=str,
+)
+def test_a_sound_file_of_another_shape_is_refused(tmp_path, odd):
+    checkpoint.save(tmp_path / 'a.pt', CONTENT)
+    checkpoint.load(tmp_path / 'a.pt')
+    torch.save({'format': checkpoint.FORMAT, **CONTENT, **odd}, tmp_path / 'a.pt')
+    with pytest.raises(VireidError, match='can be read but is no checkpoint of vireid'):
+        checkpoint.load(tmp_path / 'a.pt')

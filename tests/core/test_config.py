@@ -458,3 +458,20 @@ def test_a_resolved_config_of_this_project_reads_back_to_itself(tmp_path: Path, 
     assert dump(load(path)) == text
     assert load(path)['images']['size'] == [128, 144]
     assert '_losses' not in text
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ("[dict(type='A', x=dict(y=1))]", [{'type': 'A', 'x': {'y': 1}}]),
+        ('dict(a=1, b=(2, 3))', {'a': 1, 'b': (2, 3)}),
+        ('dict(1)', 'dict(1)'),
+        ('dict(**{})', 'dict(**{})'),
+        ("dict(a=open('x'))", "dict(a=open('x'))"),
+        ('other(a=1)', 'other(a=1)'),
+    ],
+)
+def test_an_option_may_say_dict_as_python_configs_do_and_call_nothing_else(text, value):
+    config: dict[str, Any] = {'a': None}
+    override(config, f'a={text}')
+    assert config['a'] == value

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import pickle
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from torch import Tensor
 from vireid.core.data import (
     EpochBatches,
     ImageSet,
+    WorkerDied,
     collate,
     default_workers,
     evaluation_loader,
@@ -470,3 +474,47 @@ def test_beside_a_gpu_workers_are_one_less_than_the_cores_and_at_most_eight(
 
 def test_a_network_on_the_cpu_has_the_cores_for_itself() -> None:
     assert default_workers('cpu') == 0
+
+
+class TestDeadLoaderProcesses:
+    """They are noticed where their batch is waited for, and nowhere else."""
+
+    def loader(self, samples: list[Sample]) -> tuple[EpochBatches, Any]:
+        order = EpochBatches(Listed([[0, 1], [2, 3], [4, 5], [6, 7]] * 4))
+        return order, training_loader(ImageSet(samples, plain, seed=0), order, workers=1)
+
+    def kill(self) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    def test_a_death_between_two_batches_interrupts_nothing_else(self, samples):
+        order, loader = self.loader(samples)
+        batches = iter(loader)
+        next(batches)
+        self.kill()
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:  # a step, or the writing of a checkpoint
+            sum(range(1000))
+        with pytest.raises(WorkerDied, match='a process that reads pictures died'):
+            for _ in batches:
+                pass
+        order.start = 1
+        assert len(list(loader)) == 15
+
+    def test_a_death_between_two_epochs_is_noticed_at_the_next(self, samples):
+        _, loader = self.loader(samples)
+        assert len(list(loader)) == 16
+        self.kill()
+        with pytest.raises(WorkerDied):
+            list(loader)
+        assert len(list(loader)) == 16
+
+    def test_what_a_transform_raises_is_its_own(self, samples):
+        def broken(image: Tensor) -> Tensor:
+            raise RuntimeError('a worker of mine broke')
+
+        loader = training_loader(ImageSet(samples, broken, seed=0), EpochBatches(Listed([[0, 1]])), workers=1)
+        with pytest.raises(RuntimeError, match='a worker of mine broke') as caught:
+            list(loader)
+        assert not isinstance(caught.value, WorkerDied)

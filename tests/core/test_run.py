@@ -60,3 +60,10 @@ def test_a_torch_that_cannot_shard_so_is_named(monkeypatch):
     with pytest.raises(VireidError, match=r"training\.strategy is 'fsdp' and torch is ") as caught:
         make_fabric(experiment(strategy='fsdp'))
     assert caught.value.allowed == 'a torch whose fully_shard takes ignored_params, as that of 2.15 does'
+
+
+def test_several_machines_need_a_launcher(monkeypatch):
+    for name in ('TORCHELASTIC_RUN_ID', 'SLURM_NTASKS', 'MASTER_ADDR'):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(VireidError, match=r'training\.nodes is 2 and nothing says where the other machines are'):
+        make_fabric(experiment(nodes=2))
