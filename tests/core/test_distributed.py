@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,11 +41,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
     folder = tmp_path_factory.mktemp('processes')
     synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', str(SCRIPT)]
-    tasks = [*script.GRADIENTS, 'train-ddp', 'train-fsdp']
+    shutil.copytree(folder / 'people', folder / 'damaged')
+    for sample in script.made(str(folder / 'damaged'), 1).build_dataset().split('train'):
+        if sample.camera == 1:
+            Path(sample.path).write_bytes(b'no picture')
+    (folder / 'die').touch()
+    tasks = [*script.GRADIENTS, 'train-ddp', 'train-fsdp', 'mishaps']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     found = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=200)
     assert found.returncode == 0, found.stderr[-3000:]
+    (folder / 'stderr.txt').write_text(found.stderr)
     return folder
 
 
@@ -93,6 +101,19 @@ def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script
     scored = score_checkpoint(made, run / 'checkpoints' / 'best.pt', folder / 'scored')
     assert json.loads((run / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
     assert checkpoint.load(run / 'checkpoints' / 'last.pt')['progress']['step'] == lines[alone][-1]['step']
+
+
+def test_pictures_that_one_process_did_without_are_in_the_result_of_all(folder):
+    told = re.findall(r'warning: (\S+) cannot be read', (folder / 'stderr.txt').read_text())
+    found = json.loads((folder / 'run-mishaps' / 'result.json').read_text())['unreadable']
+    assert sorted(found) == sorted(set(told))
+    assert len({Path(path).parent for path in found}) > 2  # more persons than one process has
+
+
+def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(folder):
+    assert not (folder / 'die').exists()
+    assert (folder / 'stderr.txt').read_text().count('a process that reads pictures died') == 1
+    assert (folder / 'run-mishaps' / 'result.json').exists()
 
 
 def test_checkpoints_of_shards_and_of_whole_weights_hold_the_same(folder):
