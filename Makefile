@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/vireid train configs/tffn_demo.py --data-root $(DEMO_DATA)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -17,6 +17,15 @@ from PIL import Image
 FIXTURES = Path(__file__).parent / 'fixtures'
 
 
+# these take longest: begun first, so that neither of the two processes works alone at the end
+LONGEST = ('test_configs', 'test_training', 'test_distributed', 'test_faults', 'test_selection', 'test_ablate')
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @dataclass(frozen=True)
 class SysuFacts:
     """Published facts of SYSU-MM01.

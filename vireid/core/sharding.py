@@ -13,6 +13,8 @@ from torch import Tensor
 
 from vireid.core.distributed import world
 
+OWN = ('foreach', 'fused')  # settings of an optimizer that say how, not what, it computes
+
 
 def is_sharded(tensor: Any) -> bool:
     """Says whether a tensor is one process's shard of a larger one."""
@@ -47,7 +49,10 @@ def cut(full: Tensor, like: Tensor) -> Tensor:
 
 
 def cut_optimizer(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
-    """Returns an optimizer's state dict with whole tensors cut as the parameters they belong to."""
+    """Returns an optimizer's state dict with whole tensors cut as the parameters they belong to.
+
+    How the optimizer goes about its parameters stays its own, see `one_by_one`.
+    """
     parameters = [p for group in optimizer.param_groups for p in group['params']]
 
     def cut_one(number: int, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,7 +64,13 @@ def cut_optimizer(state: Mapping[str, Any], optimizer: Any) -> dict[str, Any]:
             for key, value in values.items()
         }
 
-    return {**state, 'state': {number: cut_one(number, values) for number, values in state['state'].items()}}
+    groups = list(state['param_groups'])
+    if len(groups) == len(optimizer.param_groups):  # or the optimizer refuses them
+        groups = [
+            {**g, **{k: own[k] for k in OWN if k in own}} for g, own in zip(groups, optimizer.param_groups, strict=True)
+        ]
+    cut_state = {number: cut_one(number, values) for number, values in state['state'].items()}
+    return {**state, 'state': cut_state, 'param_groups': groups}
 
 
 def one_by_one(optimizer: Any) -> None:

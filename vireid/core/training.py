@@ -203,7 +203,7 @@ def _loop(
             with averaged(step):
                 return final.evaluate(run, hooks, progress, look_up=look_up)
         evaluate()  # the last weights are among those to choose from
-        fabric.barrier()  # until the first process has written the best ones
+        distributed.wait_for_all()  # until the first process has written the best ones
         weights = selection.load_best(run.model, run.best)
         return final.evaluate(run, hooks, progress, weights, look_up=look_up)
 

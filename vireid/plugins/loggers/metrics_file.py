@@ -19,8 +19,9 @@ class MetricsFile:
     """Writes `metrics.jsonl` into the run's folder.
 
     A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `curves`
-    (what the weighter shows, such as `sigma` or `lambda`), `lr`; an evaluation's holds `step`, `epoch`, `protocol`,
-    `weights` and `rows` (fractions; mean and standard deviation over trials).
+    (what the weighter shows, such as `sigma` or `lambda`), `lr`, and where it is looked at `gradient`, its norm before
+    clipping; an evaluation's holds `step`, `epoch`, `protocol`, `weights` and `rows` (fractions; mean and standard
+    deviation over trials).
     What is not a number, such as the loss of a step that was left out (`skipped`), is `null`.
     A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
     """
