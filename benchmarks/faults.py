@@ -128,7 +128,8 @@ def experiment(data: Path, kind: Kind = ALONE) -> Experiment:
             'devices': kind.processes,
             'strategy': kind.strategy,
         },
-        'evaluation': {'select': 'test'},
+        # by mAP the runs that count epochs keep their first weights, and those that count steps find better ones
+        'evaluation': {'select': 'test', 'select_by': 'mAP'},
         'loggers': [{'type': 'MetricsFile'}],
         'name': 'faults',
     }

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from vireid.core import checkpoint
+from vireid.core import checkpoint, training
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import Embeddings
 from vireid.core.plugins import create_manager, hookimpl
@@ -131,6 +131,35 @@ class TestRun:
         assert parts == whole | {'dataset': parts['dataset']}
         a, b = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt')['model'] for n in ('whole', 'parts'))
         assert all(torch.equal(a[key], b[key]) for key in a)
+
+    @pytest.mark.parametrize('worse', [False, True], ids=['better each time', 'worse after the second'])
+    def test_a_run_that_is_killed_between_writing_better_weights_and_remembering_them(
+        self, small_sysu, tmp_path, make_small, monkeypatch, worse
+    ):
+        def value(self: Selection, results: Results) -> float:
+            step = int(re.search(r'\d+', results.weights).group())
+            return float(-step if worse and step > 10 else step)
+
+        def saving(*given: Any, best: bool = False) -> None:
+            save(*given, best=best)
+            if best and given[2].step == 10:  # the second epoch's
+                raise KeyboardInterrupt
+
+        save = training.save
+        monkeypatch.setattr(Selection, 'value', value)
+        options = [*VALIDATED, 'training.epochs=3']
+        train(make_small(small_sysu, *options), tmp_path / 'whole')
+        monkeypatch.setattr(training, 'save', saving)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_small(small_sysu, *options), tmp_path / 'parts')
+        monkeypatch.setattr(training, 'save', save)
+        last = tmp_path / 'parts/checkpoints/last.pt'
+        assert checkpoint.load(last)['best']['step'] == 5
+        assert checkpoint.load(last.with_name('best.pt'))['progress']['step'] == 10
+        train(make_small(small_sysu, *options), tmp_path / 'parts', resume=last)
+        whole, parts = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt') for n in ('whole', 'parts'))
+        assert whole['progress']['step'] == parts['progress']['step'] == (10 if worse else 15)
+        assert all(torch.equal(whole['model'][key], parts['model'][key]) for key in whole['model'])
 
     def test_without_choosing_the_last_weights_are_scored(self, small_sysu, tmp_path, make_small):
         found = train(make_small(small_sysu, 'training.epochs=1'), tmp_path)

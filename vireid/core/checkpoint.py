@@ -18,6 +18,7 @@ from vireid.core.errors import VireidError
 from vireid.core.sharding import cut
 
 FORMAT = 1
+MOST = 100  # of what is kept
 
 
 def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
@@ -57,6 +58,24 @@ def earlier(path: Path, age: int) -> Path:
     return path.with_name(f'{path.stem}-{age}{path.suffix}') if age else path
 
 
+def kept(path: Path) -> list[Path]:
+    """Returns the files that were written at `path` and are there yet, the newest first."""
+    found = [path] if path.is_file() else []
+    for age in range(1, MOST):
+        if not earlier(path, age).is_file():
+            break
+        found.append(earlier(path, age))
+    return found
+
+
+def step_of(path: Path) -> int | None:
+    """Returns the step that a checkpoint was written after; None if it is damaged or does not say."""
+    try:
+        return load(path).get('progress', {}).get('step')
+    except VireidError:
+        return None
+
+
 def _keep(path: Path, keep: int) -> None:
     """Moves earlier checkpoints one place on; at every moment one of them is complete at `path` or in first place."""
     if keep <= 1 or not path.exists():
@@ -92,12 +111,7 @@ def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
     """
     damaged: VireidError | None = None
     aside: list[Path] = []
-    for age in range(100):
-        found = earlier(path, age)
-        if not found.exists():
-            if age:
-                break
-            continue
+    for found in kept(path):
         try:
             load(found)
         except VireidError as error:

@@ -57,13 +57,16 @@ class Selection:
     def bring_best(self, path: Path, beside: Path) -> None:
         """Makes sure, on resuming, that `path` holds the best weights so far; they may lie `beside` the checkpoint.
 
+        They may be earlier ones than the best: a run that was killed between writing new best weights and remembering
+        them, or that goes on from an earlier checkpoint, has others in first place.
+
         Raises:
-            VireidError: if neither file holds them.
+            VireidError: if no file holds them.
         """
         if not self.best:
             return
-        for found in (path, beside):
-            if found.is_file() and checkpoint.load(found)['progress']['step'] == self.best['step']:
+        for found in dict.fromkeys([*checkpoint.kept(path), *checkpoint.kept(beside)]):
+            if checkpoint.step_of(found) == self.best['step']:
                 if found != path:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     part = path.with_name(f'.{path.name}.part')

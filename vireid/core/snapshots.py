@@ -73,7 +73,7 @@ def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Se
             'chosen': selection.text() if best else '',
             'versions': versions(),
         },
-        keep=1 if best else run.experiment.training_settings.keep,
+        keep=run.experiment.training_settings.keep,  # of the best as well: an earlier checkpoint has earlier ones
     )
 
 
