@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from vireid.cli import main
+from vireid.core import checkpoint
+from vireid.core.errors import VireidError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'configs' / 'tffn_sysu.py')
@@ -153,6 +155,36 @@ def test_resume_without_a_run_says_so(tree, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['train', CONFIG, '--resume', '--data-root', str(tree), *small()]) == 2
     assert 'nothing to resume' in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_begins_anew(tree, tmp_path, capsys):
+    arguments = ['train', CONFIG, '--data-root', str(tree), '--work-dir', str(tmp_path / 'run')]
+    arguments += small('training.epochs=None', 'training.steps=1')
+    folder = tmp_path / 'run' / 'checkpoints'
+    folder.mkdir(parents=True)
+    (folder / '.last.pt.part').write_bytes(b'half of it')
+    (tmp_path / 'run' / 'config.yaml').write_text('name: x\n')
+    assert main([*arguments, '--resume']) == 0
+    assert 'was left before its first checkpoint: the run begins anew' in capsys.readouterr().out
+    assert not list(folder.glob('.*'))
+    assert main(arguments) == 2  # and now there is one
+
+
+def test_the_newest_run_that_can_be_resumed_is(tree, tmp_path, monkeypatch, capsys):
+    from vireid.cli.experiment import newest_checkpoint
+
+    for age, name in enumerate(('damaged', 'sound', 'older')):
+        (tmp_path / name / 'checkpoints').mkdir(parents=True)
+        last = tmp_path / name / 'checkpoints' / 'last.pt'
+        checkpoint.save(last, {'model': {}, 'config': {}})
+        if name == 'damaged':
+            last.write_bytes(last.read_bytes()[:100])
+        os.utime(last, (1_000_000 - age, 1_000_000 - age))
+    folders = [tmp_path / name for name in ('damaged', 'sound', 'older')]
+    assert newest_checkpoint(folders) == folders[1] / 'checkpoints' / 'last.pt'
+    assert 'is damaged' in capsys.readouterr().err
+    with pytest.raises(VireidError, match='is damaged'):
+        newest_checkpoint(folders[:1])
 
 
 def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tmp_path):

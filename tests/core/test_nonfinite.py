@@ -16,7 +16,9 @@ from vireid.core import checkpoint
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
 from vireid.core.plugins import hookimpl
+from vireid.core.run import is_finite
 from vireid.core.training import train
+from vireid.core.types import Progress
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
@@ -134,6 +136,17 @@ def test_weights_that_are_not_finite_are_not_saved(people, tmp_path):
     assert all(torch.isfinite(value).all() for value in last(tmp_path)['model'].values())
 
 
+def test_the_way_on_that_errors_name_is_open(people, tmp_path):
+    spoilt = {'at': [2], 'value': 'nan', 'backward': True}
+    with pytest.raises(VireidError, match=r'go on with --resume and step\.clip_norm'):
+        train(experiment(people, spoilt), tmp_path)
+    newest = tmp_path / 'checkpoints' / 'last.pt'
+    with pytest.raises(VireidError, match=r"the gradient's norm is nan[\s\S]*step\.skip_nonfinite, the number"):
+        train(experiment(people, spoilt, clip_norm=5.0), tmp_path, resume=newest)
+    train(experiment(people, spoilt, skip_nonfinite=1), tmp_path, resume=newest)
+    assert json.loads((tmp_path / 'result.json').read_text())['skipped_steps'] == [4]  # the one before went on to 2
+
+
 def test_the_error_names_task_and_pictures(people, tmp_path):
     with pytest.raises(VireidError) as caught:
         train(experiment(people, {'at': [2], 'value': 'nan'}), tmp_path)
@@ -142,14 +155,14 @@ def test_the_error_names_task_and_pictures(people, tmp_path):
     assert 'step.skip_nonfinite' in caught.value.todo
 
 
-def test_scaled_losses_that_overflow_are_left_to_the_scaler(people, monkeypatch):
-    """As of 16-mixed, with torch's scaler on the CPU: it lowers its scale and leaves the step out; that is no error."""
+def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tuple[Any, nn.Module, Any, Any]:
+    """A step as of 16-mixed, with torch's scaler on the CPU, its model, a batch, and the scaler."""
     from lightning_fabric.plugins.precision.amp import MixedPrecision
 
-    from vireid.core.run import is_finite, make_fabric
-    from vireid.core.types import Batch, Progress
+    from vireid.core.run import make_fabric
+    from vireid.core.types import Batch
 
-    made = experiment(people, {'at': [1], 'value': 'inf', 'backward': True}, skip_nonfinite=1)
+    made = experiment(people, {'at': at, 'value': 'inf', 'backward': True}, skip_nonfinite=1)
     fabric = make_fabric(made)
     scaler = torch.amp.GradScaler('cpu', init_scale=2.0**16)
     precision = MixedPrecision('16-mixed', 'cpu', scaler=scaler)
@@ -161,20 +174,34 @@ def test_scaled_losses_that_overflow_are_left_to_the_scaler(people, monkeypatch)
     images = {m: torch.rand(4, 3, 24, 12) for m in ('visible', 'infrared')}
     ids = {m: torch.tensor([0, 0, 1, 1]) for m in images}
     batch = Batch(images=images, identities=ids, cameras=ids, paths={m: ['x.jpg'] * 4 for m in images})
+    return step, model.train(), batch, scaler
+
+
+def test_scaled_losses_that_overflow_are_left_to_the_scaler(people, monkeypatch):
+    """It lowers its scale and leaves the step out; that is no error."""
+    step, model, batch, scaler = scaled(people, monkeypatch, [1])
     before = {name: p.clone() for name, p in model.named_parameters()}
-    model.train()
     first = step(batch, Progress(0, 0, 2, 2))
     assert is_finite(first)
     assert 'skipped' not in first
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert scaler.get_scale() == 2.0**15
-    assert is_finite(step(batch, Progress(0, 1, 2, 2)))
+    second = step(batch, Progress(0, 1, 2, 2))
+    assert second['gradient'] > 0
     assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
-def test_steps_of_others_need_no_gradient_in_their_record():
-    from vireid.core.run import is_finite
+def test_but_a_gradient_that_no_scale_mends_is_an_error(people, monkeypatch):
+    step, model, batch, scaler = scaled(people, monkeypatch, list(range(1, 100)))
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    records = [step(batch, Progress(0, number, 40, 40)) for number in range(18)]
+    assert [is_finite(record) for record in records] == [True] * 16 + [False] * 2
+    assert [record.get('skipped') for record in records[16:]] == [1, None]
+    assert scaler.get_scale() <= 1
+    assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
+
+def test_steps_of_others_need_no_gradient_in_their_record():
     assert is_finite({'loss': 1.0})
     assert not is_finite({'loss': math.nan})
     assert not is_finite({'loss': 1.0, 'gradient': math.inf})

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from vireid.core.errors import VireidError
 from vireid.core.observers import Observers
 from vireid.core.plugins import Hooks, PluginManager, hookimpl
 
@@ -80,3 +83,23 @@ def test_a_plugin_that_fails_does_not_stop_a_run(small_sysu, tmp_path, make_smal
     results = train(make_small(small_sysu, 'training.epochs=1', manager=manager), tmp_path)
     assert results.rows()
     assert capsys.readouterr().err.count("plugin 'bad' failed in step_ended: KeyError: 'nothing'") == 1
+
+
+def test_a_full_disk_stops_the_run_when_all_have_been_called():
+    class Full:
+        @hookimpl
+        def run_ended(self) -> None:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    class Last:
+        calls = 0
+
+        @hookimpl
+        def run_ended(self) -> None:
+            Last.calls += 1
+
+    observers = Observers(Hooks, [('the log', Full()), ('the bar', Last())])
+    for calls in (1, 2):  # it is not left out: the disk may be mended
+        with pytest.raises(VireidError, match=r'the log cannot write: .*No space left on device'):
+            observers.run_ended()
+        assert Last.calls == calls

@@ -132,9 +132,10 @@ class TestRun:
         a, b = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt')['model'] for n in ('whole', 'parts'))
         assert all(torch.equal(a[key], b[key]) for key in a)
 
+    @pytest.mark.parametrize('keep', [1, 2])
     @pytest.mark.parametrize('worse', [False, True], ids=['better each time', 'worse after the second'])
     def test_a_run_that_is_killed_between_writing_better_weights_and_remembering_them(
-        self, small_sysu, tmp_path, make_small, monkeypatch, worse
+        self, small_sysu, tmp_path, make_small, monkeypatch, worse, keep
     ):
         def value(self: Selection, results: Results) -> float:
             step = int(re.search(r'\d+', results.weights).group())
@@ -147,7 +148,7 @@ class TestRun:
 
         save = training.save
         monkeypatch.setattr(Selection, 'value', value)
-        options = [*VALIDATED, 'training.epochs=3']
+        options = [*VALIDATED, 'training.epochs=3', f'training.keep={keep}']
         train(make_small(small_sysu, *options), tmp_path / 'whole')
         monkeypatch.setattr(training, 'save', saving)
         with pytest.raises(KeyboardInterrupt):

@@ -8,14 +8,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vireid.core import checkpoint
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import hookimpl
 from vireid.core.stopping import Interrupted, interruptible
+from vireid.core.training import train
 from vireid.synth import synthesize
 
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+import faults
+
 ROOT = Path(__file__).parents[2]
+
 OPTIONS = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'sampler.identities=2',
     'sampler.visible=2', 'sampler.infrared=2', 'training.precision=32-true', 'training.steps=100000',
@@ -65,3 +73,46 @@ def test_a_batch_system_s_signal_saves_and_has_a_status_of_its_own(people, tmp_p
     assert 'go on with: vireid train' in out
     saved = checkpoint.load(tmp_path / 'run' / 'checkpoints' / 'last.pt')
     assert saved['progress']['step'] == len(lines.read_text().splitlines())
+
+
+def test_a_signal_to_all_processes_before_an_epoch_s_first_batch_moves_no_schedule(people, tmp_path):
+    """It ends the loader process too; the rate of an epoch schedule must not fall for an epoch that was not trained."""
+
+    def made() -> Experiment:
+        whole = faults.experiment(people, faults.Kind(workers=1)).to_config()
+        whole['images']['train'] = [{'type': 'Stop'}, *whole['images']['train']]
+        manager = faults.create_manager()
+        manager.register(faults, 'faults')
+        manager.register(Stopping(str(tmp_path / 'stop')), 'stopping')
+        return Experiment.from_config(whole, manager)
+
+    train(made(), tmp_path / 'whole')
+    (tmp_path / 'stop').touch()
+    with pytest.raises(Interrupted) as stopped:
+        train(made(), tmp_path / 'cut')
+    assert stopped.value.status == 143
+    last = tmp_path / 'cut/checkpoints/last.pt'
+    assert checkpoint.load(last)['progress']['step'] == 0
+    train(made(), tmp_path / 'cut', resume=last)
+    assert faults.same(faults.ended_with(tmp_path / 'whole'), faults.ended_with(tmp_path / 'cut'))
+
+
+class Stopping:
+    """Brings a transform that, once, ends the run's main process and its own loader process by SIGTERM."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    @hookimpl
+    def register_components(self, add: Any) -> None:
+        main = os.getpid()
+
+        def stop(image: Any) -> Any:
+            if os.getpid() != main and os.path.exists(self.marker):
+                os.unlink(self.marker)
+                os.kill(main, signal.SIGTERM)
+                time.sleep(0.2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return image
+
+        add('transforms', 'Stop', lambda: stop)

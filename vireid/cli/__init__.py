@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         if not _is_lost_process(error):
             raise
         print(
-            f'{_process()}error: another process of this run has ended; what it said, if anything, is beside this\n'
+            f'{_process()}error: another process of this run has ended; what it said, if anything, is beside this '
+            f'({str(error).splitlines()[0]})\n'
             '  next:    mend what ended it, then go on with --resume',
             file=sys.stderr,
         )

@@ -71,7 +71,7 @@ def quiet_others() -> None:
     """Lets the first of several processes alone print what a command found; each prints its own errors."""
     from vireid.core.distributed import world
 
-    if world()[0] > 0:
+    if world()[0] > 0 and sys.stdout.name != os.devnull:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
 
 
@@ -209,11 +209,18 @@ def newest_checkpoint(folders: list[Path]) -> Path:
     """
     from vireid.core import checkpoint
 
-    places = [folder / 'checkpoints' / 'last.pt' for folder in folders]
-    written = {p: newest for p in places if (newest := checkpoint.newest(p, warn_once))}
-    if not written:
-        raise VireidError(
-            f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
-            todo='give --work-dir of the run, or --resume FILE',
-        )
-    return max(written.values(), key=lambda path: path.stat().st_mtime)
+    places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]
+    places.sort(key=lambda place: checkpoint.kept(place)[0].stat().st_mtime, reverse=True)
+    damaged: VireidError | None = None
+    for place in places:
+        try:
+            found = checkpoint.newest(place, warn_once)
+        except VireidError as error:
+            damaged = error
+            continue
+        if found is not None:
+            return found
+    raise damaged or VireidError(
+        f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
+        todo='give --work-dir of the run, or --resume FILE',
+    )

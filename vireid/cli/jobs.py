@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +103,11 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
     from vireid.core import config
+    from vireid.core.experiment import READING, LossSettings
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
-        kept = {**found, 'images': {**found['images'], 'workers': None, 'reader': None}}
+        kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}
+        kept['losses'] = asdict(LossSettings(**found.get('losses', {})))
         evaluation = kept.get('evaluation', {})
         kept['evaluation.select'] = [evaluation.get('select', 'last'), evaluation.get('select_by', 'R1')]
         if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it

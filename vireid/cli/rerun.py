@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vireid.core import checkpoint, provenance, results
+    from vireid.core.distributed import wait_for_all
     from vireid.core.training import train
 
     first = _read(args.folder / provenance.FILE)
@@ -65,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     for key in ('config', 'data', 'git', 'versions', 'machine'):
         if first.get(key) != second.get(key):
             print(f'not the same: {key}\n  then: {first.get(key)}\n  now:  {second.get(key)}')
+    wait_for_all()  # a launcher ends the others as soon as one has left
     return 0 if all(equal.values()) else 1
 
 

@@ -42,7 +42,7 @@ def run_trials(args: argparse.Namespace) -> int:
     from vireid.core.stopping import Interrupted
 
     trials = parse_trials(args.trials)
-    for flag, given in (('--trial', args.trial), ('--resume', args.resume)):
+    for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
             raise VireidError(
                 f'--trials and {flag} do not go together',

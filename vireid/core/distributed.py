@@ -151,7 +151,8 @@ def wait_for_all() -> None:
 
 def is_lost_process(error: BaseException) -> bool:
     """Says whether an error is that of a process whose partners are gone."""
-    return world()[1] > 1 and (isinstance(error, dist.DistError) or 'gloo' in str(error))
+    phrases = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
+    return world()[1] > 1 and any(phrase in str(error).lower() for phrase in phrases)
 
 
 def gather_objects(own: Any) -> list[Any]:

@@ -32,7 +32,8 @@ class ImageSettings:
         on_bad_image: what a training picture that cannot be read does: `stop` the run, or `skip`: another one of the
             same person and modality stands for it, and the result counts them. Scoring always stops.
         check: what is made sure of before the first step: that the `files` of all pictures are there, have bytes and
-            may be read; that all `pictures` can be decoded, which takes minutes; or `nothing`.
+            may be read, unless a `reader` stands before them; that all `pictures` can be decoded, which takes minutes;
+            or `nothing`.
     """
 
     size: tuple[int, int]
@@ -42,6 +43,9 @@ class ImageSettings:
     reader: Annotated[dict | None, Part('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
     check: Literal['files', 'pictures', 'nothing'] = 'files'
+
+
+READING = ('workers', 'reader', 'check', 'on_bad_image')  # image settings that change no picture
 
 
 @dataclass(frozen=True)

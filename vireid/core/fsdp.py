@@ -11,6 +11,7 @@ import torch
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
+from vireid.core.distributed import share_buffers
 from vireid.core.errors import VireidError
 from vireid.core.sharding import is_sharded, whole
 
@@ -45,6 +46,8 @@ class Sharded(DDPStrategy):
         ignored = set(getattr(module, '_ddp_params_and_buffers_to_ignore', ()))
         mesh = init_device_mesh(self.root_device.type, (self.world_size,))
         kept = {p for name, p in module.named_parameters() if name in ignored}
+        # as DDP does: all begin a pass with the first process's buffers, which are those that are saved
+        module.register_forward_pre_hook(lambda own, _: share_buffers(own))
         return fully_shard(module, mesh=mesh, ignored_params=kept)
 
     def clip_gradients_norm(

@@ -24,13 +24,13 @@ def look_at_pictures(
 ) -> None:
     """Looks at a run's pictures as `images.check` says; each process at its share of them.
 
-    Training pictures are passed over if the run may do without some of them, and all are if a cache has read them.
+    Training pictures are passed over if the run may do without some of them; files are, if a cache stands before them.
 
     Raises:
         VireidError: in every process, if any found pictures that cannot be read.
     """
     settings = experiment.image_settings
-    if settings.check == 'nothing' or settings.reader is not None:
+    if settings.check == 'nothing' or (settings.check == 'files' and settings.reader is not None):
         return
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))

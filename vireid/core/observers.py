@@ -11,7 +11,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # nobody's fault among those who watch
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # nobody's fault among those who watch
 
 
 class Observers:
@@ -40,6 +40,7 @@ class Observers:
     def _call(self, hook: str, **arguments: Any) -> None:
         if hook not in self._calls:
             self._calls[hook] = self._find(hook)
+        full: VireidError | None = None
         for number, name, function, wanted in self._calls[hook]:
             if number in self._left_out:
                 continue
@@ -49,12 +50,15 @@ class Observers:
                 raise
             except OSError as error:
                 if error.errno in FULL:
-                    raise VireidError(
+                    full = VireidError(
                         f'{name} cannot write: {error}', todo='free some space, then go on with --resume'
-                    ) from error
-                self._leave_out(number, name, hook, error)
+                    )
+                else:
+                    self._leave_out(number, name, hook, error)
             except Exception as error:  # a watcher's fault is not the run's
                 self._leave_out(number, name, hook, error)
+        if full is not None:
+            raise full
 
     def _leave_out(self, number: int, name: str, hook: str, error: Exception) -> None:
         self._left_out.add(number)

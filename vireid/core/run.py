@@ -63,7 +63,8 @@ class Run:
     def share_unreadable(self) -> None:
         """Gives every process the list of all."""
         if self.experiment.image_settings.on_bad_image == 'skip':
-            self.unreadable = list(dict.fromkeys(path for own in gather_objects(self.unreadable) for path in own))
+            every = gather_objects(self.unreadable)
+            self.unreadable = sorted({path for own in every for path in own}) if len(every) > 1 else every[0]
 
     def note_skipped(self, progress: Progress, record: dict[str, Any]) -> None:
         """Notes the step that was taken last if it was left out; says so."""
@@ -170,8 +171,8 @@ def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
     return VireidError(
         f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
-        todo='lower the learning rate, set step.clip_norm to less, use --precision 32-true, or let '
-        'step.skip_nonfinite of such steps be left out',
+        todo='go on with --resume and step.clip_norm, --precision 32-true, or step.skip_nonfinite, the number of such '
+        'steps that may be left out; or begin anew with a lower learning rate',
     )
 
 

@@ -74,9 +74,9 @@ class Selection:
                     part.replace(path)
                 return
         raise VireidError(
-            f'the best weights of this run so far are those of step {self.best["step"]:,}, and neither {path} nor '
-            f'{beside} holds them',
-            todo='resume from the newest checkpoint of the run, checkpoints/last.pt, with best.pt beside it',
+            f'the best weights of this run so far are those of step {self.best["step"]:,}, and they are not in '
+            + ' or '.join(dict.fromkeys(map(str, (path, beside)))),
+            todo='resume from the newest checkpoint of the run, checkpoints/last.pt, with best.pt and best-1.pt there',
         )
 
     def load_best(self, model: Any, path: Path) -> str:

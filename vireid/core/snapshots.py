@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from torch import nn
 from vireid import __version__
 from vireid.core import checkpoint, config
 from vireid.core.data import WorkerDied
-from vireid.core.distributed import world
+from vireid.core.distributed import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.experiment import EvaluationSettings
+from vireid.core.experiment import READING, EvaluationSettings, LossSettings
 from vireid.core.run import Run
 from vireid.core.selection import Selection
 from vireid.core.sharding import whole
@@ -43,16 +44,19 @@ def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bo
 def _require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progress) -> None:
     """Raises if weights are not finite, or what a module remembers is NaN: nobody could go on from that."""
     own = {name for name, _ in run.model.named_parameters()}
+    found = ''
     for name, value in weights.items():
         wrong = ~torch.isfinite(value) if name in own else torch.isnan(value)
-        if wrong.any():
-            kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
-            found = value[wrong].flatten()[0].item()
-            raise VireidError(
-                f'after step {progress.step:,} {name} holds {found}; nothing was saved{kept}',
-                todo='lower the learning rate, use --precision 32-true, or set step.clip_norm, which looks at every '
-                'gradient before it is applied; then go on with --resume',
-            )
+        if not found and wrong.any():
+            found = f'{name} holds {value[wrong].flatten()[0].item()}'
+    found = next(filter(None, gather_objects(found)), '')  # shards are put together in the first process alone
+    if found:
+        kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
+        raise VireidError(
+            f'after step {progress.step:,} {found}; nothing was saved{kept}',
+            todo='go on with --resume and step.clip_norm, which looks at every gradient before it is applied, or with '
+            '--precision 32-true; or begin anew with a lower learning rate',
+        )
 
 
 def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Selection, best: bool) -> None:
@@ -73,7 +77,8 @@ def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Se
             'chosen': selection.text() if best else '',
             'versions': versions(),
         },
-        keep=run.experiment.training_settings.keep,  # of the best as well: an earlier checkpoint has earlier ones
+        # of the best two at least: until the newest checkpoint remembers them, the one before has the best before
+        keep=max(run.experiment.training_settings.keep, 2 if best else 1),
     )
 
 
@@ -133,7 +138,10 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings.get(key, {}) for key in ('seed', 'model', 'step', 'sampler', 'images', 'losses')}
     kept['training.sync_batchnorm'] = settings.get('training', {}).get('sync_batchnorm', False)
-    kept['images'] = {**kept['images'], **dict.fromkeys(('workers', 'reader', 'check', 'on_bad_image'))}
+    kept['images'] = {**kept['images'], **dict.fromkeys(READING)}
+    kept['losses'] = asdict(LossSettings(**{k: v for k, v in kept['losses'].items() if k == 'across_ranks'}))
+    # the errors about numbers that are not finite advise to change these
+    kept['step'] = {**kept['step'], 'clip_norm': None, 'skip_nonfinite': None}
     evaluation = settings.get('evaluation', {})
     kept['evaluation.select'] = evaluation.get('select', EvaluationSettings.select)
     if kept['evaluation.select'] != 'last':  # figures of another protocol, or of other data, cannot be compared

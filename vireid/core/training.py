@@ -96,6 +96,8 @@ def train(
         if fabric.is_global_zero:
             run.work_dir.mkdir(parents=True, exist_ok=True)
             stack.enter_context(exclusive(run.work_dir))
+            if resume is not None:
+                selection.bring_best(run.best, Path(resume).parent / run.best.name)
             (run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
             write_whole(run.work_dir / 'config.yaml', config.dump(experiment.to_config()))
             about = provenance.describe(experiment, samples, fabric.device)
@@ -103,7 +105,6 @@ def train(
                 provenance.write(run.work_dir, {**about, 'init': begun})
             else:
                 provenance.note_resumed(run.work_dir, about, run.progress.step)
-                selection.bring_best(run.best, Path(resume).parent / run.best.name)
         if resume is None:
             save(run, step, run.progress, selection)  # so that there is something to go on from at every moment
         hooks.run_started(run=run)
@@ -163,7 +164,7 @@ def _loop(
         while progress.step < progress.total_steps:
             batches.epoch, batches.start = progress.epoch, progress.step_in_epoch
             run.model.train()
-            stopped = False
+            stopped = stepped = False
             try:
                 for batch in loader:
                     run.note_unreadable(batch.unreadable)
@@ -173,7 +174,7 @@ def _loop(
                     failed, stopped = agreed(fabric, failed, bool(stop))
                     if failed:
                         raise not_finite(record, batch, run)
-                    progress = progress.next()
+                    progress, stepped = progress.next(), True
                     run.note_skipped(progress, record)
                     hooks.step_ended(run=run, progress=progress, record=record)
                     stopped = bool(stop) if fabric.world_size == 1 else stopped  # an observer may have taken long
@@ -181,6 +182,12 @@ def _loop(
                         break
                     if due(settings.checkpoint_every, progress.step):
                         save(run, step, progress, selection)
+                else:
+                    raise VireidError(
+                        f'sampler: {run.experiment.sampler["type"]} made fewer batches of epoch {progress.epoch + 1} '
+                        f'than the {progress.steps_per_epoch} that its length says',
+                        todo='mend its batches() or its __len__()',
+                    )
             except WorkerDied as error:
                 # a signal to all processes ends the workers too; several have to agree on stopping, after a step
                 stopped = bool(stop) and fabric.world_size == 1
@@ -190,11 +197,12 @@ def _loop(
                     died_at = progress.step
                     print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
                     continue
-            if progress.step_in_epoch == 0:
+            if stepped and progress.step_in_epoch == 0:
                 step.epoch_ended(progress)
                 hooks.epoch_ended(run=run, progress=progress)
             save(run, step, progress, selection)
             if stopped:
+                distributed.wait_for_all()  # a launcher ends the others as soon as one has left
                 raise Interrupted(run.checkpoint, stop.number or signal.SIGTERM)
             at_epoch_end = progress.step_in_epoch == 0 and progress.step < progress.total_steps
             if at_epoch_end and due(settings.evaluate_every, progress.epoch):
@@ -308,16 +316,19 @@ class SingleOptimizer:
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
             figures.append((found, share))
         record = {**updates.plain_figures(figures), 'lr': float(self.optimizer.param_groups[-1]['lr'])}
-        scaled = getattr(self.fabric.strategy.precision, 'scaler', None) is not None  # it leaves steps out by itself
+        scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
         if self.clip_norm is not None or self.skip_nonfinite:
             limit = math.inf if self.clip_norm is None else self.clip_norm
             norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-            if norm is not None and not (scaled and math.isfinite(record['loss'])):
-                record['gradient'] = float(norm)
+        overflow = updates.is_overflow(scaler, record['loss'], norm)
+        if norm is not None and not overflow:
+            record['gradient'] = float(norm)
         finite = is_finite(record)
-        if finite or scaled:
-            self.optimizer.step()
-        if finite and self._average is not None:
+        if finite:
+            self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
+        elif scaler is not None and norm is not None:
+            scaler.update()
+        if finite and not overflow and self._average is not None:
             self._average.update()
         for schedule in self.schedules['step']:
             schedule.step()

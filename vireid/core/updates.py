@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,16 @@ class Average:
             parameter.copy_(given if is_sharded(given) else cut(given, parameter))
 
 
+def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
+    """Says whether a gradient is not finite only since the loss was scaled up too far, as happens with 16-mixed.
+
+    Once the scale has fallen to 1 it is no excuse any more.
+    """
+    if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(float(norm)):
+        return False
+    return float(scaler.get_scale()) > 1
+
+
 class Buffers:
     """A model's buffers as they are now, such as BatchNorm's running figures and what a weighter remembers.
 
@@ -79,7 +90,8 @@ class Buffers:
         """Puts them back: what a step that is left out has done to them is forgotten."""
         if self._model is not None:
             for name, buffer in self._model.named_buffers():
-                buffer.copy_(self._kept[name])
+                if name in self._kept:  # some modules make theirs in their first pass
+                    buffer.copy_(self._kept[name])
 
 
 def compile_forward(model: nn.Module) -> None:
