@@ -171,7 +171,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_begins_anew(t
 
 
 def test_the_newest_run_that_can_be_resumed_is(tree, tmp_path, monkeypatch, capsys):
-    from vireid.cli.experiment import newest_checkpoint
+    from vireid.cli.places import newest_checkpoint
 
     for age, name in enumerate(('damaged', 'sound', 'older')):
         (tmp_path / name / 'checkpoints').mkdir(parents=True)

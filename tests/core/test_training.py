@@ -306,7 +306,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree
     text = str(caught.value)
     assert 'the loss is' in text
     assert '.jpg and 7 others' in text
-    assert 'lower the learning rate' in text
+    assert 'begin anew with a lower learning rate' in text
 
 
 def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):

@@ -199,28 +199,3 @@ def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
         )
     if named or given:
         config['plugins'] = list(dict.fromkeys([*named, *given]))
-
-
-def newest_checkpoint(folders: list[Path]) -> Path:
-    """Returns the newest sound checkpoint of run folders; says which were passed over.
-
-    Raises:
-        VireidError: if none of them has one.
-    """
-    from vireid.core import checkpoint
-
-    places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]
-    places.sort(key=lambda place: checkpoint.kept(place)[0].stat().st_mtime, reverse=True)
-    damaged: VireidError | None = None
-    for place in places:
-        try:
-            found = checkpoint.newest(place, warn_once)
-        except VireidError as error:
-            damaged = error
-            continue
-        if found is not None:
-            return found
-    raise damaged or VireidError(
-        f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
-        todo='give --work-dir of the run, or --resume FILE',
-    )

@@ -11,7 +11,8 @@ import shlex
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, newest_checkpoint, prepare, quiet_others, read_config
+from vireid.cli.experiment import make_experiment, prepare, quiet_others, read_config
+from vireid.cli.places import choose_place
 from vireid.core.errors import VireidError
 
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
         print(dry_run(experiment, graph=args.graph))
         return 0
-    work_dir, resume = _place(args, experiment.name)
+    work_dir, resume = choose_place(args, experiment.name)
     from vireid.core.distributed import wait_for_all
     from vireid.core.stopping import Interrupted
     from vireid.core.training import train
@@ -77,35 +78,3 @@ def run(args: argparse.Namespace) -> int:
         wait_for_all()  # a launcher ends the others as soon as one has left
         return stopped.status
     return 0
-
-
-def _never_saved(folder: Path) -> bool:
-    """Says whether a run was ended while it wrote its first checkpoint, which comes before its first step."""
-    return (folder / 'config.yaml').is_file() and not _begun(folder)
-
-
-def _begun(folder: Path) -> bool:
-    """Says whether a folder holds what a run has saved, or logged."""
-    return any(folder.glob('checkpoints/*.pt')) or (folder / 'metrics.jsonl').exists()
-
-
-def _place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
-    """Chooses the run's folder and the checkpoint to go on from; never writes over another run."""
-    default = Path('runs') / name
-    earlier = sorted(default.parent.glob(f'{name}*')) if default.parent.is_dir() else []
-    earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
-    if args.resume is not None:
-        if args.work_dir and not args.resume and _never_saved(args.work_dir):
-            print(f'{args.work_dir} was left before its first checkpoint: the run begins anew')
-            return args.work_dir, None
-        found = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
-        return args.work_dir or found.absolute().parent.parent, found
-    if args.work_dir is None:
-        numbers = [int(p.name.removeprefix(f'{name}-')) if p.name != name else 1 for p in earlier]
-        return (default if not numbers else default.with_name(f'{name}-{max(numbers) + 1}')), None
-    if _begun(args.work_dir):
-        raise VireidError(
-            f'{args.work_dir} holds a run already',
-            todo='add --resume to go on with it, or choose another --work-dir',
-        )
-    return args.work_dir, None
