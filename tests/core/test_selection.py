@@ -199,7 +199,9 @@ class TestRefusals:
         train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         (tmp_path / 'checkpoints/best.pt').unlink()
         longer = make_small(small_sysu, *VALIDATED, 'training.epochs=2')
-        with pytest.raises(VireidError, match=r'best weights of this run so far are those of step \d+, and they are not in '):
+        with pytest.raises(
+            VireidError, match=r'best weights of this run so far are those of step \d+, and they are not in '
+        ):
             train(longer, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
 
