@@ -8,7 +8,7 @@ an epoch, and of every ten one has a loader process and one has two. Of several 
 too, and the launcher ends the others.
 
     python benchmarks/faults.py --kills 200 --seed 1
-    python benchmarks/faults.py --kills 40 --processes 2 --strategy fsdp
+    python benchmarks/faults.py --kills 40 --processes 2
 """
 
 from __future__ import annotations
@@ -76,13 +76,11 @@ class Kind(NamedTuple):
         workers: loader processes.
         by: `epoch`, or `step`: its length is given in steps, and it ends within an epoch.
         processes: how many train.
-        strategy: of several processes.
     """
 
     workers: int = 0
     by: str = 'epoch'
     processes: int = 1
-    strategy: str = 'auto'
 
 
 ALONE = Kind()
@@ -129,7 +127,6 @@ def experiment(data: Path, kind: Kind = ALONE) -> Experiment:
             'checkpoint_every': 2,
             'accelerator': 'cpu',
             'devices': kind.processes,
-            'strategy': kind.strategy,
         },
         # by mAP the second evaluation finds better weights than the first
         'evaluation': {'select': 'test', 'select_by': 'mAP'},
@@ -252,7 +249,6 @@ def main() -> int:
     parser.add_argument('--kills', type=int, default=40, help='in all, a quarter in each phase')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--processes', type=int, default=1, help='that train together')
-    parser.add_argument('--strategy', default='auto', help='of several processes: ddp or fsdp')
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
@@ -269,7 +265,7 @@ def main() -> int:
 
         def kind_of(number: int) -> Kind:
             workers = {8: 1, 9: 2}.get(number % 10, 0) if arguments.processes == 1 else 0
-            return Kind(workers, ('epoch', 'step')[number // 4 % 2], arguments.processes, arguments.strategy)
+            return Kind(workers, ('epoch', 'step')[number // 4 % 2], arguments.processes)
 
         def count(kind: Kind) -> list[dict[str, int]]:
             """Trains without being killed; returns the moments of each phase, by process."""

@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
         if sample.camera == 1:
             Path(sample.path).write_bytes(b'no picture')
     (folder / 'die').touch()
-    tasks = [*script.GRADIENTS, 'train-ddp', 'train-fsdp', 'mishaps']
+    tasks = [*script.GRADIENTS, 'train', 'mishaps']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     found = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=200)
@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
     return torch.load(path, weights_only=True)
 
 
-@pytest.mark.parametrize('task', ['ddp', 'fsdp', 'parts', 'fsdp-parts'])
+@pytest.mark.parametrize('task', ['whole', 'parts'])
 def test_half_a_batch_each_gives_the_loss_and_the_gradients_of_the_whole(folder, script, task):
     """Of four identities the first process has two; in two parts, the first parts are the first and the third."""
     accumulate = script.GRADIENTS[task].get('accumulate', 1)
@@ -86,15 +86,14 @@ def alone(folder: Path, script: ModuleType) -> Path:
     return folder / 'run-alone'
 
 
-@pytest.mark.parametrize('strategy', ['ddp', 'fsdp'])
-def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script, alone, strategy):
-    run = folder / f'run-{strategy}'
+def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script, alone):
+    run = folder / 'run-two'
     lines = {at: [json.loads(line) for line in (at / 'metrics.jsonl').read_text().splitlines()] for at in (alone, run)}
     assert [line['step'] for line in lines[run]] == [line['step'] for line in lines[alone]]  # none twice
-    for a, b in zip(lines[alone], lines[run], strict=True):
-        if 'loss' in a:
-            assert b['loss'] == pytest.approx(a['loss'], rel=1e-3)
-            assert b['weights'] == pytest.approx(a['weights'], rel=1e-3)
+    # the first step alone: Adam turns the rounding of a gradient near zero into a step of full length; what an update
+    # does is compared above, in float64
+    assert lines[run][0]['loss'] == pytest.approx(lines[alone][0]['loss'], rel=1e-4)
+    assert lines[run][0]['weights'] == lines[alone][0]['weights']
     assert (run / 'result.json').exists()
     # the weights of the two, scored here by one process, have the figures that the two gave
     made = script.made(str(folder / 'people'), 1)
@@ -116,26 +115,9 @@ def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(fol
     assert (folder / 'run-mishaps' / 'result.json').exists()
 
 
-def test_checkpoints_of_shards_and_of_whole_weights_hold_the_same(folder):
-    """Fully sharded or not, a checkpoint has whole tensors, so that either strategy goes on from it."""
-    ddp, fsdp = (checkpoint.load(folder / f'run-{name}' / 'checkpoints' / 'last.pt') for name in ('ddp', 'fsdp'))
-
-    def shapes(found: Any) -> Any:
-        if isinstance(found, torch.Tensor):
-            return tuple(found.shape)
-        return {key: shapes(value) for key, value in found.items()} if isinstance(found, dict) else type(found)
-
-    assert shapes(ddp['model']) == shapes(fsdp['model'])
-    assert shapes(ddp['step']['raw']) == shapes(fsdp['step']['raw'])
-    assert shapes(ddp['step']['optimizer']['state']) == shapes(fsdp['step']['optimizer']['state'])
-    for name, value in ddp['model'].items():
-        torch.testing.assert_close(fsdp['model'][name], value, rtol=1e-3, atol=1e-4, msg=name)
-
-
-@pytest.mark.parametrize('strategy', ['ddp', 'fsdp'])
-def test_one_of_two_processes_killed_changes_nothing(strategy):
+def test_one_of_two_processes_killed_changes_nothing():
     """A kill in every phase; the long version: `benchmarks/faults.py --processes 2`."""
-    words = [sys.executable, str(FAULTS), '--kills', '4', '--processes', '2', '--strategy', strategy]
+    words = [sys.executable, str(FAULTS), '--kills', '4', '--processes', '2']
     found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
     assert found.returncode == 0, found.stdout + found.stderr[-3000:]
     assert found.stdout.startswith('4 of 4 killed runs ended as the uninterrupted one, bit for bit')

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.sharding import cut
 
 FORMAT = 1
 MOST = 100  # of what is kept
@@ -216,7 +215,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
             todo='use the config the checkpoint was trained with (config.yaml beside its run)',
         )
-    module.load_state_dict({name: cut(value, own[name]) for name, value in weights.items()})
+    module.load_state_dict(weights)
 
 
 def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
@@ -232,7 +231,7 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
     fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
     if not fits:
         raise VireidError(f'nothing in {source} fits the model', todo='see what it holds: vireid checkpoint show')
-    module.load_state_dict({**own, **{name: cut(value, own[name]) for name, value in fits.items()}})
+    module.load_state_dict({**own, **fits})
     shares: dict[str, tuple[int, int]] = {}
     for name, tensor in own.items():
         part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])

@@ -16,7 +16,6 @@ from vireid.core.data import ImageSet, Reader, Transform, WorkerDied, default_wo
 from vireid.core.errors import VireidError
 from vireid.core.results import Results
 from vireid.core.retrieval import Scores, score, score_similarity
-from vireid.core.sharding import gathered
 from vireid.core.types import Batch, Reranker, Sample, Trial, joint_order
 
 FLIP = 'flip'
@@ -117,7 +116,7 @@ def embed_samples(
     if isinstance(embedder, torch.nn.Module):
         distributed.share_buffers(embedder)
     try:
-        with gathered(embedder), torch.inference_mode():  # what is gathered is trained on later
+        with torch.inference_mode():
             for batch in _rest_of(data, chunks[rank::processes], workers, own):
                 embed(batch)
                 tell(len(own))

@@ -71,8 +71,7 @@ class TrainingSettings:
         accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
         devices: how many on this machine, or `auto`.
         nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
-        strategy: of several processes: `ddp`, where each has all weights; `fsdp`, where each keeps a share of weights,
-            gradients and optimizer state. `auto` is `ddp` if there are several.
+        strategy: of several processes: `ddp`, where each has all weights. `auto` is `ddp` if there are several.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
         sync_batchnorm: with several processes, BatchNorm sees the pictures of all of them.
@@ -86,7 +85,7 @@ class TrainingSettings:
     accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
     devices: int | Literal['auto'] = 1
     nodes: int = 1
-    strategy: Literal['auto', 'ddp', 'fsdp'] = 'auto'
+    strategy: str = 'auto'
     evaluate_every: int | None = None
     checkpoint_every: int | None = None
     keep: int = 2
@@ -352,11 +351,12 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
                 todo='say every how many epochs to score: training.evaluate_every=2',
             )
         )
-    if (at('training', 'strategy', str), at('training', 'precision', str)) == ('fsdp', '16-mixed'):
+    strategy = at('training', 'strategy', str, 'auto')
+    if strategy not in ('auto', 'ddp'):
+        why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''
         problems.append(
             VireidError(
-                "training.strategy is 'fsdp' and training.precision '16-mixed': what scales the losses sees one shard",
-                todo="training.precision='bf16-mixed', or training.strategy='ddp'",
+                f'training.strategy is {strategy!r}{why}', allowed="'auto', 'ddp'", todo="training.strategy='ddp'"
             )
         )
     size = at('images', 'size', tuple[int, int], (1, 1))

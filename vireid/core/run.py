@@ -23,7 +23,6 @@ from vireid.core.data import fingerprint, reseed
 from vireid.core.distributed import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.experiment import Experiment
-from vireid.core.fsdp import Sharded
 from vireid.core.types import Batch, Progress, Sample
 
 
@@ -101,11 +100,9 @@ def make_fabric(experiment: Experiment) -> Fabric:
             accelerator=settings.accelerator,
             devices=settings.devices,
             num_nodes=settings.nodes,
-            strategy=Sharded() if settings.strategy == 'fsdp' else settings.strategy,
+            strategy=settings.strategy,
             precision=settings.precision,  # type: ignore[arg-type]
         )
-    except VireidError:
-        raise
     except Exception as error:  # Fabric has several of its own
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '

@@ -19,7 +19,6 @@ from vireid.core.errors import VireidError
 from vireid.core.experiment import READING, EvaluationSettings, LossSettings
 from vireid.core.run import Run
 from vireid.core.selection import Selection
-from vireid.core.sharding import whole
 from vireid.core.types import Progress
 
 
@@ -31,10 +30,10 @@ def averaged(step: Any) -> AbstractContextManager[None]:
 def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bool = False) -> None:
     """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing.
 
-    Every process has to call it, since each may hold a share of the weights; the first one writes.
+    Every process has to call it, since all have to agree that the weights are numbers; the first one writes.
     """
     with averaged(step):
-        weights, state = whole(run.model.state_dict()), whole(step.state_dict())
+        weights, state = run.model.state_dict(), step.state_dict()
         _require_numbers(run, weights, progress)
         run.share_unreadable()
         if world()[0] == 0:
@@ -49,7 +48,7 @@ def _require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progr
         wrong = ~torch.isfinite(value) if name in own else torch.isnan(value)
         if not found and wrong.any():
             found = f'{name} holds {value[wrong].flatten()[0].item()}'
-    found = next(filter(None, gather_objects(found)), '')  # shards are put together in the first process alone
+    found = next(filter(None, gather_objects(found)), '')
     if found:
         kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
         raise VireidError(

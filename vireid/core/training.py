@@ -25,7 +25,6 @@ from vireid.core.results import Results
 from vireid.core.run import Run, agreed, exclusive, is_finite, make_fabric, not_finite, seed_step
 from vireid.core.scoring import Scoring, telling
 from vireid.core.selection import Selection, ValidationSplit
-from vireid.core.sharding import cut_optimizer, is_sharded, one_by_one
 from vireid.core.signatures import ArgumentsOf, Part
 from vireid.core.snapshots import averaged, begin_with, restore, save, worker_died
 from vireid.core.stopping import Interrupted, interruptible
@@ -261,7 +260,7 @@ class SingleOptimizer:
         # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
         ignored = [f'weighter.{name}' for name, _ in model.weighter.named_parameters()]  # type: ignore[union-attr]
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
-        self.model: Any = fabric.setup_module(model)  # first: it may replace the parameters by shards
+        self.model: Any = fabric.setup_module(model)
         self.model.mark_forward_method('embed')
         built = components.build(
             'optimizers', optimizer, where='step.optimizer', params=updates.parameter_groups(model, groups or {})
@@ -285,8 +284,6 @@ class SingleOptimizer:
                 raise VireidError(f'{where}.by is {by!r}', allowed="'epoch' or 'step'")
             rest = {key: value for key, value in entry.items() if key != 'by'}
             self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
-        if any(is_sharded(p) for p in model.parameters()):
-            one_by_one(built)
         self.optimizer: Any = fabric.setup_optimizers(built)
         # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
         self._weighter: Any = model.weighter
@@ -372,7 +369,7 @@ class SingleOptimizer:
         if {by: len(found) for by, found in state['schedules'].items()} != counts:
             raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
         try:
-            self.optimizer.load_state_dict(cut_optimizer(state['optimizer'], self.optimizer))
+            self.optimizer.load_state_dict(state['optimizer'])
         except (ValueError, KeyError) as error:
             raise VireidError(
                 f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'

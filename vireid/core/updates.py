@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from vireid.core.distributed import world
 from vireid.core.errors import VireidError
-from vireid.core.sharding import cut, is_sharded
 from vireid.core.types import Batch, joint_order
 
 
@@ -60,8 +59,7 @@ class Average:
     @torch.no_grad()
     def _fill(self, weights: Mapping[str, Tensor]) -> None:
         for name, parameter in self.model.named_parameters():
-            given = weights[name]
-            parameter.copy_(given if is_sharded(given) else cut(given, parameter))
+            parameter.copy_(weights[name])
 
 
 def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:

@@ -144,8 +144,7 @@ def _processes(experiment: Any) -> str:
     processes = world()[1]
     if processes == 1:
         return ''
-    share = 'a share' if experiment.training_settings.strategy == 'fsdp' else 'all'
-    return f', {processes} processes, each with {share} of the weights'
+    return f', {processes} processes'
 
 
 def _epoch(progress: types.Progress) -> str:
