@@ -67,7 +67,7 @@ def whole_protocol() -> None:
     loop = 0.0
     for row, trial in zip(rows, trials[::10], strict=True):
         loop += 10 * seconds(field_loop, found.of(trial.query), found.of(trial.gallery), trial)
-        print(f'  {row["name"]:<20} rank-1 {100 * row["R1"][0]:.2f}, gallery {len(trial.gallery):,}')
+        print(f'  {row["name"]:<20} rank-1 {100 * row["R1"]["mean"]:.2f}, gallery {len(trial.gallery):,}')
     print(
         f'{len(trials)} trials: drawn in {drawn:.2f} s, scored in {ours:.2f} s (goal: 15); the loop, from one trial of '
         f'each row: {loop:.0f} s, {loop / ours:.0f} times as long'

@@ -75,7 +75,7 @@ def main() -> None:
     for name, embedder in embedders.items():
         embeddings = embed_samples(embedder, all_samples(trials), experiment.build_transform('test'), batch_size=128)
         row = score_trials(embeddings, 'sysu/agw', trials).rows()[0]
-        print(f'{name:<40} R1 {100 * row["R1"][0]:5.1f}  mAP {100 * row["mAP"][0]:5.1f}', flush=True)
+        print(f'{name:<40} R1 {100 * row["R1"]["mean"]:5.1f}  mAP {100 * row["mAP"]["mean"]:5.1f}', flush=True)
 
 
 if __name__ == '__main__':

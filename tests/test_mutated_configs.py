@@ -113,9 +113,9 @@ def shapes(changed: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 chosen = st.sampled_from([(name, place) for name, whole in WHOLE.items() for place in places(as_lists(whole))])
-# more in one go, each time others: VIREID_MUTANTS=5000 pytest tests/test_mutated_configs.py
+# others each time, and more: VIREID_MUTANTS=5000 pytest --hypothesis-profile=random tests/test_mutated_configs.py
 MUTANTS = os.environ.get('VIREID_MUTANTS')
-thorough = settings(max_examples=int(MUTANTS or 60), deadline=None, derandomize=not MUTANTS)
+thorough = settings(max_examples=int(MUTANTS or 60))
 
 
 def test_the_configs_themselves_are_sound():

@@ -31,6 +31,13 @@ NEEDED = {
     'Pad': {'padding': 2},
     'RandomAffine': {'degrees': 10},
     'RandomCrop': {'pad_if_needed': True},
+    'SingleOptimizer': {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'ema': 0.9},
+    'CrossModalModel': {
+        'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None},
+        'heads': {'stage4': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},
+        'weighter': {'type': 'Fixed'},
+        'embedding': 'stage4',
+    },
 }
 
 
@@ -174,7 +181,7 @@ def test_a_good_neck_passes():
         (WrongChannels, 'declares 99 channels for 16 pictures'),
         (WrongKind, 'declares a map and makes (16, 16)'),
         (WrongSize, 'declares a map of (2, 2) and makes (16, 16, 6, 3)'),
-        (NoSpec, 'and not a FeatureSpec'),
+        (NoSpec, 'allowed: a FeatureSpec'),
         (Half, 'torch.float16 and not float32'),
         (Infinite, 'not finite'),
         (Detached, 'no gradient goes through it'),
@@ -187,7 +194,7 @@ def test_a_good_neck_passes():
         (NeedsLabels, "'NoneType' object has no attribute 'sum'"),
         (TakesNothing, 'I take no input'),
         (HalvesOneModality, '8 pictures of one modality become 4'),
-        (NoModule, 'not a torch.nn.Module'),
+        (NoModule, 'allowed: a torch.nn.Module'),
     ],
 )
 def test_a_broken_promise_is_named(neck: type, said: str):
@@ -262,6 +269,130 @@ def test_other_kinds_too(kind: str, target: type, said: str):
     with pytest.raises(VireidError) as caught:
         check_plugin(plugin((kind, 'Bad', target)))
     assert said in str(caught.value)
+
+
+class Demotes(nn.Module):
+    def forward(self, output: HeadOutput, identities: Any) -> Any:
+        return output.feature.float().square().mean()
+
+
+class OneNumber(nn.Module):
+    """A model whose forward returns its loss alone."""
+
+    def __init__(self, num_identities: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, num_identities)
+
+    def embed(self, images: Any, modality: str) -> Any:
+        return self.layer(images.mean((2, 3)))
+
+    def forward(self, batch: Any) -> Any:
+        return sum(self.embed(images, m).square().mean() for m, images in batch.images.items())
+
+
+class TwoLengths(OneNumber):
+    def embed(self, images: Any, modality: str) -> Any:
+        return super().embed(images, modality)[:, : 3 if modality == 'visible' else 4]
+
+    def forward(self, batch: Any) -> Any:
+        return {'task': super().forward(batch)}
+
+
+class Grey(nn.Module):
+    """An embedder without parameters: it is scored, and never trained."""
+
+    def embed(self, images: Any, modality: str) -> Any:
+        return images.mean(1).flatten(1)
+
+
+class Forgetful:
+    """A step that saves nothing although it has momentum."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.optimizer = model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def __call__(self, batch: Any, progress: Any) -> Any:
+        self.optimizer.zero_grad()
+        loss = sum(self.model(batch).values())
+        loss.backward()
+        self.optimizer.step()
+        return {'loss': loss.item()}
+
+    def state_dict(self) -> Any:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        pass
+
+
+class Silent(Forgetful):
+    def __call__(self, batch: Any, progress: Any) -> Any:
+        super().__call__(batch, progress)
+
+
+class Lazy(Forgetful):
+    def __call__(self, batch: Any, progress: Any) -> Any:
+        return {'loss': 0.0}
+
+
+class Stateless(Forgetful):
+    state_dict = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'target', 'said'),
+    [
+        ('losses', Demotes, 'float64 becomes torch.float32 in it'),
+        ('models', OneNumber, 'forward of OneNumber returned a Tensor ()'),
+        ('models', TwoLengths, "its embeddings have lengths {'visible': 3, 'infrared': 4}"),
+        ('steps', Forgetful, 'after load_state_dict it goes on in another way'),
+        ('steps', Silent, 'step: Bad returned a NoneType'),
+        ('steps', Lazy, 'two steps leave the weights of the model as they were'),
+        ('steps', Stateless, 'state_dict of Bad is None'),
+    ],
+)
+def test_losses_models_and_steps_too(kind: str, target: type, said: str):
+    with pytest.raises(VireidError) as caught:
+        check_plugin(plugin((kind, 'Bad', target)))
+    assert said in str(caught.value)
+
+
+def test_an_embedder_without_parameters_passes():
+    assert check_plugin(plugin(('models', 'Grey', Grey))) == {'models Grey': 'checked'}
+
+
+class VectorAndMap(nn.Module):
+    def __init__(self, inputs: Any, num_identities: int) -> None:
+        super().__init__()
+        vector, images = inputs
+        if (vector.kind, images.kind) != ('vector', 'map'):
+            raise VireidError('a vector and a map')
+        self.embedding_dim = vector.channels + images.channels
+        self.classifier = nn.Linear(self.embedding_dim, num_identities)
+
+    def embed(self, vector: Any, images: Any) -> Any:
+        return torch.cat([vector, images.mean((2, 3))], dim=1)
+
+    def forward(self, vector: Any, images: Any) -> HeadOutput:
+        both = self.embed(vector, images)
+        return HeadOutput(both, self.classifier(both))
+
+
+class OfThreeParts(nn.Module):
+    def forward(self, output: HeadOutput, identities: Any) -> Any:
+        first, second, third = output.feature.unbind(dim=1)
+        return (first - second).square().mean() + (second - third).square().mean()
+
+
+def test_what_they_read_may_be_given():
+    both = plugin(('heads', 'Both', VectorAndMap), ('losses', 'Three', OfThreeParts))
+    with pytest.raises(VireidError, match='it takes none of a vector, a map'):
+        check_plugin(both)
+    inputs = {
+        'Both': [FeatureSpec(8), FeatureSpec(4, 'map', size=(6, 3))],
+        'Three': HeadOutput(torch.randn(16, 3, 5, requires_grad=True)),
+    }
+    assert check_plugin(both, inputs=inputs) == {'heads Both': 'checked', 'losses Three': 'checked'}
 
 
 def test_settings_may_be_given():

@@ -10,4 +10,4 @@ step = dict(
         dict(type='CosineAnnealingLR', T_max=280, by='step'),
     ],
 )
-training = dict(steps=280, precision='bf16-mixed')
+training = dict(steps=280, precision='auto')

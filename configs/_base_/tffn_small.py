@@ -9,4 +9,4 @@ step = dict(
         dict(type='CosineAnnealingLR', T_max=360, by='step'),
     ],
 )
-training = dict(_delete_=True, steps=360, precision='bf16-mixed')
+training = dict(_delete_=True, steps=360, precision='auto')

@@ -37,7 +37,7 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
     rows = {line.split('  ')[0]: line.split() for line in table.splitlines() if line.startswith(('DCF', 'NO MTL'))}
     assert rows['DCF'][-2:] == ['22.70', '25.47']
     results = [json.loads((tmp_path / f'dmcf_table2/dcf/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
-    figures = [100 * result['rows'][0]['R1'][0] for result in results]
+    figures = [100 * result['rows'][0]['R1']['mean'] for result in results]
     mean, deviation = sum(figures) / 2, abs(figures[0] - figures[1]) / 2**0.5
     assert rows['DCF'][1:4] == [f'{mean:.2f}', '±', f'{deviation:.2f}']
     run = tmp_path / 'dmcf_table2/dcf/seed_0'

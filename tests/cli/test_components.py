@@ -67,7 +67,7 @@ def test_components_of_a_plugin_file_are_listed_with_their_plugin(tmp_path, caps
     ('words', 'said'),
     [
         (['neck'], "no kind 'neck', did you mean 'necks'?"),
-        (['necks', 'MLFN'], "no necks called 'MLFN', did you mean 'MLFM'?"),
+        (['necks', 'MLFN'], "no neck called 'MLFN', did you mean 'MLFM'?"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(words, said, capsys):

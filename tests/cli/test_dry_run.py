@@ -102,7 +102,7 @@ class TestWithout:
         flags = ['--precision', '16-mixed', '--flip', '--rerank', '--cache', 'pictures', '--devices', '4']
         options = ['training.accelerator=cuda', 'model.backbone.weights=None', 'images.size=[48,24]']
         assert main(['train', str(CONFIGS / 'tffn_demo.py'), '--dry-run', *flags, '--cfg-options', *options]) == 0
-        assert 'note:      tried as bf16-mixed; 16-mixed needs a GPU' in capsys.readouterr().out
+        assert 'note:      tried in 32-true, on the CPU; 16-mixed is tried by the run itself' in capsys.readouterr().out
         assert os.listdir(tmp_path) == []
 
     @pytest.mark.parametrize('name', ['tffn_regdb', 'tffn_llcm', 'tffn_own'])

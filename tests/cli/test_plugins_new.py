@@ -52,7 +52,7 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path):
     config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_fused.py'
     gone = run('-m', 'vireid', 'train', str(config), '--dry-run', cwd=tmp_path, path=Path())
     assert gone.returncode == 2
-    assert "no necks called 'MeanFusion'" in gone.stderr
+    assert "no neck called 'MeanFusion'" in gone.stderr
     assert 'install the plugin that brings it' in gone.stderr
 
 

@@ -58,9 +58,9 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, mo
         row: dict[str, Any] = whole['rows'][number]
         assert row['name'] == name
         for key in ('R1', 'R10', 'mAP', 'mINP'):
-            values = [p['rows'][number][key][0] for p in parts]
-            assert row[key] == pytest.approx([statistics.fmean(values), statistics.pstdev(values)])
-        mean, deviation = (100 * value for value in row['mAP'])
+            values = [p['rows'][number][key]['mean'] for p in parts]
+            assert row[key] == pytest.approx({'mean': statistics.fmean(values), 'std': statistics.pstdev(values)})
+        mean, deviation = (100 * row['mAP'][key] for key in ('mean', 'std'))
         assert f'{mean:.2f} ±{deviation:.2f}' in text
     assert 'over 3 models, each on its own split' in text
 

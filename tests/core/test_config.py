@@ -330,7 +330,7 @@ def test_values_of_options(text: str, value: Any) -> None:
     assert config == {'a': {'b': value}}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=20) | st.text(alphabet='[]{}(),:\'"1aN-', max_size=12))
 @pytest.mark.filterwarnings('ignore')
 def test_any_text_is_a_value(text: str) -> None:
@@ -435,8 +435,11 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
-@given(config=st.dictionaries(plain_text.filter(lambda k: not k.startswith('_')), values, max_size=4))
+@settings(max_examples=80)
+# `plugins` is a list of files, which are looked for beside the config: see test_plugin_files.py
+@given(
+    config=st.dictionaries(plain_text.filter(lambda k: not k.startswith('_') and k != 'plugins'), values, max_size=4)
+)
 def test_what_is_written_is_read_back(config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / 'written.yaml'
     path.write_text(dump(config), encoding='utf-8')

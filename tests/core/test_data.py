@@ -252,7 +252,7 @@ def draws() -> tuple[float, float, float]:
 key = st.tuples(st.integers(-(2**70), 2**70), st.integers(0, 2**31), st.integers(0, 2**31))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(a=key, b=key)
 def test_seeded_numbers_are_a_function_of_the_key(a: tuple[int, int, int], b: tuple[int, int, int]) -> None:
     found = []

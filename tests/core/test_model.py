@@ -139,7 +139,7 @@ def test_an_embedding_may_join_heads_and_features(components):
 def test_an_unknown_component_is_named_with_the_nearest(components):
     config = model_config()
     config['necks']['fused']['type'] = 'MLFN'
-    assert "model.necks.fused: no necks called 'MLFN', did you mean 'MLFM'?" in message(components, config)
+    assert "model.necks.fused: no neck called 'MLFN', did you mean 'MLFM'?" in message(components, config)
 
 
 def test_an_unknown_argument_is_named_with_the_nearest(components):

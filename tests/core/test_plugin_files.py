@@ -58,7 +58,7 @@ def test_a_file_given_by_a_flag_brings_its_components(folder, capsys):
 
 def test_without_it_the_name_is_unknown(folder, capsys):
     assert dry_run(folder / 'bare.py') == 2
-    assert "model.necks.mlfm: no necks called 'Mean'" in capsys.readouterr().err
+    assert "model.necks.mlfm: no neck called 'Mean'" in capsys.readouterr().err
 
 
 def test_a_config_names_files_beside_itself_from_wherever_it_is_used(folder, capsys, monkeypatch):
@@ -206,9 +206,130 @@ def test_a_protocol_of_a_third_party_scores_and_is_named_in_the_table(tmp_path, 
     features.save(tmp_path / 'f.npz', embeddings, {'protocol': {'type': 'cross'}}, None)
     command = ['score', str(tmp_path / 'f.npz'), '--protocol', 'acme/nights']
     assert main(command) == 2
-    assert "no protocols called 'acme/nights'" in capsys.readouterr().err
+    assert "no protocol called 'acme/nights'" in capsys.readouterr().err
     assert main([*command, '--plugin', str(tmp_path / 'acme.py')]) == 0
     table = capsys.readouterr().out
     assert 'acme/nights' in table
     (row,) = [line.split() for line in table.splitlines() if line.startswith('night')]
     assert row[1] == '100.00'  # b looks more alike and is dropped
+
+
+VERB = """
+import vireid
+
+
+def add_arguments(parser):
+    parser.add_argument('--name', default='world')
+
+
+def run(args):
+    print(f'hello {args.name}')
+
+
+@vireid.hookimpl
+def register_commands(add):
+    add('hello', __name__, 'Says hello.')
+"""
+
+
+class TestVerbs:
+    @pytest.fixture
+    def file(self, tmp_path: Path) -> str:
+        (tmp_path / 'hello.py').write_text(VERB)
+        return str(tmp_path / 'hello.py')
+
+    def test_a_verb_of_a_file_is_called_with_the_flag_before_or_behind_it(self, file, capsys):
+        assert main(['--plugin', file, 'hello', '--name', 'you']) == 0
+        assert main(['hello', '--name', 'me', '--plugin', file]) == 0
+        assert main(['hello', f'--plugin={file}']) == 0
+        assert capsys.readouterr().out == 'hello you\nhello me\nhello world\n'
+
+    def test_it_is_in_the_help(self, file, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main(['--plugin', file, '--help'])
+        assert stopped.value.code == 0
+        assert 'Says hello.' in capsys.readouterr().out
+
+    def test_the_flag_before_a_verb_of_vireid_is_its_own(self, folder, capsys):
+        flags = ['--plugin', str(folder / 'mean.py')]
+        assert main([*flags, 'train', str(folder / 'bare.py'), '--dry-run', '--cfg-options', *SMALL]) == 0
+        assert 'Mean' in capsys.readouterr().out
+
+    def test_without_the_file_the_verb_is_unknown(self, capsys):
+        with pytest.raises(SystemExit):
+            main(['hello'])
+        assert "invalid choice: 'hello'" in capsys.readouterr().err
+
+
+class TestFilesOfBases:
+    def names(self, path: Path) -> list[str]:
+        return [Path(file).name for file in config.load(path).get('plugins', [])]
+
+    def test_those_of_a_derived_config_are_added(self, folder):
+        (folder / 'other.py').write_text(MEAN)
+        (folder / 'more.py').write_text("_base_ = 'naming.py'\nplugins = ['other.py']\n")
+        assert self.names(folder / 'more.py') == ['mean.py', 'other.py']
+
+    def test_or_stand_in_their_place(self, folder):
+        (folder / 'new.py').write_text("_base_ = 'naming.py'\nplugins = dict(_delete_=True, files=['other.py'])\n")
+        (folder / 'none.py').write_text("_base_ = 'naming.py'\nplugins = dict(_delete_=True, files=[])\n")
+        (folder / 'again.py').write_text("_base_ = 'new.py'\nplugins = ['third.py']\n")
+        assert self.names(folder / 'new.py') == ['other.py']
+        assert self.names(folder / 'none.py') == []
+        assert self.names(folder / 'again.py') == ['other.py', 'third.py']
+
+    @pytest.mark.parametrize('text', ["dict(files=['a.py'])", 'dict(_delete_=True)', "'a.py'", '[1]', 'None'])
+    def test_anything_else_is_refused_with_both_ways(self, folder, text):
+        (folder / 'odd.py').write_text(f"_base_ = 'naming.py'\nplugins = {text}\n")
+        with pytest.raises(VireidError, match='plugins is ') as caught:
+            config.load(folder / 'odd.py')
+        assert "dict(_delete_=True, files=['my_fusion.py'])" in caught.value.allowed
+
+
+def test_a_misspelt_feature_of_a_files_own_backbone_is_found_by_the_check(tmp_path, capsys):
+    (tmp_path / 'net.py').write_text("""
+import torch
+import vireid
+
+
+class Net(torch.nn.Module):
+    def __init__(self, last: int = 4):
+        super().__init__()
+        self.outputs = {'deep': vireid.FeatureSpec(last, 'map')}
+        self.layer = torch.nn.Conv2d(3, last, 8, 8)
+
+    @staticmethod
+    def feature_names(last=4):
+        if last == 13:
+            raise ValueError('bad luck')
+        return ['deep']
+
+    def forward(self, images):
+        return {'deep': self.layer(torch.cat(list(images.values())))}
+
+
+@vireid.hookimpl
+def register_components(add):
+    add('backbones', 'Net', Net)
+""")
+    (tmp_path / 'mine.py').write_text(f"""
+_base_ = '{CONFIGS}/tffn_sysu.py'
+plugins = ['net.py']
+model = dict(
+    _delete_=True,
+    backbone=dict(type='Net'),
+    heads=dict(deep=dict(type='GlobalHead', losses=dict(id=dict(type='CrossEntropy')))),
+    weighter=dict(type='Fixed'),
+    embedding='deep',
+)
+""")
+    check = ['config', 'check', str(tmp_path / 'mine.py')]
+    assert main(check) == 0
+    assert main([*check, '--cfg-options', 'model.heads.deep.inputs=depe']) != 0
+    assert "nothing makes a feature 'depe', did you mean 'deep'?" in capsys.readouterr().out
+    assert main([*check, '--cfg-options', 'model.backbone.last=13']) != 0
+    assert 'model.backbone: feature_names of Net raised ValueError: bad luck' in capsys.readouterr().out
+    assert main([*check, '--cfg-options', 'model.backbone.lost=13']) != 0
+    out = capsys.readouterr().out
+    assert "model.backbone.lost: Net has no argument 'lost', did you mean 'last'?" in out
+    assert 'raised' not in out

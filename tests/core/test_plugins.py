@@ -107,15 +107,15 @@ def test_a_target_that_cannot_be_imported_is_named():
 
 
 def test_an_unknown_name_says_where_one_of_that_name_is():
-    with pytest.raises(VireidError, match=r"no heads called 'MLFM' \(there is one among necks\)"):
+    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(there is one among necks\)"):
         create_manager().components.get('heads', 'MLFM')
 
 
 def test_an_unknown_name_is_never_imported():
     """mmengine's registry imports a module named like an unknown component."""
-    with pytest.raises(VireidError, match='no necks called'):
+    with pytest.raises(VireidError, match='no neck called'):
         create_manager().components.get('necks', 'os.path')
-    with pytest.raises(VireidError, match='no necks called'):
+    with pytest.raises(VireidError, match='no neck called'):
         create_manager().components.get('necks', 'vireid.MLFM')
 
 

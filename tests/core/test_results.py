@@ -35,13 +35,13 @@ def test_rows_hold_mean_and_population_deviation() -> None:
     ).rows()
     assert list(first) == ['name', 'beside', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
     assert [first[k] for k in ('name', 'beside', 'trials', 'queries', 'valid')] == ['all', '', 2, (12, 12), (10, 10)]
-    assert first['R1'] == (0.5, 0.25)
-    assert first['R5'] == first['R20'] == (1, 0)  # past the end of three persons
-    assert first['mAP'] == pytest.approx((0.3, 0.1))
-    assert first['mINP'] == pytest.approx((0.1, 0))
+    assert first['R1'] == {'mean': 0.5, 'std': 0.25}
+    assert first['R5'] == first['R20'] == {'mean': 1, 'std': 0}  # past the end of three persons
+    assert first['mAP'] == pytest.approx({'mean': 0.3, 'std': 0.1})
+    assert first['mINP'] == pytest.approx({'mean': 0.1, 'std': 0})
     assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, (12, 12), (8, 8)]
-    assert second['R1'] == (0.5, 0)
-    assert second['mAP'] == pytest.approx((0.6, 0))
+    assert second['R1'] == {'mean': 0.5, 'std': 0}
+    assert second['mAP'] == pytest.approx({'mean': 0.6, 'std': 0})
 
 
 def test_trials_with_other_numbers_of_valid_queries_show_the_range() -> None:
@@ -75,7 +75,7 @@ def test_a_row_got_by_other_means_stands_below_its_plain_one() -> None:
     trials = (Trial('all', 0, (), ()), Trial('indoor', 0, (), ()))
     plain, other = (scores([0.5], 0.5, 0.5),) * 2, (scores([0.75], 0.75, 0.75),) * 2
     found = Results('p', trials, plain, Embeddings((), np.zeros((0, 2))), {'flip': other})
-    assert [(row['name'], row['beside'], row['R1'][0]) for row in found.rows()] == [
+    assert [(row['name'], row['beside'], row['R1']['mean']) for row in found.rows()] == [
         ('all', '', 0.5),
         ('all, flip', 'flip', 0.75),
         ('indoor', '', 0.5),
@@ -89,7 +89,7 @@ def test_result_json_holds_protocol_weights_and_rows(tmp_path: Path) -> None:
     content = json.loads((tmp_path / 'run' / 'result.json').read_text())
     assert content['protocol'] == 'sysu/agw'
     assert content['weights'] == 'w'
-    assert content['rows'][0]['mAP'] == [0.25, 0]
+    assert content['rows'][0]['mAP'] == {'mean': 0.25, 'std': 0}
     assert results_file.read(tmp_path / 'run') == content
     assert [p.name for p in (tmp_path / 'run').iterdir()] == ['result.json']
 

@@ -167,7 +167,7 @@ dtypes = st.sampled_from([np.float32, np.float64])
 
 
 class TestAgainstTheLoop:
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.data(), cases(), dtypes)
     def test_tied_similarities(self, data: st.DataObject, case: tuple[Trial, str, int], dtype: type) -> None:
         trial, rule, pairs = case
@@ -177,7 +177,7 @@ class TestAgainstTheLoop:
         with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
             check(similarity, trial, rule, lambda: score_similarity(lambda rows: similarity[rows].copy(), trial))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.data(), cases(), dtypes)
     def test_any_finite_similarities(self, data: st.DataObject, case: tuple[Trial, str, int], dtype: type) -> None:
         trial, rule, pairs = case
@@ -186,7 +186,7 @@ class TestAgainstTheLoop:
         with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
             check(similarity, trial, rule, lambda: score_similarity(lambda rows: similarity[rows].copy(), trial))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.data(), cases(), dtypes)
     def test_embeddings(self, data: st.DataObject, case: tuple[Trial, str, int], dtype: type) -> None:
         # quarters: every inner product is exact in either type, so ties stay ties on any machine
@@ -237,7 +237,7 @@ class TestAgainstTheLoop:
         assert scores.valid == 46  # camera 3's two queries of person 0 lose all matches
         assert_same(scores, expected, trial)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.data(), cases())
     def test_dropped_images_might_as_well_not_be_there(self, data: st.DataObject, case: tuple[Trial, str, int]) -> None:
         trial, _, _ = case

@@ -80,7 +80,7 @@ class TestRun:
         class Watcher:
             @hookimpl
             def evaluated(self, progress: Progress, results: Results) -> None:
-                values.append((progress.step, results.protocol, results.rows()[0]['mAP'][0]))
+                values.append((progress.step, results.protocol, results.rows()[0]['mAP']['mean']))
 
         manager = create_manager()
         manager.register(Watcher(), 'watcher')

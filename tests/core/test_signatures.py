@@ -149,8 +149,9 @@ def test_a_component_without_arguments_says_so() -> None:
 def test_a_component_with_keyword_arguments_takes_any_name_and_still_checks_those_it_names() -> None:
     def timm_model(name: str, depth: int = 50, **options: float) -> None: ...
 
-    assert said(timm_model, name='resnet', anything=[1], options={'a': 1}) == []
+    assert said(timm_model, name='resnet', anything=1, options=0.5) == []
     assert len(said(timm_model, name=3, depth='x', anything=1)) == 2
+    assert len(said(timm_model, name='resnet', anything=[1], options={'a': 1})) == 2
     assert len(said(timm_model, anything=1)) == 1
 
 
@@ -282,3 +283,46 @@ def test_lists_and_tuples_are_interchangeable(items: list[int]) -> None:
 )
 def test_hints_in_a_users_words(hint: Any, words: str) -> None:
     assert describe(hint) == words
+
+
+class Below:
+    def __init__(self, depth: int = 3, width: int = 4) -> None: ...
+
+
+class HandsOn(Below):
+    def __init__(self, extra: float, **kwargs) -> None:
+        super().__init__(**kwargs)
+
+
+class HandsOnAgain(HandsOn):
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+
+
+class Swallows:
+    def __init__(self, known: int = 1, **kwargs) -> None: ...
+
+
+class TakesAny:
+    def __init__(self, known: int = 1, **more: float) -> None: ...
+
+
+class TestOtherKeywords:
+    """`**kwargs` hands on what the next class takes; it takes more only if it says what that is."""
+
+    @pytest.mark.parametrize('target', [HandsOn, HandsOnAgain])
+    def test_what_is_handed_on_is_checked_as_the_next_class_says(self, target):
+        assert said(target, extra=0.5, depth=2) == []
+        assert said(target, extra=0.5, depth='2') == ["model.necks.s2.depth is '2' (str)\n  allowed: an integer"]
+        (text,) = said(target, extra=0.5, dept=2)
+        assert "has no argument 'dept', did you mean 'depth'?" in text
+        (text,) = said(target)
+        assert "needs the argument 'extra'" in text
+
+    def test_what_nobody_takes_is_refused(self):
+        (text,) = said(Swallows, shedule=3)
+        assert "Swallows has no argument 'shedule'" in text
+
+    def test_an_annotation_opens_it_and_is_checked(self):
+        assert said(TakesAny, anything=1.5) == []
+        assert said(TakesAny, anything='x') == ["model.necks.s2.anything is 'x' (str)\n  allowed: a number"]

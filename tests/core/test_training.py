@@ -284,7 +284,7 @@ def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_
 
 def test_a_wrong_protocol_is_found_before_training(tree, tmp_path):
     watcher = Watcher()
-    with pytest.raises(VireidError, match="no protocols called 'sysu/awg', did you mean 'sysu/agw'"):
+    with pytest.raises(VireidError, match="no protocol called 'sysu/awg', did you mean 'sysu/agw'"):
         train(watched(tree, watcher, 'protocol.type=sysu/awg'), tmp_path / 'run')
     assert watcher.calls == []
     assert not (tmp_path / 'run').exists()
@@ -366,7 +366,7 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
         ('sampler.identities=4', 'a batch needs 4 identities and the training set has 3'),
         ('protocol.modes=["al"]', "'all', 'indoor'"),
-        ('images.train.0.type=Resise', "images.train.0: no transforms called 'Resise', did you mean 'Resize'"),
+        ('images.train.0.type=Resise', "images.train.0: no transform called 'Resise', did you mean 'Resize'"),
     ],
 )
 def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, text):

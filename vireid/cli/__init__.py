@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from vireid import __version__
 from vireid.cli import ablate, checkpoint, components, config, count, data, export, plugins, rerun, score, test, train
+from vireid.cli.experiment import add_plugin_argument, default_arguments, make_manager
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -54,9 +55,13 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
     Returns:
         The exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        parsed = _parser(verb, arguments).parse_args(arguments)
+        if verb is None:
+            return _run(arguments)
+        parser = argparse.ArgumentParser(description=_summary(verb))
+        _add(parser, verb)
+        parsed = parser.parse_args(arguments)
         return parsed.run(parsed)
     except VireidError as error:
         print(f'{_process()}error: {error}', file=sys.stderr)
@@ -102,18 +107,33 @@ def _is_lost_process(error: RuntimeError) -> bool:
     return is_lost_process(error)
 
 
-def _parser(verb: ModuleType | None, arguments: Sequence[str]) -> argparse.ArgumentParser:
-    if verb is not None:
-        parser = argparse.ArgumentParser(description=_summary(verb))
-        _add(parser, verb)
-        return parser
+def _run(arguments: list[str]) -> int:
+    """Runs `vireid` with a verb of its own or of a plugin; prints the help without one."""
+    flags = argparse.Namespace()
+    rest = arguments
+    if arguments and arguments[0] not in VERBS:  # the flags that say which plugins there are may stand anywhere
+        scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
+        add_plugin_argument(scanner)
+        flags, rest = scanner.parse_known_args(arguments)
+    if rest and rest[0] in VERBS:
+        flagged = arguments[: arguments.index(rest[0])]
+        rest = [rest[0], *flagged, *arguments[len(flagged) + 1 :]]
+    parser = _parser(flags, rest)
+    if not rest:
+        parser.print_help()
+        return 0
+    parsed = parser.parse_args(rest)
+    return parsed.run(parsed)
+
+
+def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vireid', description='Visible-infrared person re-identification.')
     parser.add_argument('--version', action='version', version=f'vireid {__version__}')
     verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
     for name, module in VERBS.items():
         _add(verbs.add_parser(name, help=_summary(module), description=_summary(module)), module)
     if not arguments or arguments[0] not in VERBS:  # plugins are loaded only for a verb of theirs, or to list all
-        for name, command in _plugin_commands().items():
+        for name, command in _plugin_commands(flags).items():
             text = command.help.replace('%', '%%')  # argparse fills in after a percent sign
             own = verbs.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
@@ -121,10 +141,9 @@ def _parser(verb: ModuleType | None, arguments: Sequence[str]) -> argparse.Argum
     return parser
 
 
-def _plugin_commands() -> Mapping[str, Command]:
-    from vireid.cli.experiment import default_arguments, make_manager
-
-    return make_manager(default_arguments()).commands
+def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
+    args = default_arguments(**vars(flags))
+    return make_manager(args, args.plugin).commands
 
 
 def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -> None:

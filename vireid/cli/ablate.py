@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, read_config
+from vireid.cli.experiment import make_experiment, make_manager, read_config
 from vireid.cli.jobs import Job, finish, try_to_build, without_console
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.wording import counted
 
 DEMO_DATA = Path('data/demo')
 COLUMNS = ('R1', 'mAP')
@@ -32,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N', help='default: 0 1 2')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
-    parser.add_argument('--configs', type=Path, default=Path('configs'), metavar='DIR', help='default: configs')
+    parser.add_argument(
+        '--configs', type=Path, metavar='DIR', help='where tables are looked for (default: those of installed plugins)'
+    )
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/ablate')
     parser.add_argument('--data-label', metavar='TEXT', help='what the table calls the pictures')
     add_experiment_arguments(parser)
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seed is not None:
         raise VireidError('--seed names one seed and a table takes several', todo=f'write --seeds {args.seed}')
-    tables = [Table.read(folder) for folder in _folders(args.table, args.configs)]
+    tables = [Table.read(folder) for folder in _folders(args)]
     known = [row for table in tables for row in table.rows]
     for row in args.rows or ():
         if row not in known:
@@ -55,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     for _, found in jobs:  # all of them, so that what cannot be built is known before hours of training
         for job in found:
             if job.seed == found[0].seed:
-                try_to_build(job.experiment)
+                try_to_build(job)
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
         if world()[0] == 0:
             _draw(DEMO_DATA)
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                     continue
                 results[job.row, job.seed] = finish(job)
                 done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
-            text = table.text(results, args.data_label or _data_label(found[0].data))
+            text = table.text(results, args.data_label or _data_label(found[0]))
             print(f'\n{text}\n')
             target = found[0].folder.parent.parent / 'table.txt'
             target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table
@@ -159,7 +162,7 @@ class Table:
         for row in dict.fromkeys(row for row, _ in results):
             figures = []
             for column in COLUMNS:
-                values = [100 * found['rows'][0][column][0] for (name, _), found in results.items() if name == row]
+                values = [100 * found['rows'][0][column]['mean'] for (name, _), found in results.items() if name == row]
                 spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
                 figures.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
@@ -172,7 +175,7 @@ class Table:
             [
                 f'{self.title}, percent',
                 f'  here:  {data}, {first["people"]} people to train on; {first["protocol"]}, '
-                f'{first["rows"][0]["name"]}; {first["steps"]:,} steps; {first["select"]}; {spread}',
+                f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}',
                 f'  paper: {self.paper}',
                 '  These are different data: compare the order of the rows, never the two halves of one.',
                 '',
@@ -183,16 +186,19 @@ class Table:
         )
 
 
-def _folders(name: str, configs: Path) -> list[Path]:
+def _folders(args: argparse.Namespace) -> list[Path]:
+    """Finds the folders of a table's rows: by path, or by name among the configs of plugins, vireid's own first."""
+    name = args.table
     if (Path(name) / 'table.yaml').is_file():
         return [Path(name)]
-    tables = sorted(path.parent for path in configs.glob('*/table.yaml'))
+    places = [args.configs] if args.configs else [f for found in make_manager(args).configs.values() for f in found]
+    tables = [path.parent for place in places for path in sorted(place.glob('*/table.yaml'))]
     found = [folder for folder in tables if folder.name == name or folder.name.startswith(f'{name}_table')]
     if not found:
         raise VireidError(
-            f'no table {name!r} in {configs}',
+            f'no table {name!r} in {", ".join(map(str, places))}',
             allowed=', '.join(folder.name for folder in tables) or 'a folder with a table.yaml',
-            todo='run it from the repository, or say where its configs are with --configs DIR',
+            todo='name a folder with a table.yaml, or say where it lies with --configs DIR',
         )
     return found
 
@@ -232,8 +238,8 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
     return jobs
 
 
-def _data_label(folder: str) -> str:
-    """Says what the pictures are, as far as it can be known."""
-    from vireid.synth import STAMP
+def _data_label(row: Row) -> str:
+    """Says what the pictures are and where they lie."""
+    from vireid.core.origin import data_name
 
-    return f'generated people ({folder})' if (Path(folder) / STAMP).is_file() else folder
+    return f'{data_name(row.experiment.dataset)} ({row.data})'

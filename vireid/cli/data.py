@@ -48,13 +48,13 @@ def _check(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from vireid.cli.data_check import check_dataset
-    from vireid.synth import STAMP
+    from vireid.core.origin import data_name, is_generated
 
     trial = {} if args.trial is None else {'trial': args.trial}
     dataset = make_manager(args, args.plugin).components.build(
         'datasets', {'type': args.dataset, 'root': args.root, **trial}, where='dataset'
     )
-    generated = (Path(args.root) / STAMP).is_file()  # of which nobody expects the true numbers
+    generated = is_generated(args.root)  # of which nobody expects the true numbers
     with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task('reading every picture')
         report = check_dataset(
@@ -63,6 +63,8 @@ def _check(args: argparse.Namespace) -> int:
             None if generated else getattr(dataset, 'expected', None),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
+    if generated:
+        print(f'{args.root}: {data_name({"type": args.dataset, "root": args.root})}')
     print(report.text())
     return 1 if report.errors else 0
 

@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from vireid.core import precision
+from vireid.core.contracts import located, require_embedding, require_record
 from vireid.core.data import ImageSet, collate
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment
+from vireid.core.experiment import Experiment, TrainingSettings
 from vireid.core.registry import component_type
 from vireid.core.rehearsal import rehearse
 from vireid.core.run import make_fabric
@@ -69,7 +71,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     fabric = make_fabric(experiment)
     rehearse(experiment, fabric)
     experiment.build_loggers()
-    model: Any = experiment.build_model(IDENTITIES)
+    model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     step = experiment.build_step(model, fabric)
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
@@ -81,19 +83,27 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     batch, full = _batch(experiment, dataset)
     model.train()
     tried = sum(map(len, batch.images.values()))
-    with _attributed('one training step'), FlopCounterMode(display=False) as counter, _SavedBytes(model) as saved:
+    with (
+        _attributed('one training step', model),
+        FlopCounterMode(display=False) as counter,
+        _SavedBytes(model) as saved,
+    ):
         record = step(fabric.to_device(batch), Progress(0, 0, 1, 1))
+    require_record(record, experiment.step['type'])
     training_flops = counter.get_total_flops() / tried
     if not math.isfinite(record['loss']):
         notes.append(f'the loss is {record["loss"]}; random pictures may do that in bf16, real ones stop the run')
     model.eval()
-    with _attributed('one evaluation'):
+    embedder = getattr(step, 'model', model)
+    with _attributed('one evaluation', model):
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            embedding = step.model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
-        trials = _evaluate(experiment, dataset, step.model)
+            embedding = embedder.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
+        require_embedding(embedding, 1, model)
+        trials = _evaluate(experiment, dataset, embedder)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
-    lines += [*_table(model), '', f'embedding: {", ".join(getattr(model, "embedding", ()))} -> {embedding.shape[1]}']
+    parts = ', '.join(getattr(model, 'embedding', ())) or type(model).__name__
+    lines += [*_table(model), '', f'embedding: {parts} -> {embedding.shape[1]}']
     lines.append(
         f'work:      {counter.get_total_flops() / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
         'each in training (a multiplication and an addition are two)'
@@ -106,16 +116,18 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
 
 
 @contextmanager
-def _attributed(what: str) -> Iterator[None]:
+def _attributed(what: str, model: Any) -> Iterator[None]:
     """Tells whatever a component raises as an error of the config, with its place."""
     try:
-        yield
+        with located(model):
+            yield
     except (VireidError, OSError):
         raise
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise VireidError(
-            f'{what} on random images fails: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})',
+            f'{what} on random images fails: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})'
+            + ''.join(f'; {note}' for note in getattr(error, '__notes__', ())),
             todo='check images.size and the arguments of the component that the line belongs to',
         ) from error
 
@@ -124,9 +136,12 @@ def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
     """Returns the experiment as a machine without GPU, and without a cache of pictures, can try it."""
     training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1}
     notes = []
-    if training.get('precision') == '16-mixed':
-        training['precision'] = 'bf16-mixed'
-        notes.append('tried as bf16-mixed; 16-mixed needs a GPU')
+    asked = experiment.training_settings.precision
+    training['precision'] = precision.resolve(TrainingSettings(**training)).name
+    if asked == '16-mixed' or not precision.native_bf16('cpu')[0]:
+        training['precision'] = precision.FLOAT32
+    if asked not in (training['precision'], precision.AUTO):
+        notes.append(f'tried in {training["precision"]}, on the CPU; {asked} is tried by the run itself')
     return replace(experiment, training=training, images={**experiment.images, 'reader': None}), notes
 
 
@@ -225,8 +240,9 @@ def _table(model: Any) -> list[str]:
             for key, loss in task.losses.items()
         )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
-    if hasattr(model, 'weighter'):
-        rows.append(('loss', type(model.weighter).__name__, 'all tasks' if len(model.tasks) > 1 else 'the task', ''))
+    if getattr(model, 'weighter', None) is not None:
+        several = len(getattr(model, 'tasks', '??')) > 1
+        rows.append(('loss', type(model.weighter).__name__, 'all tasks' if several else 'the task', ''))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_argument(parser)
     parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder (or set VIREID_DATA)")
     parser.add_argument('--trial', type=int, metavar='N', help='split of a dataset that has several (RegDB: 1 to 10)')
-    parser.add_argument('--precision', help='32-true, bf16-mixed, or 16-mixed (GPU)')
+    parser.add_argument('--precision', help='auto, 32-true, bf16-mixed, or 16-mixed (GPU)')
     parser.add_argument('--devices', help='how many devices, or auto')
     parser.add_argument('--seed', type=int, help='of weights, batches and augmentation')
     parser.add_argument('--protocol', metavar='NAME', help='score by another protocol, such as sysu/official')

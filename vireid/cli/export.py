@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError
+from vireid.core.wording import counted
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -46,6 +49,8 @@ def _need(*modules: str) -> list[ModuleType]:
 
 def _weights(args: argparse.Namespace) -> int:
     (safetensors,) = _need('safetensors.torch')
+    import torch
+
     from vireid.core import checkpoint
     from vireid.core.config import dump
 
@@ -54,9 +59,12 @@ def _weights(args: argparse.Namespace) -> int:
     digest = checkpoint.digest(content['model'])
     about = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
     args.out.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in content['model'].items()}
-    safetensors.save_file(tensors, str(args.out / 'model.safetensors'), metadata=about)
     (args.out / 'config.yaml').write_text(dump(config), encoding='utf-8')
+    # copies: a module that has two names is two tensors in one memory, which the format refuses
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content['model'].items()}
+    path = args.out / 'model.safetensors'
+    safetensors.save_file(tensors, str(path), metadata=about)
+    path.chmod((args.out / 'config.yaml').stat().st_mode)  # safetensors lets its writer alone read it
     (args.out / 'README.md').write_text(_card(args.checkpoint, content, digest), encoding='utf-8')
     print('\n'.join(str(args.out / name) for name in ('model.safetensors', 'config.yaml', 'README.md')))
     return 0
@@ -70,22 +78,23 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
     backbone = config['model'].get('backbone', {})
     weights = backbone.get('weights') or 'random weights'
-    data = ' '.join(filter(None, [names['dataset'], content.get('split', '')]))
+    data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
     lines = [
         '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
         f'# {config.get("name", "model")}', '',
         f'A model for visible-infrared person re-identification: {backbone.get("type", "?")}'
         f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}, begun from {weights}, images of '
         f'{" x ".join(map(str, config["images"]["size"]))}.', '',
-        f'- trained on {data}, {content["num_identities"]} identities, '
-        f'{at["step"]:,} steps, seed {config.get("seed", 0)}',
+        f'- trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
+        f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}',
         f'- weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}',
         f'- written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}',
         '- licence and terms of the training data: to be filled in by whoever releases this', '',
     ]  # fmt: skip
     done = results.read(source.parent.parent)
     if done and done.get('rows'):
-        lines += [f'Measured by `{done["protocol"]}` ({done["weights"]}):', '', '```']
+        about = f'{done.get("data") or names["dataset"]} by `{done["protocol"]}` ({done["weights"]})'
+        lines += [f'Measured on {about}:', '', '```']
         lines += [results.table(done['protocol'], done['rows']), '```', '']
     else:
         lines += ['No figures lie beside the checkpoint this was made from.', '']
@@ -111,10 +120,11 @@ def _onnx(args: argparse.Namespace) -> int:
     worst = 0.0
     for modality in MODALITIES:
         path = args.out / f'{modality}.onnx'
-        program = torch.onnx.export(
-            _Embedder(model, modality).eval(), (torch.randn(2, 3, height, width),), dynamo=True, verbose=False,
-            input_names=['images'], output_names=['embeddings'], dynamic_shapes=({0: torch.export.Dim('batch')},),
-        )  # fmt: skip
+        with _exporting(modality):
+            program = torch.onnx.export(
+                _Embedder(model, modality).eval(), (torch.randn(2, 3, height, width),), dynamo=True, verbose=False,
+                input_names=['images'], output_names=['embeddings'], dynamic_shapes=({0: torch.export.Dim('batch')},),
+            )  # fmt: skip
         assert program is not None
         program.save(str(path))
         onnx.checker.check_model(str(path))
@@ -137,6 +147,20 @@ def _onnx(args: argparse.Namespace) -> int:
     if worst > LARGEST:
         raise VireidError(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {LARGEST:.0e}')
     return 0
+
+
+@contextmanager
+def _exporting(modality: str) -> Iterator[None]:
+    """Tells what torch cannot export as an error of the model."""
+    try:
+        yield
+    except Exception as error:  # torch's exporter has errors of its own, and quotes whatever the model raises
+        cause = error.__cause__ or error
+        reason = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        raise VireidError(
+            f'the embedding of {modality} images cannot be exported to ONNX: {type(cause).__name__}: {reason.strip()}',
+            todo='let no component of the embedding branch on values or leave torch, or use `vireid export weights`',
+        ) from error
 
 
 def _Embedder(model: Any, modality: str) -> Any:

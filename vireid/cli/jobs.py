@@ -28,6 +28,10 @@ class Job:
     experiment: Experiment
     folder: Path
 
+    def begun(self) -> bool:
+        """Says whether there is a checkpoint to go on from."""
+        return (self.folder / 'checkpoints' / 'last.pt').exists()
+
 
 def without_console(config: dict[str, Any]) -> None:
     """Takes the console logger out of a config: the command that makes several runs has a bar of its own."""
@@ -35,15 +39,15 @@ def without_console(config: dict[str, Any]) -> None:
         config['loggers'] = [c for c in config['loggers'] if not (isinstance(c, dict) and c.get('type') == 'Console')]
 
 
-def try_to_build(experiment: Experiment) -> None:
+def try_to_build(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
     from vireid.cli.experiment import quiet_others
     from vireid.core.rehearsal import rehearse
     from vireid.core.run import make_fabric
 
-    fabric = make_fabric(experiment)
+    fabric = make_fabric(job.experiment)
     quiet_others()
-    rehearse(experiment, fabric)
+    rehearse(job.experiment, fabric, pretrained=not job.begun())
 
 
 def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
@@ -116,13 +120,16 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
             kept['dataset'] = {**kept['dataset'], 'root': None}
         return {key: config.dump({key: value}) for key, value in kept.items()}
 
-    ours, theirs = lasting(settings), lasting(earlier)
+    training = settings['training']
+    if training.get('precision') == 'auto':  # the run has what it was resolved to
+        training = {**training, 'precision': earlier.get('training', {}).get('precision')}
+    ours, theirs = lasting({**settings, 'training': training}), lasting(earlier)
     return [key for key in ours if ours[key] != theirs.get(key)]
 
 
 def _line(label: str, result: dict[str, Any]) -> str:
     row = result['rows'][0]
-    return f'{label:<40} rank-1 {100 * row["R1"][0]:5.2f}  mAP {100 * row["mAP"][0]:5.2f}'
+    return f'{label:<40} rank-1 {100 * row["R1"]["mean"]:5.2f}  mAP {100 * row["mAP"]["mean"]:5.2f}'
 
 
 class Bar:

@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, for protocols that read a file of it")
     parser.add_argument('--rerank', action='store_true', help='k-reciprocal re-ranking beside the plain rows')
     parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='K=V', help="such as protocol.shots=['single'] rerank.k1=30"
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='K=V',
+        help="such as protocol.shots=['single'] evaluation.rerank.k1=30",
     )
     parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json there')
     parser.add_argument(
@@ -38,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     own = saved.about['protocol']
     config: dict[str, Any] = {
         'protocol': {'type': args.protocol} if args.protocol not in (None, own.get('type')) else own,
-        'rerank': dict(RERANK) if args.rerank else None,
+        'evaluation': {'rerank': dict(RERANK) if args.rerank else None},
     }
     for option in args.cfg_options:
         section = option.partition('=')[0].split('.')[0].strip()
@@ -47,12 +51,18 @@ def run(args: argparse.Namespace) -> int:
                 f'option {option!r}: there is no {section!r} here{did_you_mean(section, config)}',
                 allowed=', '.join(f'{key}...' for key in config),
             )
-        if section == 'rerank' and not config['rerank'] and option.startswith('rerank.'):
+        if option.startswith('evaluation.rerank.') and not config['evaluation']['rerank']:
             raise VireidError(f'option {option!r} has nothing to change', todo='add --rerank')
         override(config, option)
+    unknown = set(config['evaluation']) - {'rerank'}
+    if unknown:
+        raise VireidError(
+            f'evaluation.{min(unknown)}: a features file has its embeddings already', allowed='evaluation.rerank'
+        )
     components = make_manager(args, args.plugin).components
     protocol = components.build('protocols', config['protocol'], where='protocol')
-    reranker = components.build('rerankers', config['rerank'], where='rerank') if config['rerank'] else None
+    rerank = config['evaluation']['rerank']
+    reranker = components.build('rerankers', rerank, where='evaluation.rerank') if rerank else None
     if args.matlab:
         # only pictures of SYSU-MM01's cameras have a place in those files; its protocol refuses others
         components.build('protocols', {'type': 'sysu/agw', 'trials': 1}, where='--matlab').trials(saved)
@@ -64,9 +74,10 @@ def run(args: argparse.Namespace) -> int:
         protocol.trials(saved),
         reranker=reranker,
         weights=saved.about.get('weights', ''),
+        data=saved.about.get('data', ''),
         on_progress=_bar(),
     )
-    about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.weights]))
+    about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
     print(f'{about}, in percent:\n{found.table()}')
     if args.result:
         results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())})

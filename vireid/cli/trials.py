@@ -52,7 +52,7 @@ def run_trials(args: argparse.Namespace) -> int:
     base = jobs[0].folder.parent
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
-    try_to_build(jobs[0].experiment)
+    try_to_build(next((job for job in jobs if not job.begun()), jobs[0]))
     for job in jobs:
         job.experiment.build_dataset().split('train')  # so that a missing split is known before hours of training
     done = []
@@ -64,11 +64,11 @@ def run_trials(args: argparse.Namespace) -> int:
         return stopped.status
     rows = _over_models([found['rows'] for found in done])
     print(
-        f'\n{jobs[0].experiment.name}, {done[0]["select"]}; mean ± standard deviation (population) over '
-        f'{len(trials)} models, each on its own split:'
+        f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
+        f'over {len(trials)} models, each on its own split:'
     )
     print(results.table(done[0]['protocol'], rows, last='models'))
-    content = {'protocol': done[0]['protocol'], 'select': done[0]['select'], 'models': trials, 'rows': rows}
+    content = {**{key: done[0][key] for key in ('data', 'protocol', 'select')}, 'models': trials, 'rows': rows}
     if world()[0] == 0:
         results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     print(f'\nwritten to {base / results.FILE}; each run lies beside it')
@@ -100,7 +100,7 @@ def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, An
         for key in ('queries', 'valid'):
             row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))
         for key in FIGURES:
-            means = [r[key][0] for r in same]
-            row[key] = (statistics.fmean(means), statistics.pstdev(means))
+            means = [r[key]['mean'] for r in same]
+            row[key] = {'mean': statistics.fmean(means), 'std': statistics.pstdev(means)}
         rows.append(row)
     return rows

@@ -26,7 +26,7 @@ def read_signature(target: str) -> Signature | None:
 def _signature(module: str, node: Definition) -> Signature | None:
     """Reads a signature where the source is plain enough to be sure of it; None where Python has to be asked."""
     if isinstance(node, ast.FunctionDef):
-        return None if node.decorator_list else _signature_of(module, node, node.name, False, {})
+        return None if node.decorator_list or node.args.kwarg else _signature_of(module, node, node.name, False, {})
     chain, complete = _bases(module, node)
     if chain is None:
         return None
@@ -39,7 +39,7 @@ def _signature(module: str, node: Definition) -> Signature | None:
             return None
         init = _defines(cls, '__init__')
         if init or dataclass:
-            if _defines(cls, '__new__') or (init and (init.decorator_list or dataclass)):
+            if _defines(cls, '__new__') or (init and (init.decorator_list or init.args.kwarg or dataclass)):
                 return None
             if init:
                 return _signature_of(place, init, node.name, True, constants)
@@ -57,7 +57,7 @@ def _signature_of(
         for argument, default in parameters_of(function, method)
         if argument not in function.args.posonlyargs  # which cannot be given by name
     }
-    return Signature(name, parameters, function.args.kwarg is not None, constants)
+    return Signature(name, parameters, constants=constants)
 
 
 def _called(node: ast.expr) -> str:

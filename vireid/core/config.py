@@ -31,7 +31,7 @@ def load(
     """Reads a config with its bases.
 
     Top-level names that begin with `_` are the file's own scratch variables and are dropped. Files in `plugins` are
-    looked for beside the config that names them, and those of the bases are kept.
+    looked for beside the config that names them and added to those of the bases, unless `_delete_` stands beside them.
 
     Args:
         path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for one that an installed plugin offers.
@@ -292,14 +292,24 @@ def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
     if 'plugins' not in own:
         return own
     files = own['plugins']
+    replaces = isinstance(files, Mapping) and files.get('_delete_') is True and set(files) == {'_delete_', 'files'}
+    if replaces:
+        files = files['files']
     if not isinstance(files, (list, tuple)) or not all(isinstance(file, str) for file in files):
-        raise VireidError(f'config {path}: plugins is {files!r}', allowed="a list of Python files: ['my_fusion.py']")
-    return {**own, 'plugins': [str((path.parent / file).resolve()) for file in files]}
+        raise VireidError(
+            f'config {path}: plugins is {own["plugins"]!r}',
+            allowed="a list of Python files, added to those of the bases: ['my_fusion.py']; or instead of them: "
+            "dict(_delete_=True, files=['my_fusion.py'])",
+        )
+    found = [str((path.parent / file).resolve()) for file in files]
+    return {**own, 'plugins': {'_delete_': True, 'files': found} if replaces else found}
 
 
 def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
-    files = list(dict.fromkeys([*under.get('plugins', ()), *over.get('plugins', ())]))
-    return _laid({**over, 'plugins': files} if files else over, under, path, '')
+    own = over.get('plugins', ())
+    replaces = isinstance(own, Mapping)
+    files = own['files'] if replaces else list(dict.fromkeys([*under.get('plugins', ()), *own]))
+    return _laid({**over, 'plugins': files} if files or replaces else over, under, path, '')
 
 
 def _laid(over: Mapping[str, Any], under: Mapping[str, Any], path: Path, place: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import normalize
 
 from vireid.core import distributed
+from vireid.core.contracts import located, require_embedding
 from vireid.core.data import ImageSet, Reader, Transform, WorkerDied, default_workers, evaluation_loader
 from vireid.core.errors import VireidError
 from vireid.core.results import Results
@@ -103,7 +104,10 @@ def embed_samples(
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         for modality, found in batch.images.items():
             images = found.to(device)
-            embedded = embedder.embed(images, modality).float()
+            with located(embedder):
+                embedded = embedder.embed(images, modality)
+            require_embedding(embedded, len(images), embedder)
+            embedded = embedded.float()
             mirrored = embedder.embed(images.flip(-1), modality).float() if flip else None
             both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
             parts.append((normalize(embedded, dim=1).cpu(), both))
@@ -151,6 +155,7 @@ def score_trials(
     *,
     reranker: Reranker | None = None,
     weights: str = '',
+    data: str = '',
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Scores every trial from one set of embeddings.
@@ -161,6 +166,7 @@ def score_trials(
         trials: what to score.
         reranker: scores re-ranked similarities beside the plain ones.
         weights: which weights made the embeddings.
+        data: what the pictures are.
         on_progress: called with (done, total) trials.
     """
     scores: dict[str, list[Scores]] = {}
@@ -178,7 +184,7 @@ def score_trials(
         on_progress(len(trials), len(trials))
     plain = tuple(scores.pop('', ()))
     beside = {name: tuple(found) for name, found in scores.items()}
-    return Results(protocol, tuple(trials), plain, embeddings, beside, weights)
+    return Results(protocol, tuple(trials), plain, embeddings, beside, weights, data)
 
 
 def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.origin import data_name
 from vireid.core.plugins import PluginManager, create_manager
 from vireid.core.requirements import require
 from vireid.core.schema import Schema
@@ -67,7 +68,8 @@ class TrainingSettings:
     Attributes:
         epochs: length of the run in epochs; give this or `steps`.
         steps: length of the run in steps.
-        precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. Scoring is always float32.
+        precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on hardware
+            that multiplies bf16 by itself, else `32-true`; see `core/precision.py`. Scoring is always float32.
         accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
         devices: how many on this machine, or `auto`.
         nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
@@ -81,7 +83,7 @@ class TrainingSettings:
 
     epochs: int | None = None
     steps: int | None = None
-    precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
+    precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
     devices: int | Literal['auto'] = 1
     nodes: int = 1
@@ -187,6 +189,11 @@ class Experiment:
     def evaluation_settings(self) -> EvaluationSettings:
         """The `evaluation` section."""
         return EvaluationSettings(**self.evaluation)
+
+    @property
+    def data_name(self) -> str:
+        """What the pictures are, for tables and files: a dataset's name, or that they are generated."""
+        return data_name(self.dataset)
 
     def build(self, kind: str, section: str, **context: Any) -> Any:
         """Builds the component of one section."""

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core import distributed
+from vireid.core.contracts import require_feature, require_head_outputs, require_scalar
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry import BuildPart, component_type
 from vireid.core.signatures import Part, raise_all
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
-from vireid.core.wiring import Graph, bad_names, read_graph
+from vireid.core.wiring import Graph, bad_names, check_graph, read_graph
 
 LossConfig = Annotated[dict | None, Part('losses', weight=float, reads=str)]
 HeadConfig = Annotated[dict | None, Part('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
@@ -33,6 +34,7 @@ class Task(nn.Module):
         losses: each maps (HeadOutput, identities) to a scalar.
         weights: factor of each loss in the sum.
         reads: which of the head's outputs each loss reads.
+        where: path of the head in the config.
     """
 
     def __init__(
@@ -41,18 +43,22 @@ class Task(nn.Module):
         losses: Mapping[str, nn.Module],
         weights: Mapping[str, float],
         reads: Mapping[str, str],
+        where: str,
     ) -> None:
         super().__init__()
         self.head: Any = head
         self.losses = nn.ModuleDict(losses)
-        self.weights, self.reads = dict(weights), dict(reads)
+        self.weights, self.reads, self.where = dict(weights), dict(reads), where
 
     def forward(self, *features: Tensor, identities: Tensor) -> Tensor:
         made: HeadOutput | dict[str, HeadOutput] = self.head(*features)
+        require_head_outputs(made, self.reads.values(), self.where)
         terms = []
         for name, loss in self.losses.items():
             output = made if isinstance(made, HeadOutput) else made[self.reads[name]]
-            terms.append(self.weights[name] * loss(output, identities))
+            term = loss(output, identities)
+            require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
+            terms.append(self.weights[name] * term)
         return torch.stack(terms).sum()  # ()
 
 
@@ -77,7 +83,7 @@ class CrossModalModel(nn.Module):
         VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
     """
 
-    check_config = 'vireid.core.wiring:check_graph'
+    check_config = staticmethod(check_graph)
 
     def __init__(
         self,
@@ -91,9 +97,10 @@ class CrossModalModel(nn.Module):
         across_ranks: bool = False,
     ) -> None:
         super().__init__()
-        self.num_identities, self.across_ranks = num_identities, across_ranks
+        self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
         self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
+        self._made = tuple(self.specs)
         config = {'necks': necks, 'heads': heads, 'embedding': embedding}
         graph = read_graph(config, build_part.where, made=tuple(self.specs))
         builder = _Builder(build_part, graph, self.specs)
@@ -120,7 +127,7 @@ class CrossModalModel(nn.Module):
         """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
         order = joint_order(batch.images)
         counts = {m: len(batch.images[m]) for m in order}
-        made: dict[str, Any] = dict(self.backbone({m: batch.images[m] for m in order}))
+        made = self._from_backbone({m: batch.images[m] for m in order})
         labels = {m: batch.identities[m] for m in order}
         if self.across_ranks and distributed.world()[1] > 1:
             made = {name: distributed.gather_feature(feature, counts) for name, feature in made.items()}
@@ -139,18 +146,38 @@ class CrossModalModel(nn.Module):
         features = self._features({modality: images}, self._embedding_necks, context)
         return torch.cat([self._embed_one(name, features) for name in self.embedding], dim=1)  # (B, D)
 
+    @staticmethod
+    def config_path(name: str) -> str:
+        """Returns the path, below the model's, of the config that made the module called `name`."""
+        first, *rest = name.split('.')
+        if first == 'tasks':
+            return '.'.join(['heads', rest[0], *(rest[1:3] if rest[1:2] == ['losses'] else [])])
+        return '.'.join([first, *(rest[:1] if first == 'necks' else [])])
+
     def _embed_one(self, name: str, features: dict[str, Any]) -> Tensor:
         if name in self.tasks:
             return self.tasks[name].head.embed(*(features[n] for n in self.head_inputs[name]))
         return features[name]
 
     def _features(self, images: dict[Modality, Tensor], necks: Iterable[str], context: Context) -> dict[str, Any]:
-        return self._fill(dict(self.backbone(images)), necks, context)
+        return self._fill(self._from_backbone(images), necks, context)
+
+    def _from_backbone(self, images: dict[Modality, Tensor]) -> dict[str, Any]:
+        made = self.backbone(images)
+        if not isinstance(made, Mapping) or set(made) != set(self._made):
+            raise VireidError(
+                f'{self.where}.backbone made {", ".join(made) if isinstance(made, Mapping) else type(made).__name__}',
+                allowed=f'as declared by its outputs: a dict of {", ".join(self._made)}',
+            )
+        for name, feature in made.items():
+            require_feature(feature, self.specs[name], name, f'{self.where}.backbone')
+        return dict(made)
 
     def _fill(self, features: dict[str, Any], necks: Iterable[str], context: Context) -> dict[str, Any]:
         """Adds what the necks make."""
         for name in necks:
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
+            require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
         return features
 
 
@@ -256,7 +283,7 @@ class _Builder:
                         todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
                     )
                 )
-        return Task(head, losses, weights, reads)
+        return Task(head, losses, weights, reads, f'{self.graph.where}.heads.{name}')
 
     def _fusion_hint(self) -> str:
         """Names the necks that turn paired features into joint ones, whoever brings them."""

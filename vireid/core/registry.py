@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.annotations import read_signature
+from vireid.core.contracts import require_offers
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.signatures import Signature, check, join, raise_all, signature_of
+from vireid.core.wording import singular
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
@@ -148,7 +150,7 @@ class Components:
             elsewhere = [k for k in KINDS if isinstance(name, str) and name in self._table[k]]
             hint = f' (there is one among {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
             raise VireidError(
-                f'{prefix}no {kind} called {name!r}{hint}',
+                f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
                 todo='check the name, or install the plugin that brings it (`vireid plugins` lists them)',
             )
@@ -175,18 +177,31 @@ class Components:
         except VireidError:
             return {}
 
-    def makes(self, kind: str, config: Any) -> tuple[str, ...] | None:
-        """Returns the names that a component would make, if it tells without being built.
+    def feature_names(self, kind: str, config: Any, where: str) -> tuple[str, ...] | None:
+        """Returns the names of the features that a component would make, if it tells without being built.
 
-        It tells by a class attribute `makes = 'module:function'`, a function of the arguments that a config gives.
+        It tells by a static method `feature_names`, a function of the arguments that a config gives.
+
+        Raises:
+            VireidError: if that raises although the arguments are of the right types.
         """
-        place = self.constants(kind, config).get('makes')
-        if place is None:
-            return None
         try:
-            return tuple(load_attribute(place)(**{key: value for key, value in config.items() if key != 'type'}))
-        except Exception:  # arguments that do not fit, which is told elsewhere, or a plugin's mistake: building tells
+            target: Any = self.get(kind, component_type(config, where), where=where)
+        except VireidError:  # which is told where it stands
             return None
+        tell = getattr(target, 'feature_names', None)
+        if tell is None:
+            return None
+        arguments = {key: value for key, value in config.items() if key != 'type'}
+        try:
+            return tuple(tell(**arguments))
+        except Exception as error:
+            if check(target, arguments, supplied=CONTEXT[kind], where=where):
+                return None  # they do not fit, which is told where they stand
+            raise VireidError(
+                f'{where}: feature_names of {config["type"]} raised {type(error).__name__}: {error}',
+                todo='tell its authors',
+            ) from error
 
     def build(
         self,
@@ -209,7 +224,8 @@ class Components:
                 others names `build_part`, see `BuildPart`.
 
         Raises:
-            VireidError: for an unknown name, and for arguments that are unknown, mistyped, missing or refused.
+            VireidError: for an unknown name, for arguments that are unknown, mistyped, missing or refused, and for what
+                lacks something that its kind has to offer.
         """
         target = self.get(kind, component_type(config, where), where=where)
         arguments = {key: value for key, value in config.items() if key != 'type'}
@@ -222,7 +238,7 @@ class Components:
         filled = {**(defaults or {}), **arguments, **context}
         arguments.update({k: v for k, v in filled.items() if k in wanted})
         try:
-            return target(**arguments)
+            built = target(**arguments)
         except VireidError as error:
             if where in error.given:
                 raise
@@ -230,10 +246,12 @@ class Components:
         except OSError:
             raise
         except Exception as error:  # a component may raise anything; where, tells its author
-            kind = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
+            sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
             frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f' ({frame.filename}, line {frame.lineno})' if kind else ''
-            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {kind}{error}{place}') from error
+            place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
+            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {sort}{error}{place}') from error
+        require_offers(kind, built, config['type'], where)
+        return built
 
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:

@@ -32,6 +32,7 @@ class Results:
         embeddings: of every image of every trial.
         beside: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
         weights: which weights were scored, such as `after step 500`.
+        data: what the pictures are, such as `SYSU-MM01`, or that they are generated.
     """
 
     protocol: str
@@ -40,12 +41,13 @@ class Results:
     embeddings: Embeddings
     beside: Mapping[str, tuple[Scores, ...]] = field(default_factory=dict)
     weights: str = ''
+    data: str = ''
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a dict for each trial name, and below it one for each of `beside`; all figures are fractions.
 
         Keys: `name`; `beside`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
-        the trials; and for each of R1, R5, R10, R20, mAP, mINP a (mean, population standard deviation) pair.
+        the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them.
         """
         rows = []
         for name in dict.fromkeys(trial.name for trial in self.trials):
@@ -61,7 +63,7 @@ class Results:
                         'trials': len(own),
                         'queries': (min(s.queries for s in own), max(s.queries for s in own)),
                         'valid': (min(s.valid for s in own), max(s.valid for s in own)),
-                        **{key: (float(np.mean(v)), float(np.std(v))) for key, v in columns.items()},
+                        **{key: {'mean': float(np.mean(v)), 'std': float(np.std(v))} for key, v in columns.items()},
                     }
                 )
         return rows
@@ -71,8 +73,12 @@ class Results:
         return table(self.protocol, self.rows())
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns protocol, weights and rows as plain values."""
-        return {'protocol': self.protocol, 'weights': self.weights, 'rows': self.rows()}
+        """Returns what was scored, by which protocol, and the rows, as plain values."""
+        return {'data': self.data, 'protocol': self.protocol, 'weights': self.weights, 'rows': self.rows()}
+
+    def caption(self) -> str:
+        """Returns what stands above the table: the data and which weights."""
+        return ', '.join(filter(None, [self.data, self.weights]))
 
 
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
@@ -88,7 +94,7 @@ def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials'
 def figures(row: Mapping[str, Any]) -> list[str]:
     """Returns a row's figures as text, in percent."""
     several = row['trials'] > 1
-    return [f'{100 * row[k][0]:.2f}' + (f' ±{100 * row[k][1]:.2f}' if several else '') for k in FIGURES]
+    return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in FIGURES]
 
 
 def valid_queries(row: Mapping[str, Any]) -> str:

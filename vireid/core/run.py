@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from vireid.core import precision
 from vireid.core.data import fingerprint, reseed
 from vireid.core.distributed import gather_objects, world
 from vireid.core.errors import VireidError
@@ -38,6 +39,7 @@ class Run:
         progress: where the run stands at its start.
         samples: the training samples.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
+        precision_reason: where the precision of its config comes from, in a few words.
         unreadable: training pictures that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
     """
@@ -49,6 +51,7 @@ class Run:
     progress: Progress
     samples: tuple[Sample, ...] = ()
     split: str = ''
+    precision_reason: str = ''
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
 
@@ -92,6 +95,7 @@ class Run:
 def make_fabric(experiment: Experiment) -> Fabric:
     """Starts lightning-fabric with the experiment's devices and precision, quietly."""
     settings = experiment.training_settings
+    chosen = precision.resolve(settings).name
     _require_as_launched(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning_fabric')
@@ -101,13 +105,13 @@ def make_fabric(experiment: Experiment) -> Fabric:
             devices=settings.devices,
             num_nodes=settings.nodes,
             strategy=settings.strategy,
-            precision=settings.precision,  # type: ignore[arg-type]
+            precision=chosen,  # type: ignore[arg-type]
         )
     except Exception as error:  # Fabric has several of its own
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
-            f'precision {settings.precision!r} do not work here: {error}',
-            allowed="precision '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
+            f'precision {chosen!r} do not work here: {error}',
+            allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
         ) from error
     fabric.launch()
     return fabric
@@ -159,7 +163,7 @@ def is_finite(record: dict[str, Any]) -> bool:
 
 def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what pictures, and what then."""
-    bad = [name for name, value in record['tasks'].items() if not math.isfinite(value)] or ['the weighted sum']
+    bad = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)] or ['the weighted sum']
     what = f'the loss is {record["loss"]} (from {", ".join(bad)})'
     if math.isfinite(record['loss']):
         what = f"the gradient's norm is {record['gradient']} (the loss is {record['loss']:.4g})"

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Annotated, Any, Union
 
 from vireid.core.errors import VireidError
-from vireid.core.registry import CONTEXT, DEFAULTS, Components, component_type, load_attribute
+from vireid.core.registry import CONTEXT, DEFAULTS, Components, component_type
 from vireid.core.signatures import (
     ArgumentsOf,
     Parameter,
@@ -138,13 +138,13 @@ class Schema:
                 VireidError(f'{path}.{key} is filled in by the framework', todo=f'take {key} out of the config')
             )
         problems += self.check_call(signature, rest, path, given, DEFAULTS.get(part.kind, ()))
-        checker = signature.constants.get('check_config')
-        if not checker:
-            return problems
         try:
-            return problems + list(load_attribute(checker)(rest, path, self.components))
+            checker = getattr(self.components.get(part.kind, name, where=path), 'check_config', None)
+            return problems if checker is None else problems + list(checker(rest, path, self.components))
+        except VireidError as error:
+            return [*problems, error]
         except Exception as error:  # a component's author may be wrong in any way
-            text = f'{path}: check_config of {name}, {checker}, raised {type(error).__name__}: {error}'
+            text = f'{path}: check_config of {name} raised {type(error).__name__}: {error}'
             return [*problems, VireidError(text, todo='tell its authors')]
 
     def _check_some(self, about: ArgumentsOf, part: Any, arguments: Any, path: str) -> list[VireidError]:
@@ -153,7 +153,9 @@ class Schema:
         if signature is None:
             return []
         known = {n: Parameter(p.hint) for n, p in signature.parameters.items() if n not in CONTEXT[about.kind]}
-        return self.check_call(Signature(signature.name, known, signature.open_ended, noun='setting'), arguments, path)
+        return self.check_call(
+            Signature(signature.name, known, signature.open_ended, signature.rest, noun='setting'), arguments, path
+        )
 
     def _inner(self, hint: Any, value: Any) -> dict[Any, Any] | None:
         """Returns the hint of each item of a dict or list if any of them is more than a type; else None."""

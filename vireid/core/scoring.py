@@ -92,6 +92,7 @@ class Scoring:
             self.trials,
             reranker=self.reranker if beside else None,
             weights=weights or f'after step {progress.step:,}',
+            data=run.experiment.data_name,
             on_progress=tell('scoring trials'),
         )
         hooks.evaluated(run=run, progress=progress, results=results)
@@ -144,6 +145,7 @@ def score_checkpoint(
             'experiment': experiment.name,
             'checkpoint': str(Path(source).absolute()),
             'dataset': experiment.dataset,
+            'data': results.data,
             'split': split,
             'protocol': experiment.protocol,
             'weights': results.weights,

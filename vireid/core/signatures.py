@@ -58,7 +58,8 @@ class Signature:
     Attributes:
         name: of the class or function, for messages.
         parameters: by name, in order.
-        open_ended: it takes other names too (`**kwargs`).
+        open_ended: it takes other names too, and says what they are: `**settings: float`.
+        rest: what other names may be, if it takes any.
         constants: what the class says of itself in plain values, such as `layout = 'paired'`.
         noun: what a parameter is called in messages.
     """
@@ -66,6 +67,7 @@ class Signature:
     name: str
     parameters: Mapping[str, Parameter]
     open_ended: bool = False
+    rest: Any = Any
     constants: Mapping[str, Any] = field(default_factory=dict)
     noun: str = 'argument'
 
@@ -77,21 +79,44 @@ def signature_of(target: Callable[..., Any], noun: str = 'argument') -> Signatur
         found = inspect.signature(target).parameters
     except ValueError:  # some functions written in C do not tell; they refuse for themselves
         return Signature(name, {}, open_ended=True, noun=noun)
-    hints = _hints(target)
-    init = getattr(target, '__init__', None) if isinstance(target, type) else None
-    if no_arguments(f'{getattr(init, "__module__", "")}:{getattr(init, "__qualname__", "")}'):
+    hints, classes = _hints(target), _constructing(target) if isinstance(target, type) else []
+    if classes and no_arguments(f'{classes[0].__module__}:{classes[0].__qualname__}.__init__'):
         found = {}  # type: ignore[assignment]
+    parameters = _named(found, hints)
+    rest = _rest(found)
+    for cls in classes[1:]:  # `**kwargs` that says nothing of itself is handed on to the next class
+        if rest is None or rest.annotation is not rest.empty:
+            break
+        found = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+        if no_arguments(f'{cls.__module__}:{cls.__qualname__}.__init__'):
+            rest = None
+            break
+        own = {n: p for n, p in found.items() if n != next(iter(found))}  # without self
+        parameters = {**_named(own, _hints(cls)), **parameters}
+        rest = _rest(found)
+    open_ended = rest is not None and rest.annotation is not rest.empty
     return Signature(
         name,
-        {
-            n: Parameter(hints.get(n, Any), p.default is inspect.Parameter.empty)
-            for n, p in found.items()
-            if p.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-        },
-        any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values()),
+        parameters,
+        open_ended,
+        hints.get(rest.name, Any) if open_ended and rest else Any,
         _constants(target) if isinstance(target, type) else {},
         noun,
     )
+
+
+def _constructing(target: type) -> list[type]:
+    """Returns the classes of a class's line that have a constructor of their own, nearest first."""
+    return [cls for cls in target.__mro__[:-1] if '__init__' in vars(cls)]
+
+
+def _named(found: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Parameter]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {n: Parameter(hints.get(n, Any), p.default is p.empty) for n, p in found.items() if p.kind in kinds}
+
+
+def _rest(found: Mapping[str, inspect.Parameter]) -> inspect.Parameter | None:
+    return next((p for p in found.values() if p.kind is p.VAR_KEYWORD), None)
 
 
 def check(
@@ -124,7 +149,9 @@ def check(
         path = join(where, key)
         if key in known:
             problems += (check_value or check_type)(known[key].hint, value, path)
-        elif not signature.open_ended:
+        elif signature.open_ended:
+            problems += (check_value or check_type)(signature.rest, value, path)
+        else:
             problems.append(
                 VireidError(
                     f'{path}: {signature.name} has no {signature.noun} {key!r}{did_you_mean(key, settable)}',

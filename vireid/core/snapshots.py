@@ -68,6 +68,7 @@ def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Se
             'processes': world()[1],
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
+            'data': run.experiment.data_name,
             'split': run.split,
             'trained_on': torch.from_numpy(run.fingerprint.copy()),
             'best': selection.best,
@@ -106,7 +107,7 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
         )
     if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
         raise VireidError(
-            f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch and this run has '
+            f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch, and an epoch of this run has '
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )

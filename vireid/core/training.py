@@ -7,13 +7,15 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from lightning_fabric import Fabric
 from torch import nn
 
-from vireid.core import checkpoint, config, distributed, provenance, results, updates
+from vireid.core import checkpoint, config, distributed, precision, provenance, results, updates
+from vireid.core.contracts import located, require_record, require_tasks
 from vireid.core.data import BatchLoader, EpochBatches, ImageSet, WorkerDied, default_workers, training_loader
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.experiment import Experiment
@@ -55,9 +57,16 @@ def train(
         VireidError: for anything the user can mend.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
+    found = checkpoint.load(resume) if resume is not None else None
+    kept = found['config'].get('training', {}).get('precision') if found is not None else None
+    chosen = precision.resolve(experiment.training_settings, kept, resume)
+    experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
     settings = experiment.training_settings
     fabric = make_fabric(experiment)
-    rehearse(experiment, fabric)
+    if chosen.warning and fabric.is_global_zero:
+        print(f'warning: {chosen.warning}', file=sys.stderr)
+    pretrained = resume is None and init is None
+    rehearse(experiment, fabric, pretrained)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     dataset = experiment.build_dataset()
     samples = tuple(dataset.split('train'))
@@ -76,7 +85,7 @@ def train(
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     skip = experiment.image_settings.on_bad_image == 'skip'
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read, skip)
-    model = experiment.build_model(len(labels), pretrained=(resume or init) is None, steps_per_epoch=len(sampler))
+    model = experiment.build_model(len(labels), pretrained=pretrained, steps_per_epoch=len(sampler))
     begun = begin_with(model, init, partial, fabric) if init is not None and resume is None else None
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all pictures already, if they are gathered
@@ -85,9 +94,10 @@ def train(
         updates.compile_forward(model)
     step = experiment.build_step(model, fabric)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
-    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''))
-    if resume is not None:
-        run.progress = restore(run, step, selection, checkpoint.load(resume), resume)
+    split = getattr(dataset, 'split_name', '')
+    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason)
+    if found is not None and resume is not None:
+        run.progress = restore(run, step, selection, found, resume)
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
@@ -109,18 +119,19 @@ def train(
         hooks.run_started(run=run)
         finished = False
         try:
-            found = _loop(run, step, fabric, batches, loader, (scoring, candidates), selection, hooks)
+            made = _loop(run, step, fabric, batches, loader, (scoring, candidates), selection, hooks)
             if fabric.is_global_zero:
                 about = {'people': len(labels), 'steps': run.progress.total_steps, 'split': run.split}
                 about['select'] = selection.rule or 'weights at the end of training'
                 about |= {'unreadable': run.unreadable, 'skipped_steps': run.skipped}
                 about |= {'dataset': experiment.dataset, 'protocol_config': experiment.protocol}
-                results.write(run.work_dir, {**found.to_dict(), **about})
+                about |= {'precision': settings.precision, 'precision_reason': chosen.reason}
+                results.write(run.work_dir, {**made.to_dict(), **about})
             distributed.wait_for_all()  # whoever comes next may read it
             finished = True
         finally:
             hooks.run_ended(run=run, finished=finished)
-    return found
+    return made
 
 
 def _loop(
@@ -168,7 +179,9 @@ def _loop(
                 for batch in loader:
                     run.note_unreadable(batch.unreadable)
                     seed_step(run, progress, fabric.global_rank)
-                    record = step(fabric.to_device(batch), progress)
+                    with located(run.model):
+                        record = step(fabric.to_device(batch), progress)
+                    require_record(record, run.experiment.step['type'])
                     failed = not is_finite(record) and 'skipped' not in record
                     failed, stopped = agreed(fabric, failed, bool(stop))
                     if failed:
@@ -197,7 +210,7 @@ def _loop(
                     print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
                     continue
             if stepped and progress.step_in_epoch == 0:
-                step.epoch_ended(progress)
+                getattr(step, 'epoch_ended', lambda progress: None)(progress)
                 hooks.epoch_ended(run=run, progress=progress)
             save(run, step, progress, selection)
             if stopped:
@@ -219,7 +232,7 @@ class SingleOptimizer:
     """One optimizer over named parameter groups, with schedules that multiply.
 
     Args:
-        model: what is trained; its `weighter` adds the tasks up.
+        model: what is trained; its `weighter` adds the tasks up, or they are summed if it has none.
         fabric: places model and optimizer on devices.
         components: where optimizers and schedules are looked up.
         optimizer: config of a torch optimizer, such as dict(type='SGD', lr=0.01, momentum=0.9).
@@ -257,8 +270,14 @@ class SingleOptimizer:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         if skip_nonfinite < 0:
             raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
+        if not any(p.requires_grad for p in model.parameters()):
+            raise VireidError(
+                f'{type(model).__name__} has no parameters that could be trained',
+                todo='see `model`, or what it freezes',
+            )
+        self._weighter: Any = getattr(model, 'weighter', None)
         # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
-        ignored = [f'weighter.{name}' for name, _ in model.weighter.named_parameters()]  # type: ignore[union-attr]
+        ignored = [f'weighter.{name}' for name, _ in self._weighter.named_parameters()] if self._weighter else []
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.model: Any = fabric.setup_module(model)
         self.model.mark_forward_method('embed')
@@ -285,8 +304,6 @@ class SingleOptimizer:
             rest = {key: value for key, value in entry.items() if key != 'by'}
             self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
         self.optimizer: Any = fabric.setup_optimizers(built)
-        # a buffer of the model, read once a step: avoid walking through Fabric's wrapper each time
-        self._weighter: Any = model.weighter
         self._average = updates.Average(model, ema) if ema is not None else None
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
@@ -306,8 +323,10 @@ class SingleOptimizer:
         for number, part in enumerate(parts):
             share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
             with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
-                tasks = distributed.mean_of(self.model(part))
-                total, weights = self._weighter(tasks, progress)
+                made = self.model(part)
+                require_tasks(made, self.model.module)
+                tasks = distributed.mean_of(made)
+                total, weights = updates.weighed(self._weighter, tasks, progress)
                 curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vireid.core.distributed import world
 from vireid.core.errors import VireidError
-from vireid.core.types import Batch, joint_order
+from vireid.core.types import Batch, Progress, joint_order
 
 
 class Average:
@@ -90,6 +90,24 @@ class Buffers:
             for name, buffer in self._model.named_buffers():
                 if name in self._kept:  # some modules make theirs in their first pass
                     buffer.copy_(self._kept[name])
+
+
+def weighed(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tuple[Tensor, Mapping[str, Tensor]]:
+    """Returns the total of the tasks and the factor of each: by the weighter, or their sum without one.
+
+    Raises:
+        VireidError: if the weighter returns anything else.
+    """
+    if weighter is None:
+        return torch.stack(list(tasks.values())).sum(), {name: loss.new_ones(()) for name, loss in tasks.items()}
+    made = weighter(tasks, progress)
+    total, weights = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(weights, Mapping) or set(weights) != set(tasks) or getattr(total, 'ndim', None) != 0:
+        raise VireidError(
+            f'model.weighter: {type(weighter).__name__} returned {type(made).__name__}',
+            allowed=f'a total, a tensor of one number, and a dict of the weights of {", ".join(tasks)}',
+        )
+    return total, weights
 
 
 def compile_forward(model: nn.Module) -> None:
@@ -179,7 +197,8 @@ def plain_figures(parts: Sequence[tuple[Figures, float]]) -> dict[str, Any]:
     Args:
         parts: the figures of each part of the batch, and its share in it.
     """
-    rows = [torch.stack([v.detach().float() for of in found.values() for v in of.values()]) for found, _ in parts]
+    rows = [torch.stack([v.detach() for of in found.values() for v in of.values()]) for found, _ in parts]
+    rows = [row.to(torch.promote_types(row.dtype, torch.float32)) for row in rows]
     total = sum(row * share for row, (_, share) in zip(rows, parts, strict=True))
     values = iter(torch.as_tensor(total).tolist())  # one transfer from the device for all
     named = {group: {name: next(values) for name in found} for group, found in parts[0][0].items()}

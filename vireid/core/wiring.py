@@ -122,7 +122,8 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | No
 
 def check_graph(config: Mapping[str, Any], where: str, components: Components) -> list[VireidError]:
     """Finds what cannot work in the wiring of a `CrossModalModel`, as far as names tell; nothing is built."""
-    graph = read_graph(config, where, components.makes('backbones', config.get('backbone')))
+    made = components.feature_names('backbones', config.get('backbone'), f'{where}.backbone')
+    graph = read_graph(config, where, made)
     train_only = [
         name for name, neck in graph.necks.items() if components.constants('necks', neck).get('train_only', False)
     ]

@@ -6,7 +6,8 @@ takes one picture of them. Nothing here imports torch.
 
 from __future__ import annotations
 
-from vireid.synth.generate import STAMP, VERSION, Summary, synthesize
+from vireid.core.origin import STAMP
+from vireid.synth.generate import VERSION, Summary, synthesize
 from vireid.synth.layouts import LAYOUTS
 from vireid.synth.look import Look, person
 from vireid.synth.picture import draw

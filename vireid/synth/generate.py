@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.origin import STAMP
 from vireid.synth.layouts import LAYOUTS, Job, Layout
 from vireid.synth.workers import draw_all
 
 # Raised whenever the same arguments begin to give other files.
 VERSION = 2
-STAMP = 'synth.json'
 
 
 @dataclass(frozen=True)

@@ -17,26 +17,33 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.plugins import PluginManager, create_manager
-from vireid.testing import data_parts, networks
+from vireid.testing import data_parts, networks, run_parts
 from vireid.testing.promises import Broken, Builder
 
-CHECKS = {**networks.CHECKS, **data_parts.CHECKS}
+CHECKS = {**networks.CHECKS, **data_parts.CHECKS, **run_parts.CHECKS}
 
 
 def check_plugin(
-    plugin: ModuleType | object, configs: Mapping[str, Mapping[str, Any]] | None = None, name: str = 'checked'
+    plugin: ModuleType | object,
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    name: str = 'checked',
+    inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
     """Builds every component of a plugin on tiny input, and checks what its kind promises.
 
     Of networks (backbones, necks, heads, poolings, losses, weighters): shapes as declared, float32, finite, a gradient,
     the same output for the same input in evaluation, no random number read or moved there, pickling, and a state dict
-    that another instance takes. Of transforms, samplers and re-rankers: shapes, and that they are functions of their
-    input and seed. The other kinds need data or a run, and are looked up only.
+    that another instance takes; losses and weighters keep float64. Of models: losses by task, and embeddings of each
+    modality. Of steps: the record, weights that move, and a state dict from which another instance goes on alike. Of
+    transforms, samplers and re-rankers: shapes, and that they are functions of their input and seed. The other kinds
+    need data, and are looked up only.
 
     Args:
         plugin: the module (or object) whose hooks register the components.
         configs: by component name, its arguments where the defaults are not enough.
         name: what messages call the plugin.
+        inputs: by component name, what it reads, where that is neither one vector or map nor several alike: a list of
+            `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a loss.
 
     Returns:
         By `kind name`, what was checked: `checked`, or `looked up`.
@@ -55,12 +62,12 @@ def check_plugin(
     problems: list[str] = []
     for component in own:
         where = f'{component.kind} {component.name!r}'
-        arguments = dict((configs or {}).get(component.name, {}))
+        arguments, reads = dict((configs or {}).get(component.name, {})), (inputs or {}).get(component.name)
         try:
             target = manager.components.get(component.kind, component.name)
             check = CHECKS.get(component.kind)
             if check is not None:
-                check(Builder(manager, component.kind, {'type': component.name, **arguments}, target))
+                check(Builder(manager, component.kind, {'type': component.name, **arguments}, target, reads))
             done[f'{component.kind} {component.name}'] = 'looked up' if check is None else 'checked'
         except (VireidError, Broken) as error:
             problems.append(f'{where}: {error}')

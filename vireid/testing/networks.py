@@ -57,6 +57,8 @@ def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
 
 def _fitting(build: Builder) -> list[tuple[FeatureSpec, ...]]:
     """Returns those inputs the component takes."""
+    if build.inputs is not None:
+        return [tuple(build.inputs)]
     layout = getattr(build.target, 'layout', 'joint')
     fitting, refusals = [], []
     for inputs in INPUTS:
@@ -144,12 +146,26 @@ def _check_pooling(build: Builder) -> None:
 
 def _check_loss(build: Builder) -> None:
     labels = torch.cat([_labels(), _labels()])
+    if build.inputs is not None:
+        _check_loss_on(build, build.inputs, labels)
+        return
     several = (3,) if getattr(build.target, 'reads_parts', True) else ()
     for parts in {(), several}:
         feature = torch.randn(2 * COUNT, *parts, CHANNELS, requires_grad=True)
         given = HeadOutput(feature, torch.randn(2 * COUNT, *parts, PERSONS, requires_grad=True))
-        loss = check_network(build(**CONTEXT), partial(_call_loss, given, labels), lambda: build(**CONTEXT))
-        require(loss.dim() == 0, f'it makes {tuple(loss.shape)} and not one number')
+        _check_loss_on(build, given, labels)
+
+
+def _check_loss_on(build: Builder, given: HeadOutput, labels: Tensor) -> None:
+    loss = check_network(build(**CONTEXT), partial(_call_loss, given, labels), lambda: build(**CONTEXT))
+    require(loss.dim() == 0, f'it makes {tuple(loss.shape)} and not one number')
+    logits = None if given.logits is None else given.logits.detach().double()
+    exact = build(**CONTEXT).double()(HeadOutput(given.feature.detach().double(), logits), labels)
+    _require_double(exact)
+
+
+def _require_double(value: Tensor) -> None:
+    require(value.dtype == torch.float64, f'float64 becomes {value.dtype} in it: promote half precision alone')
 
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
@@ -168,6 +184,7 @@ def _check_weighter(build: Builder) -> None:
     total, weights = output
     require(total.dim() == 0, f'its total is {tuple(total.shape)} and not one number')
     require(list(weights) == list(names), f'it weighs {list(weights)} and was given {list(names)}')
+    _require_double(make().double()({name: loss.detach().double() for name, loss in given.items()}, progress)[0])
 
 
 def _check_backbone(build: Builder) -> None:

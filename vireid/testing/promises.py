@@ -24,8 +24,10 @@ class Broken(Exception):
 class Builder:
     """Builds one component with what its kind is given."""
 
-    def __init__(self, manager: PluginManager, kind: str, config: dict[str, Any], target: Callable[..., Any]) -> None:
-        self.manager, self.kind, self.config, self.target = manager, kind, config, target
+    def __init__(
+        self, manager: PluginManager, kind: str, config: dict[str, Any], target: Callable[..., Any], inputs: Any = None
+    ) -> None:
+        self.manager, self.kind, self.config, self.target, self.inputs = manager, kind, config, target, inputs
 
     def __call__(self, **context: Any) -> Any:
         torch.manual_seed(0)
@@ -70,6 +72,12 @@ def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], An
     require(total.requires_grad, 'no gradient goes through it')
     total.backward()
     require(not parameters or any(p.grad is not None for p in parameters), 'none of its parameters gets a gradient')
+    check_repeatable(module, run, build)
+    return output
+
+
+def check_repeatable(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> None:
+    """Checks what every module promises in evaluation: the same output again, from a pickle and from a state dict."""
     module.eval()
     with torch.no_grad():
         expected = [t.clone() for t in tensors(run(module))]
@@ -82,4 +90,3 @@ def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], An
         other.load_state_dict(copy.deepcopy(module.state_dict()))
         found = tensors(run(other))
         require(all(map(torch.equal, expected, found)), 'another instance with its state dict gives another output')
-    return output

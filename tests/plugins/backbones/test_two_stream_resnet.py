@@ -115,9 +115,10 @@ def test_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
     with pytest.raises(VireidError) as caught:
         TwoStreamResNet(18, weights='imagenet')
     text = str(caught.value)
-    assert 'ImageNet weights of ResNet-18 could not be downloaded: no route to host' in text
-    assert 'put resnet18-' in text
-    assert 'model.backbone.weights=None' in text
+    assert f'ImageNet weights of ResNet-18 are not in {tmp_path}/checkpoints and cannot be downloaded: no route' in text
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    assert f'on a machine with internet get {url}, then put it into that folder' in text
+    assert 'model.backbone.weights=resnet18-' in text
 
 
 def test_weights_are_spared_where_a_checkpoint_replaces_them():
@@ -150,3 +151,28 @@ def test_a_missing_or_foreign_file_is_named(tmp_path):
 def test_stages_that_do_not_exist(arguments, text):
     with pytest.raises(VireidError, match=text):
         TwoStreamResNet(18, weights=None, **arguments)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'said'),
+    [
+        (lambda whole: b'<!DOCTYPE html><title>404</title>', 'it is a web page'),
+        (lambda whole: whole[: len(whole) // 2], 'its end is missing, as of a download that broke off'),
+        (lambda whole: b'', 'it is empty'),
+        (lambda whole: b'not weights', 'it holds no tensors'),
+    ],
+)
+def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monkeypatch, spoil, said):
+    own = tmp_path / 'mine.pth'
+    own.write_bytes(spoil(resnet18_file.read_bytes()))
+    with pytest.raises(VireidError, match='give the path of another file') as caught:
+        TwoStreamResNet(18, weights=str(own))
+    assert f"backbone weights '{own}' cannot be read: {said}" in str(caught.value)
+    # in the place where torch keeps what it downloads, too
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    kept = tmp_path / 'checkpoints' / torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]
+    kept.parent.mkdir()
+    kept.write_bytes(own.read_bytes())
+    with pytest.raises(VireidError, match='delete it and put another copy there, of http') as caught:
+        TwoStreamResNet(18, weights='imagenet')
+    assert said in str(caught.value)

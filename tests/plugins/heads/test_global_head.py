@@ -31,7 +31,7 @@ def test_a_pooling_may_have_arguments_of_its_own():
 
 
 def test_an_unknown_pooling_is_named_with_its_place_and_the_nearest():
-    with pytest.raises(VireidError, match=r"head\.pool: no poolings called 'max', did you mean 'Max'"):
+    with pytest.raises(VireidError, match=r"head\.pool: no pooling called 'max', did you mean 'Max'"):
         head(FeatureSpec(1, 'map'), pool='max')
 
 

@@ -100,3 +100,24 @@ def test_triplet_refuses_parts_and_negative_margins():
         BatchHardTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))
     with pytest.raises(VireidError, match='margin is -1'):
         BatchHardTriplet(-1)
+
+
+@pytest.mark.parametrize('loss', [BatchHardTriplet(0.3), BatchHardTriplet(None), CrossEntropy(), CrossEntropy(0.1)])
+def test_losses_promote_half_precision_and_keep_float64(loss):
+    torch.manual_seed(0)
+    feature, logits = torch.randn(8, 16), torch.randn(8, 4)
+    persons = torch.arange(8) % 4
+    for dtype, wanted in ((torch.bfloat16, torch.float32), (torch.float64, torch.float64)):
+        assert loss(HeadOutput(feature.to(dtype), logits.to(dtype)), persons).dtype == wanted
+
+
+def test_the_triplet_of_float64_is_its_definition_to_the_last_digits():
+    torch.manual_seed(0)
+    feature, persons = torch.randn(8, 16, dtype=torch.float64), torch.arange(8) % 4
+    total = 0.0
+    for a in range(8):
+        distances = [float((feature[a] - other).square().sum().sqrt()) for other in feature]
+        farthest = max(d for d, person in zip(distances, persons, strict=True) if person == persons[a])
+        nearest = min(d for d, person in zip(distances, persons, strict=True) if person != persons[a])
+        total += max(0.0, 0.3 + farthest - nearest) / 8
+    assert BatchHardTriplet(0.3)(HeadOutput(feature), persons).item() == pytest.approx(total, abs=1e-12)

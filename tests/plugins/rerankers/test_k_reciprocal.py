@@ -67,7 +67,7 @@ def test_it_is_the_definition(seed: int, k1: int, k2: int, weight: float) -> Non
     assert found == pytest.approx(by_definition(query, gallery, k1, k2, weight), abs=1e-10)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
 def test_few_pictures_many_neighbours_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

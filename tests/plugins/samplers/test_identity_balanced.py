@@ -56,7 +56,7 @@ population = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(pictures=population, seed=st.integers(0, 2**40), epoch=st.integers(0, 10**6), data=st.data())
 def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the_same_order(
     pictures: dict[int, tuple[int, int]], seed: int, epoch: int, data: st.DataObject
@@ -78,7 +78,7 @@ def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the
                     assert len(set(row)) == quota
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     n_visible=st.integers(1, 30), n_infrared=st.integers(1, 30), identities=st.integers(1, 4), quota=st.integers(1, 5)
 )
@@ -159,7 +159,7 @@ def test_persons_are_drawn_evenly() -> None:
     assert all(abs(count - 1_000) < 5 * 26 for count in drawn.values())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 1000), epoch=st.integers(0, 1000), world_size=st.integers(2, 4), identities=st.integers(1, 3)
 )

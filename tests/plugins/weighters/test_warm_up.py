@@ -96,3 +96,14 @@ def test_a_task_that_no_head_makes_is_named(weighter):
 def test_not_every_task_can_warm_up():
     with pytest.raises(VireidError, match='every task warms up'):
         WarmUp(('a',), {'a': 'linear'})
+
+
+def test_the_adaptive_weight_of_float64_is_float64():
+    """E is the mean of 1/3 and 2/3 over the first epoch: lambda is 1 / (1 + 1/2)."""
+    weighter = WarmUp(('base', 'graph'), {'graph': 'adaptive'}).double()
+    losses = [torch.tensor(n / 3, dtype=torch.float64) for n in (1, 2)]
+    for step, loss in enumerate(losses):
+        weighter({'base': loss, 'graph': loss}, Progress(0, step, 2, 10))
+    _, weights = weighter({'base': losses[0], 'graph': losses[0]}, Progress(1, 2, 2, 10))
+    assert weights['graph'].dtype == torch.float64
+    assert weights['graph'].item() == pytest.approx(1 / (1 + (1 / 3 + 2 / 3) / 2), abs=1e-15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,8 +38,6 @@ class TwoStreamResNet(nn.Module):
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
     """
-
-    makes = 'vireid.plugins.backbones.stages:names'
 
     def __init__(
         self,
@@ -77,6 +76,11 @@ class TwoStreamResNet(nn.Module):
             )
             for s in self.out_stages
         }
+
+    @staticmethod
+    def feature_names(out_stages: Sequence[int] = (4,), **others: Any) -> list[str]:
+        """Returns what the maps are called that such arguments hand on."""
+        return [f'stage{stage}' for stage in sorted(out_stages)]
 
     def _stages(self, depth: int, state: dict | None, last_stride: int, start: int, stop: int) -> nn.ModuleDict:
         resnet = getattr(torchvision.models, f'resnet{depth}')()
@@ -122,27 +126,7 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
     """
     if weights is None:
         return None
-    if weights == 'imagenet':
-        pretrained = torchvision.models.get_model_weights(f'resnet{depth}').IMAGENET1K_V1
-        try:
-            state = pretrained.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        except (OSError, RuntimeError) as error:
-            folder = Path(torch.hub.get_dir()) / 'checkpoints'
-            raise VireidError(
-                f'ImageNet weights of ResNet-{depth} could not be downloaded: {error}',
-                allowed="weights='imagenet', the path of a state dict, or None",
-                todo=f'put {Path(pretrained.url).name} into {folder}, or --cfg-options model.backbone.weights=None',
-            ) from error
-    else:
-        try:
-            state = torch.load(weights, map_location='cpu', weights_only=True)
-        except Exception as error:
-            # for a foreign file torch advises to load it unsafely; we do not
-            reason = 'not tensors' if isinstance(error, pickle.UnpicklingError) else str(error).splitlines()[0]
-            raise VireidError(
-                f'backbone weights {weights!r} cannot be read: {reason}',
-                allowed="'imagenet', the path of a ResNet state dict saved by torch.save, or None",
-            ) from error
+    state = _imagenet(depth) if weights == 'imagenet' else _read(Path(weights), 'give the path of another file')
     own = getattr(torchvision.models, f'resnet{depth}')().state_dict()
     fits = {k for k, v in own.items() if isinstance(state, dict) and k in state and state[k].shape == v.shape}
     wanted = {k for k in own if not k.startswith('fc.')}
@@ -154,3 +138,47 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
             todo='give weights of the same depth',
         )
     return {k: state[k] for k in wanted}
+
+
+def _imagenet(depth: int) -> dict[str, Tensor]:
+    """Returns torchvision's weights: from the folder where torch keeps them, or downloaded into it."""
+    published = torchvision.models.get_model_weights(f'resnet{depth}').IMAGENET1K_V1
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(published.url).name
+    if path.exists():
+        return _read(path, f'delete it and put another copy there, of {published.url}')
+    try:
+        return published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except Exception as error:  # the network may fail in any way
+        raise VireidError(
+            f'ImageNet weights of ResNet-{depth} are not in {path.parent} and cannot be downloaded: {error}',
+            allowed="weights='imagenet', the path of a state dict, or None for random weights",
+            todo=f'on a machine with internet get {published.url}, then put it into that folder, or name its path: '
+            f'--cfg-options model.backbone.weights={path.name}',
+        ) from error
+
+
+def _read(path: Path, todo: str) -> dict[str, Tensor]:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # a damaged file may fail in any way
+        raise VireidError(
+            f'backbone weights {str(path)!r} cannot be read: {_what_is_wrong(path, error)}',
+            allowed="'imagenet', the path of a ResNet state dict saved by torch.save, or None",
+            todo=todo,
+        ) from error
+
+
+def _what_is_wrong(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    with path.open('rb') as file:
+        head = file.read(256).lstrip().lower()
+    if not head:
+        return 'it is empty'
+    if head.startswith((b'<!doctype', b'<html', b'<?xml')):
+        return 'it is a web page'
+    if head.startswith(b'pk') and not zipfile.is_zipfile(path):
+        return 'its end is missing, as of a download that broke off'
+    # for a foreign file torch advises to load it unsafely; we do not
+    foreign = isinstance(error, pickle.UnpicklingError) or not str(error)
+    return 'it holds no tensors' if foreign else str(error).splitlines()[0]

@@ -71,11 +71,11 @@ def pictures(folder: Path) -> list[str]:
     return [str(folder / name) for name in sorted(found) if not name.startswith('.')]
 
 
-def read_id_list(path: Path) -> list[int]:
+def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
     """Reads identities from a file of comma-separated integers (SYSU-MM01's are one line), sorted.
 
     Raises:
-        VireidError: if the file is missing, empty, has anything but integers, or names one twice.
+        VireidError: if the file is missing, is empty and may not be, has anything but integers, or names one twice.
     """
     try:
         text = path.read_text(encoding='utf-8')
@@ -83,7 +83,7 @@ def read_id_list(path: Path) -> list[int]:
         raise VireidError(f'id list {path} cannot be read: {error}', todo='restore it from the dataset') from error
     words = [word for word in re.split(r'[\s,]+', text) if word]
     bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]
-    if bad or not words:
+    if bad or not (words or may_be_empty):
         raise VireidError(
             f'id list {path} ' + (f'holds {bad[0][:40]!r}' if bad else 'is empty'),
             allowed='one line of integers separated by commas, such as 1,2,4',

@@ -57,7 +57,7 @@ class SYSUMM01:
         lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
         self.root = require_root(root, dataset='SYSU-MM01', looked_for=[*cameras, *lists], obtain=OBTAIN, synth='sysu')
         self.identities = {
-            'train': sorted({i for name in train_lists for i in read_id_list(self.root / f'exp/{name}_id.txt')}),
+            'train': self._training_identities(train_lists),
             'test': read_id_list(self.root / 'exp/test_id.txt'),
         }
         both = set(self.identities['train']) & set(self.identities['test'])
@@ -67,6 +67,11 @@ class SYSUMM01:
                 todo='restore the id lists from the dataset',
             )
         self._read = cache(self._read_split)
+
+    def _training_identities(self, lists: Sequence[str]) -> list[int]:
+        # a set of one's own may have nobody to validate on; where somebody asks for validation, that is an error
+        read = {name: read_id_list(self.root / f'exp/{name}_id.txt', name != lists[0]) for name in lists}
+        return sorted({identity for found in read.values() for identity in found})
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Returns the samples of `train`, `val` or `test`, by modality, identity, camera and path.

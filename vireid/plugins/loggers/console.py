@@ -16,6 +16,7 @@ from vireid.core.plugins import hookimpl
 from vireid.core.results import Results
 from vireid.core.run import Run
 from vireid.core.types import MODALITIES
+from vireid.core.wording import counted
 
 
 class Console:
@@ -46,11 +47,11 @@ class Console:
         epochs = progress.total_steps / progress.steps_per_epoch
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
-            'data': f'{experiment.dataset["type"]}{split}: {persons} identities, {", ".join(counts)}',
+            'data': f'{experiment.data_name}{split}: {counted(persons, "identity", "identities")}, {", ".join(counts)}',
             'model': f'{millions:.1f} M parameters, embedding {getattr(run.model, "embedding_dim", "?")}; '
             f'tasks {tasks}, weighed by {weighter}',
-            'training': f'{progress.total_steps:,} steps ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
-            f'{experiment.training_settings.precision} on {run.device}{_processes(experiment)}',
+            'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
+            f'{experiment.training_settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',
         }.items():
             self.console.print(f'{key:<9} {text}', markup=False)
         if progress.step:
@@ -99,7 +100,7 @@ class Console:
     def evaluated(self, progress: types.Progress, results: Results) -> None:
         if self._of_its_own or progress.step >= progress.total_steps:
             self._stop_bar()
-        self.console.print(f'\n{results.weights}, in percent:\n{results.table()}\n', markup=False)
+        self.console.print(f'\n{results.caption()}, in percent:\n{results.table()}\n', markup=False)
 
     @hookimpl
     def run_ended(self, run: Run, finished: bool) -> None:
@@ -139,8 +140,8 @@ class Console:
         self._of_its_own = False
 
 
-def _processes(experiment: Any) -> str:
-    """Says how many processes train and what each keeps, if there are several."""
+def _processes() -> str:
+    """Says how many processes train, if there are several."""
     processes = world()[1]
     if processes == 1:
         return ''
@@ -154,10 +155,11 @@ def _epoch(progress: types.Progress) -> str:
 
 def _figures(record: dict[str, Any]) -> str:
     tasks = []
-    for name, loss in record['tasks'].items():
-        weight = record['weights'][name]
+    for name, loss in record.get('tasks', {}).items():
+        weight = record.get('weights', {}).get(name, 1)
         tasks.append(f'{name} {loss:.2f}' + ('' if weight == 1 else f'*{weight:.2f}'))
-    return f'loss {record["loss"]:.2f} = {" + ".join(tasks)}  lr {record["lr"]:.2g}'
+    parts = f' = {" + ".join(tasks)}' if tasks else ''
+    return f'loss {record["loss"]:.2f}{parts}' + (f'  lr {record["lr"]:.2g}' if 'lr' in record else '')
 
 
 def _clock(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
+from typing import Any
 
 from vireid.core.plugins import hookimpl
 from vireid.core.results import FIGURES, Results, figures, valid_queries
@@ -49,7 +50,7 @@ class Report:
         return (
             f'<!doctype html><meta charset="utf-8"><title>{html.escape(run.experiment.name)}</title>'
             f'<style>{STYLE}</style><h1>{html.escape(run.experiment.name)}</h1>'
-            f'<p>Weights {html.escape(results.weights)}; percent, mean ± standard deviation over trials; plain cosine '
+            f'<p>{html.escape(results.caption())}; percent, mean ± standard deviation over trials; plain cosine '
             f'similarity but where a row says otherwise.</p><table><tr>{head}</tr>{body}</table>'
             f'<h2>Ranking lists</h2><p>{html.escape(rankings_caption(results))}</p><img src="rankings.png">'
             + _curves(run.work_dir / 'metrics.jsonl')
@@ -67,19 +68,28 @@ def rankings_caption(results: Results) -> str:
 
 
 def _curves(metrics: Path) -> str:
-    steps = [line for line in read_metrics(metrics) if 'tasks' in line]
+    steps = [line for line in read_metrics(metrics) if 'loss' in line]
     if len(steps) < 2:
         return ''
     x = [line['step'] for line in steps]
     parts = ['<h2>Training</h2>']
-    for key, title in (('tasks', 'Loss of each task'), ('weights', 'Weight of each task')):
-        series = {name: [line[key][name] for line in steps] for name in steps[0][key]}
-        parts.append(curve_svg(title, x, series))
-    for title, found in steps[0].get('curves', {}).items():
-        series = {name: [line['curves'][title][name] for line in steps] for name in found}
-        parts.append(curve_svg(f'{title} of each task, as the weighter has it', x, series))
-    parts.append(curve_svg('Learning rate', x, {'lr': [line['lr'] for line in steps]}))
+    # a step of someone's own may tell its loss alone
+    drawn: dict[str, list[Any]] = {
+        'Loss of each task': [line.get('tasks') or {'loss': line['loss']} for line in steps],
+        'Weight of each task': [line.get('weights', {}) for line in steps],
+    }
+    for title in steps[0].get('curves', {}):
+        drawn[f'{title} of each task, as the weighter has it'] = [line['curves'].get(title, {}) for line in steps]
+    drawn['Learning rate'] = [{'lr': line['lr']} if 'lr' in line else {} for line in steps]
+    for title, values in drawn.items():
+        series = {name: [_number(found.get(name)) for found in values] for name in values[0]}
+        if series:
+            parts.append(curve_svg(title, x, series))
     return ''.join(parts)
+
+
+def _number(value: Any) -> float:
+    return float('nan') if value is None else value
 
 
 def _text(path: Path) -> str:

@@ -28,7 +28,7 @@ class BatchHardTriplet(nn.Module):
         self.margin = margin
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.float()
+        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
             raise VireidError(
                 'BatchHardTriplet reads one vector per image and was given parts', todo='use it on a global head'

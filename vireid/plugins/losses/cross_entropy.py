@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
@@ -28,7 +29,8 @@ class CrossEntropy(nn.Module):
             )
         logits = output.logits.unsqueeze(1) if output.logits.ndim == 2 else output.logits  # (B, P, K)
         parts = logits.shape[1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(), identities.repeat_interleave(parts), label_smoothing=self.label_smoothing
+            logits.flatten(0, 1), identities.repeat_interleave(parts), label_smoothing=self.label_smoothing
         )
         return parts * loss  # ()

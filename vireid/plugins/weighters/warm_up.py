@@ -61,8 +61,8 @@ class WarmUp(nn.Module):
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted sum of its tasks, a scalar, and each one's weight."""
         if self.training:
-            others = [loss.detach().float() for name, loss in tasks.items() if name not in self.growing]
-            self._remember(torch.stack(others).sum(), progress)
+            others = torch.stack([loss.detach() for name, loss in tasks.items() if name not in self.growing])
+            self._remember(others.to(torch.promote_types(others.dtype, torch.float32)).sum(), progress)
         weights = {name: tasks[name].new_ones(()) for name in self.task_names}
         for name, curve in self.growing.items():
             weights[name] = self._weight(curve, progress).to(tasks[name])

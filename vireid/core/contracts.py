@@ -1,0 +1,172 @@
+"""What a component has to offer, by kind: asked when it is built, and of what it returns.
+
+docs/plugins.md states the same in words. What is missing or wrong is an error with the component's path in the config.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from vireid.core.errors import VireidError
+from vireid.core.types import FeatureSpec, HeadOutput
+
+MODULES = ('models', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
+GUIDE = 'docs/plugins.md says what each kind has to offer'
+Test = Callable[[Any], bool]
+
+
+def _specs(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, FeatureSpec) for v in value.values())
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+# kind -> attribute -> (what it is, in words; how that is recognised)
+OFFERS: dict[str, dict[str, tuple[str, Test]]] = {
+    'models': {'embed': ('a method (images, modality) -> (B, D)', callable)},
+    'backbones': {'outputs': ('a dict of FeatureSpec by feature name', _specs)},
+    'necks': {'output': ('a FeatureSpec', lambda value: isinstance(value, FeatureSpec))},
+    'heads': {
+        'embed': ('a method (*features) -> (B, D)', callable),
+        'embedding_dim': ('the length D of its embedding', lambda value: isinstance(value, int)),
+    },
+    'datasets': {'split': ('a method (name) -> samples', callable)},
+    'protocols': {'name': ('a string', _text), 'trials': ('a method (dataset) -> trials', callable)},
+    'rerankers': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
+    'samplers': {'batches': ('a method (epoch) -> batches of indices', callable)},
+    'steps': {
+        '__call__': ('a method (batch, progress) -> record', callable),
+        'state_dict': ('a method () -> dict of tensors and plain values', callable),
+        'load_state_dict': ('a method (state) that restores them', callable),
+    },
+}
+
+
+def require_offers(kind: str, built: Any, name: str, where: str) -> None:
+    """Raises unless a component has what its kind promises.
+
+    Args:
+        kind: one of the registry's kinds.
+        built: the component.
+        name: what the config calls it.
+        where: its path in the config.
+    """
+    if kind in MODULES:
+        from torch import nn
+
+        if not isinstance(built, nn.Module):
+            raise VireidError(
+                f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE
+            )
+    for attribute, (words, fits) in OFFERS.get(kind, {}).items():
+        value = getattr(built, attribute, None)
+        if not fits(value):
+            lacks = f'is {value!r}' if hasattr(built, attribute) else 'is missing'
+            raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE)
+
+
+def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
+    """Raises unless what a backbone or neck returned is the feature `name` as it was declared."""
+    several = isinstance(value, Mapping)
+    tensors = list(value.values()) if several else [value]
+    dims = 4 if spec.kind == 'map' else 2
+    if several != (spec.layout == 'paired') or any(
+        getattr(tensor, 'ndim', 0) != dims or tensor.shape[1] != spec.channels for tensor in tensors
+    ):
+        shape = '(B, C, H, W)' if dims == 4 else '(B, C)'
+        raise VireidError(
+            f'{where}: feature {name!r} is {_described(value)}',
+            allowed=f'as declared: {"a dict by modality of " if spec.layout == "paired" else ""}{shape} with '
+            f'{spec.channels} channels',
+            todo=GUIDE,
+        )
+
+
+def require_head_outputs(made: Any, names: Iterator[str] | Any, where: str) -> None:
+    """Raises unless a head returned a `HeadOutput`, or one for each of `names`."""
+    if isinstance(made, HeadOutput):
+        return
+    lacking = [n for n in names if not isinstance(made, Mapping) or not isinstance(made.get(n), HeadOutput)]
+    if lacking:
+        raise VireidError(
+            f'{where}: the head returned {_described(made)}',
+            allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, lacking))}',
+            todo=GUIDE,
+        )
+
+
+def require_scalar(value: Any, what: str, where: str) -> None:
+    """Raises unless a loss is one number that a gradient can start from."""
+    if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
+        raise VireidError(f'{where}: {what} is {_described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
+
+
+def require_tasks(made: Any, model: Any) -> None:
+    """Raises unless a model's `forward` returned losses by name."""
+    where = f'model: forward of {type(model).__name__}'
+    if not isinstance(made, Mapping) or not made:
+        raise VireidError(f'{where} returned {_described(made)}', allowed='a dict of losses by task name', todo=GUIDE)
+    for name, loss in made.items():
+        require_scalar(loss, f'the loss {name!r}', where)
+
+
+def require_record(record: Any, name: str) -> None:
+    """Raises unless a step told its loss, and whatever else it tells is of the right sort."""
+    if not isinstance(record, Mapping) or not isinstance(record.get('loss'), float):
+        raise VireidError(
+            f'step: {name} returned {_described(record)}',
+            allowed="a dict with 'loss', a float; it may have 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
+            todo=GUIDE,
+        )
+    for key in ('tasks', 'weights', 'curves'):
+        if not isinstance(record.get(key, {}), Mapping):
+            raise VireidError(
+                f'step: {key!r} in the record of {name} is {record[key]!r}', allowed='a dict by task', todo=GUIDE
+            )
+
+
+def require_embedding(made: Any, count: int, model: Any) -> None:
+    """Raises unless `embed` returned a vector for each image."""
+    if getattr(made, 'ndim', 0) != 2 or made.shape[0] != count:
+        raise VireidError(
+            f'model: embed of {type(model).__name__} returned {_described(made)} for {count} images',
+            allowed='a tensor (B, D) with a row for each image',
+            todo=GUIDE,
+        )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f'a dict of {", ".join(map(repr, value)) or "nothing"}'
+    shape = getattr(value, 'shape', None)
+    return f'a {type(value).__name__}' + (f' {tuple(shape)}' if shape is not None else '')
+
+
+@contextmanager
+def located(model: Any) -> Iterator[None]:
+    """Says of an error that a part of the model raises where in the config that part stands."""
+    try:
+        yield
+    except Exception as error:
+        path = _path(error, model)
+        if not path or path in str(error):
+            raise
+        if type(error) is VireidError:
+            raise VireidError(f'{path}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        error.add_note(f'raised by {path} of the config')
+        raise
+
+
+def _path(error: Exception, model: Any) -> str:
+    """Returns the path of the innermost part of the model that an error passed through; empty if it is no part's."""
+    names = {id(module): name for name, module in getattr(model, 'named_modules', tuple)()}
+    found = ''
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        found = names.get(id(frame.f_locals.get('self')), '') or found
+    tell = getattr(model, 'config_path', None)
+    return f'model.{tell(found)}' if found and tell is not None else ''

@@ -1,0 +1,23 @@
+"""What a dataset's images are, for all that prints or writes it: generated ones never bear a dataset's name alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it makes
+
+
+def is_generated(root: str | Path | None) -> bool:
+    """Says whether a folder, or the folder of a table, carries the stamp of generated people."""
+    if not root:
+        return False
+    path = Path(root).expanduser()
+    return any((folder / STAMP).is_file() for folder in (path, path.parent if path.is_file() else path))
+
+
+def data_name(dataset: Mapping[str, Any]) -> str:
+    """Names the pictures that the config of a dataset reads: `SYSU-MM01`, or `generated people, SYSU-MM01 layout`."""
+    name = str(dataset.get('type', '-'))
+    return f'generated people, {name} layout' if is_generated(dataset.get('root')) else name

@@ -1,0 +1,75 @@
+"""The precision of a run, where its config leaves it to the machine (`training.precision='auto'`)."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vireid.core.experiment import TrainingSettings
+
+AUTO, BF16, FLOAT32 = 'auto', 'bf16-mixed', '32-true'
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a run is trained in.
+
+    Attributes:
+        name: as lightning-fabric has it; never `auto`.
+        reason: where it comes from, in a few words.
+        warning: what the user should know before it begins; empty if there is nothing.
+    """
+
+    name: str
+    reason: str
+    warning: str = ''
+
+
+def resolve(settings: TrainingSettings, kept: str | None = None, source: object = None) -> Precision:
+    """Says which precision a run is trained in: bf16 where the hardware multiplies it by itself, if it may choose.
+
+    `auto` is resolved once: a resumed run keeps the precision of its checkpoint.
+
+    Args:
+        settings: the `training` section.
+        kept: precision of the checkpoint that the run goes on from.
+        source: that checkpoint, for the warning.
+    """
+    native, hardware = native_bf16(settings.accelerator)
+    name: str = settings.precision
+    reason, warning = 'set by the config', ''
+    if name == AUTO:
+        here = BF16 if native else FLOAT32
+        name, reason = (here, f'auto: {hardware}') if kept is None else (kept, 'auto: kept from the checkpoint')
+        if name != here:
+            warning = f'{source} was trained in {name} and goes on in it; a new run would take {here}: {hardware}. '
+    if name == BF16 and not native:
+        warning += f'precision is {BF16} and {hardware}: a step may take ten times as long as in {FLOAT32}'
+    return Precision(name, reason, warning.strip())
+
+
+def native_bf16(accelerator: str) -> tuple[bool, str]:
+    """Says whether the hardware of an accelerator multiplies bfloat16 by itself, and which it is, in a few words."""
+    if accelerator != 'cpu' and torch.cuda.is_available():
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+        return has, f'{torch.cuda.get_device_name()} has {"" if has else "no "}bf16'
+    if accelerator in ('auto', 'mps') and torch.backends.mps.is_available():
+        return False, 'bf16 was not tried on Apple GPUs'
+    has = _processor_has_bf16()
+    return has, f'this processor has {"" if has else "no "}bf16'
+
+
+def _processor_has_bf16() -> bool:
+    """Asks what oneDNN will use, which ONEDNN_MAX_CPU_ISA may lower, and what the processor has.
+
+    oneDNN says yes to every AVX-512, and emulates bf16 on those that do not multiply it.
+    """
+    supported: Any = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)
+    if supported is None or not torch.backends.mkldnn.is_available() or not supported():
+        return False
+    if platform.machine().lower() not in ('x86_64', 'amd64'):
+        return True
+    return any(getattr(torch.cpu, name, bool)() for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
