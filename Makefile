@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-random test-matrix lint docs clean
 
 demo: .venv/installed
 	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
@@ -11,6 +11,14 @@ demo: .venv/installed
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# other random examples each time; what they find becomes a test of its own
+test-random: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile=random
+
+# the suite as other processors and threads would run it; an hour and more
+test-matrix: .venv/installed
+	$(BIN)/python benchmarks/suite_matrix.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

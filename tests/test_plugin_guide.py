@@ -61,9 +61,10 @@ def test_its_test_passes(folder):
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'test_acme.py'],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert '1 passed' in found.stdout, found.stdout
+    assert '3 passed' in found.stdout, found.stdout
 
 
 def test_registering_is_one_line_for_a_class():
-    lines = [line for line in files()['acme.py'].splitlines() if line.strip().startswith('add(')]
-    assert len(lines) == files()['acme.py'].count('class ')
+    for name in ('acme.py', 'acme_heads.py', 'acme_model.py', 'acme_step.py'):
+        lines = [line for line in files()[name].splitlines() if line.strip().startswith('add(')]
+        assert len(lines) == files()[name].count('class ')

@@ -191,3 +191,13 @@ def test_a_table_of_ones_own(people, tmp_path, capsys):
     (folder / 'table.yaml').write_text('title: Mine\npaper: nobody\nsettings: {}\nrows: {hlaf: {label: H}}\n')
     assert main(['ablate', str(folder)]) == 2
     assert 'there is no config' in capsys.readouterr().err
+
+
+def test_the_tables_are_found_from_anywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(['ablate', 'tffn', '--rows', 'nothing']) == 2
+    error = capsys.readouterr().err
+    assert "no row 'nothing'" in error
+    assert 'b_deep_mlfm_glfm' in error
+    assert main(['ablate', 'tfn']) == 2
+    assert 'allowed: dmcf_table2, dmcf_table3, tffn_table3' in capsys.readouterr().err

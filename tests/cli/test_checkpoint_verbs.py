@@ -13,6 +13,8 @@ import vireid
 from vireid.cli import main
 from vireid.core import checkpoint
 from vireid.core.errors import VireidError
+from vireid.core.experiment import Experiment
+from vireid.core.plugins import create_manager
 from vireid.core.training import train
 from vireid.synth import synthesize
 
@@ -20,6 +22,31 @@ sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
 import faults
 
 PLUGIN = str(Path(faults.__file__))
+
+
+BRANCHING = """
+import torch
+import vireid
+
+
+class Branching(torch.nn.Module):
+    def __init__(self, num_identities):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, num_identities)
+
+    def embed(self, images, modality):
+        if float(images.mean()) > 0:
+            images = images * 2
+        return self.layer(images.mean((2, 3)))
+
+    def forward(self, batch):
+        return {'size': sum(self.embed(images, m).square().mean() for m, images in batch.images.items())}
+
+
+@vireid.hookimpl
+def register_components(add):
+    add('models', 'Branching', Branching)
+"""
 
 
 @pytest.fixture(scope='module')
@@ -105,12 +132,41 @@ class TestExport:
         out = tmp_path / 'release'
         assert main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(out)]) == 0
         card = (out / 'README.md').read_text()
-        assert 'trained on SYSU-MM01, 7 identities' in card or 'trained on SYSU-MM01' in card
+        assert 'trained on generated people, SYSU-MM01 layout, 7 identities, ' in card
         assert str(run.parent) not in (out / 'config.yaml').read_text() + card  # no path of this machine
         model = vireid.load_weights(out, plugins=[PLUGIN])
         known = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
         images = torch.randn(3, 3, 24, 12)
         assert torch.equal(model.embed(images, 'infrared'), known.embed(images, 'infrared'))
+
+    def test_a_release_can_be_read_by_whoever_reads_its_other_files(self, run, tmp_path):
+        main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(tmp_path)])
+        assert (tmp_path / 'model.safetensors').stat().st_mode == (tmp_path / 'README.md').stat().st_mode
+
+    def test_a_module_with_two_names_is_exported_under_both(self, run, tmp_path):
+        from safetensors.torch import load_file
+
+        content = checkpoint.load(run / 'checkpoints/last.pt')
+        name = next(n for n, t in content['model'].items() if t.dim() > 1)
+        content['model']['twin'] = content['model'][name]  # one memory
+        checkpoint.save(tmp_path / 'shared.pt', content)
+        assert main(['export', 'weights', str(tmp_path / 'shared.pt'), str(tmp_path / 'release')]) == 0
+        found = load_file(tmp_path / 'release' / 'model.safetensors')
+        assert torch.equal(found['twin'], found[name])
+
+    def test_a_model_that_cannot_be_exported_is_told_so(self, run, tmp_path, capsys):
+        (tmp_path / 'branching.py').write_text(BRANCHING)
+        plugin = str(tmp_path / 'branching.py')
+        config = faults.experiment(run.parent / 'people').to_config()
+        config |= {'model': {'type': 'Branching'}, 'training': {'steps': 1, 'accelerator': 'cpu'}, 'evaluation': {}}
+        train(Experiment.from_config(config, create_manager([plugin])), tmp_path / 'run')
+        capsys.readouterr()
+        words = ['export', 'onnx', str(tmp_path / 'run/checkpoints/last.pt'), str(tmp_path / 'out'), '--plugin', plugin]
+        assert main(words) == 2
+        error = capsys.readouterr().err
+        assert 'error: the embedding of visible images cannot be exported to ONNX: ' in error
+        assert 'let no component of the embedding branch on values' in error
+        assert 'Traceback' not in error
 
     def test_weights_that_were_changed_are_refused(self, run, tmp_path):
         from safetensors.torch import load_file, save_file

@@ -66,6 +66,13 @@ def test_help_loads_no_torch(tmp_path):
         assert verb in helped.stdout
 
 
+def test_alone_it_prints_its_help(capsys):
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith('usage: vireid ')
+    assert 'Train what a config describes' in out
+
+
 def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv('VIREID_DATA', raising=False)
     assert main(['train', CONFIG, *small()]) == 2

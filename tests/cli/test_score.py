@@ -117,9 +117,10 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
         (['--protocol', 'regdb/agw'], "RegDB's protocols do not fit these pictures: visible ones are by cameras 1, 2"),
         (['--protocol', 'llcm'], 'no camera number has both modalities'),
         (['--cfg-options', 'protocl.trials=1'], "did you mean 'protocol'?"),
-        (['--cfg-options', 'rerank.k1=5'], 'next:    add --rerank'),
-        (['--cfg-options', 'reranker=1'], "did you mean 'rerank'?"),
-        (['--cfg-options', 'rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
+        (['--cfg-options', 'evaluation.rerank.k1=5'], 'next:    add --rerank'),
+        (['--cfg-options', 'evalution.rerank.k1=1'], "did you mean 'evaluation'?"),
+        (['--cfg-options', 'evaluation.flip=True'], 'evaluation.flip: a features file has its embeddings already'),
+        (['--cfg-options', 'evaluation.rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
     ],
 )
 def test_what_cannot_be_scored_is_said(saved, capsys, words, said):

@@ -117,7 +117,8 @@ class TestModels:
 
 class TestSteps:
     def test_the_least_is_trained_and_shown_with_its_table(self, small_sysu, tmp_path, make_small, capsys):
-        options = [*STEP, 'training.epochs=1', 'loggers=[{"type": "Console"}, {"type": "Report"}]']
+        loggers = [{'type': name} for name in ('Console', 'MetricsFile', 'Report')]
+        options = [*STEP, 'training.epochs=1', f'loggers={loggers}']
         train(make_small(small_sysu, *options, manager=manager('steps', LeastStep)), tmp_path)
         printed = capsys.readouterr()
         assert 'valid queries' in printed.out

@@ -68,7 +68,7 @@ def run_trials(args: argparse.Namespace) -> int:
         f'over {len(trials)} models, each on its own split:'
     )
     print(results.table(done[0]['protocol'], rows, last='models'))
-    content = {**{key: done[0][key] for key in ('data', 'protocol', 'select')}, 'models': trials, 'rows': rows}
+    content = {**{key: done[0].get(key) for key in ('data', 'protocol', 'select')}, 'models': trials, 'rows': rows}
     if world()[0] == 0:
         results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     print(f'\nwritten to {base / results.FILE}; each run lies beside it')

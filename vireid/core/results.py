@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.retrieval import RANKS, Scores
 from vireid.core.types import Trial
@@ -109,9 +110,20 @@ def write(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Returns what `write` wrote, or None if there is nothing whole."""
+    """Returns what `write` wrote, or None if there is nothing whole.
+
+    Raises:
+        VireidError: if an earlier vireid wrote it, in another form.
+    """
     try:
         content = json.loads((folder / FILE).read_text(encoding='utf-8'))
     except (FileNotFoundError, ValueError):
         return None
-    return content if isinstance(content, dict) and 'rows' in content else None
+    if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
+        return None
+    if any(not isinstance(row.get(key), dict) for row in content['rows'] for key in FIGURES):
+        raise VireidError(
+            f'{folder / FILE} was written by an earlier vireid',
+            todo='choose another --work-dir, or move that folder away',
+        )
+    return content

@@ -69,7 +69,7 @@ def _fitting(build: Builder) -> list[tuple[FeatureSpec, ...]]:
             build(inputs=specs, **CONTEXT)
             fitting.append(specs)
         except VireidError as error:
-            refusals.append(error.given)
+            refusals.append(f'{error.given} (allowed: {error.allowed})' if error.allowed else error.given)
     require(fitting, f'it takes none of a vector, a map, two or three of them: {refusals[0] if refusals else ""}')
     return fitting
 

@@ -282,3 +282,14 @@ def test_a_listed_person_without_pictures_is_named(tiny: Path) -> None:
 
 def test_no_train_list_at_all_is_refused(tiny: Path) -> None:
     assert 'train_lists' in refusal(tiny, split='train', train_lists=())
+
+
+def test_a_set_with_nobody_to_validate_on_is_one_where_no_validation_is_asked_for(tiny: Path) -> None:
+    (tiny / 'exp' / 'val_id.txt').write_text('')
+    dataset = SYSUMM01(str(tiny))
+    assert dataset.identities['train'] == [1]
+    assert {s.identity for s in dataset.split('train')} == {1}
+    with pytest.raises(VireidError, match=r'val_id\.txt is empty'):
+        dataset.split('val')
+    with pytest.raises(VireidError, match=r'val_id\.txt is empty'):
+        SYSUMM01(str(tiny), ['val'])

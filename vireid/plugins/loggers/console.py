@@ -42,14 +42,18 @@ class Console:
         persons = len({s.identity for s in run.samples})
         millions = sum(p.numel() for p in run.model.parameters()) / 1e6
         split = f', {run.split}' if run.split else ''
-        tasks = ' '.join(getattr(run.model, 'tasks', {}))
-        weighter = type(getattr(run.model, 'weighter', None)).__name__
+        model = [f'{millions:.1f} M parameters']
+        if hasattr(run.model, 'embedding_dim'):
+            model.append(f'embedding {run.model.embedding_dim}')
+        if tasks := ' '.join(getattr(run.model, 'tasks', {})):
+            model.append(f'tasks {tasks}')
+        if (weighter := getattr(run.model, 'weighter', None)) is not None:
+            model.append(f'weighed by {type(weighter).__name__}')
         epochs = progress.total_steps / progress.steps_per_epoch
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
             'data': f'{experiment.data_name}{split}: {counted(persons, "identity", "identities")}, {", ".join(counts)}',
-            'model': f'{millions:.1f} M parameters, embedding {getattr(run.model, "embedding_dim", "?")}; '
-            f'tasks {tasks}, weighed by {weighter}',
+            'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
             f'{experiment.training_settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',
         }.items():
