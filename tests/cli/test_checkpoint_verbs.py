@@ -61,7 +61,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_show_says_what_it_is_of(run, capsys):
     assert main(['checkpoint', 'show', str(run / 'checkpoints/last.pt')]) == 0
     out = capsys.readouterr().out
-    for text in ('experiment   faults', 'dataset      SYSU-MM01', 'whole, format 1', 'backbone', 'necks.a', 'weighter'):
+    for text in (
+        'experiment   faults',
+        'dataset      generated people, SYSU-MM01 layout',
+        'whole, format 1',
+        'backbone',
+        'necks.a',
+        'weighter',
+    ):
         assert text in out
     assert main(['checkpoint', 'show', str(run / 'checkpoints/last.pt'), '--tensors', '--config']) == 0
     assert 'type: Tiny' in capsys.readouterr().out

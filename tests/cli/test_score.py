@@ -180,8 +180,8 @@ class TestMatlab:
 
         protocol = SYSUOfficial(modes=[mode], shots=[shots])
         (row,) = score_trials(found.embeddings, protocol.name, protocol.trials(found)).rows()
-        assert row['R1'] == pytest.approx((np.mean(rank_1), np.std(rank_1)), abs=1e-10)
-        assert row['mAP'] == pytest.approx((np.mean(mean_ap), np.std(mean_ap)), abs=1e-10)
+        assert row['R1'] == pytest.approx({'mean': np.mean(rank_1), 'std': np.std(rank_1)}, abs=1e-10)
+        assert row['mAP'] == pytest.approx({'mean': np.mean(mean_ap), 'std': np.std(mean_ap)}, abs=1e-10)
 
     def test_pictures_of_other_cameras_are_refused(self, tmp_path, capsys):
         samples = (Sample('a', 6, 5, VISIBLE), Sample('b', 6, 5, INFRARED))  # as LLCM has them: one cell for both

@@ -33,7 +33,11 @@ def run(args: argparse.Namespace) -> int:
     epoch = f' (epoch {step / steps:.2f})' if steps else ''
     rows = {
         'experiment': config.get('name', '?'),
-        'dataset': ' '.join(filter(None, [str(config.get('dataset', {}).get('type', '?')), content.get('split', '')])),
+        'dataset': ' '.join(
+            filter(
+                None, [content.get('data') or str(config.get('dataset', {}).get('type', '?')), content.get('split', '')]
+            )
+        ),
         'after step': f'{step:,}{epoch}',
         'identities': content.get('num_identities', '?'),
         'best so far': _best(content.get('best')),
