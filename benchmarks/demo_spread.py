@@ -22,13 +22,13 @@ MACHINES = {'here': {}, 'laptop': {'ONEDNN_MAX_CPU_ISA': 'AVX2', 'ATEN_CPU_CAPAB
 
 
 def run(config: str, data: Path, folder: Path, machine: str, seed: int) -> tuple[float, float, str, float]:
-    """Returns rank-1 and mAP of the first row, percent, the precision, and the minutes that a run took."""
+    """Returns rank-1 and mAP, percent, the precision, and the minutes; a finished run is not repeated."""
     words = [sys.executable, '-m', 'vireid', 'train', config, '--data-root', str(data), '--seed', str(seed)]
+    words += ['--work-dir', str(folder)]
     start = time.perf_counter()
-    subprocess.run(
-        [*words, '--work-dir', str(folder)], cwd=ROOT, env={**os.environ, **MACHINES[machine]}, check=True,
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    if not (folder / 'result.json').exists():
+        environment = {**os.environ, **MACHINES[machine]}
+        subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
     minutes = (time.perf_counter() - start) / 60
     found = json.loads((folder / 'result.json').read_text())
     row = found['rows'][0]

@@ -4,7 +4,7 @@ Prints a line for each setting: what was set, pytest's closing line, the minutes
 `default` and `avx2` limit ATen's kernels, `ONEDNN_MAX_CPU_ISA` oneDNN's; together with AVX2 they imitate a laptop.
 
     python benchmarks/suite_matrix.py               # every setting by itself, and the laptop: nine runs
-    python benchmarks/suite_matrix.py --only 1 3    # these of them
+    python benchmarks/suite_matrix.py --only 1,3    # these of them
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ SETTINGS = (
 )
 
 
-def run(setting: Setting, words: list[str]) -> tuple[str, float]:
-    """Returns pytest's closing line and the seconds it took; failures are printed."""
+def run(setting: Setting, words: list[str]) -> tuple[str, float, int]:
+    """Returns pytest's closing line, the seconds it took and its exit status; failures are printed."""
     environment = {k: v for k, v in os.environ.items() if k not in ('ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA')}
     environment['OMP_NUM_THREADS'] = str(setting.threads)
     if setting.aten:
@@ -70,19 +70,23 @@ def run(setting: Setting, words: list[str]) -> tuple[str, float]:
         if line.startswith(('FAILED', 'ERROR')):
             print(f'  {line}', flush=True)
     closing = re.sub(r' in .*', '', lines[-1].strip('= ')) if lines else found.stderr[-200:]
-    return closing, time.perf_counter() - start
+    return closing, time.perf_counter() - start, found.returncode
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--only', nargs='+', type=int, metavar='N', help=f'settings, 0 to {len(SETTINGS) - 1}')
+    parser.add_argument('--only', metavar='N,N', help=f'settings, 0 to {len(SETTINGS) - 1}')
     parser.add_argument('pytest', nargs='*', help='what pytest is given, such as tests/core')
     arguments = parser.parse_args()
-    for number, setting in enumerate(SETTINGS):
-        if arguments.only is None or number in arguments.only:
-            closing, seconds = run(setting, arguments.pytest)
-            print(f'{number} {setting.name()}: {closing}, {seconds / 60:.1f} minutes', flush=True)
+    chosen = range(len(SETTINGS)) if arguments.only is None else map(int, arguments.only.split(','))
+    failed = False
+    for number in chosen:
+        setting = SETTINGS[number]
+        closing, seconds, status = run(setting, arguments.pytest)
+        failed |= status != 0
+        print(f'{number} {setting.name()}: {closing}, {seconds / 60:.1f} minutes', flush=True)
+    return int(failed)
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

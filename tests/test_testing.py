@@ -346,7 +346,7 @@ class Stateless(Forgetful):
         ('models', OneNumber, 'forward of OneNumber returned a Tensor ()'),
         ('models', TwoLengths, "its embeddings have lengths {'visible': 3, 'infrared': 4}"),
         ('steps', Forgetful, 'after load_state_dict it goes on in another way'),
-        ('steps', Silent, 'step: Bad returned a NoneType'),
+        ('steps', Silent, 'step: Bad returned None'),
         ('steps', Lazy, 'two steps leave the weights of the model as they were'),
         ('steps', Stateless, 'state_dict of Bad is None'),
     ],
@@ -393,6 +393,30 @@ def test_what_they_read_may_be_given():
         'Three': HeadOutput(torch.randn(16, 3, 5, requires_grad=True)),
     }
     assert check_plugin(both, inputs=inputs) == {'heads Both': 'checked', 'losses Three': 'checked'}
+
+
+class Misnames(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs = {'deep': FeatureSpec(3, 'map')}
+
+    @staticmethod
+    def feature_names() -> list[str]:
+        return ['dep']
+
+    def forward(self, images: Any) -> Any:
+        return {'deep': torch.cat(list(images.values()))}
+
+
+def test_a_backbone_that_tells_other_names_than_it_makes_is_refused():
+    with pytest.raises(VireidError, match=r"feature_names tells \['dep'\] and it declares \['deep'\]"):
+        check_plugin(plugin(('backbones', 'Misnames', Misnames)))
+
+
+@pytest.mark.parametrize('what', ['configs', 'inputs'])
+def test_what_is_given_for_nobody_is_refused(what: str):
+    with pytest.raises(VireidError, match=f"{what} names 'Goood', which checked does not register"):
+        check_plugin(plugin(('necks', 'Good', Good)), **{what: {'Goood': {}}})
 
 
 def test_settings_may_be_given():

@@ -120,6 +120,7 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
         (['--cfg-options', 'evaluation.rerank.k1=5'], 'next:    add --rerank'),
         (['--cfg-options', 'evalution.rerank.k1=1'], "did you mean 'evaluation'?"),
         (['--cfg-options', 'evaluation.flip=True'], 'evaluation.flip: a features file has its embeddings already'),
+        (['--cfg-options', 'evaluation=5'], 'evaluation is 5'),
         (['--cfg-options', 'evaluation.rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
     ],
 )

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vireid.core.config import dump, load, override, parse_value
+from vireid.core.config import dump, load
 from vireid.core.errors import VireidError
+from vireid.core.overrides import override, parse_value
 
 BASE = {
     'base.py': "dataset = dict(type='A', root=None, cams=(1, 2))\n"

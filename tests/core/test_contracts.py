@@ -74,7 +74,7 @@ class LeastStep:
 
 
 MINE = ['model={"type": "Mine"}', SIZE]
-STEP = ['step={"type": "Mine"}', SIZE]
+STEP = ['step={"type": "Mine"}', SIZE, 'training.accelerator=cpu']
 
 
 class TestModels:
@@ -87,8 +87,44 @@ class TestModels:
         assert 'loss' in dry_run(make_small(small_sysu, *options, manager=manager('models', Least)))
 
     def test_what_has_nothing_to_train_is_told_so(self, small_sysu, make_small):
-        with pytest.raises(VireidError, match='step: Hog has no parameters that could be trained'):
+        with pytest.raises(VireidError, match='model: Hog has no parameters that could be trained'):
             dry_run(make_small(small_sysu, *MINE, manager=manager('models', Hog)))
+
+    def test_one_that_cannot_be_trained_or_weighed(self, small_sysu, make_small):
+        class NoForward(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(3, 3)
+
+            def embed(self, images: Any, modality: str) -> Any:
+                return self.layer(images.mean((2, 3)))
+
+        class Weighs(Least):
+            weighter = 'mean'
+
+        for target, said in ((NoForward, 'forward of NoForward is missing'), (Weighs, 'weighter of Weighs is a str')):
+            with pytest.raises(VireidError, match=f'model: {said}'):
+                dry_run(make_small(small_sysu, *MINE, manager=manager('models', target)))
+
+    def test_one_whose_names_mean_something_else(self, small_sysu, make_small):
+        class Others(Least):
+            tasks, specs, weighter = ('id',), 3, None
+
+            def __init__(self, num_identities: int) -> None:
+                super().__init__(num_identities)
+                self.embedding = nn.Linear(3, 3)
+
+        text = dry_run(make_small(small_sysu, *MINE, manager=manager('models', Others)), graph=True)
+        assert 'model      Others' in text
+        assert 'embedding: Others -> 100' in text
+
+    def test_losses_without_a_gradient(self, small_sysu, make_small):
+        class Detached(Least):
+            def forward(self, batch: Any) -> Any:
+                return {name: loss.detach() for name, loss in super().forward(batch).items()}
+
+        with pytest.raises(VireidError, match='forward of Detached returned losses without a gradient'):
+            dry_run(make_small(small_sysu, *MINE, manager=manager('models', Detached)))
 
     def test_one_that_cannot_embed(self, small_sysu, make_small):
         with pytest.raises(VireidError, match='model: embed of Mine is missing') as caught:
@@ -126,21 +162,41 @@ class TestSteps:
         assert '<svg' in (tmp_path / 'report.html').read_text()
         assert 'loss ' in dry_run(make_small(small_sysu, *options, manager=manager('steps', LeastStep)))
 
-    @pytest.mark.parametrize('record', [None, {}, {'loss': 'small'}, {'loss': torch.ones(())}, 0.5])
-    def test_a_record_without_a_loss(self, small_sysu, tmp_path, make_small, record):
+    @pytest.mark.parametrize(
+        ('record', 'said'),
+        [
+            (None, 'Mine returned None'),
+            ({}, 'Mine returned a dict of nothing'),
+            (0.5, 'Mine returned 0.5'),
+            ({'loss': 'small'}, "'loss' in the record of Mine is 'small'"),
+            ({'loss': torch.ones(())}, r"'loss' in the record of Mine is a Tensor \(\)"),
+        ],
+    )
+    def test_a_record_without_a_loss(self, small_sysu, tmp_path, make_small, record, said):
         class Odd(LeastStep):
             def __call__(self, batch: Any, progress: Any) -> Any:
                 return record
 
         experiment = make_small(small_sysu, *STEP, manager=manager('steps', Odd))
         for run in (lambda: train(experiment, tmp_path), lambda: dry_run(experiment)):
-            with pytest.raises(VireidError, match='step: Mine returned a ') as caught:
+            with pytest.raises(VireidError, match=f'step: {said}'):
                 run()
-            assert "'loss', a float" in caught.value.allowed
 
-    def test_a_record_whose_tasks_are_no_dict(self):
-        with pytest.raises(VireidError, match=r"step: 'tasks' in the record of Mine is \[1\]"):
-            require_record({'loss': 1.0, 'tasks': [1]}, 'Mine')
+    @pytest.mark.parametrize(
+        'more',
+        [{'tasks': [1]}, {'tasks': {'id': None}}, {'weights': {'id': 'x'}}, {'curves': {'sigma': 1}}, {'curves': 3}],
+    )
+    def test_a_record_whose_parts_are_no_dicts_of_floats(self, more):
+        with pytest.raises(VireidError, match=r"step: '\w+' in the record of Mine is .*"):
+            require_record({'loss': 1, **more}, 'Mine')
+
+    @pytest.mark.parametrize('key', ['lr', 'gradient'])
+    def test_a_record_whose_numbers_are_none(self, key):
+        with pytest.raises(VireidError, match=f"step: '{key}' in the record of Mine is 'x'"):
+            require_record({'loss': 1.0, key: 'x'}, 'Mine')
+
+    def test_a_record_that_tells_all(self):
+        require_record({'loss': 1, 'tasks': {'a': 1.0}, 'weights': {'a': 2}, 'curves': {'s': {'a': 3.0}}}, 'Mine')
 
     def test_one_that_keeps_no_state(self, small_sysu, tmp_path, make_small):
         class Forgets:
@@ -187,8 +243,8 @@ class TestPartsOfTheModel:
                 return {'stage4': super().forward(images)['stage4']}
 
         error = self.said(make_small, small_sysu, 'backbones', Lacks, self.BACKBONE)
-        assert error.given == 'model.backbone made stage4'
-        assert error.allowed == 'as declared by its outputs: a dict of stage2, stage3, stage4'
+        assert error.given == "model.backbone made a dict of 'stage4'"
+        assert error.allowed == "as declared by its outputs: a dict of 'stage2', 'stage3', 'stage4'"
 
     def test_a_backbone_that_makes_other_channels(self, small_sysu, make_small):
         class Wide(Pixels):
@@ -258,6 +314,25 @@ class TestPartsOfTheModel:
         error = self.said(make_small, small_sysu, 'losses', Each, 'model.heads.s2.losses.id={"type": "Mine"}')
         assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (8,)'
 
+    def test_a_weighter_of_plain_numbers(self, small_sysu, make_small):
+        class Plain(nn.Module):
+            def __init__(self, task_names: Any) -> None:
+                super().__init__()
+
+            def forward(self, tasks: Any, progress: Any) -> Any:
+                return sum(tasks.values()), dict.fromkeys(tasks, 1.0)
+
+        error = self.said(make_small, small_sysu, 'weighters', Plain, 'model.weighter={"type": "Mine"}')
+        assert error.given == "model.weighter: the weight of 's2' is 1.0"
+
+    def test_a_backbone_that_names_its_features_by_numbers(self, small_sysu, make_small):
+        class Numbers(Pixels):
+            def forward(self, images: Any) -> Any:
+                return dict(enumerate(super().forward(images).values()))
+
+        error = self.said(make_small, small_sysu, 'backbones', Numbers, self.BACKBONE)
+        assert error.given == 'model.backbone made a dict of 0, 1, 2'
+
     def test_a_weighter_that_forgets_a_task(self, small_sysu, make_small):
         class Forgets(nn.Module):
             def __init__(self, task_names: Any) -> None:
@@ -267,5 +342,5 @@ class TestPartsOfTheModel:
                 return sum(tasks.values())
 
         error = self.said(make_small, small_sysu, 'weighters', Forgets, 'model.weighter={"type": "Mine"}')
-        assert error.given == 'model.weighter: Forgets returned Tensor'
+        assert error.given == 'model.weighter: Forgets returned a Tensor ()'
         assert 'a dict of the weights of s2, s3, s4, mlfm, glfm' in error.allowed

@@ -21,7 +21,7 @@ def embeddings(root: str = '/data/sysu', flipped: bool = False) -> Embeddings:
         Sample(f'{root}/cam3/0006/0001.jpg', 6, 3, INFRARED),
         Sample('/elsewhere/ä.jpg', 7, 6, INFRARED),
     )
-    found = np.arange(6, dtype=np.float32).reshape(3, 2)
+    found = np.array([[0, 1], [0.6, 0.8], [-1, 0]], dtype=np.float32)
     return Embeddings(samples, found, -found if flipped else None)
 
 
@@ -41,6 +41,14 @@ def test_it_is_read_back_as_it_was_with_paths_below_the_root(tmp_path: Path, fli
     assert found.root == '/data/sysu'
     assert found.split_name == 'trial 3'
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['f.npz']
+
+
+def test_embeddings_that_are_not_of_length_1_are_refused(tmp_path: Path) -> None:
+    written = embeddings()
+    features.save(tmp_path / 'f.npz', Embeddings(written.samples, 3 * written.features), ABOUT, None)
+    with pytest.raises(VireidError, match='holds embeddings of lengths 3 to 3') as caught:
+        features.load(tmp_path / 'f.npz')
+    assert 'np.linalg.norm' in caught.value.todo
 
 
 def test_there_is_no_training_split(tmp_path: Path) -> None:

@@ -244,6 +244,20 @@ class TestVerbs:
         assert main(['hello', f'--plugin={file}']) == 0
         assert capsys.readouterr().out == 'hello you\nhello me\nhello world\n'
 
+    def test_a_verb_with_the_same_flags_has_them(self, file, capsys):
+        code = VERB.replace("parser.add_argument('--name', default='world')", 'add_plugin_argument(parser)')
+        code = code.replace(
+            'import vireid\n', 'import vireid\nfrom vireid.cli.experiment import add_plugin_argument\n', 1
+        )
+        Path(file).write_text(code.replace('hello {args.name}', '{args.plugin} {args.strict_plugins}'))
+        assert main(['hello', '--plugin', file, '--strict-plugins']) == 0
+        assert f'{[Path(file)]} True' in capsys.readouterr().out
+
+    def test_before_a_verb_with_actions_it_stands_behind_them(self, file, small_sysu, capsys):
+        assert main(['--plugin', file, 'data', 'check', str(small_sysu)]) in (0, 1)
+        assert main(['--plugin', file, 'config', 'check', 'vireid::tffn_sysu.py']) == 0
+        assert 'vireid::tffn_sysu.py: no errors' in capsys.readouterr().out
+
     def test_it_is_in_the_help(self, file, capsys):
         with pytest.raises(SystemExit) as stopped:
             main(['--plugin', file, '--help'])
@@ -277,6 +291,14 @@ class TestFilesOfBases:
         assert self.names(folder / 'new.py') == ['other.py']
         assert self.names(folder / 'none.py') == []
         assert self.names(folder / 'again.py') == ['other.py', 'third.py']
+
+    def test_in_the_place_of_those_of_a_base_beside_it_too(self, folder):
+        (folder / 'small.py').write_text("plugins = dict(_delete_=True, files=['other.py'])\n")
+        (folder / 'both.py').write_text("_base_ = ['naming.py', 'small.py']\n")
+        assert self.names(folder / 'both.py') == ['other.py']
+        origins: dict = {}
+        config.load(folder / 'both.py', origins=origins)
+        assert origins[('plugins',)] == str(folder / 'small.py')
 
     @pytest.mark.parametrize('text', ["dict(files=['a.py'])", 'dict(_delete_=True)', "'a.py'", '[1]', 'None'])
     def test_anything_else_is_refused_with_both_ways(self, folder, text):

@@ -316,8 +316,29 @@ class TestOtherKeywords:
         assert said(target, extra=0.5, depth='2') == ["model.necks.s2.depth is '2' (str)\n  allowed: an integer"]
         (text,) = said(target, extra=0.5, dept=2)
         assert "has no argument 'dept', did you mean 'depth'?" in text
-        (text,) = said(target)
+
+    def test_what_the_class_itself_needs_has_to_be_given(self):
+        (text,) = said(HandsOn)
         assert "needs the argument 'extra'" in text
+
+    def test_what_the_class_gives_itself_need_not_be_given(self):
+        class Base:
+            def __init__(self, depth: int) -> None: ...
+
+        class Fixed(Base):
+            def __init__(self, **kwargs) -> None:
+                super().__init__(depth=5, **kwargs)
+
+        assert said(Fixed) == []
+
+    def test_an_annotation_further_down_is_checked_too(self):
+        class Base:
+            def __init__(self, **more: float) -> None: ...
+
+        class Above(Base):
+            def __init__(self, **kwargs) -> None: ...
+
+        assert said(Above, foo='text') == ["model.necks.s2.foo is 'text' (str)\n  allowed: a number"]
 
     def test_what_nobody_takes_is_refused(self):
         (text,) = said(Swallows, shedule=3)

@@ -115,14 +115,18 @@ def _run(arguments: list[str]) -> int:
         scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
         add_plugin_argument(scanner)
         flags, rest = scanner.parse_known_args(arguments)
-    if rest and rest[0] in VERBS:
-        flagged = arguments[: arguments.index(rest[0])]
-        rest = [rest[0], *flagged, *arguments[len(flagged) + 1 :]]
+    if rest is not arguments and rest[:1] and rest[0] in VERBS:  # behind the verb, which takes them or says no
+        for name, values in vars(flags).items():
+            for value in values if isinstance(values, list) else [None] * values:
+                rest += [f'--{name.replace("_", "-")}', *([str(value)] if value is not None else [])]
     parser = _parser(flags, rest)
     if not rest:
         parser.print_help()
         return 0
     parsed = parser.parse_args(rest)
+    for name, value in vars(flags).items():
+        if rest[0] not in VERBS and hasattr(parsed, name):  # a plugin's verb may have the same flags
+            setattr(parsed, name, value)
     return parsed.run(parsed)
 
 

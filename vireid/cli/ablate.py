@@ -56,9 +56,11 @@ def run(args: argparse.Namespace) -> int:
             raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
     jobs = [(table, found) for table in tables if (found := _jobs(table, args))]
     for _, found in jobs:  # all of them, so that what cannot be built is known before hours of training
+        by_row: dict[str, list[Row]] = {}
         for job in found:
-            if job.seed == found[0].seed:
-                try_to_build(job)
+            by_row.setdefault(job.row, []).append(job)
+        for row in by_row.values():  # its seeds are alike, but those that have begun need no pretrained weights
+            try_to_build(next((job for job in row if not job.begun()), row[0]))
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
         if world()[0] == 0:
             _draw(DEMO_DATA)

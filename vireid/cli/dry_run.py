@@ -19,7 +19,8 @@ from vireid.core.contracts import located, require_embedding, require_record
 from vireid.core.data import ImageSet, collate
 from vireid.core.errors import VireidError
 from vireid.core.evaluation import all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment, TrainingSettings
+from vireid.core.experiment import Experiment
+from vireid.core.model import CrossModalModel
 from vireid.core.registry import component_type
 from vireid.core.rehearsal import rehearse
 from vireid.core.run import make_fabric
@@ -80,7 +81,8 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
         cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # it does not tell
     dataset = GeneratedDataset(cameras, (height + 16, width + 8))
-    batch, full = _batch(experiment, dataset)
+    with _attributed('the first batch', model):
+        batch, full = _batch(experiment, dataset)
     model.train()
     tried = sum(map(len, batch.images.values()))
     with (
@@ -94,16 +96,17 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     if not math.isfinite(record['loss']):
         notes.append(f'the loss is {record["loss"]}; random pictures may do that in bf16, real ones stop the run')
     model.eval()
-    embedder = getattr(step, 'model', model)
     with _attributed('one evaluation', model):
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            embedding = embedder.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
+            embedding = model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
         require_embedding(embedding, 1, model)
-        trials = _evaluate(experiment, dataset, embedder)
+        trials = _evaluate(experiment, dataset, model)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
-    parts = ', '.join(getattr(model, 'embedding', ())) or type(model).__name__
-    lines += [*_table(model), '', f'embedding: {parts} -> {embedding.shape[1]}']
+    graph_of = model if isinstance(model, CrossModalModel) else None  # another model may be anything
+    parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
+    lines += [*(_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
+    lines.append(f'embedding: {parts} -> {embedding.shape[1]}')
     lines.append(
         f'work:      {counter.get_total_flops() / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
         'each in training (a multiplication and an addition are two)'
@@ -112,7 +115,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     lines += [f'note:      {note}' for note in notes]
     lines.append(f'one step on random images: loss {record["loss"]:.3f}')
     lines.append(f'one evaluation of random images: {trials}')
-    return '\n'.join([*lines, '', *mermaid(model)] if graph else lines)
+    return '\n'.join([*lines, '', *mermaid(graph_of)] if graph and graph_of else lines)
 
 
 @contextmanager
@@ -134,10 +137,10 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
 
 def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
     """Returns the experiment as a machine without GPU, and without a cache of pictures, can try it."""
-    training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1}
+    training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1, 'nodes': 1, 'strategy': 'auto'}
     notes = []
     asked = experiment.training_settings.precision
-    training['precision'] = precision.resolve(TrainingSettings(**training)).name
+    training['precision'] = precision.resolve(training).name
     if asked == '16-mixed' or not precision.native_bf16('cpu')[0]:
         training['precision'] = precision.FLOAT32
     if asked not in (training['precision'], precision.AUTO):
@@ -149,7 +152,7 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     """Returns a part of the first batch, and how many pictures all of it has."""
     samples = dataset.split('train')
     sampler = experiment.build_sampler(samples)
-    chosen = sampler.batches(0)[0]
+    chosen = next(iter(sampler.batches(0)))
     kept: dict[tuple[int, str], list[int]] = {}
     for index in chosen:
         kept.setdefault((samples[index].identity, samples[index].modality), []).append(index)
@@ -227,34 +230,30 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _table(model: Any) -> list[str]:
+def _table(model: CrossModalModel) -> list[str]:
     """The wiring: a line for each feature and each task."""
     rows = [('feature', 'made by', 'reads', 'what it is')]
-    for name, spec in getattr(model, 'specs', {}).items():
+    for name, spec in model.specs.items():
         size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
         reads = ', '.join(model.inputs.get(name, MODALITIES))
         rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
-    for name, task in getattr(model, 'tasks', {}).items():
+    for name, task in model.tasks.items():
         losses = ' + '.join(
             type(loss).__name__ + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
             for key, loss in task.losses.items()
         )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
-    if getattr(model, 'weighter', None) is not None:
-        several = len(getattr(model, 'tasks', '??')) > 1
-        rows.append(('loss', type(model.weighter).__name__, 'all tasks' if several else 'the task', ''))
+    rows.append(('loss', type(model.weighter).__name__, 'all tasks' if len(model.tasks) > 1 else 'the task', ''))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _maker(model: Any, feature: str) -> str:
+def _maker(model: CrossModalModel, feature: str) -> str:
     return type(model.necks[feature]).__name__ if feature in model.necks else type(model.backbone).__name__
 
 
-def mermaid(model: Any) -> list[str]:
-    """Returns the lines of a Mermaid flowchart of a `CrossModalModel`; empty for another model."""
-    if not hasattr(model, 'specs'):
-        return []
+def mermaid(model: CrossModalModel) -> list[str]:
+    """Returns the lines of a Mermaid flowchart of a model's graph."""
     lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
     lines += [f'  {modality}(["{modality}"]) --> backbone' for modality in MODALITIES]
     for name, spec in model.specs.items():

@@ -96,7 +96,8 @@ def read_config(
     args: argparse.Namespace, over: Sequence[Path] = (), origins: dict[tuple[str, ...], str] | None = None
 ) -> dict[str, Any]:
     """Reads the config, lays `over` over it, and applies the flags to it; `origins` gets where each value is from."""
-    from vireid.core.config import load, mark, override
+    from vireid.core.config import load
+    from vireid.core.overrides import mark, override
 
     origins = {} if origins is None else origins
     config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
@@ -159,8 +160,8 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
 
     `name=2024` looks like a number; where only a text fits, it is one.
     """
-    from vireid.core.config import parse_value, split_key
     from vireid.core.experiment import sections
+    from vireid.core.overrides import parse_value, split_key
     from vireid.core.schema import Schema
     from vireid.core.signatures import accepts
 

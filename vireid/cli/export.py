@@ -76,14 +76,14 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
 
     config, at = content['config'], content['progress']
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
-    backbone = config['model'].get('backbone', {})
-    weights = backbone.get('weights') or 'random weights'
+    backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'one of its own')}
+    begun = f', begun from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
     data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
     lines = [
         '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
         f'# {config.get("name", "model")}', '',
         f'A model for visible-infrared person re-identification: {backbone.get("type", "?")}'
-        f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}, begun from {weights}, images of '
+        f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{begun}, images of '
         f'{" x ".join(map(str, config["images"]["size"]))}.', '',
         f'- trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
         f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}',
@@ -91,7 +91,10 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         f'- written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}',
         '- licence and terms of the training data: to be filled in by whoever releases this', '',
     ]  # fmt: skip
-    done = results.read(source.parent.parent)
+    try:
+        done = results.read(source.parent.parent)
+    except VireidError:  # of an earlier vireid
+        done = None
     if done and done.get('rows'):
         about = f'{done.get("data") or names["dataset"]} by `{done["protocol"]}` ({done["weights"]})'
         lines += [f'Measured on {about}:', '', '```']
@@ -117,7 +120,7 @@ def _onnx(args: argparse.Namespace) -> int:
     height, width = model.experiment.image_settings.size
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    worst = 0.0
+    worst, length = 0.0, 0
     for modality in MODALITIES:
         path = args.out / f'{modality}.onnx'
         with _exporting(modality):
@@ -125,20 +128,22 @@ def _onnx(args: argparse.Namespace) -> int:
                 _Embedder(model, modality).eval(), (torch.randn(2, 3, height, width),), dynamo=True, verbose=False,
                 input_names=['images'], output_names=['embeddings'], dynamic_shapes=({0: torch.export.Dim('batch')},),
             )  # fmt: skip
-        assert program is not None
-        program.save(str(path))
-        onnx.checker.check_model(str(path))
-        session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
+            assert program is not None
+            program.save(str(path))
+            onnx.checker.check_model(str(path))
+            session = runtime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
         for count in (1, 3):
             images = torch.randn(count, 3, height, width)
             with torch.inference_mode():
                 expected = model.embed(images, modality).numpy()
-            (made,) = session.run(None, {'images': images.numpy()})
+            with _exporting(modality):
+                (made,) = session.run(None, {'images': images.numpy()})
+            length = made.shape[1]
             worst = max(worst, float(np.abs(made - expected).max() / np.abs(expected).max()))
         print(path)
     about = {
         'size': [height, width],
-        'embedding': model.embedding_dim,
+        'embedding': length,
         'differs by': worst,
         'test': model.experiment.images['test'],
     }

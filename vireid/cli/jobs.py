@@ -30,7 +30,9 @@ class Job:
 
     def begun(self) -> bool:
         """Says whether there is a checkpoint to go on from."""
-        return (self.folder / 'checkpoints' / 'last.pt').exists()
+        from vireid.core.checkpoint import kept
+
+        return bool(kept(self.folder / 'checkpoints' / 'last.pt'))
 
 
 def without_console(config: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
     from vireid.core import config
-    from vireid.core.experiment import READING, LossSettings
+    from vireid.core.experiment import READING, LossSettings, TrainingSettings
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}
@@ -118,12 +120,14 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
             kept['protocol that chose the weights'] = kept['protocol']
         if data_may_move:
             kept['dataset'] = {**kept['dataset'], 'root': None}
+        kept['training'] = {**defaults, **found['training']}
         return {key: config.dump({key: value}) for key, value in kept.items()}
 
-    training = settings['training']
-    if training.get('precision') == 'auto':  # the run has what it was resolved to
-        training = {**training, 'precision': earlier.get('training', {}).get('precision')}
-    ours, theirs = lasting({**settings, 'training': training}), lasting(earlier)
+    defaults = asdict(TrainingSettings())
+    ours, theirs = settings['training'], earlier.get('training', {})
+    if ours.get('precision') == 'auto':  # the run has what it was resolved to
+        settings = {**settings, 'training': {**ours, 'precision': theirs.get('precision', defaults['precision'])}}
+    ours, theirs = lasting(settings), lasting(earlier)
     return [key for key in ours if ours[key] != theirs.get(key)]
 
 

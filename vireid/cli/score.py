@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     from vireid.core import features, results
-    from vireid.core.config import override
     from vireid.core.evaluation import score_trials
+    from vireid.core.overrides import override
 
     saved = features.load(args.features)
     if args.data_root:
@@ -51,17 +51,20 @@ def run(args: argparse.Namespace) -> int:
                 f'option {option!r}: there is no {section!r} here{did_you_mean(section, config)}',
                 allowed=', '.join(f'{key}...' for key in config),
             )
-        if option.startswith('evaluation.rerank.') and not config['evaluation']['rerank']:
+        if option.startswith('evaluation.rerank.') and not args.rerank:
             raise VireidError(f'option {option!r} has nothing to change', todo='add --rerank')
         override(config, option)
-    unknown = set(config['evaluation']) - {'rerank'}
+    evaluation = config['evaluation']
+    if not isinstance(evaluation, dict):
+        raise VireidError(f'evaluation is {evaluation!r}', allowed='a dict, such as dict(rerank=...)')
+    unknown = set(evaluation) - {'rerank'}
     if unknown:
         raise VireidError(
             f'evaluation.{min(unknown)}: a features file has its embeddings already', allowed='evaluation.rerank'
         )
     components = make_manager(args, args.plugin).components
     protocol = components.build('protocols', config['protocol'], where='protocol')
-    rerank = config['evaluation']['rerank']
+    rerank = evaluation.get('rerank')
     reranker = components.build('rerankers', rerank, where='evaluation.rerank') if rerank else None
     if args.matlab:
         # only pictures of SYSU-MM01's cameras have a place in those files; its protocol refuses others
@@ -78,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         on_progress=_bar(),
     )
     about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
-    print(f'{about}, in percent:\n{found.table()}')
+    print(f'{about or args.features}, in percent:\n{found.table()}')
     if args.result:
         results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())})
         print(f'written to {args.result / results.FILE}')

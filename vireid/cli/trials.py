@@ -12,6 +12,7 @@ from typing import Any
 from vireid.cli.experiment import make_experiment, read_config
 from vireid.cli.jobs import Job, finish, try_to_build, without_console
 from vireid.core.errors import VireidError
+from vireid.core.wording import counted
 
 MOST = 1000  # no dataset has as many splits; a typing error has
 
@@ -65,10 +66,14 @@ def run_trials(args: argparse.Namespace) -> int:
     rows = _over_models([found['rows'] for found in done])
     print(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
-        f'over {len(trials)} models, each on its own split:'
+        f'over {counted(len(trials), "model")}, each on its own split:'
     )
     print(results.table(done[0]['protocol'], rows, last='models'))
-    content = {**{key: done[0].get(key) for key in ('data', 'protocol', 'select')}, 'models': trials, 'rows': rows}
+    content = {
+        **{key: done[0].get(key) for key in ('data', 'protocol', 'select', 'precision')},
+        'models': trials,
+        'rows': rows,
+    }
     if world()[0] == 0:
         results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     print(f'\nwritten to {base / results.FILE}; each run lies beside it')

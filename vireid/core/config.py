@@ -1,4 +1,4 @@
-"""Reading configs: Python text, YAML or JSON with `_base_`, overrides from the command line, and writing them back.
+"""Reading configs: Python text, YAML or JSON with `_base_`, and writing them back.
 
 A Python config is code and is run; YAML and JSON are data and execute nothing.
 """
@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from vireid.core.errors import VireidError, did_you_mean, nearest
+from vireid.core.overrides import Origins, leaves, mark, override
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
-Origins = dict[tuple[str, ...], str]
 
 
 def load(
@@ -51,116 +51,18 @@ def load(
         merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
         raise VireidError(f'config {path} holds a list or a dict that holds itself', todo='write it out') from error
+    if 'plugins' in merged:
+        merged['plugins'] = merged['plugins']['files']
+        found[('plugins',)] = found[('plugins', 'files')]
     merged = _without_delete(merged)
     if origins is not None:
-        origins.update({place: found[place] for place in _leaves(merged) if place in found})
+        origins.update({place: found[place] for place in leaves(merged) if place in found})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
         if origins is not None:
             mark(origins, config, option)
     return config
-
-
-def override(config: dict[str, Any], option: str) -> None:
-    """Applies one `dotted.key=value` to `config` in place.
-
-    The value is read as a Python literal or as true, false, null; anything else is a string. List items are
-    addressed by position. The last key may be new (the component's signature decides whether it is accepted); what
-    leads to it must exist.
-
-    Raises:
-        VireidError: without `=`, or if a part of the key does not exist.
-    """
-    key, equals, text = option.partition('=')
-    parts = split_key(config, key)
-    if not equals or not all(parts):
-        raise VireidError(
-            f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2'
-        )
-    node: Any = config
-    for position, part in enumerate(parts):
-        last = position == len(parts) - 1
-        if isinstance(node, list):
-            if not (part.isascii() and part.isdecimal()) or int(part) >= len(node):
-                raise VireidError(
-                    f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
-                    allowed=f'0 to {len(node) - 1}' if node else 'nothing: the list is empty',
-                )
-            index: Any = int(part)
-        elif isinstance(node, dict):
-            index = part
-            if not last and part not in node:
-                near = nearest(part, node)
-                raise VireidError(
-                    f'option {option!r}: no {part!r} in {".".join(parts[:position]) or "the config"}'
-                    + (f', did you mean {near!r}?' if near else ''),
-                    allowed=', '.join(map(str, node)),
-                )
-        else:
-            raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and holds no keys')
-        if last:
-            node[index] = parse_value(text)
-        elif isinstance(node[index], tuple):
-            node[index] = list(node[index])
-            node = node[index]
-        else:
-            node = node[index]
-
-
-def split_key(config: Any, key: str) -> list[str]:
-    """Splits a dotted key; a key of the config that has dots itself, such as `backbone.*`, is one part."""
-    parts = key.strip().split('.')
-    node, found = config, []
-    while parts:
-        length = 1
-        if isinstance(node, Mapping):
-            length = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]) in node), 1)
-        found.append('.'.join(parts[:length]))
-        parts = parts[length:]
-        if isinstance(node, (list, tuple)):
-            node = node[int(found[-1])] if found[-1].isdecimal() and int(found[-1]) < len(node) else None
-        else:
-            node = node.get(found[-1]) if isinstance(node, Mapping) else None
-    return found
-
-
-def mark(origins: Origins, config: Mapping[str, Any], option: str) -> None:
-    """Notes in `origins` that an override set what it names: all below it, or the list that it stands in."""
-    place: tuple[str, ...] = tuple(split_key(config, option.partition('=')[0]))
-    node: Any = config
-    for depth, part in enumerate(place):
-        if not isinstance(node, Mapping):
-            place = place[:depth]
-            break
-        node = node.get(part)
-    for known in [known for known in origins if known[: len(place)] == place]:
-        del origins[known]
-    for leaf in _leaves(node) if isinstance(node, Mapping) else [()]:
-        origins[(*place, *leaf)] = option
-
-
-def parse_value(text: str) -> Any:
-    """Reads the value of an option: a Python literal, `dict(key=...)`, true / false / null, or else the text itself."""
-    text = text.strip()
-    words = {'true': True, 'false': False, 'null': None}
-    if text.lower() in words:
-        return words[text.lower()]
-    try:
-        return ast.literal_eval(_DictCalls().visit(ast.parse(text, mode='eval')))
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return text
-
-
-class _DictCalls(ast.NodeTransformer):
-    """Turns `dict(key=value)`, as Python configs have it, into the literal that it makes."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        names = [keyword.arg for keyword in node.keywords]
-        if not (isinstance(node.func, ast.Name) and node.func.id == 'dict') or node.args or None in names:
-            return node
-        return ast.Dict([ast.Constant(name) for name in names], [keyword.value for keyword in node.keywords])
 
 
 def dump(config: Mapping[str, Any]) -> str:
@@ -271,20 +173,13 @@ class _Files:
     @staticmethod
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
-        return _merge(over, config, path), {**origins, **dict.fromkeys(_leaves(over), str(path))}
+        return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
 
 
 def _installed_folders() -> Mapping[str, Sequence[Path]]:
     from vireid.core.plugins import create_manager
 
     return create_manager().configs
-
-
-def _leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Returns the path of every value that is no dict, or an empty one."""
-    if not isinstance(value, Mapping) or not value:
-        return [path]
-    return [leaf for key, item in value.items() for leaf in _leaves(item, (*path, str(key)))]
 
 
 def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -302,14 +197,15 @@ def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
             "dict(_delete_=True, files=['my_fusion.py'])",
         )
     found = [str((path.parent / file).resolve()) for file in files]
-    return {**own, 'plugins': {'_delete_': True, 'files': found} if replaces else found}
+    return {**own, 'plugins': {'_delete_': replaces, 'files': found}}  # until all are merged
 
 
 def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
-    own = over.get('plugins', ())
-    replaces = isinstance(own, Mapping)
-    files = own['files'] if replaces else list(dict.fromkeys([*under.get('plugins', ()), *own]))
-    return _laid({**over, 'plugins': files} if files or replaces else over, under, path, '')
+    own, below = over.get('plugins'), under.get('plugins')
+    if own and below and not own['_delete_']:
+        own = {**below, 'files': list(dict.fromkeys([*below['files'], *own['files']]))}
+    rest = {key: value for key, value in over.items() if key != 'plugins'}
+    return {**_laid(rest, under, path, ''), **({'plugins': own} if own else {})}
 
 
 def _laid(over: Mapping[str, Any], under: Mapping[str, Any], path: Path, place: str) -> dict[str, Any]:

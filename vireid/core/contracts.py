@@ -12,9 +12,10 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.core.wording import counted
 
 MODULES = ('models', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
-GUIDE = 'docs/plugins.md says what each kind has to offer'
+GUIDE = 'give it that; docs/plugins.md and docs/architecture.md of vireid say what each kind has to offer'
 Test = Callable[[Any], bool]
 
 
@@ -38,7 +39,10 @@ OFFERS: dict[str, dict[str, tuple[str, Test]]] = {
     'datasets': {'split': ('a method (name) -> samples', callable)},
     'protocols': {'name': ('a string', _text), 'trials': ('a method (dataset) -> trials', callable)},
     'rerankers': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
-    'samplers': {'batches': ('a method (epoch) -> batches of indices', callable)},
+    'samplers': {
+        '__len__': ('a method () -> batches of an epoch', callable),
+        'batches': ('a method (epoch) -> batches of indices', callable),
+    },
     'steps': {
         '__call__': ('a method (batch, progress) -> record', callable),
         'state_dict': ('a method () -> dict of tensors and plain values', callable),
@@ -80,7 +84,7 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> Non
     ):
         shape = '(B, C, H, W)' if dims == 4 else '(B, C)'
         raise VireidError(
-            f'{where}: feature {name!r} is {_described(value)}',
+            f'{where}: feature {name!r} is {described(value)}',
             allowed=f'as declared: {"a dict by modality of " if spec.layout == "paired" else ""}{shape} with '
             f'{spec.channels} channels',
             todo=GUIDE,
@@ -94,7 +98,7 @@ def require_head_outputs(made: Any, names: Iterator[str] | Any, where: str) -> N
     lacking = [n for n in names if not isinstance(made, Mapping) or not isinstance(made.get(n), HeadOutput)]
     if lacking:
         raise VireidError(
-            f'{where}: the head returned {_described(made)}',
+            f'{where}: the head returned {described(made)}',
             allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, lacking))}',
             todo=GUIDE,
         )
@@ -103,30 +107,60 @@ def require_head_outputs(made: Any, names: Iterator[str] | Any, where: str) -> N
 def require_scalar(value: Any, what: str, where: str) -> None:
     """Raises unless a loss is one number that a gradient can start from."""
     if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
-        raise VireidError(f'{where}: {what} is {_described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
+        raise VireidError(f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
+
+
+def require_trainable(model: Any) -> None:
+    """Raises unless a model has what a step needs: parameters, a `forward`, and a weighter that is a module, if any."""
+    from torch import nn
+
+    name = type(model).__name__
+    if not any(p.requires_grad for p in model.parameters()):
+        raise VireidError(f'model: {name} has no parameters that could be trained', todo='see what it is, or freezes')
+    if type(model).forward is nn.Module.forward:
+        raise VireidError(
+            f'model: forward of {name} is missing', allowed='a method (batch) -> dict of losses by task', todo=GUIDE
+        )
+    weighter = getattr(model, 'weighter', None)
+    if weighter is not None and not isinstance(weighter, nn.Module):
+        raise VireidError(
+            f'model: weighter of {name} is a {type(weighter).__name__}',
+            allowed='a torch.nn.Module, or None',
+            todo=GUIDE,
+        )
 
 
 def require_tasks(made: Any, model: Any) -> None:
     """Raises unless a model's `forward` returned losses by name."""
     where = f'model: forward of {type(model).__name__}'
     if not isinstance(made, Mapping) or not made:
-        raise VireidError(f'{where} returned {_described(made)}', allowed='a dict of losses by task name', todo=GUIDE)
+        raise VireidError(f'{where} returned {described(made)}', allowed='a dict of losses by task name', todo=GUIDE)
     for name, loss in made.items():
         require_scalar(loss, f'the loss {name!r}', where)
+    if not any(loss.requires_grad for loss in made.values()):
+        raise VireidError(f'{where} returned losses without a gradient', todo='do not detach what is trained')
 
 
 def require_record(record: Any, name: str) -> None:
     """Raises unless a step told its loss, and whatever else it tells is of the right sort."""
-    if not isinstance(record, Mapping) or not isinstance(record.get('loss'), float):
+    if not isinstance(record, Mapping) or 'loss' not in record:
         raise VireidError(
-            f'step: {name} returned {_described(record)}',
+            f'step: {name} returned {described(record)}',
             allowed="a dict with 'loss', a float; it may have 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
             todo=GUIDE,
         )
-    for key in ('tasks', 'weights', 'curves'):
-        if not isinstance(record.get(key, {}), Mapping):
+    for key in ('loss', 'lr', 'gradient'):
+        if key in record and not _is_number(record[key]):
             raise VireidError(
-                f'step: {key!r} in the record of {name} is {record[key]!r}', allowed='a dict by task', todo=GUIDE
+                f'step: {key!r} in the record of {name} is {described(record[key])}', allowed='a float', todo=GUIDE
+            )
+    curves = record.get('curves', {})
+    groups = {key: record.get(key, {}) for key in ('tasks', 'weights')}
+    groups |= curves if isinstance(curves, Mapping) else {'curves': curves}
+    for key, group in groups.items():
+        if not isinstance(group, Mapping) or not all(map(_is_number, group.values())):
+            raise VireidError(
+                f'step: {key!r} in the record of {name} is {group!r}', allowed='a dict of floats by task', todo=GUIDE
             )
 
 
@@ -134,17 +168,24 @@ def require_embedding(made: Any, count: int, model: Any) -> None:
     """Raises unless `embed` returned a vector for each image."""
     if getattr(made, 'ndim', 0) != 2 or made.shape[0] != count:
         raise VireidError(
-            f'model: embed of {type(model).__name__} returned {_described(made)} for {count} images',
+            f'model: embed of {type(model).__name__} returned {described(made)} for {counted(count, "image")}',
             allowed='a tensor (B, D) with a row for each image',
             todo=GUIDE,
         )
 
 
-def _described(value: Any) -> str:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def described(value: Any) -> str:
+    """Says what a value is: its type, and its shape or keys."""
     if isinstance(value, Mapping):
         return f'a dict of {", ".join(map(repr, value)) or "nothing"}'
     shape = getattr(value, 'shape', None)
-    return f'a {type(value).__name__}' + (f' {tuple(shape)}' if shape is not None else '')
+    if shape is not None:
+        return f'a {type(value).__name__} {tuple(shape)}'
+    return repr(value) if isinstance(value, (str, int, float, type(None))) else f'a {type(value).__name__}'
 
 
 @contextmanager

@@ -100,15 +100,18 @@ def embed_samples(
     data = ImageSet(ordered, transform, read=read)
     workers = default_workers(device) if workers is None else workers
 
+    def vectors(images: torch.Tensor, modality: str) -> torch.Tensor:
+        with located(embedder):
+            made = embedder.embed(images, modality)
+        require_embedding(made, len(images), embedder)
+        return made.float()
+
     def embed(batch: Batch) -> None:
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
         for modality, found in batch.images.items():
             images = found.to(device)
-            with located(embedder):
-                embedded = embedder.embed(images, modality)
-            require_embedding(embedded, len(images), embedder)
-            embedded = embedded.float()
-            mirrored = embedder.embed(images.flip(-1), modality).float() if flip else None
+            embedded = vectors(images, modality)
+            mirrored = vectors(images.flip(-1), modality) if flip else None
             both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
             parts.append((normalize(embedded, dim=1).cpu(), both))
         own.append(parts)

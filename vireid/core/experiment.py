@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from vireid.core.contracts import require_trainable
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.origin import data_name
 from vireid.core.plugins import PluginManager, create_manager
@@ -14,7 +15,7 @@ from vireid.core.schema import Schema
 from vireid.core.signatures import Parameter, Part, Signature, accepts, raise_all, signature_of
 from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
 
-if TYPE_CHECKING:  # a config is checked without torch
+if TYPE_CHECKING:  # sections can be read without torch
     from torch import Tensor, nn
 
     from vireid.core.data import Reader
@@ -247,6 +248,7 @@ class Experiment:
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
         """Builds the update rule around a model."""
+        require_trainable(model)
         return self.build('steps', 'step', model=model, fabric=fabric, components=self.manager.components)
 
     def build_transform(self, part: str) -> Chain:
@@ -306,7 +308,7 @@ def sections() -> Signature:
 
 
 def check_config(config: Mapping[str, Any], manager: PluginManager, filled: Collection[str] = ()) -> list[VireidError]:
-    """Finds all that is wrong with a config, without building or importing what it names.
+    """Finds all that is wrong with a config, without building what it names.
 
     Args:
         config: its sections.

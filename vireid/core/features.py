@@ -128,6 +128,14 @@ def load(path: str | Path) -> SavedFeatures:
     fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
     if not fits or (flipped is not None and flipped.shape != features.shape):
         raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} pictures')
+    for array in (features, flipped):
+        lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
+        if not np.allclose(lengths, 1, atol=1e-3):
+            raise VireidError(
+                f'{path} holds embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}',
+                allowed='rows of length 1: similarity is the scalar product',
+                todo='divide each by its length: features / np.linalg.norm(features, axis=1, keepdims=True)',
+            )
     unknown = {s.modality for s in samples} - set(MODALITIES)
     if unknown:
         raise VireidError(f'{path} holds the modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))

@@ -239,6 +239,7 @@ class Components:
         arguments.update({k: v for k, v in filled.items() if k in wanted})
         try:
             built = target(**arguments)
+            require_offers(kind, built, config['type'], where)
         except VireidError as error:
             if where in error.given:
                 raise
@@ -250,7 +251,6 @@ class Components:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
             raise VireidError(f'{where}: {config["type"]} refuses its arguments: {sort}{error}{place}') from error
-        require_offers(kind, built, config['type'], where)
         return built
 
     def _registry(self, kind: str) -> Registry:

@@ -95,7 +95,7 @@ class Run:
 def make_fabric(experiment: Experiment) -> Fabric:
     """Starts lightning-fabric with the experiment's devices and precision, quietly."""
     settings = experiment.training_settings
-    chosen = precision.resolve(settings).name
+    chosen = precision.resolve(experiment.training).name
     _require_as_launched(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning_fabric')
@@ -114,6 +114,11 @@ def make_fabric(experiment: Experiment) -> Fabric:
             allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
         ) from error
     fabric.launch()
+    if len(set(found := gather_objects(chosen))) > 1:
+        raise VireidError(
+            f"training.precision is 'auto' and the machines choose {', '.join(sorted(set(found)))}",
+            todo='name one of them: --precision 32-true',
+        )
     return fabric
 
 

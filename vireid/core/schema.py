@@ -1,4 +1,4 @@
-"""A config against the signatures of all it names, found from their sources: nothing is built, nothing is imported."""
+"""A config against the signatures of all it names, found from their sources or asked of them: nothing is built."""
 
 from __future__ import annotations
 

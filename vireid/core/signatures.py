@@ -82,18 +82,18 @@ def signature_of(target: Callable[..., Any], noun: str = 'argument') -> Signatur
     hints, classes = _hints(target), _constructing(target) if isinstance(target, type) else []
     if classes and no_arguments(f'{classes[0].__module__}:{classes[0].__qualname__}.__init__'):
         found = {}  # type: ignore[assignment]
-    parameters = _named(found, hints)
-    rest = _rest(found)
+    parameters, rest = _named(found, hints), _rest(found)
     for cls in classes[1:]:  # `**kwargs` that says nothing of itself is handed on to the next class
         if rest is None or rest.annotation is not rest.empty:
             break
-        found = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
-        if no_arguments(f'{cls.__module__}:{cls.__qualname__}.__init__'):
-            rest = None
-            break
-        own = {n: p for n, p in found.items() if n != next(iter(found))}  # without self
-        parameters = {**_named(own, _hints(cls)), **parameters}
-        rest = _rest(found)
+        rest, hints = None, _hints(cls)
+        if not no_arguments(f'{cls.__module__}:{cls.__qualname__}.__init__'):
+            with contextlib.suppress(ValueError):  # written in C: building tells
+                handed = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+                own = {n: p for n, p in handed.items() if n != next(iter(handed))}  # without self
+                # not required: the class that hands the rest on may give some itself
+                known = {n: Parameter(p.hint) for n, p in _named(own, hints).items()}
+                parameters, rest = {**known, **parameters}, _rest(own)
     open_ended = rest is not None and rest.annotation is not rest.empty
     return Signature(
         name,

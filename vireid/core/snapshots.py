@@ -20,6 +20,7 @@ from vireid.core.experiment import READING, EvaluationSettings, LossSettings
 from vireid.core.run import Run
 from vireid.core.selection import Selection
 from vireid.core.types import Progress
+from vireid.core.wording import counted
 
 
 def averaged(step: Any) -> AbstractContextManager[None]:
@@ -69,6 +70,7 @@ def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Se
             'config': run.experiment.to_config(),
             'num_identities': len({s.identity for s in run.samples}),
             'data': run.experiment.data_name,
+            'precision_reason': run.precision_reason,
             'split': run.split,
             'trained_on': torch.from_numpy(run.fingerprint.copy()),
             'best': selection.best,
@@ -107,7 +109,7 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
         )
     if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
         raise VireidError(
-            f'{source} was trained with {at.get("steps_per_epoch")} steps an epoch, and an epoch of this run has '
+            f'{source} was trained with {counted(at.get("steps_per_epoch", 0), "step")} an epoch and this run has '
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )

@@ -57,14 +57,13 @@ def train(
         VireidError: for anything the user can mend.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    found = checkpoint.load(resume) if resume is not None else None
-    kept = found['config'].get('training', {}).get('precision') if found is not None else None
-    chosen = precision.resolve(experiment.training_settings, kept, resume)
+    content = checkpoint.load(resume) if resume is not None else None
+    chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
     experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
     settings = experiment.training_settings
     fabric = make_fabric(experiment)
-    if chosen.warning and fabric.is_global_zero:
-        print(f'warning: {chosen.warning}', file=sys.stderr)
+    if fabric.is_global_zero:
+        precision.warn_once(chosen)
     pretrained = resume is None and init is None
     rehearse(experiment, fabric, pretrained)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
@@ -85,7 +84,7 @@ def train(
     read = experiment.build_reader('train', samples, telling(hooks, 'preparing training pictures'))
     skip = experiment.image_settings.on_bad_image == 'skip'
     data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, read, skip)
-    model = experiment.build_model(len(labels), pretrained=pretrained, steps_per_epoch=len(sampler))
+    model = experiment.build_model(len(labels), pretrained, len(sampler)).to(fabric.device)
     begun = begin_with(model, init, partial, fabric) if init is not None and resume is None else None
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all pictures already, if they are gathered
@@ -96,8 +95,9 @@ def train(
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     split = getattr(dataset, 'split_name', '')
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason)
-    if found is not None and resume is not None:
-        run.progress = restore(run, step, selection, found, resume)
+    if content is not None:
+        run.progress = restore(run, step, selection, content, str(resume))
+        content = None  # as large as the model
     workers = experiment.image_settings.workers
     batches = EpochBatches(sampler, fabric.global_rank, fabric.world_size)
     loader = training_loader(data, batches, default_workers(fabric.device) if workers is None else workers)
@@ -270,14 +270,9 @@ class SingleOptimizer:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         if skip_nonfinite < 0:
             raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
-        if not any(p.requires_grad for p in model.parameters()):
-            raise VireidError(
-                f'{type(model).__name__} has no parameters that could be trained',
-                todo='see `model`, or what it freezes',
-            )
         self._weighter: Any = getattr(model, 'weighter', None)
         # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
-        ignored = [f'weighter.{name}' for name, _ in self._weighter.named_parameters()] if self._weighter else []
+        ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.model: Any = fabric.setup_module(model)
         self.model.mark_forward_method('embed')

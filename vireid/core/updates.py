@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vireid.core.contracts import GUIDE, described, require_scalar
 from vireid.core.distributed import world
 from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Progress, joint_order
@@ -104,9 +105,12 @@ def weighed(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> t
     total, weights = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(weights, Mapping) or set(weights) != set(tasks) or getattr(total, 'ndim', None) != 0:
         raise VireidError(
-            f'model.weighter: {type(weighter).__name__} returned {type(made).__name__}',
+            f'model.weighter: {type(weighter).__name__} returned {described(made)}',
             allowed=f'a total, a tensor of one number, and a dict of the weights of {", ".join(tasks)}',
+            todo=GUIDE,
         )
+    for name, weight in weights.items():
+        require_scalar(weight, f'the weight of {name!r}', 'model.weighter')
     return total, weights
 
 

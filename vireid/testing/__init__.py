@@ -58,6 +58,12 @@ def check_plugin(
     own = [c for c in manager.components.listing() if c.plugin == name]
     if not own:
         raise VireidError(f'{name} registers no component', todo='add some in register_components')
+    for name_of, given in (('configs', configs), ('inputs', inputs)):
+        for key in given or {}:
+            if all(component.name != key for component in own):
+                raise VireidError(
+                    f'{name_of} names {key!r}, which {name} does not register', allowed=', '.join(c.name for c in own)
+                )
     done: dict[str, str] = {}
     problems: list[str] = []
     for component in own:

@@ -70,7 +70,8 @@ class SYSUMM01:
 
     def _training_identities(self, lists: Sequence[str]) -> list[int]:
         # a set of one's own may have nobody to validate on; where somebody asks for validation, that is an error
-        read = {name: read_id_list(self.root / f'exp/{name}_id.txt', name != lists[0]) for name in lists}
+        alone = set(lists) == {'val'}
+        read = {name: read_id_list(self.root / f'exp/{name}_id.txt', name == 'val' and not alone) for name in lists}
         return sorted({identity for found in read.values() for identity in found})
 
     def split(self, name: str) -> tuple[Sample, ...]:

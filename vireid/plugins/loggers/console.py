@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vireid import __version__
 from vireid.core import types
 from vireid.core.distributed import world
+from vireid.core.model import CrossModalModel
 from vireid.core.plugins import hookimpl
 from vireid.core.results import Results
 from vireid.core.run import Run
@@ -43,12 +44,9 @@ class Console:
         millions = sum(p.numel() for p in run.model.parameters()) / 1e6
         split = f', {run.split}' if run.split else ''
         model = [f'{millions:.1f} M parameters']
-        if hasattr(run.model, 'embedding_dim'):
+        if isinstance(run.model, CrossModalModel):
             model.append(f'embedding {run.model.embedding_dim}')
-        if tasks := ' '.join(getattr(run.model, 'tasks', {})):
-            model.append(f'tasks {tasks}')
-        if (weighter := getattr(run.model, 'weighter', None)) is not None:
-            model.append(f'weighed by {type(weighter).__name__}')
+            model.append(f'tasks {" ".join(run.model.tasks)}, weighed by {type(run.model.weighter).__name__}')
         epochs = progress.total_steps / progress.steps_per_epoch
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',

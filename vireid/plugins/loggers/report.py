@@ -79,7 +79,9 @@ def _curves(metrics: Path) -> str:
         'Weight of each task': [line.get('weights', {}) for line in steps],
     }
     for title in steps[0].get('curves', {}):
-        drawn[f'{title} of each task, as the weighter has it'] = [line['curves'].get(title, {}) for line in steps]
+        drawn[f'{title} of each task, as the weighter has it'] = [
+            line.get('curves', {}).get(title, {}) for line in steps
+        ]
     drawn['Learning rate'] = [{'lr': line['lr']} if 'lr' in line else {} for line in steps]
     for title, values in drawn.items():
         series = {name: [_number(found.get(name)) for found in values] for name in values[0]}
