@@ -1,6 +1,6 @@
 # Laid over a TFFN config: a size that two CPU cores train in minutes, from random weights. Stage 4 keeps ImageNet's
-# stride, which saves a quarter of the time. Images of half the size are padded by half as much. Nothing is erased: so few
-# steps do not make up for what that hides.
+# stride, which saves a quarter of the time. Images of half the size are padded by half as much. Nothing is erased: so
+# few steps do not make up for what that hides.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None))
 images = dict(
     size=(144, 72),
