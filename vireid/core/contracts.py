@@ -6,7 +6,7 @@ docs/plugins.md states the same in words. What is missing or wrong is an error w
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,7 +91,7 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> Non
         )
 
 
-def require_head_outputs(made: Any, names: Iterator[str] | Any, where: str) -> None:
+def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
     """Raises unless a head returned a `HeadOutput`, or one for each of `names`."""
     if isinstance(made, HeadOutput):
         return
@@ -210,4 +210,4 @@ def _path(error: Exception, model: Any) -> str:
     for frame, _ in traceback.walk_tb(error.__traceback__):
         found = names.get(id(frame.f_locals.get('self')), '') or found
     tell = getattr(model, 'config_path', None)
-    return f'model.{tell(found)}' if found and tell is not None else ''
+    return '' if not found else f'model.{tell(found)}' if tell is not None else 'model'
