@@ -252,7 +252,7 @@ class TestPartsOfTheModel:
                 return {name: found.repeat(1, 2, 1, 1) for name, found in super().forward(images).items()}
 
         error = self.said(make_small, small_sysu, 'backbones', Wide, self.BACKBONE)
-        assert error.given == "model.backbone: feature 'stage2' is a Tensor (8, 8, 8, 4)"
+        assert error.given == "model.backbone: feature 'stage2' is a Tensor (4, 8, 8, 4)"
         assert error.allowed == 'as declared: (B, C, H, W) with 4 channels'
 
     def test_a_backbone_that_keeps_modalities_apart_and_says_joint(self, small_sysu, make_small):
@@ -303,7 +303,7 @@ class TestPartsOfTheModel:
         losses = '{"id": {"type": "BatchHardTriplet"}}'
         option = f'model.heads.mlfm={{"type": "Mine", "losses": {losses}}}'
         error = self.said(make_small, small_sysu, 'heads', Bare, option)
-        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (8, ')
+        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (4, ')
         assert error.allowed == "a HeadOutput, or a dict of them with 'global'"
 
     def test_a_loss_of_several_numbers(self, small_sysu, make_small):
@@ -312,7 +312,7 @@ class TestPartsOfTheModel:
                 return output.feature.sum(dim=1)
 
         error = self.said(make_small, small_sysu, 'losses', Each, 'model.heads.s2.losses.id={"type": "Mine"}')
-        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (8,)'
+        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (4,)'
 
     def test_a_weighter_of_plain_numbers(self, small_sysu, make_small):
         class Plain(nn.Module):

@@ -15,20 +15,21 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.core import precision
-from vireid.core.contracts import located, require_embedding, require_record
+from vireid.core.contracts import located, require_record
 from vireid.core.data import ImageSet, collate
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import all_samples, embed_samples, score_trials
+from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
 from vireid.core.experiment import Experiment
 from vireid.core.model import CrossModalModel
 from vireid.core.registry import component_type
 from vireid.core.rehearsal import rehearse
 from vireid.core.run import make_fabric
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
+from vireid.core.wording import counted
 
 IDENTITIES = 100  # any number will do: nobody's data is read
-TEST_IDENTITIES = 4
-STEP_IDENTITIES, STEP_PICTURES = 2, 2  # of a batch, this much is tried
+TEST_IDENTITIES = 1
+STEP_IDENTITIES, STEP_PICTURES = 2, 1  # of a batch, this much of each modality is tried
 
 
 class GeneratedDataset:
@@ -43,14 +44,14 @@ class GeneratedDataset:
         self.cameras, self.size = cameras, size
 
     def split(self, name: str) -> list[Sample]:
-        """Returns two pictures of each person and camera; `train` and `test` share nobody."""
+        """Returns pictures of each person by each camera, two in training; `train` and `test` share nobody."""
         first, count = (1, IDENTITIES) if name == 'train' else (IDENTITIES + 1, TEST_IDENTITIES)
         return [
             Sample(f'random/{identity}/{modality}/{camera}/{number}', identity, camera, modality)
             for modality in MODALITIES
             for identity in range(first, first + count)
             for camera in self.cameras[modality]
-            for number in range(2)
+            for number in range(2 if name == 'train' else 1)
         ]
 
     def read(self, path: str) -> Tensor:
@@ -70,9 +71,8 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     """
     experiment, notes = _on_cpu(experiment)
     fabric = make_fabric(experiment)
-    rehearse(experiment, fabric)
+    model: Any = rehearse(experiment, fabric, identities=IDENTITIES)
     experiment.build_loggers()
-    model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     step = experiment.build_step(model, fabric)
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
@@ -96,19 +96,17 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     if not math.isfinite(record['loss']):
         notes.append(f'the loss is {record["loss"]}; random pictures may do that in bf16, real ones stop the run')
     model.eval()
-    with _attributed('one evaluation', model):
-        with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            embedding = model.embed(batch.images[MODALITIES[0]][:1].to(fabric.device), MODALITIES[0])
-        require_embedding(embedding, 1, model)
-        trials = _evaluate(experiment, dataset, model)
+    with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
+        embeddings, trials = _evaluate(experiment, dataset, model)
+    flops = counter.get_total_flops() / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
     graph_of = model if isinstance(model, CrossModalModel) else None  # another model may be anything
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
     lines += [*(_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
-    lines.append(f'embedding: {parts} -> {embedding.shape[1]}')
+    lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
     lines.append(
-        f'work:      {counter.get_total_flops() / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
+        f'work:      {flops / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
         'each in training (a multiplication and an addition are two)'
     )
     lines.append(f'memory:    {_memory(model, step, saved.total * full / tried, full)}')
@@ -166,8 +164,8 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     return batch, len(chosen)
 
 
-def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> str:
-    """Scores the model by the protocol; says how much there was to score, never how well."""
+def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> tuple[Embeddings, str]:
+    """Scores the model by the protocol; returns the embeddings, and how much there was to score, never how well."""
     protocol = experiment.build_protocol()
     trials = protocol.trials(dataset)
     settings = experiment.evaluation_settings
@@ -182,7 +180,7 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
     )
     score_trials(embeddings, protocol.name, trials, reranker=experiment.build_reranker())
     rows = list(dict.fromkeys(trial.name for trial in trials))
-    return f'{protocol.name}, {len(trials)} trial{"s" if len(trials) > 1 else ""} of {", ".join(rows)}'
+    return embeddings, f'{protocol.name}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 
 
 class _SavedBytes:

@@ -16,13 +16,17 @@ from vireid.core.experiment import Experiment
 from vireid.core.signatures import raise_all
 
 
-def rehearse(experiment: Experiment, fabric: Fabric, pretrained: bool = False) -> None:
+def rehearse(experiment: Experiment, fabric: Fabric, pretrained: bool = False, identities: int = 2) -> nn.Module:
     """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
 
     Args:
         experiment: what would be run.
         fabric: on which devices.
         pretrained: with pretrained weights, so that those that cannot be had are told now.
+        identities: classes of the model.
+
+    Returns:
+        The model.
 
     Raises:
         VireidError: for all that cannot be built.
@@ -40,10 +44,11 @@ def rehearse(experiment: Experiment, fabric: Fabric, pretrained: bool = False) -
     attempt(experiment.build_reranker)
     attempt(lambda: _try_transforms(experiment, 'train'))
     attempt(lambda: _try_transforms(experiment, 'test'))
-    attempt(lambda: built.append(experiment.build_model(2, pretrained)))
+    attempt(lambda: built.append(experiment.build_model(identities, pretrained)))
     if built and fabric.world_size == 1:  # several would have to agree on it
         attempt(lambda: _try_schedules(experiment.build_step(built[0], fabric)))
     raise_all(problems)
+    return built[0]
 
 
 def _try_schedules(step: Any) -> None:
