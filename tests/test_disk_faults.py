@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from vireid.core import checkpoint
 from vireid.core.errors import VireidError
@@ -32,6 +33,15 @@ def faults() -> ModuleType:
     module = sys.modules['faults'] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """OpenMP's threads are not in a forked child, which waits for them; and both sides have to add up in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
