@@ -360,8 +360,7 @@ def _out_of_range(config: Mapping[str, Any]) -> list[VireidError]:
                 todo='say every how many epochs to score: training.evaluate_every=2',
             )
         )
-    strategy = at('training', 'strategy', str, 'auto')
-    if strategy not in ('auto', 'ddp'):
+    if (strategy := at('training', 'strategy', str, 'auto')) not in ('auto', 'ddp'):
         why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''
         problems.append(
             VireidError(

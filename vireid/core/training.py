@@ -307,8 +307,8 @@ class SingleOptimizer:
         Returns:
             `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
             parameters that no pattern of `groups` took; `gradient`, its norm before clipping, if that is looked at. All
-            plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` says the how
-            manieth such step this is, as long as any may be left out.
+            plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` counts the
+            steps that were left out, this one included, as long as any may be.
         """
         self.optimizer.zero_grad(set_to_none=True)
         buffers = updates.Buffers(self.model if self.skip_nonfinite else None)
