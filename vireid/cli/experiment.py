@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -150,9 +151,10 @@ def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> Non
 
 def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experiment:
     """Loads the plugins and checks the config against them."""
-    from vireid.core.experiment import Experiment
+    with importing():
+        from vireid.core.experiment import Experiment
 
-    return Experiment.from_config(config, prepare(config, args))
+        return Experiment.from_config(config, prepare(config, args))
 
 
 def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
