@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from vireid.core import checkpoint, config
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.run import make_fabric
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training import checkpoint
+from vireid.core.training.run import make_fabric
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 

@@ -32,21 +32,21 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import torch
 from torch import nn
 
-from vireid.core import checkpoint
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager, hookimpl
-from vireid.core.rehearsal import rehearse
-from vireid.core.run import make_fabric
-from vireid.core.training import train
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import create_manager, hookimpl
+from vireid.core.training import checkpoint
+from vireid.core.training.preflight import rehearse
+from vireid.core.training.run import make_fabric
+from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
 from vireid.synth import synthesize
 
 PHASES = ('step', 'between', 'saving', 'scoring')
 # functions that begin a phase; the outermost one counts, but saving and scoring count within any
 BEGINS = {
-    ('vireid/core/training.py', '__call__'): 'step',
-    ('vireid/core/snapshots.py', 'save'): 'saving',
-    ('vireid/core/scoring.py', 'evaluate'): 'scoring',
+    ('vireid/core/training/trainer.py', '__call__'): 'step',
+    ('vireid/core/training/state.py', 'save'): 'saving',
+    ('vireid/core/scoring/evaluator.py', 'evaluate'): 'scoring',
 }
 TRACED = ('vireid/core/', 'vireid/plugins/', 'torch/serialization.py')
 

@@ -9,10 +9,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from vireid.core import config
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.training import train
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training.trainer import train
 from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from vireid.core import config
-from vireid.core.data import ImageSet, evaluation_loader
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.data.image_set import ImageSet
+from vireid.core.data.loader import evaluation_loader
+from vireid.core.registry.plugins import create_manager
 from vireid.core.types import VISIBLE, Sample
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'

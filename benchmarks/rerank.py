@@ -16,7 +16,7 @@ def one(queries: int, gallery: int) -> None:
     """Re-ranks embeddings of a half-good model and prints seconds and memory in GB."""
     import numpy as np
 
-    from vireid.core import retrieval
+    from vireid.core.scoring import retrieval
     from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 
     rng = np.random.default_rng(0)

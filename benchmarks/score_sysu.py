@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vireid.core.evaluation import Embeddings, score_trials
-from vireid.core.retrieval import labels, score
+from vireid.core.scoring.embedding import score_trials
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.retrieval import labels, score
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.plugins.protocols.sysu import drop_same_place
 from vireid.plugins.protocols.sysu_agw import SYSUAgw

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from vireid.core import config
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.run import Run, agreed, is_finite, make_fabric, not_finite, seed_step
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training.run import Run, agreed, is_finite, make_fabric, not_finite, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
@@ -36,7 +36,7 @@ def fixed_batch(size: tuple[int, int], device: torch.device) -> Batch:
 def vireid_step(
     experiment: Experiment, batch: Batch, start: Progress, folder: Path
 ) -> tuple[torch.nn.Module, Callable]:
-    """One turn of the loop in `vireid.core.training.train`."""
+    """One turn of the loop in `vireid.core.training.trainer.train`."""
     fabric = make_fabric(experiment)
     model = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vireid.core import config
-from vireid.core.evaluation import all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import create_manager
+from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_demo.py'
 

@@ -151,9 +151,9 @@ def small_regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make_small() -> Callable[..., Any]:
     """Returns what makes a small experiment of TFFN: `make_small(root, *options, name='sysu', manager=None)`."""
-    from vireid.core import config
-    from vireid.core.experiment import Experiment
-    from vireid.core.plugins import create_manager
+    from vireid.core.config import files as config
+    from vireid.core.config.experiment import Experiment
+    from vireid.core.registry.plugins import create_manager
 
     def make(root: Path, *options: str, name: str = 'sysu', manager: Any = None) -> Experiment:
         more = ['protocol.trials=2'] if name == 'sysu' else []

@@ -15,11 +15,11 @@ import yaml
 from vireid.cli import main
 from vireid.cli.count import table
 from vireid.cli.dry_run import dry_run
-from vireid.core import config
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.training import train
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training.trainer import train
 from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -180,7 +180,7 @@ def test_dmcf_embeds_eight_vectors_of_256() -> None:
 
 def test_dmcf_learns_at_the_papers_two_rates() -> None:
     read = experiment(Path('dmcf_sysu.py'))
-    from vireid.core.run import make_fabric
+    from vireid.core.training.run import make_fabric
 
     step = read.build_step(read.build_model(3), make_fabric(read))
     assert [group['lr'] for group in step.optimizer.param_groups] == [0.001, 0.01]

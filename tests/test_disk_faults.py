@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.core import checkpoint
+from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import hookimpl
-from vireid.core.training import train
+from vireid.core.registry.plugins import hookimpl
+from vireid.core.training import checkpoint
+from vireid.core.training.trainer import train
 from vireid.synth import synthesize
 
 FAULTS = Path(__file__).parents[1] / 'benchmarks' / 'faults.py'

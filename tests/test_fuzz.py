@@ -18,12 +18,13 @@ import pytest
 import torch
 from PIL import Image
 
-from vireid.core import checkpoint, config
-from vireid.core.data import read_image
+from vireid.core.config import files as config
+from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Embeddings
-from vireid.core.features import load as load_features
-from vireid.core.features import save as save_features
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.features import load as load_features
+from vireid.core.scoring.features import save as save_features
+from vireid.core.training import checkpoint
 from vireid.core.types import Sample
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import read_id_list

@@ -14,12 +14,12 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from vireid.core import config
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment, check_config, sections
 from vireid.core.errors import VireidError
-from vireid.core.experiment import Experiment, check_config, sections
-from vireid.core.plugins import create_manager
-from vireid.core.rehearsal import rehearse
-from vireid.core.run import make_fabric
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training.preflight import rehearse
+from vireid.core.training.run import make_fabric
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MANAGER = create_manager()

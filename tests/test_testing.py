@@ -13,7 +13,7 @@ from torch import nn
 
 import vireid.plugins
 from vireid.core.errors import VireidError
-from vireid.core.plugins import hookimpl
+from vireid.core.registry.plugins import hookimpl
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.testing import CHECKS, check_plugin
 

@@ -15,9 +15,9 @@ __all__ = ['FeatureSpec', 'VireidError', '__version__', 'hookimpl', 'load', 'loa
 _LAZY = {
     'FeatureSpec': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
-    'hookimpl': 'vireid.core.plugins',
-    'load': 'vireid.core.loading',
-    'load_weights': 'vireid.core.loading',
+    'hookimpl': 'vireid.core.registry.plugins',
+    'load': 'vireid.core.training.restore',
+    'load_weights': 'vireid.core.training.restore',
 }
 
 

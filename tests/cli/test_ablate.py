@@ -45,7 +45,7 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
 
 
 def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
-    from vireid.core import training
+    from vireid.core.training import trainer as training
 
     finished = []
     whole = training.train
@@ -68,7 +68,7 @@ def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
 
 def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkeypatch):
     """Two runs of one row: one whole, one cut after its first epoch; they end with the same figures."""
-    from vireid.core import training
+    from vireid.core.training import trainer as training
 
     options = [*TINY, 'training.steps=6']
     flags = ('--seeds', '0', '--rows', 'b')

@@ -12,11 +12,11 @@ import torch
 
 import vireid
 from vireid.cli import main
-from vireid.core import checkpoint
+from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.training import train
+from vireid.core.registry.plugins import create_manager
+from vireid.core.training import checkpoint
+from vireid.core.training.trainer import train
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))

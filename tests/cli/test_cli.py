@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from vireid.cli import main
-from vireid.core import checkpoint
 from vireid.core.errors import VireidError
+from vireid.core.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'configs' / 'tffn_sysu.py')

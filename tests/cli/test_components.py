@@ -11,10 +11,10 @@ import pytest
 
 from vireid.cli import main
 from vireid.cli.dry_run import dry_run
-from vireid.core import config
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
-from vireid.core.registry import CONTEXT, Components
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.components import CONTEXT, Components
+from vireid.core.registry.plugins import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

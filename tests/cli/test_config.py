@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vireid.cli import main
-from vireid.core import config
+from vireid.core.config import files as config
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,10 +12,10 @@ import torch
 from vireid.cli import main
 from vireid.cli.count import table
 from vireid.cli.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
-from vireid.core import config
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.experiment import Experiment
-from vireid.core.plugins import create_manager
+from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -13,9 +13,9 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from vireid.cli import main
-from vireid.core import features
-from vireid.core.evaluation import Embeddings
-from vireid.core.training import train
+from vireid.core.scoring import features
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.plugins.protocols.sysu import GALLERY_CAMERAS, drop_same_place
 from vireid.plugins.protocols.sysu_official import SYSUOfficial
@@ -177,7 +177,7 @@ class TestMatlab:
             mean_ap.append(np.mean(precisions))
         found: Any = features.load(saved)
         found.root = str(root)
-        from vireid.core.evaluation import score_trials
+        from vireid.core.scoring.embedding import score_trials
 
         protocol = SYSUOfficial(modes=[mode], shots=[shots])
         (row,) = score_trials(found.embeddings, protocol.name, protocol.trials(found)).rows()

@@ -18,7 +18,7 @@ from vireid.cli.experiment import add_plugin_argument, default_arguments, make_m
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
-    from vireid.core.plugins import Command
+    from vireid.core.registry.plugins import Command
 
 VERBS = {
     'train': train,
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         return 130
     finally:
         if 'torch' in sys.modules:
-            from vireid.core.distributed import leave
+            from vireid.core.distributed.processes import leave
 
             leave()
 
@@ -102,7 +102,7 @@ def _process() -> str:
 def _is_lost_process(error: RuntimeError) -> bool:
     if 'torch' not in sys.modules:
         return False
-    from vireid.core.distributed import is_lost_process
+    from vireid.core.distributed.processes import is_lost_process
 
     return is_lost_process(error)
 

@@ -43,9 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints each table; 130 if Ctrl-C stopped it."""
-    from vireid.core.config import dump
-    from vireid.core.distributed import wait_for_all, world
-    from vireid.core.stopping import Interrupted
+    from vireid.core.config.files import dump
+    from vireid.core.distributed.processes import wait_for_all, world
+    from vireid.core.signals import Interrupted
 
     if args.seed is not None:
         raise VireidError('--seed names one seed and a table takes several', todo=f'write --seeds {args.seed}')
@@ -127,7 +127,7 @@ class Table:
         Raises:
             VireidError: if it lacks a key, or a row has no config.
         """
-        from vireid.core.config import SUFFIXES, load
+        from vireid.core.config.files import SUFFIXES, load
 
         path = folder / 'table.yaml'
         content = load(path)
@@ -242,6 +242,6 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
 
 def _data_label(row: Row) -> str:
     """Says what the pictures are and where they lie."""
-    from vireid.core.origin import data_name
+    from vireid.core.config.origin import data_name
 
     return f'{data_name(row.experiment.dataset)} ({row.data})'

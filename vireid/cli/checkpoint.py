@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints it."""
-    from vireid.core import checkpoint
-    from vireid.core.config import dump
+    from vireid.core.config.files import dump
+    from vireid.core.training import checkpoint
 
     content = checkpoint.load(args.file)
     if args.config:

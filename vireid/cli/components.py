@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
-    from vireid.core.registry import CONTEXT, KINDS
-    from vireid.core.source import describe
+    from vireid.core.registry.components import CONTEXT, KINDS
+    from vireid.core.registry.source import describe
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))

@@ -51,7 +51,7 @@ def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], st
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
-    from vireid.core.experiment import check_config
+    from vireid.core.config.experiment import check_config
 
     try:
         config, manager = _read(path, args)
@@ -79,7 +79,7 @@ def _show(path: str, args: argparse.Namespace) -> int:
 
 def _lines(config: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yields the lines of a config as YAML, each with the path of the value it holds."""
-    from vireid.core.config import dump_value
+    from vireid.core.config.files import dump_value
 
     pad = '  ' * len(place)
     for key, value in config.items():
@@ -103,7 +103,7 @@ def _short(origin: str) -> str:
 
 
 def _diff(first: str, second: str, args: argparse.Namespace) -> int:
-    from vireid.core.config import dump_value
+    from vireid.core.config.files import dump_value
 
     old, new = (dict(_flat(_read(path, args)[0], ())) for path in (first, second))
     changes = [p for p in dict.fromkeys([*old, *new]) if p not in old or p not in new or not _same(old[p], new[p])]

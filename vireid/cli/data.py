@@ -48,7 +48,7 @@ def _check(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from vireid.cli.data_check import check_dataset
-    from vireid.core.origin import data_name, is_generated
+    from vireid.core.config.origin import data_name, is_generated
 
     trial = {} if args.trial is None else {'trial': args.trial}
     dataset = make_manager(args, args.plugin).components.build(

@@ -114,7 +114,7 @@ def _read_all(
 
 
 def _read(sample: Sample) -> tuple[bytes, str]:
-    from vireid.core.data import read_image
+    from vireid.core.data.images import read_image
     from vireid.core.errors import VireidError
 
     try:

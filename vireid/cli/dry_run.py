@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
-from vireid.core import precision
-from vireid.core.contracts import located, require_record
-from vireid.core.data import ImageSet, collate
+from vireid.core.config.experiment import Experiment
+from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Embeddings, all_samples, embed_samples, score_trials
-from vireid.core.experiment import Experiment
-from vireid.core.model import CrossModalModel
-from vireid.core.registry import component_type
-from vireid.core.rehearsal import rehearse
-from vireid.core.run import make_fabric
+from vireid.core.model.cross_modal import CrossModalModel
+from vireid.core.registry.components import component_type
+from vireid.core.registry.contracts import located, require_record
+from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.training import precision
+from vireid.core.training.preflight import rehearse
+from vireid.core.training.run import make_fabric
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
 

@@ -13,8 +13,8 @@ from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
-    from vireid.core.experiment import Experiment
-    from vireid.core.plugins import PluginManager
+    from vireid.core.config.experiment import Experiment
+    from vireid.core.registry.plugins import PluginManager
 
 
 PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
@@ -70,7 +70,7 @@ def warn_once(line: str) -> None:
 
 def quiet_others() -> None:
     """Lets the first of several processes alone print what a command found; each prints its own errors."""
-    from vireid.core.distributed import world
+    from vireid.core.distributed.processes import world
 
     if world()[0] > 0 and sys.stdout.name != os.devnull:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
@@ -81,7 +81,7 @@ def make_manager(
 ) -> PluginManager:
     """Loads the installed plugins and some files, as the flags say; warns of each that cannot be used once."""
     from vireid.cli import VERBS
-    from vireid.core.plugins import create_manager
+    from vireid.core.registry.plugins import create_manager
 
     return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell, verbs=VERBS)
 
@@ -97,8 +97,8 @@ def read_config(
     args: argparse.Namespace, over: Sequence[Path] = (), origins: dict[tuple[str, ...], str] | None = None
 ) -> dict[str, Any]:
     """Reads the config, lays `over` over it, and applies the flags to it; `origins` gets where each value is from."""
-    from vireid.core.config import load
-    from vireid.core.overrides import mark, override
+    from vireid.core.config.files import load
+    from vireid.core.config.overrides import mark, override
 
     origins = {} if origins is None else origins
     config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
@@ -152,7 +152,7 @@ def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> Non
 def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experiment:
     """Loads the plugins and checks the config against them."""
     with importing():
-        from vireid.core.experiment import Experiment
+        from vireid.core.config.experiment import Experiment
 
         return Experiment.from_config(config, prepare(config, args))
 
@@ -162,10 +162,10 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
 
     `name=2024` looks like a number; where only a text fits, it is one.
     """
-    from vireid.core.experiment import sections
-    from vireid.core.overrides import parse_value, split_key
-    from vireid.core.schema import Schema
-    from vireid.core.signatures import accepts
+    from vireid.core.config.experiment import sections
+    from vireid.core.config.overrides import parse_value, split_key
+    from vireid.core.registry.schema import Schema
+    from vireid.core.registry.signatures import accepts
 
     manager = make_manager(args, config.get('plugins', ()))
     texts = dict(option.partition('=')[::2] for option in args.cfg_options)  # of a key given twice, the last counts

@@ -51,8 +51,8 @@ def _weights(args: argparse.Namespace) -> int:
     (safetensors,) = _need('safetensors.torch')
     import torch
 
-    from vireid.core import checkpoint
-    from vireid.core.config import dump
+    from vireid.core.config.files import dump
+    from vireid.core.training import checkpoint
 
     content = checkpoint.load(args.checkpoint)
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
@@ -72,7 +72,7 @@ def _weights(args: argparse.Namespace) -> int:
 
 def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     """Returns the model card: what it is, what it was trained on, and what was measured, as far as the run knows."""
-    from vireid.core import results
+    from vireid.core.scoring import results
 
     config, at = content['config'], content['progress']
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError
-from vireid.core.plugins import hookimpl
+from vireid.core.registry.plugins import hookimpl
 
 if TYPE_CHECKING:
-    from vireid.core.experiment import Experiment
+    from vireid.core.config.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Job:
 
     def begun(self) -> bool:
         """Says whether there is a checkpoint to go on from."""
-        from vireid.core.checkpoint import kept
+        from vireid.core.training.checkpoint import kept
 
         return bool(kept(self.folder / 'checkpoints' / 'last.pt'))
 
@@ -44,8 +44,8 @@ def without_console(config: dict[str, Any]) -> None:
 def try_to_build(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
     from vireid.cli.experiment import quiet_others
-    from vireid.core.rehearsal import rehearse
-    from vireid.core.run import make_fabric
+    from vireid.core.training.preflight import rehearse
+    from vireid.core.training.run import make_fabric
 
     fabric = make_fabric(job.experiment)
     quiet_others()
@@ -66,9 +66,11 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     from vireid.cli.experiment import warn_once
-    from vireid.core import checkpoint, config, results
-    from vireid.core.scoring import score_checkpoint
-    from vireid.core.training import train
+    from vireid.core.config import files as config
+    from vireid.core.scoring import results
+    from vireid.core.training import checkpoint
+    from vireid.core.training.evaluate import score_checkpoint
+    from vireid.core.training.trainer import train
 
     folder, experiment = job.folder, job.experiment
     again = False
@@ -108,8 +110,8 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
-    from vireid.core import config
-    from vireid.core.experiment import READING, LossSettings, TrainingSettings
+    from vireid.core.config import files as config
+    from vireid.core.config.experiment import READING, LossSettings, TrainingSettings
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}

@@ -47,7 +47,7 @@ def newest_checkpoint(folders: list[Path]) -> Path:
     Raises:
         VireidError: if none of them has one.
     """
-    from vireid.core import checkpoint
+    from vireid.core.training import checkpoint
 
     places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]
     places.sort(key=lambda place: checkpoint.kept(place)[0].stat().st_mtime, reverse=True)

@@ -26,9 +26,10 @@ def run(args: argparse.Namespace) -> int:
     """Trains again and prints what is equal and what is not."""
     import torch
 
-    from vireid.core import checkpoint, provenance, results
-    from vireid.core.distributed import wait_for_all
-    from vireid.core.training import train
+    from vireid.core.distributed.processes import wait_for_all
+    from vireid.core.scoring import results
+    from vireid.core.training import checkpoint, provenance
+    from vireid.core.training.trainer import train
 
     first = _read(args.folder / provenance.FILE)
     if results.read(args.folder) is None:
@@ -78,7 +79,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _weights(path: str) -> str:
-    from vireid.core import checkpoint
+    from vireid.core.training import checkpoint
 
     return checkpoint.digest(checkpoint.load(path)['model'])
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args), args)
-    from vireid.core.scoring import score_checkpoint
+    from vireid.core.training.evaluate import score_checkpoint
 
     work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
     score_checkpoint(experiment, args.checkpoint, work_dir, args.save_features)

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         args.trial = parse_trials(args.trials)[0]  # all are alike but for this
     config = read_config(args)
     if args.print_config:
-        from vireid.core.config import dump
+        from vireid.core.config.files import dump
 
         prepare(config, args)
         print(dump(config), end='')
@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = choose_place(args, experiment.name)
-    from vireid.core.distributed import wait_for_all
-    from vireid.core.stopping import Interrupted
-    from vireid.core.training import train
+    from vireid.core.distributed.processes import wait_for_all
+    from vireid.core.signals import Interrupted
+    from vireid.core.training.trainer import train
 
     try:
         train(experiment, work_dir, resume=resume, init=args.init, partial=args.partial)

@@ -38,9 +38,9 @@ def parse_trials(text: str) -> list[int]:
 
 def run_trials(args: argparse.Namespace) -> int:
     """Trains what is missing and prints the mean; 130 if Ctrl-C stopped it."""
-    from vireid.core import results
-    from vireid.core.distributed import world
-    from vireid.core.stopping import Interrupted
+    from vireid.core.distributed.processes import world
+    from vireid.core.scoring import results
+    from vireid.core.signals import Interrupted
 
     trials = parse_trials(args.trials)
     for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
@@ -97,7 +97,7 @@ def _job(args: argparse.Namespace, trial: int) -> Job:
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Averages the rows of several models; the deviation is that of the models' means (population, as over trials)."""
-    from vireid.core.results import FIGURES
+    from vireid.core.scoring.results import FIGURES
 
     rows = []
     for same in zip(*found, strict=True):

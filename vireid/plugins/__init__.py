@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from vireid.core.plugins import hookimpl
+from vireid.core.registry.plugins import hookimpl
 
 _HERE = 'vireid.plugins'
 _TORCHVISION = 'torchvision.transforms.v2'
 
 COMPONENTS = {
-    'models': {'CrossModalModel': 'vireid.core.model:CrossModalModel'},
+    'models': {'CrossModalModel': 'vireid.core.model.cross_modal:CrossModalModel'},
     'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
     'necks': {
         'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
@@ -62,7 +62,7 @@ COMPONENTS = {
     'readers': {'PictureCache': f'{_HERE}.readers.picture_cache:PictureCache'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
-    'steps': {'SingleOptimizer': 'vireid.core.training:SingleOptimizer'},
+    'steps': {'SingleOptimizer': 'vireid.core.training.trainer:SingleOptimizer'},
     'loggers': {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.core.data import seeded
-from vireid.core.signatures import signature_of
+from vireid.core.data.randomness import seeded
+from vireid.core.registry.signatures import signature_of
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.testing.promises import Builder, no_random_numbers, require
 

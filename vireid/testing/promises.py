@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.core.plugins import PluginManager
+from vireid.core.registry.plugins import PluginManager
 from vireid.core.types import HeadOutput
 
 

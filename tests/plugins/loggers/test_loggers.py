@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vireid.core.evaluation import Embeddings, score_trials
+from vireid.core.scoring.embedding import score_trials
+from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Progress, Sample, Trial
 from vireid.plugins.loggers.console import Console
 from vireid.plugins.loggers.curves import curve_svg

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.plugins import create_manager
+from vireid.core.registry.plugins import create_manager
 from vireid.core.types import Context, FeatureSpec
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vireid.core.retrieval import score
+from vireid.core.scoring.retrieval import score
 from vireid.plugins.datasets.regdb import RegDB
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.regdb_official import RegDBOfficial

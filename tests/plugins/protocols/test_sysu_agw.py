@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.plugins import create_manager
+from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 from vireid.plugins.protocols.sysu import drop_same_place

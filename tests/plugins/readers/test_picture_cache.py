@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
 
-from vireid.core.data import ImageSet, read_image
+from vireid.core.data.image_set import ImageSet
+from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Sample
 from vireid.plugins.readers import picture_cache

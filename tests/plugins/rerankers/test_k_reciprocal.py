@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
-from vireid.core.evaluation import Embeddings, score_trials
+from vireid.core.scoring.embedding import score_trials
+from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.plugins.rerankers import k_reciprocal
 from vireid.plugins.rerankers.k_reciprocal import KReciprocal

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
+from vireid.core.config.experiment import TrainingSettings
 from vireid.core.errors import VireidError
-from vireid.core.experiment import TrainingSettings
 from vireid.core.types import Progress
 from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUncertainty
 

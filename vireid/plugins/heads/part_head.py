@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
-from vireid.core.registry import BuildPart
-from vireid.core.signatures import Part
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.signatures import Part
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.heads.branch import Branch, Place
 

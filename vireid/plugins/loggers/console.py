@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid import __version__
 from vireid.core import types
-from vireid.core.distributed import world
-from vireid.core.model import CrossModalModel
-from vireid.core.plugins import hookimpl
-from vireid.core.results import Results
-from vireid.core.run import Run
+from vireid.core.distributed.processes import world
+from vireid.core.model.cross_modal import CrossModalModel
+from vireid.core.registry.plugins import hookimpl
+from vireid.core.scoring.results import Results
+from vireid.core.training.run import Run
 from vireid.core.types import MODALITIES
 from vireid.core.wording import counted
 

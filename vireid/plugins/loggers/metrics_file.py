@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vireid.core.files import write_whole
-from vireid.core.plugins import hookimpl
-from vireid.core.results import Results
-from vireid.core.run import Run
+from vireid.core.registry.plugins import hookimpl
+from vireid.core.scoring.results import Results
+from vireid.core.training.run import Run
 from vireid.core.types import Progress
 
 

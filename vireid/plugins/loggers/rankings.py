@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torchvision.transforms.v2.functional import to_pil_image
 
-from vireid.core.data import read_image
-from vireid.core.results import Results
-from vireid.core.retrieval import labels, rank_gallery
+from vireid.core.data.images import read_image
+from vireid.core.scoring.results import Results
+from vireid.core.scoring.retrieval import labels, rank_gallery
 from vireid.core.types import Sample
 
 TILE = (72, 144)  # width, height of one picture

@@ -8,8 +8,8 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
-from vireid.core.registry import BuildPart
-from vireid.core.signatures import Part
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.signatures import Part
 from vireid.core.types import Context, FeatureSpec
 from vireid.plugins.necks.matching import require_one
 

@@ -21,7 +21,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from vireid.core.data import read_image, seeded
+from vireid.core.data.images import read_image
+from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 

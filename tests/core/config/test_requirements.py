@@ -1,0 +1,65 @@
+"""`requires` is checked before anything else of a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vireid
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.config.requirements import require
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import PluginInfo, create_manager
+
+CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
+
+
+def test_what_is_there_in_the_right_version_is_fine():
+    assert require(['vireid', 'numpy>=1', 'NumPy', f'vireid=={vireid.__version__}'], []) == []
+
+
+@pytest.mark.parametrize(
+    ('requirement', 'texts'),
+    [
+        (
+            'no-such-package-here>=0.1',
+            ['no-such-package-here is not installed', "pip install 'no-such-package-here>=0.1'"],
+        ),
+        ('numpy>=1000', ['numpy is ', 'allowed: >=1000', "pip install 'numpy>=1000'"]),
+        ('not a requirement', ["'not a requirement'", 'vireid-x>=0.1']),
+    ],
+)
+def test_what_is_missing_says_how_to_get_it(requirement, texts):
+    (problem,) = require([requirement], [])
+    for text in texts:
+        assert text in str(problem)
+
+
+def test_a_package_whose_plugin_cannot_be_used_is_named_with_the_reason():
+    broken = PluginInfo('x', '1.0', 'NumPy', status='broken', reason='it raised')
+    (problem,) = require(['numpy'], [broken])
+    assert "plugin 'x' (NumPy 1.0) is broken: it raised" in str(problem)
+    assert require(['numpy'], [broken, PluginInfo('y', '1.0', 'numpy')]) == []
+
+
+def test_it_comes_before_all_other_errors_and_all_at_once():
+    read = config.load(CONFIG, ['requires=["no-such-a", "no-such-b"]', 'nonsense=1'])
+    with pytest.raises(VireidError) as caught:
+        Experiment.from_config(read, create_manager())
+    assert 'no-such-a is not installed' in str(caught.value)
+    assert 'no-such-b is not installed' in str(caught.value)
+    assert 'nonsense' not in str(caught.value)
+
+
+def test_what_this_machine_does_not_need_is_not_asked_for():
+    assert require(["no-such-package; python_version < '2'"], []) == []
+    (problem,) = require(["no-such-package>=1; python_version > '2'"], [])
+    assert problem.todo == """pip install 'no-such-package>=1; python_version > '"'"'2'"'"''"""
+
+
+def test_it_is_a_list_of_texts():
+    read = config.load(CONFIG, ['requires="numpy"'])
+    with pytest.raises(VireidError, match='requires is'):
+        Experiment.from_config(read, create_manager())

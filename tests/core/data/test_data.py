@@ -1,0 +1,513 @@
+"""From files to batches: every kind of picture, every broken one, and augmentation that any worker repeats."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import pickle
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from vireid.core.data.image_set import ImageSet, collate
+from vireid.core.data.images import read_image
+from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
+from vireid.core.data.randomness import seeded
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Batch, Sample
+
+SIZE = (4, 6)  # width, height
+
+
+class Listed:
+    """A sampler of given batches, the same in every epoch."""
+
+    def __init__(self, batches: Sequence[Sequence[int]]) -> None:
+        self.given = batches
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
+        return self.given
+
+
+def noise(image: Tensor) -> Tensor:
+    """A random transform that draws from every generator a transform may draw from."""
+    return image.float() + torch.rand(()) + np.random.rand() + random.random()
+
+
+def plain(image: Tensor) -> Tensor:
+    return image.float()
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Four visible and four infrared pictures of four persons; picture k is grey of level 10 k."""
+    found = []
+    for number in range(8):
+        path = tmp_path / f'{number}.png'
+        Image.new('RGB', SIZE, (10 * number,) * 3).save(path)
+        modality, camera = (VISIBLE, 1) if number < 4 else (INFRARED, 6)
+        found.append(Sample(str(path), 100 + number % 4, camera, modality))
+    return found
+
+
+def epochs(data: ImageSet, batches: Sequence[Sequence[int]], workers: int, count: int, start: int = 0) -> list[Batch]:
+    """Returns all batches of `count` epochs from one loader, the first epoch from batch `start`."""
+    order = EpochBatches(Listed(batches))
+    loader = training_loader(data, order, workers)
+    result = []
+    for epoch in range(count):
+        order.epoch, order.start = epoch, start if epoch == 0 else 0
+        result += list(loader)
+    return result
+
+
+def same(a: Sequence[Batch], b: Sequence[Batch]) -> bool:
+    """Says whether two sequences of batches are equal bit for bit."""
+    return len(a) == len(b) and all(
+        list(x.images) == list(y.images)
+        and x.paths == y.paths
+        and all(torch.equal(x.images[m], y.images[m]) for m in x.images)
+        and all(torch.equal(x.identities[m], y.identities[m]) for m in x.images)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
+def states() -> list[object]:
+    """The global state of every random generator, comparable."""
+    numpy = [np.asarray(part).tolist() for part in np.random.get_state()]
+    return [torch.get_rng_state().tolist(), numpy, random.getstate()]
+
+
+def palette(transparent: bool) -> Image.Image:
+    image = Image.new('P', SIZE, 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    if transparent:
+        image.info['transparency'] = b'\x00\x80'
+    return image
+
+
+def sixteen_bit(value: int) -> Image.Image:
+    return Image.fromarray(np.full(SIZE[::-1], value, np.uint16))
+
+
+@pytest.mark.parametrize(
+    ('image', 'ending', 'expected'),
+    [
+        (Image.new('RGB', SIZE, (10, 20, 30)), 'png', (10, 20, 30)),
+        (Image.new('RGB', SIZE, (10, 20, 30)), 'bmp', (10, 20, 30)),
+        (Image.new('RGB', SIZE, (90, 90, 90)), 'jpg', (90, 90, 90)),
+        (Image.new('L', SIZE, 100), 'png', (100, 100, 100)),
+        (Image.new('L', SIZE, 100), 'bmp', (100, 100, 100)),
+        (Image.new('L', SIZE, 100), 'jpg', (100, 100, 100)),
+        (Image.new('LA', SIZE, (100, 0)), 'png', (100, 100, 100)),
+        (Image.new('RGBA', SIZE, (10, 20, 30, 0)), 'png', (10, 20, 30)),
+        (palette(transparent=False), 'png', (10, 20, 30)),
+        (palette(transparent=True), 'png', (10, 20, 30)),
+        (Image.new('CMYK', SIZE, (0, 0, 0, 0)), 'tif', (255, 255, 255)),
+        (Image.new('CMYK', SIZE, (255, 0, 0, 0)), 'tif', (0, 255, 255)),
+        (Image.new('CMYK', SIZE, (0, 0, 0, 0)), 'jpg', (255, 255, 255)),
+        (Image.new('1', SIZE, 1), 'png', (255, 255, 255)),
+        (Image.new('1', SIZE, 0), 'png', (0, 0, 0)),
+        (sixteen_bit(65_535), 'png', (255, 255, 255)),
+        (sixteen_bit(25_700), 'png', (100, 100, 100)),  # 100 * 257
+        (sixteen_bit(256), 'tif', (1, 1, 1)),
+        (sixteen_bit(0), 'png', (0, 0, 0)),
+        (Image.fromarray(np.full(SIZE[::-1], 65_535, np.int32)), 'tif', (255, 255, 255)),
+    ],
+    ids=lambda value: getattr(value, 'mode', None) or str(value).replace(' ', ''),
+)
+@pytest.mark.filterwarnings('error')
+def test_every_kind_of_picture_becomes_three_channels_of_uint8(
+    tmp_path: Path, image: Image.Image, ending: str, expected: tuple[int, int, int]
+) -> None:
+    path = tmp_path / f'picture.{ending}'
+    image.save(path)
+    found = read_image(path)
+    assert (found.dtype, tuple(found.shape)) == (torch.uint8, (3, SIZE[1], SIZE[0]))
+    assert found.flatten(1).T.unique(dim=0).tolist() == [list(expected)]
+
+
+def test_rows_are_height_and_columns_are_width(tmp_path: Path) -> None:
+    image = Image.new('RGB', SIZE)
+    image.putpixel((3, 5), (1, 2, 3))  # right column, bottom row
+    image.save(tmp_path / 'a.png')
+    assert read_image(tmp_path / 'a.png')[:, 5, 3].tolist() == [1, 2, 3]
+
+
+def test_the_16_bits_of_a_thermal_picture_keep_their_order(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 256, 512, 65_280]], np.uint16)).save(tmp_path / 'a.png')
+    assert read_image(tmp_path / 'a.png')[0].tolist() == [[0, 1, 2, 255]]
+
+
+def encoded(kind: str, **options: int) -> bytes:
+    """Returns a picture of noise, so that its file is long."""
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 24, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def refusal(path: Path) -> VireidError:
+    with pytest.raises(VireidError) as caught:
+        read_image(path)
+    return caught.value
+
+
+@pytest.mark.parametrize(('kind', 'ending'), [('JPEG', 'jpg'), ('PNG', 'png'), ('BMP', 'bmp'), ('WEBP', 'webp')])
+@pytest.mark.parametrize('share', [0.02, 0.3, 0.9])
+def test_a_truncated_picture_is_named(tmp_path: Path, kind: str, ending: str, share: float) -> None:
+    path = tmp_path / f'0007.{ending}'
+    content = encoded(kind)
+    path.write_bytes(content[: int(share * len(content))])
+    error = refusal(path)
+    assert str(path) in str(error)
+    assert error.todo == 'replace it, or take it out of the data folder'
+
+
+@pytest.mark.parametrize('content', [b'', b'\n', b'<html>404 Not Found</html>', b'\xff\xd8', b'\x89PNG\r\n\x1a\n'])
+def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / '0007.jpg'
+    path.write_bytes(content)
+    assert str(path) in str(refusal(path))
+
+
+def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+    error = refusal(tmp_path / '0007.jpg')
+    assert error.given == f'picture {tmp_path / "0007.jpg"} is gone'
+    assert error.todo == 'check the data folder'
+
+
+def test_a_folder_called_like_a_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / '0007.jpg').mkdir()
+    assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg'))
+
+
+def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # 24 pixels are more than twice that
+    Image.new('RGB', SIZE).save(tmp_path / 'bomb.png')
+    assert str(tmp_path / 'bomb.png') in str(refusal(tmp_path / 'bomb.png'))
+
+
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP'])
+@pytest.mark.filterwarnings('ignore')
+def test_damage_anywhere_gives_a_picture_or_an_error_that_names_it(kind: str, tmp_path: Path) -> None:
+    content = encoded(kind)
+    path = tmp_path / 'damaged'
+    rng = random.Random(0)
+    outcomes = set()
+    for _ in range(100):
+        damaged = bytearray(content[: rng.randrange(1, len(content))] if rng.random() < 0.3 else content)
+        for _ in range(rng.randrange(1, 4)):
+            damaged[rng.randrange(min(len(damaged), 200))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        try:
+            outcomes.add(str(tuple(read_image(path).shape[:1])))
+        except VireidError as error:
+            outcomes.add('refused by name' if str(path) in str(error) else str(error))
+    assert outcomes == {'(3,)', 'refused by name'}
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_a_broken_picture_reads_the_same_from_a_worker_as_from_the_main_process(
+    samples: list[Sample], workers: int
+) -> None:
+    Path(samples[2].path).write_bytes(b'')
+    with pytest.raises(VireidError) as caught:
+        epochs(ImageSet(samples, plain, seed=0), [[0, 1, 2, 3]], workers, count=1)
+    assert samples[2].path in str(caught.value)
+    assert caught.value.todo == 'replace it, or take it out of the data folder'
+    assert 'Traceback' not in str(caught.value)
+
+
+def test_the_error_survives_pickling(tmp_path: Path) -> None:
+    error = refusal(tmp_path / 'gone.jpg')
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.todo) == (VireidError, str(error), error.todo)
+
+
+def draws() -> tuple[float, float, float]:
+    return float(torch.rand(())), float(np.random.rand()), random.random()
+
+
+key = st.tuples(st.integers(-(2**70), 2**70), st.integers(0, 2**31), st.integers(0, 2**31))
+
+
+@settings(max_examples=50)
+@given(a=key, b=key)
+def test_seeded_numbers_are_a_function_of_the_key(a: tuple[int, int, int], b: tuple[int, int, int]) -> None:
+    found = []
+    for current in (a, b, a):
+        with seeded(*current):
+            found.append(draws())
+    assert found[0] == found[2]
+    assert (found[0] == found[1]) == (a == b)
+
+
+def test_seeded_leaves_every_global_generator_as_it_was() -> None:
+    before = states()
+    with seeded(0, 1, 2):
+        draws()
+        torch.randn(100)
+        np.random.randn(3)
+        random.gauss(0, 1)
+    assert states() == before
+
+
+def test_seeded_leaves_every_global_generator_as_it_was_after_an_error() -> None:
+    before = states()
+    with pytest.raises(ZeroDivisionError), seeded(0):
+        assert draws()[0] / 0
+    assert states() == before
+
+
+def test_seeded_blocks_nest() -> None:
+    with seeded('outer'):
+        expected = draws(), draws()
+    with seeded('outer'):
+        first = draws()
+        with seeded('inner'):
+            draws()
+        assert (first, draws()) == expected
+
+
+def test_reading_augmented_samples_leaves_every_global_generator_as_it_was(samples: list[Sample]) -> None:
+    before = states()
+    data = ImageSet(samples, noise, seed=3)
+    assert [data[0, position, 0][0].shape for position in range(3)] == [(3, 6, 4)] * 3
+    assert states() == before
+
+
+BATCHES = ([0, 1, 4, 5], [2, 3, 6, 7], [1, 1, 5, 5], [3, 0, 7, 4])
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_position(samples: list[Sample]) -> None:
+    data = ImageSet(samples, noise, seed=9)
+    found = epochs(data, BATCHES, workers=0, count=2)
+    for number, batch in enumerate(found):
+        epoch, within = divmod(number, 4)
+        for slot, index in enumerate(BATCHES[within]):
+            with seeded(9, epoch, 4 * within + slot):
+                expected = noise(torch.full((3, 6, 4), 10 * index))
+            image = batch.images[VISIBLE][slot] if slot < 2 else batch.images[INFRARED][slot - 2]
+            assert torch.equal(image, expected)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_any_number_of_workers_gives_the_same_batches(samples: list[Sample], workers: int) -> None:
+    data = ImageSet(samples, noise, seed=0)
+    assert same(epochs(data, BATCHES, workers, count=3), epochs(data, BATCHES, workers=0, count=3))
+
+
+def test_the_global_seed_has_no_say(samples: list[Sample]) -> None:
+    data = ImageSet(samples, noise, seed=0)
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        random.seed(seed)
+        found.append(epochs(data, BATCHES, workers=0, count=1))
+    assert same(*found)
+
+
+def test_epochs_and_seeds_augment_differently(samples: list[Sample]) -> None:
+    values = [
+        float(ImageSet(samples, noise, seed=seed)[epoch, position, 0][0].mean())
+        for seed in (0, 1)
+        for epoch in (0, 1, 2)
+        for position in (0, 1, 2)
+    ]
+    assert len(set(values)) == 18
+
+
+@pytest.mark.parametrize('workers', [0, 1, 2])
+def test_no_augmentation_stream_repeats_across_epochs_and_workers(samples: list[Sample], workers: int) -> None:
+    def draw(image: Tensor) -> Tensor:
+        return torch.tensor(draws()).reshape(3, 1, 1).expand(3, 1, 1).float()
+
+    batches = epochs(ImageSet(samples, draw, seed=0), BATCHES * 3, workers, count=4)
+    streams = torch.cat([images.flatten(1) for batch in batches for images in batch.images.values()])
+    assert len(streams) == 4 * 12 * 4  # epochs, batches, pictures
+    for generator in range(3):  # torch, numpy, random
+        assert len(streams[:, generator].unique()) == len(streams)
+
+
+def test_two_draws_of_a_picture_in_one_epoch_are_augmented_differently(samples: list[Sample]) -> None:
+    _, _, third, _ = epochs(ImageSet(samples, noise, seed=0), BATCHES, workers=0, count=1)
+    for modality in (VISIBLE, INFRARED):
+        first, second = third.images[modality]
+        assert third.paths[modality][0] == third.paths[modality][1]
+        assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('start', [1, 3])
+def test_starting_at_batch_k_gives_the_rest_of_the_epoch_and_the_next_one_whole(
+    samples: list[Sample], workers: int, start: int
+) -> None:
+    data = ImageSet(samples, noise, seed=0)
+    whole = epochs(data, BATCHES, workers=0, count=2)
+    assert same(epochs(data, BATCHES, workers, count=2, start=start), whole[start:])
+
+
+def test_batches_of_unequal_length_keep_their_positions() -> None:
+    order = EpochBatches(Listed([[7, 8], [9], [7, 8, 9]]))
+    order.epoch = 4
+    assert list(order) == [[(4, 0, 7), (4, 1, 8)], [(4, 2, 9)], [(4, 3, 7), (4, 4, 8), (4, 5, 9)]]
+    order.start = 2
+    assert list(order) == [[(4, 3, 7), (4, 4, 8), (4, 5, 9)]]
+    assert len(order) == 1
+
+
+def test_starting_behind_the_last_batch_gives_nothing() -> None:
+    order = EpochBatches(Listed([[0], [1]]))
+    order.start = 2
+    assert (len(order), list(order)) == (0, [])
+
+
+def test_evaluation_has_no_randomness_of_its_own(samples: list[Sample]) -> None:
+    data = ImageSet(samples, plain)
+    assert torch.equal(data[3][0], data[7, 99, 3][0])
+    assert data[3][0].unique().tolist() == [30.0]
+
+
+def item(value: float, sample: Sample, label: int) -> tuple[Tensor, int, Sample]:
+    return torch.full((3, 2, 2), value), label, sample
+
+
+def test_collate_groups_by_modality_and_keeps_the_order_within_each() -> None:
+    batch = collate(
+        [
+            item(1.0, Sample('a', 50, 3, INFRARED), 5),
+            item(2.0, Sample('b', 40, 1, VISIBLE), 4),
+            item(3.0, Sample('c', 40, 6, INFRARED), 4),
+            item(4.0, Sample('d', 50, 2, VISIBLE), 5),
+            item(5.0, Sample('e', 40, 4, VISIBLE), 4),
+        ]
+    )
+    assert list(batch.images) == [VISIBLE, INFRARED]
+    assert {m: images[:, 0, 0, 0].tolist() for m, images in batch.images.items()} == {
+        VISIBLE: [2.0, 4.0, 5.0],
+        INFRARED: [1.0, 3.0],
+    }
+    assert {m: ids.tolist() for m, ids in batch.identities.items()} == {VISIBLE: [4, 5, 4], INFRARED: [5, 4]}
+    assert {m: cameras.tolist() for m, cameras in batch.cameras.items()} == {VISIBLE: [1, 2, 4], INFRARED: [3, 6]}
+    assert batch.paths == {VISIBLE: ['b', 'd', 'e'], INFRARED: ['a', 'c']}
+
+
+def test_pictures_of_two_sizes_in_a_batch_are_named(samples: list[Sample]) -> None:
+    small, large = torch.zeros(3, 6, 4), torch.zeros(3, 6, 5)
+    found = collate([(small, 0, samples[0]), (large, 0, samples[1])])
+    assert isinstance(found, VireidError)
+    for text in (samples[0].path, samples[1].path, '(3, 6, 4)', '(3, 6, 5)', "dict(type='Resize')"):
+        assert text in str(found)
+
+
+def test_collate_gives_float32_images_and_int64_numbers() -> None:
+    batch = collate([item(1.0, Sample('a', 50, 3, INFRARED), 5)])
+    assert (batch.images[INFRARED].dtype, tuple(batch.images[INFRARED].shape)) == (torch.float32, (1, 3, 2, 2))
+    assert batch.identities[INFRARED].dtype == batch.cameras[INFRARED].dtype == torch.int64
+
+
+def test_modality_alone_picks_the_entry_neither_camera_nor_path_nor_role() -> None:
+    odd = Sample('visible/cam1/query.jpg', 1, 1, INFRARED)
+    batch = collate([item(1.0, odd, 0)])
+    assert (list(batch.images), batch.paths) == ([INFRARED], {INFRARED: ['visible/cam1/query.jpg']})
+
+
+def test_a_modality_of_a_translator_comes_after_visible_and_infrared() -> None:
+    batch = collate([item(0.0, Sample(m, 1, 1, m), 0) for m in ('x', INFRARED, 'depth', VISIBLE)])
+    assert list(batch.images) == [VISIBLE, INFRARED, 'depth', 'x']
+
+
+def test_labels_replace_identities_in_training_and_not_in_evaluation(samples: list[Sample]) -> None:
+    labels = {100: 0, 101: 1, 102: 2, 103: 3}
+    trained = epochs(ImageSet(samples, noise, labels, seed=0), [[3, 1, 7, 5]], workers=0, count=1)[0]
+    assert {m: ids.tolist() for m, ids in trained.identities.items()} == {VISIBLE: [3, 1], INFRARED: [3, 1]}
+    tested = next(iter(evaluation_loader(ImageSet(samples, plain), [range(len(samples))], workers=0)))
+    assert tested.identities[VISIBLE].tolist() == [100, 101, 102, 103]
+
+
+def test_images_in_a_batch_are_plain_tensors(samples: list[Sample]) -> None:
+    batch = next(iter(evaluation_loader(ImageSet(samples, plain), [range(len(samples))], workers=0)))
+    assert {type(images) for images in batch.images.values()} == {torch.Tensor}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_evaluation_reads_every_sample_once_in_order_with_a_short_last_batch(
+    samples: list[Sample], workers: int
+) -> None:
+    found = list(
+        evaluation_loader(ImageSet(samples, plain), [range(i, i + 3) for i in (0, 3)] + [range(6, 8)], workers=workers)
+    )
+    names = [[path for paths in batch.paths.values() for path in paths] for batch in found]
+    assert names == [[s.path for s in samples[i : i + 3]] for i in (0, 3, 6)]
+    assert [list(batch.images) for batch in found] == [[VISIBLE], [VISIBLE, INFRARED], [INFRARED]]
+
+
+@pytest.mark.parametrize(('cores', 'workers'), [(1, 1), (2, 1), (4, 3), (64, 8)])
+def test_beside_a_gpu_workers_are_one_less_than_the_cores_and_at_most_eight(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int
+) -> None:
+    monkeypatch.setattr('os.sched_getaffinity', lambda process: set(range(cores)), raising=False)
+    assert default_workers('cuda') == workers
+
+
+def test_a_network_on_the_cpu_has_the_cores_for_itself() -> None:
+    assert default_workers('cpu') == 0
+
+
+class TestDeadLoaderProcesses:
+    """They are noticed where their batch is waited for, and nowhere else."""
+
+    def loader(self, samples: list[Sample]) -> tuple[EpochBatches, Any]:
+        order = EpochBatches(Listed([[0, 1], [2, 3], [4, 5], [6, 7]] * 4))
+        return order, training_loader(ImageSet(samples, plain, seed=0), order, workers=1)
+
+    def kill(self) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+
+    def test_a_death_between_two_batches_interrupts_nothing_else(self, samples):
+        order, loader = self.loader(samples)
+        batches = iter(loader)
+        next(batches)
+        self.kill()
+        deadline = time.monotonic() + 0.5
+        while time.monotonic() < deadline:  # a step, or the writing of a checkpoint
+            sum(range(1000))
+        with pytest.raises(WorkerDied, match='a process that reads pictures died'):
+            for _ in batches:
+                pass
+        order.start = 1
+        assert len(list(loader)) == 15
+
+    def test_a_death_between_two_epochs_is_noticed_at_the_next(self, samples):
+        _, loader = self.loader(samples)
+        assert len(list(loader)) == 16
+        self.kill()
+        with pytest.raises(WorkerDied):
+            list(loader)
+        assert len(list(loader)) == 16
+
+    def test_what_a_transform_raises_is_its_own(self, samples):
+        def broken(image: Tensor) -> Tensor:
+            raise RuntimeError('a worker of mine broke')
+
+        loader = training_loader(ImageSet(samples, broken, seed=0), EpochBatches(Listed([[0, 1]])), workers=1)
+        with pytest.raises(RuntimeError, match='a worker of mine broke') as caught:
+            list(loader)
+        assert not isinstance(caught.value, WorkerDied)

@@ -1,0 +1,141 @@
+"""Two processes (gloo, CPU) that see half a batch each do what one does with the whole."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vireid.core.distributed.batch_norm import synchronize_norms
+from vireid.core.distributed.gather import gather, mean_of
+from vireid.core.distributed.processes import gather_objects, world
+from vireid.core.training import checkpoint
+from vireid.core.training.evaluate import score_checkpoint
+from vireid.core.training.trainer import train
+from vireid.synth import synthesize
+
+SCRIPT = Path(__file__).parents[2] / 'fixtures' / 'two_processes.py'
+FAULTS = Path(__file__).parents[3] / 'benchmarks' / 'faults.py'
+
+
+@pytest.fixture(scope='module')
+def script() -> ModuleType:
+    """What the processes do, to do it here in one."""
+    spec = importlib.util.spec_from_file_location('two_processes', SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path:
+    """What two processes leave of every task; they are started once, since that takes longest."""
+    folder = tmp_path_factory.mktemp('processes')
+    synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', str(SCRIPT)]
+    shutil.copytree(folder / 'people', folder / 'damaged')
+    for sample in script.made(str(folder / 'damaged'), 1).build_dataset().split('train'):
+        if sample.camera == 1:
+            Path(sample.path).write_bytes(b'no picture')
+    (folder / 'die').touch()
+    tasks = [*script.GRADIENTS, 'train', 'mishaps']
+    words = [*launcher, str(folder / 'people'), str(folder), *tasks]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    found = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, timeout=200)
+    assert found.returncode == 0, found.stderr[-3000:]
+    (folder / 'stderr.txt').write_text(found.stderr)
+    return folder
+
+
+def read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize('task', ['whole', 'parts'])
+def test_half_a_batch_each_gives_the_loss_and_the_gradients_of_the_whole(folder, script, task):
+    """Of four identities the first process has two; in two parts, the first parts are the first and the third."""
+    accumulate = script.GRADIENTS[task].get('accumulate', 1)
+    order = [0, 2, 1, 3] if accumulate > 1 else None
+    whole = script.gradients(str(folder / 'people'), accumulate=accumulate, order=order)
+    first, second = (read(folder / f'{task}-{rank}.pt') for rank in (0, 1))
+    assert first['losses'] == pytest.approx(whole['losses'], abs=1e-6)  # as records have them, in float32
+    assert first['losses'] == second['losses']
+    assert first['weights'] == second['weights']
+    assert whole['gradients'].keys() == first['gradients'].keys()
+    assert any(name.startswith('weighter.') for name in whole['gradients'])
+    for name, gradient in whole['gradients'].items():
+        torch.testing.assert_close(first['gradients'][name], gradient, atol=1e-12, rtol=1e-9, msg=name)
+    for kind in ('model', 'average'):
+        for name, value in first[kind].items():
+            assert torch.equal(value, second[kind][name]), name
+            torch.testing.assert_close(value, whole[kind][name], atol=1e-9, rtol=1e-7, msg=name)
+    assert any(not torch.equal(value, first['average'][name]) for name, value in first['model'].items())
+
+
+@pytest.fixture(scope='module')
+def alone(folder: Path, script: ModuleType) -> Path:
+    train(script.made(str(folder / 'people'), 1), folder / 'run-alone')
+    return folder / 'run-alone'
+
+
+def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script, alone):
+    run = folder / 'run-two'
+    lines = {at: [json.loads(line) for line in (at / 'metrics.jsonl').read_text().splitlines()] for at in (alone, run)}
+    assert [line['step'] for line in lines[run]] == [line['step'] for line in lines[alone]]  # none twice
+    # the first step alone: Adam turns the rounding of a gradient near zero into a step of full length; what an update
+    # does is compared above, in float64
+    assert lines[run][0]['loss'] == pytest.approx(lines[alone][0]['loss'], rel=1e-4)
+    assert lines[run][0]['weights'] == lines[alone][0]['weights']
+    assert (run / 'result.json').exists()
+    # the weights of the two, scored here by one process, have the figures that the two gave
+    made = script.made(str(folder / 'people'), 1)
+    scored = score_checkpoint(made, run / 'checkpoints' / 'best.pt', folder / 'scored')
+    assert json.loads((run / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
+    assert checkpoint.load(run / 'checkpoints' / 'last.pt')['progress']['step'] == lines[alone][-1]['step']
+
+
+def test_pictures_that_one_process_did_without_are_in_the_result_of_all(folder):
+    told = re.findall(r'warning: (\S+) cannot be read', (folder / 'stderr.txt').read_text())
+    found = json.loads((folder / 'run-mishaps' / 'result.json').read_text())['unreadable']
+    assert sorted(found) == sorted(set(told))
+    assert len({Path(path).parent for path in found}) > 2  # more persons than one process has
+
+
+def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(folder):
+    assert not (folder / 'die').exists()
+    assert (folder / 'stderr.txt').read_text().count('a process that reads pictures died') == 1
+    assert (folder / 'run-mishaps' / 'result.json').exists()
+
+
+def test_one_of_two_processes_killed_changes_nothing():
+    """A kill in every phase; the long version: `benchmarks/faults.py --processes 2`."""
+    words = [sys.executable, str(FAULTS), '--kills', '4', '--processes', '2']
+    found = subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
+    assert found.returncode == 0, found.stdout + found.stderr[-3000:]
+    assert found.stdout.startswith('4 of 4 killed runs ended as the uninterrupted one, bit for bit')
+
+
+def test_in_one_process_nothing_changes():
+    x = torch.randn(4, 3)
+    assert world() == (0, 1)
+    assert gather(x) is x
+    assert mean_of({'a': x}) == {'a': x}
+    assert gather_objects(3) == [3]
+    norm, own = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    own.load_state_dict(norm.state_dict())
+    synced = synchronize_norms(nn.Sequential(own))
+    assert list(synced.state_dict()) == [f'0.{name}' for name in norm.state_dict()]
+    torch.testing.assert_close(synced(x), norm(x))
+    torch.testing.assert_close(synced[0].running_var, norm.running_var)
+    torch.testing.assert_close(synced.eval()(x), norm.eval()(x))

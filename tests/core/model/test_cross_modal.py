@@ -1,0 +1,321 @@
+"""The named-feature graph: wiring, inferred channels, and every wiring error with its path and the way out."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.core.model.cross_modal import CrossModalModel
+from vireid.core.registry.plugins import create_manager
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec
+
+
+class TinyBackbone(torch.nn.Module):
+    """Two joint maps and one paired one, of 4, 6 and 3 channels."""
+
+    def __init__(self, spare: bool = False) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(()))
+        self.outputs = {'low': FeatureSpec(4, 'map'), 'high': FeatureSpec(6, 'map')}
+        if spare:
+            self.outputs['early'] = FeatureSpec(3, 'map', 'paired')
+
+    def forward(self, images):
+        joint = torch.cat(list(images.values())) * self.scale
+        made = {'low': joint.repeat(1, 2, 1, 1)[:, :4], 'high': joint.repeat(1, 2, 1, 1)}
+        if 'early' in self.outputs:
+            made['early'] = dict(images)
+        return made
+
+
+@pytest.fixture
+def components():
+    manager = create_manager()
+    manager.components.add('backbones', 'Tiny', TinyBackbone)
+    return manager.components
+
+
+def model_config() -> dict:
+    losses = {'id': {'type': 'CrossEntropy'}}
+    return {
+        'backbone': {'type': 'Tiny'},
+        'necks': {
+            'a': {'type': 'StageEmbedding', 'inputs': 'low', 'channels': 8},
+            'b': {'type': 'StageEmbedding', 'inputs': 'high', 'channels': 8},
+            'fused': {'type': 'MLFM', 'inputs': ('a', 'b'), 'reduction': 2},
+            'graph': {'type': 'GLFM', 'inputs': 'fused', 'num_heads': 2},
+        },
+        'heads': {name: {'type': 'GlobalHead', 'losses': losses} for name in ('a', 'b', 'fused', 'graph')},
+        'weighter': {'type': 'Fixed'},
+        'embedding': ('fused',),
+    }
+
+
+def build(components, config: dict) -> CrossModalModel:
+    return components.build('models', {'type': 'CrossModalModel', **config}, where='model',
+                            components=components, num_identities=5)  # fmt: skip
+
+
+def batch(visible: int = 4, infrared: int = 4) -> Batch:
+    counts = {VISIBLE: visible, INFRARED: infrared}
+    return Batch(
+        images={m: torch.randn(n, 3, 8, 4) for m, n in counts.items() if n},
+        identities={m: torch.arange(n) % 2 for m, n in counts.items() if n},
+    )
+
+
+def message(components, config: dict) -> str:
+    with pytest.raises(VireidError) as caught:
+        build(components, config)
+    return str(caught.value)
+
+
+def test_channels_are_inferred_along_the_graph(components):
+    model = build(components, model_config())
+    assert model.necks['a'].fc.in_features == 4
+    assert model.necks['b'].fc.in_features == 6
+    assert model.specs['fused'] == FeatureSpec(8)
+    assert model.embedding_dim == 8
+
+
+def test_forward_gives_one_scalar_for_each_task(components):
+    losses = build(components, model_config())(batch())
+    assert list(losses) == ['a', 'b', 'fused', 'graph']
+    assert all(loss.shape == () for loss in losses.values())
+
+
+def test_a_task_is_the_weighted_sum_of_its_losses(components):
+    config = model_config()
+    terms = {'id': {'type': 'CrossEntropy'}, 'tri': {'type': 'BatchHardTriplet', 'margin': 1.0}}
+    config['heads']['a']['losses'] = {'id': terms['id'], 'tri': {**terms['tri'], 'weight': 0.25}}
+    torch.manual_seed(0)
+    model = build(components, config).eval()
+    images = batch()
+    task = model.tasks['a']
+    with torch.no_grad():
+        feature = model.necks['a'](model.backbone(images.images)['low'], context=Context({}))
+        output = task.head(feature)
+        identities = torch.cat(list(images.identities.values()))
+        expected = task.losses['id'](output, identities) + 0.25 * task.losses['tri'](output, identities)
+        assert torch.allclose(model(images)['a'], expected)
+
+
+def test_embed_runs_without_the_train_only_neck_and_needs_no_identities(components):
+    model = build(components, model_config()).eval()
+    assert model.embed(torch.randn(3, 3, 8, 4), INFRARED).shape == (3, 8)
+    assert model._embedding_necks == ('a', 'b', 'fused')
+
+
+@pytest.mark.parametrize(('visible', 'infrared'), [(4, 0), (0, 4), (2, 5)])
+def test_batches_of_one_modality_or_of_unequal_counts_work(components, visible, infrared):
+    losses = build(components, model_config())(batch(visible, infrared))
+    assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_necks_run_in_the_order_their_inputs_allow(components):
+    config = model_config()
+    config['necks'] = dict(reversed(config['necks'].items()))
+    assert list(build(components, config).necks) == ['b', 'a', 'fused', 'graph']
+
+
+def test_a_neck_or_head_set_to_none_is_left_out(components):
+    config = model_config()
+    config['necks']['graph'] = config['heads']['graph'] = None
+    model = build(components, config)
+    assert list(model.necks) == ['a', 'b', 'fused']
+    assert list(model.tasks) == ['a', 'b', 'fused']
+
+
+def test_an_embedding_may_join_heads_and_features(components):
+    config = model_config()
+    del config['heads']['a']
+    config['embedding'] = ('a', 'fused')  # a: the feature; fused: the head
+    assert build(components, config).eval().embed(torch.randn(2, 3, 8, 4), VISIBLE).shape == (2, 16)
+
+
+def test_an_unknown_component_is_named_with_the_nearest(components):
+    config = model_config()
+    config['necks']['fused']['type'] = 'MLFN'
+    assert "model.necks.fused: no neck called 'MLFN', did you mean 'MLFM'?" in message(components, config)
+
+
+def test_an_unknown_argument_is_named_with_the_nearest(components):
+    config = model_config()
+    config['necks']['fused']['reductoin'] = 2
+    text = message(components, config)
+    assert "model.necks.fused.reductoin: MLFM has no argument 'reductoin', did you mean 'reduction'?" in text
+
+
+def test_an_argument_of_the_wrong_type_is_named(components):
+    config = model_config()
+    config['necks']['a']['channels'] = 'many'
+    assert "model.necks.a.channels is 'many' (str)" in message(components, config)
+
+
+def test_an_input_nobody_makes(components):
+    config = model_config()
+    config['necks']['fused']['inputs'] = ('a', 'bb')
+    text = message(components, config)
+    assert "model.necks.fused.inputs: nothing makes a feature 'bb'" in text
+    assert 'allowed: a, b, fused, graph, high, low' in text
+
+
+def test_a_head_without_a_feature_of_its_name(components):
+    config = model_config()
+    config['heads']['fusedd'] = config['heads'].pop('fused')
+    assert "model.heads.fusedd: nothing makes a feature 'fusedd', did you mean 'fused'?" in message(components, config)
+
+
+def test_a_cycle(components):
+    config = model_config()
+    config['necks']['a'] = {'type': 'MLFM', 'inputs': 'fused'}
+    assert 'read each other in a cycle' in message(components, config)
+
+
+def test_a_paired_feature_where_a_joint_one_is_wanted(components):
+    config = model_config()
+    config['backbone']['spare'] = True
+    config['necks']['c'] = {'type': 'StageEmbedding', 'inputs': 'early', 'channels': 8}
+    text = message(components, config)
+    assert "model.necks.c: StageEmbedding wants a joint feature and 'early' is paired" in text
+    assert 'fuse it first, e.g. with CorrespondenceConcat' in text
+
+
+def test_a_joint_feature_where_a_paired_one_is_wanted(components):
+    config = model_config()
+    config['necks']['c'] = {'type': 'CorrespondenceConcat', 'inputs': 'low'}
+    assert "model.necks.c: CorrespondenceConcat wants a paired feature and 'low' is joint" in message(
+        components, config
+    )
+
+
+def test_a_feature_nobody_reads(components):
+    config = model_config()
+    del config['heads']['graph']
+    assert "model.necks.graph: nobody reads 'graph'" in message(components, config)
+    config = model_config()
+    config['backbone']['spare'] = True
+    assert "model.backbone: nobody reads 'early'" in message(components, config)
+
+
+def test_an_embedding_that_needs_a_train_only_neck(components):
+    config = model_config()
+    config['embedding'] = ('graph',)
+    assert "model.embedding needs the neck 'graph', which works in training only" in message(components, config)
+
+
+def test_an_embedding_of_a_map(components):
+    config = model_config()
+    config['embedding'] = ('high',)
+    assert "model.embedding: feature 'high' is a joint map" in message(components, config)
+
+
+def test_a_neck_that_takes_a_name_of_the_backbone(components):
+    config = model_config()
+    config['necks']['low'] = copy.deepcopy(config['necks']['b'])
+    assert "the backbone already makes a feature 'low'" in message(components, config)
+
+
+def test_a_head_without_losses_and_a_neck_without_inputs(components):
+    config = model_config()
+    del config['heads']['a']['losses']
+    assert 'model.heads.a.losses is missing' in message(components, config)
+    config = model_config()
+    del config['necks']['a']['inputs']
+    assert 'model.necks.a does not say what it reads' in message(components, config)
+
+
+def test_wrong_levels_for_mlfm_name_the_path(components):
+    config = model_config()
+    config['necks']['b']['channels'] = 9
+    text = message(components, config)
+    assert 'model.necks.fused: MLFM fuses features of one length and was given: vector of 8, vector of 9' in text
+
+
+def test_the_stream_is_picked_by_modality_alone(components):
+    backbone = {'type': 'TwoStreamResNet', 'depth': 18, 'shared_from': 5, 'weights': None}
+    losses = {'id': {'type': 'CrossEntropy'}}
+    model = build(components, {
+        'backbone': backbone,
+        'necks': {'joint': {'type': 'CorrespondenceConcat', 'inputs': 'stage4'}},
+        'heads': {'joint': {'type': 'GlobalHead', 'losses': losses}},
+        'weighter': {'type': 'Fixed'},
+        'embedding': 'joint',
+    }).eval()  # fmt: skip
+    image = torch.randn(2, 3, 32, 16)
+    before = {m: model.embed(image, m) for m in MODALITIES}
+    with torch.no_grad():
+        for parameter in model.backbone.streams[INFRARED].parameters():
+            parameter.mul_(0.5)
+    assert torch.equal(model.embed(image, VISIBLE), before[VISIBLE])
+    assert not torch.allclose(model.embed(image, INFRARED), before[INFRARED])
+
+
+def parts_config(**head) -> dict:
+    losses = {'id': {'type': 'CrossEntropy'}, 'parts': {'type': 'CrossEntropy', 'reads': 'parts'}}
+    return {
+        'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None, 'shared_from': 0, 'out_stages': (3,)},
+        'heads': {'stage3': {'type': 'PartHead', 'parts': 2, 'losses': losses, **head}},
+        'weighter': {'type': 'Fixed'},
+        'embedding': ('stage3',),
+    }
+
+
+def test_a_loss_reads_the_output_it_names_and_parts_are_added_up(components):
+    model = build(components, parts_config(channels=None))
+    task = model.tasks['stage3']
+    feature = torch.randn(4, 256, 6, 2)
+    identities = torch.tensor([0, 1, 2, 3])
+    made = task.head(feature)
+    wanted = torch.nn.functional.cross_entropy(made['global'].logits, identities)
+    for part in range(2):
+        wanted = wanted + torch.nn.functional.cross_entropy(made['parts'].logits[:, part], identities)
+    assert torch.allclose(task(feature, identities=identities), wanted)
+
+
+def test_a_loss_that_is_none_is_left_out(components):
+    config = parts_config(parts=0)
+    config['heads']['stage3']['losses']['parts'] = None
+    assert list(build(components, config).tasks['stage3'].losses) == ['id']
+
+
+@pytest.mark.parametrize(
+    ('loss', 'texts'),
+    [
+        (None, ['model.heads.stage3.losses: no loss reads', "'parts'", 'PartHead']),
+        ({'type': 'CrossEntropy', 'reads': 'part'}, ['losses.parts.reads: PartHead makes no output', "mean 'parts'?"]),
+        (
+            {'type': 'BatchHardTriplet', 'reads': 'parts'},
+            ['model.heads.stage3.losses.parts: BatchHardTriplet reads one vector', "'parts' is 2 parts"],
+        ),
+    ],
+)
+def test_losses_have_to_fit_the_outputs_of_their_head(components, loss, texts):
+    config = parts_config()
+    config['heads']['stage3']['losses']['parts'] = loss
+    for text in texts:
+        assert text in message(components, config)
+
+
+def test_more_parts_than_rows_are_found_when_the_model_is_built(components):
+    config = {'type': 'CrossModalModel', **parts_config(parts=5)}
+    with pytest.raises(VireidError) as caught:
+        components.build('models', config, where='model', components=components, num_identities=5, image_size=(64, 32))
+    assert 'model.heads.stage3: parts is 5 and the map has 4 rows' in str(caught.value)
+    assert 'use fewer parts' in str(caught.value)
+
+
+def test_what_the_framework_knows_reaches_the_parts_of_parts(components):
+    """A head builds its pooling: the pooling may name the number of identities, which the head was given."""
+
+    class Counting(torch.nn.Module):
+        def __init__(self, num_identities: int) -> None:
+            super().__init__()
+            self.seen = num_identities
+
+    components.add('poolings', 'Counting', Counting)
+    config = parts_config(pool='Counting')
+    assert build(components, config).tasks['stage3'].head.pool.seen == 5

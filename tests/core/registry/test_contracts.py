@@ -1,0 +1,346 @@
+"""What a component of someone's own lacks or returns is named with its path in the config, and never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vireid.cli.dry_run import dry_run
+from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import require_record
+from vireid.core.registry.plugins import create_manager, hookimpl
+from vireid.core.training.trainer import train
+from vireid.core.types import FeatureSpec, HeadOutput
+
+SIZE = 'images.size=[64,32]'
+
+
+def manager(kind: str, target: Any, name: str = 'Mine') -> Any:
+    made = create_manager()
+
+    class Plugin:
+        @hookimpl
+        def register_components(self, add: Any) -> None:
+            add(kind, name, target)
+
+    made.register(Plugin(), 'mine')
+    return made
+
+
+class Hog(nn.Module):
+    """An embedder without parameters."""
+
+    def embed(self, images: Any, modality: str) -> Any:
+        return images.flatten(1)
+
+
+class Least(nn.Module):
+    """A model of someone's own with the least that one may have."""
+
+    def __init__(self, num_identities: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, num_identities)
+
+    def embed(self, images: Any, modality: str) -> Any:
+        return self.layer(images.mean((2, 3)))
+
+    def forward(self, batch: Any) -> Any:
+        logits = torch.cat([self.embed(images, m) for m, images in batch.images.items()])
+        return {'id': nn.functional.cross_entropy(logits, torch.cat(list(batch.identities.values())))}
+
+
+class LeastStep:
+    """A step of someone's own that tells its loss alone."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.optimizer = model, torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def __call__(self, batch: Any, progress: Any) -> Any:
+        self.optimizer.zero_grad()
+        loss = sum(self.model(batch).values())
+        loss.backward()
+        self.optimizer.step()
+        return {'loss': loss.item()}
+
+    def state_dict(self) -> Any:
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state: Any) -> None:
+        self.optimizer.load_state_dict(state)
+
+
+MINE = ['model={"type": "Mine"}', SIZE]
+STEP = ['step={"type": "Mine"}', SIZE, 'training.accelerator=cpu']
+
+
+class TestModels:
+    def test_the_least_is_trained_scored_and_shown(self, small_sysu, tmp_path, make_small, capsys):
+        options = [*MINE, 'training.epochs=1', 'loggers=[{"type": "Console"}, {"type": "Report"}]']
+        experiment = make_small(small_sysu, *options, manager=manager('models', Least))
+        found = train(experiment, tmp_path)
+        assert found.embeddings.features.shape[1] == 7 - 2  # identities that are trained on
+        assert 'loss ' in capsys.readouterr().out
+        assert 'loss' in dry_run(make_small(small_sysu, *options, manager=manager('models', Least)))
+
+    def test_what_has_nothing_to_train_is_told_so(self, small_sysu, make_small):
+        with pytest.raises(VireidError, match='model: Hog has no parameters that could be trained'):
+            dry_run(make_small(small_sysu, *MINE, manager=manager('models', Hog)))
+
+    def test_one_that_cannot_be_trained_or_weighed(self, small_sysu, make_small):
+        class NoForward(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.layer = nn.Linear(3, 3)
+
+            def embed(self, images: Any, modality: str) -> Any:
+                return self.layer(images.mean((2, 3)))
+
+        class Weighs(Least):
+            weighter = 'mean'
+
+        for target, said in ((NoForward, 'forward of NoForward is missing'), (Weighs, 'weighter of Weighs is a str')):
+            with pytest.raises(VireidError, match=f'model: {said}'):
+                dry_run(make_small(small_sysu, *MINE, manager=manager('models', target)))
+
+    def test_one_whose_names_mean_something_else(self, small_sysu, make_small):
+        class Others(Least):
+            tasks, specs, weighter = ('id',), 3, None
+
+            def __init__(self, num_identities: int) -> None:
+                super().__init__(num_identities)
+                self.embedding = nn.Linear(3, 3)
+
+        text = dry_run(make_small(small_sysu, *MINE, manager=manager('models', Others)), graph=True)
+        assert 'model      Others' in text
+        assert 'embedding: Others -> 100' in text
+
+    def test_losses_without_a_gradient(self, small_sysu, make_small):
+        class Detached(Least):
+            def forward(self, batch: Any) -> Any:
+                return {name: loss.detach() for name, loss in super().forward(batch).items()}
+
+        with pytest.raises(VireidError, match='forward of Detached returned losses without a gradient'):
+            dry_run(make_small(small_sysu, *MINE, manager=manager('models', Detached)))
+
+    def test_one_that_cannot_embed(self, small_sysu, make_small):
+        with pytest.raises(VireidError, match='model: embed of Mine is missing') as caught:
+            make_small(small_sysu, *MINE, manager=manager('models', nn.Identity)).build_model(3)
+        assert caught.value.allowed == 'a method (images, modality) -> (B, D)'
+
+    def test_one_that_returns_no_losses(self, small_sysu, make_small):
+        class Nothing(Least):
+            def forward(self, batch: Any) -> Any:
+                return sum(super().forward(batch).values())
+
+        with pytest.raises(VireidError, match=r'model: forward of Nothing returned a Tensor \(\)') as caught:
+            dry_run(make_small(small_sysu, *MINE, manager=manager('models', Nothing)))
+        assert caught.value.allowed == 'a dict of losses by task name'
+
+    def test_one_that_embeds_another_number_of_rows(self, small_sysu, tmp_path, make_small):
+        class Half(Least):
+            def embed(self, images: Any, modality: str) -> Any:
+                made = super().embed(images, modality)
+                return made if self.training else made[:1]
+
+        experiment = make_small(small_sysu, *MINE, 'training.epochs=1', manager=manager('models', Half))
+        with pytest.raises(VireidError, match=r'model: embed of Half returned a Tensor \(1, 5\) for \d+ images'):
+            train(experiment, tmp_path)
+
+
+class TestSteps:
+    def test_the_least_is_trained_and_shown_with_its_table(self, small_sysu, tmp_path, make_small, capsys):
+        loggers = [{'type': name} for name in ('Console', 'MetricsFile', 'Report')]
+        options = [*STEP, 'training.epochs=1', f'loggers={loggers}']
+        train(make_small(small_sysu, *options, manager=manager('steps', LeastStep)), tmp_path)
+        printed = capsys.readouterr()
+        assert 'valid queries' in printed.out
+        assert printed.err == ''
+        assert '<svg' in (tmp_path / 'report.html').read_text()
+        assert 'loss ' in dry_run(make_small(small_sysu, *options, manager=manager('steps', LeastStep)))
+
+    @pytest.mark.parametrize(
+        ('record', 'said'),
+        [
+            (None, 'Mine returned None'),
+            ({}, 'Mine returned a dict of nothing'),
+            (0.5, 'Mine returned 0.5'),
+            ({'loss': 'small'}, "'loss' in the record of Mine is 'small'"),
+            ({'loss': torch.ones(())}, r"'loss' in the record of Mine is a Tensor \(\)"),
+        ],
+    )
+    def test_a_record_without_a_loss(self, small_sysu, tmp_path, make_small, record, said):
+        class Odd(LeastStep):
+            def __call__(self, batch: Any, progress: Any) -> Any:
+                return record
+
+        experiment = make_small(small_sysu, *STEP, manager=manager('steps', Odd))
+        for run in (lambda: train(experiment, tmp_path), lambda: dry_run(experiment)):
+            with pytest.raises(VireidError, match=f'step: {said}'):
+                run()
+
+    @pytest.mark.parametrize(
+        'more',
+        [{'tasks': [1]}, {'tasks': {'id': None}}, {'weights': {'id': 'x'}}, {'curves': {'sigma': 1}}, {'curves': 3}],
+    )
+    def test_a_record_whose_parts_are_no_dicts_of_floats(self, more):
+        with pytest.raises(VireidError, match=r"step: '\w+' in the record of Mine is .*"):
+            require_record({'loss': 1, **more}, 'Mine')
+
+    @pytest.mark.parametrize('key', ['lr', 'gradient'])
+    def test_a_record_whose_numbers_are_none(self, key):
+        with pytest.raises(VireidError, match=f"step: '{key}' in the record of Mine is 'x'"):
+            require_record({'loss': 1.0, key: 'x'}, 'Mine')
+
+    def test_a_record_that_tells_all(self):
+        require_record({'loss': 1, 'tasks': {'a': 1.0}, 'weights': {'a': 2}, 'curves': {'s': {'a': 3.0}}}, 'Mine')
+
+    def test_one_that_keeps_no_state(self, small_sysu, tmp_path, make_small):
+        class Forgets:
+            def __init__(self, model: Any) -> None: ...
+
+            def __call__(self, batch: Any, progress: Any) -> Any: ...
+
+        with pytest.raises(VireidError, match='step: state_dict of Mine is missing'):
+            train(make_small(small_sysu, *STEP, manager=manager('steps', Forgets)), tmp_path)
+
+
+class Pixels(nn.Module):
+    """A backbone of one layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs = {f'stage{s}': FeatureSpec(4, 'map') for s in (2, 3, 4)}
+        self.layer = nn.Conv2d(3, 4, 8, 8)
+
+    def forward(self, images: Any) -> Any:
+        joint = self.layer(torch.cat(list(images.values())))
+        return dict.fromkeys(self.outputs, joint)
+
+
+class TestPartsOfTheModel:
+    """Each is found by the first batch, whoever runs it, with the path of the part."""
+
+    def said(self, make_small: Any, root: Path, kind: str, target: Any, option: str) -> VireidError:
+        options = [option, SIZE, 'model.necks.mlfm.reduction=1']
+        with pytest.raises(VireidError) as caught:
+            dry_run(make_small(root, *options, manager=manager(kind, target)))
+        return caught.value
+
+    BACKBONE = 'model.backbone={"type": "Mine"}'
+
+    def test_a_backbone_without_outputs(self, small_sysu, make_small):
+        error = self.said(make_small, small_sysu, 'backbones', nn.Identity, self.BACKBONE)
+        assert error.given == 'model.backbone: outputs of Mine is missing'
+        assert error.allowed == 'a dict of FeatureSpec by feature name'
+
+    def test_a_backbone_that_makes_other_features_than_it_declares(self, small_sysu, make_small):
+        class Lacks(Pixels):
+            def forward(self, images: Any) -> Any:
+                return {'stage4': super().forward(images)['stage4']}
+
+        error = self.said(make_small, small_sysu, 'backbones', Lacks, self.BACKBONE)
+        assert error.given == "model.backbone made a dict of 'stage4'"
+        assert error.allowed == "as declared by its outputs: a dict of 'stage2', 'stage3', 'stage4'"
+
+    def test_a_backbone_that_makes_other_channels(self, small_sysu, make_small):
+        class Wide(Pixels):
+            def forward(self, images: Any) -> Any:
+                return {name: found.repeat(1, 2, 1, 1) for name, found in super().forward(images).items()}
+
+        error = self.said(make_small, small_sysu, 'backbones', Wide, self.BACKBONE)
+        assert error.given == "model.backbone: feature 'stage2' is a Tensor (4, 8, 8, 4)"
+        assert error.allowed == 'as declared: (B, C, H, W) with 4 channels'
+
+    def test_a_backbone_that_keeps_modalities_apart_and_says_joint(self, small_sysu, make_small):
+        class Apart(Pixels):
+            def forward(self, images: Any) -> Any:
+                return {key: {m: self.layer(x) for m, x in images.items()} for key in self.outputs}
+
+        error = self.said(make_small, small_sysu, 'backbones', Apart, self.BACKBONE)
+        assert "model.backbone: feature 'stage2' is a dict of 'visible', 'infrared'" in error.given
+
+    def test_a_modality_that_no_stream_takes(self, small_sysu, make_small):
+        class OneStream(Pixels):
+            def forward(self, images: Any) -> Any:
+                if 'infrared' in images:
+                    raise VireidError("no stream for modality ['infrared']", allowed='visible')
+                return super().forward(images)
+
+        error = self.said(make_small, small_sysu, 'backbones', OneStream, self.BACKBONE)
+        assert error.given == "model.backbone: no stream for modality ['infrared']"
+
+    def test_whatever_a_part_raises_is_told_with_its_path(self, small_sysu, make_small):
+        class Raises(nn.Module):
+            def __init__(self, inputs: Any) -> None:
+                super().__init__()
+                self.output = inputs[0]
+
+            def forward(self, *features: Any, context: Any) -> Any:
+                raise KeyError('x')
+
+        option = 'model.necks.mlfm={"type": "Mine", "inputs": ["s2"]}'
+        with pytest.raises(VireidError) as caught:
+            dry_run(make_small(small_sysu, option, SIZE, manager=manager('necks', Raises)))
+        assert 'raised by model.necks.mlfm of the config' in caught.value.given
+
+    def test_a_head_that_returns_a_tensor(self, small_sysu, make_small):
+        class Bare(nn.Module):
+            embedding_dim = 4
+
+            def __init__(self, inputs: Any) -> None:
+                super().__init__()
+
+            def embed(self, feature: Any) -> Any:
+                return feature
+
+            def forward(self, feature: Any) -> Any:
+                return feature
+
+        losses = '{"id": {"type": "BatchHardTriplet"}}'
+        option = f'model.heads.mlfm={{"type": "Mine", "losses": {losses}}}'
+        error = self.said(make_small, small_sysu, 'heads', Bare, option)
+        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (4, ')
+        assert error.allowed == "a HeadOutput, or a dict of them with 'global'"
+
+    def test_a_loss_of_several_numbers(self, small_sysu, make_small):
+        class Each(nn.Module):
+            def forward(self, output: HeadOutput, identities: Any) -> Any:
+                return output.feature.sum(dim=1)
+
+        error = self.said(make_small, small_sysu, 'losses', Each, 'model.heads.s2.losses.id={"type": "Mine"}')
+        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (4,)'
+
+    def test_a_weighter_of_plain_numbers(self, small_sysu, make_small):
+        class Plain(nn.Module):
+            def __init__(self, task_names: Any) -> None:
+                super().__init__()
+
+            def forward(self, tasks: Any, progress: Any) -> Any:
+                return sum(tasks.values()), dict.fromkeys(tasks, 1.0)
+
+        error = self.said(make_small, small_sysu, 'weighters', Plain, 'model.weighter={"type": "Mine"}')
+        assert error.given == "model.weighter: the weight of 's2' is 1.0"
+
+    def test_a_backbone_that_names_its_features_by_numbers(self, small_sysu, make_small):
+        class Numbers(Pixels):
+            def forward(self, images: Any) -> Any:
+                return dict(enumerate(super().forward(images).values()))
+
+        error = self.said(make_small, small_sysu, 'backbones', Numbers, self.BACKBONE)
+        assert error.given == 'model.backbone made a dict of 0, 1, 2'
+
+    def test_a_weighter_that_forgets_a_task(self, small_sysu, make_small):
+        class Forgets(nn.Module):
+            def __init__(self, task_names: Any) -> None:
+                super().__init__()
+
+            def forward(self, tasks: Any, progress: Any) -> Any:
+                return sum(tasks.values())
+
+        error = self.said(make_small, small_sysu, 'weighters', Forgets, 'model.weighter={"type": "Mine"}')
+        assert error.given == 'model.weighter: Forgets returned a Tensor ()'
+        assert 'a dict of the weights of s2, s3, s4, mlfm, glfm' in error.allowed

@@ -1,0 +1,105 @@
+"""Who watches a run is called in order, with what it asks for; one that fails is named and never stops the run."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.observers import Observers
+from vireid.core.registry.plugins import Hooks, PluginManager, hookimpl
+
+
+class Watcher:
+    def __init__(self, calls: list[str], name: str, error: BaseException | None = None) -> None:
+        self.calls, self.name, self.error = calls, name, error
+
+    @hookimpl
+    def step_ended(self, progress: object) -> None:
+        self.calls.append(f'{self.name} step {progress}')
+        if self.error:
+            raise self.error
+
+    @hookimpl(trylast=True)
+    def run_ended(self, run: object, finished: bool) -> None:
+        self.calls.append(f'{self.name} ended {run} {finished}')
+
+    def epoch_ended(self) -> None:
+        raise AssertionError('not marked: never called')
+
+
+def test_each_is_called_in_order_with_what_it_names():
+    calls: list[str] = []
+
+    class Early:
+        @hookimpl(tryfirst=True)
+        def step_ended(self) -> None:
+            calls.append('early')
+
+    observers = Observers(Hooks, [('a', Watcher(calls, 'a')), ('b', Watcher(calls, 'b')), ('e', Early())])
+    observers.step_ended(run='r', progress=1, record={})
+    observers.epoch_ended(run='r', progress=1)
+    observers.run_ended(run='r', finished=True)
+    assert calls == ['early', 'a step 1', 'b step 1', 'a ended r True', 'b ended r True']
+
+
+def test_one_that_fails_is_named_once_and_left_out_and_the_others_go_on(capsys):
+    calls: list[str] = []
+    bad, good = Watcher(calls, 'bad', ValueError('no disk')), Watcher(calls, 'good')
+    observers = Observers(Hooks, [("plugin 'bad'", bad), ('logger Good', good)])
+    for step in (1, 2):
+        observers.step_ended(run='r', progress=step, record={})
+    observers.run_ended(run='r', finished=True)
+    assert calls == ['bad step 1', 'good step 1', 'good step 2', 'good ended r True']
+    assert capsys.readouterr().err == (
+        "plugin 'bad' failed in step_ended: ValueError: no disk; it is left out of the rest of this run\n"
+    )
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), BrokenPipeError()])
+def test_ctrl_c_and_a_closed_pipe_pass_through(error):
+    observers = Observers(Hooks, [('a', Watcher([], 'a', error))])
+    with pytest.raises(type(error)):
+        observers.step_ended(run='r', progress=1, record={})
+
+
+def test_what_is_no_hook_is_no_attribute():
+    with pytest.raises(AttributeError):
+        Observers(Hooks, []).step_begun()
+
+
+def test_a_plugin_that_fails_does_not_stop_a_run(small_sysu, tmp_path, make_small, capsys):
+    from vireid.core.registry.plugins import create_manager
+    from vireid.core.training.trainer import train
+
+    class Bad:
+        @hookimpl
+        def step_ended(self, record: dict) -> None:
+            record['nothing']
+
+    manager: PluginManager = create_manager()
+    manager.register(Bad(), 'bad')
+    results = train(make_small(small_sysu, 'training.epochs=1', manager=manager), tmp_path)
+    assert results.rows()
+    assert capsys.readouterr().err.count("plugin 'bad' failed in step_ended: KeyError: 'nothing'") == 1
+
+
+def test_a_full_disk_stops_the_run_when_all_have_been_called():
+    class Full:
+        @hookimpl
+        def run_ended(self) -> None:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+
+    class Last:
+        calls = 0
+
+        @hookimpl
+        def run_ended(self) -> None:
+            Last.calls += 1
+
+    observers = Observers(Hooks, [('the log', Full()), ('the bar', Last())])
+    for calls in (1, 2):  # it is not left out: the disk may be mended
+        with pytest.raises(VireidError, match=r'the log cannot write: .*No space left on device'):
+            observers.run_ended()
+        assert Last.calls == calls

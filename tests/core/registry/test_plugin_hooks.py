@@ -1,0 +1,228 @@
+"""What plugins bring besides components: verbs of the command line, and folders of configs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from vireid.cli import main
+from vireid.core.config import files as config
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import PluginConflict, PluginManager, PluginProblem, create_manager, hookimpl
+
+PLUGIN = """
+from pathlib import Path
+import vireid
+
+@vireid.hookimpl
+def register_commands(add):
+    add('greet', 'acme_greet', 'Greets somebody.')
+    add(verb='crash', module='acme_crash', help='Fails.')
+
+@vireid.hookimpl
+def register_configs(add):
+    add(Path(__file__).parent / 'acme_configs')
+"""
+GREET = """
+def add_arguments(parser):
+    parser.add_argument('who')
+
+def run(args):
+    print('hello', args.who)
+    return 3 if args.who == 'nobody' else None
+"""
+CRASH = """
+def add_arguments(parser):
+    pass
+
+def run(args):
+    raise ZeroDivisionError('by zero')
+"""
+
+
+@pytest.fixture
+def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A distribution `acme-tools` on the path, with two verbs and a folder of configs."""
+    for name, text in (('acme_plugin', PLUGIN), ('acme_greet', GREET), ('acme_crash', CRASH)):
+        (tmp_path / f'{name}.py').write_text(text)
+    (tmp_path / 'acme_configs').mkdir()
+    (tmp_path / 'acme_configs' / 'small.py').write_text("_base_ = 'vireid::tffn_demo.py'\nseed = 7\n")
+    info = tmp_path / 'acme_tools-1.0.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-tools\nVersion: 1.0\n')
+    (info / 'entry_points.txt').write_text('[vireid.plugins]\nacme = acme_plugin\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield tmp_path
+    for name in ('acme_plugin', 'acme_greet', 'acme_crash'):
+        sys.modules.pop(name, None)
+
+
+class TestCommands:
+    def test_a_verb_is_run_and_its_status_returned(self, acme, capsys):
+        assert main(['greet', 'world']) == 0
+        assert capsys.readouterr().out == 'hello world\n'
+        assert main(['greet', 'nobody']) == 3
+
+    def test_help_lists_it_with_its_plugin_and_imports_it_not(self, acme, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main(['--help'])
+        assert stopped.value.code == 0
+        assert 'Greets somebody. [acme]' in ' '.join(capsys.readouterr().out.split())
+        assert 'acme_greet' not in sys.modules
+
+    def test_its_own_help_says_what_it_is(self, acme, capsys):
+        with pytest.raises(SystemExit):
+            main(['greet', '--help'])
+        assert 'Greets somebody.' in capsys.readouterr().out
+
+    def test_what_it_raises_is_told_as_the_plugins(self, acme, capsys):
+        assert main(['crash']) == 2
+        error = capsys.readouterr().err
+        assert "error: 'crash' of plugin 'acme' raised ZeroDivisionError: by zero" in error
+        assert 'acme_crash.py' in error
+
+    def test_a_module_that_cannot_be_imported_is_told_as_the_plugins(self, acme, capsys):
+        (acme / 'acme_greet.py').unlink()
+        assert main(['greet', 'x']) == 2
+        assert "'greet' of plugin 'acme' (acme_greet) cannot be used: ModuleNotFoundError" in capsys.readouterr().err
+
+    def test_an_unknown_verb_is_refused_with_all_there_are(self, acme, capsys):
+        with pytest.raises(SystemExit) as stopped:
+            main(['gret'])
+        assert stopped.value.code == 2
+        assert 'greet' in capsys.readouterr().err
+
+    def test_a_disabled_plugin_has_no_verb(self, acme, capsys, monkeypatch):
+        monkeypatch.setenv('VIREID_DISABLED_PLUGINS', 'acme')
+        with pytest.raises(SystemExit) as stopped:
+            main(['greet', 'x'])
+        assert stopped.value.code == 2
+
+    def test_a_verb_that_is_taken_is_a_conflict_that_names_the_holder(self):
+        class Verbs:
+            @hookimpl
+            def register_commands(self, add):
+                add('train', 'somewhere', 'Trains.')
+
+        with pytest.raises(PluginConflict, match="adds the verb 'train', which vireid itself has"):
+            PluginManager(verbs=['train']).register(Verbs(), 'mine')
+        manager = PluginManager()
+        manager.register(Verbs(), 'first')
+        with pytest.raises(PluginConflict, match="adds the verb 'train', which plugin 'first' has"):
+            manager.register(Verbs(), 'second')
+
+
+class TestConfigs:
+    def test_a_config_of_a_package_is_read_by_its_name_from_anywhere(self, acme, monkeypatch):
+        monkeypatch.chdir('/')
+        read = config.load('acme-tools::small.py')
+        assert read['seed'] == 7
+        assert read['model']['backbone']['depth'] == 18
+
+    def test_a_run_is_called_after_the_file(self, acme, capsys):
+        assert main(['config', 'show', 'acme-tools::small.py']) == 0
+        out = capsys.readouterr().out
+        assert '\nname: small\n' in out
+        assert 'seed: 7' in out
+
+    @pytest.mark.parametrize(
+        ('name', 'text'),
+        [
+            ('acme-tool::small.py', "no package 'acme-tool' offers configs, did you mean 'acme-tools'?"),
+            (
+                'acme-tools::smal.py',
+                "acme-tools offers no config 'smal.py', did you mean 'small.py'?\n  allowed: small.py",
+            ),
+        ],
+    )
+    def test_what_is_not_there_is_named_with_what_is(self, acme, name, text):
+        with pytest.raises(VireidError) as caught:
+            config.load(name)
+        assert text in str(caught.value)
+
+    def test_the_papers_configs_are_vireids_own(self):
+        assert config.load('vireid::tffn_sysu.py') == config.load(Path(__file__).parents[3] / 'configs/tffn_sysu.py')
+
+    def test_data_may_not_be_based_on_code(self, acme):
+        (acme / 'mine.yaml').write_text('_base_: acme-tools::small.py\n')
+        with pytest.raises(VireidError, match='is Python'):
+            config.load(acme / 'mine.yaml')
+
+    def test_a_folder_that_is_missing_breaks_the_plugin_alone(self):
+        class Configs:
+            @hookimpl
+            def register_configs(self, add):
+                add('/no/such/folder')
+
+        with pytest.raises(PluginProblem, match='no folder of configs /no/such/folder'):
+            PluginManager().register(Configs(), 'mine')
+
+
+def test_what_a_plugin_brings_is_listed(acme):
+    (found,) = [p for p in create_manager().plugins if p.name == 'acme']
+    assert found.commands == ('greet', 'crash')
+    assert found.configs == (str(acme / 'acme_configs'),)
+
+
+def test_the_packages_of_the_distribution_are_all_written_out():
+    import tomllib
+
+    from setuptools import find_packages
+
+    root = Path(__file__).parents[3]
+    listed = tomllib.loads((root / 'pyproject.toml').read_text())['tool']['setuptools']['packages']
+    folders = [p.name for p in (root / 'configs').iterdir() if p.is_dir() and p.name != '__pycache__']
+    expected = [*find_packages(str(root), include=['vireid', 'vireid.*']), 'vireid.configs']
+    assert sorted(listed) == sorted([*expected, *(f'vireid.configs.{name}' for name in folders)])
+
+
+BAD = {
+    'a name that is none': "add('necks', ['a'], int)",
+    'an empty name': "add('necks', '', int)",
+    'a kind that is none': "add(['necks'], 'a', int)",
+    'a target that is none': "add('necks', 'a', ':')",
+    'leaving': 'raise SystemExit(5)',
+    'an error that cannot speak': 'raise Mute()',
+}
+
+
+@pytest.mark.parametrize('line', BAD.values(), ids=list(BAD))
+def test_whatever_a_plugin_does_the_others_and_the_help_work(acme, line, capsys):
+    text = 'import vireid\n\nclass Mute(Exception):\n    def __str__(self):\n        raise ValueError\n\n'
+    text += f'@vireid.hookimpl\ndef register_components(add):\n    {line}\n'
+    (acme / 'acme_bad.py').write_text(text)
+    info = acme / 'acme_bad-1.0.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-bad\nVersion: 1.0\n')
+    (info / 'entry_points.txt').write_text('[vireid.plugins]\nbad = acme_bad\n')
+    told: list[str] = []
+    by_name = {p.name: p for p in create_manager(tell=told.append).plugins}
+    sys.modules.pop('acme_bad', None)
+    assert by_name['bad'].status in ('broken', 'incompatible')
+    assert by_name['acme'].status == 'active'
+    assert len(told) == 1
+    assert main(['plugins']) == 0
+    assert 'bad' in capsys.readouterr().out
+    sys.modules.pop('acme_bad', None)
+
+
+@pytest.mark.parametrize('verb', ['', 'two words', '--dash', None, 'Capital'])
+def test_a_verb_that_cannot_be_typed_is_refused(verb):
+    class Verbs:
+        @hookimpl
+        def register_commands(self, add):
+            add(verb, 'somewhere', 'Does.')
+
+    with pytest.raises(PluginProblem, match='adds the verb'):
+        PluginManager().register(Verbs(), 'mine')
+
+
+def test_a_percent_sign_in_a_help_text(acme, capsys):
+    (acme / 'acme_plugin.py').write_text(PLUGIN.replace('Greets somebody.', 'Greets 50% of all.'))
+    sys.modules.pop('acme_plugin', None)
+    with pytest.raises(SystemExit) as stopped:
+        main(['--help'])
+    assert stopped.value.code == 0
+    assert 'Greets 50% of all.' in ' '.join(capsys.readouterr().out.split())

@@ -1,0 +1,136 @@
+"""A features file is read back as it was, stands in for the dataset, and a damaged one is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.scoring import features
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.types import INFRARED, VISIBLE, Sample
+
+ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'trial 3', 'weights': 'after step 5'}
+
+
+def embeddings(root: str = '/data/sysu', flipped: bool = False) -> Embeddings:
+    samples = (
+        Sample(f'{root}/cam1/0006/0001.jpg', 6, 1, VISIBLE),
+        Sample(f'{root}/cam3/0006/0001.jpg', 6, 3, INFRARED),
+        Sample('/elsewhere/ä.jpg', 7, 6, INFRARED),
+    )
+    found = np.array([[0, 1], [0.6, 0.8], [-1, 0]], dtype=np.float32)
+    return Embeddings(samples, found, -found if flipped else None)
+
+
+@pytest.mark.parametrize('flipped', [False, True])
+def test_it_is_read_back_as_it_was_with_paths_below_the_root(tmp_path: Path, flipped: bool) -> None:
+    written = embeddings(flipped=flipped)
+    features.save(tmp_path / 'new' / 'f.npz', written, ABOUT, '/data/sysu')
+    found = features.load(tmp_path / 'new' / 'f.npz')
+    assert [s.path for s in found.split('test')] == ['cam1/0006/0001.jpg', 'cam3/0006/0001.jpg', '/elsewhere/ä.jpg']
+    for key in ('identity', 'camera', 'modality'):
+        assert [getattr(s, key) for s in found.split('test')] == [getattr(s, key) for s in written.samples]
+    assert (found.embeddings.features == written.features).all()
+    assert (found.embeddings.flipped is None) is (not flipped)
+    if flipped:
+        assert (found.embeddings.of(found.split('test'), flipped=True) == -written.features).all()
+    assert {key: found.about[key] for key in ABOUT} == ABOUT
+    assert found.root == '/data/sysu'
+    assert found.split_name == 'trial 3'
+    assert [p.name for p in (tmp_path / 'new').iterdir()] == ['f.npz']
+
+
+def test_embeddings_that_are_not_of_length_1_are_refused(tmp_path: Path) -> None:
+    written = embeddings()
+    features.save(tmp_path / 'f.npz', Embeddings(written.samples, 3 * written.features), ABOUT, None)
+    with pytest.raises(VireidError, match='holds embeddings of lengths 3 to 3') as caught:
+        features.load(tmp_path / 'f.npz')
+    assert 'np.linalg.norm' in caught.value.todo
+
+
+def test_there_is_no_training_split(tmp_path: Path) -> None:
+    features.save(tmp_path / 'f.npz', embeddings(), ABOUT, None)
+    with pytest.raises(VireidError, match="no split 'train'"):
+        features.load(tmp_path / 'f.npz').split('train')
+
+
+def test_a_missing_file_says_how_to_write_one(tmp_path: Path) -> None:
+    with pytest.raises(VireidError, match='--save-features'):
+        features.load(tmp_path / 'f.npz')
+
+
+def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'f.npz'
+    features.save(path, embeddings(), ABOUT, None)
+    whole = path.read_bytes()
+    for content in (b'', b'no features', whole[:-100], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(VireidError, match='is no features file of vireid or is damaged'):
+            features.load(path)
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(VireidError, match='is no features file'):
+        features.load(path)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'about': np.array('[]')},
+        {'about': np.array('{}')},
+        {'about': np.array('{"protocol": 3}')},
+        {'features': np.array([['a', 'b']] * 3)},
+        {'features': np.zeros((3, 0), dtype=np.float32)},
+        {'features': np.zeros((2, 2), dtype=np.float32)},
+        {'features': np.zeros(3, dtype=np.float32)},
+        {'features': np.zeros((3, 2))},
+        {'identities': np.array([1.5, 2.0, 3.0])},
+        {'modalities': np.array(['visible', 'infrared', 'thermal'])},
+        {'paths': np.array(['a'])},
+    ],
+)
+def test_content_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, np.ndarray]) -> None:
+    features.save(tmp_path / 'f.npz', embeddings(), ABOUT, None)
+    with np.load(tmp_path / 'f.npz') as found:
+        arrays = {**{key: found[key] for key in found.files}, **change}
+    np.savez(tmp_path / 'f.npz', **arrays)
+    with pytest.raises(VireidError, match=r'f\.npz'):
+        features.load(tmp_path / 'f.npz')
+
+
+def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
+    with pytest.raises(VireidError, match='is a folder'):
+        features.require_writable(tmp_path)
+    (tmp_path / 'file').touch()
+    with pytest.raises(VireidError, match='name another file'):
+        features.require_writable(tmp_path / 'file' / 'f.npz')
+    features.require_writable(tmp_path / 'new' / 'f.npz')
+    assert not list((tmp_path / 'new').iterdir())
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / 'ran',))
+
+    arrays = dict.fromkeys(('features', 'identities', 'cameras', 'modalities', 'paths'), np.zeros(1))
+    np.savez(tmp_path / 'f.npz', **arrays, about=np.array([Evil()], dtype=object))
+    with pytest.raises(VireidError, match='is no features file'):
+        features.load(tmp_path / 'f.npz')
+    assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+def test_a_full_disk_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'f.npz'
+    features.save(path, embeddings(), ABOUT, None)
+    real = Path.open
+    monkeypatch.setattr(
+        Path, 'open', lambda self, *a, **k: real(Path('/dev/full') if self.suffix == '.part' else self, *a, **k)
+    )
+    with pytest.raises(VireidError, match='No space left'):
+        features.save(path, embeddings(flipped=True), ABOUT, None)
+    monkeypatch.undo()
+    assert features.load(path).embeddings.flipped is None

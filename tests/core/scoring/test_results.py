@@ -1,0 +1,101 @@
+"""Results are averaged, printed and written as they say; plain figures first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vireid.core.scoring import results as results_file
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.results import Results
+from vireid.core.scoring.retrieval import Scores
+from vireid.core.types import Trial
+
+
+def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 10) -> Scores:
+    return Scores(np.array(cmc), mean_ap, mean_inp, queries=12, valid=valid)
+
+
+def results(protocol: str, *scored: tuple[str, Scores]) -> Results:
+    trials = tuple(Trial(name, index, (), ()) for index, (name, _) in enumerate(scored))
+    return Results(protocol, trials, tuple(s for _, s in scored), Embeddings((), np.zeros((0, 2))), weights='w')
+
+
+def test_rows_hold_mean_and_population_deviation() -> None:
+    # R1 of 0.25 and 0.75: mean 1/2, deviations 1/4 each, population standard deviation 1/4
+    # mAP of 0.2, 0.4 in `all`; a single trial has deviation 0
+    (first, second) = results(
+        'p',
+        ('all', scores([0.25, 0.5, 1], 0.2, 0.1)),
+        ('indoor', scores([0.5, 1], 0.6, 0.3, valid=8)),
+        ('all', scores([0.75, 1, 1], 0.4, 0.1)),
+    ).rows()
+    assert list(first) == ['name', 'beside', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
+    assert [first[k] for k in ('name', 'beside', 'trials', 'queries', 'valid')] == ['all', '', 2, (12, 12), (10, 10)]
+    assert first['R1'] == {'mean': 0.5, 'std': 0.25}
+    assert first['R5'] == first['R20'] == {'mean': 1, 'std': 0}  # past the end of three persons
+    assert first['mAP'] == pytest.approx({'mean': 0.3, 'std': 0.1})
+    assert first['mINP'] == pytest.approx({'mean': 0.1, 'std': 0})
+    assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, (12, 12), (8, 8)]
+    assert second['R1'] == {'mean': 0.5, 'std': 0}
+    assert second['mAP'] == pytest.approx({'mean': 0.6, 'std': 0})
+
+
+def test_trials_with_other_numbers_of_valid_queries_show_the_range() -> None:
+    found = results('p', ('all', scores([1], 1, 1, valid=9)), ('all', scores([1], 1, 1, valid=11)))
+    assert found.rows()[0]['valid'] == (9, 11)
+    assert '9-11 of 12' in found.table()
+
+
+def test_table() -> None:
+    found = results(
+        'sysu/agw single-shot',
+        ('all', scores([0.25, 0.5, 0.5, 0.5, 0.75, 1], 0.2, 0.1)),
+        ('all', scores([0.75, 0.75, 0.75, 0.75, 1, 1], 0.4, 0.1)),
+        ('indoor', scores([1], 1.0, 0.98765, valid=8)),
+    )
+    header, line, *rows = found.table().split('\n')
+    assert header == (
+        'sysu/agw single-shot            R1            R5           R10           R20'
+        '           mAP         mINP  valid queries  trials'
+    )
+    assert line == '-' * len(header)
+    assert rows == [
+        'all                   50.00 ±25.00  87.50 ±12.50  100.00 ±0.00  100.00 ±0.00'
+        '  30.00 ±10.00  10.00 ±0.00       10 of 12       2',
+        'indoor                      100.00        100.00        100.00        100.00'
+        '        100.00        98.77        8 of 12       1',
+    ]
+
+
+def test_a_row_got_by_other_means_stands_below_its_plain_one() -> None:
+    trials = (Trial('all', 0, (), ()), Trial('indoor', 0, (), ()))
+    plain, other = (scores([0.5], 0.5, 0.5),) * 2, (scores([0.75], 0.75, 0.75),) * 2
+    found = Results('p', trials, plain, Embeddings((), np.zeros((0, 2))), {'flip': other})
+    assert [(row['name'], row['beside'], row['R1']['mean']) for row in found.rows()] == [
+        ('all', '', 0.5),
+        ('all, flip', 'flip', 0.75),
+        ('indoor', '', 0.5),
+        ('indoor, flip', 'flip', 0.75),
+    ]
+
+
+def test_result_json_holds_protocol_weights_and_rows(tmp_path: Path) -> None:
+    found = results('sysu/agw', ('all', scores([0.5], 0.25, 0.125)))
+    results_file.write(tmp_path / 'run', {**found.to_dict(), 'more': 1})
+    content = json.loads((tmp_path / 'run' / 'result.json').read_text())
+    assert content['protocol'] == 'sysu/agw'
+    assert content['weights'] == 'w'
+    assert content['rows'][0]['mAP'] == {'mean': 0.25, 'std': 0}
+    assert results_file.read(tmp_path / 'run') == content
+    assert [p.name for p in (tmp_path / 'run').iterdir()] == ['result.json']
+
+
+@pytest.mark.parametrize('content', [None, '', '{"rows": [', '[]', '{"other": 1}'])
+def test_a_result_that_is_missing_or_torn_is_none(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / 'result.json').write_text(content)
+    assert results_file.read(tmp_path) is None

@@ -1,0 +1,118 @@
+"""Signals: the step is finished, the run is saved, and the command says by its status what stopped it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.plugins import hookimpl
+from vireid.core.signals import Interrupted, interruptible
+from vireid.core.training import checkpoint
+from vireid.core.training.trainer import train
+from vireid.synth import synthesize
+
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+import faults
+
+ROOT = Path(__file__).parents[2]
+
+OPTIONS = [
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'sampler.identities=2',
+    'sampler.visible=2', 'sampler.infrared=2', 'training.precision=32-true', 'training.steps=100000',
+    'loggers=[{"type": "MetricsFile"}]', 'protocol.trials=2',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda n: n.name)
+def test_the_first_signal_is_noted_and_the_second_interrupts(number):
+    before = signal.getsignal(number)
+    with interruptible() as stop:
+        assert not stop
+        os.kill(os.getpid(), number)
+        assert stop
+        assert stop.number == number
+        assert Interrupted(Path('last.pt'), number).status == 128 + number
+        os.kill(os.getpid(), number)  # at once: a launcher passed on what came to all processes
+        stop.at -= 2
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('people')
+    synthesize(folder / 'data', layout='sysu', ids=8, seed=0, images=1, workers=1)
+    return folder / 'data'
+
+
+@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)], ids=['TERM', 'USR1'])
+def test_a_batch_system_s_signal_saves_and_has_a_status_of_its_own(people, tmp_path, number, status):
+    words = [sys.executable, '-m', 'vireid', 'train', str(ROOT / 'configs/tffn_demo.py'), '--data-root', str(people)]
+    run = subprocess.Popen(
+        [*words, '--work-dir', 'run', '--cfg-options', *OPTIONS],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    lines = tmp_path / 'run' / 'metrics.jsonl'
+    for _ in range(600):
+        if lines.exists() and len(lines.read_text().splitlines()) > 2:
+            break
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.1)
+    run.send_signal(number)
+    out, error = run.communicate(timeout=60)
+    assert run.returncode == status, error
+    assert 'go on with: vireid train' in out
+    saved = checkpoint.load(tmp_path / 'run' / 'checkpoints' / 'last.pt')
+    assert saved['progress']['step'] == len(lines.read_text().splitlines())
+
+
+def test_a_signal_to_all_processes_before_an_epoch_s_first_batch_moves_no_schedule(people, tmp_path):
+    """It ends the loader process too; the rate of an epoch schedule must not fall for an epoch that was not trained."""
+
+    def made() -> Experiment:
+        whole = faults.experiment(people, faults.Kind(workers=1)).to_config()
+        whole['images']['train'] = [{'type': 'Stop'}, *whole['images']['train']]
+        manager = faults.create_manager()
+        manager.register(faults, 'faults')
+        manager.register(Stopping(str(tmp_path / 'stop')), 'stopping')
+        return Experiment.from_config(whole, manager)
+
+    train(made(), tmp_path / 'whole')
+    (tmp_path / 'stop').touch()
+    with pytest.raises(Interrupted) as stopped:
+        train(made(), tmp_path / 'cut')
+    assert stopped.value.status == 143
+    last = tmp_path / 'cut/checkpoints/last.pt'
+    assert checkpoint.load(last)['progress']['step'] == 0
+    train(made(), tmp_path / 'cut', resume=last)
+    assert faults.same(faults.ended_with(tmp_path / 'whole'), faults.ended_with(tmp_path / 'cut'))
+
+
+class Stopping:
+    """Brings a transform that, once, ends the run's main process and its own loader process by SIGTERM."""
+
+    def __init__(self, marker: str) -> None:
+        self.marker = marker
+
+    @hookimpl
+    def register_components(self, add: Any) -> None:
+        main = os.getpid()
+
+        def stop(image: Any) -> Any:
+            if os.getpid() != main and os.path.exists(self.marker):
+                os.unlink(self.marker)
+                os.kill(main, signal.SIGTERM)
+                time.sleep(0.2)
+                os.kill(os.getpid(), signal.SIGKILL)
+            return image
+
+        add('transforms', 'Stop', lambda: stop)

@@ -1,0 +1,250 @@
+"""Which weights a run ends with: the rule decides, the table says it, and stopping in between changes nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import create_manager, hookimpl
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.results import Results
+from vireid.core.scoring.retrieval import Scores
+from vireid.core.signals import Interrupted
+from vireid.core.training import checkpoint
+from vireid.core.training import trainer as training
+from vireid.core.training.evaluate import score_checkpoint
+from vireid.core.training.selection import Selection, ValidationSplit
+from vireid.core.training.trainer import train
+from vireid.core.types import Progress, Sample, Trial
+
+VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']
+
+
+def results(*rank_1: float) -> Results:
+    """Two rows; the first has a trial for each figure, with mAP a tenth of it."""
+    trials = [Trial('all', n, (), ()) for n in range(len(rank_1))] + [Trial('indoor', 0, (), ())]
+    scores = [Scores(np.array([r, 1.0]), r / 10, r / 100, 5, 5) for r in rank_1] + [Scores(np.ones(2), 1, 1, 5, 5)]
+    return Results('p', tuple(trials), tuple(scores), Embeddings((), np.zeros((0, 2))))
+
+
+def selection(make_small: Any, *options: str) -> Selection:
+    return Selection(make_small(Path('nowhere'), 'training.evaluate_every=1', *options), 99)
+
+
+def at(step: int) -> Progress:
+    return Progress(0, step, 100, 100)
+
+
+def test_on_validation_the_mean_of_the_first_row_decides(make_small):
+    found = selection(make_small, 'evaluation.select=validation')
+    assert found.value(results(0.5, 0.7)) == pytest.approx(0.6)
+    assert found.rule == 'best R1 on 99 validation persons'
+
+
+def test_on_the_test_trial_0_of_the_first_row_decides_as_in_the_field(make_small):
+    found = selection(make_small, 'evaluation.select=test')
+    assert found.value(results(0.5, 0.7)) == 0.5
+    assert found.rule == 'best R1 on trial 0 of the test'
+
+
+@pytest.mark.parametrize(('by', 'value'), [('mAP', 0.06), ('mINP', 0.006), ('R5', 1.0)])
+def test_another_figure_may_decide(make_small, by, value):
+    found = selection(make_small, 'evaluation.select=validation', f'evaluation.select_by={by}')
+    assert found.value(results(0.5, 0.7)) == pytest.approx(value)
+
+
+def test_the_earlier_one_of_two_equal_ones_is_kept(make_small):
+    found = selection(make_small, 'evaluation.select=test')
+    assert [found.is_best(results(r), at(step)) for step, r in ((10, 0.5), (20, 0.6), (30, 0.6), (40, 0.2))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert found.best == {'step': 20, 'value': 0.6, 'seen': 40}
+    assert found.text() == 'after step 20, best R1 on trial 0 of the test'
+
+
+class TestRun:
+    def test_the_best_weights_are_scored_and_the_result_says_how_they_were_chosen(
+        self, small_sysu, tmp_path, make_small
+    ):
+        values: list[tuple[int, str, float]] = []
+
+        class Watcher:
+            @hookimpl
+            def evaluated(self, progress: Progress, results: Results) -> None:
+                values.append((progress.step, results.protocol, results.rows()[0]['mAP']['mean']))
+
+        manager = create_manager()
+        manager.register(Watcher(), 'watcher')
+        made = make_small(small_sysu, *VALIDATED, 'evaluation.select_by=mAP', 'training.epochs=3', manager=manager)
+        found = train(made, tmp_path / 'run')
+        # 3 of 3 evaluations on validation persons, then the test
+        assert [p for _, p, _ in values] == ['sysu/agw on 2 validation persons'] * 3 + ['sysu/agw']
+        best = max(value for _, _, value in values[:3])
+        step = next(step for step, _, value in values[:3] if value == best)
+        assert found.weights == f'after step {step}, best mAP on 2 validation persons'
+        told = json.loads((tmp_path / 'run' / 'result.json').read_text())
+        assert told['weights'] == found.weights
+        assert told['protocol'] == 'sysu/agw'
+        # a test of that checkpoint says the same
+        again = score_checkpoint(made, tmp_path / 'run/checkpoints/best.pt', tmp_path / 'test', None)
+        assert again.rows() == found.rows()
+        assert again.weights == found.weights
+
+    def test_a_run_that_was_stopped_chooses_as_one_that_was_not(self, small_sysu, tmp_path, make_small):
+        options = [*VALIDATED, 'training.epochs=3', 'training.checkpoint_every=2', 'evaluation.select_by=mAP']
+        train(make_small(small_sysu, *options), tmp_path / 'whole')
+
+        class Stopper:
+            """Stops in the middle of the second epoch, and again while the second epoch is scored."""
+
+            def __init__(self, on: str) -> None:
+                self.on, self.evaluations = on, 0
+
+            @hookimpl
+            def step_ended(self, progress: Progress) -> None:
+                if self.on == 'step' and progress.epoch == 1 and progress.step_in_epoch == 2:
+                    raise KeyboardInterrupt
+
+            @hookimpl
+            def evaluated(self, progress: Progress) -> None:
+                if self.on == 'scoring' and progress.epoch == 2:
+                    raise KeyboardInterrupt
+
+        last = None
+        for on in ('step', 'scoring'):
+            manager = create_manager()
+            manager.register(Stopper(on), 'stopper')
+            with pytest.raises(KeyboardInterrupt):
+                train(make_small(small_sysu, *options, manager=manager), tmp_path / 'parts', resume=last)
+            last = tmp_path / 'parts/checkpoints/last.pt'
+        train(make_small(small_sysu, *options), tmp_path / 'parts', resume=last)
+        whole, parts = (json.loads((tmp_path / n / 'result.json').read_text()) for n in ('whole', 'parts'))
+        assert parts == whole | {'dataset': parts['dataset']}
+        a, b = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt')['model'] for n in ('whole', 'parts'))
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+    @pytest.mark.parametrize('keep', [1, 2])
+    @pytest.mark.parametrize('worse', [False, True], ids=['better each time', 'worse after the second'])
+    def test_a_run_that_is_killed_between_writing_better_weights_and_remembering_them(
+        self, small_sysu, tmp_path, make_small, monkeypatch, worse, keep
+    ):
+        def value(self: Selection, results: Results) -> float:
+            step = int(re.search(r'\d+', results.weights).group())
+            return float(-step if worse and step > 10 else step)
+
+        def saving(*given: Any, best: bool = False) -> None:
+            save(*given, best=best)
+            if best and given[2].step == 10:  # the second epoch's
+                raise KeyboardInterrupt
+
+        save = training.save
+        monkeypatch.setattr(Selection, 'value', value)
+        options = [*VALIDATED, 'training.epochs=3', f'training.keep={keep}']
+        train(make_small(small_sysu, *options), tmp_path / 'whole')
+        monkeypatch.setattr(training, 'save', saving)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_small(small_sysu, *options), tmp_path / 'parts')
+        monkeypatch.setattr(training, 'save', save)
+        last = tmp_path / 'parts/checkpoints/last.pt'
+        assert checkpoint.load(last)['best']['step'] == 5
+        assert checkpoint.load(last.with_name('best.pt'))['progress']['step'] == 10
+        train(make_small(small_sysu, *options), tmp_path / 'parts', resume=last)
+        whole, parts = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt') for n in ('whole', 'parts'))
+        assert whole['progress']['step'] == parts['progress']['step'] == (10 if worse else 15)
+        assert all(torch.equal(whole['model'][key], parts['model'][key]) for key in whole['model'])
+
+    def test_without_choosing_the_last_weights_are_scored(self, small_sysu, tmp_path, make_small):
+        found = train(make_small(small_sysu, 'training.epochs=1'), tmp_path)
+        assert re.fullmatch(r'after step \d+', found.weights)
+        assert not (tmp_path / 'checkpoints/best.pt').exists()
+
+
+class TestRefusals:
+    def test_choosing_without_evaluations(self, make_small):
+        with pytest.raises(VireidError, match=r'training\.evaluate_every=2'):
+            make_small(Path('x'), 'evaluation.select=test')
+
+    def test_validation_persons_that_are_trained_on(self, small_sysu, tmp_path, make_small):
+        made = make_small(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
+        with pytest.raises(VireidError, match=r"2 validation persons are trained on[\s\S]*train_lists=\['train'\]"):
+            train(made, tmp_path)
+
+    def test_a_dataset_without_validation_split(self, small_regdb, tmp_path, make_small):
+        made = make_small(small_regdb, 'evaluation.select=validation', 'training.evaluate_every=1', name='regdb')
+        with pytest.raises(VireidError, match=r"no split 'val'[\s\S]*evaluation\.select='last'"):
+            train(made, tmp_path)
+
+    def test_resuming_by_another_rule(self, small_sysu, tmp_path, make_small):
+        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+        other = make_small(small_sysu, *VALIDATED, 'evaluation.select=test')
+        with pytest.raises(VireidError, match=r'another evaluation\.select than'):
+            train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
+
+    def test_resuming_by_figures_of_another_protocol(self, small_sysu, tmp_path, make_small):
+        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+        other = make_small(small_sysu, *VALIDATED, 'protocol.modes=["indoor"]')
+        with pytest.raises(VireidError, match='another protocol'):
+            train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
+
+    def test_resuming_without_the_best_weights(self, small_sysu, tmp_path, make_small):
+        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+        (tmp_path / 'checkpoints/best.pt').unlink()
+        longer = make_small(small_sysu, *VALIDATED, 'training.epochs=2')
+        with pytest.raises(
+            VireidError, match=r'best weights of this run so far are those of step \d+, and they are not in '
+        ):
+            train(longer, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
+
+
+@pytest.mark.parametrize('place', ['run', 'elsewhere'])
+def test_a_longer_run_keeps_the_best_weights_of_the_shorter_one(small_sysu, tmp_path, make_small, monkeypatch, place):
+    values = iter([0.5, 0.9, 0.3, 0.2])  # the last one of the shorter run is the best
+    monkeypatch.setattr(Selection, 'value', lambda self, results: next(values))
+    first = train(make_small(small_sysu, *VALIDATED, 'training.epochs=2'), tmp_path / 'run')
+    longer = make_small(small_sysu, *VALIDATED, 'training.epochs=3')
+    found = train(longer, tmp_path / place, resume=tmp_path / 'run/checkpoints/last.pt')
+    assert found.weights == first.weights
+    assert found.rows() == first.rows()
+    best = checkpoint.load(tmp_path / place / 'checkpoints/best.pt')
+    assert f'after step {best["progress"]["step"]}' in found.weights
+
+
+def test_a_validation_split_is_the_test_split_of_any_protocol():
+    class Data:
+        root = 'somewhere'
+
+        def split(self, name: str) -> list[Sample]:
+            return [Sample(f'{name}.jpg', 1 if name == 'val' else 2, 1, 'visible')]
+
+    data: Any = Data()
+    found = ValidationSplit(data, data.split('train'))
+    assert [s.path for s in found.split('test')] == ['val.jpg']
+    assert found.root == 'somewhere'
+
+
+def test_interrupted_runs_have_no_result(small_sysu, tmp_path, make_small):
+    class Stopper:
+        @hookimpl
+        def step_ended(self, progress: Progress) -> None:
+            if progress.step == 2:
+                import os
+                import signal
+
+                os.kill(os.getpid(), signal.SIGINT)
+
+    manager = create_manager()
+    manager.register(Stopper(), 'stopper')
+    (tmp_path / 'result.json').write_text('{"rows": []}')  # of an earlier, finished state of this folder
+    with pytest.raises(Interrupted):
+        train(make_small(small_sysu, manager=manager), tmp_path)
+    assert not (tmp_path / 'result.json').exists()

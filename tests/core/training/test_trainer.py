@@ -1,0 +1,481 @@
+"""The loop, end to end on a few tiny pictures: it learns, writes, resumes, stops, and says what is wrong."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import vireid
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import create_manager, hookimpl
+from vireid.core.signals import Interrupted
+from vireid.core.training import checkpoint
+from vireid.core.training.evaluate import score_checkpoint
+from vireid.core.training.run import make_fabric
+from vireid.core.training.trainer import train
+
+CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
+SMALL = [
+    'model.backbone.depth=18',
+    'model.backbone.weights=None',
+    'images.size=[32,16]',
+    'images.workers=0',
+    'sampler.identities=2',
+    'sampler.visible=2',
+    'sampler.infrared=2',
+    'training.epochs=2',
+    'loggers=[{"type": "MetricsFile"}]',
+    'protocol.trials=2',
+]
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory) -> Path:
+    """SYSU-MM01's layout: 3 training and 2 test persons, each with a brightness of their own, 3 pictures a camera."""
+    root = tmp_path_factory.mktemp('sysu')
+    rng = np.random.default_rng(0)
+    (root / 'exp').mkdir()
+    for name, identities in (('train', '1,2'), ('val', '3'), ('test', '4,5')):
+        (root / f'exp/{name}_id.txt').write_text(identities + '\n')
+    for camera in (1, 2, 3, 6):
+        for identity in range(1, 6):
+            folder = root / f'cam{camera}' / f'{identity:04d}'
+            folder.mkdir(parents=True)
+            for shot in range(3):
+                pixels = np.clip(45 * identity + rng.normal(0, 12, (40, 20, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f'{shot + 1:04d}.jpg')
+    return root
+
+
+def experiment(tree: Path, *options: str, manager: Any = None) -> Experiment:
+    read = config.load(CONFIG, [*SMALL, f'dataset.root={tree}', *options])
+    return Experiment.from_config(read, manager or create_manager())
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+class Watcher:
+    """Notes the hooks that are called, and may act on a step."""
+
+    def __init__(self, on_step: Any = None) -> None:
+        self.calls: list[str] = []
+        self.on_step = on_step
+
+    @hookimpl
+    def run_started(self) -> None:
+        self.calls.append('started')
+
+    @hookimpl
+    def step_ended(self, progress: Any) -> None:
+        self.calls.append(f'step {progress.step}')
+        if self.on_step:
+            self.on_step(progress.step)
+
+    @hookimpl
+    def epoch_ended(self, progress: Any) -> None:
+        self.calls.append(f'epoch {progress.epoch}')
+
+    @hookimpl
+    def evaluated(self) -> None:
+        self.calls.append('evaluated')
+
+    @hookimpl
+    def run_ended(self, finished: bool) -> None:
+        self.calls.append(f'ended {finished}')
+
+
+def watched(tree: Path, watcher: Watcher, *options: str) -> Experiment:
+    manager = create_manager()
+    manager.register(watcher, 'watcher')
+    return experiment(tree, *options, manager=manager)
+
+
+def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, tmp_path):
+    # 18 pictures of each modality, 4 a batch: 18 // 4 + 1 = 5 steps an epoch
+    results = train(experiment(tree), tmp_path)
+    lines = metrics(tmp_path)
+    assert [line['step'] for line in lines] == [*range(1, 11), 10]
+    assert list(lines[0]['tasks']) == ['s2', 's3', 's4', 'mlfm', 'glfm']
+    assert lines[0]['weights']['glfm'] == 0
+    # the adaptive weight of epoch 2 by Eq. 6's rule, from the log of epoch 1
+    others = [sum(v for k, v in line['tasks'].items() if k != 'glfm') for line in lines[:5]]
+    assert lines[5]['weights']['glfm'] == pytest.approx(1 / (1 + np.mean(others)), rel=1e-5)
+    # warm-up: a tenth of 0.01 in the first epoch, two tenths in the second
+    assert [line['lr'] for line in lines[:10]] == pytest.approx([0.001] * 5 + [0.002] * 5)
+    assert [row['name'] for row in results.rows()] == ['all single-shot', 'indoor single-shot']
+    assert config.load(tmp_path / 'config.yaml')['model']['backbone']['depth'] == 18
+
+    model = vireid.load(tmp_path / 'checkpoints' / 'last.pt')
+    picture = vireid.core.data.images.read_image(tree / 'cam1/0004/0001.jpg')
+    image = model.experiment.build_transform('test')(picture)
+    assert model.embed(image[None], 'visible').shape == (1, 1024)
+
+
+def test_testing_a_checkpoint_gives_the_numbers_of_its_run(tree, tmp_path):
+    made = experiment(tree)
+    trained = train(made, tmp_path / 'run')
+    tested = score_checkpoint(made, tmp_path / 'run' / 'checkpoints' / 'last.pt', tmp_path / 'test')
+    assert tested.rows() == trained.rows()
+
+
+def test_hooks_are_called_in_order(tree, tmp_path):
+    watcher = Watcher()
+    train(watched(tree, watcher, 'training.evaluate_every=1'), tmp_path)
+    assert watcher.calls == [
+        'started', *[f'step {n}' for n in range(1, 6)], 'epoch 1', 'evaluated',
+        *[f'step {n}' for n in range(6, 11)], 'epoch 2', 'evaluated', 'ended True',
+    ]  # fmt: skip
+
+
+def test_training_by_steps_may_end_in_the_middle_of_an_epoch(tree, tmp_path):
+    watcher = Watcher()
+    train(watched(tree, watcher, 'training.epochs=None', 'training.steps=7'), tmp_path)
+    assert watcher.calls[-3:] == ['step 7', 'evaluated', 'ended True']
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.load(folder / 'checkpoints' / 'last.pt')['model']
+
+
+@pytest.mark.parametrize('stop_at', [3, 5, 8])
+def test_ctrl_c_saves_and_a_resumed_run_ends_as_an_uninterrupted_one(tree, tmp_path, stop_at):
+    train(experiment(tree), tmp_path / 'whole')
+    watcher = Watcher(on_step=lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None)
+    with pytest.raises(Interrupted):
+        train(watched(tree, watcher), tmp_path / 'cut')
+    assert watcher.calls[-1] == 'ended False'
+    assert metrics(tmp_path / 'cut')[-1]['step'] == stop_at
+    train(experiment(tree), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
+    assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
+    whole, cut = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_learnt_and_warmed_up_weights_are_logged_every_step_and_go_on_after_a_resume(tree, tmp_path):
+    """Uncertainty on three tasks from step 4 on, an adaptive lambda on the fourth; cut in the middle of an epoch."""
+
+    def hybrid(*options: str) -> Experiment:
+        small = [option for option in SMALL if not option.startswith(('training.epochs', 'images.size'))]
+        options = (*small, f'dataset.root={tree}', 'images.size=[48,24]', 'training.steps=8', *options)
+        options = (*options, 'model.weighter.parts.levels.by=step', 'model.weighter.parts.levels.start=4')
+        return Experiment.from_config(config.load(CONFIG.with_name('hybrid_dmcf_glfm.py'), options), create_manager())
+
+    train(hybrid(), tmp_path / 'whole')
+    steps = [line for line in metrics(tmp_path / 'whole') if 'tasks' in line]
+    sigma = [line['curves']['sigma']['low'] for line in steps]
+    assert sigma[:5] == [1.0] * 5  # the fifth step is the first that learns it
+    assert all(a != b for a, b in itertools.pairwise(sigma[4:]))
+    for line in steps:
+        learnt = line['step'] > 4
+        for name, value in line['curves']['sigma'].items():
+            assert line['weights'][name] == pytest.approx(1 / (2 * value**2) if learnt else 1.0, rel=1e-5)
+        assert line['curves']['lambda']['glfm'] == line['weights']['glfm']
+    assert steps[-1]['weights']['glfm'] > 0
+
+    def cut(step: int) -> None:
+        if step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    made = hybrid()
+    made.manager.register(Watcher(on_step=cut), 'watcher')
+    with pytest.raises(Interrupted):
+        train(made, tmp_path / 'cut')
+    train(hybrid(), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
+    assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
+    whole, resumed = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_that_another_process_writes_is_left_alone(tree, tmp_path):
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            '-c',
+            f'import fcntl, os, time\nfcntl.flock(os.open({str(tmp_path)!r}, os.O_RDONLY), fcntl.LOCK_EX)\n'
+            'print("held", flush=True)\ntime.sleep(60)',
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        holder.stdout.readline()
+        with pytest.raises(VireidError, match='another process is writing to'):
+            train(experiment(tree), tmp_path)
+        assert not list(tmp_path.iterdir())
+    finally:
+        holder.kill()
+        holder.wait()
+    train(experiment(tree, 'training.epochs=1'), tmp_path)  # the lock went with its holder
+
+
+def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, tmp_path):
+    for name, options in {
+        'a': ['training.epochs=1'],
+        'b': ['training.epochs=1', 'images.workers=2'],
+        'c': ['training.epochs=1', 'seed=1'],
+    }.items():
+        train(experiment(tree, *options), tmp_path / name)
+    a, b, c = (weights(tmp_path / name) for name in 'abc')
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a['tasks.mlfm.head.branch.classifier.weight'], c['tasks.mlfm.head.branch.classifier.weight'])
+
+
+def test_bf16_trains(tree, tmp_path):
+    train(experiment(tree, 'training.precision=bf16-mixed', 'training.epochs=1', 'images.size=[64,32]'), tmp_path)
+    assert all(np.isfinite(line['loss']) for line in metrics(tmp_path) if 'loss' in line)
+
+
+def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, tmp_path):
+    train(experiment(tree, 'training.epochs=1'), tmp_path)
+    other = experiment(tree, 'model.necks.mlfm.attention=False')
+    with pytest.raises(
+        VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
+    ):
+        score_checkpoint(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
+
+
+def test_a_resume_with_another_epoch_length_is_refused(tree, tmp_path):
+    train(experiment(tree, 'training.epochs=1'), tmp_path)
+    with pytest.raises(VireidError, match='trained with 5 steps an epoch and this run has 3'):
+        train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path / 'b',
+              resume=tmp_path / 'checkpoints' / 'last.pt')  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.identities=3', 'sampler')]
+)
+def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option, named):
+    train(experiment(tree, 'training.epochs=1', 'sampler.visible=4'), tmp_path)
+    with pytest.raises(VireidError, match=f'another .*{named}.* than this run|steps an epoch'):
+        train(experiment(tree, 'sampler.visible=4', option), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+
+
+def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_path):
+    class Killed(KeyboardInterrupt):
+        pass
+
+    def kill(step: int) -> None:
+        if step == 6:
+            raise Killed
+
+    options = ('training.evaluate_every=1', 'training.epochs=2')
+    with pytest.raises(Killed):
+        train(watched(tree, Watcher(on_step=kill), *options), tmp_path)
+    lines = [line for line in metrics(tmp_path) if line['step'] <= 5]
+    (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(x) + '\n' for x in lines if 'rows' not in x))
+    train(experiment(tree, *options), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+    assert [line['step'] for line in metrics(tmp_path) if 'rows' in line] == [5, 10]
+    assert [line['step'] for line in metrics(tmp_path) if 'loss' in line] == list(range(1, 11))
+
+
+def test_a_wrong_protocol_is_found_before_training(tree, tmp_path):
+    watcher = Watcher()
+    with pytest.raises(VireidError, match="no protocol called 'sysu/awg', did you mean 'sysu/agw'"):
+        train(watched(tree, watcher, 'protocol.type=sysu/awg'), tmp_path / 'run')
+    assert watcher.calls == []
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
+    said = r"step\.groups\.backbone\.\*\.lrr: SGD has no setting 'lrr', did you mean 'lr'\?"
+    with pytest.raises(VireidError, match=said):
+        experiment(tree, 'step.groups={"backbone.*": {"lrr": 1.0}}')
+    made = experiment(tree)
+    made.step['groups'] = {'backbone.*': {'lrr': 1.0}}  # past the check: torch would take it and use it nowhere
+    with pytest.raises(VireidError, match=said):
+        made.build_step(made.build_model(3), make_fabric(made))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree, tmp_path):
+    with pytest.raises(VireidError) as caught:
+        train(experiment(tree, 'step.optimizer.lr=1e20'), tmp_path)
+    text = str(caught.value)
+    assert 'the loss is' in text
+    assert '.jpg and 7 others' in text
+    assert 'begin anew with a lower learning rate' in text
+
+
+def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
+    import shutil
+
+    copy = tmp_path / 'copy'
+    shutil.copytree(tree, copy)
+    for broken in copy.glob('cam1/0002/*.jpg'):
+        broken.write_bytes(broken.read_bytes()[:200])
+    for workers in (0, 1):
+        with pytest.raises(VireidError, match=r'picture .*cam1/0002/000\d\.jpg cannot be read'):
+            train(experiment(copy, f'images.workers={workers}'), tmp_path / f'run{workers}')
+
+
+def test_parameter_groups_by_pattern(tree, tmp_path):
+    groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
+    made = experiment(tree, f'step.groups={groups}')
+    step = made.build_step(made.build_model(3), make_fabric(made))
+    found = step.optimizer.param_groups
+    assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
+    assert len(found[1]['params']) == 5
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(tree):
+    made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
+    with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
+        made.build_step(made.build_model(3), make_fabric(made))
+
+
+def test_gradients_are_clipped_to_the_norm(tree):
+    made = experiment(tree, 'step.clip_norm=0.01', 'step.optimizer={"type": "SGD", "lr": 1.0}', 'step.schedule=[]')
+    model = made.build_model(3)
+    step = made.build_step(model, make_fabric(made))
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    images = {m: torch.randn(4, 3, 32, 16) for m in ('visible', 'infrared')}
+    labels = {m: torch.tensor([0, 0, 1, 1]) for m in images}
+    step(vireid.core.types.Batch(images, labels), vireid.core.types.Progress(0, 0, 1, 1))
+    moved = torch.cat([(p.detach() - before[n]).flatten() for n, p in model.named_parameters()])
+    assert moved.norm().item() == pytest.approx(0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ('option', 'text'),
+    [
+        ('training.steps=5', 'epochs is 2 and steps is 5'),
+        ('training.epochs=None', 'epochs is None and steps is None'),
+        ('training.epochs=0', 'the run has no steps'),
+        ('training.epoch=3', "training.epoch: training has no setting 'epoch', did you mean 'epochs'"),
+        ('modle={}', "modle: no such section, did you mean 'model'"),
+        ('images.size=288', 'images.size is 288 (int)'),
+        ('training.precision=fp8', "'32-true', 'bf16-mixed', '16-mixed'"),
+        ('evaluation.batch_size=0', 'evaluation.batch_size is 0'),
+        ('model.heads.s2.losses=[1]', 'model.heads.s2.losses is [1]'),
+        ('model.heads.s2.losses.id.weight=much', "model.heads.s2.losses.id.weight is 'much'"),
+        ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
+        ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
+        ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
+        ('sampler.identities=4', 'a batch needs 4 identities and the training set has 3'),
+        ('protocol.modes=["al"]', "'all', 'indoor'"),
+        ('images.train.0.type=Resise', "images.train.0: no transform called 'Resise', did you mean 'Resize'"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(tree, tmp_path, option, text):
+    with pytest.raises(VireidError) as caught:
+        train(experiment(tree, option), tmp_path)
+    assert text in str(caught.value)
+
+
+def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_path):
+    options = ('step.optimizer.lr=1e20', 'step.skip_nonfinite=3', 'training.epochs=None', 'training.steps=10')
+    with pytest.raises(VireidError, match='the loss is'):
+        train(experiment(tree, *options), tmp_path)
+    skipped = [line['skipped'] for line in metrics(tmp_path) if 'skipped' in line]
+    assert skipped == [1, 2, 3]
+
+
+class TestDyingWorkers:
+    """A loader process that is killed: its batch is read again, once."""
+
+    def killer(self, times: int, at: int) -> Watcher:
+        import multiprocessing
+
+        def kill(step: int) -> None:
+            if step >= at and len(killed) < times:
+                for child in multiprocessing.active_children():
+                    killed.append(child.pid)
+                    child.kill()
+                    child.join()
+
+        killed: list[int] = []
+        return Watcher(on_step=kill)
+
+    def test_the_run_ends_as_if_it_had_lived(self, tree, tmp_path, capfd):
+        options = ('images.workers=1', 'training.epochs=1')
+        train(experiment(tree, *options), tmp_path / 'whole')
+        train(watched(tree, self.killer(1, 2), *options), tmp_path / 'killed')
+        assert 'a process that reads pictures died' in capfd.readouterr().err
+        assert metrics(tmp_path / 'killed') == metrics(tmp_path / 'whole')
+        whole, killed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
+        assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+    def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path, monkeypatch):
+        from vireid.core.data import images as data
+
+        made = experiment(tree, 'images.workers=1', 'training.epochs=1')
+        monkeypatch.setattr(data.ImageSet, '__getitems__', lambda self, keys: os._exit(1))
+        with pytest.raises(VireidError, match=r'for the second time at step 1; saved in .*last\.pt') as caught:
+            train(made, tmp_path)
+        assert 'go on with --resume' in str(caught.value)
+        assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['progress']['step'] == 0
+
+
+def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
+    """Its loader processes live on for some seconds; they must not hold the folder."""
+    from vireid.core.training.run import exclusive
+
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            with exclusive(tmp_path):
+                child = os.fork()  # a loader process
+                if child:
+                    os.write(writes, b'ready')
+                time.sleep(60 if child else 5)
+        finally:
+            os._exit(0)
+    os.read(reads, 5)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    with exclusive(tmp_path):
+        pass
+
+
+class TestBadPictures:
+    @pytest.fixture
+    def damaged(self, tree, tmp_path) -> Path:
+        import shutil
+
+        root = Path(shutil.copytree(tree, tmp_path / 'data'))
+        for path in (root / 'cam1/0001').iterdir():
+            path.write_bytes(b'no picture')
+        return root
+
+    def test_they_stop_a_run_by_name(self, damaged, tmp_path):
+        with pytest.raises(VireidError, match=r'cam1/0001/000\d\.jpg cannot be read'):
+            train(experiment(damaged, 'training.epochs=1'), tmp_path / 'run')
+
+    @pytest.mark.parametrize('workers', [0, 1])
+    def test_or_another_of_the_same_person_stands_for_them_and_they_are_counted(
+        self, damaged, tmp_path, capsys, workers
+    ):
+        options = ('training.epochs=1', 'images.on_bad_image=skip', f'images.workers={workers}')
+        train(experiment(damaged, *options), tmp_path / 'run')
+        found = json.loads((tmp_path / 'run' / 'result.json').read_text())
+        assert found['unreadable']
+        assert {Path(path).parent for path in found['unreadable']} == {damaged / 'cam1/0001'}
+        assert len(set(found['unreadable'])) == len(found['unreadable'])
+        assert capsys.readouterr().err.count('another picture stands for it') == len(found['unreadable'])
+
+    def test_a_person_without_any_picture_stops_it(self, damaged, tmp_path):
+        for camera in (1, 2):
+            for path in (damaged / f'cam{camera}/0001').iterdir():
+                path.write_bytes(b'')
+        with pytest.raises(VireidError, match='identity 1 has no visible picture that can be read'):
+            train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
+
+    def test_scoring_stops_always(self, tree, damaged, tmp_path):
+        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no picture')
+        with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
+            train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

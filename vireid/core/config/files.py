@@ -1,0 +1,301 @@
+"""Reading configs: Python text, YAML or JSON with `_base_`, and writing them back.
+
+A Python config is code and is run; YAML and JSON are data and execute nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vireid.core.config.overrides import Origins, leaves, mark, override
+from vireid.core.errors import VireidError, did_you_mean, nearest
+
+SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+Folders = Callable[[], Mapping[str, Sequence[Path]]]
+
+
+def load(
+    path: str | Path,
+    options: Sequence[str] = (),
+    over: Sequence[str | Path] = (),
+    folders: Folders | None = None,
+    origins: Origins | None = None,
+) -> dict[str, Any]:
+    """Reads a config with its bases.
+
+    Top-level names that begin with `_` are the file's own scratch variables and are dropped. Files in `plugins` are
+    looked for beside the config that names them and added to those of the bases, unless `_delete_` stands beside them.
+
+    Args:
+        path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for one that an installed plugin offers.
+        options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
+        over: configs laid over it before the options, as if it were their base.
+        folders: gives the config folders by package; those of the installed plugins if None.
+        origins: is filled with the file that each value came from, by path in the config; a list is one value.
+
+    Returns:
+        Plain dicts, lists, tuples and scalars.
+
+    Raises:
+        VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
+    """
+    reader = _Files(folders or _installed_folders)
+    try:
+        merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
+    except RecursionError as error:
+        raise VireidError(f'config {path} holds a list or a dict that holds itself', todo='write it out') from error
+    if 'plugins' in merged:
+        merged['plugins'] = merged['plugins']['files']
+        found[('plugins',)] = found[('plugins', 'files')]
+    merged = _without_delete(merged)
+    if origins is not None:
+        origins.update({place: found[place] for place in leaves(merged) if place in found})
+    config = {key: value for key, value in merged.items() if not key.startswith('_')}
+    for option in options:
+        override(config, option)
+        if origins is not None:
+            mark(origins, config, option)
+    return config
+
+
+def dump(config: Mapping[str, Any]) -> str:
+    """Writes a config as YAML that `load` reads back (tuples become lists)."""
+    plain = _plain(config, 'config', tuples=list)
+    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
+
+
+def dump_value(value: Any) -> str:
+    """Writes one value as YAML on one line."""
+    plain = _plain(value, '', tuples=list)
+    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False)
+    return text.removesuffix('\n').removesuffix('\n...')
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with the numbers people write: YAML 1.1 takes 5e-4 for a string."""
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
+    merge = 'tag:yaml.org,2002:merge'  # `<<: *name` brings keys that may be set again
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
+    _require_once(keys, f'line {node.start_mark.line + 1}')
+    return yaml.SafeLoader.construct_yaml_map(loader, node)
+
+
+_Loader.add_constructor('tag:yaml.org,2002:map', _construct_mapping)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _require_once([key for key, _ in pairs], 'somewhere')
+    return dict(pairs)
+
+
+def _require_once(keys: Sequence[Any], where: str) -> None:
+    """Raises if a key stands twice: of the two values only one would count."""
+    texts = [str(key) for key in keys]
+    twice = next((text for text in texts if texts.count(text) > 1), None)
+    if twice is not None:
+        raise VireidError(f'{where}: the key {twice!r} stands twice', todo='take one of them away')
+
+
+class _Dumper(yaml.SafeDumper):
+    """The safe dumper that quotes what `_Loader` would take for a number."""
+
+
+_FLOAT = re.compile(r'[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+)$')
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver('tag:yaml.org,2002:float', _FLOAT, list('-+0123456789.'))
+
+
+class _Files:
+    """Reads files over their bases. `_delete_` means what it means to mmengine."""
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+
+    def locate(self, name: str | Path, beside: Path | None = None) -> Path:
+        """Finds a file by its path, from the folder `beside`, or by `package::file`."""
+        package, colons, file = str(name).partition('::')
+        if not colons:
+            return Path(name) if beside is None else beside / name
+        known = self.folders()
+        if package not in known:
+            packages = ', '.join(sorted(p for p, found in known.items() if found))
+            raise VireidError(
+                f'no package {package!r} offers configs{did_you_mean(package, known)}',
+                allowed=packages or 'no installed plugin offers any',
+                todo='install the plugin, or see `vireid plugins`',
+            )
+        for folder in known[package]:
+            if (folder / file).is_file():
+                return folder / file
+        offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
+        raise VireidError(
+            f'{package} offers no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
+        )
+
+    def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
+        """Reads one file over its bases."""
+        if path.resolve() in chain:
+            raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
+        if not path.is_file() or path.suffix not in SUFFIXES:
+            raise _no_such_config(path)
+        own = _run_python(path) if path.suffix == '.py' else _read_data(path)
+        bases = own.pop('_base_', [])
+        bases = [bases] if isinstance(bases, str) else bases
+        if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
+            raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
+        for base in bases:
+            if base.endswith('.py') and path.suffix != '.py':
+                raise VireidError(
+                    f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
+                    todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
+                )
+        merged = self.load_over([self.locate(base, path.parent) for base in bases], (*chain, path.resolve()))
+        return self._lay(_plain(_with_plugin_paths(own, path), f'config {path}'), merged, path)
+
+    def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
+        """Reads files and lays each over those before; marks with nothing below them yet are kept for what comes."""
+        merged: tuple[dict[str, Any], Origins] = ({}, {})
+        for path in paths:
+            made, origins = self.load(path, chain)
+            below, before = merged
+            merged = _merge(made, below, path), {**before, **origins}
+        return merged
+
+    @staticmethod
+    def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
+        config, origins = under
+        return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
+
+
+def _installed_folders() -> Mapping[str, Sequence[Path]]:
+    from vireid.core.registry.plugins import create_manager
+
+    return create_manager().configs
+
+
+def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Makes the files in `plugins` absolute: they lie beside the config that names them."""
+    if 'plugins' not in own:
+        return own
+    files = own['plugins']
+    replaces = isinstance(files, Mapping) and files.get('_delete_') is True and set(files) == {'_delete_', 'files'}
+    if replaces:
+        files = files['files']
+    if not isinstance(files, (list, tuple)) or not all(isinstance(file, str) for file in files):
+        raise VireidError(
+            f'config {path}: plugins is {own["plugins"]!r}',
+            allowed="a list of Python files, added to those of the bases: ['my_fusion.py']; or instead of them: "
+            "dict(_delete_=True, files=['my_fusion.py'])",
+        )
+    found = [str((path.parent / file).resolve()) for file in files]
+    return {**own, 'plugins': {'_delete_': replaces, 'files': found}}  # until all are merged
+
+
+def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
+    own, below = over.get('plugins'), under.get('plugins')
+    if own and below and not own['_delete_']:
+        own = {**below, 'files': list(dict.fromkeys([*below['files'], *own['files']]))}
+    rest = {key: value for key, value in over.items() if key != 'plugins'}
+    return {**_laid(rest, under, path, ''), **({'plugins': own} if own else {})}
+
+
+def _laid(over: Mapping[str, Any], under: Mapping[str, Any], path: Path, place: str) -> dict[str, Any]:
+    """Lays a dict over another: dicts merge, all else replaces. What mmengine does, without the time to import it."""
+    merged = dict(under)
+    for key, value in over.items():
+        if key not in under or not isinstance(value, dict):
+            merged[key] = value
+            continue
+        rest = {k: v for k, v in value.items() if k != '_delete_'}
+        if value.get('_delete_'):
+            merged[key] = rest
+        elif isinstance(under[key], dict):
+            merged[key] = _laid(rest, under[key], path, f'{place}{key}.')
+        else:
+            raise VireidError(
+                f'config {path} cannot be laid over its base: {place}{key} is a dict here and {under[key]!r} there',
+                todo='to replace a value by a dict, put _delete_=True into the dict',
+            )
+    return merged
+
+
+def _no_such_config(path: Path) -> VireidError:
+    if path.is_file():
+        return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
+    beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
+    near = nearest(path.name, beside)
+    hint = f', did you mean {path.parent / near}?' if near else ''
+    return VireidError(f'no config file {path}{hint}', allowed=', '.join(beside[:20]) or f'a file in {SUFFIXES}')
+
+
+def _run_python(path: Path) -> dict[str, Any]:
+    """Runs a Python config and returns its top-level names. It holds no imports: components are named by string."""
+    try:
+        tree = ast.parse(path.read_text(encoding='utf-8'), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        raise VireidError(f'config {path} is not valid Python: {error}') from error
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            raise VireidError(
+                f'config {path}, line {node.lineno}: configs hold no import statements',
+                todo="name components by their registered name, for example type='MLFM'",
+            )
+        if isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            _require_once(keys, f'config {path}, line {node.lineno}')
+    names: dict[str, Any] = {}
+    try:
+        exec(compile(tree, str(path), 'exec'), names)
+    except (Exception, SystemExit) as error:  # the config is the user's code: whatever it raises is theirs to see
+        raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
+
+
+def _read_data(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding='utf-8')
+        if path.suffix == '.json':
+            config = json.loads(text, object_pairs_hook=_once)
+        else:
+            config = yaml.load(text, Loader=_Loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise VireidError(f'config {path} cannot be read: {error}') from error
+    except VireidError as error:
+        raise VireidError(f'config {path}, {error.given}', todo=error.todo) from error
+    if not isinstance(config, dict):
+        raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
+    return config
+
+
+def _without_delete(value: Any) -> Any:
+    """Drops marks that had nothing below them to replace."""
+    if isinstance(value, dict):
+        return {key: _without_delete(item) for key, item in value.items() if key != '_delete_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_without_delete(item) for item in value)
+    return value
+
+
+def _plain(value: Any, where: str, tuples: type = tuple) -> Any:
+    """Copies a config into plain containers; refuses what no config can hold."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v, f'{where}: {k}', tuples) for k, v in value.items()}
+    if isinstance(value, tuple):
+        return tuples(_plain(item, where, tuples) for item in value)
+    if isinstance(value, list):
+        return [_plain(item, where, tuples) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise VireidError(
+        f'{where} is {value!r} ({type(value).__name__})',
+        allowed='dicts, lists, tuples, strings, numbers, True, False, None',
+    )

@@ -1,0 +1,52 @@
+"""`requires` in a config: the packages whose components it names."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import PluginInfo
+
+
+def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:
+    """Finds what a config requires and this machine lacks.
+
+    Args:
+        requirements: as pip writes them, such as `vireid-gated-fusion>=0.1`.
+        plugins: those that were loaded; one of a required package has to be active.
+
+    Returns:
+        An error for each that is malformed, missing, of another version, or whose plugin cannot be used.
+    """
+    problems = []
+    for text in requirements:
+        try:
+            wanted = Requirement(text)
+        except InvalidRequirement:
+            problems.append(VireidError(f'requires: {text!r}', allowed='a package, as pip names it: vireid-x>=0.1'))
+            continue
+        if wanted.marker is not None and not wanted.marker.evaluate():
+            continue  # not needed on this machine
+        install = f'pip install {shlex.quote(text)}'
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            problems.append(VireidError(f'requires: the package {wanted.name} is not installed', todo=install))
+            continue
+        if not wanted.specifier.contains(found, prereleases=True):
+            problems.append(
+                VireidError(f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=install)
+            )
+            continue
+        own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]
+        if own and all(p.status != 'active' for p in own):
+            problems.append(VireidError(f'requires: {own[0].line()}', todo='mend it, or see `vireid plugins`'))
+    return problems
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace('_', '-').replace('.', '-')

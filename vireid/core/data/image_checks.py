@@ -1,0 +1,89 @@
+"""Before the first step: is every picture of a run there, and may it be read?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.data.images import read_image
+from vireid.core.distributed.processes import gather_objects, world
+from vireid.core.errors import VireidError
+from vireid.core.types import Sample
+
+SHOWN = 5  # pictures that an error names
+AT_ONCE = 256  # files that one thread looks at, and between two lines of progress
+
+
+def look_at_pictures(
+    experiment: Experiment,
+    training: Sequence[Sample],
+    test: Sequence[Sample],
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Looks at a run's pictures as `images.check` says; each process at its share of them.
+
+    Training pictures are passed over if the run may do without some of them; files are, if a cache stands before them.
+
+    Raises:
+        VireidError: in every process, if any found pictures that cannot be read.
+    """
+    settings = experiment.image_settings
+    if settings.check == 'nothing' or (settings.check == 'files' and settings.reader is not None):
+        return
+    samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
+    paths = list(dict.fromkeys(s.path for s in samples))
+    rank, processes = world()
+    found = troubles(paths[rank::processes], settings.check == 'pictures', on_progress)
+    require_none([trouble for part in gather_objects(found) for trouble in part], len(paths))
+
+
+def troubles(
+    paths: Sequence[str], decode: bool = False, on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[str]:
+    """Looks at pictures' files; returns what is wrong, a line for each that cannot be read.
+
+    Args:
+        paths: the files.
+        decode: read each one whole, instead of looking whether it is there, has bytes and may be read.
+        on_progress: called with (done, total) pictures.
+    """
+    look = _trouble_within if decode else _trouble_outside
+    chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
+    found: list[str] = []
+    done = 0
+    with ThreadPoolExecutor() as pool:  # waiting for files, and decoding them, lets go of the interpreter
+        for chunk, lines in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
+            found += filter(None, lines)
+            done += len(chunk)
+            on_progress(done, len(paths))
+    return found
+
+
+def require_none(found: Sequence[str], total: int) -> None:
+    """Raises if pictures cannot be read, naming the first of them and how many there are."""
+    if found:
+        more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
+        raise VireidError(
+            f'{len(found):,} of {total:,} pictures cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
+            todo='replace them or take them out of the data folder; training, not scoring, can go without them: '
+            'images.on_bad_image=skip',
+        )
+
+
+def _trouble_outside(path: str) -> str:
+    try:
+        if os.stat(path).st_size == 0:
+            return f'{path} is empty'
+    except OSError as error:
+        return f'{path}: {error.strerror}'
+    return '' if os.access(path, os.R_OK) else f'{path}: no permission to read it'
+
+
+def _trouble_within(path: str) -> str:
+    try:
+        read_image(path)
+    except VireidError as error:
+        return error.given
+    return ''

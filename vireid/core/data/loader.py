@@ -1,0 +1,144 @@
+"""Loaders of batches, for training and for scoring."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch.utils.data import DataLoader
+
+from vireid.core.data.image_set import ImageSet, Key, collate
+from vireid.core.errors import VireidError
+from vireid.core.signals import SIGNALS
+from vireid.core.types import Batch, Sampler
+
+
+class EpochBatches:
+    """The batch sampler of the training loader: `epoch` and `start` say what the next iteration yields.
+
+    One loader serves all epochs, so its workers live on; each key carries all that determines the item.
+    """
+
+    def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1) -> None:
+        self.sampler, self.rank, self.world_size = sampler, rank, world_size
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler) - self.start
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        epoch = self.epoch
+        position = 0
+        for number, batch in enumerate(self.sampler.batches(epoch)):
+            if number >= self.start:
+                # positions differ between processes too, so that their augmentation does
+                first = position * self.world_size + self.rank
+                yield [(epoch, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
+            position += len(batch)
+
+
+class WorkerDied(VireidError):
+    """A loader process ended by itself, or was ended: out of memory, say."""
+
+
+class BatchLoader(DataLoader):
+    """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker.
+
+    A worker's death is noticed where its batch is waited for, and nowhere else: torch's own signal handler would raise
+    at whatever line the main process has come to, in the middle of a step or of a checkpoint.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        try:
+            with _keeping_child_signals():
+                batches = super().__iter__()  # of workers that live on, which may have died meanwhile
+            while True:
+                try:
+                    batch = next(batches)
+                except StopIteration:
+                    return
+                if isinstance(batch, VireidError):
+                    raise batch
+                yield batch
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            if not self.num_workers or not _is_death(error):
+                raise
+            self._iterator = None  # the next iteration starts new workers
+            raise WorkerDied(
+                f'a process that reads pictures died: {str(error).splitlines()[0] if str(error) else "it is gone"}',
+                todo='give it more memory, or fewer processes (images.workers=1)',
+            ) from error
+
+
+def _is_death(error: Exception) -> bool:
+    """Tells the end of a loader process from what a transform raised in it, which torch quotes."""
+    text = str(error)
+    if isinstance(error, RuntimeError):
+        return text.startswith('DataLoader worker (pid')
+    return not text.startswith('Caught ')  # the pictures' way from there to here broke off
+
+
+@contextmanager
+def _keeping_child_signals() -> Iterator[None]:
+    """Puts the handler of children's deaths back that was there before the block."""
+    number = getattr(signal, 'SIGCHLD', None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield  # where there is none, or where torch sets none
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if before is not None:  # None: set by something that is not Python
+            signal.signal(number, before)
+
+
+def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> BatchLoader:
+    """Returns the loader of training batches; set `batches.epoch` and `.start` before iterating."""
+    return BatchLoader(
+        data,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_worker_started,
+        generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
+    )
+
+
+def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[int]], workers: int) -> BatchLoader:
+    """Returns a loader of given batches of samples, in order."""
+    return BatchLoader(
+        data,
+        batch_sampler=batches,  # type: ignore[arg-type]
+        collate_fn=collate,
+        num_workers=workers,
+        worker_init_fn=_worker_started,
+        generator=torch.Generator(),
+    )
+
+
+def default_workers(device: torch.device | str) -> int:
+    """Loader processes for a network on `device`: none on the CPU, else one less than the cores, at most 8.
+
+    A network on the CPU keeps all cores busy, and one worker beside it makes its threads wait for each other at every
+    layer: 0.34 s a step became 3.0 s on two cores.
+    """
+    if torch.device(device).type == 'cpu':
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
+
+
+def _worker_started(worker: int) -> None:
+    # signals may reach the whole process group, and the main process decides when the workers stop; but for SIGTERM, by
+    # which it stops them
+    for number in SIGNALS:
+        if number != signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,141 @@
+"""Builds the parts of a model's graph, collecting what cannot be built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.model.graph import Graph, bad_names
+from vireid.core.registry.components import BuildPart, component_type
+from vireid.core.types import FeatureSpec
+
+
+class ModelBuilder:
+    """Builds the parts of a graph; what cannot be built is a problem of the graph, and the others are built on."""
+
+    def __init__(self, build_part: BuildPart, graph: Graph, specs: dict[str, FeatureSpec]) -> None:
+        self.build_part, self.graph, self.specs = build_part, graph, specs
+
+    def check_names(self) -> None:
+        """Finds names that no module can have in torch."""
+        where, heads = self.graph.where, self.graph.heads
+        named = {f'{where}.necks': self.graph.necks, f'{where}.heads': heads}
+        named |= {f'{where}.heads.{name}.losses': head.get('losses') or {} for name, head in heads.items()}
+        for place, names in named.items():
+            words = [name for name in names if name.isidentifier()]  # the others are problems already
+            self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
+
+    def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
+        """Builds one part; None if it cannot be built."""
+        try:
+            return self.build_part(kind, config, key, **context)
+        except VireidError as error:
+            self.graph.problems.append(error)
+            return None
+
+    def necks(self) -> dict[str, nn.Module]:
+        """Builds the necks that can be built."""
+        built = {}
+        for name, config in self.graph.necks.items():
+            rest = {key: value for key, value in config.items() if key != 'inputs'}
+            neck = self._build_reader('necks', name, rest, self.graph.reads[name])
+            if neck is not None:
+                built[name] = neck
+                self.specs[name] = neck.output
+        return built
+
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Builds the heads that can be built, with their losses: what a `Task` takes, by name."""
+        built = {}
+        for name, config in self.graph.heads.items():
+            own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
+            head = self._build_reader('heads', name, own, self.graph.head_reads[name])
+            if head is not None:
+                built[name] = self._task(name, head, config)
+        return built
+
+    def _build_reader(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
+        """Builds a neck or head that reads `inputs`, handing it their specs; None if it cannot be built."""
+        if not all(read in self.specs for read in inputs):
+            return None  # what makes them could not be built, and that is the problem
+        path = f'{self.graph.where}.{kind}.{name}'
+        try:
+            components = self.build_part.components
+            layout = getattr(components.get(kind, component_type(config, path), where=path), 'layout', 'joint')
+            for read in inputs:
+                if layout != 'any' and self.specs[read].layout != layout:
+                    raise VireidError(
+                        f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
+                        todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
+                    )
+        except VireidError as error:
+            self.graph.problems.append(error)
+            return None
+        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
+
+    def _task(self, name: str, head: Any, config: Mapping) -> dict[str, Any]:
+        outputs = dict(getattr(head, 'outputs', {'global': 0}))
+        losses, weights, reads = {}, {}, {}
+        where = f'{self.graph.where}.heads.{name}.losses'
+        problems = self.graph.problems
+        for key, loss in config['losses'].items():
+            if loss is None:
+                continue
+            weights[key], reads[key] = loss.get('weight', 1.0), loss.get('reads', next(iter(outputs)))
+            if reads[key] not in outputs:
+                problems.append(
+                    VireidError(
+                        f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
+                        f'{did_you_mean(str(reads[key]), outputs)}',
+                        allowed=', '.join(outputs),
+                    )
+                )
+                continue
+            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads')}
+            built = self.build('losses', rest, f'heads.{name}.losses.{key}')
+            if built is None:
+                continue
+            losses[key] = built
+            if outputs[reads[key]] and not getattr(built, 'reads_parts', True):
+                problems.append(
+                    VireidError(
+                        f'{where}.{key}: {loss["type"]} reads one vector per image and {reads[key]!r} is '
+                        f'{outputs[reads[key]]} parts',
+                        todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
+                    )
+                )
+        for output in outputs:
+            if output not in reads.values():
+                problems.append(
+                    VireidError(
+                        f'{where}: no loss reads {output!r}, which {config["type"]} makes',
+                        todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
+                    )
+                )
+        where = f'{self.graph.where}.heads.{name}'
+        return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'where': where}
+
+    def _fusion_hint(self) -> str:
+        """Names the necks that turn paired features into joint ones, whoever brings them."""
+        components = self.build_part.components
+        fusing = [
+            name
+            for name in components.names('necks')
+            if components.constants('necks', {'type': name}).get('layout', 'joint') in ('paired', 'any')
+        ]
+        return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
+
+    def check_embedding(self) -> None:
+        """Finds features of the embedding that are no joint vectors."""
+        for name in self.graph.embedding:
+            spec = self.specs.get(name)
+            if name not in self.graph.heads and spec is not None and spec != FeatureSpec(spec.channels):
+                self.graph.problems.append(
+                    VireidError(
+                        f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
+                        todo='an embedding is made of joint vectors; name a head, which pools',
+                    )
+                )

@@ -1,0 +1,217 @@
+"""Who reads what in a model's config: found from names alone, so that a config is checked without building it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry.components import Components
+
+
+@dataclass
+class Graph:
+    """The features, tasks and embedding of a model, by name.
+
+    Attributes:
+        where: path of the model in the config.
+        made: features of the backbone; None if only building tells.
+        necks: config of each neck, in the order they run.
+        heads: config of each head, in the order written.
+        reads: features that each neck reads.
+        head_reads: features that each head reads.
+        embedding: the heads and features of the embedding.
+        unread: features that no neck, head or embedding reads.
+        problems: whatever cannot work, each with its path.
+    """
+
+    where: str
+    made: Collection[str] | None
+    necks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    heads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    head_reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    embedding: tuple[str, ...] = ()
+    unread: list[str] = field(default_factory=list)
+    problems: list[VireidError] = field(default_factory=list)
+
+    def features(self) -> list[str]:
+        """Returns the names of all features."""
+        return [*(self.made or ()), *self.necks]
+
+    def check_all_read(self) -> None:
+        """Adds a problem for each feature that nobody reads; not beside others, such as a misspelt reader."""
+        if not self.problems:
+            self.problems += [
+                VireidError(
+                    f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: nobody reads {name!r}',
+                    todo='add a head or neck that reads it, or stop making it',
+                )
+                for name in self.unread
+            ]
+
+    def embedding_path(self, train_only: Collection[str]) -> tuple[str, ...]:
+        """Returns the necks that the embedding needs, in order; adds a problem for each that is train-only."""
+        pending = [f for name in self.embedding for f in self.head_reads.get(name, (name,))]
+        needed: set[str] = set()
+        while pending:
+            name = pending.pop()
+            if name in self.necks and name not in needed:
+                needed.add(name)
+                pending.extend(self.reads[name])
+        for name in self.necks:
+            if name in needed and name in train_only:
+                self.problems.append(
+                    VireidError(
+                        f'{self.where}.embedding needs the neck {name!r}, which works in training only (it reads '
+                        'identities)',
+                        todo=f'name a feature made before {name!r}',
+                    )
+                )
+        return tuple(name for name in self.necks if name in needed)
+
+
+def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | None) -> Graph:
+    """Reads the wiring of a `CrossModalModel`.
+
+    A neck, head or loss that is None is left out. What is of the wrong type is passed over: checking types finds it.
+
+    Args:
+        config: its `necks`, `heads` and `embedding`.
+        where: its path, for messages.
+        made: features of the backbone; None if they are not known: then any name that no neck has may be one.
+    """
+    graph = Graph(where, made)
+    necks, graph.heads = _kept(config.get('necks')), _kept(config.get('heads'))
+    known = None if made is None else {*made, *necks}
+    for kind, named in (('necks', necks), ('heads', graph.heads)):
+        graph.problems += bad_names(f'{where}.{kind}', named)
+    for name, neck in necks.items():
+        path = f'{where}.necks.{name}'
+        if made is not None and name in made:
+            graph.problems.append(
+                VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
+            )
+        if neck.get('inputs') in (None, [], ()):
+            graph.problems.append(
+                VireidError(f'{path} does not say what it reads', todo=f"set {path}.inputs, such as 'stage4'")
+            )
+        graph.reads[name] = names_in(neck.get('inputs'))
+        graph.problems += _missing(graph.reads[name], known, f'{path}.inputs')
+    graph.necks = _ordered(graph, necks)
+    for name, head in graph.heads.items():
+        path = f'{where}.heads.{name}'
+        graph.head_reads[name] = names_in(head.get('inputs', name))
+        if isinstance(head.get('losses'), Mapping):
+            graph.problems += bad_names(f'{path}.losses', head['losses'])
+        graph.problems += _missing(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
+        losses = head.get('losses')
+        if losses is None or (isinstance(losses, Mapping) and all(loss is None for loss in losses.values())):
+            text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
+            graph.problems.append(
+                VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
+            )
+    if not graph.heads and not config.get('heads'):
+        graph.problems.append(
+            VireidError(f'{where}.heads is empty', todo='give at least one head; without losses nothing trains')
+        )
+    _read_embedding(graph, config.get('embedding'), known)
+    return graph
+
+
+def check_graph(config: Mapping[str, Any], where: str, components: Components) -> list[VireidError]:
+    """Finds what cannot work in the wiring of a `CrossModalModel`, as far as names tell; nothing is built."""
+    made = components.feature_names('backbones', config.get('backbone'), f'{where}.backbone')
+    graph = read_graph(config, where, made)
+    train_only = [
+        name for name, neck in graph.necks.items() if components.constants('necks', neck).get('train_only', False)
+    ]
+    if not graph.problems:
+        graph.embedding_path(train_only)
+        graph.problems += _unknown_tasks(config.get('weighter'), f'{where}.weighter', graph.heads)
+        graph.check_all_read()
+    return graph.problems
+
+
+def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = lambda name: False) -> list[VireidError]:
+    """Finds names that no module can have in torch; `taken` says which torch uses itself."""
+    return [
+        VireidError(
+            f'{where}: {name!r} cannot be a name here',
+            allowed='letters, digits and _, and no word that torch uses itself',
+            todo='choose another name',
+        )
+        for name in named
+        if not name.isidentifier() or taken(name)
+    ]
+
+
+def names_in(value: Any) -> tuple[str, ...]:
+    """Returns one name or several as a tuple; nothing of what is no name."""
+    several = (value,) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
+    return tuple(name for name in several if isinstance(name, str))
+
+
+def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
+    return {k: v for k, v in named.items() if isinstance(v, Mapping)} if isinstance(named, Mapping) else {}
+
+
+def _missing(names: Iterable[str], known: Collection[str] | None, path: str) -> list[VireidError]:
+    if known is None:
+        return []
+    return [
+        VireidError(
+            f'{path}: nothing makes a feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
+        )
+        for name in names
+        if name not in known
+    ]
+
+
+def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Orders necks so that each runs after what it reads; otherwise as written."""
+    waiting = dict(necks)
+    ordered: dict[str, Mapping[str, Any]] = {}
+    while waiting:
+        ready = next((name for name in waiting if not any(read in waiting for read in graph.reads[name])), None)
+        if ready is None:
+            graph.problems.append(
+                VireidError(
+                    f'{graph.where}.necks: {", ".join(waiting)} read each other in a cycle',
+                    todo='let one of them read a feature made before it',
+                )
+            )
+            return {**ordered, **waiting}
+        ordered[ready] = waiting.pop(ready)
+    return ordered
+
+
+def _read_embedding(graph: Graph, value: Any, known: Collection[str] | None) -> None:
+    path = f'{graph.where}.embedding'
+    graph.embedding = names_in(value)
+    if value in ('', (), []):
+        graph.problems.append(VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()])))
+    graph.problems += _missing(graph.embedding, None if known is None else {*known, *graph.heads}, path)
+    read = {name for reads in (*graph.reads.values(), *graph.head_reads.values()) for name in reads}
+    graph.unread = [name for name in graph.features() if name not in read and name not in graph.embedding]
+
+
+def _unknown_tasks(weighter: Any, path: str, tasks: Collection[str]) -> list[VireidError]:
+    """Finds tasks that a weighter, or one within it, names in its `tasks` and that no head is."""
+    problems: list[VireidError] = []
+    if not isinstance(weighter, Mapping):
+        return problems
+    if 'type' in weighter and 'tasks' in weighter:
+        named = weighter['tasks']
+        for name in named if isinstance(named, Mapping) else names_in(named):
+            if name not in tasks:
+                problems.append(
+                    VireidError(
+                        f'{path}.tasks: no head makes a task {name!r}{did_you_mean(name, tasks)}',
+                        allowed=', '.join(tasks),
+                    )
+                )
+    for key, part in weighter.items():
+        problems += _unknown_tasks(part, f'{path}.{key}', tasks)
+    return problems

@@ -1,0 +1,305 @@
+"""Names to components: the kinds, lazy `module:attr` targets, and building from a config.
+
+Built on `mmengine.registry.Registry`, with its weak spots closed here: no child scopes, no default scope, and an
+unknown name is an error with the nearest known one, never an import path to try.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry.annotations import read_signature
+from vireid.core.registry.contracts import require_offers
+from vireid.core.registry.signatures import Signature, check, join, raise_all, signature_of
+from vireid.core.wording import singular
+
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
+
+KINDS = (
+    'models',
+    'backbones',
+    'necks',
+    'heads',
+    'poolings',
+    'losses',
+    'weighters',
+    'datasets',
+    'readers',
+    'protocols',
+    'rerankers',
+    'samplers',
+    'transforms',
+    'steps',
+    'optimizers',
+    'schedules',
+    'loggers',
+)
+
+
+_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'across_ranks'}
+# What the framework may hand to a component of each kind; a config may not set these.
+CONTEXT: dict[str, set[str]] = {
+    **dict.fromkeys(('models', 'backbones'), _MODEL),
+    **dict.fromkeys(('necks', 'heads', 'poolings', 'losses'), _MODEL | {'inputs'}),
+    'weighters': _MODEL | {'task_names', 'other_tasks'},
+    'samplers': {'samples', 'seed', 'rank', 'world_size'},
+    'readers': {'samples', 'first', 'first_config', 'on_progress'},
+    'steps': {'model', 'fabric', 'components'},
+    'optimizers': {'params'},
+    'schedules': {'optimizer'},
+}
+CONTEXT = {kind: {*CONTEXT.get(kind, ()), 'build_part'} for kind in KINDS}
+# What the framework fills in unless the config does.
+DEFAULTS = {'transforms': {'size'}}
+
+
+class NameTaken(VireidError):
+    """A name is registered that another plugin holds."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One registered name.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: what configs write as `type`.
+        target: the class or function, or `module:attr` to import on first use.
+        plugin: who registered it.
+    """
+
+    kind: str
+    name: str
+    target: str | Callable[..., Any]
+    plugin: str
+
+
+class Components:
+    """All names one plugin manager knows. Adding imports nothing; building imports what it builds."""
+
+    def __init__(self) -> None:
+        self._table: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+        self._registries: dict[str, Registry] = {}
+
+    def add(self, kind: str, name: str, target: str | Callable[..., Any], *, plugin: str = 'unnamed') -> None:
+        """Registers `target` as `name`.
+
+        Args:
+            kind: one of `KINDS`.
+            name: what configs write as `type`.
+            target: a class or function, or `module:attr`.
+            plugin: who registers it, for listings and conflicts.
+
+        Raises:
+            VireidError: for an unknown kind, a malformed target, or a name another plugin holds.
+        """
+        if not isinstance(kind, str) or kind not in self._table:
+            raise VireidError(
+                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is no kind{did_you_mean(str(kind), KINDS)}',
+                allowed=', '.join(KINDS),
+            )
+        if not isinstance(name, str) or not name:
+            raise VireidError(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a name that configs can write')
+        if not callable(target) and not (isinstance(target, str) and re.fullmatch(r'[\w.]+:\w+', target)):
+            raise VireidError(
+                f'plugin {plugin!r} registers {name!r} with the target {target!r}',
+                allowed="a class, a function, or a string 'package.module:attribute'",
+            )
+        taken = self._table[kind].get(name)
+        if taken is not None:
+            raise NameTaken(
+                f'{kind} {name!r} is registered by plugin {taken.plugin!r} and again by {plugin!r}',
+                todo='rename one of them, or disable one of the plugins',
+            )
+        self._table[kind][name] = Component(kind, name, target, plugin)
+
+    def add_all(self, entries: Sequence[tuple[str, str, str | Callable[..., Any]]], *, plugin: str) -> None:
+        """Registers several (kind, name, target); all of them or, if one is refused, none."""
+        before = {kind: dict(table) for kind, table in self._table.items()}
+        try:
+            for kind, name, target in entries:
+                self.add(kind, name, target, plugin=plugin)
+        except VireidError:
+            self._table = before
+            raise
+
+    def names(self, kind: str) -> list[str]:
+        """Returns the names of a kind, sorted."""
+        return sorted(self._table[kind])
+
+    def listing(self) -> list[Component]:
+        """Returns every component, by kind and name."""
+        return [self._table[kind][name] for kind in KINDS for name in self.names(kind)]
+
+    def get(self, kind: str, name: str, *, where: str = '') -> Callable[..., Any]:
+        """Returns the class or function called `name`, importing it if need be.
+
+        Raises:
+            VireidError: if no such name exists or its target cannot be imported.
+        """
+        prefix = f'{where}: ' if where else ''
+        component = self._table[kind].get(name) if isinstance(name, str) else None
+        if component is None:
+            elsewhere = [k for k in KINDS if isinstance(name, str) and name in self._table[k]]
+            hint = f' (there is one among {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
+            raise VireidError(
+                f'{prefix}no {singular(kind)} called {name!r}{hint}',
+                allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
+                todo='check the name, or install the plugin that brings it (`vireid plugins` lists them)',
+            )
+        registry = self._registry(kind)
+        if name not in registry.module_dict:
+            registry.register_module(name=name, module=_resolve(component, prefix))
+        return registry.module_dict[name]
+
+    def signature(self, kind: str, name: str, *, where: str = '') -> Signature:
+        """Returns what a component takes, from its source if that tells, so that nothing is imported.
+
+        Raises:
+            VireidError: if no such name exists.
+        """
+        component = self._table[kind].get(name) if isinstance(name, str) else None
+        target = component.target if component else None
+        read = read_signature(target) if isinstance(target, str) else None
+        return read or signature_of(self.get(kind, name, where=where))
+
+    def constants(self, kind: str, config: Any) -> Mapping[str, Any]:
+        """Returns what the class of a component says of itself, such as `train_only = True`; empty if unknown."""
+        try:
+            return self.signature(kind, component_type(config, '')).constants
+        except VireidError:
+            return {}
+
+    def feature_names(self, kind: str, config: Any, where: str) -> tuple[str, ...] | None:
+        """Returns the names of the features that a component would make, if it tells without being built.
+
+        It tells by a static method `feature_names`, a function of the arguments that a config gives.
+
+        Raises:
+            VireidError: if that raises although the arguments are of the right types.
+        """
+        try:
+            target: Any = self.get(kind, component_type(config, where), where=where)
+        except VireidError:  # which is told where it stands
+            return None
+        tell = getattr(target, 'feature_names', None)
+        if tell is None:
+            return None
+        arguments = {key: value for key, value in config.items() if key != 'type'}
+        try:
+            return tuple(tell(**arguments))
+        except Exception as error:
+            if check(target, arguments, supplied=CONTEXT[kind], where=where):
+                return None  # they do not fit, which is told where they stand
+            raise VireidError(
+                f'{where}: feature_names of {config["type"]} raised {type(error).__name__}: {error}',
+                todo='tell its authors',
+            ) from error
+
+    def build(
+        self,
+        kind: str,
+        config: Mapping[str, Any],
+        *,
+        where: str,
+        defaults: Mapping[str, Any] | None = None,
+        **context: Any,
+    ) -> Any:
+        """Builds `config['type']` with the rest of `config` as arguments.
+
+        Args:
+            kind: one of `KINDS`.
+            config: the component's config, with a `type`.
+            where: its path in the whole config, for messages.
+            defaults: as `context`, but the config may set another value (the size of a transform).
+            **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
+                to a component whose signature names it, and a config may not set it. A component that is made of
+                others names `build_part`, see `BuildPart`.
+
+        Raises:
+            VireidError: for an unknown name, for arguments that are unknown, mistyped, missing or refused, and for what
+                lacks something that its kind has to offer.
+        """
+        target = self.get(kind, component_type(config, where), where=where)
+        arguments = {key: value for key, value in config.items() if key != 'type'}
+        context = {**context, 'build_part': BuildPart(self, where, context)}
+        wanted = signature_of(target).parameters
+        for key in arguments:
+            if key in context and key in wanted:
+                raise VireidError(f'{where}.{key} is filled in by the framework', todo=f'take {key} out of the config')
+        raise_all(check(target, arguments, supplied=context, optional=defaults or (), where=where))
+        filled = {**(defaults or {}), **arguments, **context}
+        arguments.update({k: v for k, v in filled.items() if k in wanted})
+        try:
+            built = target(**arguments)
+            require_offers(kind, built, config['type'], where)
+        except VireidError as error:
+            if where in error.given:
+                raise
+            raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        except OSError:
+            raise
+        except Exception as error:  # a component may raise anything; where, tells its author
+            sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
+            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {sort}{error}{place}') from error
+        return built
+
+    def _registry(self, kind: str) -> Registry:
+        if kind not in self._registries:
+            from mmengine.registry import Registry  # here, so that listing names costs no import
+
+            self._registries[kind] = Registry(kind, scope='vireid')
+        return self._registries[kind]
+
+
+class BuildPart:
+    """What a component builds its own parts with, such as a head its pooling.
+
+    Attributes:
+        where: path of the component in the config.
+        context: what the framework handed to it.
+    """
+
+    def __init__(self, components: Components, where: str, context: Mapping[str, Any]) -> None:
+        self.components, self.where, self.context = components, where, context
+
+    def __call__(self, kind: str, part: Mapping[str, Any] | str, key: str, **more: Any) -> Any:
+        """Builds `part`, a config or a name alone, as `where.key`, with the context of the whole and `more`."""
+        config = {'type': part} if isinstance(part, str) else part
+        return self.components.build(kind, config, where=join(self.where, key), **{**self.context, **more})
+
+
+def component_type(config: Any, where: str) -> str:
+    """Returns the `type` of a component's config, or raises with the path of what has none."""
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise VireidError(
+            f'{where}: expected a component, got {config!r}', allowed="dict(type='Name', ...)", todo=f'set {where}.type'
+        )
+    return config['type']
+
+
+def load_attribute(place: str) -> Any:
+    """Imports what stands at `module:attribute`."""
+    module, _, attribute = place.partition(':')
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _resolve(component: Component, prefix: str) -> Callable[..., Any]:
+    if not isinstance(component.target, str):
+        return component.target
+    try:
+        return load_attribute(component.target)
+    except (ImportError, AttributeError) as error:
+        raise VireidError(
+            f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: {error}',
+            todo=f'mend or reinstall the plugin {component.plugin!r}',
+        ) from error

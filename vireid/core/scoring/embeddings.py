@@ -1,0 +1,44 @@
+"""Embeddings of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Sample
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """L2-normalised embeddings of samples.
+
+    Attributes:
+        samples: N samples, sorted by modality.
+        features: (N, D) float32.
+        flipped: (N, D) float32, of the sum of the embeddings of picture and mirror image; None if not asked for.
+    """
+
+    samples: tuple[Sample, ...]
+    features: np.ndarray
+    flipped: np.ndarray | None = None
+    _index: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, '_index', {s.path: i for i, s in enumerate(self.samples)})
+
+    def of(self, samples: Sequence[Sample], flipped: bool = False) -> np.ndarray:
+        """Returns the (n, D) embeddings of `samples`, in their order; averaged with their mirror images if `flipped`.
+
+        Raises:
+            VireidError: if a sample was not embedded, or none was flipped.
+        """
+        features = self.flipped if flipped else self.features
+        if features is None:
+            raise VireidError('these embeddings were made without flipping', todo='embed the pictures with flip')
+        missing = next((s.path for s in samples if s.path not in self._index), None)
+        if missing is not None:
+            raise VireidError(f'picture {missing} was not embedded', todo='embed it, or choose another protocol')
+        return features[[self._index[s.path] for s in samples]]

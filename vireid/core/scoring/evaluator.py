@@ -1,0 +1,94 @@
+"""Scoring a model by an experiment's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.registry.hooks import ObservedRun
+from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
+from vireid.core.scoring.results import Results
+from vireid.core.types import Dataset, Progress, Sample
+
+
+class Scoring:
+    """The experiment's protocol on its dataset: everything an evaluation needs but the model.
+
+    Args:
+        experiment: protocol, transforms, and what is scored beside the plain rows.
+        dataset: whose test split is scored.
+        hooks: the observers.
+        suffix: added to the protocol's name, where the test split is not the dataset's own.
+        more: samples to embed besides those of the trials.
+
+    Raises:
+        VireidError: if protocol, test pictures or test transforms cannot be had.
+    """
+
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, hooks: Any, suffix: str = '', more: Sequence[Sample] = ()
+    ) -> None:
+        protocol = experiment.build_protocol()
+        self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
+        self.samples = all_samples(self.trials, more)
+        # a reader that keeps pictures keeps those of the whole split: another protocol finds them there
+        prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
+        self.transform = experiment.build_transform('test')
+        self.reranker = experiment.build_reranker()
+        self.read = experiment.build_reader('test', prepared, telling(hooks, 'preparing pictures to score'))
+
+    def evaluate(
+        self,
+        run: ObservedRun,
+        hooks: Any,
+        progress: Progress,
+        weights: str = '',
+        beside: bool = True,
+        look_up: Callable[[], None] = lambda: None,
+    ) -> Results:
+        """Scores the run's model, in float32 on this process alone, and tells the observers.
+
+        Args:
+            run: whose model.
+            hooks: the observers.
+            progress: where the run stands.
+            weights: which weights these are; by default those of that step.
+            beside: score flip averaging and re-ranking too, if the experiment asks for them.
+            look_up: is called now and then, as often in every process, and may raise to stop.
+        """
+
+        def tell(what: str) -> Callable[[int, int], None]:
+            def show(done: int, total: int) -> None:
+                look_up()
+                hooks.evaluating(run=run, what=what, done=done, total=total)
+
+            return show
+
+        embeddings = embed_samples(
+            run.model,
+            self.samples,
+            self.transform,
+            batch_size=run.experiment.evaluation_settings.batch_size,
+            workers=run.experiment.image_settings.workers,
+            device=run.device,
+            flip=beside and run.experiment.evaluation_settings.flip,
+            read=self.read,
+            on_progress=tell('embedding pictures'),
+        )
+        results = score_trials(
+            embeddings,
+            self.protocol,
+            self.trials,
+            reranker=self.reranker if beside else None,
+            weights=weights or f'after step {progress.step:,}',
+            data=run.experiment.data_name,
+            on_progress=tell('scoring trials'),
+        )
+        hooks.evaluated(run=run, progress=progress, results=results)
+        return results
+
+
+def telling(hooks: Any, what: str) -> Callable[[int, int], None]:
+    """Returns what a reader calls with (done, total) while it prepares, for the observers."""
+    return lambda done, total: hooks.preparing(what=what, done=done, total=total)

@@ -1,0 +1,151 @@
+"""Embeddings in a file: scoring again needs neither the network nor the pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.types import MODALITIES, Sample
+
+FORMAT = 1
+
+
+class SavedFeatures:
+    """A features file, which protocols take for a dataset.
+
+    Attributes:
+        embeddings: of every picture of the test split.
+        about: what was written with them: `experiment`, `checkpoint`, `dataset`, `split`, `protocol`, `weights`.
+        root: the dataset's folder; it may not be on this machine.
+        split_name: which part of the dataset this is, if it has several.
+    """
+
+    def __init__(self, embeddings: Embeddings, about: dict[str, Any], root: str) -> None:
+        self.embeddings, self.about, self.root = embeddings, about, root
+        self.split_name = about.get('split', '')
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Returns the samples of the test split; there is no other."""
+        if name != 'test':
+            raise VireidError(f'a features file has no split {name!r}', allowed='test')
+        return self.embeddings.samples
+
+
+def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], root: str | Path | None) -> None:
+    """Writes an `.npz` file, whole or not at all.
+
+    It holds `features` (N, D) float32, `flipped` if there are such, `paths` below `root`, `identities`, `cameras`,
+    `modalities`, and `about` as JSON.
+
+    Raises:
+        VireidError: if it cannot be written.
+    """
+    path = Path(path)
+    samples = embeddings.samples
+    arrays = {
+        'features': embeddings.features,
+        'paths': np.array([_below(s.path, root) for s in samples]),
+        'identities': np.array([s.identity for s in samples], dtype=np.int64),
+        'cameras': np.array([s.camera for s in samples], dtype=np.int64),
+        'modalities': np.array([s.modality for s in samples]),
+        'about': np.array(json.dumps({'format': FORMAT, 'root': str(root or ''), **about})),
+    }
+    if embeddings.flipped is not None:
+        arrays['flipped'] = embeddings.flipped
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open('wb') as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise VireidError(
+            f'features {path} could not be written: {error}', todo='free some space or mend the permissions'
+        ) from error
+
+
+def require_writable(path: str | Path) -> None:
+    """Tries to write where a features file is to be.
+
+    Raises:
+        VireidError: if that is a folder or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise VireidError(f'{path} is a folder', allowed='a file to write, such as features.npz')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'.{path.name}.part')
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise VireidError(f'features {path} cannot be written: {error}', todo='name another file') from error
+
+
+def load(path: str | Path) -> SavedFeatures:
+    """Reads what `save` wrote; executes nothing that is in it.
+
+    Raises:
+        VireidError: if the file is missing, damaged or something else.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {key: found[key] for key in found.files}
+        about = json.loads(str(arrays['about']))
+        columns = [arrays[key].tolist() for key in ('paths', 'identities', 'cameras', 'modalities')]
+        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
+        features, flipped = arrays['features'], arrays.get('flipped')
+        if not isinstance(about, dict) or not isinstance(about.get('protocol'), dict):
+            raise ValueError('it does not say which protocol it is of')
+        if any(arrays[key].dtype.kind not in 'iu' for key in ('identities', 'cameras')):
+            raise ValueError('identities and cameras are not whole numbers')
+        if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
+            raise ValueError('the features are not float32')
+    except FileNotFoundError as error:
+        raise VireidError(
+            f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
+        ) from error
+    except Exception as error:  # a damaged archive may fail in any way
+        raise VireidError(
+            f'{path} is no features file of vireid or is damaged: {error}',
+            allowed='what `vireid test --save-features` wrote',
+        ) from error
+    if about.get('format', 0) > FORMAT:
+        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+    fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
+    if not fits or (flipped is not None and flipped.shape != features.shape):
+        raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} pictures')
+    for array in (features, flipped):
+        lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
+        if not np.allclose(lengths, 1, atol=1e-3):
+            raise VireidError(
+                f'{path} holds embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}',
+                allowed='rows of length 1: similarity is the scalar product',
+                todo='divide each by its length: features / np.linalg.norm(features, axis=1, keepdims=True)',
+            )
+    unknown = {s.modality for s in samples} - set(MODALITIES)
+    if unknown:
+        raise VireidError(f'{path} holds the modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
+    return SavedFeatures(Embeddings(samples, features, flipped), about, about.get('root', ''))
+
+
+def _below(path: str, root: str | Path | None) -> str:
+    if root is None:
+        return path
+    try:
+        return Path(path).relative_to(root).as_posix()
+    except ValueError:  # a manifest may name pictures elsewhere
+        return path

@@ -1,0 +1,127 @@
+"""What an evaluation found: scores of every trial, as rows, as a table, as a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.files import write_whole
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.retrieval import RANKS, Scores
+from vireid.core.types import Trial
+
+FIGURES = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
+FILE = 'result.json'
+
+
+@dataclass(frozen=True)
+class Results:
+    """All trials of a protocol, scored.
+
+    Attributes:
+        protocol: its name, printed with every number.
+        trials: what was scored.
+        scores: one for each trial, by plain similarity.
+        embeddings: of every image of every trial.
+        beside: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
+        weights: which weights were scored, such as `after step 500`.
+        data: what the pictures are, such as `SYSU-MM01`, or that they are generated.
+    """
+
+    protocol: str
+    trials: tuple[Trial, ...]
+    scores: tuple[Scores, ...]
+    embeddings: Embeddings
+    beside: Mapping[str, tuple[Scores, ...]] = field(default_factory=dict)
+    weights: str = ''
+    data: str = ''
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns a dict for each trial name, and below it one for each of `beside`; all figures are fractions.
+
+        Keys: `name`; `beside`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
+        the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them.
+        """
+        rows = []
+        for name in dict.fromkeys(trial.name for trial in self.trials):
+            for beside, scores in {'': self.scores, **self.beside}.items():
+                own = [s for t, s in zip(self.trials, scores, strict=True) if t.name == name]
+                columns = {f'R{k}': [s.rank(k) for s in own] for k in RANKS}
+                columns['mAP'] = [s.mean_ap for s in own]
+                columns['mINP'] = [s.mean_inp for s in own]
+                rows.append(
+                    {
+                        'name': f'{name}, {beside}' if beside else name,
+                        'beside': beside,
+                        'trials': len(own),
+                        'queries': (min(s.queries for s in own), max(s.queries for s in own)),
+                        'valid': (min(s.valid for s in own), max(s.valid for s in own)),
+                        **{key: {'mean': float(np.mean(v)), 'std': float(np.std(v))} for key, v in columns.items()},
+                    }
+                )
+        return rows
+
+    def table(self) -> str:
+        """Returns the rows as aligned text, in percent, mean and standard deviation where there are several trials."""
+        return table(self.protocol, self.rows())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what was scored, by which protocol, and the rows, as plain values."""
+        return {'data': self.data, 'protocol': self.protocol, 'weights': self.weights, 'rows': self.rows()}
+
+    def caption(self) -> str:
+        """Returns what stands above the table: the data and which weights."""
+        return ', '.join(filter(None, [self.data, self.weights]))
+
+
+def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
+    """Lays rows out as aligned text under the protocol's name; `last` heads the column of how many are averaged."""
+    lines = [[protocol, *FIGURES, 'valid queries', last]]
+    lines += [[row['name'], *figures(row), valid_queries(row), str(row['trials'])] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    text = ['  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in lines]  # fmt: skip
+    return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
+
+
+def figures(row: Mapping[str, Any]) -> list[str]:
+    """Returns a row's figures as text, in percent."""
+    several = row['trials'] > 1
+    return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in FIGURES]
+
+
+def valid_queries(row: Mapping[str, Any]) -> str:
+    """Says how many queries had a match: `2,208 of 3,803`, or a range where trials differ."""
+    return ' of '.join(f'{a:,}' if a == b else f'{a:,}-{b:,}' for a, b in (row['valid'], row['queries']))
+
+
+def write(folder: Path, content: Mapping[str, Any]) -> None:
+    """Writes `result.json` into a folder, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """Returns what `write` wrote, or None if there is nothing whole.
+
+    Raises:
+        VireidError: if an earlier vireid wrote it, in another form.
+    """
+    try:
+        content = json.loads((folder / FILE).read_text(encoding='utf-8'))
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
+        return None
+    if any(not isinstance(row.get(key), dict) for row in content['rows'] for key in FIGURES):
+        raise VireidError(
+            f'{folder / FILE} was written by an earlier vireid',
+            todo='choose another --work-dir, or move that folder away',
+        )
+    return content

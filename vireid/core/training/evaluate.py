@@ -1,0 +1,98 @@
+"""Scoring a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.data.image_checks import look_at_pictures
+from vireid.core.data.images import fingerprint
+from vireid.core.errors import VireidError
+from vireid.core.scoring import features
+from vireid.core.scoring import results as results_file
+from vireid.core.scoring.evaluator import Scoring, telling
+from vireid.core.scoring.results import Results
+from vireid.core.training import checkpoint
+from vireid.core.training.restore import restore_model
+from vireid.core.training.run import Run, make_fabric
+from vireid.core.training.state import versions
+from vireid.core.types import Dataset, Progress
+
+
+def score_checkpoint(
+    experiment: Experiment, source: str | Path, work_dir: str | Path, save_features: str | Path | None = None
+) -> Results:
+    """Scores a checkpoint by the experiment's protocol.
+
+    Args:
+        experiment: model, data and protocol.
+        source: the checkpoint.
+        work_dir: gets `result.json`, and what the loggers make of the evaluation.
+        save_features: a file to write the embeddings of the whole test split to, see `core/features.py`.
+
+    Raises:
+        VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
+    """
+    if save_features:
+        features.require_writable(save_features)  # now, and not when everything is embedded
+    content = checkpoint.load(source)
+    dataset = experiment.build_dataset()
+    _require_unseen(experiment, dataset, content, source)
+    split = getattr(dataset, 'split_name', '')
+    fabric = make_fabric(experiment)
+    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+    more = dataset.split('test') if save_features else ()
+    scoring = Scoring(experiment, dataset, hooks, more=more)
+    look_at_pictures(experiment, (), scoring.samples, telling(hooks, 'looking at pictures'))
+    model = restore_model(experiment, content, source).to(fabric.device)
+    at = content.get('progress', {})
+    done, per_epoch = at.get('step', 0), at.get('steps_per_epoch', 1)
+    progress = Progress(done // per_epoch, done, per_epoch, done)
+    run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
+    weights = content.get('chosen') or f'after step {progress.step:,}'
+    size = tuple(experiment.image_settings.size)
+    trained = tuple(content['config'].get('images', {}).get('size', size))
+    if size != trained:
+        weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
+    results = scoring.evaluate(run, hooks, progress, weights)
+    if fabric.is_global_zero:
+        about = {
+            'experiment': experiment.name,
+            'checkpoint': str(Path(source).absolute()),
+            'dataset': experiment.dataset,
+            'data': results.data,
+            'split': split,
+            'protocol': experiment.protocol,
+            'weights': results.weights,
+            'versions': versions(),
+        }
+        results_file.write(run.work_dir, {**about, 'protocol_config': experiment.protocol, **results.to_dict()})
+        if save_features:
+            features.save(save_features, results.embeddings, about, getattr(dataset, 'root', None))
+    return results
+
+
+def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str, Any], source: str | Path) -> None:
+    """Refuses to score a checkpoint on persons it was trained on.
+
+    Raises:
+        VireidError: if it is of another split of this dataset, or of some of these very pictures.
+    """
+    split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
+    if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
+        raise VireidError(
+            f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
+            'persons it was trained on would be in its test',
+            todo='score it on its own split with --trial',
+        )
+    seen = content.get('trained_on')
+    if seen is not None:
+        both = np.isin(fingerprint(dataset.split('test')), seen.numpy()).sum()
+        if both:
+            raise VireidError(
+                f'{source} was trained on {both:,} of the pictures that this would score it on',
+                todo='test it on the split its config left for that',
+            )

@@ -1,0 +1,99 @@
+"""The precision of a run, where its config leaves it to the machine (`training.precision='auto'`)."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+
+from vireid.core.config.experiment import TrainingSettings
+
+AUTO, BF16, FLOAT32 = 'auto', 'bf16-mixed', '32-true'
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a run is trained in.
+
+    Attributes:
+        name: as lightning-fabric has it; never `auto`.
+        reason: where it comes from, in a few words.
+        warning: what the user should know before it begins; empty if there is nothing.
+    """
+
+    name: str
+    reason: str
+    warning: str = ''
+
+
+def resolve(training: Mapping[str, Any], kept: Precision | None = None, source: object = None) -> Precision:
+    """Says which precision a run is trained in: bf16 where the hardware multiplies it by itself, if it may choose.
+
+    `auto` is resolved once: a resumed run keeps the precision of its checkpoint.
+
+    Args:
+        training: the `training` section of the config.
+        kept: that of the checkpoint that the run goes on from.
+        source: that checkpoint, for the warning.
+    """
+    settings = TrainingSettings(**training)
+    native, hardware = native_bf16(settings.accelerator)
+    name: str = settings.precision
+    reason, warning = 'set by the config' if 'precision' in training else 'the default', ''
+    if name == AUTO:
+        here = BF16 if native else FLOAT32
+        name, reason = (here, f'auto: {hardware}') if kept is None else (kept.name, kept.reason)
+        if name != here:
+            warning = f'{source} was trained in {name} and goes on in it; a new run would take {here}: {hardware}. '
+    elif kept is not None and name == kept.name:
+        reason = kept.reason  # config.yaml of a run has what `auto` became
+    if name == BF16 and not native:
+        warning += f'precision is {BF16} and {hardware}: a step may take ten times as long as in {FLOAT32}'
+    return Precision(name, reason, warning.strip())
+
+
+def of_checkpoint(content: Mapping[str, Any] | None) -> Precision | None:
+    """Returns the precision that a checkpoint was trained in; None without one."""
+    if content is None:
+        return None
+    name = content['config'].get('training', {}).get('precision', TrainingSettings.precision)
+    return Precision(name, content.get('precision_reason', 'kept from the checkpoint'))
+
+
+def native_bf16(accelerator: str) -> tuple[bool, str]:
+    """Says whether the hardware of an accelerator multiplies bfloat16 by itself, and which it is, in a few words."""
+    if accelerator != 'cpu' and torch.cuda.is_available():
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
+        return has, f'{torch.cuda.get_device_name()} has {"" if has else "no "}bf16'
+    if accelerator in ('auto', 'gpu', 'mps') and torch.backends.mps.is_available():
+        return False, 'bf16 was not tried on Apple GPUs'
+    has = _processor_has_bf16()
+    return has, f'this processor has {"" if has else "no "}bf16'
+
+
+def _processor_has_bf16() -> bool:
+    """Asks what oneDNN will use, which ONEDNN_MAX_CPU_ISA may lower, and what the processor has.
+
+    oneDNN says yes to every AVX-512, and emulates bf16 on those that do not multiply it.
+    """
+    if os.environ.get('ONEDNN_MAX_CPU_ISA', '').upper() in ('AVX512_CORE', 'AVX512_CORE_VNNI'):
+        return False  # AVX-512 without bf16
+    supported: Any = getattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', None)
+    if supported is None or not torch.backends.mkldnn.is_available() or not supported():
+        return False
+    if platform.machine().lower() not in ('x86_64', 'amd64'):
+        return True
+    return any(getattr(torch.cpu, name, bool)() for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
+
+
+@cache
+def warn_once(chosen: Precision) -> None:
+    """Prints the warning, if there is any and it was not printed before: a command may make many runs."""
+    if chosen.warning:
+        print(f'warning: {chosen.warning}', file=sys.stderr)

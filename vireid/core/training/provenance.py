@@ -1,0 +1,110 @@
+"""run.json: what a run was made of, so that it can be made again and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.files import write_whole
+from vireid.core.types import Sample
+
+FILE = 'run.json'
+PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
+
+
+def describe(experiment: Experiment, samples: Sequence[Sample], device: torch.device) -> dict[str, Any]:
+    """Returns command, config digest, seed, versions, git commit, machine and data digest."""
+    settings = {**experiment.to_config(), 'name': ''}
+    settings['dataset'] = {**settings['dataset'], 'root': None}
+    # of files with components, what they say and not where they lie
+    settings['plugins'] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings['plugins']]
+    return {
+        'command': sys.argv,
+        'config': hashlib.sha256(config.dump(settings).encode()).hexdigest(),
+        'seed': experiment.seed,
+        'data': data_digest(samples),
+        'versions': {'python': platform.python_version(), **_versions()},
+        'git': _commit(),
+        'machine': {
+            'system': platform.platform(),
+            'processor': _processor(),
+            'threads': torch.get_num_threads(),
+            'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device),
+        },
+    }
+
+
+def write(folder: Path, content: dict[str, Any]) -> None:
+    """Writes run.json, whole or not at all."""
+    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
+
+
+def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
+    """Notes in run.json that a run goes on: after which step, by which command, with which versions.
+
+    What the config says is from then on what the resumed run's says: it may train longer.
+    """
+    try:
+        before = json.loads((folder / FILE).read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        before = content
+    about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}
+    resumed = [*before.get('resumed', ()), {'step': step, **about}]
+    write(folder, {**before, 'config': content['config'], 'resumed': resumed})
+
+
+def data_digest(samples: Sequence[Sample]) -> str:
+    """Returns a SHA-256 of the training pictures: their names below the common folder, persons, cameras and sizes."""
+    if not samples:
+        return ''
+    common = os.path.commonpath([os.path.dirname(sample.path) for sample in samples])
+    total = hashlib.sha256()
+    for s in samples:
+        try:
+            size = os.path.getsize(s.path)
+        except OSError:
+            size = -1
+        total.update(f'{os.path.relpath(s.path, common)} {s.identity} {s.camera} {s.modality} {size}\n'.encode())
+    return total.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # vireid on the path, not installed
+            found[name] = '-'
+    return found
+
+
+def _commit() -> str:
+    """Returns the commit of the repository the run is started in, `+` if it has changes; empty outside of one."""
+    try:
+        made = subprocess.run(
+            ['git', 'describe', '--always', '--dirty=+', '--abbrev=40', '--exclude=*'],
+            capture_output=True, text=True, check=False, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ''
+    return made.stdout.strip() if made.returncode == 0 else ''
+
+
+def _processor() -> str:
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        return next(line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    except (OSError, StopIteration):
+        return platform.processor()

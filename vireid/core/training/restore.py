@@ -1,0 +1,82 @@
+"""Trained models, rebuilt from what a run or an export left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from vireid.core.config import files as configs
+from vireid.core.config.experiment import Experiment
+from vireid.core.errors import VireidError
+from vireid.core.registry.plugins import PluginManager, create_manager
+from vireid.core.training import checkpoint
+
+
+def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None) -> nn.Module:
+    """Rebuilds a trained model from its checkpoint alone; no dataset is needed.
+
+    Args:
+        path: a checkpoint of a run.
+        plugins: Python files with components of the model. Those named in the checkpoint are not run unless they are
+            given here: a checkpoint executes nothing.
+        manager: the plugins instead of the installed ones and these files.
+
+    Returns:
+        The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
+        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares a picture for it.
+
+    Raises:
+        VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
+    """
+    content = checkpoint.load(path)
+    try:
+        experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
+        model = restore_model(experiment, content, path)
+    except VireidError as error:
+        named = content['config'].get('plugins', [])
+        if manager is not None or not set(named) - {str(Path(file).resolve()) for file in plugins}:
+            raise
+        raise VireidError(
+            f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
+            todo=f'if you trust them: vireid.load(..., plugins={named!r})',
+        ) from error
+    model.experiment = experiment  # type: ignore[assignment]
+    return model
+
+
+def load_weights(
+    folder: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None
+) -> nn.Module:
+    """Rebuilds a model from a folder that `vireid export weights` wrote; see `load`.
+
+    Raises:
+        VireidError: if a file is missing, or the weights are not those that were exported.
+    """
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
+    path = Path(folder) / 'model.safetensors'
+    try:
+        with safe_open(path, 'pt') as file:
+            about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors has errors of its own
+        raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
+    if checkpoint.digest(weights) != about.get('sha256'):
+        raise VireidError(f'{path} does not hold the weights that were exported', todo='export or download it again')
+    config = configs.load(Path(folder) / 'config.yaml')
+    experiment = Experiment.from_config(config, manager or create_manager(plugins))
+    content = {'num_identities': int(about['num_identities']), 'model': weights}
+    model = restore_model(experiment, content, path)
+    model.experiment = experiment  # type: ignore[assignment]
+    return model
+
+
+def restore_model(experiment: Experiment, content: Mapping[str, Any], source: str | Path) -> nn.Module:
+    """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    model = experiment.build_model(int(content['num_identities']), pretrained=False)
+    checkpoint.load_weights(model, content['model'], source)
+    return model.eval()
