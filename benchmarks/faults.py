@@ -35,8 +35,7 @@ from torch import nn
 from vireid.core.config.experiment import Experiment
 from vireid.core.registry.plugins import create_manager, hookimpl
 from vireid.core.training import checkpoint
-from vireid.core.training.preflight import rehearse
-from vireid.core.training.run import make_fabric
+from vireid.core.training.preflight import preflight
 from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
 from vireid.synth import synthesize
@@ -259,7 +258,7 @@ def main() -> int:
 
         # here, so that the processes that are killed find everything imported and read
         first = experiment(data)
-        rehearse(first, make_fabric(first))
+        preflight(first)
         first.build_loggers()
         first.build_dataset()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Callable
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vireid.core.config import files as config
-from vireid.core.config.experiment import Experiment, check_config, sections
+from vireid.core.config.experiment import Experiment, sections
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import create_manager
-from vireid.core.training.preflight import rehearse
-from vireid.core.training.run import make_fabric
+from vireid.core.training.preflight import find_problems
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MANAGER = create_manager()
@@ -66,37 +63,9 @@ def dotted(place: Place) -> str:
     return '.'.join(map(str, place))
 
 
-def refusals(changed: dict[str, Any], name: str) -> list[VireidError]:
-    """Returns what is said against a config, by the check or by whatever is built before data is read."""
-    found = check_config(changed, MANAGER)
-    if found:
-        return found
-    try:
-        experiment = Experiment.from_config(changed, MANAGER)
-        object.__setattr__(experiment, 'build_model', partial(of_shapes_alone, experiment.build_model))
-        rehearse(experiment, Several())
-        experiment.build_step(model_of(name), make_fabric(experiment))
-    except VireidError as error:
-        return [error]
-    return []
-
-
-def of_shapes_alone(build: Callable[..., torch.nn.Module], *given: Any, **named: Any) -> torch.nn.Module:
-    """Builds a model without weights, in a tenth of the time."""
-    with torch.device('meta'):
-        return build(*given, **named)
-
-
-class Several:
-    """For a rehearsal without the step, which needs a model with weights."""
-
-    world_size = 2
-
-
-@cache
-def model_of(name: str) -> torch.nn.Module:
-    """Returns a model of the unchanged config; a step is built on it."""
-    return Experiment.from_config(WHOLE[name], MANAGER).build_model(3, pretrained=False)
+def refusals(changed: dict[str, Any]) -> list[VireidError]:
+    """Returns what is said against a config."""
+    return find_problems(changed, MANAGER)
 
 
 def require_places(found: list[VireidError]) -> None:
@@ -120,7 +89,7 @@ thorough = settings(max_examples=int(MUTANTS or 60))
 
 def test_the_configs_themselves_are_sound():
     for whole in WHOLE.values():
-        assert refusals(as_lists(whole), whole['name']) == []
+        assert refusals(as_lists(whole)) == []
 
 
 @thorough
@@ -135,7 +104,7 @@ def test_a_renamed_key_is_refused_unless_it_is_a_name_of_the_users_own(where, mo
     items = [(new if key == place[-1] else key, value) for key, value in holder.items()]
     holder.clear()
     holder.update(items)
-    found = refusals(changed, name)
+    found = refusals(changed)
     require_places(found)
     if not found:
         assert NAMED.fullmatch(dotted(place[:-1])), (dotted(place), new)
@@ -149,7 +118,7 @@ def test_without_a_key_a_config_is_refused_or_takes_its_default(where):
     changed = copy.deepcopy(as_lists(WHOLE[name]))
     holder = inside(changed, place[:-1])
     del holder[place[-1]]
-    found = refusals(changed, name)
+    found = refusals(changed)
     require_places(found)
     required = {
         'type',
@@ -176,7 +145,7 @@ def test_a_value_of_another_type_is_refused(where, value):
     changed = copy.deepcopy(as_lists(WHOLE[name]))
     old = inside(changed, place)
     inside(changed, place[:-1])[place[-1]] = value
-    found = refusals(changed, name)
+    found = refusals(changed)
     require_places(found)
     if found or type(old) is type(value):
         return
@@ -192,7 +161,7 @@ def test_a_value_that_is_wrapped_in_a_dict_is_refused(where, key):
     changed = copy.deepcopy(as_lists(WHOLE[name]))
     holder = inside(changed, place[:-1])
     holder[place[-1]] = {str(place[-1]) if key == 'same' else key: holder[place[-1]]}
-    found = refusals(changed, name)
+    found = refusals(changed)
     require_places(found)
     # a component's name alone may become dict(type=name); nothing else
     assert found or (key == 'type' and place[-1] == 'pool'), dotted(place)
@@ -211,6 +180,6 @@ def test_two_mistakes_are_both_told(first, second):
         if isinstance(holder, dict) and not NAMED.fullmatch(dotted(at)) and at[-1:] != ('tasks',):
             holder['unheard_of'] = 1
             wanted.append(dotted((*at, 'unheard_of')))
-    text = '\n'.join(map(str, refusals(changed, name)))
+    text = '\n'.join(map(str, refusals(changed)))
     for path in wanted:
         assert f'{path}: ' in text, text

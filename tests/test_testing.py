@@ -395,24 +395,6 @@ def test_what_they_read_may_be_given():
     assert check_plugin(both, inputs=inputs) == {'heads Both': 'checked', 'losses Three': 'checked'}
 
 
-class Misnames(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.outputs = {'deep': FeatureSpec(3, 'map')}
-
-    @staticmethod
-    def feature_names() -> list[str]:
-        return ['dep']
-
-    def forward(self, images: Any) -> Any:
-        return {'deep': torch.cat(list(images.values()))}
-
-
-def test_a_backbone_that_tells_other_names_than_it_makes_is_refused():
-    with pytest.raises(VireidError, match=r"feature_names tells \['dep'\] and it declares \['deep'\]"):
-        check_plugin(plugin(('backbones', 'Misnames', Misnames)))
-
-
 @pytest.mark.parametrize('what', ['configs', 'inputs'])
 def test_what_is_given_for_nobody_is_refused(what: str):
     with pytest.raises(VireidError, match=f"{what} names 'Goood', which checked does not register"):

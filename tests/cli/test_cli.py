@@ -100,7 +100,7 @@ def test_wrong_options_are_named(capsys):
         'model.backbon.depth=18': "no 'backbon' in model, did you mean 'backbone'?",
         'depth': "option 'depth' is not key=value",
         'sampler.identites=4': "IdentityBalanced has no argument 'identites', did you mean 'identities'?",
-        'images.sise=[32,16]': "images.sise: images has no setting 'sise', did you mean 'size'?",
+        'images.sise=[32,16]': "images.sise: there is no setting 'sise', did you mean 'size'?",
     }.items():
         assert main(['train', CONFIG, *small(option), '--dry-run']) == 2
         assert text in capsys.readouterr().err

@@ -13,17 +13,15 @@ from vireid.cli import main
 from vireid.cli.dry_run import dry_run
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.registry.components import CONTEXT, Components
+from vireid.core.registry.components import Components
+from vireid.core.registry.kinds import CONTEXT
 from vireid.core.registry.plugins import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
-@pytest.mark.parametrize(
-    'words', [['components'], ['components', 'necks'], ['components', 'necks', 'MLFM'], ['plugins']]
-)
-def test_listing_loads_no_torch(words, tmp_path):
-    code = f'import sys\nfrom vireid.cli import main\nassert main({words!r}) == 0\nassert "torch" not in sys.modules'
+def test_listing_plugins_loads_no_torch(tmp_path):
+    code = 'import sys\nfrom vireid.cli import main\nassert main(["plugins"]) == 0\nassert "torch" not in sys.modules'
     done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

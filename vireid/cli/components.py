@@ -6,6 +6,7 @@ import argparse
 import textwrap
 
 from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
 
@@ -18,8 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
-    from vireid.core.registry.components import CONTEXT, KINDS
-    from vireid.core.registry.source import describe
+    with importing():
+        from vireid.cli.description import Description, describe
+        from vireid.core.registry.kinds import CONTEXT, KINDS
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))
@@ -30,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         if one is None:
             components.get(args.kind, args.name)  # raises, with the nearest name and the others
             return 2
-        found = describe(one.target)
+        found = describe(components.get(args.kind, args.name))
         print(f'{args.kind} {one.name!r}, of plugin {one.plugin!r} ({found.place})\n\n{found.text or "no description"}')
         given = CONTEXT[one.kind]
         for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
@@ -47,7 +49,11 @@ def run(args: argparse.Namespace) -> int:
         print(kind)
         given = CONTEXT[kind]
         for component in (c for c in listed if c.kind == kind):
-            found = describe(component.target)
+            try:
+                with importing():
+                    found = describe(components.get(kind, component.name))
+            except VireidError as error:
+                found = Description(str(component.target), f'{error.given}')
             plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'
             summary = found.summary or f'see {found.place.replace(":", ".")}'
             print(f'  {component.name}({found.signature(without=given)}){plugin}')

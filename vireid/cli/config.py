@@ -51,11 +51,11 @@ def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], st
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
-    from vireid.core.config.experiment import check_config
+    from vireid.core.training.preflight import find_problems
 
     try:
         config, manager = _read(path, args)
-        problems = check_config(config, manager, FILLED)
+        problems = find_problems(config, manager, FILLED)
     except VireidError as error:
         problems = [error]
     if not problems:

@@ -23,7 +23,7 @@ from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import precision
-from vireid.core.training.preflight import rehearse
+from vireid.core.training.preflight import preflight
 from vireid.core.training.run import make_fabric
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
@@ -72,8 +72,8 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     """
     experiment, notes = _on_cpu(experiment)
     fabric = make_fabric(experiment)
-    model: Any = rehearse(experiment, fabric, identities=IDENTITIES)
-    experiment.build_loggers()
+    preflight(experiment)
+    model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     step = experiment.build_step(model, fabric)
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vireid.cli.startup import importing
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, raise_all
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
@@ -152,9 +153,13 @@ def _choose(section: dict[str, Any], key: str, component: dict[str, Any]) -> Non
 def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experiment:
     """Loads the plugins and checks the config against them."""
     with importing():
-        from vireid.core.config.experiment import Experiment
+        from vireid.core.config.experiment import Experiment, check_config
+        from vireid.core.training.preflight import find_problems
 
-        return Experiment.from_config(config, prepare(config, args))
+        manager = prepare(config, args)
+        if check_config(config, manager):
+            raise_all(find_problems(config, manager))  # with what only building tells
+        return Experiment(**config, manager=manager)
 
 
 def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
@@ -162,28 +167,18 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
 
     `name=2024` looks like a number; where only a text fits, it is one.
     """
-    from vireid.core.config.experiment import sections
-    from vireid.core.config.overrides import parse_value, split_key
-    from vireid.core.registry.schema import Schema
-    from vireid.core.registry.signatures import accepts
+    from vireid.core.config.experiment import check_config
+    from vireid.core.config.overrides import override, split_key
 
     manager = make_manager(args, config.get('plugins', ()))
     texts = dict(option.partition('=')[::2] for option in args.cfg_options)  # of a key given twice, the last counts
+    problems = check_config(config, manager) if texts else []
     for key, text in texts.items():
-        *path, last = split_key(config, key)
-        hint = Schema(manager.components).hint_at(sections(), config, [*path, last])
-        node: Any = config
-        try:
-            for part in path:
-                node = node[int(part)] if isinstance(node, list) else node[part]
-            at: Any = int(last) if isinstance(node, list) else last
-            value = node[at]
-        except (KeyError, IndexError, TypeError, ValueError):  # a later override replaced what it stood in
-            continue
-        if hint is None or accepts(hint, value) or repr(value) != repr(parse_value(text)):
-            continue
-        if accepts(hint, text.strip()):
-            node[at] = text.strip()
+        if any(problem.given.startswith(f'{".".join(split_key(config, key))} is ') for problem in problems):
+            changed = copy.deepcopy(config)
+            override(changed, f'{key}={text.strip()!r}')
+            if len(check_config(changed, manager)) < len(problems):
+                override(config, f'{key}={text.strip()!r}')
     return manager
 
 

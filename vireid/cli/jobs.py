@@ -44,12 +44,12 @@ def without_console(config: dict[str, Any]) -> None:
 def try_to_build(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
     from vireid.cli.experiment import quiet_others
-    from vireid.core.training.preflight import rehearse
+    from vireid.core.training.preflight import preflight
     from vireid.core.training.run import make_fabric
 
-    fabric = make_fabric(job.experiment)
+    make_fabric(job.experiment)
     quiet_others()
-    rehearse(job.experiment, fabric, pretrained=not job.begun())
+    preflight(job.experiment, pretrained=not job.begun())
 
 
 def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
@@ -111,7 +111,7 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
     from vireid.core.config import files as config
-    from vireid.core.config.experiment import READING, LossSettings, TrainingSettings
+    from vireid.core.config.settings import READING, LossSettings, TrainingSettings
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}

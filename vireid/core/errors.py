@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -13,7 +13,14 @@ class VireidError(Exception):
         given: what was given and why it does not work, in one sentence.
         allowed: what would have been accepted.
         todo: what to type or change next.
+
+    Attributes:
+        path: the key of the config that is wrong, such as `model.heads.s2.losses`; empty if it is none.
+        misfit: whether that key, or its value, does not fit what it is given to; without it the rest can be looked at.
     """
+
+    path = ''
+    misfit = False
 
     def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None) -> None:
         self.given, self.allowed, self.todo = given, allowed, todo
@@ -27,6 +34,26 @@ class VireidError(Exception):
     def __reduce__(self):
         # Loader workers send exceptions back pickled; the default rebuilds from args alone.
         return _rebuild, (type(self), self.given, self.allowed, self.todo)
+
+
+class VireidErrors(VireidError):
+    """Several errors at once.
+
+    Attributes:
+        errors: each of them.
+    """
+
+    errors: tuple[VireidError, ...] = ()
+
+
+def raise_all(problems: Sequence[VireidError]) -> None:
+    """Raises one error that shows all `problems`; does nothing if there are none."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        error = VireidErrors('\n'.join(str(problem) for problem in problems))
+        error.errors = tuple(problems)
+        raise error
 
 
 class IncompleteData(VireidError):

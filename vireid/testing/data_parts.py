@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.data.randomness import seeded
-from vireid.core.registry.signatures import signature_of
+from vireid.core.registry.signature import signature_of
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.testing.promises import Builder, no_random_numbers, require
 

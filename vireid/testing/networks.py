@@ -195,10 +195,6 @@ def _check_backbone(build: Builder) -> None:
     network = make()
     output = check_network(network, lambda m: m(dict(pictures)), make)
     require(list(output) == list(network.outputs), f'it declares {list(network.outputs)} and makes {list(output)}')
-    if hasattr(build.target, 'feature_names'):
-        arguments = {key: value for key, value in build.config.items() if key != 'type'}
-        told = list(build.target.feature_names(**arguments))
-        require(told == list(network.outputs), f'feature_names tells {told} and it declares {list(network.outputs)}')
     for name, spec in network.outputs.items():
         _require_spec(output[name], spec, 2 * COUNT)
     with torch.no_grad():

@@ -318,14 +318,10 @@ import vireid
 class Net(torch.nn.Module):
     def __init__(self, last: int = 4):
         super().__init__()
-        self.outputs = {'deep': vireid.FeatureSpec(last, 'map')}
-        self.layer = torch.nn.Conv2d(3, last, 8, 8)
-
-    @staticmethod
-    def feature_names(last=4):
         if last == 13:
             raise ValueError('bad luck')
-        return ['deep']
+        self.outputs = {'deep': vireid.FeatureSpec(last, 'map')}
+        self.layer = torch.nn.Conv2d(3, last, 8, 8)
 
     def forward(self, images):
         return {'deep': self.layer(torch.cat(list(images.values())))}
@@ -351,7 +347,7 @@ model = dict(
     assert main([*check, '--cfg-options', 'model.heads.deep.inputs=depe']) != 0
     assert "nothing makes a feature 'depe', did you mean 'deep'?" in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.last=13']) != 0
-    assert 'model.backbone: feature_names of Net raised ValueError: bad luck' in capsys.readouterr().out
+    assert 'model.backbone: Net refuses its arguments: bad luck' in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.lost=13']) != 0
     out = capsys.readouterr().out
     assert "model.backbone.lost: Net has no argument 'lost', did you mean 'last'?" in out

@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from vireid.core.config.experiment import TrainingSettings
+from vireid.core.config.settings import TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.core.types import Progress
 from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUncertainty

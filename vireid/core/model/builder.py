@@ -124,7 +124,7 @@ class ModelBuilder:
         fusing = [
             name
             for name in components.names('necks')
-            if components.constants('necks', {'type': name}).get('layout', 'joint') in ('paired', 'any')
+            if getattr(components.get('necks', name), 'layout', 'joint') in ('paired', 'any')
         ]
         return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
 

@@ -14,17 +14,17 @@ from torch import Tensor, nn
 
 from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.model.builder import ModelBuilder
-from vireid.core.model.graph import check_graph, read_graph
+from vireid.core.model.graph import read_graph
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described, require_feature, require_head_outputs, require_scalar
-from vireid.core.registry.signatures import Part, raise_all
+from vireid.core.registry.schema import Component
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 
-LossConfig = Annotated[dict | None, Part('losses', weight=float, reads=str)]
-HeadConfig = Annotated[dict | None, Part('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
-NeckConfig = Annotated[dict | None, Part('necks', inputs=str | Sequence[str])]
+LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str)]
+HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
+NeckConfig = Annotated[dict | None, Component('necks', inputs=str | Sequence[str])]
 Feature = Tensor | dict[Modality, Tensor]
 
 
@@ -85,14 +85,12 @@ class CrossModalModel(nn.Module):
         VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
     """
 
-    check_config = staticmethod(check_graph)
-
     def __init__(
         self,
         num_identities: int,
-        backbone: Annotated[dict, Part('backbones')],
+        backbone: Annotated[dict, Component('backbones')],
         heads: dict[str, HeadConfig],
-        weighter: Annotated[dict, Part('weighters')],
+        weighter: Annotated[dict, Component('weighters')],
         embedding: str | Sequence[str],
         build_part: BuildPart,
         necks: dict[str, NeckConfig] | None = None,

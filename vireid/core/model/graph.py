@@ -1,4 +1,4 @@
-"""Who reads what in a model's config: found from names alone, so that a config is checked without building it."""
+"""Who reads what in a model's config: found from names, before anything that reads is built."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.registry.components import Components
 
 
 @dataclass
@@ -16,7 +15,7 @@ class Graph:
 
     Attributes:
         where: path of the model in the config.
-        made: features of the backbone; None if only building tells.
+        made: features of the backbone.
         necks: config of each neck, in the order they run.
         heads: config of each head, in the order written.
         reads: features that each neck reads.
@@ -27,7 +26,7 @@ class Graph:
     """
 
     where: str
-    made: Collection[str] | None
+    made: Collection[str]
     necks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     heads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -38,7 +37,7 @@ class Graph:
 
     def features(self) -> list[str]:
         """Returns the names of all features."""
-        return [*(self.made or ()), *self.necks]
+        return [*self.made, *self.necks]
 
     def check_all_read(self) -> None:
         """Adds a problem for each feature that nobody reads; not beside others, such as a misspelt reader."""
@@ -72,7 +71,7 @@ class Graph:
         return tuple(name for name in self.necks if name in needed)
 
 
-def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | None) -> Graph:
+def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> Graph:
     """Reads the wiring of a `CrossModalModel`.
 
     A neck, head or loss that is None is left out. What is of the wrong type is passed over: checking types finds it.
@@ -80,16 +79,16 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | No
     Args:
         config: its `necks`, `heads` and `embedding`.
         where: its path, for messages.
-        made: features of the backbone; None if they are not known: then any name that no neck has may be one.
+        made: features of the backbone.
     """
     graph = Graph(where, made)
     necks, graph.heads = _kept(config.get('necks')), _kept(config.get('heads'))
-    known = None if made is None else {*made, *necks}
+    known = {*made, *necks}
     for kind, named in (('necks', necks), ('heads', graph.heads)):
         graph.problems += bad_names(f'{where}.{kind}', named)
     for name, neck in necks.items():
         path = f'{where}.necks.{name}'
-        if made is not None and name in made:
+        if name in made:
             graph.problems.append(
                 VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
             )
@@ -120,20 +119,6 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str] | No
     return graph
 
 
-def check_graph(config: Mapping[str, Any], where: str, components: Components) -> list[VireidError]:
-    """Finds what cannot work in the wiring of a `CrossModalModel`, as far as names tell; nothing is built."""
-    made = components.feature_names('backbones', config.get('backbone'), f'{where}.backbone')
-    graph = read_graph(config, where, made)
-    train_only = [
-        name for name, neck in graph.necks.items() if components.constants('necks', neck).get('train_only', False)
-    ]
-    if not graph.problems:
-        graph.embedding_path(train_only)
-        graph.problems += _unknown_tasks(config.get('weighter'), f'{where}.weighter', graph.heads)
-        graph.check_all_read()
-    return graph.problems
-
-
 def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = lambda name: False) -> list[VireidError]:
     """Finds names that no module can have in torch; `taken` says which torch uses itself."""
     return [
@@ -157,9 +142,7 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
     return {k: v for k, v in named.items() if isinstance(v, Mapping)} if isinstance(named, Mapping) else {}
 
 
-def _missing(names: Iterable[str], known: Collection[str] | None, path: str) -> list[VireidError]:
-    if known is None:
-        return []
+def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
     return [
         VireidError(
             f'{path}: nothing makes a feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
@@ -187,31 +170,11 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
     return ordered
 
 
-def _read_embedding(graph: Graph, value: Any, known: Collection[str] | None) -> None:
+def _read_embedding(graph: Graph, value: Any, known: Collection[str]) -> None:
     path = f'{graph.where}.embedding'
     graph.embedding = names_in(value)
     if value in ('', (), []):
         graph.problems.append(VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()])))
-    graph.problems += _missing(graph.embedding, None if known is None else {*known, *graph.heads}, path)
+    graph.problems += _missing(graph.embedding, {*known, *graph.heads}, path)
     read = {name for reads in (*graph.reads.values(), *graph.head_reads.values()) for name in reads}
     graph.unread = [name for name in graph.features() if name not in read and name not in graph.embedding]
-
-
-def _unknown_tasks(weighter: Any, path: str, tasks: Collection[str]) -> list[VireidError]:
-    """Finds tasks that a weighter, or one within it, names in its `tasks` and that no head is."""
-    problems: list[VireidError] = []
-    if not isinstance(weighter, Mapping):
-        return problems
-    if 'type' in weighter and 'tasks' in weighter:
-        named = weighter['tasks']
-        for name in named if isinstance(named, Mapping) else names_in(named):
-            if name not in tasks:
-                problems.append(
-                    VireidError(
-                        f'{path}.tasks: no head makes a task {name!r}{did_you_mean(name, tasks)}',
-                        allowed=', '.join(tasks),
-                    )
-                )
-    for key, part in weighter.items():
-        problems += _unknown_tasks(part, f'{path}.{key}', tasks)
-    return problems

@@ -13,51 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.registry.annotations import read_signature
+from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.registry.contracts import require_offers
-from vireid.core.registry.signatures import Signature, check, join, raise_all, signature_of
+from vireid.core.registry.kinds import KINDS
+from vireid.core.registry.schema import check, join
+from vireid.core.registry.signature import signature_of
 from vireid.core.wording import singular
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
-
-KINDS = (
-    'models',
-    'backbones',
-    'necks',
-    'heads',
-    'poolings',
-    'losses',
-    'weighters',
-    'datasets',
-    'readers',
-    'protocols',
-    'rerankers',
-    'samplers',
-    'transforms',
-    'steps',
-    'optimizers',
-    'schedules',
-    'loggers',
-)
-
-
-_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'across_ranks'}
-# What the framework may hand to a component of each kind; a config may not set these.
-CONTEXT: dict[str, set[str]] = {
-    **dict.fromkeys(('models', 'backbones'), _MODEL),
-    **dict.fromkeys(('necks', 'heads', 'poolings', 'losses'), _MODEL | {'inputs'}),
-    'weighters': _MODEL | {'task_names', 'other_tasks'},
-    'samplers': {'samples', 'seed', 'rank', 'world_size'},
-    'readers': {'samples', 'first', 'first_config', 'on_progress'},
-    'steps': {'model', 'fabric', 'components'},
-    'optimizers': {'params'},
-    'schedules': {'optimizer'},
-}
-CONTEXT = {kind: {*CONTEXT.get(kind, ()), 'build_part'} for kind in KINDS}
-# What the framework fills in unless the config does.
-DEFAULTS = {'transforms': {'size'}}
 
 
 class NameTaken(VireidError):
@@ -65,7 +29,7 @@ class NameTaken(VireidError):
 
 
 @dataclass(frozen=True)
-class Component:
+class Registration:
     """One registered name.
 
     Attributes:
@@ -85,7 +49,7 @@ class Components:
     """All names one plugin manager knows. Adding imports nothing; building imports what it builds."""
 
     def __init__(self) -> None:
-        self._table: dict[str, dict[str, Component]] = {kind: {} for kind in KINDS}
+        self._table: dict[str, dict[str, Registration]] = {kind: {} for kind in KINDS}
         self._registries: dict[str, Registry] = {}
 
     def add(self, kind: str, name: str, target: str | Callable[..., Any], *, plugin: str = 'unnamed') -> None:
@@ -118,7 +82,7 @@ class Components:
                 f'{kind} {name!r} is registered by plugin {taken.plugin!r} and again by {plugin!r}',
                 todo='rename one of them, or disable one of the plugins',
             )
-        self._table[kind][name] = Component(kind, name, target, plugin)
+        self._table[kind][name] = Registration(kind, name, target, plugin)
 
     def add_all(self, entries: Sequence[tuple[str, str, str | Callable[..., Any]]], *, plugin: str) -> None:
         """Registers several (kind, name, target); all of them or, if one is refused, none."""
@@ -134,7 +98,7 @@ class Components:
         """Returns the names of a kind, sorted."""
         return sorted(self._table[kind])
 
-    def listing(self) -> list[Component]:
+    def listing(self) -> list[Registration]:
         """Returns every component, by kind and name."""
         return [self._table[kind][name] for kind in KINDS for name in self.names(kind)]
 
@@ -158,50 +122,6 @@ class Components:
         if name not in registry.module_dict:
             registry.register_module(name=name, module=_resolve(component, prefix))
         return registry.module_dict[name]
-
-    def signature(self, kind: str, name: str, *, where: str = '') -> Signature:
-        """Returns what a component takes, from its source if that tells, so that nothing is imported.
-
-        Raises:
-            VireidError: if no such name exists.
-        """
-        component = self._table[kind].get(name) if isinstance(name, str) else None
-        target = component.target if component else None
-        read = read_signature(target) if isinstance(target, str) else None
-        return read or signature_of(self.get(kind, name, where=where))
-
-    def constants(self, kind: str, config: Any) -> Mapping[str, Any]:
-        """Returns what the class of a component says of itself, such as `train_only = True`; empty if unknown."""
-        try:
-            return self.signature(kind, component_type(config, '')).constants
-        except VireidError:
-            return {}
-
-    def feature_names(self, kind: str, config: Any, where: str) -> tuple[str, ...] | None:
-        """Returns the names of the features that a component would make, if it tells without being built.
-
-        It tells by a static method `feature_names`, a function of the arguments that a config gives.
-
-        Raises:
-            VireidError: if that raises although the arguments are of the right types.
-        """
-        try:
-            target: Any = self.get(kind, component_type(config, where), where=where)
-        except VireidError:  # which is told where it stands
-            return None
-        tell = getattr(target, 'feature_names', None)
-        if tell is None:
-            return None
-        arguments = {key: value for key, value in config.items() if key != 'type'}
-        try:
-            return tuple(tell(**arguments))
-        except Exception as error:
-            if check(target, arguments, supplied=CONTEXT[kind], where=where):
-                return None  # they do not fit, which is told where they stand
-            raise VireidError(
-                f'{where}: feature_names of {config["type"]} raised {type(error).__name__}: {error}',
-                todo='tell its authors',
-            ) from error
 
     def build(
         self,
@@ -231,9 +151,6 @@ class Components:
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': BuildPart(self, where, context)}
         wanted = signature_of(target).parameters
-        for key in arguments:
-            if key in context and key in wanted:
-                raise VireidError(f'{where}.{key} is filled in by the framework', todo=f'take {key} out of the config')
         raise_all(check(target, arguments, supplied=context, optional=defaults or (), where=where))
         filled = {**(defaults or {}), **arguments, **context}
         arguments.update({k: v for k, v in filled.items() if k in wanted})
@@ -293,7 +210,7 @@ def load_attribute(place: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _resolve(component: Component, prefix: str) -> Callable[..., Any]:
+def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
     if not isinstance(component.target, str):
         return component.target
     try:

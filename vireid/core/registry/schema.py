@@ -1,210 +1,271 @@
-"""A config against the signatures of all it names, found from their sources or asked of them: nothing is built."""
+"""Signatures as schemas: pydantic checks what a config says against the constructors of all that it names.
+
+An annotation says all there is to know: `channels: int`, `pool: Annotated[str | dict, Component('poolings')]`.
+"""
 
 from __future__ import annotations
 
+import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import is_dataclass
-from types import UnionType
-from typing import Annotated, Any, Union
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
-from vireid.core.errors import VireidError
-from vireid.core.registry.components import CONTEXT, DEFAULTS, Components, component_type
-from vireid.core.registry.signatures import (
-    ArgumentsOf,
-    Parameter,
-    Part,
-    Signature,
-    accepts,
-    check,
-    check_type,
-    join,
-    signature_of,
-)
+from pydantic import ValidationError, ValidationInfo
+from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry.hints import adapter_of, as_json, describe
+from vireid.core.registry.kinds import CONTEXT, DEFAULTS
+from vireid.core.registry.signature import Parameter, Signature, signature_of
+
+if TYPE_CHECKING:
+    from vireid.core.registry.components import Components
 
 
-class Schema:
-    """What configs may say, given the components there are.
+class Problem(NamedTuple):
+    """What is wrong at one place; the path stands before `given`, and in `todo` for `{path}`."""
+
+    place: tuple[str | int, ...]
+    given: str
+    allowed: str = ''
+    todo: str = ''
+    missing: str = ''  # the key that is not there
+    misfit: bool = False  # what stands there can be left out, and the rest looked at
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a value is checked with: the components it may name, and the arguments it stands among."""
+
+    components: Components | None  # None: what a config names is not looked into
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+
+class _Annotation:
+    """An annotation of a dict that says what the dict holds."""
+
+    def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
+        """Returns what is wrong with a dict."""
+        raise NotImplementedError
+
+    def describe(self, hint: Any) -> str:
+        """Says in a user's words what may stand there."""
+        return ' or '.join(describe(option) for option in _options(hint))
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        options = _options(source)
+
+        def validate(value: Any, info: ValidationInfo) -> Any:
+            scope = info.context or Scope(None)
+            if value is None and type(None) in options:
+                return value
+            if isinstance(value, str) and str in options:
+                value = {'type': value}
+            if not isinstance(value, dict):
+                _raise([Problem((), f' is {value!r} ({type(value).__name__})', self.describe(source))])
+            _raise(self.problems(value, scope))
+            return value
+
+        return core_schema.with_info_plain_validator_function(validate)
+
+
+class Component(_Annotation):
+    """In an annotation, says that a config describes a component: `Annotated[dict, Component('poolings')]`.
+
+    `Annotated[str | dict, ...]` allows its name alone, `Annotated[dict | None, ...]` none.
 
     Args:
-        components: those that a config may name.
-        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+        kind: one of the registry's kinds.
+        default: the component that is meant if the config has no `type`.
+        **own: annotations of the keys that the owner keeps in the same dict for itself, such as a neck's `inputs`.
     """
 
-    def __init__(self, components: Components, filled: Collection[str] = ()) -> None:
-        self.components, self.filled = components, filled
+    def __init__(self, kind: str, default: str = '', **own: Any) -> None:
+        self.kind, self.default, self.own = kind, default, own
 
-    def check_call(
-        self,
-        signature: Signature,
-        arguments: Mapping[str, Any],
-        where: str,
-        supplied: Collection[str] = (),
-        optional: Collection[str] = (),
-    ) -> list[VireidError]:
-        """Finds every argument, at any depth, that does not fit; see `check`."""
-        optional = {*optional, *(key for key in signature.parameters if join(where, key) in self.filled)}
+    def describe(self, hint: Any) -> str:
+        words = {str: ', or its name', type(None): ', or None'}
+        return f"dict(type='...', ...), one of {self.kind}" + ''.join(words.get(o, '') for o in _options(hint))
 
-        def check_value(hint: Any, value: Any, path: str) -> list[VireidError]:
-            return self.check_value(hint, value, path, arguments)
-
-        return check(signature, arguments, supplied=supplied, optional=optional, where=where, check_value=check_value)
-
-    def check_value(self, hint: Any, value: Any, path: str, beside: Mapping[str, Any]) -> list[VireidError]:
-        """Finds what does not fit in one value; `beside` holds the arguments it stands among."""
-        options = _options(hint, value)
-        if len(options) > 1:
-            found = [self.check_value(option, value, path, beside) for option in options]
-            return [] if [] in found else found[0]
-        hint = options[0]
-        about = _about(hint)
-        if isinstance(about, Part) and isinstance(value, (str, Mapping)) and accepts(hint, value):
-            return self._check_part(about, {'type': value} if isinstance(value, str) else value, path)
-        if not accepts(_shape(hint), value):
-            return check_type(hint, value, path)
-        if value is None:
+    def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
+        if scope.components is None:
             return []
-        if isinstance(about, ArgumentsOf):
-            return self._check_some(about, beside.get(about.part), value, path)
-        if about is not None and not isinstance(about, Part):
-            return self.check_call(_settings(about, path), value, path)
-        inner = self._inner(hint, value)
-        if inner is None:
-            return check_type(hint, value, path)
-        problems = []
-        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            if isinstance(value, Mapping) and not accepts(typing.get_args(hint)[0], key):
-                problems += check_type(typing.get_args(hint)[0], key, f'the key {join(path, key)}')
-            problems += self.check_value(inner[key], item, join(path, key), beside)
-        return problems
-
-    def hint_at(self, signature: Signature, config: Mapping[str, Any], path: Sequence[str]) -> Any:
-        """Returns the hint of the value at a path, or None if nothing is known of it."""
-        hints: Mapping[Any, Any] = {name: p.hint for name, p in signature.parameters.items()}
-        hint: Any = None
-        value: Any = config
-        beside: Any = config
-        for part in path:
-            key: Any = int(part) if isinstance(value, (list, tuple)) and part.isdecimal() else part
-            if key not in hints:
-                return None
-            if _about(_options(hint, value)[0]) is not None:
-                beside = value
-            hint = hints[key]
-            value = value[key] if isinstance(value, (list, tuple)) else value.get(key)
-            hints = self._hints_within(_options(hint, value)[0], value, beside)
-        return hint
-
-    def _hints_within(self, hint: Any, value: Any, beside: Any) -> Mapping[Any, Any]:
-        about = _about(hint)
-        if not isinstance(value, (Mapping, list, tuple)):
-            return {}
-        if isinstance(about, (Part, ArgumentsOf)):
-            part = value
-            if isinstance(about, ArgumentsOf):
-                part, about = beside.get(about.part), Part(about.kind)
-            found = self._signature(about, part)
-            known = {name: p.hint for name, p in found.parameters.items()} if found else {}
-            return {**known, **about.own, 'type': str}
-        if about is not None:
-            return {name: p.hint for name, p in _settings(about, '').parameters.items()}
-        return self._inner(hint, value) or {}
-
-    def _signature(self, part: Part, config: Any) -> Signature | None:
+        if self.kind not in CONTEXT:
+            return [Problem((), f': its Component names {self.kind!r}, which is no kind', ', '.join(CONTEXT))]
+        config = {'type': self.default, **value} if self.default else value
+        if 'type' not in config:
+            text = f': expected a component, got {value!r}'
+            return [Problem((), text, "dict(type='Name', ...)", 'set {path}.type')]
         try:
-            config = {'type': config} if isinstance(config, str) else config
-            return self.components.signature(part.kind, _typed(part, config)['type'])
-        except (VireidError, TypeError, KeyError):  # which is told where it stands
-            return None
-
-    def _check_part(self, part: Part, config: Mapping[str, Any], path: str) -> list[VireidError]:
-        """Checks one component's config: its own keys against its signature, the owner's against the owner's."""
-        if part.kind not in CONTEXT:
-            return [VireidError(f'{path}: its Part names {part.kind!r}, which is no kind', allowed=', '.join(CONTEXT))]
-        try:
-            name = component_type(_typed(part, config), path)
-            signature = self.components.signature(part.kind, name, where=path)
+            found = signature_of(scope.components.get(self.kind, config['type']))
         except VireidError as error:
-            return [error]
-        own = {key: value for key, value in config.items() if key in part.own}
-        rest = {key: value for key, value in config.items() if key not in part.own and key != 'type'}
-        problems = []
-        for key, value in own.items():
-            problems += self.check_value(part.own[key], value, join(path, key), own)
-        given = CONTEXT[part.kind]
-        for key in [key for key in rest if key in given and key in signature.parameters]:
-            del rest[key]
-            problems.append(
-                VireidError(f'{path}.{key} is filled in by the framework', todo=f'take {key} out of the config')
+            return [Problem((), f': {error.given}', error.allowed or '', error.todo or '')]
+        own = {key: Parameter(hint) for key, hint in self.own.items()}
+        signature = replace(found, parameters={**found.parameters, **own})
+        arguments = {key: item for key, item in config.items() if key != 'type'}
+        given, optional = CONTEXT[self.kind] - set(own), DEFAULTS.get(self.kind, ())
+        return _problems(signature, arguments, scope.components, given, optional)
+
+
+class ArgumentsOf(_Annotation):
+    """In an annotation, says that a dict holds some arguments of another argument's component.
+
+    Args:
+        part: name of the other argument.
+        kind: what its component is.
+    """
+
+    def __init__(self, part: str, kind: str) -> None:
+        self.part, self.kind = part, kind
+
+    def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
+        other = scope.beside.get(self.part)
+        name = other.get('type') if isinstance(other, Mapping) else other
+        try:
+            if scope.components is None:
+                return []
+            found = signature_of(scope.components.get(self.kind, name))  # type: ignore[arg-type]
+        except VireidError:  # which is told where it stands
+            return []
+        known = {n: Parameter(p.hint) for n, p in found.parameters.items() if n not in CONTEXT[self.kind]}
+        return _problems(replace(found, parameters=known), value, scope.components, noun='setting')
+
+
+class Section(_Annotation):
+    """In an annotation, says that a dict holds the arguments of a dataclass of settings."""
+
+    def __init__(self, settings: type) -> None:
+        self.settings = settings
+
+    def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
+        return _problems(replace(signature_of(self.settings), name=''), value, scope.components, noun='setting')
+
+
+def check(
+    target: Callable[..., Any] | Signature,
+    arguments: Mapping[str, Any],
+    *,
+    where: str,
+    components: Components | None = None,
+    supplied: Collection[str] = (),
+    optional: Collection[str] = (),
+    filled: Collection[str] = (),
+) -> list[VireidError]:
+    """Finds every argument that `target` would not take.
+
+    Args:
+        target: the class or function to be called, or its signature.
+        arguments: what the config says.
+        where: path in the config, for the messages; empty for the config itself.
+        components: those that the arguments may name, at any depth; None looks at the arguments alone.
+        supplied: names the framework fills in (such as `inputs` or `num_identities`): never missing, not to be set.
+        optional: names it fills in unless the config does: never missing, and offered.
+        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+
+    Returns:
+        One error for each unknown, mistyped or missing argument; empty if the call is sound.
+    """
+    signature = target if isinstance(target, Signature) else signature_of(target)
+    found = []
+    for problem in _problems(signature, arguments, components, supplied, optional):
+        path = '.'.join(map(str, [where, *problem.place] if where else problem.place))
+        if problem.missing and join(path, problem.missing) in filled:
+            continue
+        given = f'{path}{problem.given}' if path else problem.given.removeprefix(': ')
+        todo = problem.todo.replace('{path}.', f'{path}.' if path else '')
+        error = VireidError(given, allowed=problem.allowed, todo=todo)
+        error.path, error.misfit = join(path, problem.missing) if problem.missing else path, problem.misfit
+        found.append(error)
+    return found
+
+
+def join(where: str, key: Any) -> str:
+    """Returns the path of a key."""
+    return f'{where}.{key}' if where else str(key)
+
+
+def _problems(
+    signature: Signature,
+    arguments: Mapping[str, Any],
+    components: Components | None,
+    supplied: Collection[str] = (),
+    optional: Collection[str] = (),
+    noun: str = 'argument',
+) -> list[Problem]:
+    """Lets pydantic compare arguments with a signature; returns what it finds in our words."""
+    known = {name: p for name, p in signature.parameters.items() if name not in supplied}
+    fields = [(name, p.hint, p.required and name not in optional) for name, p in known.items()]
+    if signature.open_ended:
+        fields += [(key, signature.rest, False) for key in arguments if key not in signature.parameters]
+    try:
+        adapter = adapter_of(tuple(fields))
+        adapter.validate_json(as_json(arguments), strict=True, context=Scope(components, arguments))
+    except ValidationError as error:
+        return list(_in_words(error, signature, arguments, supplied, known, noun))
+    return []
+
+
+def _in_words(
+    error: ValidationError,
+    signature: Signature,
+    arguments: Mapping[str, Any],
+    supplied: Collection[str],
+    known: Mapping[str, Parameter],
+    noun: str,
+) -> Iterator[Problem]:
+    lines = error.errors(include_url=False)
+    nested = {line['loc'][0] for line in lines if line['type'] == 'problem' and line['loc']}
+    told: set[Any] = set()
+    for line in lines:
+        key, kind = line['loc'][0], line['type']
+        if kind == 'problem':
+            about = line['ctx']
+            place = tuple(_resolved(line['loc'], arguments))
+            yield Problem(**{**about, 'place': place})
+        elif kind == 'extra_forbidden' and len(line['loc']) == 1:
+            if key in supplied and key in signature.parameters:
+                todo = f'take {key} out of the config'
+                yield Problem((key,), ' is filled in by the framework', todo=todo, misfit=True)
+                continue
+            allowed = sorted(known) or [f'no {noun}s']
+            whose = f'{signature.name} has' if signature.name else 'there is'
+            given = f': {whose} no {noun} {key!r}{did_you_mean(str(key), known)}'
+            yield Problem((key,), given, ', '.join(allowed), misfit=True)
+        elif kind == 'missing' and len(line['loc']) == 1:
+            hint = known[str(key)].hint
+            expected = f' ({describe(hint)})' if hint is not Any else ''
+            whose = signature.name or 'the section'
+            yield Problem((), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key))
+        elif key not in nested and key not in told:
+            told.add(key)
+            hint, value = known[str(key)].hint if key in known else signature.rest, arguments[str(key)]
+            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), misfit=True)
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _resolved(place: Sequence[Any], value: Any) -> Iterator[str | int]:
+    """Leaves out of pydantic's place what is no key: the option of a union that was tried."""
+    for key in place:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            continue
+        yield key
+
+
+def _raise(problems: Sequence[Problem]) -> None:
+    """Raises pydantic's error of several, so that it adds the place where they stand."""
+    if problems:
+        details = [
+            InitErrorDetails(
+                type=PydanticCustomError('problem', '{given}', problem._asdict() | {'place': ''}),
+                loc=problem.place,
+                input=None,
             )
-        problems += self.check_call(signature, rest, path, given, DEFAULTS.get(part.kind, ()))
-        try:
-            checker = getattr(self.components.get(part.kind, name, where=path), 'check_config', None)
-            return problems if checker is None else problems + list(checker(rest, path, self.components))
-        except VireidError as error:
-            return [*problems, error]
-        except Exception as error:  # a component's author may be wrong in any way
-            text = f'{path}: check_config of {name} raised {type(error).__name__}: {error}'
-            return [*problems, VireidError(text, todo='tell its authors')]
-
-    def _check_some(self, about: ArgumentsOf, part: Any, arguments: Any, path: str) -> list[VireidError]:
-        """Checks that a dict holds arguments of another part, such as a parameter group's of the optimizer."""
-        signature = self._signature(Part(about.kind), part)
-        if signature is None:
-            return []
-        known = {n: Parameter(p.hint) for n, p in signature.parameters.items() if n not in CONTEXT[about.kind]}
-        return self.check_call(
-            Signature(signature.name, known, signature.open_ended, signature.rest, noun='setting'), arguments, path
-        )
-
-    def _inner(self, hint: Any, value: Any) -> dict[Any, Any] | None:
-        """Returns the hint of each item of a dict or list if any of them is more than a type; else None."""
-        origin, inner = typing.get_origin(hint), typing.get_args(hint)
-        container = origin if isinstance(origin, type) else None
-        if container is None or not inner or not _holds_parts(hint):
-            return None
-        if issubclass(container, Mapping):
-            return dict.fromkeys(value, inner[1]) if isinstance(value, Mapping) else None
-        if issubclass(container, Sequence) and isinstance(value, (list, tuple)):
-            if issubclass(container, tuple) and inner[-1] is not Ellipsis:
-                return dict(enumerate(inner)) if len(inner) == len(value) else None
-            return dict.fromkeys(range(len(value)), inner[0])
-        return None
-
-
-def _typed(part: Part, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {'type': part.default, **config} if part.default else config
-
-
-def _settings(target: type, path: str) -> Signature:
-    found = signature_of(target, noun='setting')
-    return Signature(path, found.parameters, noun='setting')
-
-
-def _about(hint: Any) -> Any:
-    """Returns the `Part`, `ArgumentsOf` or class of settings that a hint is annotated with, if any."""
-    if typing.get_origin(hint) is not Annotated:
-        return None
-    return next((m for m in hint.__metadata__ if isinstance(m, (Part, ArgumentsOf)) or is_dataclass(m)), None)
-
-
-def _options(hint: Any, value: Any) -> list[Any]:
-    """Returns the options of a union that a value may be meant for: those whose shape it has; else the union."""
-    if typing.get_origin(hint) not in (Union, UnionType):
-        return [hint]
-    return [option for option in typing.get_args(hint) if accepts(_shape(option), value)] or [hint]
-
-
-def _shape(hint: Any) -> Any:
-    """Returns a hint without what it says of items: a list, a dict, or the hint itself."""
-    if _about(hint) is not None:
-        return typing.get_args(hint)[0]
-    origin = typing.get_origin(hint)
-    if isinstance(origin, type) and _holds_parts(hint):
-        return dict if issubclass(origin, Mapping) else list
-    return hint
-
-
-def _holds_parts(hint: Any) -> bool:
-    """Says whether a component's config stands anywhere within a hint."""
-    return _about(hint) is not None or any(_holds_parts(inner) for inner in typing.get_args(hint))
+            for problem in problems
+        ]
+        raise ValidationError.from_exception_data('config', details)

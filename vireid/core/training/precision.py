@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vireid.core.config.experiment import TrainingSettings
+from vireid.core.config.settings import TrainingSettings
 
 AUTO, BF16, FLOAT32 = 'auto', 'bf16-mixed', '32-true'
 

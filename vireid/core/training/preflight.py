@@ -1,63 +1,139 @@
-"""Before a run reads its data: everything that needs none is built once, for nothing, and tried."""
+"""The check before a run: what a config says, and whether all that needs no data can be built from it.
+
+`config check`, `--dry-run` and every run ask the same. Models and optimizers are built on torch's `meta` device, where
+tensors have shapes and no memory.
+"""
 
 from __future__ import annotations
 
+import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from lightning_fabric.accelerators import CPUAccelerator
+from lightning_fabric.strategies import SingleDeviceStrategy
 
-from vireid.core.config.experiment import Experiment
+from vireid.core.config.experiment import Experiment, check_config, sections
+from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
-from vireid.core.errors import VireidError
-from vireid.core.registry.signatures import raise_all
+from vireid.core.errors import VireidError, VireidErrors, raise_all
+from vireid.core.registry.plugins import PluginManager
+
+IDENTITIES = 2  # any number will do
 
 
-def rehearse(experiment: Experiment, fabric: Fabric, pretrained: bool = False, identities: int = 2) -> nn.Module:
+def preflight(experiment: Experiment, pretrained: bool = False) -> None:
     """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
 
     Args:
         experiment: what would be run.
-        fabric: on which devices.
         pretrained: with pretrained weights, so that those that cannot be had are told now.
-        identities: classes of the model.
-
-    Returns:
-        The model.
 
     Raises:
         VireidError: for all that cannot be built.
     """
-    problems = []
-    built: list[nn.Module] = []
+    raise_all(_building(experiment, pretrained))
 
-    def attempt(build: Callable[[], Any]) -> None:
+
+def find_problems(config: Mapping[str, Any], manager: PluginManager, filled: Collection[str] = ()) -> list[VireidError]:
+    """Finds all that is wrong with a config before data is read: by its names and types, and by building.
+
+    Args:
+        config: its sections.
+        manager: the plugins whose components it may name.
+        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+    """
+    problems = check_config(config, manager, filled)
+    known = sections().parameters
+    whole = {name: config[name] for name in known if name in config}
+    if any(p.required and not isinstance(whole.get(n), dict) for n, p in known.items()):
+        return problems
+    if any(problem.path == 'requires' for problem in problems):
+        return problems  # what is missing explains what cannot be built
+    told = {problem.path for problem in problems}
+    rest = _without(whole, [problem.path for problem in problems if problem.misfit])
+    for found in _building(Experiment(**rest, manager=manager), wrong=bool(problems)):
+        if (found.path or found.given.partition(':')[0]) not in told:
+            problems.append(found)
+    return problems
+
+
+def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """Returns a copy of a config without what does not fit, so that the rest can be built."""
+    rest: dict[str, Any] = copy.deepcopy(dict(config))
+    for path in sorted(paths, reverse=True):
+        *holders, last = split_key(rest, path)
+        node: Any = rest
+        for part in holders:
+            node = node[int(part)] if isinstance(node, (list, tuple)) else node.get(part, {})
+        if isinstance(node, dict):  # an item of a list stays: it is told again, at the same path
+            node.pop(last, None)
+    return rest
+
+
+def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = False) -> list[VireidError]:
+    """Builds what can be built without data; returns what cannot.
+
+    Args:
+        experiment: what is built.
+        pretrained: with pretrained weights.
+        wrong: the config is known to be wrong, so whatever else goes wrong follows from that.
+    """
+    problems: list[VireidError] = []
+
+    def attempt(build: Callable[[], Any]) -> Any:
         try:
-            build()
+            with preserved(), warnings.catch_warnings():
+                warnings.simplefilter('ignore')  # that weights are not copied to `meta`, that no step was taken
+                return build()
+        except VireidErrors as error:
+            problems.extend(error.errors)
         except VireidError as error:
             problems.append(error)
+        except Exception:
+            if not wrong:
+                raise
+        return None
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
+    attempt(experiment.build_loggers)
     attempt(lambda: _try_transforms(experiment, 'train'))
     attempt(lambda: _try_transforms(experiment, 'test'))
-    attempt(lambda: built.append(experiment.build_model(identities, pretrained)))
-    if built and fabric.world_size == 1:  # several would have to agree on it
-        attempt(lambda: _try_schedules(experiment.build_step(built[0], fabric)))
-    raise_all(problems)
-    return built[0]
+    model = attempt(lambda: on_meta(lambda: experiment.build_model(IDENTITIES, pretrained)))
+    if model is not None:
+        attempt(lambda: _try_step(experiment, model))
+    return problems
 
 
-def _try_schedules(step: Any) -> None:
-    """Moves the schedules of a step that is thrown away: torch looks at some arguments only then."""
+def on_meta(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Builds a model on the `meta` device; on the CPU if a constructor of it computes with its values."""
+    try:
+        with torch.device('meta'):
+            return build()
+    except Exception as error:
+        if not any('meta' in str(cause) and isinstance(cause, RuntimeError) for cause in _causes(error)):
+            raise
+    return build()
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
+    """Builds the step, and moves its schedules once: torch looks at some arguments only then."""
+    model.to_empty(device='cpu')  # Fabric refuses `meta`; memory that nobody reads or writes costs nothing
+    fabric = Fabric(strategy=SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator()))
+    step = experiment.build_step(model, fabric)
     for schedule in [s for found in getattr(step, 'schedules', {}).values() for s in found]:
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # that the optimizer has not stepped
-                schedule.step()
+            schedule.step()
         except Exception as error:
             raise VireidError(
                 f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
@@ -66,19 +142,18 @@ def _try_schedules(step: Any) -> None:
 
 
 def _try_transforms(experiment: Experiment, part: str) -> None:
-    """Builds the transforms `train` or `test` and puts a picture through them."""
+    """Builds the transforms `train` or `test` and puts an image through them."""
     height, width = experiment.image_settings.size
     image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
-    with preserved():
-        for position, transform in enumerate(experiment.build_transform(part).transforms):
-            try:
-                image = transform(image)
-            except Exception as error:  # torchvision looks at some arguments only now
-                name = experiment.images[part][position]['type']
-                raise VireidError(
-                    f'images.{part}.{position}: {name} fails on a picture {_sizes(image)}: {error}',
-                    todo='mend its arguments, or what comes before it',
-                ) from error
+    for position, transform in enumerate(experiment.build_transform(part).transforms):
+        try:
+            image = transform(image)
+        except Exception as error:  # torchvision looks at some arguments only now
+            name = experiment.images[part][position]['type']
+            raise VireidError(
+                f'images.{part}.{position}: {name} fails on a picture {_sizes(image)}: {error}',
+                todo='mend its arguments, or what comes before it',
+            ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
             f'images.{part} makes {_sizes(image)} of a picture',

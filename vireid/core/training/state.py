@@ -13,7 +13,7 @@ from torch import nn
 
 from vireid import __version__
 from vireid.core.config import files as config
-from vireid.core.config.experiment import READING, EvaluationSettings, LossSettings
+from vireid.core.config.settings import READING, EvaluationSettings, LossSettings
 from vireid.core.data.loader import WorkerDied
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError

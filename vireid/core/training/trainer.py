@@ -26,13 +26,13 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.files import write_whole
 from vireid.core.registry.components import Components
 from vireid.core.registry.contracts import located, require_record, require_tasks
-from vireid.core.registry.signatures import ArgumentsOf, Part
+from vireid.core.registry.schema import ArgumentsOf, Component
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Scoring, telling
 from vireid.core.scoring.results import Results
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint, precision, provenance, updates
-from vireid.core.training.preflight import rehearse
+from vireid.core.training.preflight import preflight
 from vireid.core.training.run import Run, agreed, exclusive, is_finite, make_fabric, not_finite, seed_step
 from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.state import averaged, begin_with, restore, save, worker_died
@@ -71,7 +71,7 @@ def train(
     if fabric.is_global_zero:
         precision.warn_once(chosen)
     pretrained = resume is None and init is None
-    rehearse(experiment, fabric, pretrained)
+    preflight(experiment, pretrained)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     dataset = experiment.build_dataset()
     samples = tuple(dataset.split('train'))
@@ -262,9 +262,9 @@ class SingleOptimizer:
         model: nn.Module,
         fabric: Fabric,
         components: Components,
-        optimizer: Annotated[dict, Part('optimizers')],
+        optimizer: Annotated[dict, Component('optimizers')],
         groups: Mapping[str, Annotated[dict, ArgumentsOf('optimizer', 'optimizers')]] | None = None,
-        schedule: Sequence[Annotated[dict, Part('schedules', by=Literal['epoch', 'step'])]] = (),
+        schedule: Sequence[Annotated[dict, Component('schedules', by=Literal['epoch', 'step'])]] = (),
         clip_norm: float | None = None,
         accumulate: int = 1,
         ema: float | None = None,

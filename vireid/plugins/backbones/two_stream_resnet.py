@@ -77,11 +77,6 @@ class TwoStreamResNet(nn.Module):
             for s in self.out_stages
         }
 
-    @staticmethod
-    def feature_names(out_stages: Sequence[int] = (4,), **others: Any) -> list[str]:
-        """Returns what the maps are called that such arguments hand on."""
-        return [f'stage{stage}' for stage in sorted(out_stages)]
-
     def _stages(self, depth: int, state: dict | None, last_stride: int, start: int, stop: int) -> nn.ModuleDict:
         resnet = getattr(torchvision.models, f'resnet{depth}')()
         if state is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
-from vireid.core.registry.signatures import Part
+from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.heads.branch import Branch, Place
 
@@ -34,7 +34,7 @@ class GlobalHead(nn.Module):
         inputs: Sequence[FeatureSpec],
         num_identities: int,
         build_part: BuildPart,
-        pool: Annotated[str | dict | None, Part('poolings')] = None,
+        pool: Annotated[str | dict | None, Component('poolings')] = None,
         channels: int | None = None,
         bnneck: bool = True,
         embedding: Place = 'after',

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
-from vireid.core.registry.signatures import Part
+from vireid.core.registry.schema import Component
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.heads.branch import Branch, Place
 
@@ -45,7 +45,7 @@ class PartHead(nn.Module):
         build_part: BuildPart,
         parts: int = 0,
         overlap: float = 0.0,
-        pool: Annotated[str | dict, Part('poolings')] = 'Max',
+        pool: Annotated[str | dict, Component('poolings')] = 'Max',
         channels: int | None = 256,
         bnneck: bool = False,
         embedding: Place = 'after',

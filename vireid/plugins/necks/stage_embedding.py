@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
-from vireid.core.registry.signatures import Part
+from vireid.core.registry.schema import Component
 from vireid.core.types import Context, FeatureSpec
 from vireid.plugins.necks.matching import require_one
 
@@ -29,7 +29,7 @@ class StageEmbedding(nn.Module):
         inputs: Sequence[FeatureSpec],
         build_part: BuildPart,
         channels: int = 1024,
-        pool: Annotated[str | dict, Part('poolings')] = 'Average',
+        pool: Annotated[str | dict, Component('poolings')] = 'Average',
     ) -> None:
         super().__init__()
         (spec,) = require_one('StageEmbedding', inputs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
-from vireid.core.registry.signatures import Part
+from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
 from vireid.plugins.weighters.fixed import require_known
 
@@ -32,7 +32,7 @@ class Composed(nn.Module):
     def __init__(
         self,
         task_names: Sequence[str],
-        parts: Mapping[str, Annotated[dict | None, Part('weighters')]],
+        parts: Mapping[str, Annotated[dict | None, Component('weighters')]],
         build_part: BuildPart,
     ) -> None:
         super().__init__()

@@ -1,0 +1,103 @@
+"""What a component is and takes, as `vireid components` says it: from its docstring and its signature."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a component.
+
+    Attributes:
+        name: as configs write it.
+        type: its annotation, as written; empty if there is none.
+        default: its default, as written; None if it has to be given.
+        text: what its docstring says of it.
+    """
+
+    name: str
+    type: str
+    default: str | None
+    text: str = ''
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of a component.
+
+    Attributes:
+        place: `module:attribute` of its definition.
+        summary: the first paragraph of its docstring, on one line; empty if it has none.
+        text: the docstring up to its first section.
+        arguments: in order.
+    """
+
+    place: str
+    summary: str = ''
+    text: str = ''
+    arguments: tuple[Argument, ...] = ()
+
+    def signature(self, without: Collection[str] = ()) -> str:
+        """Returns the arguments as they would be written in a call, but for some."""
+        shown = [a for a in self.arguments if a.name not in without]
+        return ', '.join(a.name if a.default is None else f'{a.name}={a.default}' for a in shown)
+
+
+def describe(target: Callable[..., Any]) -> Description:
+    """Describes a class or function; of something written in C, what Python knows."""
+    text = inspect.getdoc(target) or ''
+    texts = _arguments_of(text)
+    if not texts and isinstance(target, type):
+        texts = _arguments_of(inspect.getdoc(target.__init__) or '')  # type: ignore[misc]
+    try:
+        found = inspect.signature(target).parameters.values()
+    except ValueError:
+        found = {}.values()  # type: ignore[assignment]
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    arguments = tuple(
+        Argument(p.name, _type(p.annotation), _default(p.default), texts.get(p.name, ''))
+        for p in found
+        if p.kind not in variable
+    )
+    first = re.split(r'\n\s*\n(?=(?:Args|Returns|Raises|Attributes|Yields|Shape|Example):?\s*\n|\.\. )', text)[
+        0
+    ].strip()
+    place = f'{getattr(target, "__module__", "")}:{getattr(target, "__qualname__", target)}'
+    return Description(place, first.split('\n\n')[0].replace('\n', ' ').strip(), first, arguments)
+
+
+def _type(annotation: Any) -> str:
+    if annotation is inspect.Parameter.empty:
+        return ''
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
+def _default(default: Any) -> str | None:
+    if default is inspect.Parameter.empty:
+        return None
+    named = getattr(default, '__qualname__', None)
+    return str(named) if named else repr(default)
+
+
+def _arguments_of(text: str) -> dict[str, str]:
+    """Reads the `Args:` section of a docstring."""
+    section = re.search(r'^\s*Args:\s*\n((?:[ \t]+.*\n?|\s*\n)+)', text, re.MULTILINE)
+    if section is None:
+        return {}
+    lines = inspect.cleandoc('\n' + section.group(1)).splitlines()
+    found: dict[str, str] = {}
+    name = ''
+    for line in lines:
+        start = re.match(r'\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)', line)
+        if start and not line.startswith(' '):
+            name, found[start.group(1)] = start.group(1), start.group(2)
+        elif name and line.startswith(' '):
+            found[name] = f'{found[name]} {line.strip()}'
+        elif line.strip():
+            name = ''
+    return found

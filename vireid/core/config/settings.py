@@ -1,0 +1,148 @@
+"""The settings that a config's sections hold, their ranges, and what contradicts what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.schema import Component
+
+Positive = Annotated[int, Ge(1)]
+NotNegative = Annotated[int, Ge(0)]
+Pixels = Annotated[int, Ge(1), Le(8192)]
+Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """The `images` section.
+
+    Attributes:
+        size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
+        train: transforms of training pictures, in order; the last ones produce float32.
+        test: transforms of test pictures.
+        workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
+        reader: config of a component among `readers`, such as a cache; None decodes the files each time.
+        on_bad_image: what a training picture that cannot be read does: `stop` the run, or `skip`: another one of the
+            same person and modality stands for it, and the result counts them. Scoring always stops.
+        check: what is made sure of before the first step: that the `files` of all pictures are there, have bytes and
+            may be read, unless a `reader` stands before them; that all `pictures` can be decoded, which takes minutes;
+            or `nothing`.
+    """
+
+    size: tuple[Pixels, Pixels]
+    train: list[Annotated[dict, Component('transforms')]]
+    test: list[Annotated[dict, Component('transforms')]]
+    workers: NotNegative | None = None
+    reader: Annotated[dict | None, Component('readers')] = None
+    on_bad_image: Literal['stop', 'skip'] = 'stop'
+    check: Literal['files', 'pictures', 'nothing'] = 'files'
+
+
+READING = ('workers', 'reader', 'check', 'on_bad_image')  # image settings that change no picture
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """The `losses` section.
+
+    Attributes:
+        across_ranks: with several processes, necks, heads and losses see the pictures of all of them, with gradients:
+            what the backbone makes is gathered. By default each process sees its own.
+    """
+
+    across_ranks: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """The `training` section.
+
+    Attributes:
+        epochs: length of the run in epochs; give this or `steps`.
+        steps: length of the run in steps.
+        precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on hardware
+            that multiplies bf16 by itself, else `32-true`; see `core/precision.py`. Scoring is always float32.
+        accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
+        devices: how many on this machine, or `auto`.
+        nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
+        strategy: of several processes: `ddp`, where each has all weights. `auto` is `ddp` if there are several.
+        evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
+        checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
+        sync_batchnorm: with several processes, BatchNorm sees the pictures of all of them.
+        compile: let torch compile the model's training pass; where that fails, it is run as it is, and that is said.
+        keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
+    """
+
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed'] = '32-true'
+    accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
+    devices: Positive | Literal['auto'] = 1
+    nodes: Positive = 1
+    strategy: str = 'auto'
+    evaluate_every: Positive | None = None
+    checkpoint_every: Positive | None = None
+    keep: Positive = 2
+    sync_batchnorm: bool = False
+    compile: bool = False
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Length of the run in steps."""
+        return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The `evaluation` section.
+
+    Attributes:
+        batch_size: images embedded at a time.
+        flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
+        rerank: config of a component among `rerankers`, whose figures are printed beside the plain ones.
+        select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
+            those best on trial 0 of the test (`test`), which is what most published figures are.
+        select_by: the figure of the protocol's first row that `select` goes by.
+    """
+
+    batch_size: Positive = 64
+    flip: bool = False
+    rerank: Annotated[dict | None, Component('rerankers')] = None
+    select: Literal['last', 'validation', 'test'] = 'last'
+    select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
+
+
+def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
+    """Finds settings that contradict each other, or that are not offered any more; what is mistyped is passed over."""
+
+    def at(section: str, key: str, default: Any = None) -> Any:
+        values = config.get(section)
+        return values.get(key, default) if isinstance(values, Mapping) else default
+
+    problems = []
+    epochs, steps = at('training', 'epochs'), at('training', 'steps')
+    if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
+        problems.append(
+            VireidError(f'training: epochs is {epochs} and steps is {steps}', allowed='exactly one of the two')
+        )
+    if at('evaluation', 'select', 'last') in ('validation', 'test') and at('training', 'evaluate_every') is None:
+        problems.append(
+            VireidError(
+                f'evaluation.select is {config["evaluation"]["select"]!r} and training.evaluate_every is None: '
+                'there is nothing to choose from',
+                todo='say every how many epochs to score: training.evaluate_every=2',
+            )
+        )
+    strategy = at('training', 'strategy', 'auto')
+    if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
+        why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''
+        problems.append(
+            VireidError(
+                f'training.strategy is {strategy!r}{why}', allowed="'auto', 'ddp'", todo="training.strategy='ddp'"
+            )
+        )
+    return problems
