@@ -17,7 +17,7 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.registry.plugins import create_manager
 from vireid.core.training import checkpoint
-from vireid.core.training.run import make_fabric
+from vireid.core.training.fabric import make_fabric
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 
@@ -32,7 +32,7 @@ def main() -> None:
         options.append("step.optimizer={'type': 'Adam', 'lr': 0.001}")
     experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
     model = experiment.build_model(395)
-    step = experiment.build_step(model, make_fabric(experiment))
+    step = experiment.build_step(model, make_fabric(experiment.training_settings))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     step.optimizer.step()

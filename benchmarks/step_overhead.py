@@ -14,8 +14,11 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.registry.contracts import located, require_record
 from vireid.core.registry.plugins import create_manager
-from vireid.core.training.run import Run, agreed, is_finite, make_fabric, not_finite, seed_step
+from vireid.core.training.fabric import agreed, make_fabric
+from vireid.core.training.nonfinite import is_finite, not_finite
+from vireid.core.training.run import Run, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
@@ -36,8 +39,8 @@ def fixed_batch(size: tuple[int, int], device: torch.device) -> Batch:
 def vireid_step(
     experiment: Experiment, batch: Batch, start: Progress, folder: Path
 ) -> tuple[torch.nn.Module, Callable]:
-    """One turn of the loop in `vireid.core.training.trainer.train`."""
-    fabric = make_fabric(experiment)
+    """One turn of the loop: what `Trainer.train_step` does, without the data."""
+    fabric = make_fabric(experiment.training_settings)
     model = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)
     run = Run(experiment, folder, model, fabric.device, start)
@@ -48,9 +51,12 @@ def vireid_step(
 
     def turn() -> None:
         nonlocal progress
+        model.train()
         seed_step(run, progress, fabric.global_rank)
-        record = step(fabric.to_device(batch), progress)
-        _, failed = agreed(fabric, False, not is_finite(record))
+        with located(model):
+            record = step(fabric.to_device(batch), progress)
+        require_record(record, experiment.step['type'])
+        failed, _ = agreed(fabric, not is_finite(record), False)
         if failed:
             raise not_finite(record, batch, run)
         progress = progress.next()
@@ -107,7 +113,7 @@ def main() -> None:
     total = (args.blocks + 1) * args.steps
     start = Progress(0, 0, STEPS_PER_EPOCH, total)
     with tempfile.TemporaryDirectory() as folder:
-        device = make_fabric(experiment).device
+        device = make_fabric(experiment.training_settings).device
         batch = fixed_batch(tuple(args.size), device)
         models, turns = {}, {}
         models['vireid'], turns['vireid'] = vireid_step(experiment, batch, start, Path(folder))

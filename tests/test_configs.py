@@ -180,9 +180,9 @@ def test_dmcf_embeds_eight_vectors_of_256() -> None:
 
 def test_dmcf_learns_at_the_papers_two_rates() -> None:
     read = experiment(Path('dmcf_sysu.py'))
-    from vireid.core.training.run import make_fabric
+    from vireid.core.training.fabric import make_fabric
 
-    step = read.build_step(read.build_model(3), make_fabric(read))
+    step = read.build_step(read.build_model(3), make_fabric(read.training_settings))
     assert [group['lr'] for group in step.optimizer.param_groups] == [0.001, 0.01]
     assert (read.training_settings.steps, read.step['optimizer']['type']) == (50_000, 'Adam')
     assert config.load(CONFIGS / 'dmcf_regdb.py')['training']['steps'] == 5_000
@@ -208,7 +208,7 @@ def test_another_fusion_or_pooling_is_one_line(option: str, name: str) -> None:
 WRONG = [
     ('model.heads.high.parts=99', ['model.heads.high: parts is 99 and the map has 4 rows', 'use fewer parts']),
     ("model.weighter.tasks=['low', 'middle']", ["model.weighter: no weighter covers the task 'high'", 'Composed']),
-    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter.tasks: no head makes', "did you mean 'high'?"]),
+    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter: no head makes', "did you mean 'high'?"]),
     ('model.weighter.start=1.5', ['model.weighter: start is 1.5', 'begin earlier']),
     ("model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}", ['begins at 49999']),
     ("model.weighter.task_names=['low', 'middle']", ['model.weighter.task_names is filled in by the framework']),

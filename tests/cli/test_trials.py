@@ -42,7 +42,7 @@ def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:
 def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, monkeypatch):
     assert command(small_regdb, tmp_path, '1-2') == 0
     assert 'done before' not in capsys.readouterr().out
-    monkeypatch.setattr('vireid.core.training.trainer.Scoring', None)  # neither of them is trained again
+    monkeypatch.setattr('vireid.core.training.trainer.Trainer', None)  # neither of them is trained again
     with pytest.raises(TypeError):
         command(small_regdb, tmp_path, '1-3')
     monkeypatch.undo()

@@ -23,8 +23,8 @@ from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import precision
+from vireid.core.training.fabric import make_fabric
 from vireid.core.training.preflight import preflight
-from vireid.core.training.run import make_fabric
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
 
@@ -71,7 +71,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         VireidError: for whatever would stop the real run before it reads data; all of it.
     """
     experiment, notes = _on_cpu(experiment)
-    fabric = make_fabric(experiment)
+    fabric = make_fabric(experiment.training_settings)
     preflight(experiment)
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     step = experiment.build_step(model, fabric)

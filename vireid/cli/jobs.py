@@ -44,10 +44,10 @@ def without_console(config: dict[str, Any]) -> None:
 def try_to_build(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
     from vireid.cli.experiment import quiet_others
+    from vireid.core.training.fabric import make_fabric
     from vireid.core.training.preflight import preflight
-    from vireid.core.training.run import make_fabric
 
-    make_fabric(job.experiment)
+    make_fabric(job.experiment.training_settings)
     quiet_others()
     preflight(job.experiment, pretrained=not job.begun())
 

@@ -124,10 +124,13 @@ class Progress:
         """Steps finished in the current epoch, 0..steps_per_epoch - 1."""
         return self.step - self.epoch * self.steps_per_epoch
 
+    def at(self, step: int) -> Progress:
+        """Returns the position after so many steps."""
+        return Progress(step // self.steps_per_epoch, step, self.steps_per_epoch, self.total_steps)
+
     def next(self) -> Progress:
         """Returns the position one step later."""
-        step = self.step + 1
-        return Progress(step // self.steps_per_epoch, step, self.steps_per_epoch, self.total_steps)
+        return self.at(self.step + 1)
 
 
 class DropRule(Protocol):

@@ -62,7 +62,7 @@ COMPONENTS = {
     'readers': {'PictureCache': f'{_HERE}.readers.picture_cache:PictureCache'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
-    'steps': {'SingleOptimizer': 'vireid.core.training.trainer:SingleOptimizer'},
+    'steps': {'SingleOptimizer': 'vireid.core.training.step:SingleOptimizer'},
     'loggers': {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',

@@ -16,7 +16,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import hookimpl
 from vireid.core.training import checkpoint
-from vireid.core.training.run import is_finite
+from vireid.core.training.nonfinite import is_finite
 from vireid.core.training.trainer import train
 from vireid.core.types import Progress
 from vireid.synth import synthesize
@@ -159,11 +159,11 @@ def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tupl
     """A step as of 16-mixed, with torch's scaler on the CPU, its model, a batch, and the scaler."""
     from lightning_fabric.plugins.precision.amp import MixedPrecision
 
-    from vireid.core.training.run import make_fabric
+    from vireid.core.training.fabric import make_fabric
     from vireid.core.types import Batch
 
     made = experiment(people, {'at': at, 'value': 'inf', 'backward': True}, skip_nonfinite=1)
-    fabric = make_fabric(made)
+    fabric = make_fabric(made.training_settings)
     scaler = torch.amp.GradScaler('cpu', init_scale=2.0**16)
     precision = MixedPrecision('16-mixed', 'cpu', scaler=scaler)
     monkeypatch.setattr(precision, 'forward_context', torch.enable_grad)  # in float32: the scaler is what is tested

@@ -18,10 +18,10 @@ from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
-from vireid.core.training import trainer as training
 from vireid.core.training.evaluate import score_checkpoint
-from vireid.core.training.selection import Selection, ValidationSplit
-from vireid.core.training.trainer import train
+from vireid.core.training.selection import Selection
+from vireid.core.training.trainer import Trainer, train
+from vireid.core.training.validation import ValidationSplit
 from vireid.core.types import Progress, Sample, Trial
 
 VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']
@@ -35,7 +35,8 @@ def results(*rank_1: float) -> Results:
 
 
 def selection(make_small: Any, *options: str) -> Selection:
-    return Selection(make_small(Path('nowhere'), 'training.evaluate_every=1', *options), 99)
+    made = make_small(Path('nowhere'), 'training.evaluate_every=1', *options)
+    return Selection(made.evaluation_settings, 99)
 
 
 def at(step: int) -> Progress:
@@ -142,19 +143,19 @@ class TestRun:
             step = int(re.search(r'\d+', results.weights).group())
             return float(-step if worse and step > 10 else step)
 
-        def saving(*given: Any, best: bool = False) -> None:
-            save(*given, best=best)
-            if best and given[2].step == 10:  # the second epoch's
+        def saving(self: Trainer, best: bool = False) -> None:
+            save(self, best=best)
+            if best and self.progress.step == 10:  # the second epoch's
                 raise KeyboardInterrupt
 
-        save = training.save
+        save = Trainer.save
         monkeypatch.setattr(Selection, 'value', value)
         options = [*VALIDATED, 'training.epochs=3', f'training.keep={keep}']
         train(make_small(small_sysu, *options), tmp_path / 'whole')
-        monkeypatch.setattr(training, 'save', saving)
+        monkeypatch.setattr(Trainer, 'save', saving)
         with pytest.raises(KeyboardInterrupt):
             train(make_small(small_sysu, *options), tmp_path / 'parts')
-        monkeypatch.setattr(training, 'save', save)
+        monkeypatch.setattr(Trainer, 'save', save)
         last = tmp_path / 'parts/checkpoints/last.pt'
         assert checkpoint.load(last)['best']['step'] == 5
         assert checkpoint.load(last.with_name('best.pt'))['progress']['step'] == 10

@@ -25,7 +25,7 @@ from vireid.core.registry.plugins import create_manager, hookimpl
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
 from vireid.core.training.evaluate import score_checkpoint
-from vireid.core.training.run import make_fabric
+from vireid.core.training.fabric import make_fabric
 from vireid.core.training.trainer import train
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
@@ -298,7 +298,7 @@ def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
     made = experiment(tree)
     made.step['groups'] = {'backbone.*': {'lrr': 1.0}}  # past the check: torch would take it and use it nowhere
     with pytest.raises(VireidError, match=said):
-        made.build_step(made.build_model(3), make_fabric(made))
+        made.build_step(made.build_model(3), make_fabric(made.training_settings))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree, tmp_path):
@@ -325,7 +325,7 @@ def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
 def test_parameter_groups_by_pattern(tree, tmp_path):
     groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
     made = experiment(tree, f'step.groups={groups}')
-    step = made.build_step(made.build_model(3), make_fabric(made))
+    step = made.build_step(made.build_model(3), make_fabric(made.training_settings))
     found = step.optimizer.param_groups
     assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
     assert len(found[1]['params']) == 5
@@ -334,13 +334,13 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
 def test_a_pattern_that_matches_nothing_is_an_error(tree):
     made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
     with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
-        made.build_step(made.build_model(3), make_fabric(made))
+        made.build_step(made.build_model(3), make_fabric(made.training_settings))
 
 
 def test_gradients_are_clipped_to_the_norm(tree):
     made = experiment(tree, 'step.clip_norm=0.01', 'step.optimizer={"type": "SGD", "lr": 1.0}', 'step.schedule=[]')
     model = made.build_model(3)
-    step = made.build_step(model, make_fabric(made))
+    step = made.build_step(model, make_fabric(made.training_settings))
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     images = {m: torch.randn(4, 3, 32, 16) for m in ('visible', 'infrared')}
     labels = {m: torch.tensor([0, 0, 1, 1]) for m in images}
@@ -354,8 +354,8 @@ def test_gradients_are_clipped_to_the_norm(tree):
     [
         ('training.steps=5', 'epochs is 2 and steps is 5'),
         ('training.epochs=None', 'epochs is None and steps is None'),
-        ('training.epochs=0', 'the run has no steps'),
-        ('training.epoch=3', "training.epoch: training has no setting 'epoch', did you mean 'epochs'"),
+        ('training.epochs=0', 'training.epochs is 0'),
+        ('training.epoch=3', "training.epoch: there is no setting 'epoch', did you mean 'epochs'"),
         ('modle={}', "modle: no such section, did you mean 'model'"),
         ('images.size=288', 'images.size is 288 (int)'),
         ('training.precision=fp8', "'32-true', 'bf16-mixed', '16-mixed'"),
@@ -410,7 +410,7 @@ class TestDyingWorkers:
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
     def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path, monkeypatch):
-        from vireid.core.data import images as data
+        from vireid.core.data import image_set as data
 
         made = experiment(tree, 'images.workers=1', 'training.epochs=1')
         monkeypatch.setattr(data.ImageSet, '__getitems__', lambda self, keys: os._exit(1))
@@ -422,7 +422,7 @@ class TestDyingWorkers:
 
 def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
     """Its loader processes live on for some seconds; they must not hold the folder."""
-    from vireid.core.training.run import exclusive
+    from vireid.core.training.lock import exclusive
 
     reads, writes = os.pipe()
     pid = os.fork()

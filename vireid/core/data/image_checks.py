@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from vireid.core.config.experiment import Experiment
+from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import read_image
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
@@ -16,8 +16,8 @@ SHOWN = 5  # pictures that an error names
 AT_ONCE = 256  # files that one thread looks at, and between two lines of progress
 
 
-def look_at_pictures(
-    experiment: Experiment,
+def check_images(
+    settings: ImageSettings,
     training: Sequence[Sample],
     test: Sequence[Sample],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -29,17 +29,16 @@ def look_at_pictures(
     Raises:
         VireidError: in every process, if any found pictures that cannot be read.
     """
-    settings = experiment.image_settings
     if settings.check == 'nothing' or (settings.check == 'files' and settings.reader is not None):
         return
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
-    found = troubles(paths[rank::processes], settings.check == 'pictures', on_progress)
-    require_none([trouble for part in gather_objects(found) for trouble in part], len(paths))
+    found = find_unreadable(paths[rank::processes], settings.check == 'pictures', on_progress)
+    require_readable([trouble for part in gather_objects(found) for trouble in part], len(paths))
 
 
-def troubles(
+def find_unreadable(
     paths: Sequence[str], decode: bool = False, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[str]:
     """Looks at pictures' files; returns what is wrong, a line for each that cannot be read.
@@ -61,7 +60,7 @@ def troubles(
     return found
 
 
-def require_none(found: Sequence[str], total: int) -> None:
+def require_readable(found: Sequence[str], total: int) -> None:
     """Raises if pictures cannot be read, naming the first of them and how many there are."""
     if found:
         more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''

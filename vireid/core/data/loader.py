@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
 from vireid.core.signals import SIGNALS
-from vireid.core.types import Batch, Sampler
+from vireid.core.types import Batch, Progress, Sampler
 
 
 class EpochBatches:
@@ -98,17 +99,64 @@ def _keeping_child_signals() -> Iterator[None]:
             signal.signal(number, before)
 
 
-def training_loader(data: ImageSet, batches: EpochBatches, workers: int) -> BatchLoader:
-    """Returns the loader of training batches; set `batches.epoch` and `.start` before iterating."""
+def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchLoader:
+    """Returns the loader of training batches; set `order.epoch` and `.start` before iterating."""
     return BatchLoader(
         data,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=order,  # type: ignore[arg-type]
         collate_fn=collate,
         num_workers=workers,
         persistent_workers=workers > 0,
         worker_init_fn=_worker_started,
         generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
     )
+
+
+class BatchStream:
+    """The training batches of a run, in order, from any step on.
+
+    A batch whose loader process died is read again, once.
+
+    Args:
+        data: what is read.
+        sampler: which images each batch has.
+        workers: loader processes.
+        rank: which of `world_size` processes this is.
+        world_size: number of processes.
+    """
+
+    def __init__(self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1) -> None:
+        self._order = EpochBatches(sampler, rank, world_size)
+        self._loader = training_loader(data, self._order, workers)
+        self._sampler = type(sampler).__name__
+        self._batches: Iterator[Batch] | None = None
+        self._died_at = -1
+
+    def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
+        """Returns the batch of the step that follows `progress`; calls go on from step to step.
+
+        Raises:
+            WorkerDied: if a loader process died twice at this step, or once if `give_up` says so then.
+            VireidError: if an image cannot be read, or the sampler makes fewer batches than its length says.
+        """
+        while True:
+            if self._batches is None or progress.step_in_epoch == 0:
+                self._order.epoch, self._order.start = progress.epoch, progress.step_in_epoch
+                self._batches = iter(self._loader)
+            try:
+                return next(self._batches)
+            except StopIteration:
+                raise VireidError(
+                    f'sampler: {self._sampler} made fewer batches of epoch {progress.epoch + 1} than the '
+                    f'{progress.steps_per_epoch} that its length says',
+                    todo='mend its batches() or its __len__()',
+                ) from None
+            except WorkerDied as error:
+                self._batches = None
+                if give_up() or self._died_at == progress.step:
+                    raise
+                self._died_at = progress.step
+                print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
 
 
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[int]], workers: int) -> BatchLoader:

@@ -135,9 +135,14 @@ def describe(hint: Any) -> str:
         if container is tuple and inner and inner[-1] is not Ellipsis:
             return '(' + ', '.join(map(describe, inner)) + ')'
         return f'a list of {describe(inner[0])}' if inner else 'a list'
-    return {float: 'a number', int: 'an integer', bool: 'True or False', str: 'a string', Path: 'a path', numbers.Number: 'a number'}.get(
-        container, getattr(container, '__name__', str(container))
-    )
+    return {
+        float: 'a number',
+        int: 'an integer',
+        bool: 'True or False',
+        str: 'a string',
+        Path: 'a path',
+        numbers.Number: 'a number',
+    }.get(container, getattr(container, '__name__', str(container)))
 
 
 def _limits(metadata: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.types import Dataset, Progress, Sample
 
 
-class Scoring:
+class Evaluator:
     """The experiment's protocol on its dataset: everything an evaluation needs but the model.
 
     Args:
@@ -36,7 +36,7 @@ class Scoring:
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        self.read = experiment.build_reader('test', prepared, telling(hooks, 'preparing pictures to score'))
+        self.read = experiment.build_reader('test', prepared, progress_callback(hooks, 'preparing pictures to score'))
 
     def evaluate(
         self,
@@ -44,8 +44,8 @@ class Scoring:
         hooks: Any,
         progress: Progress,
         weights: str = '',
-        beside: bool = True,
-        look_up: Callable[[], None] = lambda: None,
+        variants: bool = True,
+        check_interrupt: Callable[[], None] = lambda: None,
     ) -> Results:
         """Scores the run's model, in float32 on this process alone, and tells the observers.
 
@@ -54,13 +54,13 @@ class Scoring:
             hooks: the observers.
             progress: where the run stands.
             weights: which weights these are; by default those of that step.
-            beside: score flip averaging and re-ranking too, if the experiment asks for them.
-            look_up: is called now and then, as often in every process, and may raise to stop.
+            variants: score flip averaging and re-ranking too, if the experiment asks for them.
+            check_interrupt: is called now and then, as often in every process, and may raise to stop.
         """
 
-        def tell(what: str) -> Callable[[int, int], None]:
+        def on_progress(what: str) -> Callable[[int, int], None]:
             def show(done: int, total: int) -> None:
-                look_up()
+                check_interrupt()
                 hooks.evaluating(run=run, what=what, done=done, total=total)
 
             return show
@@ -72,23 +72,23 @@ class Scoring:
             batch_size=run.experiment.evaluation_settings.batch_size,
             workers=run.experiment.image_settings.workers,
             device=run.device,
-            flip=beside and run.experiment.evaluation_settings.flip,
+            flip=variants and run.experiment.evaluation_settings.flip,
             read=self.read,
-            on_progress=tell('embedding pictures'),
+            on_progress=on_progress('embedding pictures'),
         )
         results = score_trials(
             embeddings,
             self.protocol,
             self.trials,
-            reranker=self.reranker if beside else None,
+            reranker=self.reranker if variants else None,
             weights=weights or f'after step {progress.step:,}',
             data=run.experiment.data_name,
-            on_progress=tell('scoring trials'),
+            on_progress=on_progress('scoring trials'),
         )
         hooks.evaluated(run=run, progress=progress, results=results)
         return results
 
 
-def telling(hooks: Any, what: str) -> Callable[[int, int], None]:
+def progress_callback(hooks: Any, what: str) -> Callable[[int, int], None]:
     """Returns what a reader calls with (done, total) while it prepares, for the observers."""
     return lambda done, total: hooks.preparing(what=what, done=done, total=total)

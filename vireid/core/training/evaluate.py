@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.data.image_checks import look_at_pictures
+from vireid.core.data.image_checks import check_images
 from vireid.core.data.images import fingerprint
 from vireid.core.errors import VireidError
 from vireid.core.scoring import features
 from vireid.core.scoring import results as results_file
-from vireid.core.scoring.evaluator import Scoring, telling
+from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
+from vireid.core.training.fabric import make_fabric
 from vireid.core.training.restore import restore_model
-from vireid.core.training.run import Run, make_fabric
+from vireid.core.training.run import Run
 from vireid.core.training.state import versions
 from vireid.core.types import Dataset, Progress
 
@@ -42,11 +43,11 @@ def score_checkpoint(
     dataset = experiment.build_dataset()
     _require_unseen(experiment, dataset, content, source)
     split = getattr(dataset, 'split_name', '')
-    fabric = make_fabric(experiment)
+    fabric = make_fabric(experiment.training_settings)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if save_features else ()
-    scoring = Scoring(experiment, dataset, hooks, more=more)
-    look_at_pictures(experiment, (), scoring.samples, telling(hooks, 'looking at pictures'))
+    evaluator = Evaluator(experiment, dataset, hooks, more=more)
+    check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at pictures'))
     model = restore_model(experiment, content, source).to(fabric.device)
     at = content.get('progress', {})
     done, per_epoch = at.get('step', 0), at.get('steps_per_epoch', 1)
@@ -57,7 +58,7 @@ def score_checkpoint(
     trained = tuple(content['config'].get('images', {}).get('size', size))
     if size != trained:
         weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
-    results = scoring.evaluate(run, hooks, progress, weights)
+    results = evaluator.evaluate(run, hooks, progress, weights)
     if fabric.is_global_zero:
         about = {
             'experiment': experiment.name,

@@ -16,38 +16,51 @@ from typing import Any
 import torch
 
 from vireid.core.config import files as config
-from vireid.core.config.experiment import Experiment
 from vireid.core.files import write_whole
+from vireid.core.training.run import Run
 from vireid.core.types import Sample
 
 FILE = 'run.json'
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
 
 
-def describe(experiment: Experiment, samples: Sequence[Sample], device: torch.device) -> dict[str, Any]:
+def describe(run: Run) -> dict[str, Any]:
     """Returns command, config digest, seed, versions, git commit, machine and data digest."""
-    settings = {**experiment.to_config(), 'name': ''}
+    settings = {**run.experiment.to_config(), 'name': ''}
     settings['dataset'] = {**settings['dataset'], 'root': None}
     # of files with components, what they say and not where they lie
     settings['plugins'] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings['plugins']]
     return {
         'command': sys.argv,
         'config': hashlib.sha256(config.dump(settings).encode()).hexdigest(),
-        'seed': experiment.seed,
-        'data': data_digest(samples),
+        'seed': run.experiment.seed,
+        'data': data_digest(run.samples),
         'versions': {'python': platform.python_version(), **_versions()},
         'git': _commit(),
         'machine': {
             'system': platform.platform(),
             'processor': _processor(),
             'threads': torch.get_num_threads(),
-            'device': torch.cuda.get_device_name(device) if device.type == 'cuda' else str(device),
+            'device': torch.cuda.get_device_name(run.device) if run.device.type == 'cuda' else str(run.device),
         },
     }
 
 
-def write(folder: Path, content: dict[str, Any]) -> None:
-    """Writes run.json, whole or not at all."""
+def write(run: Run, resumed: int | None, init: dict[str, Any] | None) -> None:
+    """Writes run.json, or notes in it that the run goes on.
+
+    Args:
+        run: what is described.
+        resumed: after which step it goes on; None if it begins.
+        init: of which weights it begins, if of any.
+    """
+    if resumed is None:
+        _write(run.work_dir, {**describe(run), 'init': init})
+    else:
+        note_resumed(run.work_dir, describe(run), resumed)
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
     write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
 
 
@@ -62,7 +75,7 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
         before = content
     about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}
     resumed = [*before.get('resumed', ()), {'step': step, **about}]
-    write(folder, {**before, 'config': content['config'], 'resumed': resumed})
+    _write(folder, {**before, 'config': content['config'], 'resumed': resumed})
 
 
 def data_digest(samples: Sequence[Sample]) -> str:

@@ -80,3 +80,23 @@ def restore_model(experiment: Experiment, content: Mapping[str, Any], source: st
     model = experiment.build_model(int(content['num_identities']), pretrained=False)
     checkpoint.load_weights(model, content['model'], source)
     return model.eval()
+
+
+def initialize_from(model: nn.Module, source: str, partial: bool, show: bool = True) -> dict[str, Any]:
+    """Initialises a model with the weights of another run; returns which these are, for run.json.
+
+    Args:
+        model: what is initialised.
+        source: the checkpoint.
+        partial: take what fits.
+        show: say how much that is.
+    """
+    weights = checkpoint.load(source)['model']
+    about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
+    if not partial:
+        checkpoint.load_weights(model, weights, source)
+        return about
+    for part, (loaded, total) in checkpoint.load_partly(model, weights, source).items():
+        if show:
+            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
+    return about

@@ -1,48 +1,41 @@
-"""A run as a checkpoint: what is saved, and how it is put back."""
+"""A run as a checkpoint: what is saved, and what has to be alike to go on from it."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
-from torch import nn
 
 from vireid import __version__
-from vireid.core.config import files as config
+from vireid.core.config import files
 from vireid.core.config.settings import READING, EvaluationSettings, LossSettings
-from vireid.core.data.loader import WorkerDied
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
-from vireid.core.training.selection import Selection
 from vireid.core.types import Progress
 from vireid.core.wording import counted
 
 
-def averaged(step: Any) -> AbstractContextManager[None]:
-    """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
-    return step.averaged() if hasattr(step, 'averaged') else nullcontext()
+def state_of(run: Run, progress: Progress) -> dict[str, Any]:
+    """Returns the model of a run, what it was made of and where it stands, as tensors and plain values."""
+    return {
+        'model': run.model.state_dict(),
+        'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
+        'processes': world()[1],
+        'config': run.experiment.to_config(),
+        'num_identities': len({s.identity for s in run.samples}),
+        'data': run.experiment.data_name,
+        'precision_reason': run.precision_reason,
+        'split': run.split,
+        'trained_on': torch.from_numpy(run.fingerprint.copy()),
+        'unreadable': list(run.unreadable),
+        'skipped': list(run.skipped),
+        'versions': versions(),
+    }
 
 
-def save(run: Run, step: Any, progress: Progress, selection: Selection, best: bool = False) -> None:
-    """Writes the run's checkpoint, or that of its best weights; all of it plain, so that loading executes nothing.
-
-    Every process has to call it, since all have to agree that the weights are numbers; the first one writes.
-    """
-    with averaged(step):
-        weights, state = run.model.state_dict(), step.state_dict()
-        _require_numbers(run, weights, progress)
-        run.share_unreadable()
-        if world()[0] == 0:
-            _write(run, weights, state, progress, selection, best)
-
-
-def _require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progress) -> None:
+def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progress) -> None:
     """Raises if weights are not finite, or what a module remembers is NaN: nobody could go on from that."""
     own = {name for name, _ in run.model.named_parameters()}
     found = ''
@@ -60,41 +53,12 @@ def _require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progr
         )
 
 
-def _write(run: Run, weights: Any, state: Any, progress: Progress, selection: Selection, best: bool) -> None:
-    checkpoint.save(
-        run.best if best else run.checkpoint,
-        {
-            'model': weights,
-            'step': state,
-            'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
-            'processes': world()[1],
-            'config': run.experiment.to_config(),
-            'num_identities': len({s.identity for s in run.samples}),
-            'data': run.experiment.data_name,
-            'precision_reason': run.precision_reason,
-            'split': run.split,
-            'trained_on': torch.from_numpy(run.fingerprint.copy()),
-            'best': selection.best,
-            'unreadable': list(run.unreadable),
-            'skipped': list(run.skipped),
-            'chosen': selection.text() if best else '',
-            'versions': versions(),
-        },
-        # of the best two at least: until the newest checkpoint remembers them, the one before has the best before
-        keep=max(run.experiment.training_settings.keep, 2 if best else 1),
-    )
-
-
 def versions() -> dict[str, str]:
     return {'vireid': __version__, 'torch': str(torch.__version__)}
 
 
-def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], source: str | Path) -> Progress:
-    """Puts model, step and the best weights so far back to where a checkpoint was written.
-
-    Raises:
-        VireidError: if the checkpoint belongs to another model, dataset split or epoch length.
-    """
+def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
+    """Raises unless a checkpoint belongs to this run: to its model, data, split and number of processes."""
     at = content.get('progress', {})
     if content.get('split', '') != run.split:
         raise VireidError(
@@ -115,15 +79,22 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
             todo='resume with the same data and sampler',
         )
     ours, theirs = _lasting(run.experiment.to_config()), _lasting(content['config'])
-    changed = [key for key in ours if config.dump({key: ours[key]}) != config.dump({key: theirs.get(key)})]
+    changed = [key for key in ours if files.dump({key: ours[key]}) != files.dump({key: theirs.get(key)})]
     if changed:
         raise VireidError(
             f'{source} was trained with another {", ".join(changed)} than this run',
             todo='resume with the config.yaml beside the checkpoint, or start a new run',
         )
-    checkpoint.load_weights(run.model, content['model'], source)
+
+
+def restore_step(step: Any, state: dict[str, Any], source: str) -> None:
+    """Puts a step back to where a checkpoint was written.
+
+    Raises:
+        VireidError: if it belongs to another step.
+    """
     try:
-        step.load_state_dict(content.get('step', {}))
+        step.load_state_dict(state)
     except VireidError:
         raise
     except Exception as error:  # a step may keep anything
@@ -131,10 +102,6 @@ def restore(run: Run, step: Any, selection: Selection, content: dict[str, Any], 
             f'{source} holds no state that {type(step).__name__} can go on from ({type(error).__name__}: {error})',
             todo='resume from another checkpoint of the run, or begin one from its weights: --init',
         ) from error
-    selection.best = dict(content.get('best', {}))
-    run.unreadable, run.skipped = list(content.get('unreadable', ())), list(content.get('skipped', ()))
-    total = run.progress.total_steps
-    return Progress(at['step'] // at['steps_per_epoch'], at['step'], at['steps_per_epoch'], total)
 
 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
@@ -152,28 +119,3 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}
     return kept
-
-
-def begin_with(model: nn.Module, source: str | Path, partial: bool, fabric: Fabric) -> dict[str, Any]:
-    """Fills a model with the weights of another run; returns which these are, for run.json."""
-    weights = checkpoint.load(source)['model']
-    about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
-    if not partial:
-        checkpoint.load_weights(model, weights, source)
-        return about
-    for part, (loaded, total) in checkpoint.load_partly(model, weights, source).items():
-        if fabric.is_global_zero:
-            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
-    return about
-
-
-def worker_died(run: Run, step: Any, progress: Progress, selection: Selection, error: WorkerDied) -> VireidError:
-    """Saves the run, if this is its only process; returns what to raise."""
-    place = f'the newest checkpoint is {run.checkpoint}'  # the other processes are within a step, and cannot save
-    if world()[1] == 1:
-        save(run, step, progress, selection)
-        place = f'saved in {run.checkpoint}'
-    return VireidError(
-        f'{error.given}, for the second time at step {progress.step + 1:,}; {place}',
-        todo=f'{error.todo}, then go on with --resume',
-    )

@@ -7,7 +7,7 @@ import pytest
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import create_manager
-from vireid.core.training.run import make_fabric
+from vireid.core.training.fabric import make_fabric
 
 
 def experiment(**training) -> Experiment:
@@ -28,23 +28,23 @@ def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training
     for name, value in {'TORCHELASTIC_RUN_ID': 'x', 'LOCAL_WORLD_SIZE': local, 'WORLD_SIZE': world}.items():
         monkeypatch.setenv(name, str(value))
     with pytest.raises(VireidError) as caught:
-        make_fabric(experiment(**training))
+        make_fabric(experiment(**training).training_settings)
     assert f'torchrun started {local} processes on each of {world // local} machines' in caught.value.given
     assert caught.value.todo == todo
 
 
 def test_tasks_of_srun_that_train_alone_are_told(monkeypatch, capsys):
     monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '10')
-    assert make_fabric(experiment()).world_size == 1  # a trial each, say
+    assert make_fabric(experiment().training_settings).world_size == 1  # a trial each, say
     assert 'srun started 10 tasks; each is a run of its own, since --devices is 1' in capsys.readouterr().err
     monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')
-    make_fabric(experiment())
+    make_fabric(experiment().training_settings)
     assert capsys.readouterr().err == ''
 
 
 def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
     with pytest.raises(VireidError, match="accelerator 'cuda', devices 1, precision '32-true' do not work here"):
-        make_fabric(experiment(accelerator='cuda'))
+        make_fabric(experiment(accelerator='cuda').training_settings)
 
 
 def test_sharding_is_refused_with_a_word_why():
@@ -58,4 +58,4 @@ def test_several_machines_need_a_launcher(monkeypatch):
     for name in ('TORCHELASTIC_RUN_ID', 'SLURM_NTASKS', 'MASTER_ADDR'):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(VireidError, match=r'training\.nodes is 2 and nothing says where the other machines are'):
-        make_fabric(experiment(nodes=2))
+        make_fabric(experiment(nodes=2).training_settings)

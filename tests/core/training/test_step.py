@@ -12,8 +12,10 @@ from torch import nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import create_manager
-from vireid.core.training.trainer import SingleOptimizer
-from vireid.core.training.updates import Average, compile_forward, split_identities
+from vireid.core.training.accumulation import split_identities
+from vireid.core.training.compilation import compile_forward
+from vireid.core.training.ema import ExponentialMovingAverage
+from vireid.core.training.step import SingleOptimizer
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 from vireid.plugins.weighters.fixed import Fixed
 
@@ -93,7 +95,7 @@ class TestAverage:
             made(batch(number), AT)
             average = 0.75 * average + 0.25 * model.w.detach()
             raw = model.w.detach().clone()
-            with made.averaged():
+            with made.ema_weights():
                 torch.testing.assert_close(model.w.detach(), average)
             assert torch.equal(model.w, raw)
 
@@ -102,7 +104,7 @@ class TestAverage:
         made = step(model, ema=0.75)
         made(batch(), AT)
         raw = model.w.detach().clone()
-        with pytest.raises(ZeroDivisionError), made.averaged():
+        with pytest.raises(ZeroDivisionError), made.ema_weights():
             raise ZeroDivisionError
         assert torch.equal(model.w, raw)
 
@@ -110,7 +112,7 @@ class TestAverage:
         model = Linear()
         made = step(model, ema=0.75)
         made(batch(0), AT)
-        with made.averaged():
+        with made.ema_weights():
             scored = {name: value.clone() for name, value in model.state_dict().items()}
             state = made.state_dict()
         other = Linear()
@@ -121,7 +123,7 @@ class TestAverage:
             made(batch(number), AT)
             again(batch(number), AT)
         assert torch.equal(model.w, other.w)
-        with made.averaged(), again.averaged():
+        with made.ema_weights(), again.ema_weights():
             assert torch.equal(model.w, other.w)
 
     def test_a_checkpoint_without_averages_is_refused(self):
@@ -130,7 +132,7 @@ class TestAverage:
 
     def test_buffers_are_the_newest_ones(self):
         model = nn.BatchNorm1d(3)
-        average = Average(model, 0.5)
+        average = ExponentialMovingAverage(model, 0.5)
         model(torch.randn(4, 3))
         average.update()
         newest = model.running_mean.clone()

@@ -1,0 +1,65 @@
+"""Steps whose loss or gradient is not finite: what counts as one, what skipping it undoes, what the user is told."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError
+from vireid.core.training.run import Run
+from vireid.core.types import Batch
+
+
+def is_finite(record: dict[str, Any]) -> bool:
+    """Says whether a step's loss is a number, and its gradient's norm, where that is known."""
+    return math.isfinite(record['loss']) and math.isfinite(record.get('gradient', 0.0))
+
+
+def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
+    """Says whether a gradient is not finite only since the loss was scaled up too far, as happens with 16-mixed.
+
+    Once the scale has fallen to 1 it is no excuse any more.
+    """
+    if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(float(norm)):
+        return False
+    return float(scaler.get_scale()) > 1
+
+
+class Buffers:
+    """A model's buffers as they are now, such as BatchNorm's running figures and what a weighter remembers.
+
+    Args:
+        model: whose; None keeps nothing.
+    """
+
+    def __init__(self, model: nn.Module | None) -> None:
+        self._model = model
+        self._kept = {name: b.clone() for name, b in model.named_buffers()} if model is not None else {}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Puts them back: what a step that is left out has done to them is forgotten."""
+        if self._model is not None:
+            for name, buffer in self._model.named_buffers():
+                if name in self._kept:  # some modules make theirs in their first pass
+                    buffer.copy_(self._kept[name])
+
+
+def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
+    """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what pictures, and what then."""
+    bad = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)] or ['the weighted sum']
+    what = f'the loss is {record["loss"]} (from {", ".join(bad)})'
+    if math.isfinite(record['loss']):
+        what = f"the gradient's norm is {record['gradient']} (the loss is {record['loss']:.4g})"
+    paths = [path for found in batch.paths.values() for path in found]
+    share = ' of which this process has the part' if world()[1] > 1 else ''
+    last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
+    return VireidError(
+        f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
+        todo='go on with --resume and step.clip_norm, --precision 32-true, or step.skip_nonfinite, the number of such '
+        'steps that may be left out; or begin anew with a lower learning rate',
+    )

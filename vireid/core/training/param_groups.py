@@ -1,0 +1,32 @@
+"""Parameters sorted into groups by name pattern."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+
+from torch import nn
+
+from vireid.core.errors import VireidError
+
+
+def parameter_groups(model: nn.Module, patterns: Mapping[str, dict]) -> list[dict]:
+    """Sorts the trainable parameters into groups by name pattern; the rest come last.
+
+    Raises:
+        VireidError: if a pattern matches no parameter that an earlier one has not taken.
+    """
+    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = []
+    for pattern, settings in patterns.items():
+        names = fnmatch.filter(named, pattern)
+        if not names:
+            tops = sorted({name.split('.')[0] for name, _ in model.named_parameters()})
+            raise VireidError(
+                f'step.groups: the pattern {pattern!r} matches no parameter',
+                allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
+            )
+        groups.append({'params': [named.pop(name) for name in names], **settings})
+    if named:
+        groups.append({'params': list(named.values())})
+    return groups

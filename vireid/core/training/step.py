@@ -1,0 +1,200 @@
+"""The default step: how one batch updates the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+from lightning_fabric import Fabric
+from torch import nn
+
+from vireid.core.distributed.gather import mean_of
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry.components import Components
+from vireid.core.registry.contracts import require_tasks
+from vireid.core.registry.schema import ArgumentsOf, Component
+from vireid.core.training.accumulation import split_identities
+from vireid.core.training.ema import ExponentialMovingAverage
+from vireid.core.training.nonfinite import Buffers, is_finite, is_overflow
+from vireid.core.training.param_groups import parameter_groups
+from vireid.core.training.weighing import Metrics, plain_metrics, weigh
+from vireid.core.types import Batch, Progress
+
+
+class SingleOptimizer:
+    """One optimizer over named parameter groups, with schedules that multiply.
+
+    Args:
+        model: what is trained; its `weighter` adds the tasks up, or they are summed if it has none.
+        fabric: places model and optimizer on devices.
+        components: where optimizers and schedules are looked up.
+        optimizer: config of a torch optimizer, such as dict(type='SGD', lr=0.01, momentum=0.9).
+        groups: settings by name pattern, such as {'backbone.*': dict(lr=0.001)}; the first pattern that matches a
+            parameter takes it, the rest get the optimizer's own settings.
+        schedule: configs of torch schedules, applied one on top of the other, stepped once an epoch or, with
+            by='step', once a step.
+        clip_norm: largest norm of the gradient; None does not clip.
+        accumulate: parts that a batch is taken in, of whole identities each: less memory for the same step, but losses
+            that compare pictures, and BatchNorm, see one part at a time.
+        ema: share of the old average that is kept each step, such as 0.999: averaged weights are then scored and saved;
+            None scores the weights themselves. BatchNorm's running metrics are the newest ones.
+        skip_nonfinite: steps that may be left out because their loss or gradient is not finite; the next one stops.
+
+    Raises:
+        VireidError: if a pattern matches no parameter, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: Fabric,
+        components: Components,
+        optimizer: Annotated[dict, Component('optimizers')],
+        groups: Mapping[str, Annotated[dict, ArgumentsOf('optimizer', 'optimizers')]] | None = None,
+        schedule: Sequence[Annotated[dict, Component('schedules', by=Literal['epoch', 'step'])]] = (),
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        skip_nonfinite: int = 0,
+    ) -> None:
+        if accumulate < 1:
+            raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
+        if ema is not None and not 0 < ema < 1:
+            raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
+        if skip_nonfinite < 0:
+            raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
+        self._weighter: Any = getattr(model, 'weighter', None)
+        # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
+        ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
+        model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
+        self.model: Any = fabric.setup_module(model)
+        self.model.mark_forward_method('embed')
+        built = components.build(
+            'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
+        )
+        for pattern, settings in (groups or {}).items():
+            for key in settings:
+                if key not in built.defaults:  # torch takes any key and uses none it does not know
+                    raise VireidError(
+                        f'step.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
+                        f'{did_you_mean(key, built.defaults)}',
+                        allowed=', '.join(built.defaults),
+                    )
+        self.fabric, self.clip_norm, self.accumulate = fabric, clip_norm, accumulate
+        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
+        # the schedules read the learning rates before Fabric wraps the optimizer
+        self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
+        for position, entry in enumerate(schedule):
+            where = f'step.schedule.{position}'
+            by = entry.get('by', 'epoch')
+            if by not in self.schedules:
+                raise VireidError(f'{where}.by is {by!r}', allowed="'epoch' or 'step'")
+            rest = {key: value for key, value in entry.items() if key != 'by'}
+            self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
+        self.optimizer: Any = fabric.setup_optimizers(built)
+        self._ema = ExponentialMovingAverage(model, ema) if ema is not None else None
+
+    def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
+        """Updates the model on one batch.
+
+        Returns:
+            `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
+            parameters that no pattern of `groups` took; `gradient`, its norm before clipping, if that is looked at. All
+            plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` counts the
+            steps that were left out, this one included, as long as any may be.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        buffers = Buffers(self.model if self.skip_nonfinite else None)
+        parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
+        size = sum(len(found) for found in batch.identities.values())
+        metrics: list[tuple[Metrics, float]] = []
+        for number, part in enumerate(parts):
+            share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
+            with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
+                made = self.model(part)
+                require_tasks(made, self.model.module)
+                tasks = mean_of(made)
+                total, weights = weigh(self._weighter, tasks, progress)
+                curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
+                self.fabric.backward(total if len(parts) == 1 else total * share)
+            found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
+            metrics.append((found, share))
+        record = {**plain_metrics(metrics), 'lr': float(self.optimizer.param_groups[-1]['lr'])}
+        scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
+        if self.clip_norm is not None or self.skip_nonfinite:
+            limit = math.inf if self.clip_norm is None else self.clip_norm
+            norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        overflow = is_overflow(scaler, record['loss'], norm)
+        if norm is not None and not overflow:
+            record['gradient'] = float(norm)
+        finite = is_finite(record)
+        if finite:
+            self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
+        elif scaler is not None and norm is not None:
+            scaler.update()
+        if finite and not overflow and self._ema is not None:
+            self._ema.update()
+        for schedule in self.schedules['step']:
+            schedule.step()
+        if not finite and self.skipped < self.skip_nonfinite:
+            self.skipped += 1
+            record['skipped'] = self.skipped
+            buffers.restore()
+        return record
+
+    @contextmanager
+    def ema_weights(self) -> Iterator[None]:
+        """Inside the block the model holds the weights that are scored and saved."""
+        if self._ema is None:
+            yield
+            return
+        with self._ema.in_place():
+            yield
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """Moves the schedules that count epochs."""
+        for schedule in self.schedules['epoch']:
+            schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns optimizer and schedules as tensors and plain values."""
+        state = {
+            'optimizer': self.optimizer.state_dict(),
+            'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
+            'scaler': self.fabric.strategy.precision.state_dict(),  # of 16-mixed; empty otherwise
+            'skipped': self.skipped,
+        }
+        return state if self._ema is None else {**state, 'raw': self._ema.raw()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned.
+
+        Raises:
+            VireidError: if it belongs to another optimizer, grouping or schedule.
+        """
+        counts = {by: len(found) for by, found in self.schedules.items()}
+        if {by: len(found) for by, found in state['schedules'].items()} != counts:
+            raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
+        try:
+            self.optimizer.load_state_dict(state['optimizer'])
+        except (ValueError, KeyError) as error:
+            raise VireidError(
+                f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'
+            ) from error
+        for by, found in self.schedules.items():
+            for schedule, saved in zip(found, state['schedules'][by], strict=True):
+                schedule.load_state_dict({**schedule.state_dict(), **saved})
+        self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
+        self.skipped = int(state.get('skipped', 0))
+        if self._ema is not None:
+            if 'raw' not in state:
+                raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')
+            self._ema.restore(state['raw'])
+
+
+def _plain_state(schedule: Any) -> dict[str, Any]:
+    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
+    state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
+    return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}
