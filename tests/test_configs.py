@@ -14,12 +14,12 @@ import yaml
 
 from vireid.cli import main
 from vireid.cli.count import table
-from vireid.cli.dry_run import dry_run
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import create_manager
 from vireid.core.training.trainer import train
+from vireid.diagnostics.dry_run import dry_run
 from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

@@ -1,8 +1,6 @@
 """vireid: visible-infrared person re-identification, assembled from config.
 
-`hookimpl` marks a plugin's hooks; `load` rebuilds a trained model from its checkpoint,
-`load_weights` from what `vireid export weights` wrote. All are imported on first
-use, so that `import vireid` stays light.
+The names below are the public API. Each is imported on first use, so that `import vireid` stays light.
 """
 
 from __future__ import annotations
@@ -10,15 +8,24 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = '0.1.0.dev0'
-__all__ = ['FeatureSpec', 'VireidError', '__version__', 'hookimpl', 'load', 'load_weights']
 
 _LAZY = {
+    'Component': 'vireid.core.registry.schema',
+    'Experiment': 'vireid.core.config.experiment',
     'FeatureSpec': 'vireid.core.types',
+    'HeadOutput': 'vireid.core.types',
+    'Results': 'vireid.core.scoring.results',
+    'Run': 'vireid.core.training.run',
+    'Sample': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
+    'evaluate': 'vireid.api',
     'hookimpl': 'vireid.core.registry.plugins',
     'load': 'vireid.core.training.restore',
+    'load_experiment': 'vireid.api',
     'load_weights': 'vireid.core.training.restore',
+    'train': 'vireid.api',
 }
+__all__ = [*_LAZY, '__version__']
 
 
 def __getattr__(name: str) -> Any:
@@ -27,3 +34,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -45,7 +45,7 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
 
 
 def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
-    from vireid.core.training import trainer as training
+    from vireid.studies import jobs as training
 
     finished = []
     whole = training.train

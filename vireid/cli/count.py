@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vireid.cli.experiment import (
     PLUGIN_FLAGS,
@@ -15,8 +14,6 @@ from vireid.cli.experiment import (
     read_config,
 )
 from vireid.core.errors import VireidError
-
-HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +45,8 @@ def table(
     Nothing is computed and no weights are read: models are built of shapes alone. A multiplication and an addition
     count as two operations; only convolutions and matrix products are counted.
     """
+    from vireid.diagnostics.count import HEADER
+
     lines = [HEADER, tuple('---' for _ in HEADER)]
     flags = argparse.Namespace(**{key: getattr(args, key) for key in PLUGIN_FLAGS} if args else {})
     lines += [_line(Path(path), identities, options, flags) for path in paths]
@@ -55,34 +54,10 @@ def table(
 
 
 def _line(path: Path, identities: int, options: Sequence[str], flags: argparse.Namespace) -> tuple[str, ...]:
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from vireid.core.types import VISIBLE
+    from vireid.diagnostics.count import count
 
     config = default_arguments(config=str(path), cfg_options=options, **vars(flags))
     experiment = make_experiment(read_config(config), config)
-    height, width = experiment.image_settings.size
-    with torch.device('meta'):
-        model: Any = experiment.build_model(identities, pretrained=False).eval()
-        picture = torch.empty(1, 3, height, width)
-    used: set[int] = set()
-    hooks = [
-        module.register_forward_pre_hook(lambda m, _: used.update(id(p) for p in m.parameters(recurse=False)))
-        for module in model.modules()
-    ]
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        embedding = model.embed(picture, VISIBLE)
-    for hook in hooks:
-        hook.remove()
-    sizes = {id(p): p.numel() for p in model.parameters()}
     parts = path.with_suffix('').parts
-    return (
-        '/'.join(parts[-parts[::-1].index('configs') :]) if 'configs' in parts else path.stem,
-        f'{height} x {width}',
-        str(identities),
-        f'{sum(sizes.values()):,}',
-        f'{sum(size for key, size in sizes.items() if key in used):,}',
-        f'{counter.get_total_flops() / 1e9:.2f}',
-        str(embedding.shape[1]),
-    )
+    name = '/'.join(parts[-parts[::-1].index('configs') :]) if 'configs' in parts else path.stem
+    return name, *count(experiment, identities)

@@ -47,8 +47,8 @@ def _check(args: argparse.Namespace) -> int:
     """Prints what was found; 1 if something has to be mended."""
     from rich.progress import Progress
 
-    from vireid.cli.data_check import check_dataset
     from vireid.core.config.origin import data_name, is_generated
+    from vireid.diagnostics.dataset_report import check_dataset
 
     trial = {} if args.trial is None else {'trial': args.trial}
     dataset = make_manager(args, args.plugin).components.build(

@@ -21,8 +21,9 @@ def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None
         found = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
         return args.work_dir or found.absolute().parent.parent, found
     if args.work_dir is None:
-        numbers = [int(p.name.removeprefix(f'{name}-')) if p.name != name else 1 for p in earlier]
-        return (default if not numbers else default.with_name(f'{name}-{max(numbers) + 1}')), None
+        from vireid.core.training.run import free_folder
+
+        return free_folder(default.parent, name), None
     if _begun(args.work_dir):
         raise VireidError(
             f'{args.work_dir} holds a run already',

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.init and args.resume is not None:
         raise VireidError('--init begins a run and --resume goes on with one', todo='give one of them')
     if args.dry_run or args.graph:
-        from vireid.cli.dry_run import dry_run
+        from vireid.diagnostics.dry_run import dry_run
 
         print(dry_run(experiment, graph=args.graph))
         return 0

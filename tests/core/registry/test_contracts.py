@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.cli.dry_run import dry_run
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import require_record
 from vireid.core.registry.plugins import create_manager, hookimpl
 from vireid.core.training.trainer import train
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.diagnostics.dry_run import dry_run
 
 SIZE = 'images.size=[64,32]'
 

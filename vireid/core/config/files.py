@@ -206,15 +206,21 @@ def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str,
     if own and below and not own['_delete_']:
         own = {**below, 'files': list(dict.fromkeys([*below['files'], *own['files']]))}
     rest = {key: value for key, value in over.items() if key != 'plugins'}
-    return {**_laid(rest, under, path), **({'plugins': own} if own else {})}
+    return {**lay_over(rest, under, path), **({'plugins': own} if own else {})}
 
 
-def _laid(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Lays a dict over another, as mmengine does: dicts merge unless `_delete_` is set, all else replaces."""
-    merged = Config({'config': under})
+def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) -> dict[str, Any]:
+    """Lays a dict over another, as mmengine does: dicts merge unless `_delete_` is set, all else replaces.
+
+    Args:
+        over: what is laid over.
+        under: what it is laid over.
+        path: what messages call the first.
+    """
+    merged = Config({'config': dict(under)})
     try:
         # below one key: mmengine splits outermost keys at dots, and keeps some for itself
-        merged.merge_from_dict({'config': over}, allow_list_keys=False)
+        merged.merge_from_dict({'config': dict(over)}, allow_list_keys=False)
     except TypeError as error:
         raise VireidError(
             f'config {path} cannot be laid over its base: {error}',

@@ -22,11 +22,20 @@ def override(config: dict[str, Any], option: str) -> None:
         VireidError: without `=`, or if a part of the key does not exist.
     """
     key, equals, text = option.partition('=')
-    parts = split_key(config, key)
-    if not equals or not all(parts):
+    if not equals or not all(split_key(config, key)):
         raise VireidError(
             f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2'
         )
+    set_value(config, key, parse_value(text), option)
+
+
+def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') -> None:
+    """Sets the value at a dotted key of `config` in place; see `override`.
+
+    Raises:
+        VireidError: if a part of the key does not exist; messages call the whole `option`.
+    """
+    parts, option = split_key(config, key), option or key
     node: Any = config
     for position, part in enumerate(parts):
         last = position == len(parts) - 1
@@ -49,7 +58,7 @@ def override(config: dict[str, Any], option: str) -> None:
         else:
             raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and holds no keys')
         if last:
-            node[index] = parse_value(text)
+            node[index] = value
         elif isinstance(node[index], tuple):
             node[index] = list(node[index])
             node = node[index]

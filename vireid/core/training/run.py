@@ -17,6 +17,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import fingerprint
 from vireid.core.data.randomness import reseed
 from vireid.core.distributed.processes import gather_objects, world
+from vireid.core.scoring.results import Results
 from vireid.core.types import Progress, Sample
 
 
@@ -35,6 +36,7 @@ class Run:
         precision_reason: where the precision of its config comes from, in a few words.
         unreadable: training pictures that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
+        results: the evaluation of the final weights, once the run has ended.
     """
 
     experiment: Experiment
@@ -47,6 +49,7 @@ class Run:
     precision_reason: str = ''
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    results: Results | None = None
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Notes training pictures that could not be read; says so once for each."""
@@ -105,3 +108,12 @@ def seed_step(run: Run, progress: Progress, rank: int) -> None:
     value = reseed(run.experiment.seed, 'step', progress.step, rank)
     if run.device.type != 'cpu':
         torch.manual_seed(value)  # of all devices
+
+
+def free_folder(base: Path, name: str) -> Path:
+    """Returns the folder of a new run: `name` below `base`, or the first of `name-2`, `name-3` after all there are."""
+    there = [path.name for path in base.glob(f'{name}*')]
+    numbers = [int(found.removeprefix(f'{name}-')) for found in there if found.removeprefix(f'{name}-').isdigit()]
+    if not numbers and name not in there:
+        return base / name
+    return base / f'{name}-{max([1, *numbers]) + 1}'

@@ -149,7 +149,7 @@ class Trainer:
             finished = False
             try:
                 self.stop = stack.enter_context(interruptible())
-                found = self._loop()
+                found = self.run.results = self._loop()
                 if self.fabric.is_global_zero:
                     self._write_result(found)
                 wait_for_all()  # whoever comes next may read it

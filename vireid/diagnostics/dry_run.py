@@ -27,6 +27,7 @@ from vireid.core.training.fabric import make_fabric
 from vireid.core.training.preflight import preflight
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
+from vireid.diagnostics.wiring import mermaid, wiring_table
 
 IDENTITIES = 100  # any number will do: nobody's data is read
 TEST_IDENTITIES = 1
@@ -104,7 +105,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
              f'identities, {height}x{width}', '']  # fmt: skip
     graph_of = model if isinstance(model, CrossModalModel) else None  # another model may be anything
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
-    lines += [*(_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
+    lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
     lines.append(
         f'work:      {flops / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
@@ -227,47 +228,3 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)
-
-
-def _table(model: CrossModalModel) -> list[str]:
-    """The wiring: a line for each feature and each task."""
-    rows = [('feature', 'made by', 'reads', 'what it is')]
-    for name, spec in model.specs.items():
-        size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
-        reads = ', '.join(model.inputs.get(name, MODALITIES))
-        rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
-    for name, task in model.tasks.items():
-        losses = ' + '.join(
-            type(loss).__name__ + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
-            for key, loss in task.losses.items()
-        )
-        rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
-    rows.append(('loss', type(model.weighter).__name__, 'all tasks' if len(model.tasks) > 1 else 'the task', ''))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def _maker(model: CrossModalModel, feature: str) -> str:
-    return type(model.necks[feature]).__name__ if feature in model.necks else type(model.backbone).__name__
-
-
-def mermaid(model: CrossModalModel) -> list[str]:
-    """Returns the lines of a Mermaid flowchart of a model's graph."""
-    lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
-    lines += [f'  {modality}(["{modality}"]) --> backbone' for modality in MODALITIES]
-    for name, spec in model.specs.items():
-        about = f'{spec.layout} {spec.kind} {spec.channels}'
-        if name in model.necks:
-            lines.append(f'  f_{name}["{name}: {_maker(model, name)}<br>{about}"]')
-            lines += [f'  f_{read} --> f_{name}' for read in model.inputs[name]]
-        else:
-            lines.append(f'  backbone --> f_{name}["{name}<br>{about}"]')
-    for name, task in model.tasks.items():
-        losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
-        lines.append(f'  t_{name}[/"task {name}: {type(task.head).__name__}<br>{losses}"/]')
-        lines += [f'  f_{read} --> t_{name}' for read in model.head_inputs[name]]
-        lines.append(f'  t_{name} --> loss(["{type(model.weighter).__name__}"])')
-    lines += [
-        f'  {"t" if name in model.tasks else "f"}_{name} --> embedding(["embedding"])' for name in model.embedding
-    ]
-    return lines

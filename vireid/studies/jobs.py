@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.config.settings import READING, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import hookimpl
-
-if TYPE_CHECKING:
-    from vireid.core.config.experiment import Experiment
+from vireid.core.scoring import results
+from vireid.core.training import checkpoint
+from vireid.core.training.evaluate import score_checkpoint
+from vireid.core.training.fabric import make_fabric
+from vireid.core.training.preflight import preflight
+from vireid.core.training.trainer import train
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,7 @@ class Job:
 
     def begun(self) -> bool:
         """Says whether there is a checkpoint to go on from."""
-        from vireid.core.training.checkpoint import kept
-
-        return bool(kept(self.folder / 'checkpoints' / 'last.pt'))
+        return bool(checkpoint.kept(self.folder / 'checkpoints' / 'last.pt'))
 
 
 def without_console(config: dict[str, Any]) -> None:
@@ -41,18 +48,18 @@ def without_console(config: dict[str, Any]) -> None:
         config['loggers'] = [c for c in config['loggers'] if not (isinstance(c, dict) and c.get('type') == 'Console')]
 
 
-def try_to_build(job: Job) -> None:
+def check_job(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
-    from vireid.cli.experiment import quiet_others
-    from vireid.core.training.fabric import make_fabric
-    from vireid.core.training.preflight import preflight
-
     make_fabric(job.experiment.training_settings)
-    quiet_others()
     preflight(job.experiment, pretrained=not job.begun())
 
 
-def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
+def finish(
+    job: Job,
+    data_may_move: bool = False,
+    tell: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> dict[str, Any]:
     """Returns the result of a run, training it or its rest if need be.
 
     A finished run whose config says another protocol, or other rows beside the plain ones, is scored again.
@@ -60,18 +67,13 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
     Args:
         job: the run.
         data_may_move: the dataset's folder may be another one than before.
+        tell: is called with a line for each run.
+        warn: is called with a line for each damaged checkpoint.
 
     Raises:
         VireidError: if its folder holds a run that was trained by another config.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
-    from vireid.cli.experiment import warn_once
-    from vireid.core.config import files as config
-    from vireid.core.scoring import results
-    from vireid.core.training import checkpoint
-    from vireid.core.training.evaluate import score_checkpoint
-    from vireid.core.training.trainer import train
-
     folder, experiment = job.folder, job.experiment
     again = False
     if (folder / 'config.yaml').is_file():
@@ -84,7 +86,7 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
         again = bool(changed)
     done = results.read(folder)
     if done is not None and not again:
-        print(f'{_line(job.label, done)}  (done before)')
+        tell(f'{_line(job.label, done)}  (done before)')
         return done
     last, best = (folder / 'checkpoints' / f'{name}.pt' for name in ('last', 'best'))
     experiment.manager.register(Bar(job.label), f'progress of {job.label}')
@@ -93,14 +95,14 @@ def finish(job: Job, data_may_move: bool = False) -> dict[str, Any]:
             chosen = best if experiment.evaluation_settings.select != 'last' else last
             scored = score_checkpoint(experiment, chosen, folder / 'test', None)
             result = {**done, **scored.to_dict()}
-            print(f'{_line(job.label, result)}  (trained before, scored again)')
+            tell(f'{_line(job.label, result)}  (trained before, scored again)')
             return result
-        train(experiment, folder, resume=checkpoint.newest(last, warn_once))
+        train(experiment, folder, resume=checkpoint.newest(last, warn))
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = results.read(folder)
     assert trained is not None  # training ended by writing it
-    print(_line(job.label, trained))
+    tell(_line(job.label, trained))
     return trained
 
 
@@ -110,8 +112,6 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
     """Names the sections in which two configs differ, but for how pictures are read."""
-    from vireid.core.config import files as config
-    from vireid.core.config.settings import READING, LossSettings, TrainingSettings
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}
@@ -142,8 +142,6 @@ class Bar:
     """Watches one run: a progress bar on a terminal, elsewhere a line every `every` seconds."""
 
     def __init__(self, label: str, every: float = 60.0) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
         self._bar = Progress(
             TextColumn(label),
             BarColumn(bar_width=24),

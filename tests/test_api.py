@@ -1,0 +1,40 @@
+"""docs/api.md, run as it stands there; and what else the public API promises."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import vireid
+
+GUIDE = Path(__file__).parents[1] / 'docs' / 'api.md'
+
+
+def test_the_session_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for number, code in enumerate(re.findall(r'```python\n(.*?)```', GUIDE.read_text(), re.DOTALL)):
+        exec(compile(code, f'api.md, block {number}', 'exec'), names)
+    out = capsys.readouterr().out
+    assert "model.necks.mlfm.redction: MLFM has no argument 'redction', did you mean 'reduction'?" in out
+    assert 'sysu/agw' in out
+    assert names['run'].results.rows()[0]['trials'] == 10
+    assert names['longer'].results is not None
+    assert (tmp_path / 'runs/first/report.html').is_file()
+    assert names['embedding'].shape == (1, names['model'].embedding_dim)
+    with pytest.raises(vireid.VireidError, match='holds a run already'):
+        vireid.train(names['experiment'], 'runs/first')
+
+
+def test_every_public_name_is_in_the_guide_and_exists() -> None:
+    for name in vireid.__all__:
+        assert getattr(vireid, name) is not None
+        assert name == '__version__' or f'`{name}' in GUIDE.read_text()
+    assert dir(vireid) == sorted(vireid.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = vireid.nothing

@@ -1,0 +1,115 @@
+"""Training and evaluation from Python: what `vireid train` and `vireid test` do, for notebooks and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.config.files import lay_over
+from vireid.core.config.files import load as read
+from vireid.core.config.overrides import set_value
+from vireid.core.errors import VireidError, raise_all
+from vireid.core.registry.plugins import create_manager
+from vireid.core.scoring.results import Results
+from vireid.core.training.evaluate import score_checkpoint
+from vireid.core.training.preflight import find_problems
+from vireid.core.training.run import Run, free_folder
+from vireid.core.training.trainer import Trainer
+
+Config = str | Path | Mapping[str, Any] | Experiment
+
+
+def load_experiment(config: Config, plugins: Sequence[str | Path] = (), **overrides: Any) -> Experiment:
+    """Reads and checks a config.
+
+    Args:
+        config: a config file, `package::file` for one that a plugin offers, or its sections.
+        plugins: Python files with components of yours.
+        **overrides: laid over the config: `training=dict(steps=100)` merges, as a config does over its base;
+            `**{'training.steps': 100}` sets one value, as `--cfg-options` does.
+
+    Raises:
+        VireidError: for all that is wrong with it.
+    """
+    if isinstance(config, Experiment):
+        sections, manager = config.to_config(), config.manager
+    else:
+        sections = dict(config) if isinstance(config, Mapping) else read(config)
+        if not isinstance(config, Mapping):
+            sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
+        files = [*sections.get('plugins', ()), *map(str, plugins)]
+        sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
+        manager = create_manager(sections['plugins'])
+    sections = lay_over({key: value for key, value in overrides.items() if '.' not in key}, sections, 'overrides')
+    for key, value in overrides.items():
+        if '.' in key:
+            set_value(sections, key, value)
+    raise_all(find_problems(sections, manager))
+    return Experiment(**sections, manager=manager)
+
+
+def train(
+    config: Config,
+    work_dir: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    init: str | Path | None = None,
+    partial: bool = False,
+    plugins: Sequence[str | Path] = (),
+    **overrides: Any,
+) -> Run:
+    """Trains what a config describes, and scores the result.
+
+    Args:
+        config: see `load_experiment`.
+        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write; by default a new
+            folder below `runs/`.
+        resume: checkpoint to go on from.
+        init: checkpoint whose weights the model is initialised with.
+        partial: of `init`, take what fits.
+        plugins: Python files with components of yours.
+        **overrides: see `load_experiment`.
+
+    Returns:
+        The run: its `model`, `results`, `work_dir` and `checkpoint`.
+
+    Raises:
+        VireidError: for anything that you can mend.
+    """
+    experiment = load_experiment(config, plugins, **overrides)
+    folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
+    if resume is None and any(folder.glob('checkpoints/*.pt')):
+        raise VireidError(f'{folder} holds a run already', todo='give its checkpoint as resume, or another work_dir')
+    trainer = Trainer(experiment, folder, resume=resume, init=init, partial=partial)
+    trainer.train()
+    return trainer.run
+
+
+def evaluate(
+    config: Config,
+    checkpoint: str | Path,
+    work_dir: str | Path | None = None,
+    *,
+    plugins: Sequence[str | Path] = (),
+    **overrides: Any,
+) -> Results:
+    """Scores a checkpoint by a config's protocol.
+
+    Args:
+        config: the config it was trained with, or one with the same model; see `load_experiment`.
+        checkpoint: a checkpoint of a run.
+        work_dir: gets `result.json` and what the loggers make of the evaluation; by default `test/` beside
+            `checkpoints/`.
+        plugins: Python files with components of yours.
+        **overrides: see `load_experiment`.
+
+    Returns:
+        The scores of every trial; `print(results.table())` shows them.
+
+    Raises:
+        VireidError: if the checkpoint does not fit the model, or was trained on what this would score.
+    """
+    experiment = load_experiment(config, plugins, **overrides)
+    return score_checkpoint(experiment, checkpoint, work_dir or Path(checkpoint).absolute().parent.parent / 'test')

@@ -1,0 +1,43 @@
+"""Parameters and operations of a model, counted on shapes alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.types import VISIBLE
+
+HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
+
+
+def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
+    """Returns a model's columns of `HEADER` but the first.
+
+    Nothing is computed and no weights are read. A multiplication and an addition count as two operations; only
+    convolutions and matrix products are counted.
+    """
+    height, width = experiment.image_settings.size
+    with torch.device('meta'):
+        model: Any = experiment.build_model(identities, pretrained=False).eval()
+        picture = torch.empty(1, 3, height, width)
+    used: set[int] = set()
+    hooks = [
+        module.register_forward_pre_hook(lambda m, _: used.update(id(p) for p in m.parameters(recurse=False)))
+        for module in model.modules()
+    ]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        embedding = model.embed(picture, VISIBLE)
+    for hook in hooks:
+        hook.remove()
+    sizes = {id(p): p.numel() for p in model.parameters()}
+    return (
+        f'{height} x {width}',
+        str(identities),
+        f'{sum(sizes.values()):,}',
+        f'{sum(size for key, size in sizes.items() if key in used):,}',
+        f'{counter.get_total_flops() / 1e9:.2f}',
+        str(embedding.shape[1]),
+    )

@@ -1,0 +1,164 @@
+"""Tables of ablations: a folder of configs with a `table.yaml`, several seeds a row, beside the paper's metrics."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vireid.core.config.files import SUFFIXES, dump, load
+from vireid.core.config.origin import data_name
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.wording import counted
+from vireid.studies.jobs import Job, check_job, finish
+
+COLUMNS = ('R1', 'mAP')
+
+
+@dataclass(frozen=True)
+class Row(Job):
+    """One run: a row of a table with one seed, on the data in a folder."""
+
+    row: str
+    seed: int
+    data: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A folder of configs that are the rows of one table.
+
+    Attributes:
+        folder: where they lie.
+        title: what it is called.
+        paper: what the paper's metrics were measured on.
+        settings: configs that may be laid over the rows.
+        rows: by config name: `label` and the paper's `R1` and `mAP`, percent.
+    """
+
+    folder: Path
+    title: str
+    paper: str
+    settings: dict[str, Path]
+    rows: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Table:
+        """Reads `table.yaml`.
+
+        Raises:
+            VireidError: if it lacks a key, or a row has no config.
+        """
+        path = folder / 'table.yaml'
+        content = load(path)
+        needed: dict[str, type] = {'title': str, 'paper': str, 'settings': dict, 'rows': dict}
+        for key, kind in needed.items():
+            if not isinstance(content.get(key), kind):
+                allowed = 'text' if kind is str else 'names and what they stand for'
+                raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
+        for key in content:
+            if key not in needed:
+                raise VireidError(
+                    f'{path}: no such key as {key!r}{did_you_mean(key, needed)}', allowed=', '.join(needed)
+                )
+        rows = {}
+        for row, metrics in content['rows'].items():
+            config = next((p for suffix in SUFFIXES if (p := folder / f'{row}{suffix}').is_file()), None)
+            if config is None:
+                raise VireidError(f'{path}: there is no config {folder / row}.py', todo='write it, or take the row out')
+            if not isinstance(metrics, dict) or set(metrics) != {'label', *COLUMNS}:
+                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP')
+            if not all(isinstance(metrics[c], (int, float)) for c in COLUMNS):
+                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='numbers in R1 and mAP, percent')
+            rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config}
+        if not rows:
+            raise VireidError(f'{path}: rows is empty', allowed='a row for each config')
+        settings = {name: folder / str(over) for name, over in content['settings'].items()}
+        return cls(folder, content['title'], content['paper'], settings, rows)
+
+    def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
+        """Lays the measured metrics beside the paper's."""
+        first = next(iter(results.values()))
+        seeds = len({seed for _, seed in results})
+        lines = [('row', *(f'{c} here' for c in COLUMNS), *(f'{c} paper' for c in COLUMNS))]
+        for row in dict.fromkeys(row for row, _ in results):
+            metrics = []
+            for column in COLUMNS:
+                values = [100 * found['rows'][0][column]['mean'] for (name, _), found in results.items() if name == row]
+                spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
+                metrics.append(f'{statistics.fmean(values):.2f}{spread}')
+            entry = self.rows[row]
+            lines.append((entry['label'], *metrics, *(f'{entry[column]:.2f}' for column in COLUMNS)))
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        body = ['  '.join([c[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(c[1:], widths[1:], strict=True))])
+                for c in lines]  # fmt: skip
+        spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
+        return '\n'.join(
+            [
+                f'{self.title}, percent',
+                f'  here:  {data}, {first["people"]} people to train on; {first["protocol"]}, '
+                f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}',
+                f'  paper: {self.paper}',
+                '  These are different data: compare the order of the rows, never the two halves of one.',
+                '',
+                body[0],
+                '-' * len(body[0]),
+                *body[1:],
+            ]
+        )
+
+
+def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> None:
+    """Tries to build a run of each row, so that what cannot be built is known before hours of training."""
+    for _, found in jobs:
+        by_row: dict[str, list[Row]] = {}
+        for job in found:
+            by_row.setdefault(job.row, []).append(job)
+        for row in by_row.values():  # its seeds are alike, but those that have begun need no pretrained weights
+            check_job(next((job for job in row if not job.begun()), row[0]))
+
+
+def run_tables(
+    jobs: Sequence[tuple[Table, Sequence[Row]]],
+    label: str = '',
+    whole: bool = True,
+    tell: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> None:
+    """Trains what is missing of each table, tells its text, and writes it beside the runs.
+
+    Args:
+        jobs: the runs of each table.
+        label: what the tables call the data; by default what it is and where it lies.
+        whole: they have all their rows; the text of a part of them is not written.
+        tell: is called with each line.
+        warn: is called with a line for each damaged checkpoint.
+
+    Raises:
+        VireidError: if a folder holds a run of another config.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+    done: dict[str, tuple[str, dict[str, Any]]] = {}  # a paper's full network is a row of each of its tables
+    for table, found in jobs:
+        results = {}
+        for job in found:
+            key = dump({**job.experiment.to_config(), 'name': ''})
+            if key in done:
+                results[job.row, job.seed] = done[key][1]
+                tell(f'{job.label}: the same config as {done[key][0]}')
+                continue
+            results[job.row, job.seed] = finish(job, tell=tell, warn=warn)
+            done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
+        text = table.text(results, label or f'{data_name(found[0].experiment.dataset)} ({found[0].data})')
+        tell(f'\n{text}\n')
+        target = found[0].folder.parent.parent / 'table.txt'
+        target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table
+        if not whole:
+            tell(f'the runs are in {target.parent}')
+        else:
+            if world()[0] == 0:
+                target.write_text(text + '\n', encoding='utf-8')
+            tell(f'written to {target}; each run lies beside it')

@@ -1,0 +1,77 @@
+"""A model for each split of a dataset, and mean and standard deviation over them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError
+from vireid.core.scoring import results
+from vireid.core.wording import counted
+from vireid.studies.jobs import Job, check_job, finish
+
+
+def check_trials(jobs: Sequence[Job], base: Path) -> None:
+    """Tries all that can be known before hours of training.
+
+    Raises:
+        VireidError: if `base` holds a single run, a model cannot be built, or a split is missing.
+    """
+    if (base / 'checkpoints').exists():
+        raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
+    check_job(next((job for job in jobs if not job.begun()), jobs[0]))
+    for job in jobs:
+        job.experiment.build_dataset().split('train')
+
+
+def run_trials(
+    jobs: Sequence[Job],
+    trials: Sequence[int],
+    base: Path,
+    tell: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> None:
+    """Trains what is missing, tells the mean over the models, and writes it to `base`.
+
+    Args:
+        jobs: a run for each trial.
+        trials: their numbers.
+        base: the folder of all of them.
+        tell: is called with each line.
+        warn: is called with a line for each damaged checkpoint.
+
+    Raises:
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+    done = [finish(job, data_may_move=True, tell=tell, warn=warn) for job in jobs]
+    rows = _over_models([found['rows'] for found in done])
+    tell(
+        f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
+        f'over {counted(len(trials), "model")}, each on its own split:'
+    )
+    tell(results.table(done[0]['protocol'], rows, last='models'))
+    content = {
+        **{key: done[0].get(key) for key in ('data', 'protocol', 'select', 'precision')},
+        'models': list(trials),
+        'rows': rows,
+    }
+    if world()[0] == 0:
+        results.write(base, {**content, 'weights': [found['weights'] for found in done]})
+    tell(f'\nwritten to {base / results.FILE}; each run lies beside it')
+
+
+def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Averages the rows of several models; the deviation is that of the models' means (population, as over trials)."""
+    rows = []
+    for same in zip(*found, strict=True):
+        row: dict[str, Any] = {'name': same[0]['name'], 'beside': same[0]['beside'], 'trials': len(same)}
+        for key in ('queries', 'valid'):
+            row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))
+        for key in results.FIGURES:
+            means = [r[key]['mean'] for r in same]
+            row[key] = {'mean': statistics.fmean(means), 'std': statistics.pstdev(means)}
+        rows.append(row)
+    return rows
