@@ -1,6 +1,6 @@
-"""Training pictures a second: vireid from JPEG files and from its cache, against a plain torchvision dataset.
+"""Training images a second: vireid from JPEG files and from its cache, against a plain torchvision dataset.
 
-All three do what `configs/tffn_sysu.py` does to a training picture: decode, resize, pad, crop, flip, to float,
+All three do what `configs/tffn_sysu.py` does to a training image: decode, resize, pad, crop, flip, to float,
 normalise, erase. The plain one has no seeds: its augmentation depends on the worker's history.
 """
 
@@ -31,7 +31,7 @@ CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def write_pictures(folder: Path, count: int, height: int, width: int) -> list[Sample]:
+def write_images(folder: Path, count: int, height: int, width: int) -> list[Sample]:
     """Writes JPEGs as noisy as photographs: about 0.25 byte a pixel and channel."""
     rng = np.random.default_rng(0)
     found = []
@@ -76,7 +76,7 @@ def plain_worker(worker: int) -> None:
 
 
 def rate(make: Callable[[], DataLoader], count: int) -> float:
-    """Pictures a second of one pass; workers are started before the clock."""
+    """Images a second of one pass; workers are started before the clock."""
     loader = make()
     start = time.perf_counter()
     first = 0
@@ -88,7 +88,7 @@ def rate(make: Callable[[], DataLoader], count: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--pictures', type=int, default=1500)
+    parser.add_argument('--images', type=int, default=1500)
     parser.add_argument('--size', type=int, nargs=2, default=(384, 160), metavar=('H', 'W'), help='of the JPEG files')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--workers', type=int, default=0)
@@ -96,20 +96,20 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        samples = write_pictures(folder, args.pictures, *args.size)
+        samples = write_images(folder, args.images, *args.size)
         size = sum(Path(s.path).stat().st_size for s in samples) / len(samples)
         print(f'{len(samples)} JPEG files of {args.size[0]} x {args.size[1]}, {size / 1000:.0f} kB each; to 288 x 144')
         sets = {}
         for kind, options in {
             'raw': [],
-            'cache': [f'images.reader={{"type": "PictureCache", "folder": "{name}/c"}}'],
+            'cache': [f'images.reader={{"type": "ImageCache", "folder": "{name}/c"}}'],
         }.items():
             read = config.load(CONFIG, ['dataset.root=x', *options])
             experiment = Experiment.from_config(read, create_manager())
             start = time.perf_counter()
             reader = experiment.build_reader('train', samples)
             if kind == 'cache':
-                print(f'building the cache: {len(samples) / (time.perf_counter() - start):.0f} pictures a second, once')
+                print(f'building the cache: {len(samples) / (time.perf_counter() - start):.0f} images a second, once')
             sets[kind] = ImageSet(samples, experiment.build_transform('train'), seed=0, read=reader)
 
         def loaders(data: ImageSet) -> Callable[[], DataLoader]:

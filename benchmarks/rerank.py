@@ -20,10 +20,10 @@ def one(queries: int, gallery: int) -> None:
     from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 
     rng = np.random.default_rng(0)
-    persons = rng.standard_normal((max(96, (queries + gallery) // 40), DIM)).astype(np.float32)
+    identities = rng.standard_normal((max(96, (queries + gallery) // 40), DIM)).astype(np.float32)
 
     def make(count: int) -> np.ndarray:
-        raw = persons[rng.integers(len(persons), size=count)]
+        raw = identities[rng.integers(len(identities), size=count)]
         raw += 2 * rng.standard_normal(raw.shape, dtype=np.float32)
         return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 

@@ -24,7 +24,7 @@ GOALS = {'SYSU single-shot': (0.1, 1 / 20), 'SYSU multi-shot': (1.0, 1 / 20), 'R
 def sysu_trial(shots: int) -> Trial:
     """A trial of SYSU-MM01's size: 3,803 queries; 301 (person, camera) cells with `shots` gallery images each."""
     rng = np.random.default_rng(0)
-    cells = [(person, camera) for person in range(96) for camera in (1, 2, 4, 5)]
+    cells = [(identity, camera) for identity in range(96) for camera in (1, 2, 4, 5)]
     present = sorted(rng.choice(len(cells), 301, replace=False))
     gallery = [Sample(f'v{cell}-{s}', *cells[cell], VISIBLE) for cell in present for s in range(shots)]
     query = [Sample(f'i{n}', n % 96, 3 if n % 2 else 6, INFRARED) for n in range(3803)]
@@ -32,7 +32,7 @@ def sysu_trial(shots: int) -> Trial:
 
 
 def regdb_trial() -> Trial:
-    """A trial of RegDB's size: 206 persons, 10 images of each modality."""
+    """A trial of RegDB's size: 206 identities, 10 images of each modality."""
     query, gallery = (
         tuple(Sample(f'{modality}{n}', n // 10, 1, modality) for n in range(2060)) for modality in (VISIBLE, INFRARED)
     )
@@ -40,11 +40,11 @@ def regdb_trial() -> Trial:
 
 
 class SysuSize:
-    """A dataset of SYSU-MM01's test size: 3,803 infrared pictures, 6,775 visible ones in 301 cells of 96 persons."""
+    """A dataset of SYSU-MM01's test size: 3,803 infrared images, 6,775 visible ones in 301 cells of 96 identities."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         rng = np.random.default_rng(0)
-        cells = [(person, camera) for person in range(96) for camera in (1, 2, 4, 5)]
+        cells = [(identity, camera) for identity in range(96) for camera in (1, 2, 4, 5)]
         present = [cells[n] for n in sorted(rng.choice(len(cells), 301, replace=False))]
         visible = [Sample(f'v{n:05d}', *present[n % 301], VISIBLE) for n in range(6775)]
         return (*visible, *(Sample(f'i{n:05d}', n % 96, 3 if n % 2 else 6, INFRARED) for n in range(3803)))
@@ -78,10 +78,10 @@ def whole_protocol() -> None:
 def embeddings(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     """Normalised float32 embeddings of a half-good model: a direction for each person, and noise."""
     rng = np.random.default_rng(1)
-    persons = rng.standard_normal((256, DIM))
+    identities = rng.standard_normal((256, DIM))
     found = []
     for samples in (trial.query, trial.gallery):
-        raw = persons[labels(samples)[0]] + 3 * rng.standard_normal((len(samples), DIM))
+        raw = identities[labels(samples)[0]] + 3 * rng.standard_normal((len(samples), DIM))
         found.append((raw / np.linalg.norm(raw, axis=1, keepdims=True)).astype(np.float32))
     return found[0], found[1]
 
@@ -104,8 +104,8 @@ def field_loop(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> tuple[fl
         if trial.cmc == 'identity':
             kept_ids = ranked_ids[q][keep]
             first = np.unique(kept_ids, return_index=True)[1]
-            persons = np.array([kept_ids[i] for i in sorted(first)])
-            cmc = (persons == query_ids[q]).astype(np.int32).cumsum()
+            identities = np.array([kept_ids[i] for i in sorted(first)])
+            cmc = (identities == query_ids[q]).astype(np.int32).cumsum()
         else:
             cmc = found.cumsum()
             cmc[cmc > 1] = 1

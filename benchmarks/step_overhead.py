@@ -27,7 +27,7 @@ STEPS_PER_EPOCH = 10  # the weighter's new epoch is part of the step
 
 
 def fixed_batch(size: tuple[int, int], device: torch.device) -> Batch:
-    """Noise for 4 persons, 4 visible and 4 infrared images each."""
+    """Noise for 4 identities, 4 visible and 4 infrared images each."""
     generator = torch.Generator().manual_seed(0)
     images = {m: torch.randn(16, 3, *size, generator=generator).to(device) for m in (VISIBLE, INFRARED)}
     identities = {m: torch.arange(4).repeat_interleave(4).to(device) for m in images}

@@ -38,7 +38,7 @@ class SysuFacts:
     """Published facts of SYSU-MM01.
 
     Attributes:
-        counts: split -> identity -> pictures on cameras 1 to 6.
+        counts: split -> identity -> images on cameras 1 to 6.
         agw_galleries: row -> trial -> SHA-1 of the newline-joined `camX/IIII/NNNN.jpg` in drawing order.
         official_galleries: the same of the sorted names.
     """
@@ -58,7 +58,7 @@ def sysu() -> SysuFacts:
 
 @pytest.fixture(scope='session')
 def sysu_root(sysu: SysuFacts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """SYSU-MM01 of the true size: every folder and file name, no picture in them."""
+    """SYSU-MM01 of the true size: every folder and file name, no image in them."""
     root = tmp_path_factory.mktemp('sysu')
     (root / 'exp').mkdir()
     for part, rows in sysu.counts.items():
@@ -76,7 +76,7 @@ def sysu_root(sysu: SysuFacts, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope='session')
 def regdb_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RegDB's ten index pairs: 412 persons, 10 pictures of each and modality, halved anew in every trial."""
+    """RegDB's ten index pairs: 412 identities, 10 images of each and modality, halved anew in every trial."""
     root = tmp_path_factory.mktemp('regdb')
     for folder in ('Visible', 'Thermal', 'idx'):
         (root / folder).mkdir()
@@ -108,7 +108,7 @@ SMALL = [
 
 
 def paint(path: Path, identity: int, rng: np.random.Generator) -> None:
-    """Writes a noisy picture with a brightness of the person's own."""
+    """Writes a noisy image with a brightness of the person's own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.clip(45 * identity + rng.normal(0, 12, (40, 20, 3)), 0, 255).astype(np.uint8)
     Image.fromarray(pixels).save(path)
@@ -116,7 +116,7 @@ def paint(path: Path, identity: int, rng: np.random.Generator) -> None:
 
 @pytest.fixture(scope='session')
 def small_sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SYSU-MM01's layout: training persons 1, 2, 6, validation 3, 7, test 4, 5; 3 pictures on each of 4 cameras."""
+    """SYSU-MM01's layout: training identities 1, 2, 6, validation 3, 7, test 4, 5; 3 images on each of 4 cameras."""
     root = tmp_path_factory.mktemp('small_sysu')
     rng = np.random.default_rng(0)
     (root / 'exp').mkdir()
@@ -131,7 +131,7 @@ def small_sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def small_regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RegDB's layout: 6 persons with 2 pictures of each modality, halved anew in every trial."""
+    """RegDB's layout: 6 identities with 2 images of each modality, halved anew in every trial."""
     root = tmp_path_factory.mktemp('small_regdb')
     rng = np.random.default_rng(0)
     (root / 'idx').mkdir()

@@ -1,4 +1,4 @@
-"""Disks that fill up, folders that may not be written, pictures that vanish: for real, by the kernel's own errors."""
+"""Disks that fill up, folders that may not be written, images that vanish: for real, by the kernel's own errors."""
 
 from __future__ import annotations
 
@@ -195,12 +195,12 @@ def first_picture(faults: ModuleType, data: Path) -> Path:
     return Path(faults.experiment(data).build_dataset().split('train')[0].path)
 
 
-def test_pictures_that_may_not_be_read_are_named_before_the_first_step(faults, data, reachable):
-    picture = first_picture(faults, data)
-    picture.chmod(0o000)
+def test_images_that_may_not_be_read_are_named_before_the_first_step(faults, data, reachable):
+    image = first_picture(faults, data)
+    image.chmod(0o000)
     told = told_by_child(faults, lambda: train(faults.experiment(data), reachable / 'run'), reachable / 'told')
     assert 'error' not in told
-    assert f'pictures cannot be read:\n    {picture}: no permission to read it' in told
+    assert f'images cannot be read:\n    {image}: no permission to read it' in told
     assert not (reachable / 'run').exists()
 
 
@@ -208,45 +208,45 @@ def test_pictures_that_may_not_be_read_are_named_before_the_first_step(faults, d
     ('how', 'check', 'said'),
     [
         ('empty', 'files', 'is empty'),
-        ('torn', 'pictures', 'cannot be read: '),
+        ('torn', 'images', 'cannot be read: '),
         ('dangling', 'files', 'No such file or directory'),
     ],
 )
-def test_damaged_pictures_are_named_before_the_first_step(faults, data, tmp_path, how, check, said):
-    picture = first_picture(faults, data)
-    content = picture.read_bytes()
-    picture.unlink()
+def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, how, check, said):
+    image = first_picture(faults, data)
+    content = image.read_bytes()
+    image.unlink()
     if how == 'dangling':
-        picture.symlink_to(tmp_path / 'nowhere.jpg')
+        image.symlink_to(tmp_path / 'nowhere.jpg')
     else:
-        picture.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
+        image.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
     made = faults.experiment(data)
     made.images['check'] = check
-    with pytest.raises(VireidError, match=rf'1 of \d+ pictures cannot be read:\n    .*{picture.name}.*{said}'):
+    with pytest.raises(VireidError, match=rf'1 of \d+ images cannot be read:\n    .*{image.name}.*{said}'):
         train(made, tmp_path / 'run')
     made.images['on_bad_image'] = 'skip'
-    train(made, tmp_path / 'run')  # another picture of the same person stands for it
-    assert str(picture) in (tmp_path / 'run' / 'result.json').read_text()
+    train(made, tmp_path / 'run')  # another image of the same person stands for it
+    assert str(image) in (tmp_path / 'run' / 'result.json').read_text()
 
 
-def test_a_picture_that_cannot_be_scored_is_named_before_the_first_step_whatever_is_skipped(faults, data, tmp_path):
-    picture = Path(faults.experiment(data).build_dataset().split('test')[0].path)
-    picture.write_bytes(b'')
+def test_an_image_that_cannot_be_scored_is_named_before_the_first_step_whatever_is_skipped(faults, data, tmp_path):
+    image = Path(faults.experiment(data).build_dataset().split('test')[0].path)
+    image.write_bytes(b'')
     made = faults.experiment(data)
     made.images['on_bad_image'] = 'skip'
-    with pytest.raises(VireidError, match=f'{picture.name} is empty'):
+    with pytest.raises(VireidError, match=f'{image.name} is empty'):
         train(made, tmp_path / 'run')
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_pictures_that_vanish_while_training_are_named_and_cost_nothing(faults, data, whole, tmp_path, workers):
+def test_images_that_vanish_while_training_are_named_and_cost_nothing(faults, data, whole, tmp_path, workers):
     cameras = sorted(data.glob('cam*'))
 
     def take_away() -> None:
         for camera in cameras:
             camera.rename(data / f'gone-{camera.name}')
 
-    with pytest.raises(VireidError, match=r'picture .*/cam\d/.* is gone'):
+    with pytest.raises(VireidError, match=r'image .*/cam\d/.* is gone'):
         train(meddled(faults, data, 1, take_away, workers=workers), tmp_path / 'run')
     for camera in cameras:
         (data / f'gone-{camera.name}').rename(camera)

@@ -178,7 +178,7 @@ def test_a_good_neck_passes():
 @pytest.mark.parametrize(
     ('neck', 'said'),
     [
-        (WrongChannels, 'declares 99 channels for 16 pictures'),
+        (WrongChannels, 'declares 99 channels for 16 images'),
         (WrongKind, 'declares a map and makes (16, 16)'),
         (WrongSize, 'declares a map of (2, 2) and makes (16, 16, 6, 3)'),
         (NoSpec, 'allowed: a FeatureSpec'),
@@ -193,7 +193,7 @@ def test_a_good_neck_passes():
         (ForgetsState, 'another instance with its state dict gives another output'),
         (NeedsLabels, "'NoneType' object has no attribute 'sum'"),
         (TakesNothing, 'I take no input'),
-        (HalvesOneModality, '8 pictures of one modality become 4'),
+        (HalvesOneModality, '8 images of one modality become 4'),
         (NoModule, 'allowed: a torch.nn.Module'),
     ],
 )
@@ -213,7 +213,7 @@ def test_all_broken_promises_are_named_at_once():
 
 
 class FlatLogits(nn.Module):
-    """A head whose logits are of another number of persons."""
+    """A head whose logits are of another number of identities."""
 
     def __init__(self, inputs: Any, num_identities: int) -> None:
         super().__init__()
@@ -260,7 +260,7 @@ class Vector:
     ('kind', 'target', 'said'),
     [
         ('heads', FlatLogits, "its output 'global' has logits (16, 5), not (16, 4)"),
-        ('transforms', TimeCrop, 'the same seed gives another picture'),
+        ('transforms', TimeCrop, 'the same seed gives another image'),
         ('samplers', SameBatches, 'every epoch has the same batches'),
         ('rerankers', Vector, 'similarities are (7,)'),
     ],

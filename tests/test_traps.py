@@ -135,12 +135,12 @@ class Streams:
 
 
 @each_case
-def test_a_picture_goes_through_the_stream_of_its_modality_whatever_its_role(
+def test_an_image_goes_through_the_stream_of_its_modality_whatever_its_role(
     case: str, roots: dict[str, Path], tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(roots[CASES[case][0]], tmp_path / 'copy'))
     found = trials(case, root)
-    for sample in all_samples(found):  # visible pictures become dark, infrared ones bright
+    for sample in all_samples(found):  # visible images become dark, infrared ones bright
         with Image.open(sample.path) as image:
             size = image.size
         Image.new('RGB', size, (50,) * 3 if sample.modality == VISIBLE else (200,) * 3).save(sample.path)
@@ -163,13 +163,13 @@ def test_single_channel_infrared_files_train_and_score_as_three_equal_channels(
         root = Path(shutil.copytree(small_sysu, tmp_path / mode))
         for path in [*root.glob('cam3/*/*.jpg'), *root.glob('cam6/*/*.jpg')]:
             grey = Image.open(path).convert('L')
-            grey.convert(mode).save(path.with_suffix('.png'))  # without loss, so that the two are the same picture
+            grey.convert(mode).save(path.with_suffix('.png'))  # without loss, so that the two are the same image
             path.unlink()
         results.append(train(make_small(root, 'training.epochs=1'), tmp_path / f'run_{mode}'))
     assert results[0].rows() == results[1].rows()
 
 
-def test_persons_that_were_trained_on_are_not_tested_on(
+def test_identities_that_were_trained_on_are_not_tested_on(
     roots: dict[str, Path], make_small: Callable[..., Any], tmp_path: Path
 ) -> None:
     """A model of one's own folders, halved in training, and then scored on all of them."""
@@ -185,7 +185,7 @@ def test_persons_that_were_trained_on_are_not_tested_on(
     train(make(0.5), tmp_path / 'run')
     last = tmp_path / 'run/checkpoints/last.pt'
     assert score_checkpoint(make(0.5), last, tmp_path / 'test', None).rows()
-    with pytest.raises(VireidError, match=r'was trained on \d+ of the pictures'):
+    with pytest.raises(VireidError, match=r'was trained on \d+ of the images'):
         score_checkpoint(make(1.0), last, tmp_path / 'test', None)
 
 

@@ -21,8 +21,8 @@ def document() -> str:
     parts = [
         '# Models',
         'Written by `make docs` and compared with the configs by the tests. Parameters: all of the network that is '
-        'trained, and those that embedding one picture uses (its own stream, no classifiers, nothing that is for '
-        'training only). GFLOPs: operations of embedding one picture, convolutions and matrix products only, a '
+        'trained, and those that embedding one image uses (its own stream, no classifiers, nothing that is for '
+        'training only). GFLOPs: operations of embedding one image, convolutions and matrix products only, a '
         'multiplication and an addition counting as two. Your own config: `vireid count my_config.py`.',
     ]
     for title, (identities, patterns) in SECTIONS.items():

@@ -37,8 +37,8 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
     rows = {line.split('  ')[0]: line.split() for line in table.splitlines() if line.startswith(('DCF', 'NO MTL'))}
     assert rows['DCF'][-2:] == ['22.70', '25.47']
     results = [json.loads((tmp_path / f'dmcf_table2/dcf/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
-    figures = [100 * result['rows'][0]['R1']['mean'] for result in results]
-    mean, deviation = sum(figures) / 2, abs(figures[0] - figures[1]) / 2**0.5
+    metrics = [100 * result['rows'][0]['R1']['mean'] for result in results]
+    mean, deviation = sum(metrics) / 2, abs(metrics[0] - metrics[1]) / 2**0.5
     assert rows['DCF'][1:4] == [f'{mean:.2f}', '±', f'{deviation:.2f}']
     run = tmp_path / 'dmcf_table2/dcf/seed_0'
     assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
@@ -67,7 +67,7 @@ def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
 
 
 def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkeypatch):
-    """Two runs of one row: one whole, one cut after its first epoch; they end with the same figures."""
+    """Two runs of one row: one whole, one cut after its first epoch; they end with the same metrics."""
     from vireid.core.training import trainer as training
 
     options = [*TINY, 'training.steps=6']
@@ -94,10 +94,10 @@ def test_the_full_network_of_two_tables_is_trained_once(people, tmp_path, capsys
     assert 'feature_2_3_4 seed 0: the same config as dmcf_table2/dmcf' in capsys.readouterr().out
 
 
-def test_other_pictures_are_another_run(people, tmp_path, capsys):
+def test_other_images_are_another_run(people, tmp_path, capsys):
     flags = ('--seeds', '0', '--rows', 'b')
     assert ablate('tffn', people, tmp_path / 'out', *flags, '--data-label', 'people I know') == 0
-    assert 'here:  people I know, 6 people to train on' in capsys.readouterr().out
+    assert 'here:  people I know, 6 training identities' in capsys.readouterr().out
     others = tmp_path / 'others'
     synthesize(others, layout='sysu', ids=8, seed=1, images=2, workers=1)
     assert ablate('tffn', others, tmp_path / 'out', *flags) == 2

@@ -216,7 +216,7 @@ def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tm
 
 
 def test_a_split_is_scored_by_its_own_model_only(tmp_path, capsys, monkeypatch):
-    """RegDB: persons of one split's training are in another's test."""
+    """RegDB: identities of one split's training are in another's test."""
     root = tmp_path / 'regdb'
     (root / 'idx').mkdir(parents=True)
     rng = np.random.default_rng(0)

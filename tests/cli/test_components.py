@@ -38,7 +38,7 @@ def test_a_kind_lists_names_signatures_and_descriptions(capsys):
 def test_all_kinds_are_listed(capsys):
     assert main(['components']) == 0
     text = capsys.readouterr().out
-    for name in ('TwoStreamResNet(', 'sysu/agw(', 'KReciprocal(', 'PictureCache(folder)', 'SGD(lr=', 'Resize('):
+    for name in ('TwoStreamResNet(', 'sysu/agw(', 'KReciprocal(', 'ImageCache(folder)', 'SGD(lr=', 'Resize('):
         assert f'  {name}' in text
 
 

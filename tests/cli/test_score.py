@@ -1,4 +1,4 @@
-"""`vireid test --save-features` and `vireid score`: the same figures without network and pictures; other protocols."""
+"""`vireid test --save-features` and `vireid score`: the same metrics without network and images; other protocols."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def table(text: str) -> list[str]:
     return [line for line in lines[start:] if line.strip()]
 
 
-def test_scored_again_from_a_file_they_are_the_same_without_the_pictures(small_sysu, tmp_path, make_small, capsys):
+def test_scored_again_from_a_file_they_are_the_same_without_the_images(small_sysu, tmp_path, make_small, capsys):
     options = ['protocol.modes=["all"]', 'protocol.shots=["single", "multi"]', 'training.epochs=1']
     train(make_small(small_sysu, *options), tmp_path / 'run')
     saved = str(tmp_path / 'f.npz')
@@ -62,7 +62,7 @@ def test_scored_again_from_a_file_they_are_the_same_without_the_pictures(small_s
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """Features of 3 persons in SYSU-MM01's layout: 12 pictures each on cameras 1, 2, 4, 5, and 2 on 3 and 6."""
+    """Features of 3 identities in SYSU-MM01's layout: 12 images each on cameras 1, 2, 4, 5, and 2 on 3 and 6."""
     rng = np.random.default_rng(0)
     samples = [
         Sample(f'cam{c}/{i:04d}/{n:04d}.jpg', i, c, VISIBLE if c in (1, 2, 4, 5) else INFRARED)
@@ -81,7 +81,7 @@ def saved(tmp_path: Path) -> Path:
 
 
 def permutation(folder: Path) -> Path:
-    """Writes `rand_perm_cam.mat` for identities 1 to 6, 12 pictures each."""
+    """Writes `rand_perm_cam.mat` for identities 1 to 6, 12 images each."""
     rng = np.random.default_rng(1)
     cameras = np.empty((6, 1), dtype=object)
     for camera in range(6):
@@ -114,7 +114,7 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
     [
         (['--protocol', 'sysu/offical'], "did you mean 'sysu/official'?"),
         (['--protocol', 'sysu/official'], 'needs the permutation'),
-        (['--protocol', 'regdb/agw'], "RegDB's protocols do not fit these pictures: visible ones are by cameras 1, 2"),
+        (['--protocol', 'regdb/agw'], "RegDB's protocols do not fit these images: visible ones are by cameras 1, 2"),
         (['--protocol', 'llcm'], 'no camera number has both modalities'),
         (['--cfg-options', 'protocl.trials=1'], "did you mean 'protocol'?"),
         (['--cfg-options', 'evaluation.rerank.k1=5'], 'next:    add --rerank'),
@@ -130,7 +130,7 @@ def test_what_cannot_be_scored_is_said(saved, capsys, words, said):
 
 
 class TestMatlab:
-    def test_files_hold_a_row_for_each_picture_in_a_cell_for_each_identity(self, saved, tmp_path, capsys):
+    def test_files_hold_a_row_for_each_image_in_a_cell_for_each_identity(self, saved, tmp_path, capsys):
         assert main(['score', str(saved), '--matlab', str(tmp_path / 'mat')]) == 0
         assert "feature_info.name is 'vireid'" in capsys.readouterr().out
         found = features.load(saved)
@@ -184,12 +184,12 @@ class TestMatlab:
         assert row['R1'] == pytest.approx({'mean': np.mean(rank_1), 'std': np.std(rank_1)}, abs=1e-10)
         assert row['mAP'] == pytest.approx({'mean': np.mean(mean_ap), 'std': np.std(mean_ap)}, abs=1e-10)
 
-    def test_pictures_of_other_cameras_are_refused(self, tmp_path, capsys):
+    def test_images_of_other_cameras_are_refused(self, tmp_path, capsys):
         samples = (Sample('a', 6, 5, VISIBLE), Sample('b', 6, 5, INFRARED))  # as LLCM has them: one cell for both
         about = {'protocol': {'type': 'cross'}}
         features.save(tmp_path / 'f.npz', Embeddings(samples, np.eye(2, dtype=np.float32)), about, None)
         assert main(['score', str(tmp_path / 'f.npz'), '--matlab', str(tmp_path / 'mat')]) == 2
-        assert "SYSU-MM01's protocols do not fit these pictures" in capsys.readouterr().err
+        assert "SYSU-MM01's protocols do not fit these images" in capsys.readouterr().err
         assert not (tmp_path / 'mat').exists()
 
     def test_identities_that_are_no_places_are_refused(self, tmp_path, capsys):

@@ -86,7 +86,7 @@ def step_ended(run, progress):
 def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_path, capsys, monkeypatch):
     (tmp_path / 'stopper.py').write_text(STOPPER)
     plugin = ['--plugin', str(tmp_path / 'stopper.py')]
-    steps = 6 // 4 + 1  # an epoch: 6 pictures of each modality, 4 a batch
+    steps = 6 // 4 + 1  # an epoch: 6 images of each modality, 4 a batch
     monkeypatch.setenv('STOP_IN', 'trial 3')
     run = tmp_path / 'run'
     assert command(small_regdb, run, '1-3', *plugin) == 130
@@ -123,7 +123,7 @@ def test_finished_models_are_scored_again_by_another_protocol_and_found_where_th
     second = json.loads((tmp_path / 'run/result.json').read_text())
     assert (first['protocol'], second['protocol']) == ('regdb/agw', 'regdb/official')
     # rank-1 and mAP of the two families are the same
-    plain = [row for row in second['rows'] if not row['beside']]
+    plain = [row for row in second['rows'] if not row['variant']]
     assert [(r['R1'], r['mAP']) for r in plain] == [(r['R1'], r['mAP']) for r in first['rows']]
 
 
@@ -152,7 +152,7 @@ def test_an_error_names_its_trial(small_regdb, tmp_path, capsys):
     (root / path).write_bytes(b'broken')
     status = command(root, tmp_path / 'run', '2')
     assert status == 2
-    assert 'error: trial 2: picture' in capsys.readouterr().err
+    assert 'error: trial 2: image' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('flag', ['--dry-run', '--print-config'])

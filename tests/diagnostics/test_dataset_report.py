@@ -1,4 +1,4 @@
-"""`vireid data check`: counts, unreadable pictures, missing modalities, pictures that are there twice."""
+"""`vireid data check`: counts, unreadable images, missing modalities, images that are there twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_incomplete_copy_is_counted_against_the_whole_dataset(copy, capsys):
     assert main(['data', 'check', str(copy)]) == 1
     printed = capsys.readouterr().out
     assert '22,258  <-' in printed
-    assert 'error: train: 4 persons instead of 395' in printed
+    assert 'error: train: 4 identities instead of 395' in printed
     assert '3,803' in printed
 
 
@@ -43,40 +43,40 @@ def test_what_cannot_be_read_is_named(copy, capsys):
     broken = next(copy.glob('cam1/*/0001.jpg'))
     broken.write_bytes(broken.read_bytes()[:300])
     assert main(['data', 'check', str(copy)]) == 1
-    assert f'error: 1 pictures cannot be read:\n    picture {broken}' in capsys.readouterr().out
+    assert f'error: 1 images cannot be read:\n    image {broken}' in capsys.readouterr().out
 
 
-def test_a_picture_of_two_persons_is_an_error_and_one_twice_a_warning(copy, capsys):
+def test_an_image_of_two_identities_is_an_error_and_one_twice_a_warning(copy, capsys):
     first, second, *_ = sorted(copy.glob('cam6/*/0001.jpg'))
     shutil.copy(first, first.with_name('0009.jpg'))
     assert main(['data', 'check', str(copy)]) == 0
-    assert 'warning: one picture several times' in capsys.readouterr().out
+    assert 'warning: one image several times' in capsys.readouterr().out
     shutil.copy(first, second)
     assert main(['data', 'check', str(copy)]) == 1
-    assert 'error: one picture of several persons' in capsys.readouterr().out
+    assert 'error: one image of several identities' in capsys.readouterr().out
 
 
-def test_a_person_of_one_modality_is_a_warning(copy, capsys):
-    person = int(next(copy.glob('cam6/*')).name)
+def test_an_identity_of_one_modality_is_a_warning(copy, capsys):
+    identity = int(next(copy.glob('cam6/*')).name)
     for camera in (3, 6):
-        shutil.rmtree(copy / f'cam{camera}' / f'{person:04d}', ignore_errors=True)
+        shutil.rmtree(copy / f'cam{camera}' / f'{identity:04d}', ignore_errors=True)
     assert main(['data', 'check', str(copy)]) == 0
-    assert f'1 persons have no infrared picture: {person}' in capsys.readouterr().out
+    assert f'1 identities have no infrared image: {identity}' in capsys.readouterr().out
 
 
-def test_a_copy_without_some_persons_is_counted_all_the_same(copy, capsys):
+def test_a_copy_without_some_identities_is_counted_all_the_same(copy, capsys):
     (copy / STAMP).unlink()
     train = [int(i) for name in ('train', 'val') for i in (copy / f'exp/{name}_id.txt').read_text().split(',')]
-    for person in sorted(train)[:2]:
+    for identity in sorted(train)[:2]:
         for camera in range(1, 7):
-            shutil.rmtree(copy / f'cam{camera}' / f'{person:04d}', ignore_errors=True)
+            shutil.rmtree(copy / f'cam{camera}' / f'{identity:04d}', ignore_errors=True)
     assert main(['data', 'check', str(copy)]) == 1
     printed = capsys.readouterr().out
-    assert 'train  persons   2      395  <-' in printed
-    assert f'2 of 4 train identities have no picture: {sorted(train)[0]:04d}, {sorted(train)[1]:04d}' in printed
+    assert 'train  identities  2      395  <-' in printed
+    assert f'2 of 4 train identities have no image: {sorted(train)[0]:04d}, {sorted(train)[1]:04d}' in printed
 
 
-def test_a_picture_in_training_and_test_is_an_error_though_labels_are_equal(tmp_path, capsys):
+def test_an_image_in_training_and_test_is_an_error_though_labels_are_equal(tmp_path, capsys):
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
     train, test = (
         (tmp_path / 'regdb/idx' / f'{part}_visible_1.txt').read_text().splitlines()[0] for part in ('train', 'test')
@@ -84,7 +84,7 @@ def test_a_picture_in_training_and_test_is_an_error_though_labels_are_equal(tmp_
     assert train.split()[1] == test.split()[1] == '0'
     shutil.copy(tmp_path / 'regdb' / train.split()[0], tmp_path / 'regdb' / test.split()[0])
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB']) == 1
-    assert 'error: one picture in several splits' in capsys.readouterr().out
+    assert 'error: one image in several splits' in capsys.readouterr().out
 
 
 def test_another_reader_and_its_trial(tmp_path, capsys):

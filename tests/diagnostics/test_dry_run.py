@@ -47,7 +47,7 @@ class TestFigures:
         def memory(*options: str) -> tuple[float, int, float]:
             text = dry_run(experiment('tffn_sysu', 'images.size=[96,48]', *options))
             total, pictures, *parts = re.search(
-                r'at least ([\d.]+) GB for a step of (\d+) pictures \(weights ([\d.]+), gradients ([\d.]+), '
+                r'at least ([\d.]+) GB for a step of (\d+) images \(weights ([\d.]+), gradients ([\d.]+), '
                 r'optimizer ([\d.]+), activations ([\d.]+)\)', text,
             ).groups()  # fmt: skip
             assert float(total) == pytest.approx(sum(map(float, parts)), abs=0.03)
@@ -59,7 +59,7 @@ class TestFigures:
         assert more[:2] == (gradients, 64)
         assert more[2] == pytest.approx(2 * activations, abs=0.02)
 
-    def test_figures_of_random_pictures_are_not_shown_as_results(self):
+    def test_figures_of_random_images_are_not_shown_as_results(self):
         text = dry_run(experiment('tffn_sysu', 'protocol.trials=2'))
         assert 'one evaluation of random images: sysu/agw, 4 trials of all single-shot, indoor single-shot' in text
         assert 'R1' not in text
@@ -99,7 +99,7 @@ class TestWiring:
 class TestWithout:
     def test_no_data_no_file_and_no_gpu_is_needed(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
-        flags = ['--precision', '16-mixed', '--flip', '--rerank', '--cache', 'pictures', '--devices', '4']
+        flags = ['--precision', '16-mixed', '--flip', '--rerank', '--cache', 'images', '--devices', '4']
         options = ['training.accelerator=cuda', 'model.backbone.weights=None', 'images.size=[48,24]']
         assert main(['train', str(CONFIGS / 'tffn_demo.py'), '--dry-run', *flags, '--cfg-options', *options]) == 0
         assert 'note:      tried in 32-true, on the CPU; 16-mixed is tried by the run itself' in capsys.readouterr().out
@@ -146,9 +146,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ('option', 'said'),
         [
-            ("images.train=[{'type': 'Resize'}]", 'images.train makes 3 x 64 x 32 uint8 of a picture'),
-            ("images.test=[{'type': 'ToFloat'}]", 'images.test makes 3 x 128 x 32 float32 of a picture'),
-            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on a picture 3 x 84 x 52 uint8'),
+            ("images.train=[{'type': 'Resize'}]", 'images.train makes 3 x 64 x 32 uint8 of an image'),
+            ("images.test=[{'type': 'ToFloat'}]", 'images.test makes 3 x 128 x 32 float32 of an image'),
+            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on an image 3 x 84 x 52 uint8'),
             ('images.train.6.scale=[]', 'images.train.6: RandomErasing'),
             ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", 'step.schedule'),
             ('seed=100000000000000000000000', 'seed is 100000000000000000000000'),

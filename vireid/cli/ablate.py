@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--configs', type=Path, metavar='DIR', help='where tables are looked for (default: those of installed plugins)'
     )
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/ablate')
-    parser.add_argument('--data-label', metavar='TEXT', help='what the table calls the pictures')
+    parser.add_argument('--data-label', metavar='TEXT', help='what the table calls the images')
     add_experiment_arguments(parser)
 
 

@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth.add_argument('--layout', default='sysu', help='sysu, regdb, llcm, folders or manifest (default: sysu)')
     synth.add_argument('--ids', type=int, default=120, help='how many people (default: 120)')
     synth.add_argument('--seed', type=int, default=0, help='who they are (default: 0)')
-    synth.add_argument('--images', type=int, help='pictures of a person on one camera')
+    synth.add_argument('--images', type=int, help='images of a person on one camera')
     synth.add_argument('--workers', type=int, help='processes (default: one for each core)')
     synth.set_defaults(act=_synth)
     check = actions.add_parser(
         'check',
-        help="count a dataset's pictures and read each one",
-        description='Counts persons and pictures against what a complete copy has, and reads every picture. Exit '
+        help="count a dataset's images and read each one",
+        description='Counts identities and images against what a complete copy has, and reads every image. Exit '
         'status 1 if something has to be mended.',
     )
     check.add_argument('root', help="the dataset's folder")
@@ -56,7 +56,7 @@ def _check(args: argparse.Namespace) -> int:
     )
     generated = is_generated(args.root)  # of which nobody expects the true numbers
     with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
-        task = progress.add_task('reading every picture')
+        task = progress.add_task('reading every image')
         report = check_dataset(
             dataset,
             args.splits,
@@ -89,7 +89,7 @@ def _synth(args: argparse.Namespace) -> int:
         )
     verb = 'found' if summary.reused else 'drew'
     print(
-        f'{verb} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared pictures: '
+        f'{verb} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared images: '
         f'{summary.folder}'
     )
     return 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
 # what the short flags stand for
-CACHE = {'type': 'PictureCache'}
+CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--protocol', metavar='NAME', help='score by another protocol, such as sysu/official')
     parser.add_argument('--flip', action='store_true', help='score embeddings averaged with mirror images, beside')
     parser.add_argument('--rerank', action='store_true', help='score k-reciprocal re-ranking, beside the plain rows')
-    parser.add_argument('--cache', metavar='DIR', help='keep decoded pictures there')
+    parser.add_argument('--cache', metavar='DIR', help='keep decoded images there')
     parser.add_argument(
         '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
     )

@@ -100,7 +100,7 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         lines += [f'Measured on {about}:', '', '```']
         lines += [results.table(done['protocol'], done['rows']), '```', '']
     else:
-        lines += ['No figures lie beside the checkpoint this was made from.', '']
+        lines += ['No metrics lie beside the checkpoint this was made from.', '']
     lines += [
         '```python', 'import vireid', '', "model = vireid.load_weights('this folder')",
         "embedding = model.embed(images, 'infrared')", '```', '',
@@ -148,7 +148,7 @@ def _onnx(args: argparse.Namespace) -> int:
         'test': model.experiment.images['test'],
     }
     (args.out / 'model.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
-    print(f'{args.out / "model.json"}: how pictures are prepared; largest difference from torch {worst:.1e}')
+    print(f'{args.out / "model.json"}: how images are prepared; largest difference from torch {worst:.1e}')
     if worst > LARGEST:
         raise VireidError(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {LARGEST:.0e}')
     return 0

@@ -1,4 +1,4 @@
-"""Score a features file again, without the network or the pictures; by another protocol too."""
+"""Score a features file again, without the network or the images; by another protocol too."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     rerank = evaluation.get('rerank')
     reranker = components.build('rerankers', rerank, where='evaluation.rerank') if rerank else None
     if args.matlab:
-        # only pictures of SYSU-MM01's cameras have a place in those files; its protocol refuses others
+        # only images of SYSU-MM01's cameras have a place in those files; its protocol refuses others
         components.build('protocols', {'type': 'sysu/agw', 'trials': 1}, where='--matlab').trials(saved)
         export(saved, args.matlab)
         print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {NAME!r}')
@@ -113,7 +113,7 @@ def export(saved: Any, folder: Path) -> list[Path]:
     """Writes a MATLAB file for each camera, as SYSU-MM01's official evaluation reads them.
 
     `NAME_camN.mat` holds `feature`, a cell for each identity from 1 on; `feature{id}(i, :)` is the embedding of the
-    identity's i-th picture on that camera, by file name. Embeddings have length 1, so the code's Euclidean distance
+    identity's i-th image on that camera, by file name. Embeddings have length 1, so the code's Euclidean distance
     ranks as cosine similarity does.
 
     Raises:

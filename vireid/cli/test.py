@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_experiment_arguments(parser)
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where result.json and report.html go')
     parser.add_argument(
-        '--save-features', type=Path, metavar='FILE', help='write the embeddings of all test pictures (.npz)'
+        '--save-features', type=Path, metavar='FILE', help='write the embeddings of all test images (.npz)'
     )
 
 

@@ -57,7 +57,7 @@ def raise_all(problems: Sequence[VireidError]) -> None:
 
 
 class IncompleteData(VireidError):
-    """A split that lacks pictures it should have.
+    """A split that lacks images it should have.
 
     Attributes:
         samples: those that are there, so that a check can count them.

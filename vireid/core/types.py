@@ -26,10 +26,10 @@ def joint_order(present: Iterable[Modality]) -> list[Modality]:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture of one person.
+    """One image of one person.
 
     Attributes:
-        path: file of the picture.
+        path: file of the image.
         identity: the dataset's own number of the person (not the label 0..K-1 a classifier sees).
         camera: the dataset's own camera number, from 1.
         modality: `visible` or `infrared`.
@@ -49,8 +49,8 @@ class Batch:
         images: (N_m, 3, H, W) float32 for each modality m.
         identities: (N_m,) int64 for each modality; labels 0..K-1 in training.
         cameras: (N_m,) int64 for each modality.
-        paths: N_m file names for each modality, to name a picture when something is wrong with it.
-        unreadable: pictures that could not be read and for which others of the same person stand.
+        paths: N_m file names for each modality, to name an image when something is wrong with it.
+        unreadable: images that could not be read and for which others of the same person stand.
     """
 
     images: dict[Modality, Tensor]
@@ -154,7 +154,7 @@ class Trial:
         index: number of the trial, from 0.
         query: the images searched for.
         gallery: the images searched in, in drawing order, which also breaks ties.
-        cmc: `identity` counts distinct persons up to the first match, `image` counts images.
+        cmc: `identity` counts distinct identities up to the first match, `image` counts images.
         drop: which gallery images do not count for which queries; None drops nothing.
     """
 
@@ -169,7 +169,7 @@ class Trial:
 class Dataset(Protocol):
     """A reader of one dataset's raw layout. Its `type` name is what tables print.
 
-    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes pictures of them.
+    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes images of them.
     """
 
     def split(self, name: str) -> Sequence[Sample]:
@@ -186,7 +186,7 @@ class EvaluationProtocol(Protocol):
 
 
 class Reranker(Protocol):
-    """Another similarity of queries and gallery, computed from all of them. `name` is printed beside its figures."""
+    """Another similarity of queries and gallery, computed from all of them. `name` is printed beside its metrics."""
 
     name: str
 

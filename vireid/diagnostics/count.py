@@ -22,14 +22,14 @@ def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
     height, width = experiment.image_settings.size
     with torch.device('meta'):
         model: Any = experiment.build_model(identities, pretrained=False).eval()
-        picture = torch.empty(1, 3, height, width)
+        image = torch.empty(1, 3, height, width)
     used: set[int] = set()
     hooks = [
         module.register_forward_pre_hook(lambda m, _: used.update(id(p) for p in m.parameters(recurse=False)))
         for module in model.modules()
     ]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        embedding = model.embed(picture, VISIBLE)
+        embedding = model.embed(image, VISIBLE)
     for hook in hooks:
         hook.remove()
     sizes = {id(p): p.numel() for p in model.parameters()}

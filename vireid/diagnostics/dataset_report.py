@@ -1,4 +1,4 @@
-"""`vireid data check`: what is there against what should be, and every picture read once."""
+"""`vireid data check`: what is there against what should be, and every image read once."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def check_dataset(
     expected: dict[str, tuple[int | None, ...]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Counts, reads every picture, and looks for persons of one modality and for pictures that are there twice.
+    """Counts, reads every image, and looks for identities of one modality and for images that are there twice.
 
     Args:
         dataset: a reader.
         splits: which of its splits.
-        expected: by split, persons, visible and infrared pictures; None where it is not known.
-        on_progress: called with (done, total) pictures.
+        expected: by split, identities, visible and infrared images; None where it is not known.
+        on_progress: called with (done, total) images.
     """
     report = Report()
     everything: list[Sample] = []
@@ -72,26 +72,26 @@ def check_dataset(
         counts = [len({s.identity for s in samples})]
         counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
         wanted = (expected or {}).get(split, (None,) * 3)
-        for what, found, number in zip(('persons', *MODALITIES), counts, wanted, strict=True):
+        for what, found, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
             report.counts.append((split, what, found, number))
             if number is not None and found != number:
                 report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
         for modality in MODALITIES:
             lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
             if lacking:
-                report.warnings.append(f'{split}: {len(lacking)} persons have no {modality} picture: {_few(lacking)}')
+                report.warnings.append(f'{split}: {len(lacking)} identities have no {modality} image: {_few(lacking)}')
     unreadable, contents = _read_all(everything, on_progress)
     if unreadable:
-        report.errors.append(f'{len(unreadable)} pictures cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
+        report.errors.append(f'{len(unreadable)} images cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
     for twins in [paths for paths in contents.values() if len({s.path for s in paths}) > 1]:
         paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
-        # the identities of two splits may both count from 0 and be other persons all the same
+        # the identities of two splits may both count from 0 and be other identities all the same
         if len({of_split[s.path] for s in twins}) > 1:
-            report.errors.append(f'one picture in several splits: {paths}')
+            report.errors.append(f'one image in several splits: {paths}')
         elif len({s.identity for s in twins}) > 1:
-            report.errors.append(f'one picture of several persons: {paths}')
+            report.errors.append(f'one image of several identities: {paths}')
         else:
-            report.warnings.append(f'one picture several times: {paths}')
+            report.warnings.append(f'one image several times: {paths}')
     return report
 
 
@@ -123,7 +123,7 @@ def _read(sample: Sample) -> tuple[bytes, str]:
     except VireidError as error:
         return b'', error.given
     except OSError as error:
-        return b'', f'picture {sample.path}: {error}'
+        return b'', f'image {sample.path}: {error}'
 
 
 def _few(identities: Iterable[int]) -> str:

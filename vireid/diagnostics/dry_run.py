@@ -1,4 +1,4 @@
-"""`--dry-run`: everything is built, and one step and one evaluation are tried on random pictures, on the CPU."""
+"""`--dry-run`: everything is built, and one step and one evaluation are tried on random images, on the CPU."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ STEP_IDENTITIES, STEP_PICTURES = 2, 1  # of a batch, this much of each modality 
 
 
 class GeneratedDataset:
-    """People who do not exist, before the cameras of a dataset; their pictures are made by `read`.
+    """People who do not exist, before the cameras of a dataset; their images are made by `read`.
 
     Args:
         cameras: numbers of the cameras by modality.
-        size: (height, width) of the pictures.
+        size: (height, width) of the images.
     """
 
     def __init__(self, cameras: Mapping[str, Sequence[int]], size: tuple[int, int]) -> None:
         self.cameras, self.size = cameras, size
 
     def split(self, name: str) -> list[Sample]:
-        """Returns pictures of each person by each camera, two in training; `train` and `test` share nobody."""
+        """Returns images of each person by each camera, two in training; `train` and `test` share nobody."""
         first, count = (1, IDENTITIES) if name == 'train' else (IDENTITIES + 1, TEST_IDENTITIES)
         return [
             Sample(f'random/{identity}/{modality}/{camera}/{number}', identity, camera, modality)
@@ -57,7 +57,7 @@ class GeneratedDataset:
         ]
 
     def read(self, path: str) -> Tensor:
-        """Returns a (3, H, W) uint8 picture."""
+        """Returns a (3, H, W) uint8 image."""
         return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8)
 
 
@@ -96,7 +96,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     require_record(record, experiment.step['type'])
     training_flops = counter.get_total_flops() / tried
     if not math.isfinite(record['loss']):
-        notes.append(f'the loss is {record["loss"]}; random pictures may do that in bf16, real ones stop the run')
+        notes.append(f'the loss is {record["loss"]}; random images may do that in bf16, real ones stop the run')
     model.eval()
     with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
         embeddings, trials = _evaluate(experiment, dataset, model)
@@ -108,7 +108,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
     lines.append(
-        f'work:      {flops / 1e9:.2f} GFLOPs to embed a picture, {training_flops / 1e9:.2f} for '
+        f'work:      {flops / 1e9:.2f} GFLOPs to embed an image, {training_flops / 1e9:.2f} for '
         'each in training (a multiplication and an addition are two)'
     )
     lines.append(f'memory:    {_memory(model, step, saved.total * full / tried, full)}')
@@ -136,7 +136,7 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
 
 
 def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
-    """Returns the experiment as a machine without GPU, and without a cache of pictures, can try it."""
+    """Returns the experiment as a machine without GPU, and without a cache of images, can try it."""
     training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1, 'nodes': 1, 'strategy': 'auto'}
     notes = []
     asked = experiment.training_settings.precision
@@ -149,7 +149,7 @@ def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
 
 
 def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, int]:
-    """Returns a part of the first batch, and how many pictures all of it has."""
+    """Returns a part of the first batch, and how many images all of it has."""
     samples = dataset.split('train')
     sampler = experiment.build_sampler(samples)
     chosen = next(iter(sampler.batches(0)))
@@ -208,7 +208,7 @@ class _SavedBytes:
         self._hooks.__exit__(*reason)
 
 
-def _memory(model: Any, step: Any, activations: float, pictures: int) -> str:
+def _memory(model: Any, step: Any, activations: float, batch: int) -> str:
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
     kept = step.state_dict() if hasattr(step, 'state_dict') else {}
@@ -216,7 +216,7 @@ def _memory(model: Any, step: Any, activations: float, pictures: int) -> str:
     parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
     total = sum(parts.values())
     return (
-        f'at least {total / 1e9:.2f} GB for a step of {pictures} pictures ('
+        f'at least {total / 1e9:.2f} GB for a step of {batch} images ('
         + ', '.join(f'{name} {size / 1e9:.2f}' for name, size in parts.items())
         + ')'
     )

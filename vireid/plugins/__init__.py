@@ -59,7 +59,7 @@ COMPONENTS = {
         'llcm-released': f'{_HERE}.protocols.llcm_released:LLCMReleased',
         'cross': f'{_HERE}.protocols.cross:Cross',
     },
-    'readers': {'PictureCache': f'{_HERE}.readers.picture_cache:PictureCache'},
+    'readers': {'ImageCache': f'{_HERE}.readers.image_cache:ImageCache'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {'SingleOptimizer': 'vireid.core.training.step:SingleOptimizer'},

@@ -99,7 +99,7 @@ class Table:
         return '\n'.join(
             [
                 f'{self.title}, percent',
-                f'  here:  {data}, {first["people"]} people to train on; {first["protocol"]}, '
+                f'  here:  {data}, {first["identities"]} training identities; {first["protocol"]}, '
                 f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}',
                 f'  paper: {self.paper}',
                 '  These are different data: compare the order of the rows, never the two halves of one.',

@@ -111,7 +111,7 @@ SCORING = {'protocol', 'evaluation', 'loggers'}
 
 
 def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
-    """Names the sections in which two configs differ, but for how pictures are read."""
+    """Names the sections in which two configs differ, but for how images are read."""
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}

@@ -67,10 +67,10 @@ def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, An
     """Averages the rows of several models; the deviation is that of the models' means (population, as over trials)."""
     rows = []
     for same in zip(*found, strict=True):
-        row: dict[str, Any] = {'name': same[0]['name'], 'beside': same[0]['beside'], 'trials': len(same)}
+        row: dict[str, Any] = {'name': same[0]['name'], 'variant': same[0]['variant'], 'trials': len(same)}
         for key in ('queries', 'valid'):
             row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))
-        for key in results.FIGURES:
+        for key in results.METRICS:
             means = [r[key]['mean'] for r in same]
             row[key] = {'mean': statistics.fmean(means), 'std': statistics.pstdev(means)}
         rows.append(row)

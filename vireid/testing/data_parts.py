@@ -1,4 +1,4 @@
-"""Checks of the kinds that pictures and embeddings pass through: transforms, samplers, re-rankers."""
+"""Checks of the kinds that images and embeddings pass through: transforms, samplers, re-rankers."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def _check_transform(build: Builder) -> None:
     whole = torch.randint(256, (3, 90, 50), dtype=torch.uint8)
     outputs: list[Tensor] = []
     refusals: list[Exception] = []
-    for picture in (whole, whole.float() / 255):
+    for image in (whole, whole.float() / 255):
         try:
             found = []
             for _ in range(2):
                 with seeded('check', 0):
-                    found.append(transform(picture.clone()))
+                    found.append(transform(image.clone()))
             outputs += found[:1]
         except Exception as error:  # one of the two will do
             refusals.append(error)
             continue
         require(isinstance(found[0], Tensor) and found[0].dim() == 3, f'it makes {type(found[0]).__name__}')
         require(
-            torch.equal(*found), 'its chance is not that of torch, numpy or random: the same seed gives another picture'
+            torch.equal(*found), 'its chance is not that of torch, numpy or random: the same seed gives another image'
         )
     if not outputs:
         raise refusals[0]
@@ -40,9 +40,9 @@ def _check_transform(build: Builder) -> None:
 
 def _check_sampler(build: Builder) -> None:
     samples = tuple(
-        Sample(f'{m}{person}{shot}', person, 1 if m == VISIBLE else 2, m)
+        Sample(f'{m}{identity}{shot}', identity, 1 if m == VISIBLE else 2, m)
         for m in MODALITIES
-        for person in range(8)
+        for identity in range(8)
         for shot in range(4)
     )
 

@@ -49,7 +49,7 @@ def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
         )
         require(
             tensor.shape[:2] == (wanted, spec.channels),
-            f'it declares {spec.channels} channels for {wanted} pictures and makes {tuple(tensor.shape)}',
+            f'it declares {spec.channels} channels for {wanted} images and makes {tuple(tensor.shape)}',
         )
         if spec.kind == 'map' and spec.size is not None:
             require(tensor.shape[2:] == spec.size, f'it declares a map of {spec.size} and makes {tuple(tensor.shape)}')
@@ -105,7 +105,7 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     with torch.no_grad():
         found = neck.eval()(*alone, context=Context({INFRARED: COUNT}, None))
     count = len(found) if isinstance(found, Tensor) else len(found[INFRARED])
-    require(count == COUNT, f'{COUNT} pictures of one modality become {count}')
+    require(count == COUNT, f'{COUNT} images of one modality become {count}')
 
 
 def _check_head(build: Builder) -> None:
@@ -191,14 +191,14 @@ def _check_backbone(build: Builder) -> None:
     def make() -> Any:
         return build(**CONTEXT)
 
-    pictures = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
+    images = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
     network = make()
-    output = check_network(network, lambda m: m(dict(pictures)), make)
+    output = check_network(network, lambda m: m(dict(images)), make)
     require(list(output) == list(network.outputs), f'it declares {list(network.outputs)} and makes {list(output)}')
     for name, spec in network.outputs.items():
         _require_spec(output[name], spec, 2 * COUNT)
     with torch.no_grad():
-        alone = network.eval()({VISIBLE: pictures[VISIBLE].detach()})
+        alone = network.eval()({VISIBLE: images[VISIBLE].detach()})
     require(list(alone) == list(network.outputs), 'one modality alone gives other features')
 
 

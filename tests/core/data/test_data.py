@@ -1,4 +1,4 @@
-"""From files to batches: every kind of picture, every broken one, and augmentation that any worker repeats."""
+"""From files to batches: every kind of image, every broken one, and augmentation that any worker repeats."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def plain(image: Tensor) -> Tensor:
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Four visible and four infrared pictures of four persons; picture k is grey of level 10 k."""
+    """Four visible and four infrared images of four identities; image k is grey of level 10 k."""
     found = []
     for number in range(8):
         path = tmp_path / f'{number}.png'
@@ -130,10 +130,10 @@ def sixteen_bit(value: int) -> Image.Image:
     ids=lambda value: getattr(value, 'mode', None) or str(value).replace(' ', ''),
 )
 @pytest.mark.filterwarnings('error')
-def test_every_kind_of_picture_becomes_three_channels_of_uint8(
+def test_every_kind_of_image_becomes_three_channels_of_uint8(
     tmp_path: Path, image: Image.Image, ending: str, expected: tuple[int, int, int]
 ) -> None:
-    path = tmp_path / f'picture.{ending}'
+    path = tmp_path / f'image.{ending}'
     image.save(path)
     found = read_image(path)
     assert (found.dtype, tuple(found.shape)) == (torch.uint8, (3, SIZE[1], SIZE[0]))
@@ -147,13 +147,13 @@ def test_rows_are_height_and_columns_are_width(tmp_path: Path) -> None:
     assert read_image(tmp_path / 'a.png')[:, 5, 3].tolist() == [1, 2, 3]
 
 
-def test_the_16_bits_of_a_thermal_picture_keep_their_order(tmp_path: Path) -> None:
+def test_the_16_bits_of_a_thermal_image_keep_their_order(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 256, 512, 65_280]], np.uint16)).save(tmp_path / 'a.png')
     assert read_image(tmp_path / 'a.png')[0].tolist() == [[0, 1, 2, 255]]
 
 
 def encoded(kind: str, **options: int) -> bytes:
-    """Returns a picture of noise, so that its file is long."""
+    """Returns an image of noise, so that its file is long."""
     buffer = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (48, 24, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, kind, **options)
@@ -168,7 +168,7 @@ def refusal(path: Path) -> VireidError:
 
 @pytest.mark.parametrize(('kind', 'ending'), [('JPEG', 'jpg'), ('PNG', 'png'), ('BMP', 'bmp'), ('WEBP', 'webp')])
 @pytest.mark.parametrize('share', [0.02, 0.3, 0.9])
-def test_a_truncated_picture_is_named(tmp_path: Path, kind: str, ending: str, share: float) -> None:
+def test_a_truncated_image_is_named(tmp_path: Path, kind: str, ending: str, share: float) -> None:
     path = tmp_path / f'0007.{ending}'
     content = encoded(kind)
     path.write_bytes(content[: int(share * len(content))])
@@ -178,24 +178,24 @@ def test_a_truncated_picture_is_named(tmp_path: Path, kind: str, ending: str, sh
 
 
 @pytest.mark.parametrize('content', [b'', b'\n', b'<html>404 Not Found</html>', b'\xff\xd8', b'\x89PNG\r\n\x1a\n'])
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / '0007.jpg'
     path.write_bytes(content)
     assert str(path) in str(refusal(path))
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path / '0007.jpg')
-    assert error.given == f'picture {tmp_path / "0007.jpg"} is gone'
+    assert error.given == f'image {tmp_path / "0007.jpg"} is gone'
     assert error.todo == 'check the data folder'
 
 
-def test_a_folder_called_like_a_picture_is_named(tmp_path: Path) -> None:
+def test_a_folder_called_like_an_image_is_named(tmp_path: Path) -> None:
     (tmp_path / '0007.jpg').mkdir()
     assert str(tmp_path / '0007.jpg') in str(refusal(tmp_path / '0007.jpg'))
 
 
-def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 10)  # 24 pixels are more than twice that
     Image.new('RGB', SIZE).save(tmp_path / 'bomb.png')
     assert str(tmp_path / 'bomb.png') in str(refusal(tmp_path / 'bomb.png'))
@@ -203,7 +203,7 @@ def test_a_picture_too_large_to_be_one_is_named(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP'])
 @pytest.mark.filterwarnings('ignore')
-def test_damage_anywhere_gives_a_picture_or_an_error_that_names_it(kind: str, tmp_path: Path) -> None:
+def test_damage_anywhere_gives_an_image_or_an_error_that_names_it(kind: str, tmp_path: Path) -> None:
     content = encoded(kind)
     path = tmp_path / 'damaged'
     rng = random.Random(0)
@@ -221,7 +221,7 @@ def test_damage_anywhere_gives_a_picture_or_an_error_that_names_it(kind: str, tm
 
 
 @pytest.mark.parametrize('workers', [0, 1])
-def test_a_broken_picture_reads_the_same_from_a_worker_as_from_the_main_process(
+def test_a_broken_image_reads_the_same_from_a_worker_as_from_the_main_process(
     samples: list[Sample], workers: int
 ) -> None:
     Path(samples[2].path).write_bytes(b'')
@@ -339,12 +339,12 @@ def test_no_augmentation_stream_repeats_across_epochs_and_workers(samples: list[
 
     batches = epochs(ImageSet(samples, draw, seed=0), BATCHES * 3, workers, count=4)
     streams = torch.cat([images.flatten(1) for batch in batches for images in batch.images.values()])
-    assert len(streams) == 4 * 12 * 4  # epochs, batches, pictures
+    assert len(streams) == 4 * 12 * 4  # epochs, batches, images
     for generator in range(3):  # torch, numpy, random
         assert len(streams[:, generator].unique()) == len(streams)
 
 
-def test_two_draws_of_a_picture_in_one_epoch_are_augmented_differently(samples: list[Sample]) -> None:
+def test_two_draws_of_an_image_in_one_epoch_are_augmented_differently(samples: list[Sample]) -> None:
     _, _, third, _ = epochs(ImageSet(samples, noise, seed=0), BATCHES, workers=0, count=1)
     for modality in (VISIBLE, INFRARED):
         first, second = third.images[modality]
@@ -407,7 +407,7 @@ def test_collate_groups_by_modality_and_keeps_the_order_within_each() -> None:
     assert batch.paths == {VISIBLE: ['b', 'd', 'e'], INFRARED: ['a', 'c']}
 
 
-def test_pictures_of_two_sizes_in_a_batch_are_named(samples: list[Sample]) -> None:
+def test_images_of_two_sizes_in_a_batch_are_named(samples: list[Sample]) -> None:
     small, large = torch.zeros(3, 6, 4), torch.zeros(3, 6, 5)
     found = collate([(small, 0, samples[0]), (large, 0, samples[1])])
     assert isinstance(found, VireidError)
@@ -489,7 +489,7 @@ class TestDeadLoaderProcesses:
         deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:  # a step, or the writing of a checkpoint
             sum(range(1000))
-        with pytest.raises(WorkerDied, match='a process that reads pictures died'):
+        with pytest.raises(WorkerDied, match='a process that reads images died'):
             for _ in batches:
                 pass
         order.start = 1

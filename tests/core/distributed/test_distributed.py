@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
     shutil.copytree(folder / 'people', folder / 'damaged')
     for sample in script.made(str(folder / 'damaged'), 1).build_dataset().split('train'):
         if sample.camera == 1:
-            Path(sample.path).write_bytes(b'no picture')
+            Path(sample.path).write_bytes(b'no image')
     (folder / 'die').touch()
     tasks = [*script.GRADIENTS, 'train', 'mishaps']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
@@ -98,23 +98,23 @@ def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script
     assert lines[run][0]['loss'] == pytest.approx(lines[alone][0]['loss'], rel=1e-4)
     assert lines[run][0]['weights'] == lines[alone][0]['weights']
     assert (run / 'result.json').exists()
-    # the weights of the two, scored here by one process, have the figures that the two gave
+    # the weights of the two, scored here by one process, have the metrics that the two gave
     made = script.made(str(folder / 'people'), 1)
     scored = score_checkpoint(made, run / 'checkpoints' / 'best.pt', folder / 'scored')
     assert json.loads((run / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
     assert checkpoint.load(run / 'checkpoints' / 'last.pt')['progress']['step'] == lines[alone][-1]['step']
 
 
-def test_pictures_that_one_process_did_without_are_in_the_result_of_all(folder):
+def test_images_that_one_process_did_without_are_in_the_result_of_all(folder):
     told = re.findall(r'warning: (\S+) cannot be read', (folder / 'stderr.txt').read_text())
     found = json.loads((folder / 'run-mishaps' / 'result.json').read_text())['unreadable']
     assert sorted(found) == sorted(set(told))
-    assert len({Path(path).parent for path in found}) > 2  # more persons than one process has
+    assert len({Path(path).parent for path in found}) > 2  # more identities than one process has
 
 
 def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(folder):
     assert not (folder / 'die').exists()
-    assert (folder / 'stderr.txt').read_text().count('a process that reads pictures died') == 1
+    assert (folder / 'stderr.txt').read_text().count('a process that reads images died') == 1
     assert (folder / 'run-mishaps' / 'result.json').exists()
 
 

@@ -180,7 +180,7 @@ from vireid.core.types import Trial
 
 
 class Nights:
-    \'\'\'Infrared pictures search those visible ones that another camera took.\'\'\'
+    \'\'\'Infrared images search those visible ones that another camera took.\'\'\'
 
     name = 'acme/nights'
 

@@ -1,4 +1,4 @@
-"""Every picture is embedded once, by the stream of its own modality; results are averaged and printed as they say."""
+"""Every image is embedded once, by the stream of its own modality; results are averaged and printed as they say."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def to_float(image: Tensor) -> Tensor:
 
 
 class Recorder:
-    """Embeds a picture as its mean red, green and blue in 0..255, and notes every call."""
+    """Embeds an image as its mean red, green and blue in 0..255, and notes every call."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[tuple[int, ...]]]] = []
@@ -57,7 +57,7 @@ class RecordingModule(nn.Module):
 
 
 def picture(folder: Path, identity: int, camera: int, modality: str, shot: int = 0) -> Sample:
-    """Writes a plain picture whose colour is (identity, camera or 100 + camera, shot + 1), infrared above 100."""
+    """Writes a plain image whose colour is (identity, camera or 100 + camera, shot + 1), infrared above 100."""
     path = folder / f'{modality}-{identity}-{camera}-{shot}.png'
     Image.new('RGB', (4, 6), colour(identity, camera, modality, shot)).save(path)
     return Sample(str(path), identity, camera, modality)
@@ -90,7 +90,7 @@ def sysu(tmp_path: Path) -> Pictures:
 
 
 class TestEmbedding:
-    def test_each_picture_of_all_trials_once(self, sysu: Pictures) -> None:
+    def test_each_image_of_all_trials_once(self, sysu: Pictures) -> None:
         trials = SYSUAgw(trials=10).trials(sysu)
         recorder = Recorder()
         embeddings = embed_samples(recorder, all_samples(trials), to_float, batch_size=3, workers=0)
@@ -158,7 +158,7 @@ class TestEmbedding:
         assert not any(recorder.gradients)
         assert torch.is_grad_enabled()
 
-    def test_progress_counts_pictures(self, regdb: Pictures) -> None:
+    def test_progress_counts_images(self, regdb: Pictures) -> None:
         told: list[tuple[int, int]] = []
         embed_samples(
             Recorder(),
@@ -172,7 +172,7 @@ class TestEmbedding:
 
 
 class TestFlip:
-    def test_embeddings_of_picture_and_mirror_image_are_added_and_normalised(self, tmp_path: Path) -> None:
+    def test_embeddings_of_image_and_mirror_image_are_added_and_normalised(self, tmp_path: Path) -> None:
         # the embedder takes the left half's mean and twice the right half's
         class Halves:
             def embed(self, images: Tensor, modality: str) -> Tensor:
@@ -197,7 +197,7 @@ class TestFlip:
 
 
 class TestStreams:
-    def test_thermal_to_visible_sends_each_picture_to_its_own_stream(self, regdb: Pictures) -> None:
+    def test_thermal_to_visible_sends_each_image_to_its_own_stream(self, regdb: Pictures) -> None:
         (trial,) = RegDBAgw(directions=['thermal to visible']).trials(regdb)
         assert {s.modality for s in trial.query} == {INFRARED}
         assert {s.modality for s in trial.gallery} == {VISIBLE}
@@ -207,7 +207,7 @@ class TestStreams:
         assert recorder.seen(INFRARED) == by_stream[INFRARED]
         assert recorder.seen(VISIBLE) == by_stream[VISIBLE]
 
-    def test_both_directions_embed_each_picture_once_in_one_stream(self, regdb: Pictures) -> None:
+    def test_both_directions_embed_each_image_once_in_one_stream(self, regdb: Pictures) -> None:
         recorder = Recorder()
         embed_samples(recorder, all_samples(RegDBAgw().trials(regdb)), to_float, workers=0)
         assert len(recorder.seen(VISIBLE)) == len(recorder.seen(INFRARED)) == 6
@@ -227,7 +227,7 @@ class TestStreams:
         assert [(s.rank(1), s.mean_ap, s.mean_inp) for s in results.scores] == [(1, 1, 1), (1, 1, 1)]
 
 
-def test_trials_are_scored_from_their_own_pictures() -> None:
+def test_trials_are_scored_from_their_own_images() -> None:
     a, b, c = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abc'))
     q = Sample('q', 1, 3, INFRARED)
     embeddings = Embeddings((a, b, c, q), np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [1, 0]], dtype=np.float32))
@@ -262,7 +262,7 @@ def test_flip_and_re_ranking_come_beside_the_plain_scores_never_instead() -> Non
         on_progress=lambda done, total: told.append((done, total)),
     )
     assert [s.mean_ap for s in found.scores] == [0.5]
-    assert {name: [s.mean_ap for s in scored] for name, scored in found.beside.items()} == {
+    assert {name: [s.mean_ap for s in scored] for name, scored in found.variants.items()} == {
         'turned': [1],
         'flip': [1],
         'flip, turned': [0.5],
@@ -272,9 +272,9 @@ def test_flip_and_re_ranking_come_beside_the_plain_scores_never_instead() -> Non
     assert told == [(0, 1), (1, 1)]
 
 
-def test_a_picture_that_was_not_embedded_is_named() -> None:
+def test_an_image_that_was_not_embedded_is_named() -> None:
     a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
-    with pytest.raises(VireidError, match='picture b was not embedded'):
+    with pytest.raises(VireidError, match='image b was not embedded'):
         Embeddings((a,), np.ones((1, 2), dtype=np.float32)).of([a, b])
 
 

@@ -1,4 +1,4 @@
-"""Results are averaged, printed and written as they say; plain figures first."""
+"""Results are averaged, printed and written as they say; plain metrics first."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def test_rows_hold_mean_and_population_deviation() -> None:
         ('indoor', scores([0.5, 1], 0.6, 0.3, valid=8)),
         ('all', scores([0.75, 1, 1], 0.4, 0.1)),
     ).rows()
-    assert list(first) == ['name', 'beside', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
-    assert [first[k] for k in ('name', 'beside', 'trials', 'queries', 'valid')] == ['all', '', 2, (12, 12), (10, 10)]
+    assert list(first) == ['name', 'variant', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
+    assert [first[k] for k in ('name', 'variant', 'trials', 'queries', 'valid')] == ['all', '', 2, (12, 12), (10, 10)]
     assert first['R1'] == {'mean': 0.5, 'std': 0.25}
-    assert first['R5'] == first['R20'] == {'mean': 1, 'std': 0}  # past the end of three persons
+    assert first['R5'] == first['R20'] == {'mean': 1, 'std': 0}  # past the end of three identities
     assert first['mAP'] == pytest.approx({'mean': 0.3, 'std': 0.1})
     assert first['mINP'] == pytest.approx({'mean': 0.1, 'std': 0})
     assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, (12, 12), (8, 8)]
@@ -75,7 +75,7 @@ def test_a_row_got_by_other_means_stands_below_its_plain_one() -> None:
     trials = (Trial('all', 0, (), ()), Trial('indoor', 0, (), ()))
     plain, other = (scores([0.5], 0.5, 0.5),) * 2, (scores([0.75], 0.75, 0.75),) * 2
     found = Results('p', trials, plain, Embeddings((), np.zeros((0, 2))), {'flip': other})
-    assert [(row['name'], row['beside'], row['R1']['mean']) for row in found.rows()] == [
+    assert [(row['name'], row['variant'], row['R1']['mean']) for row in found.rows()] == [
         ('all', '', 0.5),
         ('all, flip', 'flip', 0.75),
         ('indoor', '', 0.5),

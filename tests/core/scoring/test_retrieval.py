@@ -221,7 +221,7 @@ class TestAgainstTheLoop:
 
     @pytest.mark.parametrize('cmc', ['identity', 'image'])
     def test_sysu_shape_with_a_missing_camera(self, cmc: str) -> None:
-        # 12 persons in cameras 1, 2, 4, 5; person 0 was seen by camera 2 only, person 1 never by camera 2
+        # 12 identities in cameras 1, 2, 4, 5; person 0 was seen by camera 2 only, person 1 never by camera 2
         cells = [(p, c) for p in range(12) for c in (1, 2, 4, 5) if (p, c == 2) != (1, True) and (p or c == 2)]
         trial = make_trial(
             [p for p in range(12) for _ in range(4)],
@@ -275,7 +275,7 @@ class TestByHand:
         return score(self.SIMILARITY, np.eye(5), trial)
 
     def test_identity_level_cmc(self) -> None:
-        # persons in order: 2 1 3 -> rank 2; 2 1 3 -> rank 1; 1 2 3 -> rank 3; 1 2 3 -> rank 2
+        # identities in order: 2 1 3 -> rank 2; 2 1 3 -> rank 1; 1 2 3 -> rank 3; 1 2 3 -> rank 2
         assert self.scored('identity').cmc.tolist() == [1 / 4, 3 / 4, 1]
 
     def test_image_level_cmc(self) -> None:
@@ -310,7 +310,7 @@ class TestByHand:
         assert scores.cmc.tolist() == [0, 1]
         assert (scores.mean_ap, scores.mean_inp) == (1 / 2, 1 / 2)
 
-    def test_one_person_is_always_found_at_once_by_persons(self) -> None:
+    def test_one_identity_is_always_found_at_once_by_identities(self) -> None:
         trial = make_trial([4, 4], [4, 4, 4])
         scores = score_similarity(lambda rows: np.array([[1.0, 2, 3], [-1, -2, -3]])[rows], trial)
         assert scores.cmc.tolist() == [1]

@@ -147,7 +147,7 @@ def test_the_way_on_that_errors_name_is_open(people, tmp_path):
     assert json.loads((tmp_path / 'result.json').read_text())['skipped_steps'] == [4]  # the one before went on to 2
 
 
-def test_the_error_names_task_and_pictures(people, tmp_path):
+def test_the_error_names_task_and_images(people, tmp_path):
     with pytest.raises(VireidError) as caught:
         train(experiment(people, {'at': [2], 'value': 'nan'}), tmp_path)
     assert 'the loss is nan (from a, b) on a batch with ' in caught.value.given

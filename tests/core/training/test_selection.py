@@ -28,7 +28,7 @@ VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 't
 
 
 def results(*rank_1: float) -> Results:
-    """Two rows; the first has a trial for each figure, with mAP a tenth of it."""
+    """Two rows; the first has a trial for each metric, with mAP a tenth of it."""
     trials = [Trial('all', n, (), ()) for n in range(len(rank_1))] + [Trial('indoor', 0, (), ())]
     scores = [Scores(np.array([r, 1.0]), r / 10, r / 100, 5, 5) for r in rank_1] + [Scores(np.ones(2), 1, 1, 5, 5)]
     return Results('p', tuple(trials), tuple(scores), Embeddings((), np.zeros((0, 2))))
@@ -46,7 +46,7 @@ def at(step: int) -> Progress:
 def test_on_validation_the_mean_of_the_first_row_decides(make_small):
     found = selection(make_small, 'evaluation.select=validation')
     assert found.value(results(0.5, 0.7)) == pytest.approx(0.6)
-    assert found.rule == 'best R1 on 99 validation persons'
+    assert found.rule == 'best R1 on 99 validation identities'
 
 
 def test_on_the_test_trial_0_of_the_first_row_decides_as_in_the_field(make_small):
@@ -88,11 +88,11 @@ class TestRun:
         manager.register(Watcher(), 'watcher')
         made = make_small(small_sysu, *VALIDATED, 'evaluation.select_by=mAP', 'training.epochs=3', manager=manager)
         found = train(made, tmp_path / 'run')
-        # 3 of 3 evaluations on validation persons, then the test
-        assert [p for _, p, _ in values] == ['sysu/agw on 2 validation persons'] * 3 + ['sysu/agw']
+        # 3 of 3 evaluations on validation identities, then the test
+        assert [p for _, p, _ in values] == ['sysu/agw on 2 validation identities'] * 3 + ['sysu/agw']
         best = max(value for _, _, value in values[:3])
         step = next(step for step, _, value in values[:3] if value == best)
-        assert found.weights == f'after step {step}, best mAP on 2 validation persons'
+        assert found.weights == f'after step {step}, best mAP on 2 validation identities'
         told = json.loads((tmp_path / 'run' / 'result.json').read_text())
         assert told['weights'] == found.weights
         assert told['protocol'] == 'sysu/agw'
@@ -175,9 +175,9 @@ class TestRefusals:
         with pytest.raises(VireidError, match=r'training\.evaluate_every=2'):
             make_small(Path('x'), 'evaluation.select=test')
 
-    def test_validation_persons_that_are_trained_on(self, small_sysu, tmp_path, make_small):
+    def test_validation_identities_that_are_trained_on(self, small_sysu, tmp_path, make_small):
         made = make_small(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
-        with pytest.raises(VireidError, match=r"2 validation persons are trained on[\s\S]*train_lists=\['train'\]"):
+        with pytest.raises(VireidError, match=r"2 validation identities are trained on[\s\S]*train_lists=\['train'\]"):
             train(made, tmp_path)
 
     def test_a_dataset_without_validation_split(self, small_regdb, tmp_path, make_small):

@@ -23,7 +23,7 @@ AT = Progress(0, 0, 10, 10)
 
 
 class Linear(nn.Module):
-    """A model with one weight vector; its loss is the mean over pictures of (w . x - identity)^2."""
+    """A model with one weight vector; its loss is the mean over images of (w . x - identity)^2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Linear(nn.Module):
 
 
 def batch(seed: int = 0, scale: float = 1.0) -> Batch:
-    """Four identities, two visible and two infrared pictures of each."""
+    """Four identities, two visible and two infrared images of each."""
     torch.manual_seed(seed)
     identities = torch.tensor([3, 3, 1, 1, 0, 0, 2, 2])
     return Batch(

@@ -1,4 +1,4 @@
-"""The loop, end to end on a few tiny pictures: it learns, writes, resumes, stops, and says what is wrong."""
+"""The loop, end to end on a few tiny images: it learns, writes, resumes, stops, and says what is wrong."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SMALL = [
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory) -> Path:
-    """SYSU-MM01's layout: 3 training and 2 test persons, each with a brightness of their own, 3 pictures a camera."""
+    """SYSU-MM01's layout: 3 training and 2 test identities, each with a brightness of their own, 3 images a camera."""
     root = tmp_path_factory.mktemp('sysu')
     rng = np.random.default_rng(0)
     (root / 'exp').mkdir()
@@ -107,7 +107,7 @@ def watched(tree: Path, watcher: Watcher, *options: str) -> Experiment:
 
 
 def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, tmp_path):
-    # 18 pictures of each modality, 4 a batch: 18 // 4 + 1 = 5 steps an epoch
+    # 18 images of each modality, 4 a batch: 18 // 4 + 1 = 5 steps an epoch
     results = train(experiment(tree), tmp_path)
     lines = metrics(tmp_path)
     assert [line['step'] for line in lines] == [*range(1, 11), 10]
@@ -301,7 +301,7 @@ def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
         made.build_step(made.build_model(3), make_fabric(made.training_settings))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_image(tree, tmp_path):
     with pytest.raises(VireidError) as caught:
         train(experiment(tree, 'step.optimizer.lr=1e20'), tmp_path)
     text = str(caught.value)
@@ -310,7 +310,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_picture(tree
     assert 'begin anew with a lower learning rate' in text
 
 
-def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
+def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
     import shutil
 
     copy = tmp_path / 'copy'
@@ -318,7 +318,7 @@ def test_a_truncated_picture_stops_the_run_with_its_path(tree, tmp_path):
     for broken in copy.glob('cam1/0002/*.jpg'):
         broken.write_bytes(broken.read_bytes()[:200])
     for workers in (0, 1):
-        with pytest.raises(VireidError, match=r'picture .*cam1/0002/000\d\.jpg cannot be read'):
+        with pytest.raises(VireidError, match=r'image .*cam1/0002/000\d\.jpg cannot be read'):
             train(experiment(copy, f'images.workers={workers}'), tmp_path / f'run{workers}')
 
 
@@ -404,7 +404,7 @@ class TestDyingWorkers:
         options = ('images.workers=1', 'training.epochs=1')
         train(experiment(tree, *options), tmp_path / 'whole')
         train(watched(tree, self.killer(1, 2), *options), tmp_path / 'killed')
-        assert 'a process that reads pictures died' in capfd.readouterr().err
+        assert 'a process that reads images died' in capfd.readouterr().err
         assert metrics(tmp_path / 'killed') == metrics(tmp_path / 'whole')
         whole, killed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -442,14 +442,14 @@ def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
         pass
 
 
-class TestBadPictures:
+class TestBadImages:
     @pytest.fixture
     def damaged(self, tree, tmp_path) -> Path:
         import shutil
 
         root = Path(shutil.copytree(tree, tmp_path / 'data'))
         for path in (root / 'cam1/0001').iterdir():
-            path.write_bytes(b'no picture')
+            path.write_bytes(b'no image')
         return root
 
     def test_they_stop_a_run_by_name(self, damaged, tmp_path):
@@ -457,7 +457,7 @@ class TestBadPictures:
             train(experiment(damaged, 'training.epochs=1'), tmp_path / 'run')
 
     @pytest.mark.parametrize('workers', [0, 1])
-    def test_or_another_of_the_same_person_stands_for_them_and_they_are_counted(
+    def test_or_another_of_the_same_identity_stands_for_them_and_they_are_counted(
         self, damaged, tmp_path, capsys, workers
     ):
         options = ('training.epochs=1', 'images.on_bad_image=skip', f'images.workers={workers}')
@@ -466,16 +466,16 @@ class TestBadPictures:
         assert found['unreadable']
         assert {Path(path).parent for path in found['unreadable']} == {damaged / 'cam1/0001'}
         assert len(set(found['unreadable'])) == len(found['unreadable'])
-        assert capsys.readouterr().err.count('another picture stands for it') == len(found['unreadable'])
+        assert capsys.readouterr().err.count('another image stands for it') == len(found['unreadable'])
 
-    def test_a_person_without_any_picture_stops_it(self, damaged, tmp_path):
+    def test_an_identity_without_any_image_stops_it(self, damaged, tmp_path):
         for camera in (1, 2):
             for path in (damaged / f'cam{camera}/0001').iterdir():
                 path.write_bytes(b'')
-        with pytest.raises(VireidError, match='identity 1 has no visible picture that can be read'):
+        with pytest.raises(VireidError, match='identity 1 has no visible image that can be read'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):
-        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no picture')
+        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no image')
         with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

@@ -1,4 +1,4 @@
-"""One's own pictures from folders named after persons."""
+"""One's own images from folders named after identities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def person(folder: Path, name: str, modalities: tuple[str, ...] = (VISIBLE, INFR
         (folder / modality / name / 'notes.txt').touch()
 
 
-def test_the_last_persons_by_name_are_for_testing(tmp_path: Path) -> None:
+def test_the_last_identities_by_name_are_for_testing(tmp_path: Path) -> None:
     for name in ('dora', 'anna', 'carl', 'bert'):
         person(tmp_path, name)
     data = Folders(str(tmp_path), test_share=0.25)
@@ -50,7 +50,7 @@ def test_folders_for_training_and_testing(tmp_path: Path) -> None:
         Folders(str(tmp_path))
 
 
-def test_a_person_of_one_modality_is_kept(tmp_path: Path) -> None:
+def test_an_identity_of_one_modality_is_kept(tmp_path: Path) -> None:
     person(tmp_path, 'anna', (VISIBLE,))
     person(tmp_path, 'bert')
     assert {(s.identity, s.modality) for s in Folders(str(tmp_path), test_share=1.0).split('test')} == {
@@ -68,5 +68,5 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     with pytest.raises(VireidError, match=r'test_share is 1\.5'):
         Folders(str(tmp_path), 1.5)
     person(tmp_path, 'anna', (VISIBLE,))
-    with pytest.raises(VireidError, match="the split 'test' has no infrared picture"):
+    with pytest.raises(VireidError, match="the split 'test' has no infrared image"):
         Folders(str(tmp_path)).split('test')

@@ -14,7 +14,7 @@ from vireid.plugins.datasets.llcm import LLCM
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two training persons, test persons 2 and 11; near-infrared has no camera 3."""
+    """Two training identities, test identities 2 and 11; near-infrared has no camera 3."""
     (tmp_path / 'idx').mkdir()
     (tmp_path / 'idx/train_vis.txt').write_text('vis/0001/a.jpg 0\nvis/0003/b.jpg 1\n')
     (tmp_path / 'idx/train_nir.txt').write_text('nir/0001/c.jpg 0\nnir/0003/d.jpg 1\n')
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_training_pictures_are_the_lines_of_the_lists(root: Path) -> None:
+def test_training_images_are_the_lines_of_the_lists(root: Path) -> None:
     found = [
         (Path(s.path).relative_to(root).as_posix(), s.identity, s.modality) for s in LLCM(str(root)).split('train')
     ]
@@ -42,7 +42,7 @@ def test_training_pictures_are_the_lines_of_the_lists(root: Path) -> None:
     ]
 
 
-def test_test_pictures_are_those_of_the_listed_persons_on_every_camera(root: Path) -> None:
+def test_test_images_are_those_of_the_listed_identities_on_every_camera(root: Path) -> None:
     found = LLCM(str(root)).split('test')
     assert [(s.modality, s.identity, s.camera) for s in found[::2]] == [
         *((VISIBLE, identity, camera) for identity in (2, 11) for camera in (1, 3, 9)),
@@ -58,14 +58,14 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(root: Path) -> None:
     assert 'vireid data synth --layout llcm' in str(caught.value)
 
 
-def test_a_test_person_without_pictures_is_named(root: Path) -> None:
+def test_a_test_identity_without_images_is_named(root: Path) -> None:
     (root / 'idx/test_id.txt').write_text('2,11,12\n')
-    with pytest.raises(VireidError, match='1 of 3 test identities have no picture: 0012'):
+    with pytest.raises(VireidError, match='1 of 3 test identities have no image: 0012'):
         LLCM(str(root)).split('test')
 
 
 @pytest.mark.parametrize('path', ['vis/0002/x.jpg', 'test_vis/cam1/0002/0001.jpg'])
-def test_a_person_for_testing_in_a_training_list_is_refused(root: Path, path: str) -> None:
+def test_an_identity_for_testing_in_a_training_list_is_refused(root: Path, path: str) -> None:
     (root / 'idx/train_vis.txt').write_text(f'vis/0001/a.jpg 0\n{path} 1\n')
     with pytest.raises(VireidError, match='of a person for testing') as caught:
         LLCM(str(root)).split('train')

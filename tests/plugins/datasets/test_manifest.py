@@ -1,4 +1,4 @@
-"""One's own pictures from a table."""
+"""One's own images from a table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_rows_become_samples_visible_first(tmp_path: Path) -> None:
         )
 
 
-def test_persons_may_have_names_and_columns_may_be_more_and_in_any_order(tmp_path: Path) -> None:
+def test_identities_may_have_names_and_columns_may_be_more_and_in_any_order(tmp_path: Path) -> None:
     text = '\ufeffsplit,note,identity,path,modality,camera\n'
     text += 'test,x,"Smith, Bo",/far/a.jpg,visible,0\ntest,,Ann,b.jpg,infrared,2\n'
     first, second = Manifest(table(tmp_path, text)).split('test')
@@ -60,11 +60,11 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
         (
             HEADER + 'a.jpg,ann,1,visible,train\nb.jpg,bob,1,visible,test\nc.jpg,ann,2,infrared,test\n',
-            ['1 persons are in train and in test: ann', 'keep each person in one split'],
+            ['1 identities are in train and in test: ann', 'keep each person in one split'],
         ),
         (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', ['are in val and in test: 7']),
         (HEADER + 'a.jpg,7,1,visible,val\n', ["no split 'test'", 'allowed: val']),
-        (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared picture"]),
+        (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared image"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, texts: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.plugins.datasets.raw_folder import pictures, read_id_list, require_root
+from vireid.plugins.datasets.raw_folder import images, read_id_list, require_root
 
 
 def require(root: Path | str | None, *looked_for: str) -> Path:
@@ -16,35 +16,35 @@ def require(root: Path | str | None, *looked_for: str) -> Path:
     )
 
 
-def test_pictures_are_sorted_by_name_whatever_order_they_were_made_in(tmp_path: Path) -> None:
+def test_images_are_sorted_by_name_whatever_order_they_were_made_in(tmp_path: Path) -> None:
     for name in ('0010.jpg', '0002.jpg', '0001.jpg'):
         (tmp_path / name).touch()
-    assert pictures(tmp_path) == [str(tmp_path / name) for name in ('0001.jpg', '0002.jpg', '0010.jpg')]
+    assert images(tmp_path) == [str(tmp_path / name) for name in ('0001.jpg', '0002.jpg', '0010.jpg')]
 
 
 @pytest.mark.parametrize('name', ['a.jpg', 'a.JPG', 'a.jpeg', 'a.png', 'a.bmp', 'a.tif', 'a.TIFF', 'a.webp'])
-def test_a_picture_is_known_by_its_ending_in_any_case(tmp_path: Path, name: str) -> None:
+def test_an_image_is_known_by_its_ending_in_any_case(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    assert pictures(tmp_path) == [str(tmp_path / name)]
+    assert images(tmp_path) == [str(tmp_path / name)]
 
 
 @pytest.mark.parametrize('name', ['Thumbs.db', '.DS_Store', 'desktop.ini', '._a.jpg', '.jpg', 'a.txt', 'a.jpg~', 'jpg'])
 def test_other_files_are_passed_over(tmp_path: Path, name: str) -> None:
     (tmp_path / name).touch()
-    assert pictures(tmp_path) == []
+    assert images(tmp_path) == []
 
 
-def test_a_folder_named_like_a_picture_is_no_picture(tmp_path: Path) -> None:
+def test_a_folder_named_like_an_image_is_no_image(tmp_path: Path) -> None:
     (tmp_path / 'old.jpg').mkdir()
-    assert pictures(tmp_path) == []
+    assert images(tmp_path) == []
 
 
-def test_a_link_to_a_picture_is_a_picture(tmp_path: Path) -> None:
+def test_a_link_to_an_image_is_an_image(tmp_path: Path) -> None:
     (tmp_path / 'far').mkdir()
-    (tmp_path / 'far' / 'picture').touch()
+    (tmp_path / 'far' / 'image').touch()
     (tmp_path / 'near').mkdir()
-    (tmp_path / 'near' / 'a.jpg').symlink_to(tmp_path / 'far' / 'picture')
-    assert pictures(tmp_path / 'near') == [str(tmp_path / 'near' / 'a.jpg')]
+    (tmp_path / 'near' / 'a.jpg').symlink_to(tmp_path / 'far' / 'image')
+    assert images(tmp_path / 'near') == [str(tmp_path / 'near' / 'a.jpg')]
 
 
 def test_identities_come_sorted_as_numbers(tmp_path: Path) -> None:

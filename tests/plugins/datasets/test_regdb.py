@@ -1,4 +1,4 @@
-"""RegDB's reader: ten splits of 412 persons, and broken indices."""
+"""RegDB's reader: ten splits of 412 identities, and broken indices."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> st
 
 
 def people(samples: tuple[Sample, ...]) -> set[str]:
-    """Returns the persons' folders, which unlike labels mean the same in every index."""
+    """Returns the identities' folders, which unlike labels mean the same in every index."""
     return {Path(s.path).parent.name for s in samples}
 
 
 @pytest.mark.parametrize('part', ['train', 'test'])
 @pytest.mark.parametrize('trial', TRIALS)
-def test_each_half_of_each_trial_has_206_persons_and_2060_pictures_of_each_modality(
+def test_each_half_of_each_trial_has_206_identities_and_2060_images_of_each_modality(
     regdb_root: Path, trial: int, part: str
 ) -> None:
     samples = RegDB(str(regdb_root), trial).split(part)
@@ -53,7 +53,7 @@ def test_each_half_of_each_trial_has_206_persons_and_2060_pictures_of_each_modal
 
 
 @pytest.mark.parametrize('trial', TRIALS)
-def test_training_and_test_share_no_person(regdb_root: Path, trial: int) -> None:
+def test_training_and_test_share_no_identity(regdb_root: Path, trial: int) -> None:
     reader = RegDB(str(regdb_root), trial)
     train, test = people(reader.split('train')), people(reader.split('test'))
     assert not train & test
@@ -156,7 +156,7 @@ def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: st
     assert 'relative/path label' in text
 
 
-def test_a_picture_listed_twice_is_named_with_both_lines(copy: Path) -> None:
+def test_an_image_listed_twice_is_named_with_both_lines(copy: Path) -> None:
     index = copy / 'idx/train_thermal_1.txt'
     index.write_text('Thermal/1/a.bmp 0\nThermal/1/b.bmp 0\nThermal/1/a.bmp 1\n')
     text = refusal(copy, split='train')
@@ -169,7 +169,7 @@ def test_a_picture_listed_twice_is_named_with_both_lines(copy: Path) -> None:
 def test_an_empty_index_is_named(copy: Path, content: bytes) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(content)
-    assert f'{index} names no picture' in refusal(copy, split='train')
+    assert f'{index} names no image' in refusal(copy, split='train')
 
 
 def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
@@ -178,20 +178,22 @@ def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     assert f'{index} cannot be read' in refusal(copy, split='train')
 
 
-def test_a_person_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
+def test_an_identity_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
     train, test = (copy / f'idx/{part}_visible_1.txt' for part in ('train', 'test'))
     lines = train.read_text().splitlines(keepends=True)
     train.write_text(''.join(lines[1:]))
-    test.write_text(test.read_text() + lines[0])  # moved: no picture is in both
+    test.write_text(test.read_text() + lines[0])  # moved: no image is in both
     person = lines[0].split('/')[1]
     for split in ('train', 'test'):
-        with pytest.raises(VireidError, match=f'the persons {person} are in the training and the test list of trial 1'):
+        with pytest.raises(
+            VireidError, match=f'the identities {person} are in the training and the test list of trial 1'
+        ):
             RegDB(str(copy)).split(split)
 
 
 @pytest.mark.parametrize('swapped', [True, False])
 def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> None:
-    # the list says which stream a picture goes through: swapped, every figure would be that of the wrong stream
+    # the list says which stream an image goes through: swapped, every metric would be that of the wrong stream
     visible, thermal = (copy / f'idx/test_{name}_1.txt' for name in ('visible', 'thermal'))
     before = visible.read_text()
     visible.write_text(thermal.read_text())
@@ -199,4 +201,4 @@ def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> N
         thermal.write_text(before)
     with pytest.raises(VireidError, match=r'test_visible_1\.txt names Thermal/') as caught:
         RegDB(str(copy)).split('test')
-    assert 'pictures below Visible' in str(caught.value)
+    assert 'images below Visible' in str(caught.value)

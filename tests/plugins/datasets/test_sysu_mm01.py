@@ -21,7 +21,7 @@ def make_tree(
     val: Sequence[int] = (2,),
     test: Sequence[int] = (3,),
 ) -> Path:
-    """Makes a tiny copy: identity -> the cameras that saw it, two (empty) pictures on each."""
+    """Makes a tiny copy: identity -> the cameras that saw it, two (empty) images on each."""
     for camera in range(1, 7):
         (root / f'cam{camera}').mkdir(parents=True)
     for identity, cameras in cells.items():
@@ -58,32 +58,34 @@ def relative(samples: Sequence[Sample], root: Path) -> list[str]:
     return [str(Path(s.path).relative_to(root)) for s in samples]
 
 
-def test_train_and_val_together_are_395_persons_with_22258_visible_and_11909_infrared_pictures(sysu_root: Path) -> None:
+def test_train_and_val_are_395_identities_with_22258_visible_and_11909_infrared_images(
+    sysu_root: Path,
+) -> None:
     samples = SYSUMM01(str(sysu_root)).split('train')
     assert len({s.identity for s in samples}) == 395
     assert Counter(s.modality for s in samples) == {VISIBLE: 22_258, INFRARED: 11_909}
 
 
-def test_test_split_is_96_persons_with_3803_infrared_pictures(sysu_root: Path) -> None:
+def test_test_split_is_96_identities_with_3803_infrared_images(sysu_root: Path) -> None:
     samples = SYSUMM01(str(sysu_root)).split('test')
     identities = {s.identity for s in samples}
     assert (len(identities), min(identities), max(identities)) == (96, 6, 333)
     assert sum(s.modality == INFRARED for s in samples) == 3_803
 
 
-@pytest.mark.parametrize(('lists', 'persons'), [(('train',), 296), (('val',), 99), (['val', 'train'], 395)])
-def test_train_lists_say_which_persons_are_trained_on(sysu_root: Path, lists: Sequence[Any], persons: int) -> None:
-    assert len({s.identity for s in SYSUMM01(str(sysu_root), lists).split('train')}) == persons
+@pytest.mark.parametrize(('lists', 'identities'), [(('train',), 296), (('val',), 99), (['val', 'train'], 395)])
+def test_train_lists_choose_identities(sysu_root: Path, lists: Sequence[Any], identities: int) -> None:
+    assert len({s.identity for s in SYSUMM01(str(sysu_root), lists).split('train')}) == identities
 
 
-def test_the_99_validation_persons_are_a_split_too(sysu_root: Path) -> None:
+def test_the_99_validation_identities_are_a_split_too(sysu_root: Path) -> None:
     validation = SYSUMM01(str(sysu_root), train_lists=['train']).split('val')
     assert len({s.identity for s in validation}) == 99
     assert sum(s.modality == 'visible' for s in validation) == 1974
     assert sum(s.modality == 'infrared' for s in validation) == 1980
 
 
-def test_every_person_has_the_published_number_of_pictures_on_every_camera(sysu_root: Path, sysu: Any) -> None:
+def test_every_identity_has_the_published_number_of_images_on_every_camera(sysu_root: Path, sysu: Any) -> None:
     reader = SYSUMM01(str(sysu_root))
     found = Counter((s.identity, s.camera) for part in ('train', 'test') for s in reader.split(part))
     expected = {
@@ -120,18 +122,18 @@ def test_reading_twice_gives_the_same_samples(tiny: Path) -> None:
     assert reader.split('train') == reader.split('train') == SYSUMM01(str(tiny)).split('train')
 
 
-def test_persons_in_no_list_are_not_read(tmp_path: Path) -> None:
+def test_identities_in_no_list_are_not_read(tmp_path: Path) -> None:
     root = make_tree(tmp_path / 'sysu', {1: (1, 3), 2: (1, 3), 3: (1, 3), 77: (1, 3)})
     reader = SYSUMM01(str(root))
     assert {s.identity for part in ('train', 'test') for s in reader.split(part)} == {1, 2, 3}
 
 
-def test_a_person_without_a_folder_on_a_camera_is_read_from_the_others(tmp_path: Path) -> None:
+def test_an_identity_without_a_folder_on_a_camera_is_read_from_the_others(tmp_path: Path) -> None:
     root = make_tree(tmp_path / 'sysu', {1: (1, 3), 2: (2, 6), 3: (1, 2, 4, 5, 6)})
     assert {s.camera for s in SYSUMM01(str(root)).split('test')} == {1, 2, 4, 5, 6}
 
 
-def test_a_person_with_an_empty_folder_on_a_camera_is_read_from_the_others(tiny: Path) -> None:
+def test_an_identity_with_an_empty_folder_on_a_camera_is_read_from_the_others(tiny: Path) -> None:
     (tiny / 'cam1' / '0003').mkdir()
     assert {s.camera for s in SYSUMM01(str(tiny)).split('test')} == {4, 5, 6}
 
@@ -146,7 +148,7 @@ def test_stray_files_change_nothing(tiny: Path, stray: str) -> None:
     assert SYSUMM01(str(tiny)).split('test') == before
 
 
-def test_a_file_where_a_persons_folder_would_be_is_a_stray_file(tiny: Path) -> None:
+def test_a_file_where_a_identities_folder_would_be_is_a_stray_file(tiny: Path) -> None:
     before = SYSUMM01(str(tiny)).split('test')
     (tiny / 'cam1' / '0003').touch()
     assert SYSUMM01(str(tiny)).split('test') == before
@@ -217,7 +219,7 @@ def test_a_modality_without_any_camera_folder_is_refused(tmp_path: Path, gone: t
     assert str(root) in text
 
 
-def test_pictures_of_fewer_cameras_in_this_layout_are_read(tmp_path: Path) -> None:
+def test_images_of_fewer_cameras_in_this_layout_are_read(tmp_path: Path) -> None:
     root = make_tree(tmp_path / 'sysu', {i: [1, 2, 3, 6] for i in (1, 2, 3)})
     for camera in (4, 5):
         (root / f'cam{camera}').rmdir()
@@ -265,17 +267,17 @@ def test_id_lists_may_be_written_with_blanks_or_on_several_lines(tiny: Path, con
 
 
 @pytest.mark.parametrize('name', ['train', 'val'])
-def test_a_person_in_training_and_test_is_refused(tiny: Path, name: str) -> None:
+def test_an_identity_in_training_and_test_is_refused(tiny: Path, name: str) -> None:
     (tiny / 'exp' / f'{name}_id.txt').write_text('3,9')
     text = refusal(tiny)
     assert '[3]' in text
     assert str(tiny / 'exp') in text
 
 
-def test_a_listed_person_without_pictures_is_named(tiny: Path) -> None:
+def test_a_listed_identity_without_images_is_named(tiny: Path) -> None:
     (tiny / 'exp' / 'test_id.txt').write_text('3,367')
     text = refusal(tiny, split='test')
-    assert '1 of 2 test identities have no picture: 0367' in text
+    assert '1 of 2 test identities have no image: 0367' in text
     assert str(tiny) in text
     assert 'unpack' in text
 

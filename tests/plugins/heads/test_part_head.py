@@ -121,7 +121,7 @@ def test_refuses_what_cannot_be_cut(arguments, spec, text):
     assert text in str(caught.value)
 
 
-def test_too_many_parts_for_a_map_of_unknown_size_are_found_at_the_first_picture():
+def test_too_many_parts_for_a_map_of_unknown_size_are_found_at_the_first_image():
     made = head(FeatureSpec(4, 'map'), parts=5)
     with pytest.raises(VireidError, match='the map has 4 rows'):
         made(torch.randn(2, 4, 4, 2))

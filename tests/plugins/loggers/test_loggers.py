@@ -72,7 +72,7 @@ def test_a_resumed_run_drops_lines_after_its_checkpoint_and_a_torn_one(tmp_path)
     assert read_metrics(path)[-1]['loss'] == 3.5
 
 
-def test_rankings_frame_right_and_wrong_pictures(results):
+def test_rankings_frame_right_and_wrong_images(results):
     sheet = draw_rankings(results, queries=3, top=2)
     cell = TILE[0] + 2 * BORDER + GAP
     frames = [sheet.getpixel((3 * GAP + column * cell + 1, GAP + 1)) for column in (1, 2)]

@@ -42,7 +42,7 @@ def test_cross_entropy_needs_logits_and_a_sensible_smoothing():
         CrossEntropy(1.0)
 
 
-FEATURE = [[0.0], [1.0], [3.0], [7.0]]  # on a line; persons 0, 0, 1, 1
+FEATURE = [[0.0], [1.0], [3.0], [7.0]]  # on a line; identities 0, 0, 1, 1
 PERSONS = torch.tensor([0, 0, 1, 1])
 # farthest own: 1, 1, 4, 4; nearest other: 3, 2, 2, 6; gaps: -2, -1, 2, -2
 
@@ -78,7 +78,7 @@ def test_triplet_of_equal_features_has_a_finite_gradient():
 
 
 @pytest.mark.parametrize('margin', [0.3, None])
-def test_triplet_of_one_person_is_zero_with_a_zero_gradient(margin):
+def test_triplet_of_one_identity_is_zero_with_a_zero_gradient(margin):
     feature = torch.randn(4, 3, requires_grad=True)
     loss = BatchHardTriplet(margin)(HeadOutput(feature), torch.zeros(4, dtype=torch.int64))
     loss.backward()
@@ -117,7 +117,7 @@ def test_the_triplet_of_float64_is_its_definition_to_the_last_digits():
     total = 0.0
     for a in range(8):
         distances = [float((feature[a] - other).square().sum().sqrt()) for other in feature]
-        farthest = max(d for d, person in zip(distances, persons, strict=True) if person == persons[a])
-        nearest = min(d for d, person in zip(distances, persons, strict=True) if person != persons[a])
+        farthest = max(d for d, identity in zip(distances, persons, strict=True) if identity == persons[a])
+        nearest = min(d for d, identity in zip(distances, persons, strict=True) if identity != persons[a])
         total += max(0.0, 0.3 + farthest - nearest) / 8
     assert BatchHardTriplet(0.3)(HeadOutput(feature), persons).item() == pytest.approx(total, abs=1e-12)

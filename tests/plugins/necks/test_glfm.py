@@ -53,7 +53,7 @@ def test_equals_the_literal_loop_with_gradients(heads):
         assert torch.allclose(found, wanted, rtol=0, atol=1e-10)
 
 
-def test_a_person_alone_keeps_its_feature():
+def test_an_identity_alone_keeps_its_feature():
     module = GLFM([FeatureSpec(4)], num_heads=2)
     nodes = torch.randn(3, 4)
     assert torch.allclose(module(nodes, context=context([5, 6, 7])), nodes, atol=1e-6)

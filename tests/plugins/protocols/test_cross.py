@@ -1,4 +1,4 @@
-"""Any pictures of one modality against any of the other."""
+"""Any images of one modality against any of the other."""
 
 from __future__ import annotations
 

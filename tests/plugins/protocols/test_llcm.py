@@ -14,7 +14,7 @@ from vireid.plugins.protocols.llcm_released import LLCMReleased
 
 
 class Pictures:
-    """Persons 2 and 11 on visible cameras 1, 2, 3 and infrared cameras 1, 2; three pictures each."""
+    """Identities 2 and 11 on visible cameras 1, 2, 3 and infrared cameras 1, 2; three images each."""
 
     def split(self, name: str) -> tuple[Sample, ...]:
         assert name == 'test'
@@ -27,7 +27,7 @@ class Pictures:
         )
 
 
-def test_queries_are_all_of_one_modality_and_the_gallery_one_of_each_person_and_camera_of_the_other() -> None:
+def test_queries_are_all_of_one_modality_and_the_gallery_one_of_each_identity_and_camera_of_the_other() -> None:
     trials = LLCMProtocol(trials=3).trials(Pictures())
     assert [(t.name, t.index, len(t.query), len(t.gallery)) for t in trials] == [
         *(('visible to infrared', index, 18, 4) for index in range(3)),
@@ -49,14 +49,14 @@ def test_the_draw_is_a_choice_from_its_own_stream_by_identity_then_camera() -> N
     assert [s.path for s in trial.gallery] == wanted
 
 
-def test_the_same_person_by_the_same_camera_number_is_dropped() -> None:
+def test_the_same_identity_by_the_same_camera_number_is_dropped() -> None:
     dropped = drop_same_camera(
         np.array([[2], [11]]), np.array([[1], [3]]), np.array([[2, 2, 11, 11]]), np.array([[1, 2, 1, 3]])
     )
     assert dropped.tolist() == [[True, False, False, False], [False, False, False, True]]
 
 
-def test_the_released_code_searches_all_visible_with_drawn_infrared_pictures() -> None:
+def test_the_released_code_searches_all_visible_with_drawn_infrared_images() -> None:
     declared, released = (p(trials=2).trials(Pictures()) for p in (LLCMProtocol, LLCMReleased))
     for one, other in zip(declared, released, strict=True):
         assert (one.name, one.index) == (other.name, other.index)

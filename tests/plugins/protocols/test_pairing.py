@@ -1,4 +1,4 @@
-"""A protocol on another dataset's pictures is refused, not scored under the wrong name."""
+"""A protocol on another dataset's images is refused, not scored under the wrong name."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vireid.plugins.protocols.sysu_agw import SYSUAgw
 
 
 class Pictures:
-    """Two persons, seen by these cameras."""
+    """Two identities, seen by these cameras."""
 
     def __init__(self, visible: list[int], infrared: list[int]) -> None:
         self.samples = [
-            Sample(f'{modality}{person}{camera}', person, camera, modality)
+            Sample(f'{modality}{identity}{camera}', identity, camera, modality)
             for modality, cameras in ((VISIBLE, visible), (INFRARED, infrared))
-            for person in (1, 2)
+            for identity in (1, 2)
             for camera in cameras
         ]
 
@@ -41,12 +41,12 @@ FITTING = {'SYSU-MM01': [SYSUAgw], 'RegDB': [RegDBAgw, RegDBOfficial], 'LLCM': [
 @pytest.mark.parametrize('dataset', CAMERAS)
 @pytest.mark.parametrize('protocol', [p for found in FITTING.values() for p in found])
 def test_each_protocol_takes_its_own_dataset_only(dataset: str, protocol: type) -> None:
-    pictures = Pictures(*CAMERAS[dataset])
+    images = Pictures(*CAMERAS[dataset])
     if protocol in FITTING[dataset]:
-        assert protocol().trials(pictures)
+        assert protocol().trials(images)
     else:
-        with pytest.raises(VireidError, match=r"do not fit these pictures[\s\S]*protocol\.type='cross'"):
-            protocol().trials(pictures)
+        with pytest.raises(VireidError, match=r"do not fit these images[\s\S]*protocol\.type='cross'"):
+            protocol().trials(images)
 
 
 @pytest.mark.parametrize('dataset', CAMERAS)

@@ -1,4 +1,4 @@
-"""The `agw` family on RegDB: both directions, every picture against every picture."""
+"""The `agw` family on RegDB: both directions, every image against every image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.plugins.protocols.regdb_agw import RegDBAgw
 
 
 @pytest.mark.parametrize('trial', range(1, 11))
-def test_both_directions_search_2060_pictures_with_2060_of_206_persons(regdb_root: Path, trial: int) -> None:
+def test_both_directions_search_2060_images_with_2060_of_206_identities(regdb_root: Path, trial: int) -> None:
     found = RegDBAgw().trials(RegDB(str(regdb_root), trial))
     assert [(t.name, {s.modality for s in t.query}, {s.modality for s in t.gallery}) for t in found] == [
         ('visible to thermal', {VISIBLE}, {INFRARED}),
@@ -30,13 +30,13 @@ def test_the_second_direction_swaps_query_and_gallery(regdb_root: Path) -> None:
     assert (there.query, there.gallery) == (back.gallery, back.query)
 
 
-def test_only_test_pictures_are_scored(regdb_root: Path) -> None:
+def test_only_test_images_are_scored(regdb_root: Path) -> None:
     reader = RegDB(str(regdb_root), 2)
     there, _ = RegDBAgw().trials(reader)
     assert {*there.query, *there.gallery} == set(reader.split('test'))
 
 
-def test_cmc_counts_pictures_and_nothing_is_dropped(regdb_root: Path) -> None:
+def test_cmc_counts_images_and_nothing_is_dropped(regdb_root: Path) -> None:
     assert [(t.cmc, t.drop, t.index) for t in RegDBAgw().trials(RegDB(str(regdb_root)))] == [('image', None, 0)] * 2
 
 

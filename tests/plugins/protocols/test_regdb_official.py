@@ -12,10 +12,10 @@ from vireid.plugins.protocols.regdb_agw import RegDBAgw
 from vireid.plugins.protocols.regdb_official import RegDBOfficial
 
 
-def test_the_same_pictures_other_cmc(regdb_root: Path) -> None:
+def test_the_same_images_other_cmc(regdb_root: Path) -> None:
     reader = RegDB(str(regdb_root))
-    pictures, persons = RegDBAgw().trials(reader), RegDBOfficial().trials(reader)
-    for one, other in zip(pictures, persons, strict=True):
+    images, identities = RegDBAgw().trials(reader), RegDBOfficial().trials(reader)
+    for one, other in zip(images, identities, strict=True):
         assert (one.name, one.query, one.gallery, one.drop) == (other.name, other.query, other.gallery, other.drop)
         assert (one.cmc, other.cmc) == ('image', 'identity')
 

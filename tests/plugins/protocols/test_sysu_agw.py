@@ -79,7 +79,7 @@ def test_there_are_ten_trials_of_each_mode(trials: list[Trial]) -> None:
     assert {t.index for t in trials} == set(range(10))
 
 
-def test_all_search_draws_301_pictures_and_indoor_search_112(trials: list[Trial]) -> None:
+def test_all_search_draws_301_images_and_indoor_search_112(trials: list[Trial]) -> None:
     assert {(t.name, len(t.gallery)) for t in trials} == {('all single-shot', 301), ('indoor single-shot', 112)}
 
 
@@ -89,7 +89,7 @@ def test_every_trial_has_the_3803_infrared_queries_of_cameras_3_and_6(trials: li
         assert {(s.camera, s.modality) for s in trial.query} == {(3, INFRARED), (6, INFRARED)}
 
 
-def test_galleries_are_visible_with_one_picture_of_each_person_and_camera(trials: list[Trial]) -> None:
+def test_galleries_are_visible_with_one_image_of_each_identity_and_camera(trials: list[Trial]) -> None:
     for trial in trials:
         cells = [(s.identity, s.camera) for s in trial.gallery]
         assert cells == sorted(set(cells))
@@ -97,7 +97,7 @@ def test_galleries_are_visible_with_one_picture_of_each_person_and_camera(trials
         assert {s.camera for s in trial.gallery} == ({1, 2, 4, 5} if trial.name.startswith('all') else {1, 2})
 
 
-def test_cmc_counts_persons_and_camera_2_is_dropped_for_camera_3(trials: list[Trial]) -> None:
+def test_cmc_counts_identities_and_camera_2_is_dropped_for_camera_3(trials: list[Trial]) -> None:
     assert {(t.cmc, t.drop) for t in trials} == {('identity', drop_same_place)}
 
 
@@ -143,7 +143,7 @@ def test_modes_and_trials_choose_among_the_same_draws(sysu_root: Path, sysu: Any
     ]
 
 
-def test_multi_shot_draws_up_to_ten_different_pictures_of_each_person_and_camera(sysu_root: Path) -> None:
+def test_multi_shot_draws_up_to_ten_different_images_of_each_identity_and_camera(sysu_root: Path) -> None:
     found = SYSUAgw(shots=['multi'], trials=2).trials(SYSUMM01(str(sysu_root)))
     assert {(t.name, len(t.gallery)) for t in found} == {('all multi-shot', 3_010), ('indoor multi-shot', 1_120)}
     for trial in found:
@@ -173,7 +173,7 @@ def test_the_draw_follows_identity_then_camera_then_file_name_not_the_order_of_s
         assert [s.path for s in found[4].gallery] == expected
 
 
-def test_a_person_missing_on_a_camera_has_no_picture_of_it_in_the_gallery() -> None:
+def test_an_identity_missing_on_a_camera_has_no_image_of_it_in_the_gallery() -> None:
     data = Few(visible(1, 1, 1), visible(1, 5, 1), visible(2, 4, 1), infrared(1, 6), infrared(2, 3))
     everywhere, indoor = SYSUAgw(trials=1).trials(data)
     assert [(s.identity, s.camera) for s in everywhere.gallery] == [(1, 1), (1, 5), (2, 4)]

@@ -33,7 +33,7 @@ def write_permutation(path: Path, cells: dict[tuple[int, int], np.ndarray]) -> P
 
 @pytest.fixture(scope='module')
 def permutation(sysu: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The published draws (the first ten numbers of each row, for the test persons), as the published file."""
+    """The published draws (the first ten numbers of each row, for the test identities), as the published file."""
     cells = {}
     for row in np.load(DRAWS)['draws'].astype(int):
         identity, camera, count = row[0] * 256 + row[1], row[2], row[3]
@@ -71,7 +71,7 @@ def test_sizes_and_numbers_of_trials(trials: list[Trial]) -> None:
     }
 
 
-def test_the_two_families_share_few_gallery_pictures(trials: list[Trial], sysu_root: Path) -> None:
+def test_the_two_families_share_few_gallery_images(trials: list[Trial], sysu_root: Path) -> None:
     """14 of 301 on average, which is why a table has to say which family it is."""
     agw = SYSUAgw(['all']).trials(SYSUMM01(str(sysu_root)))
     official = [t for t in trials if t.name == 'all single-shot']
@@ -80,7 +80,7 @@ def test_the_two_families_share_few_gallery_pictures(trials: list[Trial], sysu_r
 
 
 class Few:
-    """Three pictures of one person on camera 1, one infrared one."""
+    """Three images of one person on camera 1, one infrared one."""
 
     root = Path('/nowhere')
 
@@ -117,16 +117,16 @@ def test_a_file_that_is_no_permutation_is_named(tmp_path: Path) -> None:
             SYSUOfficial(permutation=str(path)).trials(Few())
 
 
-def test_pictures_that_a_copy_lacks_are_named(tmp_path: Path) -> None:
+def test_images_that_a_copy_lacks_are_named(tmp_path: Path) -> None:
     rows = np.tile(np.arange(4, 0, -1), (10, 1))
     path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
-    with pytest.raises(VireidError, match='permutes 4 pictures of identity 1 on camera 1, and there are 3'):
+    with pytest.raises(VireidError, match='permutes 4 images of identity 1 on camera 1, and there are 3'):
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 
-def test_a_picture_of_ones_own_in_a_copy_is_noticed_whatever_its_name(tmp_path: Path) -> None:
+def test_an_image_of_ones_own_in_a_copy_is_noticed_whatever_its_name(tmp_path: Path) -> None:
     path = write_permutation(tmp_path / 'p.mat', {(1, 1): np.tile([2, 1], (10, 1))})
-    with pytest.raises(VireidError, match='permutes 2 pictures of identity 1 on camera 1, and there are 3'):
+    with pytest.raises(VireidError, match='permutes 2 images of identity 1 on camera 1, and there are 3'):
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 
@@ -137,11 +137,11 @@ def test_rows_that_are_no_permutations_are_refused(tmp_path: Path, row: list[int
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 
-def test_a_person_the_file_does_not_know_is_named(tmp_path: Path) -> None:
+def test_an_identity_the_file_does_not_know_is_named(tmp_path: Path) -> None:
     path = write_permutation(tmp_path / 'p.mat', {(2, 1): np.ones((10, 1))})
     with pytest.raises(VireidError, match='no permutation for identity 1 on camera 1') as caught:
         SYSUOfficial(permutation=str(path)).trials(Few())
-    assert "protocol.type='sysu/agw'" in str(caught.value)  # validation persons are not in the authors' file
+    assert "protocol.type='sysu/agw'" in str(caught.value)  # validation identities are not in the authors' file
 
 
 def test_there_are_ten_rows() -> None:

@@ -18,12 +18,12 @@ from vireid.plugins.rerankers.k_reciprocal import KReciprocal
 
 
 def by_definition(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weight: float) -> np.ndarray:
-    """The new distance of every query to every gallery picture, one picture at a time."""
+    """The new distance of every query to every gallery image, one image at a time."""
     features = [*query, *gallery]
     total = range(len(features))
     plain = [[max(0.0, 2 - 2 * float(np.dot(a, b))) for b in features] for a in features]
     plain = [[value / (max(row) or 1) for value in row] for row in plain]
-    # a picture is its own nearest one; others by distance, then by place
+    # an image is its own nearest one; others by distance, then by place
     order = [sorted(total, key=lambda j, i=i: (j != i, plain[i][j], j)) for i in total]
 
     def reciprocal(i: int, k: int) -> set[int]:
@@ -51,11 +51,11 @@ def by_definition(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weig
 
 
 def people(rng: np.random.Generator, queries: int, gallery: int, dim: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised embeddings of a few persons, with noise."""
-    persons = rng.standard_normal((5, dim))
+    """Normalised embeddings of a few identities, with noise."""
+    identities = rng.standard_normal((5, dim))
     found = []
     for count in (queries, gallery):
-        raw = persons[rng.integers(5, size=count)] + 0.8 * rng.standard_normal((count, dim))
+        raw = identities[rng.integers(5, size=count)] + 0.8 * rng.standard_normal((count, dim))
         found.append(raw / np.linalg.norm(raw, axis=1, keepdims=True))
     return found[0], found[1]
 
@@ -70,9 +70,9 @@ def test_it_is_the_definition(seed: int, k1: int, k2: int, weight: float) -> Non
 
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
-def test_few_pictures_many_neighbours_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
+def test_few_images_many_neighbours_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    # a quarter turn each: many pictures are the same, and distances are 0, 2 and 4 without rounding
+    # a quarter turn each: many images are the same, and distances are 0, 2 and 4 without rounding
     corners = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     q, g = corners[rng.integers(4, size=queries)], corners[rng.integers(4, size=gallery)]
     found = -KReciprocal(k1, k2).similarity(q, g)(slice(0, queries))
@@ -104,7 +104,7 @@ def test_all_of_the_plain_distance_ranks_as_before() -> None:
     assert (np.argsort(-found) == np.argsort(-(query @ gallery.T))).all()
 
 
-def test_shared_neighbours_bring_a_person_before_a_nearer_stranger() -> None:
+def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
     # the query looks at 0 degrees; its person stands at 25 and 35, a stranger at -20 whose neighbours are far away
     angles = {0: 25, 1: 35, 2: -20, 3: -50, 4: -60}
     gallery = tuple(Sample(f'g{n}', 1 if n < 2 else 2, 1, VISIBLE) for n in angles)
@@ -114,7 +114,7 @@ def test_shared_neighbours_bring_a_person_before_a_nearer_stranger() -> None:
     results = score_trials(Embeddings((*gallery, query), features), 'p', [trial], reranker=KReciprocal(3, 1))
     # plain: the stranger, then the person twice: precisions 1/2 and 2/3
     assert results.scores[0].mean_ap == pytest.approx((1 / 2 + 2 / 3) / 2)
-    ((name, (found,)),) = results.beside.items()
+    ((name, (found,)),) = results.variants.items()
     assert name == 're-ranked (3, 1, 0.3)'
     assert found.mean_ap == 1
 

@@ -18,12 +18,12 @@ from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 
 
-def people(pictures: Mapping[int, tuple[int, int]]) -> list[Sample]:
-    """Returns the samples of identity -> (visible pictures, infrared pictures), visible first."""
+def people(images: Mapping[int, tuple[int, int]]) -> list[Sample]:
+    """Returns the samples of identity -> (visible images, infrared images), visible first."""
     return [
         Sample(f'{modality}/{identity}/{number}.jpg', identity, camera, modality)
         for side, (modality, camera) in enumerate(((VISIBLE, 1), (INFRARED, 3)))
-        for identity, counts in pictures.items()
+        for identity, counts in images.items()
         for number in range(counts[side])
     ]
 
@@ -31,7 +31,7 @@ def people(pictures: Mapping[int, tuple[int, int]]) -> list[Sample]:
 def rows(
     batch: list[int], samples: list[Sample], identities: int, visible: int, infrared: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Cuts a batch into each person's pictures: N rows of visible indices and N of infrared ones."""
+    """Cuts a batch into each person's images: N rows of visible indices and N of infrared ones."""
     assert len(batch) == identities * (visible + infrared)
     seen, lit = batch[: identities * visible], batch[identities * visible :]
     assert {samples[i].modality for i in seen} == {VISIBLE}
@@ -57,13 +57,13 @@ population = st.dictionaries(
 
 
 @settings(max_examples=60)
-@given(pictures=population, seed=st.integers(0, 2**40), epoch=st.integers(0, 10**6), data=st.data())
-def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the_same_order(
-    pictures: dict[int, tuple[int, int]], seed: int, epoch: int, data: st.DataObject
+@given(images=population, seed=st.integers(0, 2**40), epoch=st.integers(0, 10**6), data=st.data())
+def test_a_batch_is_n_identities_with_m_visible_and_m_infrared_images_each_in_the_same_order(
+    images: dict[int, tuple[int, int]], seed: int, epoch: int, data: st.DataObject
 ) -> None:
-    n = data.draw(st.integers(1, len(pictures)))
+    n = data.draw(st.integers(1, len(images)))
     visible, infrared = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
-    samples = people(pictures)
+    samples = people(images)
     sampler = IdentityBalanced(samples, seed, identities=n, visible=visible, infrared=infrared)
     batches = sampler.batches(epoch)
     assert len(batches) == len(sampler)
@@ -73,7 +73,7 @@ def test_a_batch_is_n_persons_with_m_visible_and_m_infrared_pictures_each_in_the
         assert len(set(persons(seen, samples))) == n
         for cut, quota, side in ((seen, visible, 0), (lit, infrared, 1)):
             for row in cut:
-                available = pictures[samples[row[0]].identity][side]
+                available = images[samples[row[0]].identity][side]
                 if available >= quota:
                     assert len(set(row)) == quota
 
@@ -96,7 +96,7 @@ def test_sysu_mm01_has_1392_batches_of_4_times_4_and_an_epoch_of_the_field_696()
     assert len(IdentityBalanced(samples, 0, identities=8, visible=4, infrared=4)) == 696  # 22258 / 32 = 695.6
 
 
-def test_the_defaults_are_4_persons_with_4_and_4_pictures() -> None:
+def test_the_defaults_are_4_identities_with_4_and_4_images() -> None:
     assert {len(batch) for batch in IdentityBalanced(EVEN, 0).batches(0)} == {32}
     assert len(IdentityBalanced(EVEN, 0)) == 72 // 16 + 1
 
@@ -128,13 +128,13 @@ def test_the_global_random_state_is_not_touched() -> None:
     assert str(np.random.get_state()) == numpy_before
 
 
-def test_a_person_with_exactly_enough_pictures_shows_all_of_them() -> None:
+def test_an_identity_with_exactly_enough_images_shows_all_of_them() -> None:
     samples = people({1: (4, 4), 2: (4, 4)})
     for batch in IdentityBalanced(samples, 0, identities=2).batches(0):
         assert Counter(batch) == dict.fromkeys(range(16), 1)
 
 
-def test_a_person_with_too_few_pictures_repeats_them() -> None:
+def test_an_identity_with_too_few_images_repeats_them() -> None:
     samples = people({1: (1, 2), 2: (9, 9)})
     for batch in IdentityBalanced(samples, 0, identities=2).batches(0):
         seen, lit = rows(batch, samples, 2, 4, 4)
@@ -143,14 +143,14 @@ def test_a_person_with_too_few_pictures_repeats_them() -> None:
         assert {samples[i].path for i in lit[at]} <= {'infrared/1/0.jpg', 'infrared/1/1.jpg'}
 
 
-def test_every_person_and_every_picture_comes_up() -> None:
+def test_every_identity_and_every_image_comes_up() -> None:
     sampler = IdentityBalanced(EVEN, 0)
     drawn = Counter(index for epoch in range(30) for batch in sampler.batches(epoch) for index in batch)
     assert set(drawn) == set(range(len(EVEN)))
 
 
-def test_persons_are_drawn_evenly() -> None:
-    # 12 persons, 4 a batch: each is in a third of them. 3,000 draws: deviation sqrt(3000 * 1/3 * 2/3) = 26
+def test_identities_are_drawn_evenly() -> None:
+    # 12 identities, 4 a batch: each is in a third of them. 3,000 draws: deviation sqrt(3000 * 1/3 * 2/3) = 26
     samples = people({i: (600 if i == 0 else 6, 5) for i in range(12)})
     sampler = IdentityBalanced(samples, 0)
     epochs = -(-3_000 // len(sampler))
@@ -163,7 +163,7 @@ def test_persons_are_drawn_evenly() -> None:
 @given(
     seed=st.integers(0, 1000), epoch=st.integers(0, 1000), world_size=st.integers(2, 4), identities=st.integers(1, 3)
 )
-def test_processes_share_out_the_draw_of_one_process_with_as_many_persons(
+def test_processes_share_out_the_draw_of_one_process_with_as_many_identities(
     seed: int, epoch: int, world_size: int, identities: int
 ) -> None:
     m = {'visible': 3, 'infrared': 2}
@@ -180,20 +180,20 @@ def test_processes_share_out_the_draw_of_one_process_with_as_many_persons(
 
 
 @pytest.mark.parametrize(
-    ('pictures', 'said'),
+    ('images', 'said'),
     [
-        ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identities have no visible picture: 2'),
-        ({1: (2, 0), 2: (2, 2), 3: (2, 0)}, '2 training identities have no infrared picture: 1, 3'),
-        (dict.fromkeys(range(1, 8), (2, 0)), '7 training identities have no infrared picture: 1, 2, 3, 4, 5, ...'),
+        ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identities have no visible image: 2'),
+        ({1: (2, 0), 2: (2, 2), 3: (2, 0)}, '2 training identities have no infrared image: 1, 3'),
+        (dict.fromkeys(range(1, 8), (2, 0)), '7 training identities have no infrared image: 1, 2, 3, 4, 5, ...'),
     ],
 )
-def test_persons_of_one_modality_are_named(pictures: dict[int, tuple[int, int]], said: str) -> None:
+def test_identities_of_one_modality_are_named(images: dict[int, tuple[int, int]], said: str) -> None:
     with pytest.raises(VireidError, match='take them out of the list') as caught:
-        IdentityBalanced(people(pictures), 0, identities=1)
+        IdentityBalanced(people(images), 0, identities=1)
     assert said in str(caught.value)
 
 
-def test_fewer_persons_than_a_batch_needs_says_how_many_would_do() -> None:
+def test_fewer_identities_than_a_batch_needs_says_how_many_would_do() -> None:
     samples = people({1: (4, 4), 2: (4, 4), 3: (4, 4)})
     with pytest.raises(VireidError, match='a batch needs 4 identities and the training set has 3') as caught:
         IdentityBalanced(samples, 0, identities=4)
@@ -201,19 +201,19 @@ def test_fewer_persons_than_a_batch_needs_says_how_many_would_do() -> None:
     assert len(IdentityBalanced(samples, 0, identities=3).batches(0)[0]) == 24
 
 
-def test_processes_together_need_their_persons() -> None:
+def test_processes_together_need_their_identities() -> None:
     samples = people(dict.fromkeys(range(7), (4, 4)))
     with pytest.raises(VireidError, match='a batch needs 8 identities and the training set has 7') as caught:
         IdentityBalanced(samples, 0, world_size=2, identities=4)
     assert 'set sampler.identities to 3 or less' in str(caught.value)
 
 
-@pytest.mark.parametrize(('pictures', 'world_size'), [({}, 1), ({1: (4, 4)}, 2)])
-def test_the_advice_is_never_a_number_that_is_refused(pictures: dict[int, tuple[int, int]], world_size: int) -> None:
+@pytest.mark.parametrize(('images', 'world_size'), [({}, 1), ({1: (4, 4)}, 2)])
+def test_the_advice_is_never_a_number_that_is_refused(images: dict[int, tuple[int, int]], world_size: int) -> None:
     with pytest.raises(VireidError) as caught:
-        IdentityBalanced(people(pictures), 0, world_size=world_size, identities=4)
+        IdentityBalanced(people(images), 0, world_size=world_size, identities=4)
     assert 'to 0 or less' not in str(caught.value)
-    assert f'the training set has {len(pictures)}' in str(caught.value)
+    assert f'the training set has {len(images)}' in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['identities', 'visible', 'infrared'])
@@ -229,7 +229,7 @@ def test_a_negative_seed_is_refused() -> None:
         IdentityBalanced(EVEN, -1).batches(0)
 
 
-def test_a_config_says_persons_and_pictures_and_the_run_says_the_rest() -> None:
+def test_a_config_says_identities_and_images_and_the_run_says_the_rest() -> None:
     config = {'type': 'IdentityBalanced', 'identities': 2, 'visible': 3, 'infrared': 1}
     built = create_manager().components.build(
         'samplers', config, where='sampler', samples=EVEN, seed=7, rank=0, world_size=1

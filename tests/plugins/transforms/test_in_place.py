@@ -14,13 +14,13 @@ from vireid.plugins.transforms.to_float import ToFloat
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def picture(seed: int = 0) -> torch.Tensor:
+def image(seed: int = 0) -> torch.Tensor:
     return torch.rand(3, 48, 24, generator=torch.Generator().manual_seed(seed))
 
 
 def test_normalize_is_torchvisions_in_place():
-    given = picture()
-    expected = v2.Normalize(MEAN, STD)(picture())
+    given = image()
+    expected = v2.Normalize(MEAN, STD)(image())
     found = Normalize(MEAN, STD)(given)
     assert torch.equal(found, expected)
     assert found is given
@@ -28,9 +28,9 @@ def test_normalize_is_torchvisions_in_place():
 
 @pytest.mark.parametrize('seed', range(20))
 def test_random_erasing_is_torchvisions_in_place(seed):
-    given = picture(seed)
+    given = image(seed)
     with seeded(seed):
-        expected = v2.RandomErasing(p=0.5, scale=(0.02, 0.4))(picture(seed))
+        expected = v2.RandomErasing(p=0.5, scale=(0.02, 0.4))(image(seed))
     with seeded(seed):
         found = RandomErasing(p=0.5, scale=(0.02, 0.4))(given)
     assert torch.equal(found, expected)

@@ -101,7 +101,7 @@ class Experiment:
 
     @property
     def data_name(self) -> str:
-        """What the pictures are, for tables and files: a dataset's name, or that they are generated."""
+        """What the images are, for tables and files: a dataset's name, or that they are generated."""
         return data_name(self.dataset)
 
     def build(self, kind: str, section: str, **context: Any) -> Any:
@@ -173,12 +173,12 @@ class Experiment:
     def build_reader(
         self, part: str, samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
     ) -> Callable[[str], Tensor] | None:
-        """Builds what turns paths into pictures for the transforms `train` or `test`; a cache fills itself here.
+        """Builds what turns paths into images for the transforms `train` or `test`; a cache fills itself here.
 
         None where the config names no reader: the files are decoded each time.
 
         A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from) and
-        `on_progress`, called with (done, total) pictures.
+        `on_progress`, called with (done, total) images.
         """
         if self.image_settings.reader is None:
             return None

@@ -18,6 +18,6 @@ def is_generated(root: str | Path | None) -> bool:
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:
-    """Names the pictures that the config of a dataset reads: `SYSU-MM01`, or `generated people, SYSU-MM01 layout`."""
+    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `generated people, SYSU-MM01 layout`."""
     name = str(dataset.get('type', '-'))
     return f'generated people, {name} layout' if is_generated(dataset.get('root')) else name

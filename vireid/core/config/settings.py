@@ -23,14 +23,14 @@ class ImageSettings:
 
     Attributes:
         size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
-        train: transforms of training pictures, in order; the last ones produce float32.
-        test: transforms of test pictures.
+        train: transforms of training images, in order; the last ones produce float32.
+        test: transforms of test images.
         workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
         reader: config of a component among `readers`, such as a cache; None decodes the files each time.
-        on_bad_image: what a training picture that cannot be read does: `stop` the run, or `skip`: another one of the
+        on_bad_image: what a training image that cannot be read does: `stop` the run, or `skip`: another one of the
             same person and modality stands for it, and the result counts them. Scoring always stops.
-        check: what is made sure of before the first step: that the `files` of all pictures are there, have bytes and
-            may be read, unless a `reader` stands before them; that all `pictures` can be decoded, which takes minutes;
+        check: what is made sure of before the first step: that the `files` of all images are there, have bytes and
+            may be read, unless a `reader` stands before them; that all `images` can be decoded, which takes minutes;
             or `nothing`.
     """
 
@@ -40,10 +40,10 @@ class ImageSettings:
     workers: NotNegative | None = None
     reader: Annotated[dict | None, Component('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
-    check: Literal['files', 'pictures', 'nothing'] = 'files'
+    check: Literal['files', 'images', 'nothing'] = 'files'
 
 
-READING = ('workers', 'reader', 'check', 'on_bad_image')  # image settings that change no picture
+READING = ('workers', 'reader', 'check', 'on_bad_image')  # image settings that change no image
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LossSettings:
     """The `losses` section.
 
     Attributes:
-        across_ranks: with several processes, necks, heads and losses see the pictures of all of them, with gradients:
+        across_ranks: with several processes, necks, heads and losses see the images of all of them, with gradients:
             what the backbone makes is gathered. By default each process sees its own.
     """
 
@@ -73,7 +73,7 @@ class TrainingSettings:
         strategy: of several processes: `ddp`, where each has all weights. `auto` is `ddp` if there are several.
         evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
-        sync_batchnorm: with several processes, BatchNorm sees the pictures of all of them.
+        sync_batchnorm: with several processes, BatchNorm sees the images of all of them.
         compile: let torch compile the model's training pass; where that fails, it is run as it is, and that is said.
         keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
     """
@@ -103,10 +103,10 @@ class EvaluationSettings:
     Attributes:
         batch_size: images embedded at a time.
         flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
-        rerank: config of a component among `rerankers`, whose figures are printed beside the plain ones.
+        rerank: config of a component among `rerankers`, whose metrics are printed beside the plain ones.
         select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
-            those best on trial 0 of the test (`test`), which is what most published figures are.
-        select_by: the figure of the protocol's first row that `select` goes by.
+            those best on trial 0 of the test (`test`), which is what most published metrics are.
+        select_by: the metric of the protocol's first row that `select` goes by.
     """
 
     batch_size: Positive = 64

@@ -1,4 +1,4 @@
-"""Before the first step: is every picture of a run there, and may it be read?"""
+"""Before the first step: is every image of a run there, and may it be read?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
-SHOWN = 5  # pictures that an error names
+SHOWN = 5  # images that an error names
 AT_ONCE = 256  # files that one thread looks at, and between two lines of progress
 
 
@@ -22,31 +22,31 @@ def check_images(
     test: Sequence[Sample],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Looks at a run's pictures as `images.check` says; each process at its share of them.
+    """Looks at a run's images as `images.check` says; each process at its share of them.
 
-    Training pictures are passed over if the run may do without some of them; files are, if a cache stands before them.
+    Training images are passed over if the run may do without some of them; files are, if a cache stands before them.
 
     Raises:
-        VireidError: in every process, if any found pictures that cannot be read.
+        VireidError: in every process, if any found images that cannot be read.
     """
     if settings.check == 'nothing' or (settings.check == 'files' and settings.reader is not None):
         return
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
-    found = find_unreadable(paths[rank::processes], settings.check == 'pictures', on_progress)
+    found = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress)
     require_readable([trouble for part in gather_objects(found) for trouble in part], len(paths))
 
 
 def find_unreadable(
     paths: Sequence[str], decode: bool = False, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[str]:
-    """Looks at pictures' files; returns what is wrong, a line for each that cannot be read.
+    """Looks at images' files; returns what is wrong, a line for each that cannot be read.
 
     Args:
         paths: the files.
         decode: read each one whole, instead of looking whether it is there, has bytes and may be read.
-        on_progress: called with (done, total) pictures.
+        on_progress: called with (done, total) images.
     """
     look = _trouble_within if decode else _trouble_outside
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
@@ -61,11 +61,11 @@ def find_unreadable(
 
 
 def require_readable(found: Sequence[str], total: int) -> None:
-    """Raises if pictures cannot be read, naming the first of them and how many there are."""
+    """Raises if images cannot be read, naming the first of them and how many there are."""
     if found:
         more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
         raise VireidError(
-            f'{len(found):,} of {total:,} pictures cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
+            f'{len(found):,} of {total:,} images cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
             todo='replace them or take them out of the data folder; training, not scoring, can go without them: '
             'images.on_bad_image=skip',
         )

@@ -28,8 +28,8 @@ class ImageSet(TorchDataset):
         transform: (3, H, W) uint8 -> (3, h, w) float32.
         labels: label of each identity; the identity itself if None.
         seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
-        read: from a path to a picture; `read_image` if None.
-        skip_bad: take another picture of the same person and modality for one that cannot be read.
+        read: from a path to an image; `read_image` if None.
+        skip_bad: take another image of the same person and modality for one that cannot be read.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ImageSet(TorchDataset):
     def __getitems__(self, keys: Sequence[Key | int]) -> list[tuple[Tensor, int, Sample]] | VireidError:
         """Reads a whole batch; an error is handed on as a value, since torch rebuilds those a worker raises as text."""
         try:
-            with preserved():  # once a batch: numpy's state alone takes 0.1 ms, a twentieth of a picture
+            with preserved():  # once a batch: numpy's state alone takes 0.1 ms, a twentieth of an image
                 self._unreadable = []
                 items = Items([self._get(key) for key in keys])
                 items.unreadable = self._unreadable
@@ -79,7 +79,7 @@ class ImageSet(TorchDataset):
         return image, label, sample
 
     def _instead(self, index: int) -> tuple[Sample, Tensor]:
-        """Returns the next readable picture of the same person and modality; the same one every time."""
+        """Returns the next readable image of the same person and modality; the same one every time."""
         bad = self.samples[index]
         self._unreadable.append(bad.path)
         for step in range(1, len(self.samples)):
@@ -90,13 +90,13 @@ class ImageSet(TorchDataset):
                 except VireidError:
                     self._unreadable.append(other.path)
         raise VireidError(
-            f'identity {bad.identity} has no {bad.modality} picture that can be read, such as {bad.path}',
+            f'identity {bad.identity} has no {bad.modality} image that can be read, such as {bad.path}',
             todo='replace one of them, or take the identity out of the training list',
         )
 
 
 class Items(list):
-    """What a batch is made of, and the pictures that others stand for."""
+    """What a batch is made of, and the images that others stand for."""
 
     unreadable: tuple[str, ...] | list[str] = ()
 
@@ -114,7 +114,7 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
         if image.shape != first:
             return VireidError(
                 f'after the transforms {items[0][2].path} is {tuple(first)} and {sample.path} is {tuple(image.shape)}',
-                allowed='pictures of one size in a batch',
+                allowed='images of one size in a batch',
                 todo="bring them to it, for example with dict(type='Resize') among images.train and images.test",
             )
     return Batch(

@@ -23,12 +23,12 @@ Reader = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 
 
 def read_image(path: str | Path) -> Tensor:
-    """Decodes a picture to (3, H, W) uint8.
+    """Decodes an image to (3, H, W) uint8.
 
-    Grey pictures get three equal channels; 16-bit ones are scaled so that 65535 becomes 255.
+    Grey images get three equal channels; 16-bit ones are scaled so that 65535 becomes 255.
 
     Raises:
-        VireidError: if the file is missing, no picture, or truncated; the message names it.
+        VireidError: if the file is missing, no image, or truncated; the message names it.
     """
     try:
         with Image.open(path) as image:
@@ -40,17 +40,17 @@ def read_image(path: str | Path) -> Tensor:
                 through = 'RGBA' if image.mode == 'P' and 'transparency' in image.info else 'RGB'
                 array = np.asarray(image.convert(through).convert('RGB'))
     except FileNotFoundError as error:
-        raise VireidError(f'picture {path} is gone', todo='check the data folder') from error
+        raise VireidError(f'image {path} is gone', todo='check the data folder') from error
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise VireidError(
-            f'picture {path} cannot be read: {error}', todo='replace it, or take it out of the data folder'
+            f'image {path} cannot be read: {error}', todo='replace it, or take it out of the data folder'
         ) from error
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
 
 
 def fingerprint(samples: Sequence[Sample]) -> np.ndarray:
-    """Returns a (N,) int64 number for each picture's file, the same on every run."""
-    folder = cache(os.path.realpath)  # of a few folders, not of each picture
+    """Returns a (N,) int64 number for each image's file, the same on every run."""
+    folder = cache(os.path.realpath)  # of a few folders, not of each image
 
     def digest(path: str) -> bytes:
         place = f'{folder(os.path.dirname(path))}/{os.path.basename(path)}'

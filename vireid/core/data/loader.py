@@ -48,7 +48,7 @@ class WorkerDied(VireidError):
 
 
 class BatchLoader(DataLoader):
-    """torch's loader over an `ImageSet`, raising here what reading a picture raised in a worker.
+    """torch's loader over an `ImageSet`, raising here what reading an image raised in a worker.
 
     A worker's death is noticed where its batch is waited for, and nowhere else: torch's own signal handler would raise
     at whatever line the main process has come to, in the middle of a step or of a checkpoint.
@@ -71,7 +71,7 @@ class BatchLoader(DataLoader):
                 raise
             self._iterator = None  # the next iteration starts new workers
             raise WorkerDied(
-                f'a process that reads pictures died: {str(error).splitlines()[0] if str(error) else "it is gone"}',
+                f'a process that reads images died: {str(error).splitlines()[0] if str(error) else "it is gone"}',
                 todo='give it more memory, or fewer processes (images.workers=1)',
             ) from error
 
@@ -81,7 +81,7 @@ def _is_death(error: Exception) -> bool:
     text = str(error)
     if isinstance(error, RuntimeError):
         return text.startswith('DataLoader worker (pid')
-    return not text.startswith('Caught ')  # the pictures' way from there to here broke off
+    return not text.startswith('Caught ')  # the images' way from there to here broke off
 
 
 @contextmanager

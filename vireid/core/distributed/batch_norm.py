@@ -16,7 +16,7 @@ class SyncedBatchNorm(nn.Module):
     """BatchNorm over the batches of all processes, on any device; torch's own works on GPUs only.
 
     Args:
-        norm: the BatchNorm it stands for; weights and running figures are shared with it.
+        norm: the BatchNorm it stands for; weights and running metrics are shared with it.
     """
 
     def __init__(self, norm: Any) -> None:
@@ -63,7 +63,7 @@ def synchronize_norms(module: nn.Module) -> nn.Module:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Gives all processes the first one's buffers: their BatchNorms may have seen other pictures."""
+    """Gives all processes the first one's buffers: their BatchNorms may have seen other images."""
     if world()[1] > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

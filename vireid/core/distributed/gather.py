@@ -58,7 +58,7 @@ def gather(own: Tensor) -> Tensor:
 def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
     """Joins a feature of the graph: one tensor per modality, or one tensor with `counts` rows of each.
 
-    Rows are ordered as in one process: all visible pictures by rank, then all infrared ones.
+    Rows are ordered as in one process: all visible images by rank, then all infrared ones.
     """
     if isinstance(feature, Mapping):
         return {modality: gather(own) for modality, own in feature.items()}

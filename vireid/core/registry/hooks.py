@@ -75,11 +75,11 @@ class Hooks:
 
     @hookspec
     def preparing(self, what: str, done: int, total: int) -> None:
-        """Before a run: `what` is being made, such as a cache of pictures."""
+        """Before a run: `what` is being made, such as a cache of images."""
 
     @hookspec
     def evaluating(self, run: ObservedRun, what: str, done: int, total: int) -> None:
-        """`done` of `total` pictures are embedded, or trials scored; `what` says which."""
+        """`done` of `total` images are embedded, or trials scored; `what` says which."""
 
     @hookspec
     def evaluated(self, run: ObservedRun, progress: Progress, results: ObservedResults) -> None:

@@ -1,4 +1,4 @@
-"""Scoring a model: embed every picture of every trial once, then score all trials from that."""
+"""Scoring a model: embed every image of every trial once, then score all trials from that."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def embed_samples(
         workers: loader processes; chosen for the machine if None.
         device: where the images are sent.
         flip: embed the mirror images too.
-        read: from a path to a picture; decodes the file if None.
+        read: from a path to an image; decodes the file if None.
         on_progress: called with (done, total) images.
     """
     unique = {s.path: s for s in samples}
@@ -56,7 +56,7 @@ def embed_samples(
     ]
     if not ordered:
         raise VireidError(
-            'the protocol has no pictures to embed', todo='check the test identities and the cameras of this protocol'
+            'the protocol has no images to embed', todo='check the test identities and the cameras of this protocol'
         )
     training = isinstance(embedder, torch.nn.Module) and embedder.training
     if isinstance(embedder, torch.nn.Module):
@@ -133,12 +133,12 @@ def score_trials(
     """Scores every trial from one set of embeddings.
 
     Args:
-        embeddings: of every picture of every trial; if they have `flipped`, those are scored beside the plain ones.
+        embeddings: of every image of every trial; if they have `flipped`, those are scored beside the plain ones.
         protocol: its name.
         trials: what to score.
         reranker: scores re-ranked similarities beside the plain ones.
         weights: which weights made the embeddings.
-        data: what the pictures are.
+        data: what the images are.
         on_progress: called with (done, total) trials.
     """
     scores: dict[str, list[Scores]] = {}
@@ -155,8 +155,8 @@ def score_trials(
     if on_progress:
         on_progress(len(trials), len(trials))
     plain = tuple(scores.pop('', ()))
-    beside = {name: tuple(found) for name, found in scores.items()}
-    return Results(protocol, tuple(trials), plain, embeddings, beside, weights, data)
+    variants = {name: tuple(found) for name, found in scores.items()}
+    return Results(protocol, tuple(trials), plain, embeddings, variants, weights, data)
 
 
 def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:

@@ -18,7 +18,7 @@ class Embeddings:
     Attributes:
         samples: N samples, sorted by modality.
         features: (N, D) float32.
-        flipped: (N, D) float32, of the sum of the embeddings of picture and mirror image; None if not asked for.
+        flipped: (N, D) float32, of the sum of the embeddings of image and mirror image; None if not asked for.
     """
 
     samples: tuple[Sample, ...]
@@ -37,8 +37,8 @@ class Embeddings:
         """
         features = self.flipped if flipped else self.features
         if features is None:
-            raise VireidError('these embeddings were made without flipping', todo='embed the pictures with flip')
+            raise VireidError('these embeddings were made without flipping', todo='embed the images with flip')
         missing = next((s.path for s in samples if s.path not in self._index), None)
         if missing is not None:
-            raise VireidError(f'picture {missing} was not embedded', todo='embed it, or choose another protocol')
+            raise VireidError(f'image {missing} was not embedded', todo='embed it, or choose another protocol')
         return features[[self._index[s.path] for s in samples]]

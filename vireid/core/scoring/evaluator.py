@@ -23,7 +23,7 @@ class Evaluator:
         more: samples to embed besides those of the trials.
 
     Raises:
-        VireidError: if protocol, test pictures or test transforms cannot be had.
+        VireidError: if protocol, test images or test transforms cannot be had.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class Evaluator:
         protocol = experiment.build_protocol()
         self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
         self.samples = all_samples(self.trials, more)
-        # a reader that keeps pictures keeps those of the whole split: another protocol finds them there
+        # a reader that keeps images keeps those of the whole split: another protocol finds them there
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        self.read = experiment.build_reader('test', prepared, progress_callback(hooks, 'preparing pictures to score'))
+        self.read = experiment.build_reader('test', prepared, progress_callback(hooks, 'preparing images to score'))
 
     def evaluate(
         self,
@@ -74,7 +74,7 @@ class Evaluator:
             device=run.device,
             flip=variants and run.experiment.evaluation_settings.flip,
             read=self.read,
-            on_progress=on_progress('embedding pictures'),
+            on_progress=on_progress('embedding images'),
         )
         results = score_trials(
             embeddings,

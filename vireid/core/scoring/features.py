@@ -1,4 +1,4 @@
-"""Embeddings in a file: scoring again needs neither the network nor the pictures."""
+"""Embeddings in a file: scoring again needs neither the network nor the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SavedFeatures:
     """A features file, which protocols take for a dataset.
 
     Attributes:
-        embeddings: of every picture of the test split.
+        embeddings: of every image of the test split.
         about: what was written with them: `experiment`, `checkpoint`, `dataset`, `split`, `protocol`, `weights`.
         root: the dataset's folder; it may not be on this machine.
         split_name: which part of the dataset this is, if it has several.
@@ -127,7 +127,7 @@ def load(path: str | Path) -> SavedFeatures:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
     fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
     if not fits or (flipped is not None and flipped.shape != features.shape):
-        raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} pictures')
+        raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} images')
     for array in (features, flipped):
         lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
         if not np.allclose(lengths, 1, atol=1e-3):
@@ -147,5 +147,5 @@ def _below(path: str, root: str | Path | None) -> str:
         return path
     try:
         return Path(path).relative_to(root).as_posix()
-    except ValueError:  # a manifest may name pictures elsewhere
+    except ValueError:  # a manifest may name images elsewhere
         return path

@@ -16,7 +16,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS, Scores
 from vireid.core.types import Trial
 
-FIGURES = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
+METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
 
 
@@ -29,36 +29,36 @@ class Results:
         trials: what was scored.
         scores: one for each trial, by plain similarity.
         embeddings: of every image of every trial.
-        beside: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
+        variants: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
         weights: which weights were scored, such as `after step 500`.
-        data: what the pictures are, such as `SYSU-MM01`, or that they are generated.
+        data: what the images are, such as `SYSU-MM01`, or that they are generated.
     """
 
     protocol: str
     trials: tuple[Trial, ...]
     scores: tuple[Scores, ...]
     embeddings: Embeddings
-    beside: Mapping[str, tuple[Scores, ...]] = field(default_factory=dict)
+    variants: Mapping[str, tuple[Scores, ...]] = field(default_factory=dict)
     weights: str = ''
     data: str = ''
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns a dict for each trial name, and below it one for each of `beside`; all figures are fractions.
+        """Returns a dict for each trial name, and below it one for each of `variants`; all metrics are fractions.
 
-        Keys: `name`; `beside`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
+        Keys: `name`; `variant`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
         the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them.
         """
         rows = []
         for name in dict.fromkeys(trial.name for trial in self.trials):
-            for beside, scores in {'': self.scores, **self.beside}.items():
+            for variant, scores in {'': self.scores, **self.variants}.items():
                 own = [s for t, s in zip(self.trials, scores, strict=True) if t.name == name]
                 columns = {f'R{k}': [s.rank(k) for s in own] for k in RANKS}
                 columns['mAP'] = [s.mean_ap for s in own]
                 columns['mINP'] = [s.mean_inp for s in own]
                 rows.append(
                     {
-                        'name': f'{name}, {beside}' if beside else name,
-                        'beside': beside,
+                        'name': f'{name}, {variant}' if variant else name,
+                        'variant': variant,
                         'trials': len(own),
                         'queries': (min(s.queries for s in own), max(s.queries for s in own)),
                         'valid': (min(s.valid for s in own), max(s.valid for s in own)),
@@ -82,18 +82,18 @@ class Results:
 
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
     """Lays rows out as aligned text under the protocol's name; `last` heads the column of how many are averaged."""
-    lines = [[protocol, *FIGURES, 'valid queries', last]]
-    lines += [[row['name'], *figures(row), valid_queries(row), str(row['trials'])] for row in rows]
+    lines = [[protocol, *METRICS, 'valid queries', last]]
+    lines += [[row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ['  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
             for line in lines]  # fmt: skip
     return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
 
 
-def figures(row: Mapping[str, Any]) -> list[str]:
-    """Returns a row's figures as text, in percent."""
+def metrics_in_percent(row: Mapping[str, Any]) -> list[str]:
+    """Returns a row's metrics as text, in percent."""
     several = row['trials'] > 1
-    return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in FIGURES]
+    return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in METRICS]
 
 
 def valid_queries(row: Mapping[str, Any]) -> str:
@@ -119,7 +119,7 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
         return None
-    if any(not isinstance(row.get(key), dict) for row in content['rows'] for key in FIGURES):
+    if any(not isinstance(row.get(key), dict) for row in content['rows'] for key in METRICS):
         raise VireidError(
             f'{folder / FILE} was written by an earlier vireid',
             todo='choose another --work-dir, or move that folder away',

@@ -21,7 +21,7 @@ PAIRS_PER_CHUNK = 2_000_000
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of one trial; all fractions in [0, 1].
+    """The metrics of one trial; all fractions in [0, 1].
 
     Attributes:
         cmc: (R,) share of valid queries with a match among the first 1..R ranks.
@@ -123,7 +123,7 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
             todo='check the test identities and the cameras of this protocol',
         )
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
-    persons, gallery_person = np.unique(gallery_ids, return_inverse=True)
+    identities, gallery_identity = np.unique(gallery_ids, return_inverse=True)
     chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
     first_match: list[np.ndarray] = []
     ap: list[np.ndarray] = []
@@ -136,18 +136,18 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
         order, match = order[valid], match[valid]
         place = match.argmax(axis=1)
         if trial.cmc == 'identity':
-            first_match.append(_persons_ahead(gallery_person[order], place, len(persons)))
+            first_match.append(_identities_ahead(gallery_identity[order], place, len(identities)))
         else:
             first_match.append(place)
         for values, found in zip((ap, inp), _precision(match), strict=True):
             values.append(found)
-    ahead = np.concatenate(first_match)  # persons or images ahead of the first match
+    ahead = np.concatenate(first_match)  # identities or images ahead of the first match
     if not len(ahead):
         raise VireidError(
             f'{trial.name}, trial {trial.index}: none of {n_queries} queries has a match in the gallery',
             todo='check that query and gallery share identities, and what the protocol drops',
         )
-    length = len(persons) if trial.cmc == 'identity' else n_gallery
+    length = len(identities) if trial.cmc == 'identity' else n_gallery
     return Scores(
         cmc=np.bincount(ahead, minlength=length).cumsum() / len(ahead),
         mean_ap=float(np.concatenate(ap).mean()),
@@ -174,16 +174,16 @@ def _precision(match: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.add.reduceat(nth / (column + 1), start) / count, count / (column[start + count - 1] + 1)
 
 
-def _persons_ahead(person: np.ndarray, place: np.ndarray, n_persons: int) -> np.ndarray:
-    """Counts the distinct persons ranked ahead of a place.
+def _identities_ahead(person: np.ndarray, place: np.ndarray, n_identities: int) -> np.ndarray:
+    """Counts the distinct identities ranked ahead of a place.
 
     Args:
         person: (q, G) person index 0..P-1 of each place.
         place: (q,) place of the first match, from 0.
-        n_persons: P.
+        n_identities: P.
     """
     row, ahead = np.nonzero(np.arange(person.shape[1]) < place[:, None])
-    seen = np.zeros((len(person), n_persons), dtype=bool)
+    seen = np.zeros((len(person), n_identities), dtype=bool)
     seen[row, person[row, ahead]] = True
     return seen.sum(axis=1)
 

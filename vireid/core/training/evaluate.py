@@ -47,7 +47,7 @@ def score_checkpoint(
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if save_features else ()
     evaluator = Evaluator(experiment, dataset, hooks, more=more)
-    check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at pictures'))
+    check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
     model = restore_model(experiment, content, source).to(fabric.device)
     at = content.get('progress', {})
     done, per_epoch = at.get('step', 0), at.get('steps_per_epoch', 1)
@@ -77,16 +77,16 @@ def score_checkpoint(
 
 
 def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str, Any], source: str | Path) -> None:
-    """Refuses to score a checkpoint on persons it was trained on.
+    """Refuses to score a checkpoint on identities it was trained on.
 
     Raises:
-        VireidError: if it is of another split of this dataset, or of some of these very pictures.
+        VireidError: if it is of another split of this dataset, or of some of these very images.
     """
     split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
     if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
         raise VireidError(
             f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
-            'persons it was trained on would be in its test',
+            'identities it was trained on would be in its test',
             todo='score it on its own split with --trial',
         )
     seen = content.get('trained_on')
@@ -94,6 +94,6 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
         both = np.isin(fingerprint(dataset.split('test')), seen.numpy()).sum()
         if both:
             raise VireidError(
-                f'{source} was trained on {both:,} of the pictures that this would score it on',
+                f'{source} was trained on {both:,} of the images that this would score it on',
                 todo='test it on the split its config left for that',
             )

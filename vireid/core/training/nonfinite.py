@@ -30,7 +30,7 @@ def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
 
 
 class Buffers:
-    """A model's buffers as they are now, such as BatchNorm's running figures and what a weighter remembers.
+    """A model's buffers as they are now, such as BatchNorm's running metrics and what a weighter remembers.
 
     Args:
         model: whose; None keeps nothing.
@@ -50,7 +50,7 @@ class Buffers:
 
 
 def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
-    """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what pictures, and what then."""
+    """Says that a run cannot go on since its loss is NaN or infinite: of what task, on what images, and what then."""
     bad = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)] or ['the weighted sum']
     what = f'the loss is {record["loss"]} (from {", ".join(bad)})'
     if math.isfinite(record['loss']):

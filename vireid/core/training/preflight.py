@@ -151,12 +151,12 @@ def _try_transforms(experiment: Experiment, part: str) -> None:
         except Exception as error:  # torchvision looks at some arguments only now
             name = experiment.images[part][position]['type']
             raise VireidError(
-                f'images.{part}.{position}: {name} fails on a picture {_sizes(image)}: {error}',
+                f'images.{part}.{position}: {name} fails on an image {_sizes(image)}: {error}',
                 todo='mend its arguments, or what comes before it',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
-            f'images.{part} makes {_sizes(image)} of a picture',
+            f'images.{part} makes {_sizes(image)} of an image',
             allowed=f'3 x {height} x {width} float32, as images.size says',
             todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
         )

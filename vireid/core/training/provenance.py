@@ -79,7 +79,7 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
 
 
 def data_digest(samples: Sequence[Sample]) -> str:
-    """Returns a SHA-256 of the training pictures: their names below the common folder, persons, cameras and sizes."""
+    """Returns a SHA-256 of the training images: their names below the common folder, identities, cameras and sizes."""
     if not samples:
         return ''
     common = os.path.commonpath([os.path.dirname(sample.path) for sample in samples])

@@ -26,7 +26,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
 
     Returns:
         The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
-        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares a picture for it.
+        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares an image for it.
 
     Raises:
         VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.

@@ -34,7 +34,7 @@ class Run:
         samples: the training samples.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         precision_reason: where the precision of its config comes from, in a few words.
-        unreadable: training pictures that could not be read so far, where the config lets them be skipped.
+        unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
         results: the evaluation of the final weights, once the run has ended.
     """
@@ -52,11 +52,11 @@ class Run:
     results: Results | None = None
 
     def note_unreadable(self, paths: list[str]) -> None:
-        """Notes training pictures that could not be read; says so once for each."""
+        """Notes training images that could not be read; says so once for each."""
         for path in paths:
             if path not in self.unreadable:
                 self.unreadable.append(path)
-                print(f'warning: {path} cannot be read; another picture stands for it', file=sys.stderr)
+                print(f'warning: {path} cannot be read; another image stands for it', file=sys.stderr)
 
     def share_unreadable(self) -> None:
         """Gives every process the list of all."""
@@ -74,7 +74,7 @@ class Run:
 
     @cached_property
     def fingerprint(self) -> np.ndarray:
-        """Numbers of the training pictures, by which a test on them is noticed."""
+        """Numbers of the training images, by which a test on them is noticed."""
         return fingerprint(self.samples)
 
     @property
@@ -91,7 +91,7 @@ class Run:
         """Returns what `result.json` says of the run, besides its scores."""
         training = self.experiment.training_settings
         return {
-            'people': len({s.identity for s in self.samples}),
+            'identities': len({s.identity for s in self.samples}),
             'steps': self.progress.total_steps,
             'split': self.split,
             'unreadable': self.unreadable,

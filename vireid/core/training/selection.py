@@ -1,6 +1,6 @@
-"""Which weights a run ends with: the last ones, or the best on validation persons or, as the field does, on the test.
+"""Which weights a run ends with: the last ones, or the best on validation identities, or on the test.
 
-The choice follows one rule that is printed with the result.
+The last is what the field does. The choice follows one rule that is printed with the result.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Selection:
         rule: in words, for tables.
     """
 
-    def __init__(self, settings: EvaluationSettings, persons: int) -> None:
+    def __init__(self, settings: EvaluationSettings, identities: int) -> None:
         self.on, self.by = settings.select, settings.select_by
         self.best: dict[str, Any] = {}
-        place = {'validation': f'{persons} validation persons', 'test': 'trial 0 of the test'}
+        place = {'validation': f'{identities} validation identities', 'test': 'trial 0 of the test'}
         self.rule = f'best {self.by} on {place[self.on]}' if self.on != 'last' else ''
 
     def value(self, results: Results) -> float:
-        """Returns the figure that decides: of the first row; on the test, of its trial 0 alone."""
+        """Returns the metric that decides: of the first row; on the test, of its trial 0 alone."""
         name = results.trials[0].name
         scores = [s for t, s in zip(results.trials, results.scores, strict=True) if t.name == name]
         if self.on == 'test':

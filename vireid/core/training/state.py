@@ -114,7 +114,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     kept['step'] = {**kept['step'], 'clip_norm': None, 'skip_nonfinite': None}
     evaluation = settings.get('evaluation', {})
     kept['evaluation.select'] = evaluation.get('select', EvaluationSettings.select)
-    if kept['evaluation.select'] != 'last':  # figures of another protocol, or of other data, cannot be compared
+    if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
         kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}

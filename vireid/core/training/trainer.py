@@ -98,17 +98,17 @@ class Trainer:
         samples = tuple(dataset.split('train'))
         labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
         self.evaluator = self.candidates = Evaluator(experiment, dataset, self.hooks)
-        persons = 0
+        identities = 0
         if experiment.evaluation_settings.select == 'validation':
             validation = ValidationSplit(dataset, samples)
-            persons = len({s.identity for s in validation.split('val')})
-            suffix = f' on {persons} validation persons'
+            identities = len({s.identity for s in validation.split('val')})
+            suffix = f' on {identities} validation identities'
             self.candidates = Evaluator(experiment, validation, self.hooks, suffix)
         images = experiment.image_settings
         scored = (*self.evaluator.samples, *self.candidates.samples)
-        check_images(images, samples, scored, progress_callback(self.hooks, 'looking at pictures'))
+        check_images(images, samples, scored, progress_callback(self.hooks, 'looking at images'))
         sampler = experiment.build_sampler(samples, self.fabric.global_rank, self.fabric.world_size)
-        read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training pictures'))
+        read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
         transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
         data = ImageSet(samples, transform, labels, experiment.seed, read, skip)
         workers = default_workers(self.fabric.device) if images.workers is None else images.workers
@@ -128,7 +128,7 @@ class Trainer:
 
         # where the run stands
         self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
-        self.selection = Selection(experiment.evaluation_settings, persons)
+        self.selection = Selection(experiment.evaluation_settings, identities)
         split = getattr(dataset, 'split_name', '')
         self.run = Run(
             experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason

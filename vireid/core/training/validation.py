@@ -24,7 +24,7 @@ class ValidationSplit:
         both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
         if both:
             raise VireidError(
-                f'evaluation.select is validation, and {len(both)} validation persons are trained on, such as '
+                f'evaluation.select is validation, and {len(both)} validation identities are trained on, such as '
                 f'{min(both)}',
                 todo="train on the others: dataset.train_lists=['train']",
             )

@@ -1,4 +1,4 @@
-"""One's own pictures, in folders named after persons."""
+"""One's own images, in folders named after identities."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.own_pictures import number_identities, require_split
-from vireid.plugins.datasets.raw_folder import pictures
+from vireid.plugins.datasets.own_images import number_identities, require_split
+from vireid.plugins.datasets.raw_folder import images
 
 
 class Folders:
     """Reads `visible/PERSON/*.jpg` and `infrared/PERSON/*.jpg`, below `train` and `test` if there are such folders.
 
-    Without `train` and `test`, the last persons by name, `test_share` of them, are the test split. Visible pictures
+    Without `train` and `test`, the last identities by name, `test_share` of them, are the test split. Visible images
     are camera 1, infrared ones camera 2.
 
     Args:
         root: the folder.
-        test_share: share of the persons that are for testing, above 0 and up to 1 (nobody to train on); only without
+        test_share: share of the identities that are for testing, above 0 and up to 1 (nobody to train on); only without
             `train` and `test` folders.
 
     Raises:
@@ -34,32 +34,32 @@ class Folders:
         self.root = Path(root).expanduser()
         parts = [name for name in ('train', 'test') if (self.root / name).is_dir()]
         folders = {name: self.root / name for name in parts} or {'': self.root}
-        persons = {
+        identities = {
             name: sorted({p.name for m in MODALITIES for p in _subfolders(folder / m)})
             for name, folder in folders.items()
         }
-        if not any(persons.values()):
+        if not any(identities.values()):
             raise VireidError(f'Folders: {self.root.absolute()} holds no person', allowed=wanted)
-        numbers = number_identities(person for found in persons.values() for person in found)
-        both = set(persons.get('train', ())) & set(persons.get('test', ()))
+        numbers = number_identities(identity for found in identities.values() for identity in found)
+        both = set(identities.get('train', ())) & set(identities.get('test', ()))
         if both:
             raise VireidError(f'Folders: {sorted(both)[0]!r} is in train and in test', todo='keep each person in one')
-        if '' in persons:
-            count = max(1, round(test_share * len(persons[''])))
-            cut = len(persons['']) - count
-            persons, folders = (
-                {'train': persons[''][:cut], 'test': persons[''][cut:]},
+        if '' in identities:
+            count = max(1, round(test_share * len(identities[''])))
+            cut = len(identities['']) - count
+            identities, folders = (
+                {'train': identities[''][:cut], 'test': identities[''][cut:]},
                 dict.fromkeys(('train', 'test'), self.root),
             )
         self._splits = {
             name: [
-                Sample(path, numbers[person], camera, modality)
+                Sample(path, numbers[identity], camera, modality)
                 for camera, modality in enumerate(MODALITIES, 1)
-                for person in found
-                if (folders[name] / modality / person).is_dir()
-                for path in pictures(folders[name] / modality / person)
+                for identity in found
+                if (folders[name] / modality / identity).is_dir()
+                for path in images(folders[name] / modality / identity)
             ]
-            for name, found in persons.items()
+            for name, found in identities.items()
         }
 
     def split(self, name: str) -> tuple[Sample, ...]:

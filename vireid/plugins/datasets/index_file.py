@@ -11,7 +11,7 @@ def read_index(index: Path) -> list[tuple[str, int]]:
     """Returns the (relative path, label) of each line; empty lines are passed over.
 
     Raises:
-        VireidError: if the file cannot be read, names nothing, has a malformed line or names a picture twice.
+        VireidError: if the file cannot be read, names nothing, has a malformed line or names an image twice.
     """
     try:
         lines = index.read_text(encoding='utf-8').splitlines()
@@ -32,5 +32,5 @@ def read_index(index: Path) -> list[tuple[str, int]]:
         seen[path] = number
         found.append((path, int(label)))
     if not found:
-        raise VireidError(f'index {index} names no picture', todo='restore it from the dataset')
+        raise VireidError(f'index {index} names no image', todo='restore it from the dataset')
     return found

@@ -10,29 +10,29 @@ from typing import ClassVar
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.plugins.datasets.index_file import read_index
-from vireid.plugins.datasets.raw_folder import incomplete, pictures, read_id_list, require_root
+from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 
 TRAIN_LISTS = {VISIBLE: 'idx/train_vis.txt', INFRARED: 'idx/train_nir.txt'}
 TEST_FOLDERS = {VISIBLE: 'test_vis', INFRARED: 'test_nir'}
 CAMERAS = range(1, 10)
 OBTAIN = (
     "ask for LLCM (Low-Light Cross-Modality) from its authors' page, and give the folder that holds idx, test_vis, "
-    'test_nir and the training pictures'
+    'test_nir and the training images'
 )
 
 
 class LLCM:
     """Reads LLCM (Zhang and Wang, 2023).
 
-    Training pictures are the lines `relative/path label` of `idx/train_vis.txt` and `idx/train_nir.txt`; they say no
-    camera, so it is 0. Test pictures are `test_vis/camN/IIII/*.jpg` and `test_nir/camN/IIII/*.jpg` of the persons in
+    Training images are the lines `relative/path label` of `idx/train_vis.txt` and `idx/train_nir.txt`; they say no
+    camera, so it is 0. Test images are `test_vis/camN/IIII/*.jpg` and `test_nir/camN/IIII/*.jpg` of the identities in
     `idx/test_id.txt`, cameras 1 to 9 (none of the near-infrared ones is camera 3).
 
     Args:
         root: the dataset's folder.
 
     Attributes:
-        expected: by split, persons, visible and infrared pictures of a complete copy (their paper).
+        expected: by split, identities, visible and infrared images of a complete copy (their paper).
 
     Raises:
         VireidError: if the folder or a list is missing, or a line of a list is wrong.
@@ -63,7 +63,7 @@ class LLCM:
         test = set(read_id_list(self.root / 'idx/test_id.txt'))
         for modality, found in lists.items():
             for path, _ in found:
-                folder = Path(path).parent.name  # the labels count from 0: only folders name persons
+                folder = Path(path).parent.name  # the labels count from 0: only folders name identities
                 if path.startswith('test_') or (folder.isdecimal() and int(folder) in test):
                     raise VireidError(
                         f'{self.root / TRAIN_LISTS[modality]} names {path}, of a person for testing',
@@ -86,7 +86,7 @@ class LLCM:
                 for identity in identities
                 for camera, folder in folders.items()
                 if f'{identity:04d}' in present[camera]
-                for path in pictures(folder / f'{identity:04d}')
+                for path in images(folder / f'{identity:04d}')
             ]
         found = {sample.identity for sample in samples}
         lacking = [identity for identity in identities if identity not in found]

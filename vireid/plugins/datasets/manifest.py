@@ -1,4 +1,4 @@
-"""One's own pictures, listed in a table."""
+"""One's own images, listed in a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.own_pictures import number_identities, require_split
+from vireid.plugins.datasets.own_images import number_identities, require_split
 
 LINE = 'line of the file'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
@@ -91,7 +91,7 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
     for row in rows:
         line = row[LINE]
         where = f'manifest {path}, line {line}'
-        picture = str(path.parent / str(row['path'] or ''))
+        image = str(path.parent / str(row['path'] or ''))
         camera = str(row['camera']).removesuffix('.0')  # tables with gaps hold whole numbers as floats
         if not row['path'] or row['identity'] in (None, '') or not row['split']:
             raise VireidError(f'{where}: path, identity or split is empty', allowed='something in each')
@@ -102,17 +102,17 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
             )
         if not (camera.isascii() and camera.isdecimal() and len(camera) < 10):
             raise VireidError(f'{where}: camera is {row["camera"]!r}', allowed='a number from 0 to 999999999')
-        if picture in seen:
-            raise VireidError(f'{where}: {row["path"]} is also in line {seen[picture]}')
-        seen[picture] = line
-        sample = Sample(picture, numbers[str(row['identity'])], int(camera), row['modality'])
+        if image in seen:
+            raise VireidError(f'{where}: {row["path"]} is also in line {seen[image]}')
+        seen[image] = line
+        sample = Sample(image, numbers[str(row['identity'])], int(camera), row['modality'])
         splits.setdefault(row['split'], []).append(sample)
     for part in ('train', 'val'):
         both = {s.identity for s in splits.get(part, ())} & {s.identity for s in splits.get('test', ())}
         if both:
             named = sorted(name for name, number in numbers.items() if number in both)
             raise VireidError(
-                f'manifest {path}: {len(both)} persons are in {part} and in test: {", ".join(named[:5])}',
+                f'manifest {path}: {len(both)} identities are in {part} and in test: {", ".join(named[:5])}',
                 todo='keep each person in one split',
             )
     return splits

@@ -1,4 +1,4 @@
-"""What readers of raw dataset folders share: finding the folder, listing pictures, reading id lists."""
+"""What readers of raw dataset folders share: finding the folder, listing images, reading id lists."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
 def incomplete(
     where: str, lacking: Sequence[int], identities: Sequence[int], split: str, samples: tuple[Sample, ...]
 ) -> IncompleteData:
-    """Returns the error that a split lacks persons; it holds the samples that are there."""
+    """Returns the error that a split lacks identities; it holds the samples that are there."""
     some = ', '.join(f'{identity:04d}' for identity in lacking[:10]) + (', ...' if len(lacking) > 10 else '')
     error = IncompleteData(
-        f'{where}: {len(lacking)} of {len(identities)} {split} identities have no picture: {some}',
+        f'{where}: {len(lacking)} of {len(identities)} {split} identities have no image: {some}',
         todo='the copy is incomplete: unpack the dataset again; `vireid data check` counts what is there',
     )
     error.samples = samples
     return error
 
 
-def pictures(folder: Path) -> list[str]:
-    """Returns the paths of the pictures in a folder, sorted by name; other files (Thumbs.db, ...) are passed over.
+def images(folder: Path) -> list[str]:
+    """Returns the paths of the images in a folder, sorted by name; other files (Thumbs.db, ...) are passed over.
 
     A link that leads nowhere is one: whoever reads it says that it is gone, rather than train on less.
     """

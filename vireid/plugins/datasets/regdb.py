@@ -21,15 +21,15 @@ OBTAIN = (
 class RegDB:
     """Reads `idx/{train,test}_{visible,thermal}_{1..10}.txt`, lines of `relative/path label` (Nguyen et al., 2017).
 
-    The ten trials are ten different splits of the persons, so a model trained on one must be tested on the same:
-    otherwise persons it was trained on are in its test.
+    The ten trials are ten different splits of the identities, so a model trained on one must be tested on the same:
+    otherwise identities it was trained on are in its test.
 
     Args:
         root: the dataset's folder.
         trial: which split, 1 to 10.
 
     Attributes:
-        expected: by split, persons, visible and infrared pictures of a complete copy.
+        expected: by split, identities, visible and infrared images of a complete copy.
 
     Raises:
         VireidError: if the folder or an index file is missing, or a line of it is wrong.
@@ -69,7 +69,7 @@ class RegDB:
             if sensor.lower() != FILE_NAMES[modality]:
                 raise VireidError(
                     f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self.trial}.txt names {path}',
-                    allowed=f'pictures below {FILE_NAMES[modality].title()}',
+                    allowed=f'images below {FILE_NAMES[modality].title()}',
                     todo='restore the index files from the dataset',
                 )
             folders[part].add(rest.partition('/')[0])
@@ -77,7 +77,7 @@ class RegDB:
         both = sorted(folders['train'] & folders['test'])
         if both:
             raise VireidError(
-                f'{self.root}/idx: the persons {", ".join(both[:5])} are in the training and the test list of trial '
+                f'{self.root}/idx: the identities {", ".join(both[:5])} are in the training and the test list of trial '
                 f'{self.trial}',
                 todo='restore the index files from the dataset',
             )

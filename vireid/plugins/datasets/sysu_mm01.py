@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.plugins.datasets.raw_folder import incomplete, pictures, read_id_list, require_root
+from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list, require_root
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 OBTAIN = (
@@ -21,7 +21,7 @@ OBTAIN = (
 class SYSUMM01:
     """Reads `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt` (Wu et al., 2017).
 
-    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera, and one's own pictures in
+    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera, and one's own images in
     this layout may have fewer cameras, as long as both modalities are there.
 
     Args:
@@ -29,10 +29,10 @@ class SYSUMM01:
         train_lists: id lists that make up the training split; the field trains on `train` and `val` together.
 
     Attributes:
-        expected: by split, persons, visible and infrared pictures of a complete copy.
+        expected: by split, identities, visible and infrared images of a complete copy.
 
     Raises:
-        VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test persons
+        VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test identities
             overlap.
     """
 
@@ -77,7 +77,7 @@ class SYSUMM01:
     def split(self, name: str) -> tuple[Sample, ...]:
         """Returns the samples of `train`, `val` or `test`, by modality, identity, camera and path.
 
-        By default the 99 persons of `val` are trained on too.
+        By default the 99 identities of `val` are trained on too.
         """
         if name not in self.expected:
             raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.expected))
@@ -98,7 +98,7 @@ class SYSUMM01:
                 Sample(path, identity, camera, CAMERAS[camera])
                 for camera, folder in cameras.items()
                 if f'{identity:04d}' in present[camera]
-                for path in pictures(folder / f'{identity:04d}')
+                for path in images(folder / f'{identity:04d}')
             ]
             if not found:
                 lacking.append(identity)

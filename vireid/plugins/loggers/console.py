@@ -40,7 +40,7 @@ class Console:
     def run_started(self, run: Run) -> None:
         experiment, progress = run.experiment, run.progress
         counts = [f'{sum(s.modality == m for s in run.samples):,} {m}' for m in MODALITIES]
-        persons = len({s.identity for s in run.samples})
+        identities = len({s.identity for s in run.samples})
         millions = sum(p.numel() for p in run.model.parameters()) / 1e6
         split = f', {run.split}' if run.split else ''
         model = [f'{millions:.1f} M parameters']
@@ -48,9 +48,10 @@ class Console:
             model.append(f'embedding {run.model.embedding_dim}')
             model.append(f'tasks {" ".join(run.model.tasks)}, weighed by {type(run.model.weighter).__name__}')
         epochs = progress.total_steps / progress.steps_per_epoch
+        people = counted(identities, 'identity', 'identities')
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
-            'data': f'{experiment.data_name}{split}: {counted(persons, "identity", "identities")}, {", ".join(counts)}',
+            'data': f'{experiment.data_name}{split}: {people}, {", ".join(counts)}',
             'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
             f'{experiment.training_settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',
@@ -70,14 +71,14 @@ class Console:
                 return
             self._last_line = now
             self._bar.update(
-                self._task, completed=progress.step, description=_epoch(progress), figures=_figures(record)
+                self._task, completed=progress.step, description=_epoch(progress), metrics=_metrics(record)
             )
         elif now - self._last_line >= self.every or progress.step == progress.total_steps:
             self._last_line = now
             per_step = (now - self._started) / max(1, progress.step - self._from_step)
             left = per_step * (progress.total_steps - progress.step)
             self.console.print(
-                f'step {progress.step:,}/{progress.total_steps:,} ({_epoch(progress)})  {_figures(record)}  '
+                f'step {progress.step:,}/{progress.total_steps:,} ({_epoch(progress)})  {_metrics(record)}  '
                 f'{per_step:.2f} s a step, {_clock(left)} left',
                 markup=False,
             )
@@ -94,7 +95,7 @@ class Console:
     @hookimpl
     def evaluating(self, what: str, done: int, total: int) -> None:
         if self._bar and not self._of_its_own:
-            self._bar.update(self._task, figures=f'{what} {done:,}/{total:,}')
+            self._bar.update(self._task, metrics=f'{what} {done:,}/{total:,}')
         elif self.console.is_terminal:  # scoring a checkpoint: no run has begun
             self._show(what, done, total)
 
@@ -109,7 +110,7 @@ class Console:
         self._stop_bar()
         took = _clock(time.monotonic() - self._started)
         if finished:
-            self.console.print(f'done in {took}; weights, logs and pictures are in {run.work_dir}', markup=False)
+            self.console.print(f'done in {took}; weights, logs and images are in {run.work_dir}', markup=False)
         else:
             saved = f'; saved {run.checkpoint}' if run.checkpoint.exists() else '; nothing was saved yet'
             self.console.print(f'stopped after {took}{saved}', markup=False)
@@ -128,12 +129,12 @@ class Console:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn('{task.fields[figures]}'),
+            TextColumn('{task.fields[metrics]}'),
             console=self.console,
             refresh_per_second=4,
         )
         self._bar.start()
-        self._task = self._bar.add_task(description, total=total, completed=done, figures='')
+        self._task = self._bar.add_task(description, total=total, completed=done, metrics='')
 
     def _stop_bar(self) -> None:
         if self._bar:
@@ -155,7 +156,7 @@ def _epoch(progress: types.Progress) -> str:
     return f'epoch {min(progress.epoch + 1, last)}/{last}'
 
 
-def _figures(record: dict[str, Any]) -> str:
+def _metrics(record: dict[str, Any]) -> str:
     tasks = []
     for name, loss in record.get('tasks', {}).items():
         weight = record.get('weights', {}).get(name, 1)

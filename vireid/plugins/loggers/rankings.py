@@ -1,4 +1,4 @@
-"""Ranking lists as a picture: queries on the left, the gallery by falling similarity to the right."""
+"""Ranking lists as an image: queries on the left, the gallery by falling similarity to the right."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import labels, rank_gallery
 from vireid.core.types import Sample
 
-TILE = (72, 144)  # width, height of one picture
+TILE = (72, 144)  # width, height of one image
 BORDER, GAP = 4, 6
 RIGHT, WRONG, NEUTRAL = '#2e9e5b', '#d1495b', '#888888'
 
 
 def draw_rankings(results: Results, queries: int = 8, top: int = 10) -> Image.Image:
-    """Draws the first gallery pictures of some queries of the first trial.
+    """Draws the first gallery images of some queries of the first trial.
 
     Args:
         results: with embeddings.
         queries: rows; spread evenly over the queries that have a match.
-        top: gallery pictures in a row.
+        top: gallery images in a row.
 
     Returns:
-        An RGB picture; green frames are the query's identity, red ones another's.
+        An RGB image; green frames are the query's identity, red ones another's.
     """
     trial = results.trials[0]
     similarity = results.embeddings.of(trial.query) @ results.embeddings.of(trial.gallery).T
@@ -52,5 +52,5 @@ def draw_rankings(results: Results, queries: int = 8, top: int = 10) -> Image.Im
 def _paste(sheet: Image.Image, sample: Sample, at: tuple[int, int], colour: str) -> None:
     frame = (at[0], at[1], at[0] + TILE[0] + 2 * BORDER - 1, at[1] + TILE[1] + 2 * BORDER - 1)
     ImageDraw.Draw(sheet).rectangle(frame, fill=colour)
-    picture = to_pil_image(read_image(sample.path)).resize(TILE, Image.Resampling.BILINEAR)
-    sheet.paste(picture, (at[0] + BORDER, at[1] + BORDER))
+    image = to_pil_image(read_image(sample.path)).resize(TILE, Image.Resampling.BILINEAR)
+    sheet.paste(image, (at[0] + BORDER, at[1] + BORDER))

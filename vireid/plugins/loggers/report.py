@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.registry.plugins import hookimpl
-from vireid.core.scoring.results import FIGURES, Results, figures, valid_queries
+from vireid.core.scoring.results import METRICS, Results, metrics_in_percent, valid_queries
 from vireid.core.training.run import Run
 from vireid.plugins.loggers.curves import curve_svg
 from vireid.plugins.loggers.metrics_file import read_metrics
@@ -27,7 +27,7 @@ class Report:
 
     Args:
         queries: how many queries `rankings.png` shows.
-        top: how many gallery pictures of each.
+        top: how many gallery images of each.
     """
 
     def __init__(self, queries: int = 8, top: int = 10) -> None:
@@ -41,10 +41,10 @@ class Report:
         (run.work_dir / 'report.html').write_text(page, encoding='utf-8')
 
     def _page(self, run: Run, results: Results) -> str:
-        head = ''.join(f'<th>{html.escape(k)}</th>' for k in [results.protocol, *FIGURES, 'valid queries', 'trials'])
+        head = ''.join(f'<th>{html.escape(k)}</th>' for k in [results.protocol, *METRICS, 'valid queries', 'trials'])
         body = ''
         for row in results.rows():
-            cells = [row['name'], *figures(row), valid_queries(row), str(row['trials'])]
+            cells = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
             body += '<tr>' + ''.join(f'<td>{html.escape(c)}</td>' for c in cells) + '</tr>'
         config = run.work_dir / 'config.yaml'
         return (
@@ -62,7 +62,7 @@ def rankings_caption(results: Results) -> str:
     """Says what `rankings.png` shows."""
     trial = results.trials[0]
     return (
-        f'Trial 0 of {trial.name}: each row is a query (left) and the pictures ranked first; green frames are the '
+        f'Trial 0 of {trial.name}: each row is a query (left) and the images ranked first; green frames are the '
         'same person, red ones another.'
     )
 

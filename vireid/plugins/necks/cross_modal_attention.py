@@ -1,4 +1,4 @@
-"""CrossModalAttention: each picture looks at the pictures of the other modality."""
+"""CrossModalAttention: each image looks at the images of the other modality."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vireid.plugins.necks.matching import require_one
 
 
 class CrossModalAttention(nn.Module):
-    """Adds to each picture's vector what it attends to in the batch's other modality (Vaswani et al., 2017).
+    """Adds to each image's vector what it attends to in the batch's other modality (Vaswani et al., 2017).
 
-    Queries come from the picture, keys and values from the pictures of another modality: scaled dot products, several
-    heads, a residual connection; the last layer starts at 0, so that at first the output is the input. A picture with
+    Queries come from the image, keys and values from the images of another modality: scaled dot products, several
+    heads, a residual connection; the last layer starts at 0, so that at first the output is the input. An image with
     nothing to look at keeps its vector, as all of a test batch do, which has one modality.
 
     Args:
         inputs: one vector; its length C is a multiple of `num_heads`.
         num_heads: attention heads.
-        same_identity: True looks at pictures of the same person only. That needs labels, so it works in training only,
+        same_identity: True looks at images of the same person only. That needs labels, so it works in training only,
             like GLFM.
     """
 

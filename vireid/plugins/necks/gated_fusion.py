@@ -1,4 +1,4 @@
-"""GatedFusion: a mean of features whose weights depend on the picture."""
+"""GatedFusion: a mean of features whose weights depend on the image."""
 
 from __future__ import annotations
 

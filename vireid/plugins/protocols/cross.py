@@ -1,4 +1,4 @@
-"""Any pictures of one modality against any of the other: for data without a protocol of its own."""
+"""Any images of one modality against any of the other: for data without a protocol of its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vireid.plugins.protocols.llcm import drop_same_camera as same_camera
 
 
 class Cross:
-    """Every test picture of one modality searches every test picture of the other, once.
+    """Every test image of one modality searches every test image of the other, once.
 
     Args:
         directions: which rows to score.
-        drop_same_camera: True does not count gallery pictures of the query's person by the camera of its number.
-        cmc: `identity` counts persons up to the first match, `image` counts pictures.
+        drop_same_camera: True does not count gallery images of the query's person by the camera of its number.
+        cmc: `identity` counts identities up to the first match, `image` counts images.
     """
 
     def __init__(

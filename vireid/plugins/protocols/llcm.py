@@ -22,9 +22,9 @@ DIRECTIONS: dict[str, tuple[str, str]] = {
 class LLCMProtocol:
     """LLCM (Zhang and Wang, 2023), queries of one modality against a gallery of the other.
 
-    Queries are all test pictures of the direction's first modality. The gallery of trial t has one picture of the
+    Queries are all test images of the direction's first modality. The gallery of trial t has one image of the
     second for each identity and camera, drawn with `random.Random(t)`, identities ascending, then cameras. For a query,
-    gallery pictures of the same person by the camera of the same number are dropped. CMC counts persons.
+    gallery images of the same person by the camera of the same number are dropped. CMC counts identities.
 
     Args:
         directions: which rows to score.
@@ -48,7 +48,7 @@ class LLCMProtocol:
         visible, infrared = ({s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED))
         if not visible & infrared:
             raise VireidError(
-                "LLCM's protocols do not fit these pictures: no camera number has both modalities",
+                "LLCM's protocols do not fit these images: no camera number has both modalities",
                 allowed='cameras that see both, as those of LLCM do',
                 todo="choose the dataset's own protocol, or protocol.type='cross'",
             )
@@ -67,7 +67,7 @@ class LLCMProtocol:
 
 
 def draw(samples: Sequence[Sample], modality: str, index: int) -> tuple[Sample, ...]:
-    """Draws one picture of each identity and camera of a modality for trial `index`."""
+    """Draws one image of each identity and camera of a modality for trial `index`."""
     cells: dict[tuple[int, int], list[Sample]] = {}
     for sample in samples:
         if sample.modality == modality:
@@ -79,5 +79,5 @@ def draw(samples: Sequence[Sample], modality: str, index: int) -> tuple[Sample, 
 def drop_same_camera(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:
-    """A query does not count pictures of its own person by the camera of its own number."""
+    """A query does not count images of its own person by the camera of its own number."""
     return (query_ids == gallery_ids) & (query_cameras == gallery_cameras)

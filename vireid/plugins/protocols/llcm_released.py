@@ -7,9 +7,9 @@ from vireid.plugins.protocols.llcm import DIRECTIONS, LLCMProtocol
 
 
 class LLCMReleased(LLCMProtocol):
-    """As `llcm`, but "visible to infrared" searches with the drawn infrared pictures in all visible ones.
+    """As `llcm`, but "visible to infrared" searches with the drawn infrared images in all visible ones.
 
-    That is what the authors' released code computes under the name, so published figures of that direction can only
+    That is what the authors' released code computes under the name, so published metrics of that direction can only
     be compared with this one.
 
     Args:

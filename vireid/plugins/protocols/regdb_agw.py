@@ -13,7 +13,7 @@ DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (
 
 
 class RegDBAgw:
-    """RegDB in both directions: every test picture of one modality searches all of the other; CMC counts pictures.
+    """RegDB in both directions: every test image of one modality searches all of the other; CMC counts images.
 
     A model is scored on the split it was trained on; the field's numbers average ten models, one for each split.
 
@@ -41,7 +41,7 @@ class RegDBAgw:
         for modality, found in cameras.items():
             if len(found) > 1:
                 raise VireidError(
-                    f"RegDB's protocols do not fit these pictures: {modality} ones are by cameras "
+                    f"RegDB's protocols do not fit these images: {modality} ones are by cameras "
                     + ', '.join(map(str, found)),
                     allowed='one camera of each modality',
                     todo="choose the dataset's own protocol, or protocol.type='cross'",

@@ -1,4 +1,4 @@
-"""RegDB with a CMC that counts persons."""
+"""RegDB with a CMC that counts identities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from vireid.plugins.protocols.regdb_agw import RegDBAgw
 
 
 class RegDBOfficial(RegDBAgw):
-    """As `regdb/agw`, but CMC counts distinct persons: the same rank-1 and mAP, other rank-5, rank-10 and rank-20.
+    """As `regdb/agw`, but CMC counts distinct identities: the same rank-1 and mAP, other rank-5, rank-10 and rank-20.
 
     Args:
         directions: which rows to score.

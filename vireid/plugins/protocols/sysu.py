@@ -1,4 +1,4 @@
-"""What SYSU-MM01's two protocol families share: modes, shots, queries, and which gallery pictures do not count."""
+"""What SYSU-MM01's two protocol families share: modes, shots, queries, and which gallery images do not count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAMERAS = {VISIBLE: (1, 2, 4, 5), INFRARED: (3, 6)}
 GALLERY_CAMERAS = {'all': (1, 2, 4, 5), 'indoor': (1, 2)}
 PICTURES = {'single': 1, 'multi': 10}  # of each identity and camera
 
-# (identity, camera), its pictures sorted by path, how many are wanted -> those of one trial
+# (identity, camera), its images sorted by path, how many are wanted -> those of one trial
 Draw = Callable[[tuple[int, int], list[Sample], int], Sequence[Sample]]
 
 
@@ -26,9 +26,9 @@ def sysu_trials(
     """Lays out every mode, number of shots and trial.
 
     Args:
-        dataset: its test split has the pictures; queries are all infrared ones, in both modes.
+        dataset: its test split has the images; queries are all infrared ones, in both modes.
         modes: which cameras the gallery has.
-        shots: how many pictures of each identity and camera.
+        shots: how many images of each identity and camera.
         draws: called for each mode and number of shots; yields what draws the gallery of trial 0, 1, ...
 
     Returns:
@@ -39,8 +39,8 @@ def sysu_trials(
     if strange:
         modality, camera = strange[0]
         raise VireidError(
-            f"SYSU-MM01's protocols do not fit these pictures: there are {modality} ones by camera {camera}",
-            allowed='visible pictures by cameras 1, 2, 4, 5 and infrared ones by 3, 6',
+            f"SYSU-MM01's protocols do not fit these images: there are {modality} ones by camera {camera}",
+            allowed='visible images by cameras 1, 2, 4, 5 and infrared ones by 3, 6',
             todo="choose the dataset's own protocol, or protocol.type='cross'",
         )
     query = tuple(s for s in samples if s.modality == INFRARED)
@@ -53,7 +53,7 @@ def sysu_trials(
         ordered = [(cell, sorted(cells[cell], key=lambda s: s.path)) for cell in sorted(cells)]
         for shot in shots:
             for index, draw in enumerate(draws()):
-                gallery = tuple(s for cell, pictures in ordered for s in draw(cell, pictures, PICTURES[shot]))
+                gallery = tuple(s for cell, images in ordered for s in draw(cell, images, PICTURES[shot]))
                 trials.append(Trial(f'{mode} {shot}-shot', index, query, gallery, 'identity', drop_same_place))
     return trials
 
@@ -61,5 +61,5 @@ def sysu_trials(
 def drop_same_place(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:
-    """Cameras 2 and 3 stand at the same place: a query of camera 3 does not count pictures of camera 2."""
+    """Cameras 2 and 3 stand at the same place: a query of camera 3 does not count images of camera 2."""
     return (query_cameras == 3) & (gallery_cameras == 2)

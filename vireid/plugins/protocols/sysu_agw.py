@@ -13,11 +13,11 @@ from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 class SYSUAgw:
     """SYSU-MM01, the `agw` family.
 
-    Queries are all infrared test pictures (cameras 3 and 6) in both modes. The gallery of trial t has one visible
-    picture of each identity and camera, drawn with `random.Random(t)`, identities ascending, then cameras. Queries
-    of camera 3 drop all pictures of camera 2, which stands at the same place. CMC counts persons.
+    Queries are all infrared test images (cameras 3 and 6) in both modes. The gallery of trial t has one visible
+    image of each identity and camera, drawn with `random.Random(t)`, identities ascending, then cameras. Queries
+    of camera 3 drop all images of camera 2, which stands at the same place. CMC counts identities.
 
-    The family's own code is single-shot; `multi` draws ten pictures in the same way, without replacement.
+    The family's own code is single-shot; `multi` draws ten images in the same way, without replacement.
 
     Args:
         modes: `all` searches cameras 1, 2, 4, 5; `indoor` cameras 1, 2.
@@ -42,8 +42,8 @@ class SYSUAgw:
         for index in range(self.count):
             stream = random.Random(index)  # its own: the global one is not touched
 
-            def draw(cell: tuple[int, int], pictures: list[Sample], wanted: int, stream=stream) -> Sequence[Sample]:
-                # `choice` and not `sample` for one picture: they use the stream differently
-                return [stream.choice(pictures)] if wanted == 1 else stream.sample(pictures, min(wanted, len(pictures)))
+            def draw(cell: tuple[int, int], images: list[Sample], wanted: int, stream=stream) -> Sequence[Sample]:
+                # `choice` and not `sample` for one image: they use the stream differently
+                return [stream.choice(images)] if wanted == 1 else stream.sample(images, min(wanted, len(images)))
 
             yield draw

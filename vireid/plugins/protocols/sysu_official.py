@@ -20,8 +20,8 @@ FILE = 'rand_perm_cam.mat'
 class SYSUOfficial:
     """SYSU-MM01, the `official` family (Wu et al., 2017).
 
-    As `sysu/agw`, but the gallery of trial t has the first picture (`single`) or the first ten (`multi`) of row t of
-    the authors' permutation of each identity's pictures on each camera.
+    As `sysu/agw`, but the gallery of trial t has the first image (`single`) or the first ten (`multi`) of row t of
+    the authors' permutation of each identity's images on each camera.
 
     Args:
         modes: `all` searches cameras 1, 2, 4, 5; `indoor` cameras 1, 2.
@@ -30,7 +30,7 @@ class SYSUOfficial:
         permutation: the file `rand_perm_cam.mat`; by default in the dataset's `exp` folder.
 
     Raises:
-        VireidError: if the file is missing or does not fit the pictures.
+        VireidError: if the file is missing or does not fit the images.
     """
 
     name = 'sysu/official'
@@ -55,15 +55,15 @@ class SYSUOfficial:
         def draws() -> Iterator[Draw]:
             for row in range(self.count):
 
-                def draw(cell: tuple[int, int], pictures: list[Sample], wanted: int, row=row) -> Sequence[Sample]:
+                def draw(cell: tuple[int, int], images: list[Sample], wanted: int, row=row) -> Sequence[Sample]:
                     numbers = _numbers(cameras, cell, path)[row]
-                    if len(numbers) != len(pictures):
+                    if len(numbers) != len(images):
                         raise VireidError(
-                            f'{path} permutes {len(numbers)} pictures of identity {cell[0]} on camera {cell[1]}, and '
-                            f'there are {len(pictures)}',
-                            todo='the copy is not complete, or has pictures of its own: unpack the dataset again',
+                            f'{path} permutes {len(numbers)} images of identity {cell[0]} on camera {cell[1]}, and '
+                            f'there are {len(images)}',
+                            todo='the copy is not complete, or has images of its own: unpack the dataset again',
                         )
-                    return [pictures[number - 1] for number in numbers[:wanted]]
+                    return [images[number - 1] for number in numbers[:wanted]]
 
                 yield draw
 
@@ -71,7 +71,7 @@ class SYSUOfficial:
 
 
 def read_permutation(path: Path) -> Any:
-    """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, pictures) numbers from 1.
+    """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, images) numbers from 1.
 
     Raises:
         VireidError: if it is missing or something else.
@@ -101,8 +101,8 @@ def _numbers(cameras: Any, cell: tuple[int, int], path: Path) -> np.ndarray:
     if len(numbers) < 10 or not (np.sort(numbers[:10], axis=1) == whole).all():
         raise VireidError(
             f'{path} has no permutation for identity {identity} on camera {camera}',
-            allowed="test persons: the authors' file has no others",
-            todo="choose weights on validation persons by protocol.type='sysu/agw', then score checkpoints/best.pt: "
+            allowed="test identities: the authors' file has no others",
+            todo="choose weights on validation identities by protocol.type='sysu/agw', then score checkpoints/best.pt: "
             'vireid test ... --protocol sysu/official',
         )
     return numbers

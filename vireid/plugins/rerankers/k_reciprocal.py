@@ -16,16 +16,16 @@ PAIRS = 4_000_000
 
 
 class KReciprocal:
-    """Compares pictures by the neighbours they share, of queries and gallery together.
+    """Compares images by the neighbours they share, of queries and gallery together.
 
-    The distance d of two pictures is 2 - 2 cos of their embeddings, divided by the largest of the query's row. R(i, k)
-    are the pictures among the k nearest of i (and i) that have i among their own k nearest. R(i, k1) is widened by
-    R(j, k1 / 2) of each j in it if more than two thirds of that are in R(i, k1) already. Each picture becomes a vector
+    The distance d of two images is 2 - 2 cos of their embeddings, divided by the largest of the query's row. R(i, k)
+    are the images among the k nearest of i (and i) that have i among their own k nearest. R(i, k1) is widened by
+    R(j, k1 / 2) of each j in it if more than two thirds of that are in R(i, k1) already. Each image becomes a vector
     with exp(-d) at those places and 0 elsewhere, of sum 1 (Eq. 5 to 7), averaged over its k2 nearest (itself
     included, Sec. 3.4). The new distance is (1 - weight) * Jaccard distance of these vectors + weight * d (Eq. 12).
 
     As in the authors' released code, and unlike the paper's text, exactly two thirds do not widen. Every trial is
-    re-ranked with all of its queries and its gallery, whatever a protocol drops afterwards; so figures depend on
+    re-ranked with all of its queries and its gallery, whatever a protocol drops afterwards; so metrics depend on
     which queries come together.
 
     Args:
@@ -54,7 +54,7 @@ class KReciprocal:
         everything = np.concatenate([query, gallery])
         nearest, farthest = _neighbours(everything, max(self.k1 + 1, self.k2))
         vectors = self._vectors(everything, nearest, farthest)
-        by_place = vectors[len(query) :].T.tocsr()  # of each place, the gallery pictures that have something there
+        by_place = vectors[len(query) :].T.tocsr()  # of each place, the gallery images that have something there
 
         def of(rows: slice) -> np.ndarray:
             plain = _distance(query[rows], gallery) / farthest[: len(query)][rows, None]
@@ -65,7 +65,7 @@ class KReciprocal:
         return of
 
     def _vectors(self, everything: np.ndarray, nearest: np.ndarray, farthest: np.ndarray) -> sparse.csr_matrix:
-        """Returns the (N, N) sparse weights of each picture's neighbours; rows have sum 1."""
+        """Returns the (N, N) sparse weights of each image's neighbours; rows have sum 1."""
         near = _reciprocal(nearest[:, : self.k1 + 1])
         half = _reciprocal(nearest[:, : round(self.k1 / 2) + 1])
         sizes = np.asarray(half.sum(axis=1)).ravel()
@@ -110,14 +110,14 @@ def _neighbours(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarra
         distance = _distance(features[start : start + step], features)
         rows = np.arange(len(distance))
         farthest[start : start + step] = distance.max(axis=1)
-        distance[rows, start + rows] = -1  # a twin, or rounding, may be as near as the picture itself
+        distance[rows, start + rows] = -1  # a twin, or rounding, may be as near as the image itself
         nearest[start : start + step] = stable_top(distance, count)
-    farthest[farthest == 0] = 1  # all pictures are the same: every distance is 0
+    farthest[farthest == 0] = 1  # all images are the same: every distance is 0
     return nearest, farthest
 
 
 def _reciprocal(nearest: np.ndarray) -> sparse.csr_matrix:
-    """Returns the (N, N) matrix with 1 where each of two pictures is among the nearest of the other."""
+    """Returns the (N, N) matrix with 1 where each of two images is among the nearest of the other."""
     one_way = _matrix(nearest, np.ones(nearest.size, dtype=np.int32))
     return one_way.multiply(one_way.T).tocsr()
 
@@ -131,13 +131,13 @@ def _matrix(columns: np.ndarray, values: np.ndarray) -> sparse.csr_matrix:
 def _shared(query: sparse.csr_matrix, by_place: sparse.csr_matrix) -> np.ndarray:
     """Sum over places of the smaller value, of q rows and G columns -> (q, G) float64."""
     width = by_place.shape[1]
-    lengths = np.diff(by_place.indptr)[query.indices]  # gallery pictures that each value of a query meets
+    lengths = np.diff(by_place.indptr)[query.indices]  # gallery images that each value of a query meets
     before = np.concatenate([[0], np.cumsum(lengths)])
     of_row = before[query.indptr]
     found = np.zeros((query.shape[0], width))
     start = 0
     while start < query.shape[0]:
-        # as many queries at a time as meet few enough pictures, but one at least
+        # as many queries at a time as meet few enough images, but one at least
         stop = max(start + 1, int(np.searchsorted(of_row, of_row[start] + PAIRS, side='right')) - 1)
         own = slice(query.indptr[start], query.indptr[stop])
         count = lengths[own]

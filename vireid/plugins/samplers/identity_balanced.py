@@ -11,25 +11,25 @@ from vireid.core.types import INFRARED, VISIBLE, Sample
 
 
 class IdentityBalanced:
-    """Draws `identities` persons a batch, and of each `visible` + `infrared` pictures (TFFN section 2.1).
+    """Draws `identities` identities a batch, and of each `visible` + `infrared` images (TFFN section 2.1).
 
-    Persons are drawn without replacement within a batch; pictures of a person without replacement while there are
-    enough of them, otherwise with. Both modalities list the persons in the same order, so that the i-th visible and
-    the i-th infrared picture correspond. An epoch has floor(max(n_visible, n_infrared) / pictures per modality) + 1
+    Identities are drawn without replacement within a batch; images of a person without replacement while there are
+    enough of them, otherwise with. Both modalities list the identities in the same order, so that the i-th visible and
+    the i-th infrared image correspond. An epoch has floor(max(n_visible, n_infrared) / images per modality) + 1
     batches, as the field counts it. Batches are a pure function of (seed, epoch); with several processes each takes
-    its own persons of a common draw.
+    its own identities of a common draw.
 
     Args:
         samples: the training samples.
         seed: of the draws.
         rank: which process this is.
         world_size: number of processes.
-        identities: persons N in a batch.
-        visible: visible pictures M of each.
-        infrared: infrared pictures M of each.
+        identities: identities N in a batch.
+        visible: visible images M of each.
+        infrared: infrared images M of each.
 
     Raises:
-        VireidError: if a person lacks a modality, or there are fewer persons than a batch needs.
+        VireidError: if a person lacks a modality, or there are fewer identities than a batch needs.
     """
 
     def __init__(
@@ -58,17 +58,17 @@ class IdentityBalanced:
             if lacking:
                 some = ', '.join(map(str, sorted(lacking)[:5])) + (', ...' if len(lacking) > 5 else '')
                 raise VireidError(
-                    f'{len(lacking)} training identities have no {modality} picture: {some}',
-                    todo='take them out of the list of training identities, or add their pictures',
+                    f'{len(lacking)} training identities have no {modality} image: {some}',
+                    todo='take them out of the list of training identities, or add their images',
                 )
-        self.persons = sorted(seen)
-        most_persons = len(self.persons) // world_size
-        if len(self.persons) < identities * world_size:
+        self.all_identities = sorted(seen)
+        most_identities = len(self.all_identities) // world_size
+        if len(self.all_identities) < identities * world_size:
             raise VireidError(
-                f'a batch needs {identities * world_size} identities and the training set has {len(self.persons)}',
-                todo=f'set sampler.identities to {most_persons} or less'
-                if most_persons
-                else f'use {max(1, len(self.persons))} process(es) at most, and check the training list',
+                f'a batch needs {identities * world_size} identities and the training set has {len(self.all_identities)}',
+                todo=f'set sampler.identities to {most_identities} or less'
+                if most_identities
+                else f'use {max(1, len(self.all_identities))} process(es) at most, and check the training list',
             )
         most = max(
             sum(map(len, self.indices[modality].values())) // (identities * world_size * quota)
@@ -80,17 +80,17 @@ class IdentityBalanced:
         return self._length
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Returns the epoch's batches: sample indices, all visible ones first, persons in the same order."""
+        """Returns the epoch's batches: sample indices, all visible ones first, identities in the same order."""
         rng = np.random.default_rng([self.seed, epoch])
         mine = slice(self.rank * self.identities, (self.rank + 1) * self.identities)
         result = []
         for _ in range(self._length):
-            drawn = rng.choice(len(self.persons), self.identities * self.world_size, replace=False)
-            # pictures are drawn for every process, so that all of them move the generator alike
-            rows = {m: [self._pictures(rng, m, self.persons[p]) for p in drawn] for m in self.quota}
+            drawn = rng.choice(len(self.all_identities), self.identities * self.world_size, replace=False)
+            # images are drawn for every process, so that all of them move the generator alike
+            rows = {m: [self._images(rng, m, self.all_identities[p]) for p in drawn] for m in self.quota}
             result.append([index for m in self.quota for row in rows[m][mine] for index in row])
         return result
 
-    def _pictures(self, rng: np.random.Generator, modality: str, person: int) -> list[int]:
+    def _images(self, rng: np.random.Generator, modality: str, person: int) -> list[int]:
         pool, quota = self.indices[modality][person], self.quota[modality]
         return [pool[i] for i in rng.choice(len(pool), quota, replace=len(pool) < quota)]

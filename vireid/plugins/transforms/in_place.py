@@ -1,4 +1,4 @@
-"""torchvision's transforms of float pictures, in place: after `ToFloat` the picture is nobody else's."""
+"""torchvision's transforms of float images, in place: after `ToFloat` the image is nobody else's."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Normalize(nn.Module):
         """(3, H, W) float32 -> the same tensor."""
         if not image.is_floating_point():
             raise VireidError(
-                f'Normalize was given a picture of {image.dtype}', todo="put dict(type='ToFloat') before it"
+                f'Normalize was given an image of {image.dtype}', todo="put dict(type='ToFloat') before it"
             )
         return image.sub_(self.mean).div_(self.std)
 
@@ -42,7 +42,7 @@ class RandomErasing(v2.RandomErasing):
 
     Args:
         p: probability, 0 to 1.
-        scale: (least, largest) share of the picture's area.
+        scale: (least, largest) share of the image's area.
         ratio: (least, largest) width over height.
         value: what is put there; 0 is the mean after `Normalize`.
     """

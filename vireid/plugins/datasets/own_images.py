@@ -1,4 +1,4 @@
-"""What readers of one's own pictures share: numbers for names of persons, and splits."""
+"""What readers of one's own images share: numbers for names of identities, and splits."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
     samples = tuple(sorted(splits[name], key=lambda s: MODALITIES.index(s.modality)))
     for modality in MODALITIES:
         if all(sample.modality != modality for sample in samples):
-            raise VireidError(f'{source}: the split {name!r} has no {modality} picture', todo='add some')
+            raise VireidError(f'{source}: the split {name!r} has no {modality} image', todo='add some')
     return samples

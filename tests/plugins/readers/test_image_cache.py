@@ -1,4 +1,4 @@
-"""A cache changes nothing but the time: the same pictures, built once, never half, never stale."""
+"""A cache changes nothing but the time: the same images, built once, never half, never stale."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Sample
-from vireid.plugins.readers import picture_cache
-from vireid.plugins.readers.picture_cache import PictureCache
+from vireid.plugins.readers import image_cache
+from vireid.plugins.readers.image_cache import ImageCache
 from vireid.plugins.transforms.resize_scaled import ResizeScaled
 from vireid.plugins.transforms.to_float import ToFloat
 
@@ -32,7 +32,7 @@ CONFIG = {'type': 'Resize', 'size': SIZE}
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Ten pictures of ten sizes."""
+    """Ten images of ten sizes."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(10):
@@ -43,9 +43,9 @@ def samples(tmp_path: Path) -> list[Sample]:
     return found
 
 
-def cache(samples: list[Sample], folder: Path, first=None, config=None, told=None) -> PictureCache:
+def cache(samples: list[Sample], folder: Path, first=None, config=None, told=None) -> ImageCache:
     note = None if told is None else lambda done, total: told.append((done, total))
-    return PictureCache(samples, first or Resize(SIZE), config or CONFIG, str(folder), note)
+    return ImageCache(samples, first or Resize(SIZE), config or CONFIG, str(folder), note)
 
 
 def files(folder: Path) -> list[str]:
@@ -53,7 +53,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize('first', [Resize(SIZE), ResizeScaled(SIZE, 1.125), Resize(SIZE, antialias=False)])
-def test_transformed_pictures_are_the_same_bit_for_bit(samples, tmp_path, first):
+def test_transformed_images_are_the_same_bit_for_bit(samples, tmp_path, first):
     read = cache(samples, tmp_path / 'cache', first)
 
     def transform(image):
@@ -67,12 +67,12 @@ def test_transformed_pictures_are_the_same_bit_for_bit(samples, tmp_path, first)
 
 
 def test_it_is_built_once_with_progress(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(picture_cache, 'AT_ONCE', 4)
+    monkeypatch.setattr(image_cache, 'AT_ONCE', 4)
     told: list[tuple[int, int]] = []
     cache([*samples, *samples], tmp_path / 'cache', told=told)
     assert told == [(0, 10), (4, 10), (8, 10), (10, 10)]
     before = files(tmp_path / 'cache')
-    monkeypatch.setattr(picture_cache, 'read_image', None)  # nothing is decoded again
+    monkeypatch.setattr(image_cache, 'read_image', None)  # nothing is decoded again
     told.clear()
     assert torch.equal(
         cache(samples, tmp_path / 'cache', told=told)(samples[3].path), Resize(SIZE)(read_image(samples[3].path))
@@ -81,7 +81,7 @@ def test_it_is_built_once_with_progress(samples, tmp_path, monkeypatch):
     assert files(tmp_path / 'cache') == before
 
 
-def test_a_changed_picture_makes_it_new_and_takes_the_old_one_away(samples, tmp_path):
+def test_a_changed_image_makes_it_new_and_takes_the_old_one_away(samples, tmp_path):
     cache(samples, tmp_path / 'cache')
     (before,) = files(tmp_path / 'cache')
     Image.new('RGB', (20, 40), 'red').save(samples[0].path)
@@ -95,7 +95,7 @@ def test_a_changed_picture_makes_it_new_and_takes_the_old_one_away(samples, tmp_
     assert files(tmp_path / 'cache') != [after]
 
 
-def test_a_run_keeps_its_pictures_while_another_takes_the_outdated_cache_away(samples, tmp_path):
+def test_a_run_keeps_its_images_while_another_takes_the_outdated_cache_away(samples, tmp_path):
     read = cache(samples, tmp_path / 'cache')
     expected = Resize(SIZE)(read_image(samples[0].path))
     Image.new('RGB', (20, 40), 'red').save(samples[0].path)
@@ -114,14 +114,14 @@ def test_the_order_of_the_list_is_no_matter(samples, tmp_path):
 
 def test_a_transform_whose_code_has_changed_makes_it_new(samples, tmp_path, monkeypatch):
     cache(samples, tmp_path / 'cache')
-    monkeypatch.setattr(picture_cache.inspect, 'getsource', lambda kind: 'class Resize: # edited')
+    monkeypatch.setattr(image_cache.inspect, 'getsource', lambda kind: 'class Resize: # edited')
     cache(samples, tmp_path / 'cache')
     assert len(files(tmp_path / 'cache')) == 2
 
 
 def test_no_folder_is_refused(samples):
     with pytest.raises(VireidError, match='where the cache is to be'):
-        PictureCache(samples, Resize(SIZE), CONFIG, '')
+        ImageCache(samples, Resize(SIZE), CONFIG, '')
 
 
 def test_other_settings_and_other_lists_are_caches_of_their_own(samples, tmp_path):
@@ -140,8 +140,8 @@ def test_a_first_transform_that_cannot_be_kept_is_refused(samples, tmp_path, fir
         cache(samples, tmp_path / 'cache', first, {'type': type(first).__name__})
 
 
-def test_a_picture_that_cannot_be_read_leaves_nothing(samples, tmp_path):
-    Path(samples[7].path).write_bytes(b'no picture')
+def test_an_image_that_cannot_be_read_leaves_nothing(samples, tmp_path):
+    Path(samples[7].path).write_bytes(b'no image')
     with pytest.raises(VireidError, match=r'7\.jpg cannot be read'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
@@ -150,22 +150,22 @@ def test_a_picture_that_cannot_be_read_leaves_nothing(samples, tmp_path):
         cache(samples, tmp_path / 'cache')
 
 
-def test_pictures_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch):
-    read = picture_cache.read_image
+def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch):
+    read = image_cache.read_image
 
     def touch_and_read(path):
         os.utime(samples[0].path, ns=(time.time_ns(), time.time_ns()))
         return read(path)
 
-    monkeypatch.setattr(picture_cache, 'read_image', touch_and_read)
+    monkeypatch.setattr(image_cache, 'read_image', touch_and_read)
     with pytest.raises(VireidError, match='changed while they were read'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
 
 def test_no_room_is_said_before_anything_is_read(samples, tmp_path, monkeypatch):
-    monkeypatch.setattr(picture_cache.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 100}))
-    monkeypatch.setattr(picture_cache, 'read_image', None)
+    monkeypatch.setattr(image_cache.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 100}))
+    monkeypatch.setattr(image_cache, 'read_image', None)
     with pytest.raises(VireidError, match=r'name another folder, or leave images\.reader out'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
@@ -198,17 +198,17 @@ import sys, time
 from pathlib import Path
 from torchvision.transforms.v2 import Resize
 from vireid.core.types import Sample
-from vireid.plugins.readers import picture_cache
+from vireid.plugins.readers import image_cache
 folder, slow = Path(sys.argv[1]), float(sys.argv[2])
 samples = [Sample(str(p), 1, 1, 'visible') for p in sorted(folder.glob('*.jpg'))]
-read = picture_cache.read_image
+read = image_cache.read_image
 def slowly(path):
     print('read', flush=True)
     time.sleep(slow)
     return read(path)
-picture_cache.read_image = slowly
-picture_cache.AT_ONCE = 1
-cache = picture_cache.PictureCache(samples, Resize((32, 16)), {'type': 'Resize'}, str(folder / 'cache'))
+image_cache.read_image = slowly
+image_cache.AT_ONCE = 1
+cache = image_cache.ImageCache(samples, Resize((32, 16)), {'type': 'Resize'}, str(folder / 'cache'))
 print('sum', int(sum(cache(s.path).long().sum() for s in samples)), flush=True)
 """
 
@@ -241,7 +241,7 @@ def test_without_locks_two_builders_do_not_disturb_each_other(samples, tmp_path,
 
     monkeypatch.setattr(fcntl, 'flock', none)
     (tmp_path / 'cache').mkdir()
-    read, others = picture_cache.read_image, []
+    read, others = image_cache.read_image, []
 
     def meanwhile(path):
         if not others:
@@ -249,7 +249,7 @@ def test_without_locks_two_builders_do_not_disturb_each_other(samples, tmp_path,
             others[0] = cache(samples, tmp_path / 'cache')
         return read(path)
 
-    monkeypatch.setattr(picture_cache, 'read_image', meanwhile)
+    monkeypatch.setattr(image_cache, 'read_image', meanwhile)
     own = cache(samples, tmp_path / 'cache')
     assert others[0].file == own.file
     assert files(tmp_path / 'cache') == [own.file.name]

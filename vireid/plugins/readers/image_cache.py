@@ -1,4 +1,4 @@
-"""Decoded pictures in one file, mapped into memory."""
+"""Decoded images in one file, mapped into memory."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
 FORMAT = 1
-AT_ONCE = 64  # pictures decoded before they are written
+AT_ONCE = 64  # images decoded before they are written
 
 
-class PictureCache:
-    """Keeps every picture as it is after the first transform, as uint8, so that no epoch decodes and resizes it again.
+class ImageCache:
+    """Keeps every image as it is after the first transform, as uint8, so that no epoch decodes and resizes it again.
 
-    The first transform has to bring pictures to one size without chance and leave a picture of that size alone
+    The first transform has to bring images to one size without chance and leave an image of that size alone
     (`Resize`, `ResizeScaled`); the transforms are then applied as ever, so what the network sees is what it sees
     without a cache, bit for bit.
 
@@ -46,11 +46,11 @@ class PictureCache:
         samples: what it will be asked for.
         first: the first transform.
         first_config: what that was built from.
-        folder: where caches lie; several may share it. Training pictures of SYSU-MM01 at 288 x 144 take 4.3 GB.
-        on_progress: called with (done, total) pictures while it is built.
+        folder: where caches lie; several may share it. Training images of SYSU-MM01 at 288 x 144 take 4.3 GB.
+        on_progress: called with (done, total) images while it is built.
 
     Raises:
-        VireidError: if the first transform does not fit, a picture cannot be read, or the folder cannot be written.
+        VireidError: if the first transform does not fit, an image cannot be read, or the folder cannot be written.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PictureCache:
     ) -> None:
         paths = sorted({s.path for s in samples})
         if not paths:
-            raise VireidError('there is no picture to cache')
+            raise VireidError('there is no image to cache')
         if not folder:
             raise VireidError("folder is ''", allowed='where the cache is to be, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
@@ -80,24 +80,24 @@ class PictureCache:
                         self._build(paths, first, on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
-                            raise VireidError('pictures were changed while they were read', todo='start again')
+                            raise VireidError('images were changed while they were read', todo='start again')
         except OSError as error:
             raise VireidError(
-                f'the picture cache in {base} cannot be written: {error}',
+                f'the image cache in {base} cannot be written: {error}',
                 todo=f'free {self._bytes() / 1e9:.1f} GB there, name another folder, or leave images.reader out',
             ) from error
         # at once: another process may find the cache outdated and take it away
-        self._pictures: np.ndarray | None = self._map()
+        self._images: np.ndarray | None = self._map()
 
     def __call__(self, path: str) -> Tensor:
-        """Returns the picture as (3, H, W) uint8."""
-        if self._pictures is None:
-            self._pictures = self._map()
-        return torch.from_numpy(np.array(self._pictures[self._index[path]]))
+        """Returns the image as (3, H, W) uint8."""
+        if self._images is None:
+            self._images = self._map()
+        return torch.from_numpy(np.array(self._images[self._index[path]]))
 
     def __getstate__(self) -> dict[str, Any]:
         # a mapped file would be copied into the pickle
-        return {**self.__dict__, '_pictures': None}
+        return {**self.__dict__, '_images': None}
 
     def _map(self) -> np.ndarray:
         return np.memmap(self.file, dtype=np.uint8, mode='r', shape=self.shape)
@@ -155,18 +155,18 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
     """Tries the first transform on noise of two sizes; returns the (3, H, W) it makes of them."""
     outputs = []
     for seed, size in enumerate(((61, 37), (150, 80))):
-        with seeded('picture cache', seed):
+        with seeded('image cache', seed):
             noise = torch.randint(256, (3, *size), dtype=torch.uint8)
             once = first(noise)
-            with seeded('picture cache', seed + 10):
+            with seeded('image cache', seed + 10):
                 again, twice = first(noise), first(once)
         if once.dtype != torch.uint8 or not torch.equal(once, again) or not torch.equal(once, twice):
             break
         outputs.append(tuple(once.shape))
     if len(outputs) < 2 or outputs[0] != outputs[1] or len(outputs[0]) != 3 or outputs[0][0] != 3:
         raise VireidError(
-            f'the first transform is {config.get("type")}, and a cache keeps pictures as they are after it',
-            allowed='one that brings every picture to one size, without chance, and leaves it alone after: Resize, '
+            f'the first transform is {config.get("type")}, and a cache keeps images as they are after it',
+            allowed='one that brings every image to one size, without chance, and leaves it alone after: Resize, '
             'ResizeScaled',
             todo='put it first in images.train and images.test, or leave images.reader out',
         )
@@ -188,7 +188,7 @@ def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
         try:
             status = os.stat(path)
         except FileNotFoundError as error:
-            raise VireidError(f'picture {path} is gone', todo='check the data folder') from error
+            raise VireidError(f'image {path} is gone', todo='check the data folder') from error
         found.append((status.st_size, status.st_mtime_ns))
     return found
 
