@@ -43,7 +43,7 @@ from vireid.synth import synthesize
 PHASES = ('step', 'between', 'saving', 'scoring')
 # functions that begin a phase; the outermost one counts, but saving and scoring count within any
 BEGINS = {
-    ('vireid/core/training/step.py', '__call__'): 'step',
+    ('vireid/plugins/steps/single_optimizer.py', '__call__'): 'step',
     ('vireid/core/training/trainer.py', 'save'): 'saving',
     ('vireid/core/scoring/evaluator.py', 'evaluate'): 'scoring',
 }

@@ -22,10 +22,10 @@ from vireid.core.config import files as config
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.features import load as load_features
-from vireid.core.scoring.features import save as save_features
 from vireid.core.training import checkpoint
 from vireid.core.types import Sample
+from vireid.exchange.features import load as load_features
+from vireid.exchange.features import save as save_features
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.raw_folder import read_id_list
 

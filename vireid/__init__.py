@@ -22,7 +22,7 @@ _LAZY = {
     'hookimpl': 'vireid.core.registry.plugins',
     'load': 'vireid.core.training.restore',
     'load_experiment': 'vireid.api',
-    'load_weights': 'vireid.core.training.restore',
+    'load_weights': 'vireid.exchange.release',
     'train': 'vireid.api',
 }
 __all__ = [*_LAZY, '__version__']

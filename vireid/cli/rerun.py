@@ -28,10 +28,11 @@ def run(args: argparse.Namespace) -> int:
 
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.scoring import results
-    from vireid.core.training import checkpoint, provenance
+    from vireid.core.training import checkpoint
+    from vireid.core.training.run import RECORD
     from vireid.core.training.trainer import train
 
-    first = _read(args.folder / provenance.FILE)
+    first = _read(args.folder / RECORD)
     if results.read(args.folder) is None:
         raise VireidError(f'{args.folder} is not finished', todo='go on with it first: vireid train ... --resume')
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         )
     train(experiment, work_dir, init=begun.get('file'), partial=begun.get('partial', False))
     quiet_others()
-    second = _read(work_dir / provenance.FILE)
+    second = _read(work_dir / RECORD)
     last = [checkpoint.load(folder / 'checkpoints' / 'last.pt')['model'] for folder in (args.folder, work_dir)]
     lines = [_lines(folder / 'metrics.jsonl') for folder in (args.folder, work_dir)]
     rows = [(results.read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]

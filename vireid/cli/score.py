@@ -33,8 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     from vireid.core.config.overrides import override
-    from vireid.core.scoring import features, results
+    from vireid.core.scoring import results
     from vireid.core.scoring.embedding import score_trials
+    from vireid.exchange import features
 
     saved = features.load(args.features)
     if args.data_root:

@@ -24,9 +24,13 @@ def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args), args)
     from vireid.core.training.evaluate import score_checkpoint
+    from vireid.exchange import features
 
     work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
-    score_checkpoint(experiment, args.checkpoint, work_dir, args.save_features)
     if args.save_features:
+        features.require_writable(args.save_features)  # now, and not when everything is embedded
+    found = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))
+    if args.save_features:
+        features.save_results(args.save_features, experiment, args.checkpoint, found)
         print(f'features are in {args.save_features}; score them again: vireid score {args.save_features}')
     return 0

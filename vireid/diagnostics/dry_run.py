@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError
-from vireid.core.model.cross_modal import CrossModalModel
 from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
@@ -27,7 +26,7 @@ from vireid.core.training.fabric import make_fabric
 from vireid.core.training.preflight import preflight
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
-from vireid.diagnostics.wiring import mermaid, wiring_table
+from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
 
 IDENTITIES = 100  # any number will do: nobody's data is read
 TEST_IDENTITIES = 1
@@ -103,7 +102,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     flops = counter.get_total_flops() / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
     lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
              f'identities, {height}x{width}', '']  # fmt: skip
-    graph_of = model if isinstance(model, CrossModalModel) else None  # another model may be anything
+    graph_of = model if is_graph(model) else None  # another model may be anything
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')

@@ -1,12 +1,18 @@
-"""The wiring of a model, as a table and as a Mermaid flowchart."""
+"""The wiring of a graph of named features, as a table and as a Mermaid flowchart."""
 
 from __future__ import annotations
 
-from vireid.core.model.cross_modal import CrossModalModel
+from typing import Any
+
 from vireid.core.types import MODALITIES
 
 
-def wiring_table(model: CrossModalModel) -> list[str]:
+def is_graph(model: Any) -> bool:
+    """Says whether a model tells its wiring, as `CrossModalModel` does: features, tasks and what the embedding is."""
+    return all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter'))
+
+
+def wiring_table(model: Any) -> list[str]:
     """The wiring: a line for each feature and each task."""
     rows = [('feature', 'made by', 'reads', 'what it is')]
     for name, spec in model.specs.items():
@@ -24,7 +30,7 @@ def wiring_table(model: CrossModalModel) -> list[str]:
     return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def mermaid(model: CrossModalModel) -> list[str]:
+def mermaid(model: Any) -> list[str]:
     """Returns the lines of a Mermaid flowchart of a model's graph."""
     lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
     lines += [f'  {modality}(["{modality}"]) --> backbone' for modality in MODALITIES]
@@ -46,5 +52,5 @@ def mermaid(model: CrossModalModel) -> list[str]:
     return lines
 
 
-def _maker(model: CrossModalModel, feature: str) -> str:
+def _maker(model: Any, feature: str) -> str:
     return type(model.necks[feature]).__name__ if feature in model.necks else type(model.backbone).__name__

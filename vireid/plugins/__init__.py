@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vireid.core.registry.plugins import hookimpl
 
@@ -11,7 +12,7 @@ _HERE = 'vireid.plugins'
 _TORCHVISION = 'torchvision.transforms.v2'
 
 COMPONENTS = {
-    'models': {'CrossModalModel': 'vireid.core.model.cross_modal:CrossModalModel'},
+    'models': {'CrossModalModel': 'vireid.plugins.models.cross_modal:CrossModalModel'},
     'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
     'necks': {
         'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
@@ -62,7 +63,7 @@ COMPONENTS = {
     'readers': {'ImageCache': f'{_HERE}.readers.image_cache:ImageCache'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
-    'steps': {'SingleOptimizer': 'vireid.core.training.step:SingleOptimizer'},
+    'steps': {'SingleOptimizer': 'vireid.plugins.steps.single_optimizer:SingleOptimizer'},
     'loggers': {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',
@@ -112,6 +113,14 @@ def register_components(add: Callable[[str, str, object], None]) -> None:
     for kind, names in COMPONENTS.items():
         for name, target in names.items():
             add(kind, name, target)
+
+
+@hookimpl(tryfirst=True)
+def run_started(run: Any) -> None:
+    """Writes run.json: what the run was made of."""
+    from vireid.plugins.provenance import write
+
+    write(run)
 
 
 @hookimpl

@@ -93,7 +93,7 @@ def finish(
     try:
         if done is not None:
             chosen = best if experiment.evaluation_settings.select != 'last' else last
-            scored = score_checkpoint(experiment, chosen, folder / 'test', None)
+            scored = score_checkpoint(experiment, chosen, folder / 'test')
             result = {**done, **scored.to_dict()}
             tell(f'{_line(job.label, result)}  (trained before, scored again)')
             return result

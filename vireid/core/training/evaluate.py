@@ -11,7 +11,6 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
 from vireid.core.data.images import fingerprint
 from vireid.core.errors import VireidError
-from vireid.core.scoring import features
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
@@ -24,7 +23,7 @@ from vireid.core.types import Dataset, Progress
 
 
 def score_checkpoint(
-    experiment: Experiment, source: str | Path, work_dir: str | Path, save_features: str | Path | None = None
+    experiment: Experiment, source: str | Path, work_dir: str | Path, whole_split: bool = False
 ) -> Results:
     """Scores a checkpoint by the experiment's protocol.
 
@@ -32,20 +31,18 @@ def score_checkpoint(
         experiment: model, data and protocol.
         source: the checkpoint.
         work_dir: gets `result.json`, and what the loggers make of the evaluation.
-        save_features: a file to write the embeddings of the whole test split to, see `core/features.py`.
+        whole_split: embed every image of the test split, not only those of the trials.
 
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
     """
-    if save_features:
-        features.require_writable(save_features)  # now, and not when everything is embedded
     content = checkpoint.load(source)
     dataset = experiment.build_dataset()
     _require_unseen(experiment, dataset, content, source)
     split = getattr(dataset, 'split_name', '')
     fabric = make_fabric(experiment.training_settings)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
-    more = dataset.split('test') if save_features else ()
+    more = dataset.split('test') if whole_split else ()
     evaluator = Evaluator(experiment, dataset, hooks, more=more)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
     model = restore_model(experiment, content, source).to(fabric.device)
@@ -70,9 +67,7 @@ def score_checkpoint(
             'weights': results.weights,
             'versions': versions(),
         }
-        results_file.write(run.work_dir, {**about, 'protocol_config': experiment.protocol, **results.to_dict()})
-        if save_features:
-            features.save(save_features, results.embeddings, about, getattr(dataset, 'root', None))
+        results_file.write(run.work_dir, {**about, **results.to_dict(), 'protocol_config': experiment.protocol})
     return results
 
 

@@ -1,12 +1,9 @@
-"""Steps whose loss or gradient is not finite: what counts as one, what skipping it undoes, what the user is told."""
+"""Steps whose loss or gradient is not finite: what counts as one, and what the user is told."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
@@ -17,36 +14,6 @@ from vireid.core.types import Batch
 def is_finite(record: dict[str, Any]) -> bool:
     """Says whether a step's loss is a number, and its gradient's norm, where that is known."""
     return math.isfinite(record['loss']) and math.isfinite(record.get('gradient', 0.0))
-
-
-def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
-    """Says whether a gradient is not finite only since the loss was scaled up too far, as happens with 16-mixed.
-
-    Once the scale has fallen to 1 it is no excuse any more.
-    """
-    if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(float(norm)):
-        return False
-    return float(scaler.get_scale()) > 1
-
-
-class Buffers:
-    """A model's buffers as they are now, such as BatchNorm's running metrics and what a weighter remembers.
-
-    Args:
-        model: whose; None keeps nothing.
-    """
-
-    def __init__(self, model: nn.Module | None) -> None:
-        self._model = model
-        self._kept = {name: b.clone() for name, b in model.named_buffers()} if model is not None else {}
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Puts them back: what a step that is left out has done to them is forgotten."""
-        if self._model is not None:
-            for name, buffer in self._model.named_buffers():
-                if name in self._kept:  # some modules make theirs in their first pass
-                    buffer.copy_(self._kept[name])
 
 
 def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:

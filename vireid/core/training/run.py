@@ -20,6 +20,8 @@ from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress, Sample
 
+RECORD = 'run.json'  # what a run was made of, in its folder
+
 
 @dataclass
 class Run:
@@ -34,6 +36,8 @@ class Run:
         samples: the training samples.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         precision_reason: where the precision of its config comes from, in a few words.
+        resumed: whether it goes on from a checkpoint.
+        init: of which weights it begins, if of any: `file`, their digest, and whether only what fits was taken.
         unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
         results: the evaluation of the final weights, once the run has ended.
@@ -47,6 +51,8 @@ class Run:
     samples: tuple[Sample, ...] = ()
     split: str = ''
     precision_reason: str = ''
+    resumed: bool = False
+    init: dict[str, Any] | None = None
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     results: Results | None = None

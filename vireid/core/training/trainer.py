@@ -23,7 +23,7 @@ from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.signals import Interrupted, interruptible
-from vireid.core.training import checkpoint, precision, provenance
+from vireid.core.training import checkpoint, precision
 from vireid.core.training.compilation import compile_forward
 from vireid.core.training.fabric import agreed, make_fabric
 from vireid.core.training.lock import exclusive
@@ -118,7 +118,7 @@ class Trainer:
         model = experiment.build_model(len(labels), resume is None and init is None, len(sampler))
         model = model.to(self.fabric.device)
         new = init is not None and resume is None
-        self.init = initialize_from(model, str(init), partial, self.fabric.is_global_zero) if new else None
+        initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero) if new else None
         if self.settings.sync_batchnorm and self.fabric.world_size > 1:
             # what follows the backbone sees all images already, if they are gathered
             synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
@@ -131,8 +131,9 @@ class Trainer:
         self.selection = Selection(experiment.evaluation_settings, identities)
         split = getattr(dataset, 'split_name', '')
         self.run = Run(
-            experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason
-        )
+            experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason,
+            resumed=resume is not None, init=initial,
+        )  # fmt: skip
         if content is not None:
             self.load_state_dict(content, str(resume))
 
@@ -282,8 +283,6 @@ class Trainer:
             self.selection.bring_best(self.run.best, Path(self.resume).parent / self.run.best.name)
         (self.run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
         write_whole(self.run.work_dir / 'config.yaml', files.dump(self.experiment.to_config()))
-        resumed = self.run.progress.step if self.resume is not None else None
-        provenance.write(self.run, resumed, self.init)
 
     def _write_result(self, found: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'

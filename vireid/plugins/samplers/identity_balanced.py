@@ -61,14 +61,14 @@ class IdentityBalanced:
                     f'{len(lacking)} training identities have no {modality} image: {some}',
                     todo='take them out of the list of training identities, or add their images',
                 )
-        self.all_identities = sorted(seen)
-        most_identities = len(self.all_identities) // world_size
-        if len(self.all_identities) < identities * world_size:
+        self.numbers = sorted(seen)
+        most_identities = len(self.numbers) // world_size
+        if len(self.numbers) < identities * world_size:
             raise VireidError(
-                f'a batch needs {identities * world_size} identities and the training set has {len(self.all_identities)}',
+                f'a batch needs {identities * world_size} identities and the training set has {len(self.numbers)}',
                 todo=f'set sampler.identities to {most_identities} or less'
                 if most_identities
-                else f'use {max(1, len(self.all_identities))} process(es) at most, and check the training list',
+                else f'use {max(1, len(self.numbers))} process(es) at most, and check the training list',
             )
         most = max(
             sum(map(len, self.indices[modality].values())) // (identities * world_size * quota)
@@ -85,9 +85,9 @@ class IdentityBalanced:
         mine = slice(self.rank * self.identities, (self.rank + 1) * self.identities)
         result = []
         for _ in range(self._length):
-            drawn = rng.choice(len(self.all_identities), self.identities * self.world_size, replace=False)
+            drawn = rng.choice(len(self.numbers), self.identities * self.world_size, replace=False)
             # images are drawn for every process, so that all of them move the generator alike
-            rows = {m: [self._images(rng, m, self.all_identities[p]) for p in drawn] for m in self.quota}
+            rows = {m: [self._images(rng, m, self.numbers[p]) for p in drawn] for m in self.quota}
             result.append([index for m in self.quota for row in rows[m][mine] for index in row])
         return result
 

@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from vireid.core.config import files as config
+from vireid.core.distributed.processes import world
 from vireid.core.files import write_whole
-from vireid.core.training.run import Run
+from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
 
-FILE = 'run.json'
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
 
 
@@ -46,22 +46,18 @@ def describe(run: Run) -> dict[str, Any]:
     }
 
 
-def write(run: Run, resumed: int | None, init: dict[str, Any] | None) -> None:
-    """Writes run.json, or notes in it that the run goes on.
-
-    Args:
-        run: what is described.
-        resumed: after which step it goes on; None if it begins.
-        init: of which weights it begins, if of any.
-    """
-    if resumed is None:
-        _write(run.work_dir, {**describe(run), 'init': init})
+def write(run: Run) -> None:
+    """Writes run.json, or notes in it that the run goes on; the first of several processes does."""
+    if world()[0] > 0:
+        return
+    if run.resumed:
+        note_resumed(run.work_dir, describe(run), run.progress.step)
     else:
-        note_resumed(run.work_dir, describe(run), resumed)
+        _write(run.work_dir, {**describe(run), 'init': run.init})
 
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
-    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
+    write_whole(folder / RECORD, json.dumps(content, indent=1) + '\n')
 
 
 def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
@@ -70,7 +66,7 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
     What the config says is from then on what the resumed run's says: it may train longer.
     """
     try:
-        before = json.loads((folder / FILE).read_text(encoding='utf-8'))
+        before = json.loads((folder / RECORD).read_text(encoding='utf-8'))
     except (OSError, ValueError):
         before = content
     about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}

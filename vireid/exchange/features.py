@@ -11,8 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from vireid.core.config.experiment import Experiment
+from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.results import Results
+from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
 
 FORMAT = 1
@@ -74,6 +78,33 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         raise VireidError(
             f'features {path} could not be written: {error}', todo='free some space or mend the permissions'
         ) from error
+
+
+def save_results(path: str | Path, experiment: Experiment, source: str | Path, results: Results) -> None:
+    """Writes the embeddings of an evaluation of a checkpoint; the first of several processes does.
+
+    Args:
+        path: the file.
+        experiment: what was scored.
+        source: the checkpoint.
+        results: of `score_checkpoint(..., whole_split=True)`.
+
+    Raises:
+        VireidError: if it cannot be written.
+    """
+    dataset = experiment.build_dataset()
+    about = {
+        'experiment': experiment.name,
+        'checkpoint': str(Path(source).absolute()),
+        'dataset': experiment.dataset,
+        'data': results.data,
+        'split': getattr(dataset, 'split_name', ''),
+        'protocol': experiment.protocol,
+        'weights': results.weights,
+        'versions': versions(),
+    }
+    if world()[0] == 0:
+        save(path, results.embeddings, about, getattr(dataset, 'root', None))
 
 
 def require_writable(path: str | Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.model.graph import Graph, bad_names
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.types import FeatureSpec
+from vireid.plugins.models.graph import Graph, bad_names
 
 
 class ModelBuilder:

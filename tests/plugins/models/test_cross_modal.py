@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.model.cross_modal import CrossModalModel
 from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec
+from vireid.plugins.models.cross_modal import CrossModalModel
 
 
 class TinyBackbone(torch.nn.Module):

@@ -12,11 +12,11 @@ from torch import nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.plugins import create_manager
-from vireid.core.training.accumulation import split_identities
 from vireid.core.training.compilation import compile_forward
-from vireid.core.training.ema import ExponentialMovingAverage
-from vireid.core.training.step import SingleOptimizer
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+from vireid.plugins.steps.accumulation import split_identities
+from vireid.plugins.steps.ema import ExponentialMovingAverage
+from vireid.plugins.steps.single_optimizer import SingleOptimizer
 from vireid.plugins.weighters.fixed import Fixed
 
 AT = Progress(0, 0, 10, 10)

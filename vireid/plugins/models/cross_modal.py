@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.model.builder import ModelBuilder
-from vireid.core.model.graph import read_graph
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described, require_feature, require_head_outputs, require_scalar
 from vireid.core.registry.schema import Component
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.plugins.models.builder import ModelBuilder
+from vireid.plugins.models.graph import read_graph
 
 LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str)]
 HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring import features
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.exchange import features
 
 ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'trial 3', 'weights': 'after step 5'}
 

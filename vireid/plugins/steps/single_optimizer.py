@@ -15,12 +15,13 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import Components
 from vireid.core.registry.contracts import require_tasks
 from vireid.core.registry.schema import ArgumentsOf, Component
-from vireid.core.training.accumulation import split_identities
-from vireid.core.training.ema import ExponentialMovingAverage
-from vireid.core.training.nonfinite import Buffers, is_finite, is_overflow
-from vireid.core.training.param_groups import parameter_groups
-from vireid.core.training.weighing import Metrics, plain_metrics, weigh
+from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
+from vireid.plugins.steps.accumulation import split_identities
+from vireid.plugins.steps.ema import ExponentialMovingAverage
+from vireid.plugins.steps.param_groups import parameter_groups
+from vireid.plugins.steps.skipping import Buffers, is_overflow
+from vireid.plugins.steps.weighing import Metrics, plain_metrics, weigh
 
 
 class SingleOptimizer:
