@@ -11,8 +11,8 @@ from pathlib import Path
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

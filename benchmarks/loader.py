@@ -24,8 +24,8 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import evaluation_loader
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import VISIBLE, Sample
+from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -15,11 +15,11 @@ import torch
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.registry.contracts import located, require_record
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training.fabric import agreed, make_fabric
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 IDENTITIES = 16

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.registry.plugins import create_manager
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
+from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_demo.py'
 

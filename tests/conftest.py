@@ -153,7 +153,7 @@ def make_small() -> Callable[..., Any]:
     """Returns what makes a small experiment of TFFN: `make_small(root, *options, name='sysu', manager=None)`."""
     from vireid.core.config import files as config
     from vireid.core.config.experiment import Experiment
-    from vireid.core.registry.plugins import create_manager
+    from vireid.plugin_manager.manager import create_manager
 
     def make(root: Path, *options: str, name: str = 'sysu', manager: Any = None) -> Experiment:
         more = ['protocol.trials=2'] if name == 'sysu' else []

@@ -17,9 +17,9 @@ from vireid.cli.count import table
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training.trainer import train
 from vireid.diagnostics.dry_run import dry_run
+from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

@@ -18,9 +18,9 @@ import torch
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.training import checkpoint
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 
 FAULTS = Path(__file__).parents[1] / 'benchmarks' / 'faults.py'

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment, sections
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training.preflight import find_problems
+from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MANAGER = create_manager()
@@ -37,7 +37,10 @@ NAMED = re.compile(r'model\.(necks|heads|heads\.\w+\.losses)|step\.groups')
 # a text, a number or a list may each stand here
 OPEN = {'inputs', 'embedding', 'weights', 'root', 'devices', 'padding', 'pool', 'name', 'accelerator', 'interpolation'}
 # the first words of an error: a path in the config, or a section that is missing
-PLACED = re.compile(rf"(\w+: no such section|the config has no section '|({'|'.join(sections().parameters)})\b)")
+SECTIONS = '|'.join(sections().parameters)
+PLACED = re.compile(rf"(\w+: the config has no section|the config needs the section '|({SECTIONS})\b)")
+    rf"(\w+: the config has no section|the config needs the section '|({'|'.join(sections().parameters)})\b)"
+)
 
 
 def places(value: Any, at: Place = ()) -> list[Place]:

@@ -13,8 +13,8 @@ from torch import nn
 
 import vireid.plugins
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.plugin_manager.manager import hookimpl
 from vireid.testing import CHECKS, check_plugin
 
 NEEDED = {

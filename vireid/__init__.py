@@ -19,10 +19,10 @@ _LAZY = {
     'Sample': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
     'evaluate': 'vireid.api',
-    'hookimpl': 'vireid.core.registry.plugins',
-    'load': 'vireid.core.training.restore',
+    'hookimpl': 'vireid.plugin_manager.manager',
+    'load': 'vireid.exchange.models',
     'load_experiment': 'vireid.api',
-    'load_weights': 'vireid.exchange.release',
+    'load_weights': 'vireid.exchange.models',
     'train': 'vireid.api',
 }
 __all__ = [*_LAZY, '__version__']

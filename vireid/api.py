@@ -11,12 +11,12 @@ from vireid.core.config.files import lay_over
 from vireid.core.config.files import load as read
 from vireid.core.config.overrides import set_value
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.registry.plugins import create_manager
 from vireid.core.scoring.results import Results
 from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.preflight import find_problems
-from vireid.core.training.run import Run, free_folder
+from vireid.core.training.run import Run
 from vireid.core.training.trainer import Trainer
+from vireid.plugin_manager.manager import create_manager
 
 Config = str | Path | Mapping[str, Any] | Experiment
 
@@ -36,8 +36,10 @@ def load_experiment(config: Config, plugins: Sequence[str | Path] = (), **overri
     if isinstance(config, Experiment):
         sections, manager = config.to_config(), config.manager
     else:
-        sections = dict(config) if isinstance(config, Mapping) else read(config)
-        if not isinstance(config, Mapping):
+        if isinstance(config, Mapping):
+            sections = dict(config)
+        else:
+            sections = read(config, folders=lambda: create_manager().configs)
             sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
         files = [*sections.get('plugins', ()), *map(str, plugins)]
         sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
@@ -113,3 +115,12 @@ def evaluate(
     """
     experiment = load_experiment(config, plugins, **overrides)
     return score_checkpoint(experiment, checkpoint, work_dir or Path(checkpoint).absolute().parent.parent / 'test')
+
+
+def free_folder(base: Path, name: str) -> Path:
+    """Returns the folder of a new run: `name` below `base`, or the first of `name-2`, `name-3` after all there are."""
+    there = [path.name for path in base.glob(f'{name}*')]
+    numbers = [int(found.removeprefix(f'{name}-')) for found in there if found.removeprefix(f'{name}-').isdigit()]
+    if not numbers and name not in there:
+        return base / name
+    return base / f'{name}-{max([1, *numbers]) + 1}'

@@ -14,9 +14,9 @@ import vireid
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training import checkpoint
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
@@ -65,7 +65,7 @@ def test_show_says_what_it_is_of(run, capsys):
     for text in (
         'experiment   faults',
         'dataset      generated people, SYSU-MM01 layout',
-        'whole, format 1',
+        'whole, format 2',
         'backbone',
         'necks.a',
         'weighter',

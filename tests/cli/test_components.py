@@ -14,8 +14,8 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.registry.components import Components
 from vireid.core.registry.kinds import CONTEXT
-from vireid.core.registry.plugins import create_manager
 from vireid.diagnostics.dry_run import dry_run
+from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 

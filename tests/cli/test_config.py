@@ -121,7 +121,7 @@ class TestOverrides:
             ('model.backbone.depht=18', "TwoStreamResNet has no argument 'depht', did you mean 'depth'?"),
             ('model.heads.s2.pol=GeM', "GlobalHead has no argument 'pol', did you mean 'pool'?"),
             ('images.train.0.sixe=[1,1]', "images.train.0.sixe: Resize has no argument 'sixe', did you mean 'size'?"),
-            ('foo=1', 'foo: no such section'),
+            ('foo=1', "foo: the config has no section 'foo'"),
             ('model.necks.s2.inputs.more=1', "model.necks.s2.inputs is 'stage2' and holds no keys"),
             ('evaluation.rerank.k1=20', 'evaluation'),
         ],

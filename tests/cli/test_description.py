@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vireid.cli.description import Argument, describe
-from vireid.core.registry.plugins import create_manager
+from vireid.plugin_manager.manager import create_manager
 
 COMPONENTS = create_manager().components
 

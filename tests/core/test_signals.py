@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))

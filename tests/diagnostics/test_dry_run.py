@@ -14,9 +14,9 @@ from vireid.cli.count import table
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.diagnostics.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
+from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']

@@ -18,7 +18,7 @@ from vireid.cli.experiment import add_plugin_argument, default_arguments, make_m
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
-    from vireid.core.registry.plugins import Command
+    from vireid.plugin_manager.manager import Command
 
 VERBS = {
     'train': train,

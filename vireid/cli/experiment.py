@@ -6,7 +6,7 @@ import argparse
 import copy
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from vireid.core.errors import VireidError, raise_all
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
-    from vireid.core.registry.plugins import PluginManager
+    from vireid.plugin_manager.manager import PluginManager
 
 
 PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
@@ -82,7 +82,7 @@ def make_manager(
 ) -> PluginManager:
     """Loads the installed plugins and some files, as the flags say; warns of each that cannot be used once."""
     from vireid.cli import VERBS
-    from vireid.core.registry.plugins import create_manager
+    from vireid.plugin_manager.manager import create_manager
 
     return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell, verbs=VERBS)
 
@@ -99,7 +99,7 @@ def read_config(
 ) -> dict[str, Any]:
     """Reads the config, lays `over` over it, and applies the flags to it; `origins` gets where each value is from."""
     from vireid.core.config.files import load
-    from vireid.core.config.overrides import mark, override
+    from vireid.core.config.overrides import override
 
     origins = {} if origins is None else origins
     config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
@@ -130,7 +130,7 @@ def read_config(
         if option.split('.')[0] in ('evaluation', 'losses'):  # all that they hold has a default, so they may be missing
             _section(config, option.split('.')[0])
         override(config, option)
-        mark(origins, config, option)
+        _mark(origins, config, option)
     _add_plugins(config, args)
     return config
 
@@ -197,3 +197,20 @@ def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
         )
     if named or given:
         config['plugins'] = list(dict.fromkeys([*named, *given]))
+
+
+def _mark(origins: dict[tuple[str, ...], str], config: Mapping[str, Any], option: str) -> None:
+    """Notes in `origins` that an override set what it names: all below it, or the list that it stands in."""
+    from vireid.core.config.overrides import leaves, split_key
+
+    place: tuple[str, ...] = tuple(split_key(config, option.partition('=')[0]))
+    node: Any = config
+    for depth, part in enumerate(place):
+        if not isinstance(node, Mapping):
+            place = place[:depth]
+            break
+        node = node.get(part)
+    for known in [known for known in origins if known[: len(place)] == place]:
+        del origins[known]
+    for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
+        origins[(*place, *leaf)] = option

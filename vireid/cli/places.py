@@ -21,7 +21,7 @@ def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None
         found = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
         return args.work_dir or found.absolute().parent.parent, found
     if args.work_dir is None:
-        from vireid.core.training.run import free_folder
+        from vireid.api import free_folder
 
         return free_folder(default.parent, name), None
     if _begun(args.work_dir):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vireid.core.registry.plugins import hookimpl
+from vireid.plugin_manager.manager import hookimpl
 
 _HERE = 'vireid.plugins'
 _TORCHVISION = 'torchvision.transforms.v2'

@@ -14,13 +14,13 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.settings import READING, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
 from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.fabric import make_fabric
 from vireid.core.training.preflight import preflight
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import hookimpl
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginManager, create_manager
+from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.testing import data_parts, networks, run_parts
 from vireid.testing.promises import Broken, Builder
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.core.registry.plugins import PluginManager
 from vireid.core.types import HeadOutput
+from vireid.plugin_manager.manager import PluginManager
 
 
 class Broken(Exception):

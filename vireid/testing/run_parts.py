@@ -9,8 +9,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.registry.contracts import require_embedding, require_record, require_tasks
+from vireid.core.registry.contracts import require_embedding, require_record
 from vireid.core.types import MODALITIES, Batch, Modality, Progress
+from vireid.plugins.models.returns import require_tasks
 from vireid.testing.networks import CONTEXT, COUNT, PERSONS, PICTURES, SIZE
 from vireid.testing.promises import Builder, check_network, check_repeatable, require
 

@@ -11,10 +11,10 @@ from torch import nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import require_record
-from vireid.core.registry.plugins import create_manager, hookimpl
 from vireid.core.training.trainer import train
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.diagnostics.dry_run import dry_run
+from vireid.plugin_manager.manager import create_manager, hookimpl
 
 SIZE = 'images.size=[64,32]'
 

@@ -13,9 +13,9 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import check_config
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
-from vireid.core.registry.plugins import create_manager
 from vireid.core.registry.schema import ArgumentsOf, Component, check
 from vireid.core.registry.signature import Parameter, Signature
+from vireid.plugin_manager.manager import create_manager
 
 MANAGER = create_manager()
 CONFIG = Path(__file__).parents[3] / 'configs' / 'dmcf_demo.py'

@@ -6,8 +6,8 @@ import pytest
 
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.training.fabric import make_fabric
+from vireid.plugin_manager.manager import create_manager
 
 
 def experiment(**training) -> Experiment:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.training import checkpoint
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.training.trainer import train
 from vireid.core.types import Progress
+from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))

@@ -21,12 +21,12 @@ import vireid
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager, hookimpl
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
 from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.fabric import make_fabric
 from vireid.core.training.trainer import train
+from vireid.plugin_manager.manager import create_manager, hookimpl
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
 SMALL = [
@@ -356,7 +356,7 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('training.epochs=None', 'epochs is None and steps is None'),
         ('training.epochs=0', 'training.epochs is 0'),
         ('training.epoch=3', "training.epoch: there is no setting 'epoch', did you mean 'epochs'"),
-        ('modle={}', "modle: no such section, did you mean 'model'"),
+        ('modle={}', "modle: the config has no section 'modle', did you mean 'model'"),
         ('images.size=288', 'images.size is 288 (int)'),
         ('training.precision=fp8', "'32-true', 'bf16-mixed', '16-mixed'"),
         ('evaluation.batch_size=0', 'evaluation.batch_size is 0'),

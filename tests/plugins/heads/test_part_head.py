@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import FeatureSpec
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.heads.part_head import stripes
 
 

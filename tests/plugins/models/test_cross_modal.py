@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.models.cross_modal import CrossModalModel
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import Context, FeatureSpec
+from vireid.plugin_manager.manager import create_manager
 
 
 def build(spec: FeatureSpec, **arguments: Any) -> Any:

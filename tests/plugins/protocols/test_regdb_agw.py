@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.regdb import RegDB
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.sysu_mm01 import SYSUMM01
 from vireid.plugins.protocols.sysu import drop_same_place
 from vireid.plugins.protocols.sysu_agw import SYSUAgw

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.types import Progress
+from vireid.plugin_manager.manager import create_manager
 
 NAMES = ('low', 'middle', 'high', 'glfm')
 UNCERTAINTY = {'type': 'HomoscedasticUncertainty', 'tasks': ('low', 'middle', 'high'), 'start': 0}

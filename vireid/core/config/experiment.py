@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vireid.core.config.origin import data_name
-from vireid.core.config.requirements import require
 from vireid.core.config.settings import (
     EvaluationSettings,
     ImageSettings,
@@ -16,12 +15,12 @@ from vireid.core.config.settings import (
     TrainingSettings,
     contradictions,
 )
-from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.hints import accepts
-from vireid.core.registry.plugins import PluginManager, create_manager
+from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
-from vireid.core.registry.signature import Parameter, Signature, signature_of
+from vireid.core.registry.signature import Signature, signature_of
 from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
 
 if TYPE_CHECKING:  # sections can be read without torch
@@ -43,7 +42,7 @@ class Experiment:
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
-        requires: packages that bring components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
+        requires: packages with components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
         plugins: Python files that bring components of this config; a record: whoever makes the `manager` loads them.
         seed: of weights, batches and augmentation, from 0.
         name: what the run is called; set from the config's file name.
@@ -63,10 +62,10 @@ class Experiment:
     plugins: list[str] = field(default_factory=list)
     seed: Seed = 0
     name: str = 'experiment'
-    manager: PluginManager = field(default_factory=create_manager, repr=False)
+    manager: Manager = field(default=None, repr=False)  # type: ignore[assignment]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], manager: PluginManager) -> Experiment:
+    def from_config(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
         """Checks a config against the signatures of all it names; nothing is built.
 
         Raises:
@@ -216,7 +215,7 @@ def sections() -> Signature:
     return Signature('the config', {n: p for n, p in found.items() if n != 'manager'})
 
 
-def check_config(config: Mapping[str, Any], manager: PluginManager, filled: Collection[str] = ()) -> list[VireidError]:
+def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
     """Finds all that is wrong with a config, without building what it names.
 
     Args:
@@ -225,23 +224,12 @@ def check_config(config: Mapping[str, Any], manager: PluginManager, filled: Coll
         filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
     """
     wanted = config.get('requires', [])
-    if accepts(list[str], wanted) and (lacking := require(wanted, manager.plugins)):
+    if accepts(list[str], wanted) and (lacking := manager.missing(wanted)):
         for problem in lacking:
             problem.path = 'requires'
         return lacking  # alone: what is missing explains the names that are not known
-    known = sections()
-    problems = []
-    given = dict(config)
-    for key in [key for key in given if key not in known.parameters]:
-        del given[key]
-        names = ', '.join(known.parameters)
-        problems.append(VireidError(f'{key}: no such section{did_you_mean(key, known.parameters)}', allowed=names))
-    for key, parameter in known.parameters.items():
-        if parameter.required and key not in given:
-            problems.append(VireidError(f'the config has no section {key!r}', todo='take it from a _base_'))
-    present = Signature(known.name, {n: Parameter(p.hint) for n, p in known.parameters.items()})
-    problems += check(present, given, where='', components=manager.components, filled=filled)
-    return problems + contradictions(given)
+    found = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
+    return found + contradictions(config)
 
 
 class Chain:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from vireid.core.config.overrides import Origins, leaves, mark, override
+from vireid.core.config.overrides import Origins, leaves, override
 from vireid.core.errors import VireidError, did_you_mean, nearest
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -38,8 +38,9 @@ def load(
         path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for one that an installed plugin offers.
         options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
         over: configs laid over it before the options, as if it were their base.
-        folders: gives the config folders by package; those of the installed plugins if None.
-        origins: is filled with the file that each value came from, by path in the config; a list is one value.
+        folders: gives the config folders by package; None knows no packages.
+        origins: is filled with the file that each value came from, by path in the config; a list is one value, and
+            what an option sets keeps the file's.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
@@ -47,7 +48,7 @@ def load(
     Raises:
         VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
     """
-    reader = _Files(folders or _installed_folders)
+    reader = _Files(folders or dict)
     try:
         merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
@@ -61,8 +62,6 @@ def load(
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
-        if origins is not None:
-            mark(origins, config, option)
     return config
 
 
@@ -175,12 +174,6 @@ class _Files:
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
         return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
-
-
-def _installed_folders() -> Mapping[str, Sequence[Path]]:
-    from vireid.core.registry.plugins import create_manager
-
-    return create_manager().configs
 
 
 def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -83,21 +83,6 @@ def split_key(config: Any, key: str) -> list[str]:
     return found
 
 
-def mark(origins: Origins, config: Mapping[str, Any], option: str) -> None:
-    """Notes in `origins` that an override set what it names: all below it, or the list that it stands in."""
-    place: tuple[str, ...] = tuple(split_key(config, option.partition('=')[0]))
-    node: Any = config
-    for depth, part in enumerate(place):
-        if not isinstance(node, Mapping):
-            place = place[:depth]
-            break
-        node = node.get(part)
-    for known in [known for known in origins if known[: len(place)] == place]:
-        del origins[known]
-    for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
-        origins[(*place, *leaf)] = option
-
-
 def parse_value(text: str) -> Any:
     """Reads the value of an option: a Python literal, `dict(key=...)`, true / false / null, or else the text itself."""
     text = text.strip()

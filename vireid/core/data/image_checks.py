@@ -34,8 +34,15 @@ def check_images(
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
-    found = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress)
-    require_readable([trouble for part in gather_objects(found) for trouble in part], len(paths))
+    own = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress)
+    found = [line for part in gather_objects(own) for line in part]
+    if found:
+        more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
+        raise VireidError(
+            f'{len(found):,} of {len(paths):,} images cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
+            todo='replace them or take them out of the data folder; training, not scoring, can go without them: '
+            'images.on_bad_image=skip',
+        )
 
 
 def find_unreadable(
@@ -48,7 +55,7 @@ def find_unreadable(
         decode: read each one whole, instead of looking whether it is there, has bytes and may be read.
         on_progress: called with (done, total) images.
     """
-    look = _trouble_within if decode else _trouble_outside
+    look = _error_within if decode else _error_outside
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: list[str] = []
     done = 0
@@ -60,18 +67,7 @@ def find_unreadable(
     return found
 
 
-def require_readable(found: Sequence[str], total: int) -> None:
-    """Raises if images cannot be read, naming the first of them and how many there are."""
-    if found:
-        more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
-        raise VireidError(
-            f'{len(found):,} of {total:,} images cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
-            todo='replace them or take them out of the data folder; training, not scoring, can go without them: '
-            'images.on_bad_image=skip',
-        )
-
-
-def _trouble_outside(path: str) -> str:
+def _error_outside(path: str) -> str:
     try:
         if os.stat(path).st_size == 0:
             return f'{path} is empty'
@@ -80,7 +76,7 @@ def _trouble_outside(path: str) -> str:
     return '' if os.access(path, os.R_OK) else f'{path}: no permission to read it'
 
 
-def _trouble_within(path: str) -> str:
+def _error_within(path: str) -> str:
     try:
         read_image(path)
     except VireidError as error:

@@ -204,17 +204,12 @@ def component_type(config: Any, where: str) -> str:
     return config['type']
 
 
-def load_attribute(place: str) -> Any:
-    """Imports what stands at `module:attribute`."""
-    module, _, attribute = place.partition(':')
-    return getattr(importlib.import_module(module), attribute)
-
-
 def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
     if not isinstance(component.target, str):
         return component.target
     try:
-        return load_attribute(component.target)
+        module, _, attribute = component.target.partition(':')
+        return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise VireidError(
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: {error}',

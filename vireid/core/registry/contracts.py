@@ -6,12 +6,12 @@ docs/plugins.md states the same in words. What is missing or wrong is an error w
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.core.types import FeatureSpec
 from vireid.core.wording import counted
 
 MODULES = ('models', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
@@ -74,42 +74,6 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
             raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE)
 
 
-def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
-    """Raises unless what a backbone or neck returned is the feature `name` as it was declared."""
-    several = isinstance(value, Mapping)
-    tensors = list(value.values()) if several else [value]
-    dims = 4 if spec.kind == 'map' else 2
-    if several != (spec.layout == 'paired') or any(
-        getattr(tensor, 'ndim', 0) != dims or tensor.shape[1] != spec.channels for tensor in tensors
-    ):
-        shape = '(B, C, H, W)' if dims == 4 else '(B, C)'
-        raise VireidError(
-            f'{where}: feature {name!r} is {described(value)}',
-            allowed=f'as declared: {"a dict by modality of " if spec.layout == "paired" else ""}{shape} with '
-            f'{spec.channels} channels',
-            todo=GUIDE,
-        )
-
-
-def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
-    """Raises unless a head returned a `HeadOutput`, or one for each of `names`."""
-    if isinstance(made, HeadOutput):
-        return
-    lacking = [n for n in names if not isinstance(made, Mapping) or not isinstance(made.get(n), HeadOutput)]
-    if lacking:
-        raise VireidError(
-            f'{where}: the head returned {described(made)}',
-            allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, lacking))}',
-            todo=GUIDE,
-        )
-
-
-def require_scalar(value: Any, what: str, where: str) -> None:
-    """Raises unless a loss is one number that a gradient can start from."""
-    if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
-        raise VireidError(f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
-
-
 def require_trainable(model: Any) -> None:
     """Raises unless a model has what a step needs: parameters, a `forward`, and a weighter that is a module, if any."""
     from torch import nn
@@ -128,17 +92,6 @@ def require_trainable(model: Any) -> None:
             allowed='a torch.nn.Module, or None',
             todo=GUIDE,
         )
-
-
-def require_tasks(made: Any, model: Any) -> None:
-    """Raises unless a model's `forward` returned losses by name."""
-    where = f'model: forward of {type(model).__name__}'
-    if not isinstance(made, Mapping) or not made:
-        raise VireidError(f'{where} returned {described(made)}', allowed='a dict of losses by task name', todo=GUIDE)
-    for name, loss in made.items():
-        require_scalar(loss, f'the loss {name!r}', where)
-    if not any(loss.requires_grad for loss in made.values()):
-        raise VireidError(f'{where} returned losses without a gradient', todo='do not detach what is trained')
 
 
 def require_record(record: Any, name: str) -> None:

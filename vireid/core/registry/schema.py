@@ -151,6 +151,7 @@ def check(
     supplied: Collection[str] = (),
     optional: Collection[str] = (),
     filled: Collection[str] = (),
+    noun: str = 'argument',
 ) -> list[VireidError]:
     """Finds every argument that `target` would not take.
 
@@ -162,13 +163,14 @@ def check(
         supplied: names the framework fills in (such as `inputs` or `num_identities`): never missing, not to be set.
         optional: names it fills in unless the config does: never missing, and offered.
         filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+        noun: what an argument is called.
 
     Returns:
         One error for each unknown, mistyped or missing argument; empty if the call is sound.
     """
     signature = target if isinstance(target, Signature) else signature_of(target)
     found = []
-    for problem in _problems(signature, arguments, components, supplied, optional):
+    for problem in _problems(signature, arguments, components, supplied, optional, noun):
         path = '.'.join(map(str, [where, *problem.place] if where else problem.place))
         if problem.missing and join(path, problem.missing) in filled:
             continue

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.registry.hooks import ObservedRun
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.results import Results
 from vireid.core.types import Dataset, Progress, Sample
@@ -40,7 +39,7 @@ class Evaluator:
 
     def evaluate(
         self,
-        run: ObservedRun,
+        run: Any,
         hooks: Any,
         progress: Progress,
         weights: str = '',
@@ -50,7 +49,7 @@ class Evaluator:
         """Scores the run's model, in float32 on this process alone, and tells the observers.
 
         Args:
-            run: whose model.
+            run: whose model, on its device; what observers are shown.
             hooks: the observers.
             progress: where the run stands.
             weights: which weights these are; by default those of that step.

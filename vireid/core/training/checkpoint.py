@@ -16,7 +16,7 @@ import torch
 
 from vireid.core.errors import VireidError
 
-FORMAT = 1
+FORMAT = 2  # others are refused, with the version that wrote them
 MOST = 100  # of what is kept
 
 
@@ -156,8 +156,12 @@ def load(path: str | Path) -> dict[str, Any]:
         raise VireidError(
             f'{path} can be read but is no checkpoint of vireid', allowed='files written under checkpoints/'
         )
-    if content.get('format', 0) > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {content["format"]})', todo='upgrade vireid')
+    if content.get('format') != FORMAT:
+        wrote = content.get('versions', {}).get('vireid', 'of another version')
+        raise VireidError(
+            f'{path} was written by vireid {wrote} (format {content.get("format")}); this one reads format {FORMAT}',
+            todo='use the vireid that wrote it, or train again',
+        )
     return content
 
 
@@ -188,6 +192,33 @@ def digest(weights: Mapping[str, torch.Tensor]) -> str:
         total.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
         total.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b'')
     return total.hexdigest()
+
+
+def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Path) -> torch.nn.Module:
+    """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    model = experiment.build_model(int(content['num_identities']), pretrained=False)
+    load_weights(model, content['model'], source)
+    return model.eval()
+
+
+def initialize_from(model: torch.nn.Module, source: str, partial: bool, show: bool = True) -> dict[str, Any]:
+    """Initialises a model with the weights of another run; returns which these are, for run.json.
+
+    Args:
+        model: what is initialised.
+        source: the checkpoint.
+        partial: take what fits.
+        show: say how much that is.
+    """
+    weights = load(source)['model']
+    about = {'file': str(Path(source).absolute()), 'weights': digest(weights), 'partial': partial}
+    if not partial:
+        load_weights(model, weights, source)
+        return about
+    for part, (loaded, total) in load_partly(model, weights, source).items():
+        if show:
+            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
+    return about
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:

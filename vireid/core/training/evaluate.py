@@ -15,8 +15,8 @@ from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
+from vireid.core.training.checkpoint import restore_model
 from vireid.core.training.fabric import make_fabric
-from vireid.core.training.restore import restore_model
 from vireid.core.training.run import Run
 from vireid.core.training.state import versions
 from vireid.core.types import Dataset, Progress

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from vireid.core.config.experiment import Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, VireidErrors, raise_all
-from vireid.core.registry.plugins import PluginManager
+from vireid.core.registry.manager import Manager
 
 IDENTITIES = 2  # any number will do
 
@@ -38,7 +38,7 @@ def preflight(experiment: Experiment, pretrained: bool = False) -> None:
     raise_all(_building(experiment, pretrained))
 
 
-def find_problems(config: Mapping[str, Any], manager: PluginManager, filled: Collection[str] = ()) -> list[VireidError]:
+def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
     """Finds all that is wrong with a config before data is read: by its names and types, and by building.
 
     Args:
@@ -115,15 +115,15 @@ def on_meta(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
         with torch.device('meta'):
             return build()
     except Exception as error:
-        if not any('meta' in str(cause) and isinstance(cause, RuntimeError) for cause in _causes(error)):
+        if not _is_about_meta(error):
             raise
     return build()
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
+def _is_about_meta(error: BaseException | None) -> bool:
+    if error is None or ('meta' in str(error) and isinstance(error, RuntimeError)):
+        return error is not None
+    return _is_about_meta(error.__cause__)
 
 
 def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:

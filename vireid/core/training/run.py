@@ -114,12 +114,3 @@ def seed_step(run: Run, progress: Progress, rank: int) -> None:
     value = reseed(run.experiment.seed, 'step', progress.step, rank)
     if run.device.type != 'cpu':
         torch.manual_seed(value)  # of all devices
-
-
-def free_folder(base: Path, name: str) -> Path:
-    """Returns the folder of a new run: `name` below `base`, or the first of `name-2`, `name-3` after all there are."""
-    there = [path.name for path in base.glob(f'{name}*')]
-    numbers = [int(found.removeprefix(f'{name}-')) for found in there if found.removeprefix(f'{name}-').isdigit()]
-    if not numbers and name not in there:
-        return base / name
-    return base / f'{name}-{max([1, *numbers]) + 1}'

@@ -6,7 +6,7 @@ The last is what the field does. The choice follows one rule that is printed wit
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from vireid.core.config.settings import EvaluationSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
-from vireid.core.types import Progress
+from vireid.core.types import Dataset, Progress, Sample
 
 
 class Selection:
@@ -86,3 +86,31 @@ class Selection:
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
         return f'after step {self.best["step"]:,}, {self.rule}'
+
+
+class ValidationSplit:
+    """A dataset whose test split is the validation split of another: any protocol can be scored on it."""
+
+    def __init__(self, dataset: Dataset, trained_on: Sequence[Sample]) -> None:
+        self._dataset = dataset
+        try:
+            self._samples = tuple(dataset.split('val'))
+        except VireidError as error:
+            raise VireidError(
+                f'evaluation.select is validation: {error.given}',
+                todo=f"{error.todo or 'name a split val in the data'}; or choose evaluation.select='last'",
+            ) from error
+        both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
+        if both:
+            raise VireidError(
+                f'evaluation.select is validation, and {len(both)} validation identities are trained on, such as '
+                f'{min(both)}',
+                todo="train on the others: dataset.train_lists=['train']",
+            )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dataset, name)
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """Returns the validation samples, whatever is asked for."""
+        return self._samples

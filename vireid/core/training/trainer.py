@@ -24,44 +24,21 @@ from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint, precision
+from vireid.core.training.checkpoint import initialize_from
 from vireid.core.training.compilation import compile_forward
 from vireid.core.training.fabric import agreed, make_fabric
 from vireid.core.training.lock import exclusive
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.preflight import preflight
-from vireid.core.training.restore import initialize_from
 from vireid.core.training.run import Run, seed_step
-from vireid.core.training.selection import Selection
+from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
-from vireid.core.training.validation import ValidationSplit
 from vireid.core.types import Batch, Progress
 
 
-def train(
-    experiment: Experiment,
-    work_dir: str | Path,
-    *,
-    resume: str | Path | None = None,
-    init: str | Path | None = None,
-    partial: bool = False,
-) -> Results:
-    """Trains, and scores the result.
-
-    Args:
-        experiment: what to train, on what, how.
-        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
-        resume: checkpoint to go on from.
-        init: checkpoint whose weights the model is initialised with; the run is a new one.
-        partial: of `init`, take what fits, and say how much that is.
-
-    Returns:
-        The evaluation of the final weights: the last ones, or those that `evaluation.select` chooses.
-
-    Raises:
-        VireidError: for anything the user can mend.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
-    """
-    return Trainer(experiment, work_dir, resume=resume, init=init, partial=partial).train()
+def train(experiment: Experiment, work_dir: str | Path, **options: Any) -> Results:
+    """Trains, and scores the result; see `Trainer`."""
+    return Trainer(experiment, work_dir, **options).train()
 
 
 class Trainer:
@@ -70,7 +47,15 @@ class Trainer:
     What makes a run robust stands elsewhere: `signals.py`, `loader.py` (loader processes that die), `nonfinite.py`,
     `checkpoint.py` (crashes while writing), `lock.py` (two runs in one folder), `preflight.py`.
 
-    Args: see `train`.
+    Args:
+        experiment: what to train, on what, how.
+        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
+        resume: checkpoint to go on from.
+        init: checkpoint whose weights the model is initialised with; the run is a new one.
+        partial: of `init`, take what fits, and say how much that is.
+
+    Raises:
+        VireidError: for anything the user can mend.
     """
 
     def __init__(
@@ -138,7 +123,14 @@ class Trainer:
             self.load_state_dict(content, str(resume))
 
     def train(self) -> Results:
-        """Trains from where the run stands to its end, saving and scoring as the settings say."""
+        """Trains from where the run stands to its end, saving and scoring as the settings say.
+
+        Returns:
+            The evaluation of the final weights: the last ones, or those that `evaluation.select` chooses.
+
+        Raises:
+            Interrupted: after Ctrl-C, once the checkpoint is written.
+        """
         with ExitStack() as stack:
             if self.fabric.is_global_zero:
                 self.run.work_dir.mkdir(parents=True, exist_ok=True)

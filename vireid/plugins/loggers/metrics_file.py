@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from vireid.core.files import write_whole
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
+from vireid.plugin_manager.manager import hookimpl
 
 
 class MetricsFile:

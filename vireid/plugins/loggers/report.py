@@ -6,9 +6,9 @@ import html
 from pathlib import Path
 from typing import Any
 
-from vireid.core.registry.plugins import hookimpl
 from vireid.core.scoring.results import METRICS, Results, metrics_in_percent, valid_queries
 from vireid.core.training.run import Run
+from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.curves import curve_svg
 from vireid.plugins.loggers.metrics_file import read_metrics
 from vireid.plugins.loggers.rankings import draw_rankings

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.distributed.gather import gather, gather_feature
+from vireid.core.distributed.gather import gather
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
-from vireid.core.registry.contracts import GUIDE, described, require_feature, require_head_outputs, require_scalar
+from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
 from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 from vireid.plugins.models.builder import ModelBuilder
 from vireid.plugins.models.graph import read_graph
+from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar
 
 LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str)]
 HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
@@ -180,3 +181,13 @@ class CrossModalModel(nn.Module):
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
             require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
         return features
+
+
+def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
+    """Joins a feature of the graph: one tensor per modality, or one tensor with `counts` rows of each.
+
+    Rows are ordered as in one process: all visible images by rank, then all infrared ones.
+    """
+    if isinstance(feature, Mapping):
+        return {modality: gather(own) for modality, own in feature.items()}
+    return torch.cat([gather(own) for own in feature.split(list(counts.values()))])

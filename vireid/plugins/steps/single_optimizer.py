@@ -13,10 +13,10 @@ from torch import nn
 from vireid.core.distributed.gather import mean_of
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import Components
-from vireid.core.registry.contracts import require_tasks
 from vireid.core.registry.schema import ArgumentsOf, Component
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
+from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities
 from vireid.plugins.steps.ema import ExponentialMovingAverage
 from vireid.plugins.steps.param_groups import parameter_groups

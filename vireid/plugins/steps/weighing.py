@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.contracts import GUIDE, described, require_scalar
+from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import Progress
+from vireid.plugins.models.returns import require_scalar
 
 
 def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tuple[Tensor, Mapping[str, Tensor]]:

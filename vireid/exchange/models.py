@@ -1,4 +1,4 @@
-"""Models rebuilt from what `vireid export weights` wrote."""
+"""Models rebuilt from a checkpoint, or from what `vireid export weights` wrote."""
 
 from __future__ import annotations
 
@@ -10,9 +10,41 @@ from torch import nn
 from vireid.core.config import files as configs
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginManager, create_manager
 from vireid.core.training import checkpoint
-from vireid.core.training.restore import restore_model
+from vireid.core.training.checkpoint import restore_model
+from vireid.plugin_manager.manager import PluginManager, create_manager
+
+
+def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None) -> nn.Module:
+    """Rebuilds a trained model from its checkpoint alone; no dataset is needed.
+
+    Args:
+        path: a checkpoint of a run.
+        plugins: Python files with components of the model. Those named in the checkpoint are not run unless they are
+            given here: a checkpoint executes nothing.
+        manager: the plugins instead of the installed ones and these files.
+
+    Returns:
+        The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
+        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares an image for it.
+
+    Raises:
+        VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
+    """
+    content = checkpoint.load(path)
+    try:
+        experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
+        model = restore_model(experiment, content, path)
+    except VireidError as error:
+        named = content['config'].get('plugins', [])
+        if manager is not None or not set(named) - {str(Path(file).resolve()) for file in plugins}:
+            raise
+        raise VireidError(
+            f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
+            todo=f'if you trust them: vireid.load(..., plugins={named!r})',
+        ) from error
+    model.experiment = experiment  # type: ignore[assignment]
+    return model
 
 
 def load_weights(

@@ -7,8 +7,8 @@ import errno
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.observers import Observers
-from vireid.core.registry.plugins import Hooks, PluginManager, hookimpl
+from vireid.plugin_manager.manager import Hooks, PluginManager, hookimpl
+from vireid.plugin_manager.observers import Observers
 
 
 class Watcher:
@@ -70,8 +70,8 @@ def test_what_is_no_hook_is_no_attribute():
 
 
 def test_a_plugin_that_fails_does_not_stop_a_run(small_sysu, tmp_path, make_small, capsys):
-    from vireid.core.registry.plugins import create_manager
     from vireid.core.training.trainer import train
+    from vireid.plugin_manager.manager import create_manager
 
     class Bad:
         @hookimpl

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from packaging.requirements import InvalidRequirement, Requirement
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginInfo
+from vireid.plugin_manager.info import PluginInfo
 
 
 def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:

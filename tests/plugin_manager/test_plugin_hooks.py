@@ -10,7 +10,7 @@ import pytest
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginConflict, PluginManager, PluginProblem, create_manager, hookimpl
+from vireid.plugin_manager.manager import PluginConflict, PluginManager, PluginProblem, create_manager, hookimpl
 
 PLUGIN = """
 from pathlib import Path
@@ -117,7 +117,7 @@ class TestCommands:
 class TestConfigs:
     def test_a_config_of_a_package_is_read_by_its_name_from_anywhere(self, acme, monkeypatch):
         monkeypatch.chdir('/')
-        read = config.load('acme-tools::small.py')
+        read = config.load('acme-tools::small.py', folders=lambda: create_manager().configs)
         assert read['seed'] == 7
         assert read['model']['backbone']['depth'] == 18
 
@@ -139,11 +139,13 @@ class TestConfigs:
     )
     def test_what_is_not_there_is_named_with_what_is(self, acme, name, text):
         with pytest.raises(VireidError) as caught:
-            config.load(name)
+            config.load(name, folders=lambda: create_manager().configs)
         assert text in str(caught.value)
 
     def test_the_papers_configs_are_vireids_own(self):
-        assert config.load('vireid::tffn_sysu.py') == config.load(Path(__file__).parents[3] / 'configs/tffn_sysu.py')
+        assert config.load('vireid::tffn_sysu.py', folders=lambda: create_manager().configs) == config.load(
+            Path(__file__).parents[2] / 'configs/tffn_sysu.py'
+        )
 
     def test_data_may_not_be_based_on_code(self, acme):
         (acme / 'mine.yaml').write_text('_base_: acme-tools::small.py\n')
@@ -171,7 +173,7 @@ def test_the_packages_of_the_distribution_are_all_written_out():
 
     from setuptools import find_packages
 
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[2]
     listed = tomllib.loads((root / 'pyproject.toml').read_text())['tool']['setuptools']['packages']
     folders = [p.name for p in (root / 'configs').iterdir() if p.is_dir() and p.name != '__pycache__']
     expected = [*find_packages(str(root), include=['vireid', 'vireid.*']), 'vireid.configs']

@@ -13,7 +13,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginInfo, PluginManager, create_manager
+from vireid.plugin_manager.manager import PluginInfo, PluginManager, create_manager
 
 GOOD = """
     import vireid
@@ -212,7 +212,7 @@ class TestCommands:
 
     def test_commands_warn_once_and_go_on_or_stop_if_strict(self, site):
         site.install('bad', 'raise RuntimeError("at import")\n')
-        config = Path(__file__).parents[3] / 'configs' / 'tffn_regdb.py'
+        config = Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py'
         words = [sys.executable, '-m', 'vireid', 'train', str(config), '--dry-run', '--cfg-options']
         small = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]']
         environment = {**os.environ, 'PYTHONPATH': str(site.folder)}

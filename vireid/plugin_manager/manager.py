@@ -14,7 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -24,8 +24,10 @@ import pluggy
 
 from vireid.core.errors import VireidError, did_you_mean, nearest
 from vireid.core.registry.components import Components, NameTaken
-from vireid.core.registry.hooks import API, Hooks, hookimpl
-from vireid.core.registry.observers import Observers
+from vireid.plugin_manager.hooks import API, Hooks, hookimpl
+from vireid.plugin_manager.info import Command, PluginInfo
+from vireid.plugin_manager.observers import Observers
+from vireid.plugin_manager.requirements import require
 
 __all__ = ['Command', 'Hooks', 'PluginInfo', 'PluginManager', 'create_manager', 'hookimpl']
 GROUP = 'vireid.plugins'
@@ -49,49 +51,6 @@ class PluginIncompatible(PluginProblem):
     """A plugin whose hooks do not fit this vireid."""
 
     status = 'incompatible'
-
-
-@dataclass(frozen=True)
-class PluginInfo:
-    """One line of `vireid plugins`.
-
-    Attributes:
-        name: entry-point name, or the file's path.
-        version: version of the distribution that brings it; empty for a file.
-        distribution: name of that distribution; empty for a file.
-        components: how many names it registered.
-        commands: the verbs it adds to the command line.
-        configs: its folders of configs.
-        observes: whether it watches runs.
-        status: `active`, `disabled` (by the user), `broken` (it raised), `conflict` (a name is taken) or `incompatible`
-            (its hooks do not fit).
-        reason: why it is not active; empty if it is.
-    """
-
-    name: str
-    version: str
-    distribution: str
-    components: int = 0
-    commands: tuple[str, ...] = ()
-    configs: tuple[str, ...] = ()
-    observes: bool = False
-    status: str = 'active'
-    reason: str = ''
-
-    def line(self) -> str:
-        """Says what is wrong with it, in one line."""
-        source = f' ({self.distribution} {self.version})' if self.distribution else ''
-        reason = ' '.join(self.reason.split())  # whatever the plugin raised may have lines of its own
-        return f'plugin {self.name!r}{source} is {self.status}: {reason}'
-
-
-@dataclass(frozen=True)
-class Command:
-    """A verb that a plugin adds to the command line: its module, what `--help` says of it, and whose it is."""
-
-    module: str
-    help: str
-    plugin: str
 
 
 class PluginManager:
@@ -147,6 +106,10 @@ class PluginManager:
         hooks = {caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()}
         found = PluginInfo(name, version, distribution, len(components), tuple(commands), tuple(map(str, folders)))
         self.plugins.append(replace(found, observes=bool(hooks - set(REGISTERING))))
+
+    def missing(self, requirements: Sequence[str]) -> list[VireidError]:
+        """Finds what a config requires and this machine lacks; see `require`."""
+        return require(requirements, self.plugins)
 
     def observers(self, loggers: list[object]) -> Observers:
         """Returns the hooks of one run: those of its loggers, then the plugins' own."""
@@ -310,7 +273,11 @@ def _words(error: BaseException) -> str:
 def _line_of(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     last = next(
-        (f for f in reversed(frames) if 'importlib' not in f.filename and '/registry/plugins.py' not in f.filename),
+        (
+            f
+            for f in reversed(frames)
+            if 'importlib' not in f.filename and '/plugin_manager/manager.py' not in f.filename
+        ),
         None,
     )
     return f' ({last.filename}, line {last.lineno})' if last else ''

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginManager, create_manager, hookimpl
+from vireid.plugin_manager.manager import PluginManager, create_manager, hookimpl
 from vireid.plugins import COMPONENTS
 
 

@@ -12,12 +12,12 @@ from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import create_manager
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Sample
 from vireid.exchange import features
+from vireid.plugin_manager.manager import create_manager
 
-CONFIGS = Path(__file__).parents[3] / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
 MEAN = """
 import torch

@@ -9,11 +9,11 @@ import pytest
 import vireid
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.requirements import require
 from vireid.core.errors import VireidError
-from vireid.core.registry.plugins import PluginInfo, create_manager
+from vireid.plugin_manager.manager import PluginInfo, create_manager
+from vireid.plugin_manager.requirements import require
 
-CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
+CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py'
 
 
 def test_what_is_there_in_the_right_version_is_fine():
