@@ -39,8 +39,6 @@ OPEN = {'inputs', 'embedding', 'weights', 'root', 'devices', 'padding', 'pool', 
 # the first words of an error: a path in the config, or a section that is missing
 SECTIONS = '|'.join(sections().parameters)
 PLACED = re.compile(rf"(\w+: the config has no section|the config needs the section '|({SECTIONS})\b)")
-    rf"(\w+: the config has no section|the config needs the section '|({'|'.join(sections().parameters)})\b)"
-)
 
 
 def places(value: Any, at: Place = ()) -> list[Place]:
