@@ -147,16 +147,27 @@ class Components:
             VireidError: for an unknown name, for arguments that are unknown, mistyped, missing or refused, and for what
                 lacks something that its kind has to offer.
         """
-        target = self.get(kind, component_type(config, where), where=where)
+        self.get(kind, component_type(config, where), where=where)  # registers it
+        return self._registry(kind).build(config, where=where, defaults=defaults or {}, context=context)
+
+    def _build(
+        self,
+        config: Mapping[str, Any],
+        registry: Registry,
+        where: str,
+        defaults: Mapping[str, Any],
+        context: Mapping[str, Any],
+    ) -> Any:
+        """Builds a registered component: what mmengine's registry calls."""
+        target = registry.module_dict[config['type']]
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': BuildPart(self, where, context)}
         wanted = signature_of(target).parameters
-        raise_all(check(target, arguments, supplied=context, optional=defaults or (), where=where))
-        filled = {**(defaults or {}), **arguments, **context}
-        arguments.update({k: v for k, v in filled.items() if k in wanted})
+        raise_all(check(target, arguments, supplied=context, optional=defaults, where=where))
+        arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in wanted})
         try:
             built = target(**arguments)
-            require_offers(kind, built, config['type'], where)
+            require_offers(registry.name, built, config['type'], where)
         except VireidError as error:
             if where in error.given:
                 raise
@@ -174,7 +185,7 @@ class Components:
         if kind not in self._registries:
             from mmengine.registry import Registry  # here, so that listing names costs no import
 
-            self._registries[kind] = Registry(kind, scope='vireid')
+            self._registries[kind] = Registry(kind, build_func=self._build, scope='vireid')
         return self._registries[kind]
 
 
