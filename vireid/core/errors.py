@@ -16,10 +16,12 @@ class VireidError(Exception):
 
     Attributes:
         path: the key of the config that is wrong, such as `model.heads.s2.losses`; empty if it is none.
+        errors: those that this one shows, if they are several.
         misfit: whether that key, or its value, does not fit what it is given to; without it the rest can be looked at.
     """
 
     path = ''
+    errors: tuple[VireidError, ...] = ()
     misfit = False
 
     def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None) -> None:
@@ -36,22 +38,12 @@ class VireidError(Exception):
         return _rebuild, (type(self), self.given, self.allowed, self.todo)
 
 
-class VireidErrors(VireidError):
-    """Several errors at once.
-
-    Attributes:
-        errors: each of them.
-    """
-
-    errors: tuple[VireidError, ...] = ()
-
-
 def raise_all(problems: Sequence[VireidError]) -> None:
     """Raises one error that shows all `problems`; does nothing if there are none."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        error = VireidErrors('\n'.join(str(problem) for problem in problems))
+        error = VireidError('\n'.join(str(problem) for problem in problems))
         error.errors = tuple(problems)
         raise error
 

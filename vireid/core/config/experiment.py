@@ -17,7 +17,6 @@ from vireid.core.config.settings import (
 )
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
-from vireid.core.registry.hints import accepts
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, signature_of
@@ -224,9 +223,7 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
         filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
     """
     wanted = config.get('requires', [])
-    if accepts(list[str], wanted) and (lacking := manager.missing(wanted)):
-        for problem in lacking:
-            problem.path = 'requires'
+    if isinstance(wanted, (list, tuple)) and (lacking := manager.missing([w for w in wanted if isinstance(w, str)])):
         return lacking  # alone: what is missing explains the names that are not known
     found = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
     return found + contradictions(config)

@@ -39,8 +39,7 @@ def load(
         options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
         over: configs laid over it before the options, as if it were their base.
         folders: gives the config folders by package; None knows no packages.
-        origins: is filled with the file that each value came from, by path in the config; a list is one value, and
-            what an option sets keeps the file's.
+        origins: is filled with the file that each value came from, by path; a list is one value, options change none.
 
     Returns:
         Plain dicts, lists, tuples and scalars.

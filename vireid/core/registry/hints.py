@@ -20,13 +20,28 @@ from typing_extensions import TypedDict
 _LISTS: tuple[Any, ...] = (Sequence, Collection, Iterable)
 
 
-@cache
 def adapter_of(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
     """Returns pydantic's checker of a dict with these (key, hint, required) and no others."""
+    try:
+        return _adapter(fields)
+    except Exception:  # a hint that cannot be hashed, or that pydantic does not understand: the others still hold
+        return _adapter.__wrapped__(tuple((key, hint if _is_understood(hint) else Any, r) for key, hint, r in fields))
+
+
+@cache
+def _adapter(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
     items = {key: (Required if required else NotRequired)[checkable(hint)] for key, hint, required in fields}
     made = TypedDict('Arguments', items)  # type: ignore[misc]
     made.__pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[attr-defined]
     return TypeAdapter(made)
+
+
+def _is_understood(hint: Any) -> bool:
+    try:
+        TypeAdapter(checkable(hint))
+    except Exception:  # pydantic and typing have many of their own
+        return False
+    return True
 
 
 def as_json(value: Any) -> str:
@@ -45,20 +60,10 @@ def _without_nan(value: Any) -> Any:
 _NO_KEY = '\0'  # a key that is no text fits no hint
 
 
-def accepts(hint: Any, value: Any) -> bool:
-    """Says whether a plain config value fits a type hint; a hint that pydantic does not understand accepts anything."""
-    try:
-        adapter_of((('value', hint, True),)).validate_json(as_json({'value': value}), strict=True)
-    except ValueError:
-        return False
-    return True
-
-
-@cache
 def checkable(hint: Any) -> Any:
     """Returns a hint that pydantic can check: without classes that no config can hold, and with lists for sequences."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if hint is object or isinstance(hint, (str, typing.TypeVar)):
+    if hint is object or isinstance(hint, (str, typing.ForwardRef, typing.TypeVar)):
         return Any
     if origin is Annotated:
         if any(hasattr(m, '__get_pydantic_core_schema__') for m in hint.__metadata__):

@@ -42,7 +42,9 @@ def signature_of(target: Callable[..., Any]) -> Signature:
         found = inspect.signature(target).parameters
     except ValueError:  # some functions written in C do not tell; they refuse for themselves
         return Signature(name, {}, open_ended=True)
-    hints, classes = _hints(target), _constructing(target) if isinstance(target, type) else []
+    hints = _hints(target)
+    # those that have a constructor of their own, nearest first
+    classes = [cls for cls in getattr(target, '__mro__', (object,))[:-1] if '__init__' in vars(cls)]
     if classes and _takes_nothing(classes[0]):
         found = {}  # type: ignore[assignment]
     parameters, rest = _named(found, hints), _rest(found)
@@ -59,11 +61,6 @@ def signature_of(target: Callable[..., Any]) -> Signature:
                 parameters, rest = {**known, **parameters}, _rest(own)
     open_ended = rest is not None and rest.annotation is not rest.empty
     return Signature(name, parameters, open_ended, hints.get(rest.name, Any) if open_ended and rest else Any)
-
-
-def _constructing(target: type) -> list[type]:
-    """Returns the classes of a class's line that have a constructor of their own, nearest first."""
-    return [cls for cls in target.__mro__[:-1] if '__init__' in vars(cls)]
 
 
 def _takes_nothing(cls: type) -> bool:

@@ -47,8 +47,7 @@ def score_checkpoint(
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
     model = restore_model(experiment, content, source).to(fabric.device)
     at = content.get('progress', {})
-    done, per_epoch = at.get('step', 0), at.get('steps_per_epoch', 1)
-    progress = Progress(done // per_epoch, done, per_epoch, done)
+    progress = Progress(0, 0, at.get('steps_per_epoch', 1), at.get('step', 0)).at(at.get('step', 0))
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
     weights = content.get('chosen') or f'after step {progress.step:,}'
     size = tuple(experiment.image_settings.size)
@@ -61,13 +60,11 @@ def score_checkpoint(
             'experiment': experiment.name,
             'checkpoint': str(Path(source).absolute()),
             'dataset': experiment.dataset,
-            'data': results.data,
             'split': split,
-            'protocol': experiment.protocol,
-            'weights': results.weights,
             'versions': versions(),
+            'protocol_config': experiment.protocol,
         }
-        results_file.write(run.work_dir, {**about, **results.to_dict(), 'protocol_config': experiment.protocol})
+        results_file.write(run.work_dir, {**about, **results.to_dict()})
     return results
 
 

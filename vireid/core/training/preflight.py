@@ -19,7 +19,7 @@ from lightning_fabric.strategies import SingleDeviceStrategy
 from vireid.core.config.experiment import Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
-from vireid.core.errors import VireidError, VireidErrors, raise_all
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 
 IDENTITIES = 2  # any number will do
@@ -89,10 +89,8 @@ def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = Fa
             with preserved(), warnings.catch_warnings():
                 warnings.simplefilter('ignore')  # that weights are not copied to `meta`, that no step was taken
                 return build()
-        except VireidErrors as error:
-            problems.extend(error.errors)
         except VireidError as error:
-            problems.append(error)
+            problems.extend(error.errors or (error,))
         except Exception:
             if not wrong:
                 raise

@@ -109,7 +109,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     kept = {key: settings.get(key, {}) for key in ('seed', 'model', 'step', 'sampler', 'images', 'losses')}
     kept['training.sync_batchnorm'] = settings.get('training', {}).get('sync_batchnorm', False)
     kept['images'] = {**kept['images'], **dict.fromkeys(READING)}
-    kept['losses'] = asdict(LossSettings(**{k: v for k, v in kept['losses'].items() if k == 'across_ranks'}))
+    kept['losses'] = asdict(LossSettings(**kept['losses']))
     # the errors about numbers that are not finite advise to change these
     kept['step'] = {**kept['step'], 'clip_norm': None, 'skip_nonfinite': None}
     evaluation = settings.get('evaluation', {})

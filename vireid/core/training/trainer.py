@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
@@ -33,7 +35,7 @@ from vireid.core.training.preflight import preflight
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
-from vireid.core.types import Batch, Progress
+from vireid.core.types import Batch, Dataset, Progress, Sample
 
 
 def train(experiment: Experiment, work_dir: str | Path, **options: Any) -> Results:
@@ -78,42 +80,13 @@ class Trainer:
         loggers = experiment.build_loggers() if self.fabric.is_global_zero else []
         self.hooks = experiment.manager.observers(loggers)
 
-        # data; what the end of the run needs is checked at its start
         dataset = experiment.build_dataset()
         samples = tuple(dataset.split('train'))
         labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
-        self.evaluator = self.candidates = Evaluator(experiment, dataset, self.hooks)
-        identities = 0
-        if experiment.evaluation_settings.select == 'validation':
-            validation = ValidationSplit(dataset, samples)
-            identities = len({s.identity for s in validation.split('val')})
-            suffix = f' on {identities} validation identities'
-            self.candidates = Evaluator(experiment, validation, self.hooks, suffix)
-        images = experiment.image_settings
-        scored = (*self.evaluator.samples, *self.candidates.samples)
-        check_images(images, samples, scored, progress_callback(self.hooks, 'looking at images'))
-        sampler = experiment.build_sampler(samples, self.fabric.global_rank, self.fabric.world_size)
-        read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
-        transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
-        data = ImageSet(samples, transform, labels, experiment.seed, read, skip)
-        workers = default_workers(self.fabric.device) if images.workers is None else images.workers
-        self.batches = BatchStream(data, sampler, workers, self.fabric.global_rank, self.fabric.world_size)
-
-        # model and step
-        model = experiment.build_model(len(labels), resume is None and init is None, len(sampler))
-        model = model.to(self.fabric.device)
-        new = init is not None and resume is None
-        initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero) if new else None
-        if self.settings.sync_batchnorm and self.fabric.world_size > 1:
-            # what follows the backbone sees all images already, if they are gathered
-            synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
-        if self.settings.compile:
-            compile_forward(model)
+        self._build_evaluators(dataset, samples)
+        self._build_batches(samples, labels)
+        model, initial = self._build_model(len(labels), init, partial)
         self.step: Any = experiment.build_step(model, self.fabric)
-
-        # where the run stands
-        self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
-        self.selection = Selection(experiment.evaluation_settings, identities)
         split = getattr(dataset, 'split_name', '')
         self.run = Run(
             experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason,
@@ -121,6 +94,45 @@ class Trainer:
         )  # fmt: skip
         if content is not None:
             self.load_state_dict(content, str(resume))
+
+    def _build_evaluators(self, dataset: Dataset, samples: tuple[Sample, ...]) -> None:
+        """Builds what scores, here, so that what the end of the run needs is checked at its start."""
+        self.evaluator = self.candidates = Evaluator(self.experiment, dataset, self.hooks)
+        identities = 0
+        if self.experiment.evaluation_settings.select == 'validation':
+            validation = ValidationSplit(dataset, samples)
+            identities = len({s.identity for s in validation.split('val')})
+            suffix = f' on {identities} validation identities'
+            self.candidates = Evaluator(self.experiment, validation, self.hooks, suffix)
+        self.selection = Selection(self.experiment.evaluation_settings, identities)
+        scored = (*self.evaluator.samples, *self.candidates.samples)
+        on_progress = progress_callback(self.hooks, 'looking at images')
+        check_images(self.experiment.image_settings, samples, scored, on_progress)
+
+    def _build_batches(self, samples: tuple[Sample, ...], labels: dict[int, int]) -> None:
+        experiment, images, fabric = self.experiment, self.experiment.image_settings, self.fabric
+        sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
+        read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
+        transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
+        data = ImageSet(samples, transform, labels, experiment.seed, read, skip)
+        workers = default_workers(fabric.device) if images.workers is None else images.workers
+        self.batches = BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
+        self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
+
+    def _build_model(self, identities: int, init: Any, partial: bool) -> tuple[nn.Module, dict[str, Any] | None]:
+        """Returns the model, and of which weights it begins, if of another run's."""
+        begins = self.resume is None
+        model = self.experiment.build_model(identities, begins and init is None, self.progress.steps_per_epoch)
+        model = model.to(self.fabric.device)
+        initial = None
+        if begins and init is not None:
+            initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
+        if self.settings.sync_batchnorm and self.fabric.world_size > 1:
+            # what follows the backbone sees all images already, if they are gathered
+            synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
+        if self.settings.compile:
+            compile_forward(model)
+        return model, initial
 
     def train(self) -> Results:
         """Trains from where the run stands to its end, saving and scoring as the settings say.
@@ -155,9 +167,7 @@ class Trainer:
         self._evaluate_if_due()  # the run may have stopped between saving and scoring
         while self.progress.step < self.progress.total_steps:
             try:
-                batch = self.batches.next(
-                    self.progress, give_up=lambda: bool(self.stop) and self.fabric.world_size == 1
-                )
+                batch = self.batches.next(self.progress, give_up=self._stops_alone)
             except WorkerDied as error:
                 raise self._after_death(error) from error
             stopped = self.train_step(batch)
@@ -198,11 +208,10 @@ class Trainer:
             found = self.candidates.evaluate(
                 self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
             )
-        if self.selection.on == 'last':
-            return
-        if self.selection.is_best(found, self.progress):
-            self.save(best=True)
-        self.save()  # it remembers which weights are the best so far
+        if self.selection.on != 'last':
+            if self.selection.is_best(found, self.progress):
+                self.save(best=True)
+            self.save()  # it remembers which weights are the best so far
 
     def _evaluate_final(self) -> Results:
         """Scores the weights that the run ends with, in all ways the config asks for."""
@@ -218,9 +227,9 @@ class Trainer:
     def save(self, best: bool = False) -> None:
         """Writes the run's checkpoint, or that of its best weights; every process has to call it."""
         with self._ema_weights():
+            self.run.share_unreadable()
             state = self.state_dict()
             require_numbers(self.run, state['model'], self.progress)
-            self.run.share_unreadable()
             if self.fabric.is_global_zero:
                 if best:
                     state['chosen'] = self.selection.text()
