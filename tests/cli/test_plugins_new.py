@@ -53,7 +53,7 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path):
     gone = run('-m', 'vireid', 'train', str(config), '--dry-run', cwd=tmp_path, path=Path())
     assert gone.returncode == 2
     assert "no neck called 'MeanFusion'" in gone.stderr
-    assert 'install the plugin that brings it' in gone.stderr
+    assert 'install the plugin that registers it' in gone.stderr
 
 
 @pytest.mark.parametrize('name', ['', 'Vireid-X', 'a b', '../x', 'vireid', 'x-', '1x', 'a--b', 'a_b'])

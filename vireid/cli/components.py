@@ -1,4 +1,4 @@
-"""List every name a config may use, or describe one: what it is, what it takes, who brings it."""
+"""List every name a config may use, or describe one: what it is, what it takes, which plugin registers it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
-# what the short flags stand for
+# what the short flags set
 CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
 

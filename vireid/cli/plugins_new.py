@@ -29,7 +29,7 @@ test = ["pytest"]
 [tool.setuptools]
 packages = ["{module}", "{module}.configs"]
 """
-INIT = '''"""The plugin: what it brings. The modules of components are imported when a config first names them."""
+INIT = '''"""The plugin: what it registers. The modules of components are imported when a config first names them."""
 
 from pathlib import Path
 

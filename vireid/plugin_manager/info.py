@@ -11,7 +11,7 @@ class PluginInfo:
 
     Attributes:
         name: entry-point name, or the file's path.
-        version: version of the distribution that brings it; empty for a file.
+        version: version of the distribution that contains it; empty for a file.
         distribution: name of that distribution; empty for a file.
         components: how many names it registered.
         commands: the verbs it adds to the command line.

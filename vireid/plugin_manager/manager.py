@@ -70,10 +70,10 @@ class PluginManager:
         self._pluggy.add_hookspecs(Hooks)
 
     def register(self, plugin: object, name: str, *, version: str = '', distribution: str = '') -> None:
-        """Takes a plugin in and lets it register what it brings; all of it or, if that fails, nothing.
+        """Takes a plugin in and lets it register what it provides; all of it or, if that fails, nothing.
 
         Raises:
-            PluginProblem: if its name or that of something it brings is taken, or a hook of it does not fit or raises.
+            PluginProblem: if a name is taken, its own or of what it provides, or a hook does not fit or raises.
         """
         if self._pluggy.has_plugin(name):
             raise PluginConflict(f'two plugins are called {name!r}', todo='uninstall one of the packages')

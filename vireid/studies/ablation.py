@@ -57,7 +57,7 @@ class Table:
         needed: dict[str, type] = {'title': str, 'paper': str, 'settings': dict, 'rows': dict}
         for key, kind in needed.items():
             if not isinstance(content.get(key), kind):
-                allowed = 'text' if kind is str else 'names and what they stand for'
+                allowed = 'text' if kind is str else 'keys and values'
                 raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
         for key in content:
             if key not in needed:

@@ -466,7 +466,7 @@ class TestBadImages:
         assert found['unreadable']
         assert {Path(path).parent for path in found['unreadable']} == {damaged / 'cam1/0001'}
         assert len(set(found['unreadable'])) == len(found['unreadable'])
-        assert capsys.readouterr().err.count('another image stands for it') == len(found['unreadable'])
+        assert capsys.readouterr().err.count('another image replaces it') == len(found['unreadable'])
 
     def test_an_identity_without_any_image_stops_it(self, damaged, tmp_path):
         for camera in (1, 2):

@@ -28,7 +28,7 @@ class ImageSettings:
         workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
         reader: config of a component among `readers`, such as a cache; None decodes the files each time.
         on_bad_image: what a training image that cannot be read does: `stop` the run, or `skip`: another one of the
-            same person and modality stands for it, and the result counts them. Scoring always stops.
+            same identity and modality replaces it, and the result counts them. Scoring always stops.
         check: what is made sure of before the first step: that the `files` of all images are there, have bytes and
             may be read, unless a `reader` stands before them; that all `images` can be decoded, which takes minutes;
             or `nothing`.

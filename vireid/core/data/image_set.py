@@ -96,7 +96,7 @@ class ImageSet(TorchDataset):
 
 
 class Items(list):
-    """What a batch is made of, and the images that others stand for."""
+    """What a batch is made of, and the images that others replace."""
 
     unreadable: tuple[str, ...] | list[str] = ()
 

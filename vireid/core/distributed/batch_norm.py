@@ -16,7 +16,7 @@ class SyncedBatchNorm(nn.Module):
     """BatchNorm over the batches of all processes, on any device; torch's own works on GPUs only.
 
     Args:
-        norm: the BatchNorm it stands for; weights and running metrics are shared with it.
+        norm: the BatchNorm it replaces; weights and running statistics are shared with it.
     """
 
     def __init__(self, norm: Any) -> None:

@@ -116,7 +116,7 @@ class Components:
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
-                todo='check the name, or install the plugin that brings it (`vireid plugins` lists them)',
+                todo='check the name, or install the plugin that registers it (`vireid plugins` lists them)',
             )
         registry = self._registry(kind)
         if name not in registry.module_dict:

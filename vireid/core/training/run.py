@@ -62,7 +62,7 @@ class Run:
         for path in paths:
             if path not in self.unreadable:
                 self.unreadable.append(path)
-                print(f'warning: {path} cannot be read; another image stands for it', file=sys.stderr)
+                print(f'warning: {path} cannot be read; another image replaces it', file=sys.stderr)
 
     def share_unreadable(self) -> None:
         """Gives every process the list of all."""

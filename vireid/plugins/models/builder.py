@@ -119,7 +119,7 @@ class ModelBuilder:
         return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'where': where}
 
     def _fusion_hint(self) -> str:
-        """Names the necks that turn paired features into joint ones, whoever brings them."""
+        """Names the necks that turn paired features into joint ones, whichever plugin registers them."""
         components = self.build_part.components
         fusing = [
             name

@@ -40,7 +40,7 @@ class SingleOptimizer:
         accumulate: parts that a batch is taken in, of whole identities each: less memory for the same step, but losses
             that compare images, and BatchNorm, see one part at a time.
         ema: share of the old average that is kept each step, such as 0.999: averaged weights are then scored and saved;
-            None scores the weights themselves. BatchNorm's running metrics are the newest ones.
+            None scores the weights themselves. BatchNorm's running statistics are the newest ones.
         skip_nonfinite: steps that may be left out because their loss or gradient is not finite; the next one stops.
 
     Raises:

@@ -20,7 +20,7 @@ def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
 
 
 class Buffers:
-    """A model's buffers as they are now, such as BatchNorm's running metrics and what a weighter remembers.
+    """A model's buffers as they are now, such as BatchNorm's running statistics and what a weighter remembers.
 
     Args:
         model: whose; None keeps nothing.
