@@ -1,7 +1,7 @@
 """How long the commands take that a user waits for, and whether they load torch.
 
-Each is started several times in a process of its own, the commands in turn; medians, and the ratio to starting Python
-with numpy, which tells a slow machine from a slow command.
+Each is started several times in a process of its own, the commands in turn; medians, and the ratio to importing torch
+and torchvision, which tells a slow machine from a slow command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
-    'import numpy': ['-c', 'import numpy'],
+    'import torch': ['-c', 'import torch, torchvision'],
     'vireid --help': ['-m', 'vireid', '--help'],
     'vireid plugins': ['-m', 'vireid', 'plugins'],
     'vireid components': ['-m', 'vireid', 'components'],
@@ -39,10 +39,10 @@ def main() -> None:
             run(words)
             if turn:  # the first is not warm
                 times[name].append(time.perf_counter() - start)
-    base = statistics.median(times['import numpy'])
+    base = statistics.median(times['import torch'])
     for name, found in times.items():
         middle = statistics.median(found)
-        print(f'{name:<22} {middle:.3f} s  (worst {max(found):.3f})  {middle / base:.1f} of import numpy')
+        print(f'{name:<22} {middle:.3f} s  (worst {max(found):.3f})  {middle / base:.2f} of import torch, torchvision')
     for name, words in COMMANDS.items():
         if words[:2] == ['-m', 'vireid'] and '--help' not in words:
             print(f'{name}: torch loaded: {run(["-c", WITHOUT_TORCH, *words[2:]]).splitlines()[-1]}')

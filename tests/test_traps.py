@@ -1,8 +1,8 @@
 """The field's traps, end to end: what they would change, and that here they change nothing or are refused.
 
 Those of single parts are beside the parts: ties, ranks past the end, one person, no match and negative similarities in
-`core/test_retrieval.py`; counts, missing cameras and stray files of each reader in `plugins/datasets`; draws and global
-random numbers in `plugins/protocols`.
+`core/scoring/test_retrieval.py`; counts, missing cameras and stray files of each reader in `plugins/datasets`; draws
+and global random numbers in `plugins/protocols`.
 """
 
 from __future__ import annotations

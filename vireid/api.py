@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.files import lay_over
+from vireid.core.config.files import lay_over, without_delete
 from vireid.core.config.files import load as read
 from vireid.core.config.overrides import set_value
 from vireid.core.errors import VireidError, raise_all
@@ -44,7 +44,8 @@ def load_experiment(config: Config, plugins: Sequence[str | Path] = (), **overri
         files = [*sections.get('plugins', ()), *map(str, plugins)]
         sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
         manager = create_manager(sections['plugins'])
-    sections = lay_over({key: value for key, value in overrides.items() if '.' not in key}, sections, 'overrides')
+    plain = {key: value for key, value in overrides.items() if '.' not in key}
+    sections = without_delete(lay_over(plain, sections, 'overrides'))
     for key, value in overrides.items():
         if '.' in key:
             set_value(sections, key, value)

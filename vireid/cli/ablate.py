@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         if row not in known:
             raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
     jobs = [(table, found) for table in tables if (found := _jobs(table, args))]
-    quiet_others()
     check_tables(jobs)
+    quiet_others()
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
         if world()[0] == 0:
             _draw(DEMO_DATA)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verbs of `vireid config`."""
     verbs = parser.add_subparsers(dest='config_verb', required=True, metavar='VERB')
     for name, summary, many in (
-        ('check', 'every error of each config, found without building anything', '+'),
+        ('check', 'every error of each config, found without data, weights or a GPU', '+'),
         ('show', 'a config with its bases, each value with the file it comes from', 1),
         ('diff', 'what differs between two configs', 2),
     ):

@@ -177,8 +177,10 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
         if any(problem.given.startswith(f'{".".join(split_key(config, key))} is ') for problem in problems):
             changed = copy.deepcopy(config)
             override(changed, f'{key}={text.strip()!r}')
-            if len(check_config(changed, manager)) < len(problems):
+            remaining = check_config(changed, manager)
+            if len(remaining) < len(problems):
                 override(config, f'{key}={text.strip()!r}')
+                problems = remaining
     return manager
 
 

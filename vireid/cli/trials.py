@@ -52,8 +52,8 @@ def run_trials(args: argparse.Namespace) -> int:
             )
     jobs = [_job(args, trial) for trial in trials]
     base = jobs[0].folder.parent
-    quiet_others()
     check_trials(jobs, base)
+    quiet_others()
     try:
         studies.run_trials(jobs, trials, base, warn=warn_once)
     except Interrupted as stopped:

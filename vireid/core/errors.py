@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from functools import partial
 
 
 class VireidError(Exception):
@@ -35,7 +36,7 @@ class VireidError(Exception):
 
     def __reduce__(self):
         # Loader workers send exceptions back pickled; the default rebuilds from args alone.
-        return _rebuild, (type(self), self.given, self.allowed, self.todo)
+        return partial(type(self), self.given, allowed=self.allowed, todo=self.todo), ()
 
 
 def raise_all(problems: Sequence[VireidError]) -> None:
@@ -56,10 +57,6 @@ class IncompleteData(VireidError):
     """
 
     samples: tuple = ()
-
-
-def _rebuild(cls: type[VireidError], given: str, allowed: str | None, todo: str | None) -> VireidError:
-    return cls(given, allowed=allowed, todo=todo)
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -31,7 +31,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """Returns a table of the counts, then the find_unreadable."""
+        """Returns a table of the counts, then the errors and warnings."""
         lines = [('split', '', 'found', 'expected')]
         lines += [
             (split, what, f'{found:,}', '-' if wanted is None else f'{wanted:,}' + ('' if found == wanted else '  <-'))

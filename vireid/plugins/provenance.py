@@ -51,7 +51,7 @@ def write(run: Run) -> None:
     if world()[0] > 0:
         return
     if run.resumed:
-        note_resumed(run.work_dir, describe(run), run.progress.step)
+        note_resumed(run.work_dir, {**describe(run), 'init': run.init}, run.progress.step)
     else:
         _write(run.work_dir, {**describe(run), 'init': run.init})
 

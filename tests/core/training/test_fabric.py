@@ -12,7 +12,7 @@ from vireid.plugin_manager.manager import create_manager
 
 def experiment(**training) -> Experiment:
     config = {'accelerator': 'cpu', 'steps': 1, **training}
-    return Experiment({}, {}, {'size': (8, 4), 'train': [], 'test': []}, {}, {}, {}, config)
+    return Experiment({}, {}, {'size': (8, 4), 'train': [], 'test': []}, {}, {}, {}, config, manager=create_manager())
 
 
 @pytest.mark.parametrize(

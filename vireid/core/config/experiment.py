@@ -61,7 +61,7 @@ class Experiment:
     plugins: list[str] = field(default_factory=list)
     seed: Seed = 0
     name: str = 'experiment'
-    manager: Manager = field(default=None, repr=False)  # type: ignore[assignment]
+    manager: Manager = field(repr=False, kw_only=True)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
@@ -196,9 +196,8 @@ class Experiment:
     def build_reranker(self) -> Reranker | None:
         """Builds the re-ranker, if one is asked for."""
         config = self.evaluation_settings.rerank
-        if config is None:
-            return None
-        return self.manager.components.build('rerankers', config, where='evaluation.rerank')
+        build = self.manager.components.build
+        return None if config is None else build('rerankers', config, where='evaluation.rerank')
 
     def build_loggers(self) -> list[Any]:
         """Builds the loggers, in order."""
@@ -229,11 +228,11 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
     return found + contradictions(config)
 
 
+@dataclass
 class Chain:
     """Transforms one after the other."""
 
-    def __init__(self, transforms: Sequence[Callable[[Tensor], Tensor]]) -> None:
-        self.transforms = list(transforms)
+    transforms: Sequence[Callable[[Tensor], Tensor]]
 
     def __call__(self, image: Tensor) -> Tensor:
         for transform in self.transforms:

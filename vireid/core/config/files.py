@@ -6,6 +6,7 @@ A Python config is code and is run; YAML and JSON are data and execute nothing.
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ import yaml
 from mmengine.config import Config
 
 from vireid.core.config.overrides import Origins, leaves, override
-from vireid.core.errors import VireidError, did_you_mean, nearest
+from vireid.core.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
@@ -55,7 +56,7 @@ def load(
     if 'plugins' in merged:
         merged['plugins'] = merged['plugins']['files']
         found[('plugins',)] = found[('plugins', 'files')]
-    merged = _without_delete(merged)
+    merged = without_delete(merged)
     if origins is not None:
         origins.update({place: found[place] for place in leaves(merged) if place in found})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
@@ -212,7 +213,7 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
     merged = Config({'config': dict(under)})
     try:
         # below one key: mmengine splits outermost keys at dots, and keeps some for itself
-        merged.merge_from_dict({'config': dict(over)}, allow_list_keys=False)
+        merged.merge_from_dict({'config': copy.deepcopy(dict(over))}, allow_list_keys=False)
     except TypeError as error:
         raise VireidError(
             f'config {path} cannot be laid over its base: {error}',
@@ -225,8 +226,7 @@ def _no_such_config(path: Path) -> VireidError:
     if path.is_file():
         return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
     beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
-    near = nearest(path.name, beside)
-    hint = f', did you mean {path.parent / near}?' if near else ''
+    hint = did_you_mean(path.name, beside)
     return VireidError(f'no config file {path}{hint}', allowed=', '.join(beside[:20]) or f'a file in {SUFFIXES}')
 
 
@@ -269,12 +269,12 @@ def _read_data(path: Path) -> dict[str, Any]:
     return config
 
 
-def _without_delete(value: Any) -> Any:
+def without_delete(value: Any) -> Any:
     """Drops marks that had nothing below them to replace."""
     if isinstance(value, dict):
-        return {key: _without_delete(item) for key, item in value.items() if key != '_delete_'}
+        return {key: without_delete(item) for key, item in value.items() if key != '_delete_'}
     if isinstance(value, (list, tuple)):
-        return type(value)(_without_delete(item) for item in value)
+        return type(value)(without_delete(item) for item in value)
     return value
 
 

@@ -66,7 +66,7 @@ class TrainingSettings:
         epochs: length of the run in epochs; give this or `steps`.
         steps: length of the run in steps.
         precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on hardware
-            that multiplies bf16 by itself, else `32-true`; see `core/precision.py`. Scoring is always float32.
+            that multiplies bf16 by itself, else `32-true`; see `training/precision.py`. Scoring is always float32.
         accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
         devices: how many on this machine, or `auto`.
         nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
@@ -126,9 +126,8 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     problems = []
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
-        problems.append(
-            VireidError(f'training: epochs is {epochs} and steps is {steps}', allowed='exactly one of the two')
-        )
+        text = f'training: epochs is {epochs} and steps is {steps}'
+        problems.append(VireidError(text, allowed='exactly one of the two'))
     if at('evaluation', 'select', 'last') in ('validation', 'test') and at('training', 'evaluate_every') is None:
         problems.append(
             VireidError(
@@ -140,9 +139,6 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
         why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''
-        problems.append(
-            VireidError(
-                f'training.strategy is {strategy!r}{why}', allowed="'auto', 'ddp'", todo="training.strategy='ddp'"
-            )
-        )
+        text = f'training.strategy is {strategy!r}{why}'
+        problems.append(VireidError(text, allowed="'auto', 'ddp'", todo="training.strategy='ddp'"))
     return problems

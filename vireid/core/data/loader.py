@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -101,15 +102,7 @@ def _keeping_child_signals() -> Iterator[None]:
 
 def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchLoader:
     """Returns the loader of training batches; set `order.epoch` and `.start` before iterating."""
-    return BatchLoader(
-        data,
-        batch_sampler=order,  # type: ignore[arg-type]
-        collate_fn=collate,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        worker_init_fn=_worker_started,
-        generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
-    )
+    return _loader(data, order, workers, persistent_workers=workers > 0)
 
 
 class BatchStream:
@@ -161,13 +154,18 @@ class BatchStream:
 
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[int]], workers: int) -> BatchLoader:
     """Returns a loader of given batches of samples, in order."""
+    return _loader(data, batches, workers)
+
+
+def _loader(data: ImageSet, batches: Any, workers: int, **options: Any) -> BatchLoader:
     return BatchLoader(
         data,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
         worker_init_fn=_worker_started,
-        generator=torch.Generator(),
+        generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
+        **options,
     )
 
 

@@ -221,8 +221,9 @@ def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
     try:
         module, _, attribute = component.target.partition(':')
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module of anyone's may raise anything
         raise VireidError(
-            f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: {error}',
+            f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: '
+            f'{type(error).__name__}: {error}',
             todo=f'mend or reinstall the plugin {component.plugin!r}',
         ) from error

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import numbers
+import sys
 import types
 import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Required, Union
 
 from annotated_types import BaseMetadata
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter
-from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticCustomError, SchemaError
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 _LISTS: tuple[Any, ...] = (Sequence, Collection, Iterable)
@@ -24,37 +25,36 @@ def adapter_of(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
     """Returns pydantic's checker of a dict with these (key, hint, required) and no others."""
     try:
         return _adapter(fields)
-    except Exception:  # a hint that cannot be hashed, or that pydantic does not understand: the others still hold
-        return _adapter.__wrapped__(tuple((key, hint if _is_understood(hint) else Any, r) for key, hint, r in fields))
+    except TypeError:  # a hint that cannot be hashed
+        return _adapter.__wrapped__(fields)
 
 
 @cache
 def _adapter(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
     items = {key: (Required if required else NotRequired)[checkable(hint)] for key, hint, required in fields}
     made = TypedDict('Arguments', items)  # type: ignore[misc]
-    made.__pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[attr-defined]
+    made.__pydantic_config__ = ConfigDict(extra='forbid', strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
     return TypeAdapter(made)
 
 
-def _is_understood(hint: Any) -> bool:
-    try:
-        TypeAdapter(checkable(hint))
-    except Exception:  # pydantic and typing have many of their own
-        return False
-    return True
-
-
 def as_json(value: Any) -> str:
-    """Writes a config's value as JSON, in whose strict mode an int is a float and a list a tuple, but '5' no 5."""
-    return json.dumps(_without_nan(value), default=lambda other: str(other) if isinstance(other, Path) else None)
+    """Writes a config's value as JSON, in whose strict mode an int is a float and a list a tuple, but '5' no 5.
+
+    Raises:
+        ValueError: for an integer of thousands of digits.
+    """
+    return json.dumps(_encodable(value), default=lambda other: str(other) if isinstance(other, Path) else None)
 
 
-def _without_nan(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else _NO_KEY: _without_nan(item) for key, item in value.items()}
+        return {_encodable(key) if isinstance(key, str) else _NO_KEY: _encodable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return 'nan' if isinstance(value, float) and value != value else value  # no number to anybody
+        return [_encodable(item) for item in value]
+    if isinstance(value, str):
+        return value.encode('utf-8', 'replace').decode()  # a file's name may be no text
+    infinite = isinstance(value, float) and value in (math.inf, -math.inf)  # a number, other than NaN
+    return math.copysign(sys.float_info.max, value) if infinite else value
 
 
 _NO_KEY = '\0'  # a key that is no text fits no hint
@@ -76,21 +76,23 @@ def checkable(hint: Any) -> Any:
         return _one_of(inner)
     if hint in (numbers.Number, numbers.Real):
         return Union[int, float]  # noqa: UP007
+    if hint in (Any, None, type(None), int, float, bool, str, Path):
+        return hint
+    alias = getattr(hint, '__supertype__', getattr(hint, '__value__', None))  # NewType; `type X = ...`
+    if alias is not None:
+        return checkable(alias)
     container = origin or hint
-    if container in _LISTS:
-        return list[checkable(inner[0])] if inner else list  # type: ignore[misc]
-    if container in (Mapping, MutableMapping, dict):
-        return dict[_key(inner[0]), checkable(inner[1])] if inner else dict  # type: ignore[misc]
-    if container is Callable:
-        return _never('a function')
-    if container in (list, tuple, set, frozenset):
-        return container[tuple(i if i is Ellipsis else checkable(i) for i in inner)] if inner else container
-    try:
-        TypeAdapter(hint)
-    except (PydanticUserError, SchemaError, TypeError):
-        protocol = getattr(hint, '_is_protocol', False) or not isinstance(container, type)
-        return Any if protocol else _never(container.__name__)
-    return hint
+    if not isinstance(container, type):
+        return Any
+    if issubclass(container, str):
+        return str
+    if issubclass(container, Mapping) or typing.is_typeddict(container):
+        return dict[_key(inner[0]), checkable(inner[1])] if len(inner) == 2 else dict  # type: ignore[misc]
+    if container is tuple and inner:
+        return tuple[tuple(i if i is Ellipsis else checkable(i) for i in inner)]  # type: ignore[misc]
+    if issubclass(container, (list, tuple)) or container in _LISTS:
+        return list[checkable(inner[0])] if len(inner) == 1 else list  # type: ignore[misc]
+    return _instance_of(int if container is numbers.Integral else container)
 
 
 def _key(hint: Any) -> Any:
@@ -111,11 +113,17 @@ def _one_of(options: tuple[Any, ...]) -> Any:
     return Annotated[Any, BeforeValidator(check)]
 
 
-def _never(name: str) -> Any:
-    def refuse(value: Any) -> Any:
-        raise PydanticCustomError('foreign', 'no value in a config is one of {name}', {'name': name})
+def _instance_of(container: type) -> Any:
+    def check(value: Any) -> Any:
+        try:
+            fits = isinstance(value, container) and (container is not int or not isinstance(value, bool))
+        except TypeError:  # a protocol that cannot be asked
+            fits = True
+        if not fits:
+            raise PydanticCustomError('foreign', 'another class')
+        return value
 
-    return Annotated[Any, BeforeValidator(refuse)]
+    return Annotated[Any, BeforeValidator(check)]
 
 
 def describe(hint: Any) -> str:

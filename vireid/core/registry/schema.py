@@ -204,7 +204,12 @@ def _problems(
         adapter = adapter_of(tuple(fields))
         adapter.validate_json(as_json(arguments), strict=True, context=Scope(components, arguments))
     except ValidationError as error:
-        return list(_in_words(error, signature, arguments, supplied, known, noun))
+        found = list(_in_words(error, signature, arguments, supplied, known, noun))
+        deeper = {q.place[:n] for q in found for n in range(1, len(q.place))}
+        # of a union's options, the one that was meant tells more
+        return [p for p in found if not (p.given.startswith(' is ') and p.place in deeper)]
+    except ValueError as error:  # an integer of thousands of digits
+        return [Problem((), f': {error}')]
     return []
 
 
@@ -217,6 +222,9 @@ def _in_words(
     noun: str,
 ) -> Iterator[Problem]:
     lines = error.errors(include_url=False)
+    if any(not line['loc'] for line in lines):  # nested too deep, say
+        yield Problem((), f': {lines[0]["msg"]}')
+        return
     nested = {line['loc'][0] for line in lines if line['type'] == 'problem' and line['loc']}
     told: set[Any] = set()
     for line in lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import inspect
 import typing
@@ -83,7 +84,8 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(function, include_extras=True)
     except Exception:  # a hint that exists for type checkers only: the others still hold
         hints = {}
-        names = getattr(function, '__globals__', {})
+        # torch imports `Iterable` for type checkers alone
+        names = {**vars(typing), **vars(collections.abc), **getattr(function, '__globals__', {})}
         for name, hint in getattr(function, '__annotations__', {}).items():
             with contextlib.suppress(Exception):
                 hints[name] = eval(hint, names) if isinstance(hint, str) else hint

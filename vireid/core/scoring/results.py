@@ -119,7 +119,9 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
         return None
-    if any(not isinstance(row.get(key), dict) for row in content['rows'] for key in METRICS):
+    rows = content['rows']
+    old = 'steps' in content and 'identities' not in content
+    if old or any('variant' not in row or not all(isinstance(row.get(k), dict) for k in METRICS) for row in rows):
         raise VireidError(
             f'{folder / FILE} was written by an earlier vireid',
             todo='choose another --work-dir, or move that folder away',

@@ -22,8 +22,6 @@ from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 
-IDENTITIES = 2  # any number will do
-
 
 def preflight(experiment: Experiment, pretrained: bool = False) -> None:
     """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
@@ -49,9 +47,8 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     problems = check_config(config, manager, filled)
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
-    if any(p.required and not isinstance(whole.get(n), dict) for n, p in known.items()):
-        return problems
-    if any(problem.path == 'requires' for problem in problems):
+    whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
+    if not whole_enough or any(problem.path == 'requires' for problem in problems):
         return problems  # what is missing explains what cannot be built
     told = {problem.path for problem in problems}
     rest = _without(whole, [problem.path for problem in problems if problem.misfit])
@@ -98,30 +95,23 @@ def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = Fa
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
-    attempt(experiment.build_loggers)
     attempt(lambda: _try_transforms(experiment, 'train'))
     attempt(lambda: _try_transforms(experiment, 'test'))
-    model = attempt(lambda: on_meta(lambda: experiment.build_model(IDENTITIES, pretrained)))
+    model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
     if model is not None:
         attempt(lambda: _try_step(experiment, model))
     return problems
 
 
-def on_meta(build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Builds a model on the `meta` device; on the CPU if a constructor of it computes with its values."""
+def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.nn.Module:
+    """Builds a model on the `meta` device; `again` on the CPU if that fails: a constructor may compute with values."""
     try:
         with torch.device('meta'):
             return build()
-    except Exception as error:
-        if not _is_about_meta(error):
+    except Exception:
+        if not again:
             raise
     return build()
-
-
-def _is_about_meta(error: BaseException | None) -> bool:
-    if error is None or ('meta' in str(error) and isinstance(error, RuntimeError)):
-        return error is not None
-    return _is_about_meta(error.__cause__)
 
 
 def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:

@@ -95,7 +95,6 @@ class Run:
 
     def about(self) -> dict[str, Any]:
         """Returns what `result.json` says of the run, besides its scores."""
-        training = self.experiment.training_settings
         return {
             'identities': len({s.identity for s in self.samples}),
             'steps': self.progress.total_steps,
@@ -104,7 +103,7 @@ class Run:
             'skipped_steps': self.skipped,
             'dataset': self.experiment.dataset,
             'protocol_config': self.experiment.protocol,
-            'precision': training.precision,
+            'precision': self.experiment.training['precision'],
             'precision_reason': self.precision_reason,
         }
 

@@ -1,6 +1,6 @@
 """Which weights a run ends with: the last ones, or the best on validation identities, or on the test.
 
-The last is what the field does. The choice follows one rule that is printed with the result.
+Choosing on the test is what the field does. The choice follows one rule that is printed with the result.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from vireid.core.training.preflight import preflight
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
-from vireid.core.types import Batch, Dataset, Progress, Sample
+from vireid.core.types import Batch, Dataset, Progress, Sample, Sampler
 
 
 def train(experiment: Experiment, work_dir: str | Path, **options: Any) -> Results:
@@ -83,8 +83,10 @@ class Trainer:
         dataset = experiment.build_dataset()
         samples = tuple(dataset.split('train'))
         labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
+        sampler = experiment.build_sampler(samples, self.fabric.global_rank, self.fabric.world_size)
+        self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
         self._build_evaluators(dataset, samples)
-        self._build_batches(samples, labels)
+        self._build_batches(samples, labels, sampler)
         model, initial = self._build_model(len(labels), init, partial)
         self.step: Any = experiment.build_step(model, self.fabric)
         split = getattr(dataset, 'split_name', '')
@@ -109,15 +111,13 @@ class Trainer:
         on_progress = progress_callback(self.hooks, 'looking at images')
         check_images(self.experiment.image_settings, samples, scored, on_progress)
 
-    def _build_batches(self, samples: tuple[Sample, ...], labels: dict[int, int]) -> None:
+    def _build_batches(self, samples: tuple[Sample, ...], labels: dict[int, int], sampler: Sampler) -> None:
         experiment, images, fabric = self.experiment, self.experiment.image_settings, self.fabric
-        sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
         read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
         transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
         data = ImageSet(samples, transform, labels, experiment.seed, read, skip)
         workers = default_workers(fabric.device) if images.workers is None else images.workers
         self.batches = BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
-        self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
 
     def _build_model(self, identities: int, init: Any, partial: bool) -> tuple[nn.Module, dict[str, Any] | None]:
         """Returns the model, and of which weights it begins, if of another run's."""
@@ -153,8 +153,8 @@ class Trainer:
             self.hooks.run_started(run=self.run)
             finished = False
             try:
-                self.stop = stack.enter_context(interruptible())
-                found = self.run.results = self._loop()
+                with interruptible() as self.stop:
+                    found = self.run.results = self._loop()
                 if self.fabric.is_global_zero:
                     self._write_result(found)
                 wait_for_all()  # whoever comes next may read it

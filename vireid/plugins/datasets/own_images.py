@@ -1,4 +1,4 @@
-"""What readers of one's own images share: numbers for names of identities, and splits."""
+"""What readers of one's own images share: identities numbered by name, and splits."""
 
 from __future__ import annotations
 

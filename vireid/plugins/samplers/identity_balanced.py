@@ -11,7 +11,7 @@ from vireid.core.types import INFRARED, VISIBLE, Sample
 
 
 class IdentityBalanced:
-    """Draws `identities` identities a batch, and of each `visible` + `infrared` images (TFFN section 2.1).
+    """Draws N identities a batch, and of each `visible` + `infrared` images (TFFN section 2.1).
 
     Identities are drawn without replacement within a batch; images of a person without replacement while there are
     enough of them, otherwise with. Both modalities list the identities in the same order, so that the i-th visible and
