@@ -44,7 +44,7 @@ def test_the_flag_instead_of_the_key(beside, capsys):
 
 def test_the_check_that_is_shown(tmp_path, monkeypatch, capsys):
     """README's example of a wrong config, from the mistakes its answer names."""
-    shown = (ROOT / 'README.md').read_text().split('$ vireid config check my_tffn.py\n')[1].split('$ vireid')[0]
+    shown = (ROOT / 'README.md').read_text().split('$ vireid config check my_tffn.py\n')[1].split('```')[0]
     mistakes = """
 _base_ = 'vireid::tffn_demo.py'
 model = dict(

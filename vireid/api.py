@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.files import lay_over, without_delete
+from vireid.core.config.files import lay_over
 from vireid.core.config.files import load as read
-from vireid.core.config.overrides import set_value
+from vireid.core.config.overrides import set_value, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.results import Results
 from vireid.core.training.evaluate import score_checkpoint

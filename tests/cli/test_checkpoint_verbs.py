@@ -25,6 +25,23 @@ import faults
 PLUGIN = str(Path(faults.__file__))
 
 
+OWN = """
+import torch
+import vireid
+
+
+class OwnSum(torch.nn.Module):
+    def __init__(self, task_names):
+        super().__init__()
+
+    def forward(self, tasks, progress):
+        return sum(tasks.values()), {name: loss.new_ones(()) for name, loss in tasks.items()}
+
+
+@vireid.hookimpl
+def register_components(add):
+    add('weighters', 'OwnSum', OwnSum)
+"""
 BRANCHING = """
 import torch
 import vireid
@@ -154,6 +171,23 @@ class TestExport:
         finally:
             os.umask(before)
         assert (tmp_path / 'model.safetensors').stat().st_mode & 0o777 == 0o644
+
+    def test_a_release_of_a_model_with_a_plugin_file_holds_the_file(self, run, tmp_path):
+        content = checkpoint.load(run / 'checkpoints/last.pt')
+        (tmp_path / 'own.py').write_text(OWN)
+        content['config']['plugins'] = [str(tmp_path / 'own.py')]
+        content['config']['model'] = {**content['config']['model'], 'weighter': {'type': 'OwnSum'}}
+        content['model'] = {k: v for k, v in content['model'].items() if not k.startswith('weighter.')}
+        checkpoint.save(tmp_path / 'own.pt', content)
+        out = tmp_path / 'release'
+        assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin', PLUGIN]) == 0
+        assert "plugins=['this folder/own.py']" in (out / 'README.md').read_text()
+        with pytest.raises(VireidError, match='holds the plugin files') as caught:
+            vireid.load_weights(out)
+        assert 'own.py' in caught.value.todo
+        vireid.load_weights(out, plugins=[out / 'own.py', PLUGIN])
+        (tmp_path / 'own.py').unlink()
+        assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin', PLUGIN]) == 2
 
     def test_a_module_with_two_names_is_exported_under_both(self, run, tmp_path):
         from safetensors.torch import load_file

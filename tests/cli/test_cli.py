@@ -92,7 +92,7 @@ def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, c
 
 def test_a_wrong_config_name_suggests_the_nearest(capsys):
     assert main(['train', str(ROOT / 'configs' / 'tffn_syzu.py')]) == 2
-    assert 'tffn_sysu.py?' in capsys.readouterr().err
+    assert "did you mean 'tffn_sysu.py'?" in capsys.readouterr().err
 
 
 def test_wrong_options_are_named(capsys):

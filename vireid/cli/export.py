@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,13 @@ def _weights(args: argparse.Namespace) -> int:
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
     digest = checkpoint.digest(content['model'])
     about = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
+    files = [Path(file) for file in content['config'].get('plugins', ())]
+    lost = next((file for file in files if not file.is_file()), None)
+    if lost is not None:
+        raise VireidError(f'the plugin file {lost} is gone', todo='put it back: a release holds a copy')
     args.out.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copyfile(file, args.out / file.name)
     (args.out / 'config.yaml').write_text(dump(config), encoding='utf-8')
     # copies: a module that has two names is two tensors in one memory, which the format refuses
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content['model'].items()}
@@ -66,7 +73,8 @@ def _weights(args: argparse.Namespace) -> int:
     safetensors.save_file(tensors, str(path), metadata=about)
     path.chmod((args.out / 'config.yaml').stat().st_mode)  # safetensors lets its writer alone read it
     (args.out / 'README.md').write_text(_card(args.checkpoint, content, digest), encoding='utf-8')
-    print('\n'.join(str(args.out / name) for name in ('model.safetensors', 'config.yaml', 'README.md')))
+    names = ['model.safetensors', 'config.yaml', 'README.md', *(file.name for file in files)]
+    print('\n'.join(str(args.out / name) for name in names))
     return 0
 
 
@@ -78,6 +86,8 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
     backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'one of its own')}
     begun = f', begun from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
+    named = [f'this folder/{Path(file).name}' for file in config.get('plugins', ())]
+    plugins = f', plugins={named!r}' if named else ''
     data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
     lines = [
         '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
@@ -102,7 +112,7 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     else:
         lines += ['No metrics lie beside the checkpoint this was made from.', '']
     lines += [
-        '```python', 'import vireid', '', "model = vireid.load_weights('this folder')",
+        '```python', 'import vireid', '', f"model = vireid.load_weights('this folder'{plugins})",
         "embedding = model.embed(images, 'infrared')", '```', '',
     ]  # fmt: skip
     return '\n'.join(lines)

@@ -33,4 +33,5 @@ def run(args: argparse.Namespace) -> int:
     if args.save_features:
         features.save_results(args.save_features, experiment, args.checkpoint, found)
         print(f'features are in {args.save_features}; score them again: vireid score {args.save_features}')
+    print(f'written to {work_dir}')
     return 0

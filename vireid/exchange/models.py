@@ -68,7 +68,16 @@ def load_weights(
     if checkpoint.digest(weights) != about.get('sha256'):
         raise VireidError(f'{path} does not hold the weights that were exported', todo='export or download it again')
     config = configs.load(Path(folder) / 'config.yaml')
-    experiment = Experiment.from_config(config, manager or create_manager(plugins))
+    try:
+        experiment = Experiment.from_config(config, manager or create_manager(plugins))
+    except VireidError as error:
+        files = sorted(str(file) for file in Path(folder).glob('*.py'))
+        if plugins or manager is not None or not files:
+            raise
+        raise VireidError(
+            f'{error.given}\n{folder} holds the plugin files {", ".join(files)}',
+            todo=f'if you trust them: vireid.load_weights(..., plugins={files!r})',
+        ) from error
     content = {'num_identities': int(about['num_identities']), 'model': weights}
     model = restore_model(experiment, content, path)
     model.experiment = experiment  # type: ignore[assignment]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
@@ -99,3 +100,15 @@ def test_a_result_that_is_missing_or_torn_is_none(tmp_path: Path, content: str |
     if content is not None:
         (tmp_path / 'result.json').write_text(content)
     assert results_file.read(tmp_path) is None
+
+
+@pytest.mark.parametrize('missing', ['variant', 'identities'])
+def test_a_file_of_an_earlier_vireid_is_named(tmp_path: Path, missing: str) -> None:
+    row = {'variant': '', **{key: {'mean': 0.5, 'std': 0.0} for key in results_file.METRICS}}
+    content = {'rows': [row], 'steps': 3, 'identities': 4}
+    results_file.write(tmp_path, content)
+    assert results_file.read(tmp_path) is not None
+    del (row if missing == 'variant' else content)[missing]
+    results_file.write(tmp_path, content)
+    with pytest.raises(VireidError, match='was written by an earlier vireid'):
+        results_file.read(tmp_path)

@@ -70,3 +70,10 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     person(tmp_path, 'anna', (VISIBLE,))
     with pytest.raises(VireidError, match="the split 'test' has no infrared image"):
         Folders(str(tmp_path)).split('test')
+
+
+def test_folders_without_any_image_are_named(tmp_path: Path) -> None:
+    for modality in ('visible', 'infrared'):
+        (tmp_path / modality / 'a').mkdir(parents=True)
+    with pytest.raises(VireidError, match='hold no images'):
+        Folders(str(tmp_path))

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
-from vireid.core.config.overrides import Origins, leaves, override
+from vireid.core.config.overrides import Origins, leaves, override, without_delete
 from vireid.core.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', '.yaml', '.yml', '.json')
@@ -267,15 +267,6 @@ def _read_data(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
     return config
-
-
-def without_delete(value: Any) -> Any:
-    """Drops marks that had nothing below them to replace."""
-    if isinstance(value, dict):
-        return {key: without_delete(item) for key, item in value.items() if key != '_delete_'}
-    if isinstance(value, (list, tuple)):
-        return type(value)(without_delete(item) for item in value)
-    return value
 
 
 def _plain(value: Any, where: str, tuples: type = tuple) -> Any:

@@ -58,11 +58,10 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
         else:
             raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and holds no keys')
         if last:
-            node[index] = value
-        elif isinstance(node[index], tuple):
-            node[index] = list(node[index])
-            node = node[index]
+            node[index] = without_delete(value)
         else:
+            if isinstance(node[index], tuple):
+                node[index] = list(node[index])
             node = node[index]
 
 
@@ -111,3 +110,12 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     if not isinstance(value, Mapping) or not value:
         return [path]
     return [leaf for key, item in value.items() for leaf in leaves(item, (*path, str(key)))]
+
+
+def without_delete(value: Any) -> Any:
+    """Drops marks that had nothing below them to replace."""
+    if isinstance(value, dict):
+        return {key: without_delete(item) for key, item in value.items() if key != '_delete_'}
+    if isinstance(value, (list, tuple)):
+        return type(value)(without_delete(item) for item in value)
+    return value

@@ -127,7 +127,7 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
-        problems.append(VireidError(text, allowed='exactly one of the two'))
+        problems.append(VireidError(text, allowed='exactly one of the two', todo='set one to None'))
     if at('evaluation', 'select', 'last') in ('validation', 'test') and at('training', 'evaluate_every') is None:
         problems.append(
             VireidError(

@@ -71,6 +71,8 @@ class Results:
         """Returns the rows as aligned text, in percent, mean and standard deviation where there are several trials."""
         return table(self.protocol, self.rows())
 
+    __repr__ = table  # for notebooks
+
     def to_dict(self) -> dict[str, Any]:
         """Returns what was scored, by which protocol, and the rows, as plain values."""
         return {'data': self.data, 'protocol': self.protocol, 'weights': self.weights, 'rows': self.rows()}

@@ -52,10 +52,8 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
         return problems  # what is missing explains what cannot be built
     told = {problem.path for problem in problems}
     rest = _without(whole, [problem.path for problem in problems if problem.misfit])
-    for found in _building(Experiment(**rest, manager=manager), wrong=bool(problems)):
-        if (found.path or found.given.partition(':')[0]) not in told:
-            problems.append(found)
-    return problems
+    found = _building(Experiment(**rest, manager=manager), wrong=bool(problems))
+    return problems + [error for error in found if (error.path or error.given.partition(':')[0]) not in told]
 
 
 def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:

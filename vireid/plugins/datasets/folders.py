@@ -61,6 +61,8 @@ class Folders:
             ]
             for name, found in identities.items()
         }
+        if not any(self._splits.values()):
+            raise VireidError(f'Folders: the folders in {self.root.absolute()} hold no images', allowed=wanted)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Returns the samples of `train` or `test`, visible first, by person and path."""

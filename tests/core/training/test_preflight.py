@@ -1,0 +1,78 @@
+"""The check before a run: everything that needs no data is built, on `meta` where that can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from vireid.core.config import files as config
+from vireid.core.errors import VireidError
+from vireid.core.training.preflight import find_problems, on_meta
+from vireid.plugin_manager.manager import create_manager
+
+CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_demo.py'
+
+
+def read(*options: str) -> dict:
+    return {**config.load(CONFIG, options), 'name': 'x'}
+
+
+class ComputesWithValues(nn.Module):
+    """A loss whose constructor needs values: on `meta` there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = len(np.unique(torch.arange(4).numpy()))
+
+    def forward(self, output, identities):
+        return output.logits.sum()
+
+
+def test_a_sound_config_has_no_problem_and_nothing_is_left_on_meta():
+    torch.manual_seed(7)
+    before = torch.default_generator.get_state()
+    assert find_problems(read('dataset.root=data'), create_manager()) == []
+    assert torch.equal(before, torch.default_generator.get_state())
+    assert torch.empty(1).device.type == 'cpu'
+
+
+def test_a_constructor_that_computes_with_values_is_built_on_the_cpu():
+    manager = create_manager()
+    manager.components.add('losses', 'ComputesWithValues', ComputesWithValues)
+    changed = read('dataset.root=data', "model.heads.s2.losses.id={'type': 'ComputesWithValues'}")
+    assert find_problems(changed, manager) == []
+    assert on_meta(ComputesWithValues).steps == 4
+    with pytest.raises(TypeError):
+        on_meta(ComputesWithValues, again=False)
+
+
+def test_names_types_and_wiring_are_told_at_once():
+    found = find_problems(read('model.backbone.depth="50"', 'model.embedding=s9', 'seed=-1'), create_manager())
+    assert [error.given.partition(' ')[0].rstrip(':') for error in found] == [
+        'model.backbone.depth', 'seed', 'model.embedding'
+    ]  # fmt: skip
+
+
+def test_what_is_not_there_is_told_once():
+    (error,) = find_problems(read('dataset.root=data', 'model.heads.s2.losses.id.type=CrossEntropi'), create_manager())
+    assert isinstance(error, VireidError)
+    assert "model.heads.s2.losses.id: no loss called 'CrossEntropi', did you mean 'CrossEntropy'?" in str(error)
+
+
+def test_a_folder_whose_name_is_no_text_and_an_integer_of_thousands_of_digits():
+    config_of = read('dataset.root=data')
+    config_of['dataset']['root'] = '/tmp/\udcff'
+    assert find_problems(config_of, create_manager()) == []
+    config_of['seed'] = 10**5000
+    assert find_problems(config_of, create_manager())
+
+
+@pytest.mark.parametrize('section', ['name', 'requires'])
+def test_not_a_number_is_no_text(section):
+    nan = float('nan')
+    changed = {**read('dataset.root=data'), section: nan if section == 'name' else [nan]}
+    assert find_problems(changed, create_manager())[0].path == section
