@@ -11,10 +11,8 @@ STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it m
 
 def is_generated(root: str | Path | None) -> bool:
     """Says whether a folder, or the folder of a table, carries the stamp of generated people."""
-    if not root:
-        return False
-    path = Path(root).expanduser()
-    return any((folder / STAMP).is_file() for folder in (path, path.parent if path.is_file() else path))
+    path = Path(root or '').expanduser()
+    return bool(root) and any((p / STAMP).is_file() for p in (path, path.parent if path.is_file() else path))
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 
@@ -36,8 +37,9 @@ class Signature:
     rest: Any = Any
 
 
+@cache
 def signature_of(target: Callable[..., Any]) -> Signature:
-    """Returns the signature of a class or function."""
+    """Returns the signature of a class or function; the same object each time, so that what it checks is made once."""
     name = getattr(target, '__name__', str(target))
     try:
         found = inspect.signature(target).parameters
