@@ -96,6 +96,10 @@ def regdb_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 CONFIGS = Path(__file__).parents[1] / 'configs'
 SMALL = [
     'model.backbone.depth=18',
+    # two stages and short vectors: checkpoints of 12 MB instead of 125, which are written and synced many times
+    'model.backbone.out_stages=[2,3]',
+    'model.necks.s4.inputs=stage3',
+    *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')),
     'model.backbone.weights=None',
     'images.size=[32,16]',
     'images.workers=0',

@@ -85,7 +85,7 @@ def shapes(changed: dict[str, Any]) -> list[tuple[int, ...]]:
 chosen = st.sampled_from([(name, place) for name, whole in WHOLE.items() for place in places(as_lists(whole))])
 # others each time, and more: VIREID_MUTANTS=5000 pytest --hypothesis-profile=random tests/test_mutated_configs.py
 MUTANTS = os.environ.get('VIREID_MUTANTS')
-thorough = settings(max_examples=int(MUTANTS or 60))
+thorough = settings(max_examples=int(MUTANTS or 40))
 
 
 def test_the_configs_themselves_are_sound():
