@@ -226,6 +226,8 @@ class TestPartsOfTheModel:
 
     def said(self, make_small: Any, root: Path, kind: str, target: Any, option: str) -> VireidError:
         options = [option, SIZE, 'model.necks.mlfm.reduction=1']
+        if kind == 'backbones':  # of three stages
+            options.append('model.necks.s4.inputs=stage4')
         with pytest.raises(VireidError) as caught:
             dry_run(make_small(root, *options, manager=manager(kind, target)))
         return caught.value
