@@ -189,6 +189,12 @@ class TestExport:
         (tmp_path / 'own.py').unlink()
         assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin', PLUGIN]) == 2
 
+    def test_a_folder_with_a_readme_of_its_own_is_left_alone(self, run, tmp_path, capsys):
+        (tmp_path / 'README.md').write_text('mine')
+        assert main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(tmp_path)]) == 2
+        assert 'holds a README.md that is no release' in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ['README.md']
+
     def test_a_module_with_two_names_is_exported_under_both(self, run, tmp_path):
         from safetensors.torch import load_file
 

@@ -63,6 +63,9 @@ def _weights(args: argparse.Namespace) -> int:
     lost = next((file for file in files if not file.is_file()), None)
     if lost is not None:
         raise VireidError(f'the plugin file {lost} is gone', todo='put it back: a release holds a copy')
+    there = [name for name in ('README.md', 'config.yaml') if (args.out / name).exists()]
+    if there and not (args.out / 'model.safetensors').exists():
+        raise VireidError(f'{args.out} holds a {there[0]} that is no release', todo='name another folder')
     args.out.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, args.out / file.name)
