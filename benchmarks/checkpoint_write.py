@@ -35,7 +35,7 @@ def main() -> None:
     step = experiment.build_step(model, make_fabric(experiment.training_settings))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    step.optimizer.step()
+    step.optimization.optimizer.step()
     content = {'model': model.state_dict(), 'step': step.state_dict(), 'config': {}, 'progress': {'step': 1}}
     times: dict[str, list[float]] = {'torch.save': [], 'vireid': [], 'reading': []}
     with tempfile.TemporaryDirectory() as folder:

@@ -183,7 +183,7 @@ def test_dmcf_learns_at_the_papers_two_rates() -> None:
     from vireid.core.training.fabric import make_fabric
 
     step = read.build_step(read.build_model(3), make_fabric(read.training_settings))
-    assert [group['lr'] for group in step.optimizer.param_groups] == [0.001, 0.01]
+    assert [group['lr'] for group in step.optimization.optimizer.param_groups] == [0.001, 0.01]
     assert (read.training_settings.steps, read.step['optimizer']['type']) == (50_000, 'Adam')
     assert config.load(CONFIGS / 'dmcf_regdb.py')['training']['steps'] == 5_000
 

@@ -334,7 +334,7 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
     groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
     made = experiment(tree, f'step.groups={groups}')
     step = made.build_step(made.build_model(3), make_fabric(made.training_settings))
-    found = step.optimizer.param_groups
+    found = step.optimization.optimizer.param_groups
     assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
     assert len(found[1]['params']) == 5
 

@@ -10,20 +10,20 @@ from torch import nn
 from vireid.core.errors import VireidError
 
 
-def parameter_groups(model: nn.Module, patterns: Mapping[str, dict]) -> list[dict]:
-    """Sorts the trainable parameters into groups by name pattern; the rest come last.
+def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[str, dict], where: str) -> list[dict]:
+    """Sorts the trainable ones of these parameters into groups by name pattern; the rest come last.
 
     Raises:
         VireidError: if a pattern matches no parameter that an earlier one has not taken.
     """
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    named = {name: p for name, p in parameters.items() if p.requires_grad}
     groups = []
     for pattern, settings in patterns.items():
         names = fnmatch.filter(named, pattern)
         if not names:
-            tops = sorted({name.split('.')[0] for name, _ in model.named_parameters()})
+            tops = sorted({name.split('.')[0] for name in parameters})
             raise VireidError(
-                f'step.groups: the pattern {pattern!r} matches no parameter',
+                f'{where}.groups: the pattern {pattern!r} matches no parameter',
                 allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
             )
         groups.append({'params': [named.pop(name) for name in names], **settings})

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.distributed.gather import mean_of
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
-from vireid.core.registry.schema import ArgumentsOf, Component
-from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities
 from vireid.plugins.steps.ema import ExponentialMovingAverage
-from vireid.plugins.steps.param_groups import parameter_groups
-from vireid.plugins.steps.skipping import Buffers, is_overflow
+from vireid.plugins.steps.optimization import GroupConfig, Optimization, OptimizerConfig, ScheduleConfig
+from vireid.plugins.steps.skipping import Buffers
 from vireid.plugins.steps.weighing import Metrics, plain_metrics, weigh
 
 
@@ -52,9 +49,9 @@ class SingleOptimizer:
         model: nn.Module,
         fabric: Fabric,
         components: Components,
-        optimizer: Annotated[dict, Component('optimizers')],
-        groups: Mapping[str, Annotated[dict, ArgumentsOf('optimizer', 'optimizers')]] | None = None,
-        schedule: Sequence[Annotated[dict, Component('schedules', by=Literal['epoch', 'step'])]] = (),
+        optimizer: OptimizerConfig,
+        groups: Mapping[str, GroupConfig] | None = None,
+        schedule: Sequence[ScheduleConfig] = (),
         clip_norm: float | None = None,
         accumulate: int = 1,
         ema: float | None = None,
@@ -72,29 +69,11 @@ class SingleOptimizer:
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.model: Any = fabric.setup_module(model)
         self.model.mark_forward_method('embed')
-        built = components.build(
-            'optimizers', optimizer, where='step.optimizer', params=parameter_groups(model, groups or {})
+        self.fabric, self.accumulate, self.skip_nonfinite, self.skipped = fabric, accumulate, skip_nonfinite, 0
+        parameters = dict(model.named_parameters())
+        self.optimization = Optimization(
+            fabric, components, parameters, optimizer, groups, schedule, clip_norm, watch=skip_nonfinite > 0
         )
-        for pattern, settings in (groups or {}).items():
-            for key in settings:
-                if key not in built.defaults:  # torch takes any key and uses none it does not know
-                    raise VireidError(
-                        f'step.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
-                        f'{did_you_mean(key, built.defaults)}',
-                        allowed=', '.join(built.defaults),
-                    )
-        self.fabric, self.clip_norm, self.accumulate = fabric, clip_norm, accumulate
-        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
-        # the schedules read the learning rates before Fabric wraps the optimizer
-        self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
-        for position, entry in enumerate(schedule):
-            where = f'step.schedule.{position}'
-            by = entry.get('by', 'epoch')
-            if by not in self.schedules:
-                raise VireidError(f'{where}.by is {by!r}', allowed="'epoch' or 'step'")
-            rest = {key: value for key, value in entry.items() if key != 'by'}
-            self.schedules[by].append(components.build('schedules', rest, where=where, optimizer=built))
-        self.optimizer: Any = fabric.setup_optimizers(built)
         self._ema = ExponentialMovingAverage(model, ema) if ema is not None else None
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
@@ -106,7 +85,7 @@ class SingleOptimizer:
             plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` counts the
             steps that were left out, this one included, as long as any may be.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimization.zero_grad()
         buffers = Buffers(self.model if self.skip_nonfinite else None)
         parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
         size = sum(len(found) for found in batch.identities.values())
@@ -122,23 +101,10 @@ class SingleOptimizer:
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
             metrics.append((found, share))
-        record = {**plain_metrics(metrics), 'lr': float(self.optimizer.param_groups[-1]['lr'])}
-        scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
-        if self.clip_norm is not None or self.skip_nonfinite:
-            limit = math.inf if self.clip_norm is None else self.clip_norm
-            norm = self.fabric.clip_gradients(self.model, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        overflow = is_overflow(scaler, record['loss'], norm)
-        if norm is not None and not overflow:
-            record['gradient'] = float(norm)
-        finite = is_finite(record)
-        if finite:
-            self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
-        elif scaler is not None and norm is not None:
-            scaler.update()
-        if finite and not overflow and self._ema is not None:
+        record = plain_metrics(metrics)
+        finite, updated = self.optimization.update(self.model, record)
+        if updated and self._ema is not None:
             self._ema.update()
-        for schedule in self.schedules['step']:
-            schedule.step()
         if not finite and self.skipped < self.skip_nonfinite:
             self.skipped += 1
             record['skipped'] = self.skipped
@@ -156,17 +122,11 @@ class SingleOptimizer:
 
     def epoch_ended(self, progress: Progress) -> None:
         """Moves the schedules that count epochs."""
-        for schedule in self.schedules['epoch']:
-            schedule.step()
+        self.optimization.epoch_ended()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns optimizer and schedules as tensors and plain values."""
-        state = {
-            'optimizer': self.optimizer.state_dict(),
-            'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
-            'scaler': self.fabric.strategy.precision.state_dict(),  # of 16-mixed; empty otherwise
-            'skipped': self.skipped,
-        }
+        state = {**self.optimization.state_dict(), 'skipped': self.skipped}
         return state if self._ema is None else {**state, 'raw': self._ema.raw()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -175,27 +135,9 @@ class SingleOptimizer:
         Raises:
             VireidError: if it belongs to another optimizer, grouping or schedule.
         """
-        counts = {by: len(found) for by, found in self.schedules.items()}
-        if {by: len(found) for by, found in state['schedules'].items()} != counts:
-            raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
-        try:
-            self.optimizer.load_state_dict(state['optimizer'])
-        except (ValueError, KeyError) as error:
-            raise VireidError(
-                f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'
-            ) from error
-        for by, found in self.schedules.items():
-            for schedule, saved in zip(found, state['schedules'][by], strict=True):
-                schedule.load_state_dict({**schedule.state_dict(), **saved})
-        self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
+        self.optimization.load_state_dict(state)
         self.skipped = int(state.get('skipped', 0))
         if self._ema is not None:
             if 'raw' not in state:
                 raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')
             self._ema.restore(state['raw'])
-
-
-def _plain_state(schedule: Any) -> dict[str, Any]:
-    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
-    state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
-    return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}
