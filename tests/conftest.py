@@ -25,7 +25,7 @@ settings.register_profile('random', deadline=None, database=None, print_blob=Tru
 settings.load_profile('suite')
 
 # these take longest: begun first, so that neither of the two processes works alone at the end
-LONGEST = ('test_configs', 'test_training', 'test_distributed', 'test_faults', 'test_selection', 'test_ablate')
+LONGEST = ('test_configs', 'test_trainer', 'test_ablate', 'test_selection', 'test_distributed', 'test_faults')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -32,6 +32,9 @@ NEEDED = {
     'RandomAffine': {'degrees': 10},
     'RandomCrop': {'pad_if_needed': True},
     'SingleOptimizer': {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'ema': 0.9},
+    'MultipleOptimizers': {
+        'optimizers': {'all': {'parameters': ['*'], 'tasks': ['*'], 'optimizer': {'type': 'SGD', 'lr': 0.1}}}
+    },
     'CrossModalModel': {
         'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None},
         'heads': {'stage4': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},

@@ -79,15 +79,25 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class Context:
-    """What a neck may know besides its inputs.
+    """What a neck, a head or a loss may know of the rows of a batch besides its inputs.
 
     Attributes:
         counts: images per modality, in joint order.
         identities: (B,) int64 labels in joint order; None outside training.
+        cameras: (B,) int64 camera numbers in joint order; None outside training, or if the batch does not tell.
     """
 
     counts: Mapping[Modality, int]
     identities: Tensor | None = None
+    cameras: Tensor | None = None
+
+    def rows(self, modality: Modality) -> slice:
+        """Returns where the rows of a modality are in a joint tensor; an empty slice if there are none."""
+        first = sum(count for earlier, count in self.counts.items() if self._before(earlier, modality))
+        return slice(first, first + self.counts.get(modality, 0))
+
+    def _before(self, earlier: Modality, modality: Modality) -> bool:
+        return earlier != modality and joint_order((earlier, modality))[0] == earlier
 
 
 @dataclass

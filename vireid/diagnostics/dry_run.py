@@ -158,8 +158,9 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     identities = list(dict.fromkeys(identity for identity, _ in kept))[:STEP_IDENTITIES]
     indices = [i for (identity, _), found in kept.items() if identity in identities for i in found[:STEP_PICTURES]]
     labels = {identity: identity - 1 for identity in range(1, IDENTITIES + 1)}
-    data = ImageSet(samples, experiment.build_transform('train'), labels, experiment.seed, dataset.read)
-    batch = collate([data[i] for i in indices])
+    transform, views = experiment.build_transform('train'), experiment.build_views()
+    data = ImageSet(samples, transform, labels, experiment.seed, dataset.read, views=views)
+    batch = collate(data.__getitems__(indices))
     if isinstance(batch, VireidError):
         raise batch
     return batch, len(chosen)

@@ -13,6 +13,7 @@ _TORCHVISION = 'torchvision.transforms.v2'
 
 COMPONENTS = {
     'models': {'CrossModalModel': 'vireid.plugins.models.cross_modal:CrossModalModel'},
+    'translators': {'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding'},
     'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
     'necks': {
         'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
@@ -63,7 +64,10 @@ COMPONENTS = {
     'readers': {'ImageCache': f'{_HERE}.readers.image_cache:ImageCache'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
-    'steps': {'SingleOptimizer': 'vireid.plugins.steps.single_optimizer:SingleOptimizer'},
+    'steps': {
+        'SingleOptimizer': f'{_HERE}.steps.single_optimizer:SingleOptimizer',
+        'MultipleOptimizers': f'{_HERE}.steps.multiple_optimizers:MultipleOptimizers',
+    },
     'loggers': {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',
@@ -73,6 +77,7 @@ COMPONENTS = {
         'ToFloat': f'{_HERE}.transforms.to_float:ToFloat',
         'Normalize': f'{_HERE}.transforms.in_place:Normalize',
         'RandomErasing': f'{_HERE}.transforms.in_place:RandomErasing',
+        'PerModality': f'{_HERE}.transforms.per_modality:PerModality',
         'ResizeScaled': f'{_HERE}.transforms.resize_scaled:ResizeScaled',
         **{
             name: f'{_TORCHVISION}:{name}'

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from vireid.core.data.randomness import seeded
-from vireid.core.registry.signature import signature_of
+from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 
 def _check_transform(build: Builder) -> None:
     transform = build(size=(64, 32)) if 'size' in signature_of(build.target).parameters else build()
+    told = {'modality': VISIBLE} if names_argument(transform, 'modality') else {}
     whole = torch.randint(256, (3, 90, 50), dtype=torch.uint8)
     outputs: list[Tensor] = []
     refusals: list[Exception] = []
@@ -24,7 +25,7 @@ def _check_transform(build: Builder) -> None:
             found = []
             for _ in range(2):
                 with seeded('check', 0):
-                    found.append(transform(image.clone()))
+                    found.append(transform(image.clone(), **told))
             outputs += found[:1]
         except Exception as error:  # one of the two will do
             refusals.append(error)

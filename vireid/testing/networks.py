@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context, FeatureSpec, HeadOutput, Progress
+from vireid.core.registry.signature import names_argument
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.testing.promises import Builder, check_network, require
 
 PERSONS, PICTURES, CHANNELS, SIZE = 4, 2, 16, (64, 32)
@@ -18,6 +19,7 @@ CONTEXT: dict[str, Any] = {
     'num_identities': PERSONS,
     'pretrained': False,
     'image_size': SIZE,
+    'modalities': dict.fromkeys(MODALITIES, 3),
     'training': None,
     'steps_per_epoch': 5,
 }
@@ -120,7 +122,7 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
         return build(inputs=specs, **CONTEXT)
 
     head = make()
-    output = check_network(head, lambda module: module(*features), make)
+    output = check_network(head, lambda module: module(*features, **_known(module)), make)
     outputs = {'global': output} if isinstance(output, HeadOutput) else output
     declared = dict(getattr(head, 'outputs', {'global': 0}))
     require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} and makes {list(outputs)}')
@@ -160,8 +162,7 @@ def _check_loss_on(build: Builder, given: HeadOutput, labels: Tensor) -> None:
     loss = check_network(build(**CONTEXT), partial(_call_loss, given, labels), lambda: build(**CONTEXT))
     require(loss.dim() == 0, f'it makes {tuple(loss.shape)} and not one number')
     logits = None if given.logits is None else given.logits.detach().double()
-    exact = build(**CONTEXT).double()(HeadOutput(given.feature.detach().double(), logits), labels)
-    _require_double(exact)
+    _require_double(_call_loss(HeadOutput(given.feature.detach().double(), logits), labels, build(**CONTEXT).double()))
 
 
 def _require_double(value: Tensor) -> None:
@@ -169,7 +170,14 @@ def _require_double(value: Tensor) -> None:
 
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
-    return loss(given, labels)
+    return loss(given, labels, **_known(loss))
+
+
+def _known(part: Any) -> dict[str, Context]:
+    """Returns what a head or loss is given if it names the `context`."""
+    cameras = torch.arange(2 * COUNT) % 3 + 1
+    context = Context(dict.fromkeys(MODALITIES, COUNT), torch.cat([_labels(), _labels()]), cameras)
+    return {'context': context} if names_argument(part, 'context') else {}
 
 
 def _check_weighter(build: Builder) -> None:
@@ -185,6 +193,19 @@ def _check_weighter(build: Builder) -> None:
     require(total.dim() == 0, f'its total is {tuple(total.shape)} and not one number')
     require(list(weights) == list(names), f'it weighs {list(weights)} and was given {list(names)}')
     _require_double(make().double()({name: loss.detach().double() for name, loss in given.items()}, progress)[0])
+
+
+def _check_translator(build: Builder) -> None:
+    images = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
+    labels = {m: _labels() for m in MODALITIES}
+    translator = build(**CONTEXT)
+    made = check_network(translator, lambda m: m(Batch(dict(images), dict(labels))).images, lambda: build(**CONTEXT))
+    channels = {m: found.shape[1] for m, found in made.items()}
+    require(channels == dict(translator.modalities), f'it declares {translator.modalities} and makes {channels}')
+    if not getattr(translator, 'train_only', False):
+        with torch.no_grad():
+            alone = translator.eval()(Batch({INFRARED: images[INFRARED].detach()}, {})).images
+        require(set(alone) == {INFRARED}, f'infrared images alone become {", ".join(alone)}: it is not train_only')
 
 
 def _check_backbone(build: Builder) -> None:
@@ -203,6 +224,7 @@ def _check_backbone(build: Builder) -> None:
 
 
 CHECKS = {
+    'translators': _check_translator,
     'backbones': _check_backbone,
     'necks': _check_neck,
     'heads': _check_head,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, Progress
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.models.cross_modal import CrossModalModel
 
@@ -273,7 +273,114 @@ def test_a_loss_reads_the_output_it_names_and_parts_are_added_up(components):
     wanted = torch.nn.functional.cross_entropy(made['global'].logits, identities)
     for part in range(2):
         wanted = wanted + torch.nn.functional.cross_entropy(made['parts'].logits[:, part], identities)
-    assert torch.allclose(task(feature, identities=identities), wanted)
+    (terms,) = task(feature, context=Context({VISIBLE: 2, INFRARED: 2}, identities)).values()
+    assert torch.allclose(sum(terms), wanted)
+
+
+class ModalityGap(torch.nn.Module):
+    """The distance between the means of the modalities: a loss that has to know whose rows are whose."""
+
+    def forward(self, output, identities, context):
+        visible, infrared = (output.feature[context.rows(m)].mean(dim=0) for m in MODALITIES)
+        return (visible - infrared).square().sum()
+
+
+class CameraOf(torch.nn.Module):
+    def forward(self, output, identities, context):
+        return output.feature.sum() * 0 + context.cameras.float().mean()
+
+
+def test_a_loss_that_names_the_context_is_told_whose_rows_are_whose(components):
+    components.add('losses', 'ModalityGap', ModalityGap)
+    components.add('losses', 'CameraOf', CameraOf)
+    config = model_config()
+    config['heads']['a']['losses'] = {'gap': {'type': 'ModalityGap'}}
+    config['heads']['b']['losses'] = {'camera': {'type': 'CameraOf'}}
+    model = build(components, config)
+    given = batch(visible=2, infrared=3)
+    given.cameras = {INFRARED: torch.tensor([3, 3, 6]), VISIBLE: torch.tensor([1, 2])}
+    found = model(given)
+    made = model.backbone({m: given.images[m] for m in MODALITIES})
+    feature = model.necks['a'](made['low'], context=Context({}))
+    wanted = (feature[:2].mean(dim=0) - feature[2:].mean(dim=0)).square().sum()
+    assert torch.allclose(found['a'], wanted)
+    assert found['b'].item() == pytest.approx((1 + 2 + 3 + 3 + 6) / 5)
+
+
+def test_rows_of_a_context_are_in_joint_order():
+    context = Context({VISIBLE: 2, INFRARED: 3, 'x': 4})
+    assert [context.rows(m) for m in (VISIBLE, INFRARED, 'x', 'y')] == [
+        slice(0, 2), slice(2, 5), slice(5, 9), slice(9, 9)
+    ]  # fmt: skip
+
+
+def test_a_loss_adds_to_the_task_it_names(components):
+    config = model_config()
+    config['heads']['a']['losses'] = {
+        'id': {'type': 'CrossEntropy', 'weight': 2.0},
+        'other': {'type': 'CrossEntropy', 'task': 'extra'},
+        'more': {'type': 'CrossEntropy', 'task': 'b'},
+    }
+    model = build(components, config)
+    assert model.task_names == ('a', 'extra', 'b', 'fused', 'graph')
+    torch.manual_seed(0)
+    found = model(batch(visible=4, infrared=4))
+    assert list(found) == list(model.task_names)
+    assert torch.allclose(found['a'], 2 * found['extra'])
+    total, weights = model.weighter(found, Progress(0, 0, 1, 1))
+    assert list(weights) == list(model.task_names)
+    assert torch.allclose(total, sum(found.values()))
+
+
+class Doubled(torch.nn.Module):
+    """Adds images of a modality `x`: the visible ones, doubled."""
+
+    train_only = True
+
+    def __init__(self, modalities):
+        super().__init__()
+        self.modalities = {**modalities, 'x': modalities[VISIBLE]}
+
+    def forward(self, batch):
+        return Batch(
+            {**batch.images, 'x': 2 * batch.images[VISIBLE]}, {**batch.identities, 'x': batch.identities[VISIBLE]}
+        )
+
+
+class Forgets(Doubled):
+    def forward(self, batch):
+        return Batch({**batch.images, 'x': batch.images[VISIBLE][:, :1]}, batch.identities)
+
+
+def test_translators_change_what_the_backbone_sees_one_after_the_other(components):
+    components.add('translators', 'Doubled', Doubled)
+    seen = []
+
+    class Watching(TinyBackbone):
+        def __init__(self, modalities):
+            super().__init__()
+            seen.append(dict(modalities))
+
+        def forward(self, images):
+            seen.append({m: tuple(found.shape) for m, found in images.items()})
+            return super().forward({m: found.repeat(1, 3, 1, 1)[:, :3] for m, found in images.items()})
+
+    components.add('backbones', 'Watching', Watching)
+    config = {**model_config(), 'backbone': {'type': 'Watching'}}
+    config['translators'] = {'more': {'type': 'Doubled'}, 'off': None, 'pad': {'type': 'ZeroPadding'}}
+    model = build(components, config)
+    assert seen == [{VISIBLE: 3, INFRARED: 3, 'x': 3}]
+    model(batch(visible=4, infrared=2))
+    assert seen[1] == {VISIBLE: (4, 3, 8, 4), INFRARED: (2, 3, 8, 4), 'x': (4, 3, 8, 4)}
+    model.eval().embed(batch(visible=4, infrared=2).images[INFRARED], INFRARED)
+    assert seen[2] == {INFRARED: (2, 3, 8, 4)}  # padded, and no `x`, which is for training only
+
+
+def test_a_translator_has_to_return_what_it_declares(components):
+    components.add('translators', 'Forgets', Forgets)
+    model = build(components, {**model_config(), 'translators': {'bad': {'type': 'Forgets'}}})
+    with pytest.raises(VireidError, match=r"model.translators.bad: it returned images with channels .*'x': 1"):
+        model(batch(visible=2, infrared=2))
 
 
 def test_a_loss_that_is_none_is_left_out(components):

@@ -19,8 +19,8 @@ from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
-from vireid.core.registry.signature import Signature, signature_of
-from vireid.core.types import Dataset, EvaluationProtocol, Reranker, Sample, Sampler
+from vireid.core.registry.signature import Signature, names_argument, signature_of
+from vireid.core.types import MODALITIES, Dataset, EvaluationProtocol, Modality, Reranker, Sample, Sampler
 
 if TYPE_CHECKING:  # sections can be read without torch
     from torch import Tensor, nn
@@ -148,6 +148,7 @@ class Experiment:
             num_identities=num_identities,
             pretrained=pretrained,
             image_size=tuple(self.image_settings.size),
+            modalities=dict.fromkeys((*MODALITIES, *self.image_settings.views), 3),
             training=self.training_settings,
             across_ranks=across,
             steps_per_epoch=steps_per_epoch,
@@ -160,13 +161,19 @@ class Experiment:
 
     def build_transform(self, part: str) -> Chain:
         """Builds the transforms `train` or `test`."""
-        size = tuple(self.image_settings.size)
-        return Chain(
-            [
-                self.manager.components.build('transforms', config, where=f'images.{part}.{i}', defaults={'size': size})
-                for i, config in enumerate(self.images[part])
-            ]
-        )
+        return self._build_chain(self.images[part], f'images.{part}')
+
+    def build_views(self) -> dict[str, tuple[Modality, Chain]]:
+        """Builds the transforms of the further views of training images, each with the modality it is a view of."""
+        return {
+            name: (view['of'], self._build_chain(view['train'], f'images.views.{name}.train'))
+            for name, view in self.image_settings.views.items()
+        }
+
+    def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> Chain:
+        build, defaults = self.manager.components.build, {'size': tuple(self.image_settings.size)}
+        parts = [build('transforms', c, where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(configs)]
+        return Chain(parts, where)
 
     def build_reader(
         self, part: str, samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
@@ -230,11 +237,25 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
 
 @dataclass
 class Chain:
-    """Transforms one after the other."""
+    """Transforms one after the other; those that name `modality` are given that of the image.
 
-    transforms: Sequence[Callable[[Tensor], Tensor]]
+    Attributes:
+        transforms: each maps an image to another.
+        where: path of their list in the config.
+    """
 
-    def __call__(self, image: Tensor) -> Tensor:
-        for transform in self.transforms:
-            image = transform(image)
+    transforms: Sequence[Callable[..., Tensor]]
+    where: str = ''
+
+    def __post_init__(self) -> None:
+        self._told = [names_argument(transform, 'modality') for transform in self.transforms]
+
+    def __call__(self, image: Tensor, modality: Modality | None = None) -> Tensor:
+        for position in range(len(self.transforms)):
+            image = self.apply(position, image, modality)
         return image
+
+    def apply(self, position: int, image: Tensor, modality: Modality | None = None) -> Tensor:
+        """Applies one of them."""
+        transform = self.transforms[position]
+        return transform(image, modality=modality) if self._told[position] else transform(image)

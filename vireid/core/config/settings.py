@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.schema import Component
+from vireid.core.registry.schema import Component, Section
 
 Positive = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Ge(0)]
 Pixels = Annotated[int, Ge(1), Le(8192)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """A second view of training images, as a modality of its own: the same image, differently augmented.
+
+    Attributes:
+        of: the modality whose images are seen again, with their identities and cameras.
+        train: transforms of the view, instead of `images.train`.
+    """
+
+    of: Literal['visible', 'infrared']
+    train: list[Annotated[dict, Component('transforms')]]
 
 
 @dataclass(frozen=True)
@@ -25,6 +38,7 @@ class ImageSettings:
         size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
         train: transforms of training images, in order; the last ones produce float32.
         test: transforms of test images.
+        views: further views of training images, by the name of the auxiliary modality that they make.
         workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
         reader: config of a component among `readers`, such as a cache; None decodes the files each time.
         on_bad_image: what a training image that cannot be read does: `stop` the run, or `skip`: another one of the
@@ -37,6 +51,7 @@ class ImageSettings:
     size: tuple[Pixels, Pixels]
     train: list[Annotated[dict, Component('transforms')]]
     test: list[Annotated[dict, Component('transforms')]]
+    views: dict[str, Annotated[dict, Section(ViewSettings)]] = field(default_factory=dict)
     workers: NotNegative | None = None
     reader: Annotated[dict | None, Component('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'

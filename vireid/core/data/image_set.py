@@ -7,6 +7,7 @@ workers gives the same batches, and a resumed run continues where it stopped.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from vireid.core.data.images import Reader, Transform, read_image
 from vireid.core.data.randomness import preserved, reseed
 from vireid.core.errors import VireidError
+from vireid.core.registry.signature import names_argument
 from vireid.core.types import Batch, Modality, Sample, joint_order
 
 Key = tuple[int, int, int]  # epoch, position in the epoch, index of the sample
@@ -25,11 +27,12 @@ class ImageSet(TorchDataset):
 
     Args:
         samples: what to read.
-        transform: (3, H, W) uint8 -> (3, h, w) float32.
+        transform: (3, H, W) uint8 -> (3, h, w) float32; given the `modality` if it names it.
         labels: label of each identity; the identity itself if None.
         seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
         read: from a path to an image; `read_image` if None.
         skip_bad: take another image of the same person and modality for one that cannot be read.
+        views: by the name of an auxiliary modality, of which one it is a further view, and by what transform.
     """
 
     def __init__(
@@ -40,7 +43,9 @@ class ImageSet(TorchDataset):
         seed: int | None = None,
         read: Reader | None = None,
         skip_bad: bool = False,
+        views: Mapping[Modality, tuple[Modality, Transform]] | None = None,
     ) -> None:
+        self.views, self._told = dict(views or {}), names_argument(transform, 'modality')
         self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
         self.read = read or read_image
         self.skip_bad, self._unreadable = skip_bad, list[str]()
@@ -50,20 +55,21 @@ class ImageSet(TorchDataset):
 
     def __getitem__(self, key: Key | int) -> tuple[Tensor, int, Sample]:
         with preserved():
-            return self._get(key)
+            return self._get(key)[0]
 
     def __getitems__(self, keys: Sequence[Key | int]) -> list[tuple[Tensor, int, Sample]] | VireidError:
         """Reads a whole batch; an error is handed on as a value, since torch rebuilds those a worker raises as text."""
         try:
             with preserved():  # once a batch: numpy's state alone takes 0.1 ms, a twentieth of an image
                 self._unreadable = []
-                items = Items([self._get(key) for key in keys])
+                items = Items([item for key in keys for item in self._get(key)])
                 items.unreadable = self._unreadable
                 return items
         except VireidError as error:
             return error
 
-    def _get(self, key: Key | int) -> tuple[Tensor, int, Sample]:
+    def _get(self, key: Key | int) -> list[tuple[Tensor, int, Sample]]:
+        """Returns a sample's item, and one for each further view of it."""
         epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
         sample = self.samples[index]
         try:
@@ -72,11 +78,18 @@ class ImageSet(TorchDataset):
             if not self.skip_bad:
                 raise
             sample, image = self._instead(index)
+        label = sample.identity if self.labels is None else self.labels[sample.identity]
+        again = {name: own for name, (of, own) in self.views.items() if of == sample.modality}
+        source = image.clone() if again else image  # transforms may work in place
         if self.seed is not None:
             reseed(self.seed, epoch, position)
-        image = self.transform(image)
-        label = sample.identity if self.labels is None else self.labels[sample.identity]
-        return image, label, sample
+        told = {'modality': sample.modality} if self._told else {}
+        items = [(self.transform(image, **told), label, sample)]
+        for name, transform in again.items():
+            if self.seed is not None:
+                reseed(self.seed, epoch, position, name)
+            items.append((transform(source.clone(), **told), label, replace(sample, modality=name)))
+        return items
 
     def _instead(self, index: int) -> tuple[Sample, Tensor]:
         """Returns the next readable image of the same person and modality; the same one every time."""

@@ -16,9 +16,7 @@ from torch import Tensor
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
-Transform = Callable[[Tensor], Tensor]
-
-
+Transform = Callable[..., Tensor]  # image -> image; given the `modality` if it names it
 Reader = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 
 

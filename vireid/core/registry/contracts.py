@@ -14,13 +14,17 @@ from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
 from vireid.core.wording import counted
 
-MODULES = ('models', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
+MODULES = ('models', 'translators', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
 GUIDE = 'give it that; docs/plugins.md and docs/architecture.md of vireid say what each kind has to offer'
 Test = Callable[[Any], bool]
 
 
 def _specs(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(v, FeatureSpec) for v in value.values())
+
+
+def _channels(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(type(count) is int for count in value.values())
 
 
 def _text(value: Any) -> bool:
@@ -30,6 +34,7 @@ def _text(value: Any) -> bool:
 # kind -> attribute -> (what it is, in words; how that is recognised)
 OFFERS: dict[str, dict[str, tuple[str, Test]]] = {
     'models': {'embed': ('a method (images, modality) -> (B, D)', callable)},
+    'translators': {'modalities': ('a dict of channels by modality', _channels)},
     'backbones': {'outputs': ('a dict of FeatureSpec by feature name', _specs)},
     'necks': {'output': ('a FeatureSpec', lambda value: isinstance(value, FeatureSpec))},
     'heads': {
@@ -38,6 +43,7 @@ OFFERS: dict[str, dict[str, tuple[str, Test]]] = {
     },
     'datasets': {'split': ('a method (name) -> samples', callable)},
     'protocols': {'name': ('a string', _text), 'trials': ('a method (dataset) -> trials', callable)},
+    'similarities': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
     'rerankers': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
     'samplers': {
         '__len__': ('a method () -> batches of an epoch', callable),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 KINDS = (
     'models',
+    'translators',
     'backbones',
     'necks',
     'heads',
@@ -13,6 +14,7 @@ KINDS = (
     'datasets',
     'readers',
     'protocols',
+    'similarities',
     'rerankers',
     'samplers',
     'transforms',
@@ -22,11 +24,12 @@ KINDS = (
     'loggers',
 )
 
-_MODEL = {'num_identities', 'pretrained', 'image_size', 'training', 'steps_per_epoch', 'across_ranks'}
+_MODEL = {'num_identities', 'pretrained', 'image_size', 'modalities', 'training', 'steps_per_epoch', 'across_ranks'}
 _CONTEXT: dict[str, set[str]] = {
-    **dict.fromkeys(('models', 'backbones'), _MODEL),
+    **dict.fromkeys(('models', 'translators', 'backbones'), _MODEL),
     **dict.fromkeys(('necks', 'heads', 'poolings', 'losses'), _MODEL | {'inputs'}),
     'weighters': _MODEL | {'task_names', 'other_tasks'},
+    'similarities': {'model'},
     'samplers': {'samples', 'seed', 'rank', 'world_size'},
     'readers': {'samples', 'first', 'first_config', 'on_progress'},
     'steps': {'model', 'fabric', 'components'},

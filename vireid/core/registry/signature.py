@@ -66,6 +66,18 @@ def signature_of(target: Callable[..., Any]) -> Signature:
     return Signature(name, parameters, open_ended, hints.get(rest.name, Any) if open_ended and rest else Any)
 
 
+def names_argument(call: Any, name: str) -> bool:
+    """Says whether a function, a module's `forward` or an object's `__call__` has an argument of that name.
+
+    What a component may do without is handed to those that name it: `context` to a loss, `modality` to a transform.
+    """
+    forward = getattr(type(call), 'forward', None)
+    try:
+        return name in inspect.signature(forward or call).parameters
+    except (TypeError, ValueError):  # written in C
+        return False
+
+
 def _takes_nothing(cls: type) -> bool:
     """Says whether a constructor takes any keyword only to refuse it."""
     return (cls.__module__, cls.__qualname__) == ('torch.nn.modules.module', 'Module')

@@ -7,6 +7,7 @@ tensors have shapes and no memory.
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -16,11 +17,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.strategies import SingleDeviceStrategy
 
-from vireid.core.config.experiment import Experiment, check_config, sections
+from vireid.core.config.experiment import Chain, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
+from vireid.core.types import VISIBLE, Modality
 
 
 def preflight(experiment: Experiment, pretrained: bool = False) -> None:
@@ -93,8 +95,11 @@ def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = Fa
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
-    attempt(lambda: _try_transforms(experiment, 'train'))
-    attempt(lambda: _try_transforms(experiment, 'test'))
+    attempt(lambda: _try_transforms(experiment, experiment.build_transform('train'), experiment.images['train']))
+    attempt(lambda: _try_transforms(experiment, experiment.build_transform('test'), experiment.images['test']))
+    for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
+        view = experiment.images['views'][name]
+        attempt(functools.partial(_try_transforms, experiment, chain, view['train'], of))
     model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
     if model is not None:
         attempt(lambda: _try_step(experiment, model))
@@ -117,7 +122,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
     model.to_empty(device='cpu')  # Fabric refuses `meta`; memory that nobody reads or writes costs nothing
     fabric = Fabric(strategy=SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator()))
     step = experiment.build_step(model, fabric)
-    for schedule in [s for found in getattr(step, 'schedules', {}).values() for s in found]:
+    for schedule in getattr(step, 'schedules', ()):
         try:
             schedule.step()
         except Exception as error:
@@ -127,22 +132,23 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
             ) from error
 
 
-def _try_transforms(experiment: Experiment, part: str) -> None:
-    """Builds the transforms `train` or `test` and puts an image through them."""
+def _try_transforms(
+    experiment: Experiment, chain: Chain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
+) -> None:
+    """Puts an image through transforms."""
     height, width = experiment.image_settings.size
     image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
-    for position, transform in enumerate(experiment.build_transform(part).transforms):
+    for position, config in enumerate(configs):
         try:
-            image = transform(image)
+            image = chain.apply(position, image, modality)
         except Exception as error:  # torchvision looks at some arguments only now
-            name = experiment.images[part][position]['type']
             raise VireidError(
-                f'images.{part}.{position}: {name} fails on an image {_sizes(image)}: {error}',
+                f'{chain.where}.{position}: {config["type"]} fails on an image {_sizes(image)}: {error}',
                 todo='mend its arguments, or what comes before it',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
-            f'images.{part} makes {_sizes(image)} of an image',
+            f'{chain.where} makes {_sizes(image)} of an image',
             allowed=f'3 x {height} x {width} float32, as images.size says',
             todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
         )

@@ -115,7 +115,7 @@ class Trainer:
         experiment, images, fabric = self.experiment, self.experiment.image_settings, self.fabric
         read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
         transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
-        data = ImageSet(samples, transform, labels, experiment.seed, read, skip)
+        data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
         workers = default_workers(fabric.device) if images.workers is None else images.workers
         self.batches = BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
 

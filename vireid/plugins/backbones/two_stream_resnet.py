@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +23,9 @@ class TwoStreamResNet(nn.Module):
 
     Stage 0 is the stem (convolution, BatchNorm, pooling), stages 1 to 4 are the four residual stages. Each stage
     before `shared_from` has one copy per modality and makes a `paired` feature; from there on weights are shared,
-    BatchNorm sees both modalities at once, and the feature is `joint`. Its outputs are called `stage1` to `stage4`.
+    BatchNorm sees all modalities at once, and the feature is `joint`. Its outputs are called `stage1` to `stage4`.
+    Modalities of other than 3 channels get a first convolution of their own width; its pretrained weights are the sum
+    over the three for 1 channel, and their mean times 3 / C for C channels: grey images give what they gave.
 
     Args:
         depth: 18, 34, 50 or 101 layers.
@@ -34,6 +36,8 @@ class TwoStreamResNet(nn.Module):
             same depth, or None for random weights.
         pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
         image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
+        modalities: channels of the images by modality; 3 of visible and infrared ones if None. Each has a stream.
+        streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
 
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
@@ -48,6 +52,8 @@ class TwoStreamResNet(nn.Module):
         weights: str | None = 'imagenet',
         pretrained: bool = True,
         image_size: tuple[int, int] | None = None,
+        modalities: Mapping[Modality, int] | None = None,
+        streams: dict[Modality, Modality] | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= shared_from <= 5:
@@ -58,12 +64,15 @@ class TwoStreamResNet(nn.Module):
         self.out_stages = tuple(sorted(out_stages))
         self.last = self.out_stages[-1]  # later stages are not built
         state = load_resnet_weights(depth, weights if pretrained else None)
+        channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
+        self.stream_of = self._streams(channels, streams or {}, shared_from)
+        own = [m for m in joint_order(channels) if self.stream_of[m] == m]
         self.streams: Any = nn.ModuleDict(
-            {m: self._stages(depth, state, last_stride, 0, shared_from) for m in MODALITIES}
+            {m: self._stages(depth, state, last_stride, 0, shared_from, channels[m]) for m in own}
         )
         if shared_from == 0:
             self.streams = nn.ModuleDict()
-        self.shared: Any = self._stages(depth, state, last_stride, shared_from, 5)
+        self.shared: Any = self._stages(depth, state, last_stride, shared_from, 5, channels[own[0]])
         expansion = 4 if depth >= 50 else 1
         strides = {1: 4, 2: 8, 3: 16, 4: 16 * last_stride}
         self.outputs = {
@@ -77,10 +86,42 @@ class TwoStreamResNet(nn.Module):
             for s in self.out_stages
         }
 
-    def _stages(self, depth: int, state: dict | None, last_stride: int, start: int, stop: int) -> nn.ModuleDict:
+    @staticmethod
+    def _streams(
+        channels: Mapping[Modality, int], given: Mapping[Modality, Modality], shared_from: int
+    ) -> dict[Modality, Modality]:
+        """Returns whose stream each modality takes."""
+        if wrong := {m: count for m, count in channels.items() if not 1 <= count <= 4}:
+            raise VireidError(f'images have channels {wrong}', allowed='1 to 4 of each modality')
+        stream_of = {m: given.get(m, m) for m in channels}
+        for modality, other in given.items():
+            if modality not in channels or stream_of.get(other) != other:
+                raise VireidError(
+                    f'streams: {modality!r} takes the stream of {other!r}, and there is no such '
+                    + ('modality' if modality not in channels else 'stream'),
+                    allowed=', '.join(f'{m!r}' for m in channels),
+                )
+        for modality in channels:
+            other = stream_of[modality] if shared_from else next(iter(channels))
+            if channels[modality] != channels[other]:
+                raise VireidError(
+                    f'{modality} images have {channels[modality]} channels and {other} ones {channels[other]}',
+                    todo='give it a stream of its own: shared_from=1 or more, and no entry in streams',
+                )
+        return stream_of
+
+    def _stages(
+        self, depth: int, state: dict | None, last_stride: int, start: int, stop: int, channels: int
+    ) -> nn.ModuleDict:
         resnet = getattr(torchvision.models, f'resnet{depth}')()
         if state is not None:
             resnet.load_state_dict(state, strict=False)  # checked by load_resnet_weights; only `fc` may be absent
+        if channels != 3:
+            rgb = resnet.conv1
+            resnet.conv1 = nn.Conv2d(channels, rgb.out_channels, rgb.kernel_size, rgb.stride, rgb.padding, bias=False)
+            with torch.no_grad():
+                grey = rgb.weight.sum(dim=1, keepdim=True)  # (64, 1, 7, 7)
+                resnet.conv1.weight.copy_(grey.expand_as(resnet.conv1.weight) / channels)
         if last_stride == 1:
             block = resnet.layer4[0]
             # the 3x3 convolution carries the stride: the first of a BasicBlock, the second of a Bottleneck
@@ -95,21 +136,32 @@ class TwoStreamResNet(nn.Module):
     def forward(self, images: dict[Modality, Tensor]) -> dict[str, Tensor | dict[Modality, Tensor]]:
         """Maps {modality: (N_m, 3, H, W)} to the maps of `out_stages`, joint ones with N = sum of N_m."""
         if self.shared_from > 0:
-            unknown = set(images) - set(self.streams)
+            unknown = set(images) - set(self.stream_of)
             if unknown:
-                raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.streams))
+                raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.stream_of))
         order = joint_order(images)
-        paired = {m: images[m] for m in order}
+        # modalities of one stream go through it together: BatchNorm sees them all
+        sharing = {own: [m for m in order if self.stream_of[m] == own] for own in (self.stream_of[m] for m in order)}
+
+        def by_modality(found: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
+            parts = {
+                m: part
+                for own, members in sharing.items()
+                for m, part in zip(members, found[own].split([len(images[m]) for m in members]), strict=True)
+            }
+            return {m: parts[m] for m in order}
+
+        paired = {own: torch.cat([images[m] for m in members]) for own, members in sharing.items()}
         outputs: dict[str, Tensor | dict[Modality, Tensor]] = {}
-        joint = torch.cat(list(paired.values())) if self.shared_from == 0 else None
+        joint = torch.cat([images[m] for m in order]) if self.shared_from == 0 else None
         for stage in range(self.last + 1):
             name = f'stage{stage}'
             if stage < self.shared_from:
-                paired = {m: self.streams[m][name](x) for m, x in paired.items()}
+                paired = {own: self.streams[own][name](x) for own, x in paired.items()}
             else:
-                joint = self.shared[name](torch.cat(list(paired.values())) if joint is None else joint)
+                joint = self.shared[name](torch.cat(list(by_modality(paired).values())) if joint is None else joint)
             if stage in self.out_stages:
-                outputs[name] = paired if joint is None else joint
+                outputs[name] = by_modality(paired) if joint is None else joint
         return outputs
 
 

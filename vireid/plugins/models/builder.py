@@ -94,7 +94,7 @@ class ModelBuilder:
                     )
                 )
                 continue
-            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads')}
+            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads', 'task')}
             built = self.build('losses', rest, f'heads.{name}.losses.{key}')
             if built is None:
                 continue
@@ -107,7 +107,7 @@ class ModelBuilder:
                         todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
                     )
                 )
-        for output in outputs:
+        for output in outputs if config['losses'] else ():
             if output not in reads.values():
                 problems.append(
                     VireidError(
@@ -116,7 +116,18 @@ class ModelBuilder:
                     )
                 )
         where = f'{self.graph.where}.heads.{name}'
-        return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'where': where}
+        tasks = {key: loss.get('task', name) for key, loss in config['losses'].items() if loss is not None}
+        return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'tasks': tasks, 'where': where}
+
+    def task_names(self) -> tuple[str, ...]:
+        """Returns the tasks that losses add to, in the order the config names them."""
+        named = [
+            loss.get('task', head)
+            for head, config in self.graph.heads.items()
+            for loss in (config.get('losses') or {}).values()
+            if loss is not None
+        ]
+        return tuple(dict.fromkeys(named))
 
     def _fusion_hint(self) -> str:
         """Names the necks that turn paired features into joint ones, whichever plugin registers them."""

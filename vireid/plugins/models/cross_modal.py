@@ -1,4 +1,4 @@
-"""CrossModalModel: a backbone, necks, heads and a weighter wired by named features.
+"""CrossModalModel: translators, a backbone, necks, heads and a weighter wired by named features.
 
 The key of a neck is the name of the feature it makes; `inputs` names what it reads. A head reads the feature of its
 own name unless `inputs` says otherwise. Channels are inferred; wiring errors are found before any data is read.
@@ -18,25 +18,28 @@ from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
-from vireid.core.types import Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.core.registry.signature import names_argument
+from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 from vireid.plugins.models.builder import ModelBuilder
 from vireid.plugins.models.graph import read_graph
-from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar
+from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar, require_translated
 
-LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str)]
+LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str)]
 HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
+TranslatorConfig = Annotated[dict | None, Component('translators')]
 NeckConfig = Annotated[dict | None, Component('necks', inputs=str | Sequence[str])]
 Feature = Tensor | dict[Modality, Tensor]
 
 
 class Task(nn.Module):
-    """One head with its losses, which add up to one number for the weighter.
+    """One head with its losses.
 
     Args:
-        head: maps features to a `HeadOutput`, or to several by name.
-        losses: each maps (HeadOutput, identities) to a scalar.
+        head: maps features to a `HeadOutput`, or to several by name; given the `context` if it names it.
+        losses: each maps (HeadOutput, identities) to a scalar; given the `context` if it names it.
         weights: factor of each loss in the sum.
         reads: which of the head's outputs each loss reads.
+        tasks: which task each loss adds to.
         where: path of the head in the config.
     """
 
@@ -46,23 +49,29 @@ class Task(nn.Module):
         losses: Mapping[str, nn.Module],
         weights: Mapping[str, float],
         reads: Mapping[str, str],
+        tasks: Mapping[str, str],
         where: str,
     ) -> None:
         super().__init__()
         self.head: Any = head
         self.losses = nn.ModuleDict(losses)
-        self.weights, self.reads, self.where = dict(weights), dict(reads), where
+        self.weights, self.reads, self.tasks, self.where = dict(weights), dict(reads), dict(tasks), where
+        self._contextual = {name for name, part in {'': head, **losses}.items() if names_argument(part, 'context')}
 
-    def forward(self, *features: Tensor, identities: Tensor) -> Tensor:
-        made: HeadOutput | dict[str, HeadOutput] = self.head(*features)
+    def forward(self, *features: Tensor, context: Context) -> dict[str, list[Tensor]]:
+        """Returns the weighted losses, () each, by the task that they add to."""
+        made: HeadOutput | dict[str, HeadOutput] = self.head(*features, **self._known('', context))
         require_head_outputs(made, self.reads.values(), self.where)
-        terms = []
+        terms: dict[str, list[Tensor]] = {}
         for name, loss in self.losses.items():
             output = made if isinstance(made, HeadOutput) else made[self.reads[name]]
-            term = loss(output, identities)
+            term = loss(output, context.identities, **self._known(name, context))
             require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
-            terms.append(self.weights[name] * term)
-        return torch.stack(terms).sum()  # ()
+            terms.setdefault(self.tasks[name], []).append(self.weights[name] * term)
+        return terms
+
+    def _known(self, part: str, context: Context) -> dict[str, Context]:
+        return {'context': context} if part in self._contextual else {}
 
 
 class CrossModalModel(nn.Module):
@@ -72,7 +81,8 @@ class CrossModalModel(nn.Module):
         num_identities: classes K of the training set.
         backbone: config of the backbone; its `outputs` say which features it makes.
         heads: config of each head, with optional `inputs` and its `losses`. A loss may set `weight` (default 1) and,
-            if the head makes several outputs, which one it `reads` (default the first).
+            if the head makes several outputs, which one it `reads` (default the first). It adds to the task of the
+            head's name unless it names another `task`; tasks are what is weighed.
         embedding: what is concatenated at test time: each name is a head (its embedding) or, if no head has that
             name, a feature (a vector).
         necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
@@ -81,6 +91,9 @@ class CrossModalModel(nn.Module):
         weighter: config of the weighter.
         build_part: builds all of these, handing on what the framework knows.
         across_ranks: `losses.across_ranks` of the config: what the backbone makes is gathered from all processes.
+        translators: config of each translator, which changes the images or adds some of an auxiliary modality before
+            the backbone sees them; one after the other.
+        modalities: channels of the images by modality, auxiliary ones of `images.views` included; 3 of each if None.
 
     Raises:
         VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
@@ -96,10 +109,18 @@ class CrossModalModel(nn.Module):
         build_part: BuildPart,
         necks: dict[str, NeckConfig] | None = None,
         across_ranks: bool = False,
+        translators: dict[str, TranslatorConfig] | None = None,
+        modalities: Mapping[Modality, int] | None = None,
     ) -> None:
         super().__init__()
         self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
-        self.backbone = build_part('backbones', backbone, 'backbone')
+        channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
+        self.translators = nn.ModuleDict()
+        for name, found in (translators or {}).items():
+            if found is not None:
+                made = build_part('translators', found, f'translators.{name}', modalities=channels)
+                self.translators[name], channels = made, dict(made.modalities)
+        self.backbone = build_part('backbones', backbone, 'backbone', modalities=channels)
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self._made = tuple(self.specs)
         config = {'necks': necks, 'heads': heads, 'embedding': embedding}
@@ -113,7 +134,8 @@ class CrossModalModel(nn.Module):
         builder.check_embedding()
         train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
         self._embedding_necks = graph.embedding_path(train_only)
-        self.weighter = builder.build('weighters', weighter, 'weighter', task_names=tuple(graph.heads))
+        self.task_names = builder.task_names()
+        self.weighter = builder.build('weighters', weighter, 'weighter', task_names=self.task_names)
         graph.check_all_read()
         raise_all(graph.problems)
 
@@ -126,23 +148,33 @@ class CrossModalModel(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
+        for name, translator in self.translators.items():
+            batch = translator(batch)
+            require_translated(batch, translator, f'{self.where}.translators.{name}')
         order = joint_order(batch.images)
         counts = {m: len(batch.images[m]) for m in order}
         made = self._from_backbone({m: batch.images[m] for m in order})
         labels = {m: batch.identities[m] for m in order}
+        cameras = {m: batch.cameras[m] for m in order} if set(order) <= set(batch.cameras) else {}
         if self.across_ranks and world()[1] > 1:
             made = {name: gather_feature(feature, counts) for name, feature in made.items()}
             labels = {m: gather(found) for m, found in labels.items()}
+            cameras = {m: gather(found) for m, found in cameras.items()}
             counts = {m: len(found) for m, found in labels.items()}
         identities = torch.cat(list(labels.values()))  # (B,)
-        features = self._fill(made, self.necks, Context(counts, identities))
-        return {
-            name: task(*(features[n] for n in self.head_inputs[name]), identities=identities)
-            for name, task in self.tasks.items()
-        }
+        context = Context(counts, identities, torch.cat(list(cameras.values())) if cameras else None)
+        features = self._fill(made, self.necks, context)
+        terms: dict[str, list[Tensor]] = {name: [] for name in self.task_names}
+        for name, task in self.tasks.items():
+            for adds_to, found in task(*(features[n] for n in self.head_inputs[name]), context=context).items():
+                terms[adds_to] += found
+        return {name: torch.stack(found).sum() for name, found in terms.items()}  # () each
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Embeds (B, 3, H, W) images of one modality as (B, D); not normalised."""
+        for translator in self.translators.values():
+            if not getattr(translator, 'train_only', False):
+                images = translator(Batch({modality: images}, {})).images[modality]
         context = Context({modality: images.shape[0]})  # len() would fix the batch when the model is exported
         features = self._features({modality: images}, self._embedding_necks, context)
         return torch.cat([self._embed_one(name, features) for name in self.embedding], dim=1)  # (B, D)
@@ -153,7 +185,7 @@ class CrossModalModel(nn.Module):
         first, *rest = name.split('.')
         if first == 'tasks':
             return '.'.join(['heads', rest[0], *(rest[1:3] if rest[1:2] == ['losses'] else [])])
-        return '.'.join([first, *(rest[:1] if first == 'necks' else [])])
+        return '.'.join([first, *(rest[:1] if first in ('necks', 'translators') else [])])
 
     def _embed_one(self, name: str, features: dict[str, Any]) -> Tensor:
         if name in self.tasks:

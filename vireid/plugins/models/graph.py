@@ -106,7 +106,8 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> 
             graph.problems += bad_names(f'{path}.losses', head['losses'])
         graph.problems += _missing(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
         losses = head.get('losses')
-        if losses is None or (isinstance(losses, Mapping) and all(loss is None for loss in losses.values())):
+        taken_away = isinstance(losses, Mapping) and losses and all(loss is None for loss in losses.values())
+        if losses is None or taken_away:  # losses={} says that nothing trains it
             text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
             graph.problems.append(
                 VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")

@@ -7,7 +7,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
-from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.core.types import Batch, FeatureSpec, HeadOutput
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
@@ -36,6 +36,19 @@ def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
         raise VireidError(
             f'{where}: the head returned {described(made)}',
             allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, lacking))}',
+            todo=GUIDE,
+        )
+
+
+def require_translated(batch: Any, translator: Any, where: str) -> None:
+    """Raises unless a translator returned a batch of the modalities, and channels, that it declares."""
+    found = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
+    if found != dict(translator.modalities) or any(
+        len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items()
+    ):
+        raise VireidError(
+            f'{where}: it returned {described(batch) if found is None else f"images with channels {found}"}',
+            allowed=f'a Batch with the channels {dict(translator.modalities)}, as declared, and an identity for each',
             todo=GUIDE,
         )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from lightning_fabric import Fabric
@@ -32,7 +34,8 @@ class Optimization:
         groups: settings by name pattern.
         schedule: configs of torch schedules, applied one on top of the other.
         clip_norm: largest norm of the gradient; None does not clip.
-        watch: look at every gradient before it is applied, even if it is not clipped.
+        skip_nonfinite: steps that may be left out because their loss or gradient is not finite.
+        own_scaler: with 16-mixed, scale losses by itself; otherwise by what all optimizers of the run share.
         where: path of these in the config.
 
     Raises:
@@ -48,10 +51,15 @@ class Optimization:
         groups: Mapping[str, dict] | None = None,
         schedule: Sequence[Mapping[str, Any]] = (),
         clip_norm: float | None = None,
-        watch: bool = False,
+        skip_nonfinite: int = 0,
+        own_scaler: bool = False,
         where: str = 'step',
     ) -> None:
-        self.fabric, self.clip_norm, self.watch = fabric, clip_norm, watch
+        if skip_nonfinite < 0:
+            raise VireidError(f'{where}.skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
+        self.fabric, self.clip_norm = fabric, clip_norm
+        self.skip_nonfinite, self.skipped = skip_nonfinite, 0
+        self._scaler = copy.deepcopy(getattr(fabric.strategy.precision, 'scaler', None)) if own_scaler else None
         params = parameter_groups(parameters, groups or {}, where)
         built = components.build('optimizers', optimizer, where=f'{where}.optimizer', params=params)
         for pattern, settings in (groups or {}).items():
@@ -76,34 +84,54 @@ class Optimization:
         """Forgets the gradients of its parameters."""
         self.optimizer.zero_grad(set_to_none=True)
 
-    def update(self, module: nn.Module, record: dict[str, Any]) -> tuple[bool, bool]:
-        """Applies the gradients, unless they or what is in the record is not finite.
+    def update(self, module: nn.Module, record: dict[str, Any]) -> bool:
+        """Applies the gradients, unless they or what is in the record is not finite; moves schedules that count steps.
 
         Args:
             module: what the gradients are of, as Fabric has set it up.
-            record: the step's plain metrics; `lr` is added and, if it was looked at, `gradient`, its norm before
-                clipping.
+            record: the step's plain metrics. `lr` is added; `gradient`, its norm before clipping, if that was looked
+                at; and `skipped`, how many were, if this one is left out.
 
         Returns:
-            Whether all numbers are finite, and whether the parameters were updated: not so either if 16-mixed has
-            scaled the loss up too far.
+            Whether the parameters were updated.
         """
         record['lr'] = float(self.optimizer.param_groups[-1]['lr'])
-        scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
-        if self.clip_norm is not None or self.watch:
-            limit = math.inf if self.clip_norm is None else self.clip_norm
-            norm = self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        overflow = is_overflow(scaler, record['loss'], norm)
-        if norm is not None and not overflow:
-            record['gradient'] = float(norm)
-        finite = is_finite(record)
-        if finite:
-            self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
-        elif scaler is not None and norm is not None:
-            scaler.update()
+        with self.scaling():
+            scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
+            if self.clip_norm is not None or self.skip_nonfinite:
+                limit = math.inf if self.clip_norm is None else self.clip_norm
+                norm = self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+            overflow = is_overflow(scaler, record['loss'], norm)
+            if norm is not None and not overflow:
+                record['gradient'] = float(norm)
+            finite = is_finite(record)
+            if finite:
+                self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
+            elif scaler is not None and norm is not None:
+                scaler.update()
         for schedule in self.schedules['step']:
             schedule.step()
-        return finite, finite and not overflow
+        if not finite and self.skipped < self.skip_nonfinite:
+            self.skipped += 1
+            record['skipped'] = self.skipped
+        return finite and not overflow
+
+    @contextmanager
+    def scaling(self) -> Iterator[None]:
+        """Inside the block Fabric scales losses by this optimizer's own scale, if it has one."""
+        if self._scaler is None:
+            yield
+            return
+        precision: Any = self.fabric.strategy.precision
+        shared, precision.scaler = precision.scaler, self._scaler
+        try:
+            yield
+        finally:
+            precision.scaler = shared
+
+    def all_schedules(self) -> list[Any]:
+        """Returns its torch schedules."""
+        return [*self.schedules['epoch'], *self.schedules['step']]
 
     def epoch_ended(self) -> None:
         """Moves the schedules that count epochs."""
@@ -112,10 +140,13 @@ class Optimization:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns optimizer and schedules as tensors and plain values."""
+        with self.scaling():
+            scaler = self.fabric.strategy.precision.state_dict()  # of 16-mixed; empty otherwise
         return {
             'optimizer': self.optimizer.state_dict(),
             'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
-            'scaler': self.fabric.strategy.precision.state_dict(),  # of 16-mixed; empty otherwise
+            'scaler': scaler,
+            'skipped': self.skipped,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -136,7 +167,9 @@ class Optimization:
         for by, found in self.schedules.items():
             for schedule, saved in zip(found, state['schedules'][by], strict=True):
                 schedule.load_state_dict({**schedule.state_dict(), **saved})
-        self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
+        with self.scaling():
+            self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
+        self.skipped = int(state.get('skipped', 0))
 
 
 def _plain_state(schedule: Any) -> dict[str, Any]:

@@ -61,18 +61,16 @@ class SingleOptimizer:
             raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
-        if skip_nonfinite < 0:
-            raise VireidError(f'skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
         self._weighter: Any = getattr(model, 'weighter', None)
         # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
         ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.model: Any = fabric.setup_module(model)
         self.model.mark_forward_method('embed')
-        self.fabric, self.accumulate, self.skip_nonfinite, self.skipped = fabric, accumulate, skip_nonfinite, 0
+        self.fabric, self.accumulate, self.skip_nonfinite = fabric, accumulate, skip_nonfinite
         parameters = dict(model.named_parameters())
         self.optimization = Optimization(
-            fabric, components, parameters, optimizer, groups, schedule, clip_norm, watch=skip_nonfinite > 0
+            fabric, components, parameters, optimizer, groups, schedule, clip_norm, skip_nonfinite
         )
         self._ema = ExponentialMovingAverage(model, ema) if ema is not None else None
 
@@ -102,14 +100,16 @@ class SingleOptimizer:
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
             metrics.append((found, share))
         record = plain_metrics(metrics)
-        finite, updated = self.optimization.update(self.model, record)
-        if updated and self._ema is not None:
+        if self.optimization.update(self.model, record) and self._ema is not None:
             self._ema.update()
-        if not finite and self.skipped < self.skip_nonfinite:
-            self.skipped += 1
-            record['skipped'] = self.skipped
+        if 'skipped' in record:
             buffers.restore()
         return record
+
+    @property
+    def schedules(self) -> list[Any]:
+        """Its torch schedules: the preflight check moves each once."""
+        return self.optimization.all_schedules()
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
@@ -126,7 +126,7 @@ class SingleOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns optimizer and schedules as tensors and plain values."""
-        state = {**self.optimization.state_dict(), 'skipped': self.skipped}
+        state = self.optimization.state_dict()
         return state if self._ema is None else {**state, 'raw': self._ema.raw()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -136,7 +136,6 @@ class SingleOptimizer:
             VireidError: if it belongs to another optimizer, grouping or schedule.
         """
         self.optimization.load_state_dict(state)
-        self.skipped = int(state.get('skipped', 0))
         if self._ema is not None:
             if 'raw' not in state:
                 raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')

@@ -1,0 +1,37 @@
+"""Transforms of one modality, and the modality handed to transforms that name it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vireid.core.errors import VireidError
+from vireid.plugin_manager.manager import create_manager
+
+GREY = {'type': 'Grayscale', 'num_output_channels': 3}
+
+
+def build(**config):
+    components = create_manager().components
+    return components.build(
+        'transforms', {'type': 'PerModality', **config}, where='images.train.0', defaults={'size': (8, 4)}
+    )
+
+
+def test_each_modality_has_its_own():
+    transform = build(visible=[GREY, {'type': 'Resize'}])
+    image = torch.randint(256, (3, 16, 8), dtype=torch.uint8)
+    grey = transform(image, modality='visible')
+    assert grey.shape == (3, 8, 4)
+    assert torch.equal(grey[0], grey[2])
+    assert transform(image, modality='infrared') is image
+
+
+def test_without_a_modality_it_says_what_it_needs():
+    with pytest.raises(VireidError, match=r"of modality None[\s\S]*transform\(image, modality='visible'\)"):
+        build()(torch.zeros(3, 2, 2))
+
+
+def test_what_is_wrong_inside_is_told_with_its_path():
+    with pytest.raises(VireidError, match=r"images.train.0.infrared.0.*no transform called 'Gray'"):
+        build(infrared=[{'type': 'Gray'}])

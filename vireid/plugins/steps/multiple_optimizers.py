@@ -1,0 +1,260 @@
+"""A step with several named optimizers, each over parameters and tasks of its own: adversarial training, say."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from vireid.core.distributed.gather import mean_of
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.core.registry.components import Components
+from vireid.core.registry.schema import Section
+from vireid.core.training.nonfinite import is_finite
+from vireid.core.types import Batch, Progress
+from vireid.plugins.models.returns import require_tasks
+from vireid.plugins.steps.optimization import GroupConfig, Optimization, OptimizerConfig, ScheduleConfig
+from vireid.plugins.steps.skipping import Buffers
+from vireid.plugins.steps.weighing import plain_metrics, weigh
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """One of several optimizers.
+
+    Attributes:
+        parameters: name patterns of what it updates, such as 'backbone.*'.
+        tasks: name patterns of the tasks whose weighted losses it lowers.
+        optimizer: config of a torch optimizer.
+        groups: settings by name pattern, for some of its parameters.
+        schedule: configs of torch schedules, as of `SingleOptimizer`.
+        clip_norm: largest norm of its gradient; None does not clip.
+        skip_nonfinite: of its updates, how many may be left out because they are not finite.
+    """
+
+    parameters: list[str]
+    tasks: list[str]
+    optimizer: OptimizerConfig
+    groups: dict[str, GroupConfig] = field(default_factory=dict)
+    schedule: list[ScheduleConfig] = field(default_factory=list)
+    clip_norm: float | None = None
+    skip_nonfinite: int = 0
+
+
+class MultipleOptimizers:
+    """Several optimizers, each over its own parameters and tasks, together or in turns.
+
+    Every step is one forward pass and the updates of one turn: those of a turn share the pass, and each sees the
+    gradients of its own tasks with respect to its own parameters only. What no optimizer of the turn updates is held
+    fixed, so nothing is kept for a gradient of it.
+
+    Args:
+        model: what is trained; the factors of its `weighter` weigh the tasks.
+        fabric: places model and optimizers on devices.
+        components: where optimizers and schedules are looked up.
+        optimizers: settings of each, by name.
+        order: whose turn it is, step after step, then from the beginning: `['critic', 'critic', 'network']` updates the
+            network every third step; a list within it names several. None updates all in every step.
+
+    Raises:
+        VireidError: for parameters that two optimizers claim or none does, or names that do not exist.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fabric: Fabric,
+        components: Components,
+        optimizers: dict[str, Annotated[dict, Section(OptimizerSettings)]],
+        order: Sequence[str | Sequence[str]] | None = None,
+    ) -> None:
+        settings = {name: OptimizerSettings(**given) for name, given in optimizers.items()}
+        raise_all(_problems(model, settings, order))
+        self._weighter: Any = getattr(model, 'weighter', None)
+        self.order = [(turn,) if isinstance(turn, str) else tuple(turn) for turn in order or [tuple(settings)]]
+        self.fabric, self.tasks = fabric, {name: own.tasks for name, own in settings.items()}
+        self.parameters = {name: _matching(model, own.parameters) for name, own in settings.items()}
+        self.model: Any = fabric.setup_module(model)
+        self.model.mark_forward_method('embed')
+        self.optimizations = {
+            name: Optimization(
+                fabric, components, self.parameters[name], own.optimizer, own.groups, own.schedule, own.clip_norm,
+                own.skip_nonfinite, own_scaler=True, where=f'step.optimizers.{name}',
+            )
+            for name, own in settings.items()
+        }  # fmt: skip
+
+    def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
+        """Takes the turn of this step.
+
+        Returns:
+            `loss`, the sum of the turn's; `tasks` and `weights` of all tasks; among `curves`, by optimizer of the turn,
+            `loss of`, `lr` and, if it was looked at, `gradient`. If any of it is not finite, nothing of that optimizer
+            is updated, and `skipped` counts what was left out, as long as any may be.
+        """
+        turn = self.order[progress.step % len(self.order)]
+        buffers = Buffers(self.model if any(self.optimizations[n].skip_nonfinite for n in turn) else None)
+        with self._fixed_but(turn), self.fabric.no_backward_sync(self.model):  # each gradient is averaged by itself
+            made = self.model(batch)
+            require_tasks(made, self.model.module)
+            tasks = mean_of(made)
+            weights = weigh(self._weighter, tasks, progress)[1]
+            totals = {name: self._total(name, tasks, weights) for name in turn}
+            for name, total in totals.items():
+                optimization, parameters = self.optimizations[name], list(self.parameters[name].values())
+                optimization.zero_grad()
+                with optimization.scaling():
+                    self.fabric.backward(total, inputs=parameters, retain_graph=name != turn[-1])
+                average_gradients(parameters)
+        found = {'loss': {'loss': torch.stack(list(totals.values())).sum()}, 'tasks': tasks, 'weights': weights}
+        record = plain_metrics([({**found, 'loss of': totals}, 1.0)])
+        records = {name: {'loss': record['curves']['loss of'][name]} for name in turn}
+        for name, own in records.items():
+            self.optimizations[name].update(self.model, own)
+        for key in ('lr', 'gradient'):
+            if any(key in own for own in records.values()):
+                record['curves'][key] = {name: own[key] for name, own in records.items() if key in own}
+        record['lr'] = records[turn[0]]['lr']
+        bad = [own for own in records.values() if not is_finite(own)]
+        if bad and all('skipped' in own for own in bad):
+            record['skipped'] = sum(optimization.skipped for optimization in self.optimizations.values())
+            buffers.restore()
+        elif bad and 'gradient' in bad[0]:
+            record['gradient'] = bad[0]['gradient']  # the run stops of it
+        return record
+
+    @property
+    def schedules(self) -> list[Any]:
+        """All torch schedules: the preflight check moves each once."""
+        return [schedule for own in self.optimizations.values() for schedule in own.all_schedules()]
+
+    def epoch_ended(self, progress: Progress) -> None:
+        """Moves the schedules that count epochs."""
+        for optimization in self.optimizations.values():
+            optimization.epoch_ended()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state of each optimizer; whose turn it is follows from the step."""
+        return {name: optimization.state_dict() for name, optimization in self.optimizations.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` returned.
+
+        Raises:
+            VireidError: if it belongs to other optimizers.
+        """
+        if set(state) != set(self.optimizations):
+            raise VireidError(
+                f'the checkpoint has the optimizers {", ".join(state) or "of nobody"}',
+                allowed=', '.join(self.optimizations),
+                todo='resume with the config of the run',
+            )
+        for name, optimization in self.optimizations.items():
+            optimization.load_state_dict(state[name])
+
+    def _total(self, name: str, tasks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+        own = _tasks_of(name, self.tasks[name], tasks)
+        return torch.stack([weights[task] * tasks[task] for task in own]).sum()  # ()
+
+    @contextmanager
+    def _fixed_but(self, turn: Sequence[str]) -> Iterator[None]:
+        """Inside the block only the parameters of a turn need a gradient."""
+        others = [p for name, own in self.parameters.items() if name not in turn for p in own.values()]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in others:
+                parameter.requires_grad_(True)
+
+
+def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Averages gradients over processes, as DDP does for a single optimizer."""
+    if world()[1] == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    dist.all_reduce(flat)
+    flat /= world()[1]
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
+
+
+def _tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[str]:
+    """Returns the tasks that match any of the patterns of an optimizer, or raises if there is none."""
+    known = list(tasks)
+    own = [task for task in known if any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)]
+    if not own:
+        text = f'step.optimizers.{name}.tasks: {", ".join(patterns) or "an empty list"} matches no task'
+        raise VireidError(text, allowed=', '.join(known))
+    return own
+
+
+def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Parameter]:
+    """Returns the trainable parameters whose names match any of the patterns."""
+    return {
+        name: p
+        for name, p in model.named_parameters()
+        if p.requires_grad and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
+
+def _problems(
+    model: nn.Module, settings: Mapping[str, OptimizerSettings], order: Sequence[str | Sequence[str]] | None
+) -> list[VireidError]:
+    found = []
+    tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
+    owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
+    for name, own in settings.items():
+        if hasattr(model, 'task_names'):
+            try:
+                _tasks_of(name, own.tasks, model.task_names)  # type: ignore[arg-type]
+            except VireidError as error:
+                found.append(error)
+        for pattern in own.parameters:
+            if not (matched := _matching(model, [pattern])):
+                text = f'step.optimizers.{name}.parameters: the pattern {pattern!r} matches no parameter'
+                found.append(VireidError(text, allowed=f'patterns such as {tops}'))
+            for parameter in matched:
+                if name not in owners[parameter]:
+                    owners[parameter].append(name)
+    if twice := [parameter for parameter, names in owners.items() if len(names) > 1]:
+        names = ' and '.join(f'step.optimizers.{name}' for name in owners[twice[0]])
+        found.append(VireidError(f'{names} both claim {twice[0]}{_others(twice)}', todo='narrow the patterns of one'))
+    if free := [parameter for parameter, names in owners.items() if not names]:
+        text = f'step.optimizers: no optimizer claims {free[0]}{_others(free)}'
+        found.append(VireidError(text, allowed=f'patterns such as {tops}', todo='add a pattern, or freeze it'))
+    for position, turn in enumerate(order if order is not None else ()):
+        for name in (turn,) if isinstance(turn, str) else turn:
+            if name not in settings:
+                text = f'step.order.{position}: there is no optimizer {name!r}{did_you_mean(name, settings)}'
+                found.append(VireidError(text, allowed=', '.join(settings)))
+    empty = [i for i, turn in enumerate(order or ()) if not turn]
+    if order is not None and (not len(order) or empty):
+        place = f'step.order.{empty[0]}' if empty else 'step.order'
+        found.append(VireidError(f'{place} is empty', todo='name the optimizers whose turn it is'))
+    if any(p.requires_grad for p in getattr(model.weighter, 'parameters', list)()) if hasattr(model, 'weighter') else 0:
+        found.append(
+            VireidError(
+                f'step: MultipleOptimizers cannot train the weighter {type(model.weighter).__name__}',
+                todo='weigh the tasks by one without parameters, such as Fixed, or use SingleOptimizer',
+            )
+        )
+    if not settings:
+        found.append(VireidError('step.optimizers is empty', todo='name at least one optimizer'))
+    return found
+
+
+def _others(names: Sequence[str]) -> str:
+    return f' and {len(names) - 1} more' if len(names) > 1 else ''

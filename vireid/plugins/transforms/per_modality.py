@@ -1,0 +1,49 @@
+"""Transforms that differ between the modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.schema import Component
+from vireid.core.registry.signature import names_argument, signature_of
+from vireid.core.types import INFRARED, VISIBLE
+
+Transforms = Sequence[Annotated[dict, Component('transforms')]]
+
+
+class PerModality:
+    """Applies other transforms to visible images than to infrared ones.
+
+    Args:
+        build_part: builds them.
+        size: (H, W) handed to those that take a `size`.
+        visible: transforms of visible images, in order.
+        infrared: transforms of infrared images, in order.
+    """
+
+    def __init__(
+        self, build_part: BuildPart, size: Sequence[int], visible: Transforms = (), infrared: Transforms = ()
+    ) -> None:
+        def build(config: dict[str, Any], key: str) -> Any:
+            target = build_part.components.get('transforms', config['type'], where=f'{build_part.where}.{key}')
+            sized = {'size': tuple(size), **config} if 'size' in signature_of(target).parameters else config
+            return build_part('transforms', sized, key)
+
+        lists = {VISIBLE: visible, INFRARED: infrared}
+        self.transforms = {m: [build(c, f'{m}.{i}') for i, c in enumerate(found)] for m, found in lists.items()}
+
+    def __call__(self, image: Tensor, modality: str | None = None) -> Tensor:
+        if modality not in self.transforms:
+            raise VireidError(
+                f'PerModality was given an image of modality {modality!r}',
+                allowed=', '.join(self.transforms),
+                todo="say which: transform(image, modality='visible')",
+            )
+        for transform in self.transforms[modality]:
+            image = transform(image, modality=modality) if names_argument(transform, 'modality') else transform(image)
+        return image
