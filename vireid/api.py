@@ -92,7 +92,7 @@ def train(
 
 def evaluate(
     config: Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     work_dir: str | Path | None = None,
     *,
     plugins: Sequence[str | Path] = (),
@@ -102,9 +102,9 @@ def evaluate(
 
     Args:
         config: the config it was trained with, or one with the same model; see `load_experiment`.
-        checkpoint: a checkpoint of a run.
+        checkpoint: a checkpoint of a run; None for a model that has nothing to train.
         work_dir: gets `result.json` and what the loggers make of the evaluation; by default `test/` beside
-            `checkpoints/`.
+            `checkpoints/`, or without a checkpoint a new folder below `runs/`.
         plugins: Python files with components of yours.
         **overrides: see `load_experiment`.
 
@@ -115,7 +115,11 @@ def evaluate(
         VireidError: if the checkpoint does not fit the model, or was trained on what this would score.
     """
     experiment = load_experiment(config, plugins, **overrides)
-    return score_checkpoint(experiment, checkpoint, work_dir or Path(checkpoint).absolute().parent.parent / 'test')
+    if work_dir is None and checkpoint is None:
+        work_dir = free_folder(Path('runs'), f'{experiment.name}_test')
+    elif work_dir is None:
+        work_dir = Path(str(checkpoint)).absolute().parent.parent / 'test'
+    return score_checkpoint(experiment, checkpoint, work_dir)
 
 
 def free_folder(base: Path, name: str) -> Path:

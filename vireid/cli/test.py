@@ -12,7 +12,12 @@ from vireid.cli.experiment import make_experiment, read_config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid test`."""
     parser.add_argument('config', help='the config it was trained with, or one with the same model')
-    parser.add_argument('checkpoint', type=Path, help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt')
+    parser.add_argument(
+        'checkpoint',
+        type=Path,
+        nargs='?',
+        help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt; none for a model with nothing to train',
+    )
     add_experiment_arguments(parser)
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where result.json and report.html go')
     parser.add_argument(
@@ -23,10 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args), args)
+    from vireid.api import free_folder
     from vireid.core.training.evaluate import score_checkpoint
     from vireid.exchange import features
 
-    work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
+    if args.checkpoint is None:
+        work_dir = args.work_dir or free_folder(Path('runs'), f'{experiment.name}_test')
+    else:
+        work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
     if args.save_features:
         features.require_writable(args.save_features)  # now, and not when everything is embedded
     found = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))

@@ -195,6 +195,21 @@ class EvaluationProtocol(Protocol):
         """Returns all trials on the dataset's test split."""
 
 
+class Similarity(Protocol):
+    """What ranks a gallery for a query instead of cosine: a learned metric, or a network that compares two images.
+
+    It may have `fit(embeddings)`, called with the `Embeddings` of the training images before anything is scored, and
+    then `state_dict()` and `load_state_dict(state)`: a checkpoint keeps what was fitted. `name` is printed with the
+    protocol.
+    """
+
+    name: str
+
+    def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
+        """Prepares (Q, D) and (G, D) normalised embeddings; the result gives the (q, G) similarities of a slice of
+        the queries. It may name `trial`, which tells their samples."""
+
+
 class Reranker(Protocol):
     """Another similarity of queries and gallery, computed from all of them. `name` is printed beside its metrics."""
 

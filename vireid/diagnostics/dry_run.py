@@ -72,9 +72,10 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     """
     experiment, notes = _on_cpu(experiment)
     fabric = make_fabric(experiment.training_settings)
-    preflight(experiment)
+    preflight(experiment, trains=False)
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
-    step = experiment.build_step(model, fabric)
+    trains = any(parameter.requires_grad for parameter in model.parameters())
+    step = experiment.build_step(model, fabric) if trains else None
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
     height, width = experiment.image_settings.size
@@ -91,7 +92,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         FlopCounterMode(display=False) as counter,
         _SavedBytes(model) as saved,
     ):
-        record = step(fabric.to_device(batch), Progress(0, 0, 1, 1))
+        record = {'loss': 0.0} if step is None else step(fabric.to_device(batch), Progress(0, 0, 1, 1))
     require_record(record, experiment.step['type'])
     training_flops = counter.get_total_flops() / tried
     if not math.isfinite(record['loss']):
@@ -107,12 +108,14 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
     lines.append(
-        f'work:      {flops / 1e9:.2f} GFLOPs to embed an image, {training_flops / 1e9:.2f} for '
-        'each in training (a multiplication and an addition are two)'
+        f'work:      {flops / 1e9:.2f} GFLOPs to embed an image'
+        + (f', {training_flops / 1e9:.2f} for each in training' if step else '')
+        + ' (a multiplication and an addition are two)'
     )
     lines.append(f'memory:    {_memory(model, step, saved.total * full / tried, full)}')
     lines += [f'note:      {note}' for note in notes]
-    lines.append(f'one step on random images: loss {record["loss"]:.3f}')
+    told = f'loss {record["loss"]:.3f}' if step else 'none, there is nothing to train'
+    lines.append(f'one step on random images: {told}')
     lines.append(f'one evaluation of random images: {trials}')
     return '\n'.join([*lines, '', *mermaid(graph_of)] if graph and graph_of else lines)
 
@@ -180,7 +183,10 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
         flip=settings.flip,
         read=dataset.read,
     )
-    score_trials(embeddings, protocol.name, trials, reranker=experiment.build_reranker())
+    similarity: Any = experiment.build_similarity(model)
+    if hasattr(similarity, 'fit'):
+        similarity.fit(embeddings)  # of whatever there is: it is tried, not judged
+    score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=experiment.build_reranker())
     rows = list(dict.fromkeys(trial.name for trial in trials))
     return embeddings, f'{protocol.name}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 

@@ -80,13 +80,13 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         ) from error
 
 
-def save_results(path: str | Path, experiment: Experiment, source: str | Path, results: Results) -> None:
+def save_results(path: str | Path, experiment: Experiment, source: str | Path | None, results: Results) -> None:
     """Writes the embeddings of an evaluation of a checkpoint; the first of several processes does.
 
     Args:
         path: the file.
         experiment: what was scored.
-        source: the checkpoint.
+        source: the checkpoint, if there is one.
         results: of `score_checkpoint(..., whole_split=True)`.
 
     Raises:
@@ -95,7 +95,7 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path, r
     dataset = experiment.build_dataset()
     about = {
         'experiment': experiment.name,
-        'checkpoint': str(Path(source).absolute()),
+        'checkpoint': str(Path(source).absolute()) if source is not None else None,
         'dataset': experiment.dataset,
         'data': results.data,
         'split': getattr(dataset, 'split_name', ''),

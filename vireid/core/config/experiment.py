@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
+from vireid.core.config.freezing import freeze
 from vireid.core.config.origin import data_name
 from vireid.core.config.settings import (
     EvaluationSettings,
@@ -20,7 +21,7 @@ from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, names_argument, signature_of
-from vireid.core.types import MODALITIES, Dataset, EvaluationProtocol, Modality, Reranker, Sample, Sampler
+from vireid.core.types import MODALITIES, Dataset, EvaluationProtocol, Modality, Reranker, Sample, Sampler, Similarity
 
 if TYPE_CHECKING:  # sections can be read without torch
     from torch import Tensor, nn
@@ -41,6 +42,8 @@ class Experiment:
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
+        stages: config files that are trained before, one after the other, each with the weights of the one before it;
+            this one begins with the last one's.
         requires: packages with components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
         plugins: Python files that bring components of this config; a record: whoever makes the `manager` loads them.
         seed: of weights, batches and augmentation, from 0.
@@ -57,6 +60,7 @@ class Experiment:
     losses: Annotated[dict, Section(LossSettings)] = field(default_factory=dict)
     evaluation: Annotated[dict, Section(EvaluationSettings)] = field(default_factory=dict)
     loggers: list[Annotated[dict, Component('loggers')]] = field(default_factory=list)
+    stages: list[str] = field(default_factory=list)
     requires: list[str] = field(default_factory=list)
     plugins: list[str] = field(default_factory=list)
     seed: Seed = 0
@@ -141,7 +145,7 @@ class Experiment:
                 f'losses.across_ranks is True and {config["type"]} takes no across_ranks: it cannot gather',
                 todo='take losses.across_ranks away, or let the model take it and gather what its losses compare',
             )
-        return self.manager.components.build(
+        made = self.manager.components.build(
             'models',
             config,
             where='model',
@@ -153,6 +157,8 @@ class Experiment:
             across_ranks=across,
             steps_per_epoch=steps_per_epoch,
         )
+        freeze(made, self.training_settings.freeze)
+        return made
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
         """Builds the update rule around a model."""
@@ -205,6 +211,12 @@ class Experiment:
         config = self.evaluation_settings.rerank
         build = self.manager.components.build
         return None if config is None else build('rerankers', config, where='evaluation.rerank')
+
+    def build_similarity(self, model: nn.Module) -> Similarity | None:
+        """Builds what ranks the gallery instead of cosine, if anything does; it may name the `model`."""
+        config = self.evaluation_settings.similarity
+        build = self.manager.components.build
+        return None if config is None else build('similarities', config, where='evaluation.similarity', model=model)
 
     def build_loggers(self) -> list[Any]:
         """Builds the loggers, in order."""

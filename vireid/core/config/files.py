@@ -159,7 +159,7 @@ class _Files:
                     todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
                 )
         merged = self.load_over([self.locate(base, path.parent) for base in bases], (*chain, path.resolve()))
-        return self._lay(_plain(_with_plugin_paths(own, path), f'config {path}'), merged, path)
+        return self._lay(_plain(_with_paths(own, path), f'config {path}'), merged, path)
 
     def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
         """Reads files and lays each over those before; marks with nothing below them yet are kept for what comes."""
@@ -176,8 +176,12 @@ class _Files:
         return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
 
 
-def _with_plugin_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Makes the files in `plugins` absolute: they lie beside the config that names them."""
+def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Makes the files in `plugins` and `stages` absolute: they lie beside the config that names them."""
+    stages = own.get('stages')
+    if isinstance(stages, (list, tuple)):
+        beside = [s if not isinstance(s, str) or '::' in s else str((path.parent / s).resolve()) for s in stages]
+        own = {**own, 'stages': beside}
     if 'plugins' not in own:
         return own
     files = own['plugins']

@@ -90,6 +90,9 @@ class TrainingSettings:
         checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
         sync_batchnorm: with several processes, BatchNorm sees the images of all of them.
         compile: let torch compile the model's training pass; where that fails, it is run as it is, and that is said.
+        init: checkpoint whose weights the model is initialised with; the run is a new one. `--init` of the command.
+        init_partial: of `init`, take what fits, and say how much that is.
+        freeze: name patterns of what is not trained, such as 'backbone.*'; BatchNorm's statistics stay too.
         keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
     """
 
@@ -102,6 +105,9 @@ class TrainingSettings:
     strategy: str = 'auto'
     evaluate_every: Positive | None = None
     checkpoint_every: Positive | None = None
+    init: str | None = None
+    init_partial: bool = False
+    freeze: list[str] = field(default_factory=list)
     keep: Positive = 2
     sync_batchnorm: bool = False
     compile: bool = False
@@ -117,6 +123,7 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: images embedded at a time.
+        similarity: config of a component among `similarities`, which ranks the gallery instead of cosine; None is that.
         flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
         rerank: config of a component among `rerankers`, whose metrics are printed beside the plain ones.
         select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
@@ -125,6 +132,7 @@ class EvaluationSettings:
     """
 
     batch_size: Positive = 64
+    similarity: Annotated[dict | None, Component('similarities')] = None
     flip: bool = False
     rerank: Annotated[dict | None, Component('rerankers')] = None
     select: Literal['last', 'validation', 'test'] = 'last'
@@ -151,6 +159,9 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
                 todo='say every how many epochs to score: training.evaluate_every=2',
             )
         )
+    if config.get('stages') and at('training', 'init') is not None:
+        text = f'training.init is {at("training", "init")!r}, and stages say what this begins with'
+        problems.append(VireidError(text, todo='take one of them away'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
         why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''

@@ -86,7 +86,9 @@ def require_trainable(model: Any) -> None:
 
     name = type(model).__name__
     if not any(p.requires_grad for p in model.parameters()):
-        raise VireidError(f'model: {name} has no parameters that could be trained', todo='see what it is, or freezes')
+        raise VireidError(
+            f'model: {name} has no parameters that could be trained', todo='score it as it is: vireid test CONFIG'
+        )
     if type(model).forward is nn.Module.forward:
         raise VireidError(
             f'model: forward of {name} is missing', allowed='a method (batch) -> dict of losses by task', todo=GUIDE

@@ -18,8 +18,8 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores, score, score_similarity
-from vireid.core.types import Batch, Reranker, Sample, Trial, joint_order
+from vireid.core.scoring.retrieval import Scores, compare, score, score_similarity
+from vireid.core.types import Batch, Reranker, Sample, Similarity, Trial, joint_order
 
 FLIP = 'flip'
 
@@ -125,6 +125,7 @@ def score_trials(
     protocol: str,
     trials: Sequence[Trial],
     *,
+    similarity: Similarity | None = None,
     reranker: Reranker | None = None,
     weights: str = '',
     data: str = '',
@@ -136,7 +137,8 @@ def score_trials(
         embeddings: of every image of every trial; if they have `flipped`, those are scored beside the plain ones.
         protocol: its name.
         trials: what to score.
-        reranker: scores re-ranked similarities beside the plain ones.
+        similarity: ranks the gallery, and is named beside the protocol; cosine if None.
+        reranker: scores re-ranked similarities, of the embeddings, beside the plain ones.
         weights: which weights made the embeddings.
         data: what the images are.
         on_progress: called with (done, total) trials.
@@ -147,7 +149,11 @@ def score_trials(
             on_progress(done, len(trials))
         for flipped in (False, True) if embeddings.flipped is not None else (False,):
             query, gallery = embeddings.of(trial.query, flipped), embeddings.of(trial.gallery, flipped)
-            scores.setdefault(FLIP if flipped else '', []).append(score(query, gallery, trial))
+            if similarity is None:
+                found = score(query, gallery, trial)
+            else:
+                found = score_similarity(compare(similarity, query, gallery, trial), trial)
+            scores.setdefault(FLIP if flipped else '', []).append(found)
             if reranker is not None:
                 name = f'{FLIP}, {reranker.name}' if flipped else reranker.name
                 found = score_similarity(reranker.similarity(query, gallery), trial)
@@ -156,7 +162,8 @@ def score_trials(
         on_progress(len(trials), len(trials))
     plain = tuple(scores.pop('', ()))
     variants = {name: tuple(found) for name, found in scores.items()}
-    return Results(protocol, tuple(trials), plain, embeddings, variants, weights, data)
+    named = protocol if similarity is None else f'{protocol}, {similarity.name}'
+    return Results(named, tuple(trials), plain, embeddings, variants, weights, data, similarity)
 
 
 def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vireid.core.config.experiment import Experiment
+from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.results import Results
 from vireid.core.types import Dataset, Progress, Sample
@@ -20,14 +22,22 @@ class Evaluator:
         hooks: the observers.
         suffix: added to the protocol's name, where the test split is not the dataset's own.
         more: samples to embed besides those of the trials.
+        fitted: state of a similarity that was fitted; None fits it to the training images.
 
     Raises:
         VireidError: if protocol, test images or test transforms cannot be had.
     """
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, hooks: Any, suffix: str = '', more: Sequence[Sample] = ()
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        hooks: Any,
+        suffix: str = '',
+        more: Sequence[Sample] = (),
+        fitted: Mapping[str, Any] | None = None,
     ) -> None:
+        self.experiment, self.dataset, self.fitted = experiment, dataset, fitted
         protocol = experiment.build_protocol()
         self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
         self.samples = all_samples(self.trials, more)
@@ -64,21 +74,28 @@ class Evaluator:
 
             return show
 
-        embeddings = embed_samples(
+        embed = functools.partial(
+            embed_samples,
             run.model,
-            self.samples,
-            self.transform,
+            transform=self.transform,
             batch_size=run.experiment.evaluation_settings.batch_size,
             workers=run.experiment.image_settings.workers,
             device=run.device,
-            flip=variants and run.experiment.evaluation_settings.flip,
-            read=self.read,
-            on_progress=on_progress('embedding images'),
         )
+        similarity: Any = self.experiment.build_similarity(run.model)
+        if hasattr(similarity, 'fit') and self.fitted is not None:
+            similarity.load_state_dict(self.fitted)
+        elif hasattr(similarity, 'fit'):
+            samples = require_samples(self.dataset.split('train'), similarity)
+            similarity.fit(embed(samples, on_progress=on_progress('embedding training images')))
+            run.fitted = dict(similarity.state_dict())
+        flip = variants and run.experiment.evaluation_settings.flip
+        embeddings = embed(self.samples, flip=flip, read=self.read, on_progress=on_progress('embedding images'))
         results = score_trials(
             embeddings,
             self.protocol,
             self.trials,
+            similarity=similarity,
             reranker=self.reranker if variants else None,
             weights=weights or f'after step {progress.step:,}',
             data=run.experiment.data_name,
@@ -86,6 +103,16 @@ class Evaluator:
         )
         hooks.evaluated(run=run, progress=progress, results=results)
         return results
+
+
+def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:
+    """Returns training samples, or raises if there are none to fit something to."""
+    if not samples:
+        raise VireidError(
+            f'{type(fits).__name__} is fitted to training images, and the split has none',
+            todo='check the training identities of the dataset',
+        )
+    return samples
 
 
 def progress_callback(hooks: Any, what: str) -> Callable[[int, int], None]:

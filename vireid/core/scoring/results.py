@@ -13,8 +13,8 @@ import numpy as np
 from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.retrieval import RANKS, Scores
-from vireid.core.types import Trial
+from vireid.core.scoring.retrieval import RANKS, Scores, compare
+from vireid.core.types import Similarity, Trial
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
@@ -32,6 +32,7 @@ class Results:
         variants: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
         weights: which weights were scored, such as `after step 500`.
         data: what the images are, such as `SYSU-MM01`, or that they are generated.
+        similarity: what ranked the gallery; None is cosine.
     """
 
     protocol: str
@@ -41,6 +42,16 @@ class Results:
     variants: Mapping[str, tuple[Scores, ...]] = field(default_factory=dict)
     weights: str = ''
     data: str = ''
+    similarity: Similarity | None = None
+
+    def similarities(self, trial: Trial) -> np.ndarray:
+        """Returns the (Q, G) similarities that a trial was ranked by."""
+        query, gallery = self.embeddings.of(trial.query), self.embeddings.of(trial.gallery)
+        return (
+            query @ gallery.T
+            if self.similarity is None
+            else compare(self.similarity, query, gallery, trial)(slice(None))
+        )
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a dict for each trial name, and below it one for each of `variants`; all metrics are fractions.

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vireid.core.errors import VireidError
-from vireid.core.types import Sample, Trial
+from vireid.core.registry.contracts import described
+from vireid.core.registry.signature import names_argument
+from vireid.core.types import Sample, Similarity, Trial
 
 RANKS = (1, 5, 10, 20)
 # Query-gallery pairs worked on at a time: about 100 MB of work arrays.
@@ -104,6 +107,29 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Scores:
         return score_similarity(lambda rows: query[rows] @ gallery.T, trial)
     unlike = gallery[np.unique(column, return_index=True)[1]]
     return score_similarity(lambda rows: (query[rows] @ unlike.T)[:, column], trial)
+
+
+def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], Any]:
+    """Returns what a similarity makes of a trial's embeddings, a slice of the queries at a time.
+
+    Raises:
+        VireidError: when called, if it is not (q, G) finite numbers.
+    """
+    told = {'trial': trial} if names_argument(similarity.similarity, 'trial') else {}
+    of = similarity.similarity(query, gallery, **told)
+
+    def rows(chosen: slice) -> np.ndarray:
+        made, wanted = of(chosen), (len(range(len(query))[chosen]), len(gallery))
+        if not isinstance(made, np.ndarray) or made.shape != wanted or not np.isfinite(made).all():
+            right = isinstance(made, np.ndarray) and made.shape == wanted
+            raise VireidError(
+                f'evaluation.similarity: {type(similarity).__name__} returned '
+                + ('NaN or infinity' if right else f'{described(made)} for {wanted[0]} queries and {wanted[1]} images'),
+                allowed=f'an array {wanted} of finite numbers',
+            )
+        return made
+
+    return rows
 
 
 def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) -> Scores:

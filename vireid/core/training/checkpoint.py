@@ -52,6 +52,11 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         ) from error
 
 
+def amend(path: Path, more: Mapping[str, Any]) -> None:
+    """Adds to a checkpoint what became known after it was written."""
+    save(path, {**load(path), **more})
+
+
 def earlier(path: Path, age: int) -> Path:
     """Returns where the checkpoint is kept that was written `age` times before the one at `path`."""
     return path.with_name(f'{path.stem}-{age}{path.suffix}') if age else path

@@ -6,59 +6,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
+from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import fingerprint
+from vireid.core.data.loader import evaluation_loader
 from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import located
 from vireid.core.scoring import results as results_file
-from vireid.core.scoring.evaluator import Evaluator, progress_callback
+from vireid.core.scoring.evaluator import Evaluator, progress_callback, require_samples
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
 from vireid.core.training.checkpoint import restore_model
 from vireid.core.training.fabric import make_fabric
 from vireid.core.training.run import Run
-from vireid.core.training.state import versions
-from vireid.core.types import Dataset, Progress
+from vireid.core.training.state import state_of, versions
+from vireid.core.types import Dataset, Progress, Sample
 
 
 def score_checkpoint(
-    experiment: Experiment, source: str | Path, work_dir: str | Path, whole_split: bool = False
+    experiment: Experiment, source: str | Path | None, work_dir: str | Path, whole_split: bool = False
 ) -> Results:
     """Scores a checkpoint by the experiment's protocol.
 
     Args:
         experiment: model, data and protocol.
-        source: the checkpoint.
+        source: the checkpoint; None scores a model without anything to train as it is built. What such a model, or its
+            similarity, fits to the training images is kept in `checkpoints/last.pt`.
         work_dir: gets `result.json`, and what the loggers make of the evaluation.
         whole_split: embed every image of the test split, not only those of the trials.
 
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
     """
-    content = checkpoint.load(source)
+    content = checkpoint.load(source) if source is not None else None
     dataset = experiment.build_dataset()
-    _require_unseen(experiment, dataset, content, source)
+    if content is not None:
+        _require_unseen(experiment, dataset, content, str(source))
     split = getattr(dataset, 'split_name', '')
     fabric = make_fabric(experiment.training_settings)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if whole_split else ()
-    evaluator = Evaluator(experiment, dataset, hooks, more=more)
+    kept = (content or {}).get('similarity', {})
+    fitted = kept.get('state') if kept.get('config') == experiment.evaluation.get('similarity') else None
+    evaluator = Evaluator(experiment, dataset, hooks, more=more, fitted=fitted)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
-    model = restore_model(experiment, content, source).to(fabric.device)
-    at = content.get('progress', {})
-    progress = Progress(0, 0, at.get('steps_per_epoch', 1), at.get('step', 0)).at(at.get('step', 0))
-    run = Run(experiment, Path(work_dir), model, fabric.device, progress, split=split)
-    weights = content.get('chosen') or f'after step {progress.step:,}'
-    size = tuple(experiment.image_settings.size)
-    trained = tuple(content['config'].get('images', {}).get('size', size))
-    if size != trained:
-        weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
+    samples: tuple[Sample, ...] = ()
+    if content is None:
+        samples = tuple(dataset.split('train'))
+        model, weights = _as_built(experiment, samples, evaluator), 'without training'
+        progress = Progress(0, 0, 1, 0)
+    else:
+        model = restore_model(experiment, content, str(source))
+        step = content.get('progress', {}).get('step', 0)
+        progress = Progress(0, 0, content.get('progress', {}).get('steps_per_epoch', 1), step).at(step)
+        weights = content.get('chosen') or f'after step {progress.step:,}'
+        size = tuple(experiment.image_settings.size)
+        trained = tuple(content['config'].get('images', {}).get('size', size))
+        if size != trained:
+            weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
+    model = model.to(fabric.device)
+    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split)
     results = evaluator.evaluate(run, hooks, progress, weights)
     if fabric.is_global_zero:
+        if content is None and (run.fitted is not None or hasattr(model, 'fit')):
+            more_state = run.similarity() if run.fitted is not None else {}
+            checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **more_state})
         about = {
             'experiment': experiment.name,
-            'checkpoint': str(Path(source).absolute()),
+            'checkpoint': str(Path(source).absolute()) if source is not None else None,
             'dataset': experiment.dataset,
             'split': split,
             'versions': versions(),
@@ -66,6 +84,28 @@ def score_checkpoint(
         }
         results_file.write(run.work_dir, {**about, **results.to_dict()})
     return results
+
+
+def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Evaluator) -> Any:
+    """Builds a model that needs no training, and lets it fit what it may to the training images.
+
+    Raises:
+        VireidError: if it has parameters to train.
+    """
+    model: Any = experiment.build_model(max(1, len({s.identity for s in samples}))).eval()
+    free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if free:
+        raise VireidError(
+            f'{experiment.model.get("type", "the model")} has parameters to train, such as {free[0]}',
+            todo="give a checkpoint: vireid test CONFIG CHECKPOINT; or say that it needs none: training.freeze=['*']",
+        )
+    if hasattr(model, 'fit'):
+        images = ImageSet(require_samples(samples, model), evaluator.transform)
+        size = experiment.evaluation_settings.batch_size
+        batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
+        with torch.no_grad(), located(model):
+            model.fit(evaluation_loader(images, batches, experiment.image_settings.workers or 0))
+    return model
 
 
 def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str, Any], source: str | Path) -> None:

@@ -25,17 +25,18 @@ from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality
 
 
-def preflight(experiment: Experiment, pretrained: bool = False) -> None:
+def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = True) -> None:
     """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
 
     Args:
         experiment: what would be run.
         pretrained: with pretrained weights, so that those that cannot be had are told now.
+        trains: the model is to be trained: one that has nothing to train is refused.
 
     Raises:
         VireidError: for all that cannot be built.
     """
-    raise_all(_building(experiment, pretrained))
+    raise_all(_building(experiment, pretrained, trains))
 
 
 def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
@@ -54,7 +55,7 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
         return problems  # what is missing explains what cannot be built
     told = {problem.path for problem in problems}
     rest = _without(whole, [problem.path for problem in problems if problem.misfit])
-    found = _building(Experiment(**rest, manager=manager), wrong=bool(problems))
+    found = _building(Experiment(**rest, manager=manager), trains=False, wrong=bool(problems))
     return problems + [error for error in found if (error.path or error.given.partition(':')[0]) not in told]
 
 
@@ -71,12 +72,15 @@ def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
     return rest
 
 
-def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = False) -> list[VireidError]:
+def _building(
+    experiment: Experiment, pretrained: bool = False, trains: bool = True, wrong: bool = False
+) -> list[VireidError]:
     """Builds what can be built without data; returns what cannot.
 
     Args:
         experiment: what is built.
         pretrained: with pretrained weights.
+        trains: the step too, even if there is nothing to train.
         wrong: the config is known to be wrong, so whatever else goes wrong follows from that.
     """
     problems: list[VireidError] = []
@@ -102,7 +106,9 @@ def _building(experiment: Experiment, pretrained: bool = False, wrong: bool = Fa
         attempt(functools.partial(_try_transforms, experiment, chain, view['train'], of))
     model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
     if model is not None:
-        attempt(lambda: _try_step(experiment, model))
+        attempt(lambda: experiment.build_similarity(model))
+        if trains or any(parameter.requires_grad for parameter in model.parameters()):
+            attempt(lambda: _try_step(experiment, model))
     return problems
 
 

@@ -108,6 +108,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
     kept = {key: settings.get(key, {}) for key in ('seed', 'model', 'step', 'sampler', 'images', 'losses')}
     kept['training.sync_batchnorm'] = settings.get('training', {}).get('sync_batchnorm', False)
+    kept['training.freeze'] = list(settings.get('training', {}).get('freeze', ()))
     kept['images'] = {**kept['images'], **dict.fromkeys(READING)}
     kept['losses'] = asdict(LossSettings(**kept['losses']))
     # the errors about numbers that are not finite advise to change these

@@ -73,6 +73,10 @@ class Trainer:
         chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
         experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
         self.experiment, self.resume, self.settings = experiment, resume, experiment.training_settings
+        if resume is None and init is None and self.settings.init is not None:
+            init, partial = self.settings.init, self.settings.init_partial
+        if init is not None and not Path(init).is_file():
+            raise VireidError(f'training.init: no checkpoint {init}', todo='give the path of a .pt file of a run')
         self.fabric = make_fabric(self.settings)
         if self.fabric.is_global_zero:
             precision.warn_once(chosen)
@@ -126,7 +130,11 @@ class Trainer:
         model = model.to(self.fabric.device)
         initial = None
         if begins and init is not None:
-            initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
+            try:
+                initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
+            except VireidError as error:
+                todo = f'{error.todo}; or take what fits: training.init_partial=True, --partial'
+                raise VireidError(f'training.init: {error.given}', allowed=error.allowed, todo=todo) from error
         if self.settings.sync_batchnorm and self.fabric.world_size > 1:
             # what follows the backbone sees all images already, if they are gathered
             synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
@@ -288,6 +296,10 @@ class Trainer:
     def _write_result(self, found: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'
         results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected})
+        if self.run.fitted is not None:
+            checkpoint.amend(
+                self.run.checkpoint if self.selection.on == 'last' else self.run.best, self.run.similarity()
+            )
 
     def _ema_weights(self) -> AbstractContextManager[None]:
         """Inside the block the model holds the weights that are scored and saved, if the step averages any."""

@@ -28,7 +28,7 @@ def draw_rankings(results: Results, queries: int = 8, top: int = 10) -> Image.Im
         An RGB image; green frames are the query's identity, red ones another's.
     """
     trial = results.trials[0]
-    similarity = results.embeddings.of(trial.query) @ results.embeddings.of(trial.gallery).T
+    similarity = results.similarities(trial)
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
     order, kept = rank_gallery(similarity, trial)
     places = np.arange(order.shape[1])

@@ -1,0 +1,70 @@
+"""Frozen parameters get no gradient, frozen modules stay in evaluation mode."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from vireid.core.config.freezing import freeze
+from vireid.core.errors import VireidError
+
+
+def network() -> nn.Module:
+    made = nn.Sequential()
+    made.body = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    made.head = nn.Sequential(nn.Conv2d(4, 2, 1), nn.BatchNorm2d(2))
+    return made
+
+
+def trainable(module: nn.Module) -> set[str]:
+    return {name for name, p in module.named_parameters() if p.requires_grad}
+
+
+def test_a_frozen_part_is_left_as_it_is_by_training():
+    made = network()
+    freeze(made, ['body.*'])
+    assert trainable(made) == {'head.0.weight', 'head.0.bias', 'head.1.weight', 'head.1.bias'}
+    made.train()
+    assert [m.training for m in made.body] == [False, False, False]
+    assert made.head[1].training
+    before = copy.deepcopy(made.state_dict())
+    made(torch.randn(8, 3, 2, 2))
+    moved = {name for name, value in made.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {'head.1.running_mean', 'head.1.running_var', 'head.1.num_batches_tracked'}
+
+
+def test_a_pattern_of_statistics_freezes_them_and_trains_the_rest():
+    made = network()
+    freeze(made, ['*.running_*'])
+    made.train()
+    assert len(trainable(made)) == 8
+    assert not made.body[1].training
+    assert not made.head[1].training
+    assert made.body[2].training
+
+
+def test_a_pattern_of_parameters_leaves_statistics_moving():
+    made = network()
+    freeze(made, ['*.bias'])
+    made.train()
+    assert trainable(made) == {'body.0.weight', 'body.1.weight', 'head.0.weight', 'head.1.weight'}
+    assert made.body[1].training
+
+
+def test_a_copy_stays_frozen():
+    made = network()
+    freeze(made, ['body.*'])
+    twin = copy.deepcopy(made).train()
+    assert not twin.body[1].training
+    assert twin.head[1].training
+
+
+def test_patterns_that_match_nothing_are_told_each_with_its_place():
+    with pytest.raises(VireidError) as caught:
+        freeze(network(), ['boddy.*', 'head.*', 'x'])
+    assert "training.freeze.0: the pattern 'boddy.*' matches nothing" in str(caught.value)
+    assert "training.freeze.2: the pattern 'x' matches nothing" in str(caught.value)
+    assert "'body.*', 'head.*'" in str(caught.value)
