@@ -61,7 +61,7 @@ def test_its_test_passes(folder):
         [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'test_acme.py'],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert '3 passed' in found.stdout, found.stdout
+    assert '4 passed' in found.stdout, found.stdout
 
 
 def test_registering_is_one_line_for_a_class():

@@ -417,3 +417,63 @@ def test_settings_may_be_given():
 def test_a_plugin_without_components_is_refused():
     with pytest.raises(VireidError, match='registers no component'):
         check_plugin(plugin())
+
+
+class Centred(nn.Module):
+    """A fitted similarity: cosine once the mean of the training images is taken away."""
+
+    name = 'centred'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(8))
+
+    def fit(self, embeddings: Any) -> None:
+        self.mean.copy_(torch.from_numpy(embeddings.features.mean(axis=0)))
+
+    def similarity(self, query: Any, gallery: Any) -> Any:
+        mean = self.mean.numpy()
+        return lambda rows: (query[rows] - mean) @ (gallery - mean).T
+
+
+class Forgetful(Centred):
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {'mean': torch.zeros(8)}
+
+
+class Guesses(Centred):
+    def similarity(self, query: Any, gallery: Any) -> Any:
+        return lambda rows: np.random.rand(len(query[rows]), len(gallery))
+
+
+class NoTranslation(nn.Module):
+    """Declares one channel and makes three."""
+
+    def __init__(self, modalities: Any) -> None:
+        super().__init__()
+        self.modalities = dict.fromkeys(modalities, 1)
+
+    def forward(self, batch: Any) -> Any:
+        return batch
+
+
+@pytest.mark.parametrize(
+    ('kind', 'target', 'said'),
+    [
+        ('similarities', Centred, None),
+        ('similarities', Forgetful, 'its state gives another one'),
+        ('similarities', Guesses, 'gives another'),
+        ('translators', NoTranslation, 'it declares .* and makes'),
+    ],
+)
+def test_similarities_and_translators(kind, target, said):
+    class Plugin:
+        @hookimpl
+        def register_components(self, add: Any) -> None:
+            add(kind, 'Mine', target)
+
+    if said is None:
+        assert check_plugin(Plugin()) == {f'{kind} Mine': 'checked'}
+    else:
+        with pytest.raises(VireidError, match=said):
+            check_plugin(Plugin())

@@ -86,6 +86,8 @@ def test_a_stage_that_is_not_there(configs, small_sysu, capsys):
     (configs / 'second.py').write_text(SECOND.replace("_base_ = 'first.py'", "_base_ = 'base.py'"))
     assert main(words(configs, small_sysu)) == 2
     assert 'first.py' in capsys.readouterr().err
+    assert main(['config', 'check', str(configs / 'second.py')]) == 2
+    assert f'stages.0: no config {configs}/first.py' in capsys.readouterr().out
 
 
 def test_a_stage_of_another_network(configs, small_sysu, capsys):

@@ -56,6 +56,13 @@ def _check(path: str, args: argparse.Namespace) -> int:
     try:
         config, manager = _read(path, args)
         problems = find_problems(config, manager, FILLED)
+        stages = config.get('stages', [])
+        for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
+            try:
+                _read(stage, args)
+            except VireidError as error:
+                given = f'stages.{position}: {error.given}'
+                problems.append(VireidError(given, allowed=error.allowed, todo=error.todo))
     except VireidError as error:
         problems = [error]
     if not problems:

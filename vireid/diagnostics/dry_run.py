@@ -186,9 +186,10 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
     similarity: Any = experiment.build_similarity(model)
     if hasattr(similarity, 'fit'):
         similarity.fit(embeddings)  # of whatever there is: it is tried, not judged
-    score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=experiment.build_reranker())
+    reranker = experiment.build_reranker()
+    found = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)
     rows = list(dict.fromkeys(trial.name for trial in trials))
-    return embeddings, f'{protocol.name}, {counted(len(trials), "trial")} of {", ".join(rows)}'
+    return embeddings, f'{found.protocol}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 
 
 class _SavedBytes:

@@ -35,8 +35,8 @@ def check_plugin(
     the same output for the same input in evaluation, no random number read or moved there, pickling, and a state dict
     that another instance takes; losses and weighters keep float64. Of models: losses by task, and embeddings of each
     modality. Of steps: the record, weights that move, and a state dict from which another instance goes on alike. Of
-    transforms, samplers and re-rankers: shapes, and that they are functions of their input and seed. The other kinds
-    need data, and are looked up only.
+    transforms, samplers, similarities and re-rankers: shapes, and that they are functions of their input and seed; of
+    what is fitted, that its state gives the same again. The other kinds need data, and are looked up only.
 
     Args:
         plugin: the module (or object) whose hooks register the components.

@@ -1,8 +1,10 @@
-"""Checks of the kinds that images and embeddings pass through: transforms, samplers, re-rankers."""
+"""Checks of the kinds that images and embeddings pass through: transforms, samplers, similarities, re-rankers."""
 
 from __future__ import annotations
 
+import io
 import pickle
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +12,9 @@ from torch import Tensor
 
 from vireid.core.data.randomness import seeded
 from vireid.core.registry.signature import names_argument, signature_of
-from vireid.core.types import MODALITIES, VISIBLE, Sample
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.retrieval import compare
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 
@@ -79,4 +83,41 @@ def _check_reranker(build: Builder) -> None:
     require((query == before[0]).all() and (gallery == before[1]).all(), 'it changes the embeddings')
 
 
-CHECKS = {'transforms': _check_transform, 'samplers': _check_sampler, 'rerankers': _check_reranker}
+def _check_similarity(build: Builder) -> None:
+    rng = np.random.default_rng(0)
+    embeddings = {m: rng.standard_normal((12, 8)).astype(np.float32) for m in MODALITIES}
+    embeddings = {m: x / np.linalg.norm(x, axis=1, keepdims=True) for m, x in embeddings.items()}
+    samples = {m: tuple(Sample(f'{m}{i}', i // 3, 1 + (m != VISIBLE), m) for i in range(12)) for m in MODALITIES}
+    whole = Embeddings(tuple(s for m in MODALITIES for s in samples[m]), np.concatenate(list(embeddings.values())))
+    trial = Trial('checked', 0, samples[INFRARED][:7], samples[VISIBLE][:11])
+    query, gallery = whole.of(trial.query), whole.of(trial.gallery)
+
+    def make() -> Any:
+        return build(model=torch.nn.Module())
+
+    made = make()
+    require(isinstance(getattr(made, 'name', None), str), 'it has no name for the table')
+    if hasattr(made, 'fit'):
+        made.fit(whole)
+        file = io.BytesIO()
+        torch.save(dict(made.state_dict()), file)
+        file.seek(0)
+        other = make()
+        other.load_state_dict(torch.load(file, weights_only=True))  # a checkpoint holds tensors and plain values only
+        again = compare(other, query, gallery, trial)(slice(None))
+        require(np.array_equal(compare(made, query, gallery, trial)(slice(None)), again), 'its state gives another one')
+    found = compare(made, query, gallery, trial)
+    parts = np.concatenate([found(slice(0, 3)), found(slice(3, 7))])
+    require(
+        np.allclose(found(slice(None)), parts, atol=1e-5),
+        'a slice of the queries gives other similarities than all of them',
+    )
+    require((query == whole.of(trial.query)).all(), 'it changes the embeddings')
+
+
+CHECKS = {
+    'similarities': _check_similarity,
+    'transforms': _check_transform,
+    'samplers': _check_sampler,
+    'rerankers': _check_reranker,
+}

@@ -305,6 +305,47 @@ def test_augmentation_is_a_function_of_seed_epoch_and_position(samples: list[Sam
             assert torch.equal(image, expected)
 
 
+def in_place(image: Tensor) -> Tensor:
+    return image.mul_(0).float()
+
+
+def of_modality(image: Tensor, modality: str) -> Tensor:
+    return image.float() + (1000 if modality == INFRARED else 0)
+
+
+class TestViews:
+    def test_a_view_is_the_same_image_once_more_as_a_modality_of_its_own(self, samples: list[Sample]) -> None:
+        data = ImageSet(samples, plain, seed=9, views={'again': (VISIBLE, noise)})
+        batch = next(iter(epochs(data, BATCHES, workers=0, count=1)))
+        assert list(batch.images) == [VISIBLE, INFRARED, 'again']
+        assert torch.equal(batch.identities['again'], batch.identities[VISIBLE])
+        assert torch.equal(batch.cameras['again'], batch.cameras[VISIBLE])
+        assert batch.paths['again'] == batch.paths[VISIBLE]
+        for slot in range(2):  # its augmentation is a function of seed, epoch, position and its name
+            with seeded(9, 0, slot, 'again'):
+                expected = noise(torch.full((3, 6, 4), 10 * slot))
+            assert torch.equal(batch.images['again'][slot], expected)
+
+    def test_it_changes_nothing_of_the_others(self, samples: list[Sample]) -> None:
+        alone = epochs(ImageSet(samples, noise, seed=9), BATCHES, workers=0, count=1)
+        data = ImageSet(samples, noise, seed=9, views={'a': (VISIBLE, in_place), 'b': (INFRARED, noise)})
+        for one, other in zip(alone, epochs(data, BATCHES, workers=1, count=1), strict=True):
+            assert all(torch.equal(one.images[m], other.images[m]) for m in (VISIBLE, INFRARED))
+            assert list(other.images) == [VISIBLE, INFRARED, 'a', 'b']
+
+    def test_a_transform_that_works_in_place_leaves_the_views_their_image(self, samples: list[Sample]) -> None:
+        data = ImageSet(samples, in_place, seed=9, views={'again': (VISIBLE, plain)})
+        batch = next(iter(epochs(data, BATCHES, workers=0, count=1)))
+        assert not batch.images[VISIBLE].any()
+        assert batch.images['again'][:, 0, 0, 0].tolist() == [0.0, 10.0]
+
+
+def test_a_transform_that_names_the_modality_is_told_it(samples: list[Sample]) -> None:
+    batch = next(iter(epochs(ImageSet(samples, of_modality, seed=0), BATCHES, workers=0, count=1)))
+    assert batch.images[VISIBLE][:, 0, 0, 0].tolist() == [0.0, 10.0]
+    assert batch.images[INFRARED][:, 0, 0, 0].tolist() == [1040.0, 1050.0]
+
+
 @pytest.mark.parametrize('workers', [1, 2])
 def test_any_number_of_workers_gives_the_same_batches(samples: list[Sample], workers: int) -> None:
     data = ImageSet(samples, noise, seed=0)

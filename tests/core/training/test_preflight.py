@@ -11,7 +11,7 @@ from torch import nn
 
 from vireid.core.config import files as config
 from vireid.core.errors import VireidError
-from vireid.core.training.preflight import find_problems, on_meta
+from vireid.core.training.preflight import find_problems, on_meta, preflight
 from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_demo.py'
@@ -76,3 +76,12 @@ def test_not_a_number_is_no_text(section):
     nan = float('nan')
     changed = {**read('dataset.root=data'), section: nan if section == 'name' else [nan]}
     assert find_problems(changed, create_manager())[0].path == section
+
+
+def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path):
+    view = 'images.views={"dark": {"of": "visible", "train": [{"type": "ToFloat"}]}}'
+    with pytest.raises(VireidError, match=r'images.views.dark.train makes 3 x \d+ x \d+ float32 of an image'):
+        preflight(make_small(tmp_path, view))
+    wrong = view.replace('visible', 'thermal')
+    with pytest.raises(VireidError, match=r"images.views.dark.of is 'thermal'"):
+        make_small(tmp_path, wrong)
