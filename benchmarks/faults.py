@@ -4,8 +4,8 @@ A moment is a line of Python that is about to run in vireid, or in torch while i
 run counts them by phase (in a step, between steps, saving, scoring), a killed one gets SIGKILL at the n-th. Weights,
 optimizer, weighter, averaged weights, metrics.jsonl and the result have to be equal to the last bit. The run has an
 adaptive lambda, uncertainty, averaged weights and batches taken in two parts; half of them count steps and end within
-an epoch, and of every ten one has a loader process and one has two. Of several processes one is killed, chosen by seed
-too, and the launcher ends the others.
+an epoch, a third have two optimizers in turns, and of every ten one has a loader process and one has two. Of several
+processes one is killed, chosen by seed too, and the launcher ends the others.
 
     python benchmarks/faults.py --kills 200 --seed 1
     python benchmarks/faults.py --kills 40 --processes 2
@@ -44,6 +44,7 @@ PHASES = ('step', 'between', 'saving', 'scoring')
 # functions that begin a phase; the outermost one counts, but saving and scoring count within any
 BEGINS = {
     ('vireid/plugins/steps/single_optimizer.py', '__call__'): 'step',
+    ('vireid/plugins/steps/multiple_optimizers.py', '__call__'): 'step',
     ('vireid/core/training/trainer.py', 'save'): 'saving',
     ('vireid/core/scoring/evaluator.py', 'evaluate'): 'scoring',
 }
@@ -75,11 +76,13 @@ class Kind(NamedTuple):
         workers: loader processes.
         by: `epoch`, or `step`: its length is given in steps, and it ends within an epoch.
         processes: how many train.
+        optimizers: 1, or 2 in turns, each over parameters and a task of its own.
     """
 
     workers: int = 0
     by: str = 'epoch'
     processes: int = 1
+    optimizers: int = 1
 
 
 ALONE = Kind()
@@ -132,6 +135,16 @@ def experiment(data: Path, kind: Kind = ALONE) -> Experiment:
         'loggers': [{'type': 'MetricsFile'}],
         'name': 'faults',
     }
+    if kind.optimizers == 2:
+        config['model']['weighter'] = {'type': 'WarmUp', 'tasks': {'b': 'adaptive'}}
+        shared = {'optimizer': {'type': 'Adam', 'lr': 0.01}, 'schedule': config['step']['schedule'], 'clip_norm': 5.0}
+        graph = {'parameters': ['necks.b.*', 'tasks.b.*'], 'tasks': ['b'], **shared}
+        network = {'parameters': ['backbone.*', 'necks.a.*', 'tasks.a.*'], 'tasks': ['a'], **shared}
+        config['step'] = {
+            'type': 'MultipleOptimizers',
+            'optimizers': {'graph': graph, 'network': network},
+            'order': ['network', 'graph', ['network', 'graph']],
+        }
     manager = create_manager()
     manager.register(sys.modules[__name__], 'faults')
     return Experiment.from_config(config, manager)
@@ -264,7 +277,8 @@ def main() -> int:
 
         def kind_of(number: int) -> Kind:
             workers = {8: 1, 9: 2}.get(number % 10, 0) if arguments.processes == 1 else 0
-            return Kind(workers, ('epoch', 'step')[number // 4 % 2], arguments.processes)
+            optimizers = 2 if number // 4 % 6 in (2, 5) else 1
+            return Kind(workers, ('epoch', 'step')[number // 4 % 2], arguments.processes, optimizers)
 
         def count(kind: Kind) -> list[dict[str, int]]:
             """Trains without being killed; returns the moments of each phase, by process."""

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -87,6 +88,54 @@ def bare_step(experiment: Experiment, batch: Batch, start: Progress) -> tuple[to
     return model, turn
 
 
+NETWORK = ('s2', 's3', 's4', 'mlfm')  # tasks of the first of two optimizers; the second has GLFM's
+
+
+def two_optimizers(step: dict) -> dict:
+    """Returns the step of two optimizers in turns, each with the settings of the one."""
+    parts = {
+        'network': {'parameters': ['backbone.*', 'necks.[!g]*', 'tasks.[!g]*'], 'tasks': [*NETWORK]},
+        'graph': {'parameters': ['necks.glfm.*', 'tasks.glfm.*'], 'tasks': ['glfm']},
+    }
+    optimizers = {name: {**part, 'optimizer': step['optimizer']} for name, part in parts.items()}
+    return {'type': 'MultipleOptimizers', 'optimizers': optimizers, 'order': ['network', 'graph']}
+
+
+def bare_turns(experiment: Experiment, batch: Batch, start: Progress) -> tuple[torch.nn.Module, Callable]:
+    """The same alternating updates in plain PyTorch, as one would write them: what rests needs no gradient."""
+    model: Any = experiment.build_model(IDENTITIES).to(batch.images[VISIBLE].device).train()
+    settings = experiment.step['optimizers']['network']['optimizer']
+    settings = {key: value for key, value in settings.items() if key != 'type'}
+    graph = [*model.necks['glfm'].parameters(), *model.tasks['glfm'].parameters()]
+    apart = {id(p) for p in graph}
+    groups = {
+        'network': [p for p in model.parameters() if p.requires_grad and id(p) not in apart],
+        'graph': [p for p in graph if p.requires_grad],
+    }
+    optimizers = {name: torch.optim.SGD(parameters, **settings) for name, parameters in groups.items()}
+    mixed, device = experiment.training_settings.precision == 'bf16-mixed', batch.images[VISIBLE].device.type
+    progress = start
+
+    def turn() -> None:
+        nonlocal progress
+        name, other = ('network', 'graph') if progress.step % 2 == 0 else ('graph', 'network')
+        for parameter in groups[other]:
+            parameter.requires_grad_(False)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=mixed):
+            tasks = model(batch)
+        weights = model.weighter(tasks, progress)[1]
+        names = NETWORK if name == 'network' else ('glfm',)
+        total = torch.stack([weights[task] * tasks[task] for task in names]).sum()
+        optimizers[name].zero_grad(set_to_none=True)
+        total.backward()
+        optimizers[name].step()
+        for parameter in groups[other]:
+            parameter.requires_grad_(True)
+        progress = progress.next()
+
+    return model, turn
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--precision', choices=['32-true', 'bf16-mixed'], default='32-true')
@@ -96,6 +145,7 @@ def main() -> None:
     parser.add_argument('--depth', type=int, default=18, help='of the ResNet')
     parser.add_argument('--size', type=int, nargs=2, default=(144, 72), metavar=('H', 'W'))
     parser.add_argument('--all-loggers', action='store_true', help='the bar and the report too')
+    parser.add_argument('--optimizers', type=int, choices=[1, 2], default=1, help='two take turns')
     args = parser.parse_args()
 
     options = [
@@ -109,7 +159,10 @@ def main() -> None:
         if args.all_loggers
         else "loggers=[{'type': 'MetricsFile'}]",
     ]
-    experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
+    settings = config.load(CONFIG, options)
+    if args.optimizers == 2:
+        settings['step'] = two_optimizers(settings['step'])
+    experiment = Experiment.from_config(settings, create_manager())
     total = (args.blocks + 1) * args.steps
     start = Progress(0, 0, STEPS_PER_EPOCH, total)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +170,8 @@ def main() -> None:
         batch = fixed_batch(tuple(args.size), device)
         models, turns = {}, {}
         models['vireid'], turns['vireid'] = vireid_step(experiment, batch, start, Path(folder))
-        models['bare'], turns['bare'] = bare_step(experiment, batch, start)
+        bare = bare_step if args.optimizers == 1 else bare_turns
+        models['bare'], turns['bare'] = bare(experiment, batch, start)
 
         def block(name: str) -> tuple[float, float]:
             """Seconds a step by the clock, and of processor time in this process."""
