@@ -142,7 +142,7 @@ def test_a_torn_result_is_made_again(people, tmp_path):
         ('title: T\npaper: p\nsettings: {}\nrows: [b]\n', "rows is ['b']"),
         ('title: T\npaper: p\nsettings:\nrows: {}\n', 'settings is None'),
         ('title: T\npaper: p\nsettings: {}\nrows: {}\n', 'rows is empty'),
-        ('title: T\npaper: p\nsettings: {}\nrows: {b: {label: 3, R1: null, mAP: 1}}\n', 'rows.b is'),
+        ('title: T\npaper: p\nsettings: {}\nrows: {b: {label: 3, R1: high, mAP: 1}}\n', 'rows.b is'),
         ('title: T\npaper: p\nsettings: {}\nrow: {}\n', 'rows is None'),
     ],
 )

@@ -46,30 +46,30 @@ def words(configs: Path, root: Path, *more: str) -> list[str]:
 def test_each_begins_with_the_weights_of_the_one_before(configs, small_sysu, capsys):
     assert main(words(configs, small_sysu)) == 0
     out = capsys.readouterr().out
-    assert 'stage 1, first' in out
-    assert 'stage 2, second' in out
-    first = checkpoint.load(configs / 'run/1_first/checkpoints/last.pt')['model']
-    second = checkpoint.load(configs / 'run/2_second/checkpoints/last.pt')['model']
+    assert 'second, stage 1, first' in out
+    assert 'second, last stage' in out
+    first = checkpoint.load(configs / 'run/stage1_first/checkpoints/last.pt')['model']
+    second = checkpoint.load(configs / 'run/checkpoints/last.pt')['model']
     frozen = [name for name in first if name.startswith('backbone.')]
     assert all(torch.equal(first[name], second[name]) for name in frozen)  # BatchNorm's statistics too
     assert any(not torch.equal(first[name], second[name]) for name in first if name not in frozen)
-    record = json.loads((configs / 'run/2_second/run.json').read_text())
-    assert record['init']['file'].endswith('run/1_first/checkpoints/last.pt')
-    written = [p.stat().st_mtime_ns for p in configs.glob('run/*/checkpoints/last.pt')]
+    record = json.loads((configs / 'run/run.json').read_text())
+    assert record['init']['file'].endswith('run/stage1_first/checkpoints/last.pt')
+    written = [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
     assert main(words(configs, small_sysu, '--resume')) == 0  # all is done
     assert capsys.readouterr().out.count('(done before)') == 2
-    assert written == [p.stat().st_mtime_ns for p in configs.glob('run/*/checkpoints/last.pt')]
+    assert written == [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
 
 
 def test_killed_in_the_second_the_same_command_ends_as_if_nothing_had_been(configs, small_sysu):
     options = ['--cfg-options', 'training.checkpoint_every=1']
     assert main(words(configs, small_sysu, *options)) == 0
-    whole = checkpoint.load(configs / 'run/2_second/checkpoints/last.pt')['model']
+    whole = checkpoint.load(configs / 'run/checkpoints/last.pt')['model']
     other = configs / 'other'
     command = [sys.executable, '-m', 'vireid', *words(configs, small_sysu, *options)]
     command[command.index(str(configs / 'run'))] = str(other)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    second = other / '2_second/checkpoints/last.pt'
+    second = other / 'checkpoints/last.pt'
     for _ in range(600):
         if second.exists() or process.poll() is not None:
             break
@@ -87,7 +87,7 @@ def test_a_stage_that_is_not_there(configs, small_sysu, capsys):
     assert main(words(configs, small_sysu)) == 2
     assert 'first.py' in capsys.readouterr().err
     assert main(['config', 'check', str(configs / 'second.py')]) == 2
-    assert f'stages.0: no config {configs}/first.py' in capsys.readouterr().out
+    assert f'stages.0: no config file {configs}/first.py' in capsys.readouterr().out
 
 
 def test_a_stage_of_another_network(configs, small_sysu, capsys):

@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
 from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
+from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
@@ -115,10 +117,13 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
             own.config, own.seed = str(entry['config']), seed
             if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
                 own.data_root = str(DEMO_DATA)
-            config = read_config(own, over=[table.settings[args.on]] if args.on else [])
+            read = partial(read_config, over=[table.settings[args.on]] if args.on else [])
+            config = read(own)
             without_console(config)
             root = config['dataset'].get('root')
             data = config['dataset']['root'] = str(Path(root).expanduser().resolve()) if root else ''
             folder = base / row / f'seed_{seed}'
-            jobs.append(Row(f'{row} seed {seed}', make_experiment(config, own), folder, row, seed, data))
+            label = f'{row} seed {seed}'
+            before = stages_before(own, config, folder, label, read)
+            jobs.append(Row(label, make_experiment(config, own), folder, before, row, seed, data))
     return jobs

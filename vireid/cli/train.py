@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
         print(dump(config), end='')
         return 0
     if config.get('stages') and not (args.dry_run or args.graph):
-        from vireid.cli.stages import run_stages
+        from vireid.cli.stages import train_stages
 
-        return run_stages(args, config)
+        return train_stages(args, config)
     experiment = make_experiment(config, args)
     if args.partial and args.init is None:
         raise VireidError('--partial says how --init is read, and there is no --init', todo='give --init FILE')

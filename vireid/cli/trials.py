@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.experiment import make_experiment, quiet_others, read_config, warn_once
+from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
@@ -76,4 +77,5 @@ def _job(args: argparse.Namespace, trial: int) -> Job:
     without_console(config)
     experiment = make_experiment(config, own)
     base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
-    return Job(f'trial {trial}', experiment, base / f'trial_{trial}')
+    label, folder = f'trial {trial}', base / f'trial_{trial}'
+    return Job(label, experiment, folder, stages_before(own, config, folder, label))

@@ -22,9 +22,9 @@ COLUMNS = ('R1', 'mAP')
 class Row(Job):
     """One run: a row of a table with one seed, on the data in a folder."""
 
-    row: str
-    seed: int
-    data: str
+    row: str = ''
+    seed: int = 0
+    data: str = ''
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class Table:
                 raise VireidError(f'{path}: there is no config {folder / row}.py', todo='write it, or take the row out')
             if not isinstance(metrics, dict) or set(metrics) != {'label', *COLUMNS}:
                 raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP')
-            if not all(isinstance(metrics[c], (int, float)) for c in COLUMNS):
-                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='numbers in R1 and mAP, percent')
+            if not all(isinstance(metrics[c], (int, float, type(None))) for c in COLUMNS):
+                allowed = 'numbers in R1 and mAP, percent, or null where none is published'
+                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
             rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config}
         if not rows:
             raise VireidError(f'{path}: rows is empty', allowed='a row for each config')
@@ -91,7 +92,7 @@ class Table:
                 spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
                 metrics.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
-            lines.append((entry['label'], *metrics, *(f'{entry[column]:.2f}' for column in COLUMNS)))
+            lines.append((entry['label'], *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = ['  '.join([c[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(c[1:], widths[1:], strict=True))])
                 for c in lines]  # fmt: skip

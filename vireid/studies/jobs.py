@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,18 @@ class Job:
         label: what a line about it begins with.
         experiment: what is trained.
         folder: where.
+        before: the run whose weights this one begins with, if any.
     """
 
     label: str
     experiment: Experiment
     folder: Path
+    before: Job | None = None
+
+    def weights(self) -> Path:
+        """Returns the checkpoint that the finished run ended with."""
+        name = 'last' if self.experiment.evaluation_settings.select == 'last' else 'best'
+        return (self.folder / 'checkpoints' / f'{name}.pt').absolute()
 
     def begun(self) -> bool:
         """Says whether there is a checkpoint to go on from."""
@@ -50,6 +57,8 @@ def without_console(config: dict[str, Any]) -> None:
 
 def check_job(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
+    if job.before is not None:
+        check_job(job.before)
     make_fabric(job.experiment.training_settings)
     preflight(job.experiment, pretrained=not job.begun())
 
@@ -75,6 +84,9 @@ def finish(
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     folder, experiment = job.folder, job.experiment
+    if job.before is not None:
+        finish(job.before, data_may_move, tell, warn)
+        experiment = replace(experiment, training={**experiment.training, 'init': str(job.before.weights())})
     again = False
     if (folder / 'config.yaml').is_file():
         changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'), data_may_move)
@@ -88,12 +100,11 @@ def finish(
     if done is not None and not again:
         tell(f'{_line(job.label, done)}  (done before)')
         return done
-    last, best = (folder / 'checkpoints' / f'{name}.pt' for name in ('last', 'best'))
+    last = folder / 'checkpoints' / 'last.pt'
     experiment.manager.register(Bar(job.label), f'progress of {job.label}')
     try:
         if done is not None:
-            chosen = best if experiment.evaluation_settings.select != 'last' else last
-            scored = score_checkpoint(experiment, chosen, folder / 'test')
+            scored = score_checkpoint(experiment, job.weights(), folder / 'test')
             result = {**done, **scored.to_dict()}
             tell(f'{_line(job.label, result)}  (trained before, scored again)')
             return result
