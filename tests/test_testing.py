@@ -35,6 +35,7 @@ NEEDED = {
     'MultipleOptimizers': {
         'optimizers': {'all': {'parameters': ['*'], 'tasks': ['*'], 'optimizer': {'type': 'SGD', 'lr': 0.1}}}
     },
+    'ContrastiveCorrelation': {'channels': 2, 'kernels': 2},
     'CrossModalModel': {
         'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None},
         'heads': {'stage4': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},

@@ -1,14 +1,14 @@
 # Laid over a config of configs/systems: a size that two CPU cores train in minutes, from random weights; one budget and
 # one optimizer for all, so that what is compared is what the systems add. Stage 4 keeps ImageNet's stride.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None))
-images = dict(size=(144, 72))
-sampler = dict(identities=6)
+images = dict(size=(96, 48))
+sampler = dict(identities=4)
 step = dict(
     optimizer=dict(_delete_=True, type='Adam', lr=8e-4, weight_decay=5e-4),
     groups=dict(_delete_=True),
     schedule=[
         dict(type='LinearLR', start_factor=0.1, total_iters=30, by='step'),
-        dict(type='CosineAnnealingLR', T_max=300, by='step'),
+        dict(type='CosineAnnealingLR', T_max=150, by='step'),
     ],
 )
-training = dict(_delete_=True, steps=300, precision='auto')
+training = dict(_delete_=True, steps=150, precision='auto')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -93,11 +94,8 @@ class Context:
 
     def rows(self, modality: Modality) -> slice:
         """Returns where the rows of a modality are in a joint tensor; an empty slice if there are none."""
-        first = sum(count for earlier, count in self.counts.items() if self._before(earlier, modality))
+        first = sum(self.counts[m] for m in takewhile(modality.__ne__, joint_order(self.counts)))
         return slice(first, first + self.counts.get(modality, 0))
-
-    def _before(self, earlier: Modality, modality: Modality) -> bool:
-        return earlier != modality and joint_order((earlier, modality))[0] == earlier
 
 
 @dataclass

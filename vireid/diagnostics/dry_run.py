@@ -29,7 +29,7 @@ from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
 
 IDENTITIES = 100  # any number will do: nobody's data is read
-TEST_IDENTITIES = 1
+TEST_IDENTITIES, FITTED_IDENTITIES = 1, 3
 STEP_IDENTITIES, STEP_PICTURES = 2, 1  # of a batch, this much of each modality is tried
 
 
@@ -185,7 +185,9 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
     )
     similarity: Any = experiment.build_similarity(model)
     if hasattr(similarity, 'fit'):
-        similarity.fit(embeddings)  # of whatever there is: it is tried, not judged
+        few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
+        transform = experiment.build_transform('test')
+        similarity.fit(embed_samples(model, few, transform, workers=0, read=dataset.read))
     reranker = experiment.build_reranker()
     found = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)
     rows = list(dict.fromkeys(trial.name for trial in trials))

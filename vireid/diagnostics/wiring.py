@@ -15,9 +15,15 @@ def is_graph(model: Any) -> bool:
 def wiring_table(model: Any) -> list[str]:
     """The wiring: a line for each feature and each task."""
     rows = [('feature', 'made by', 'reads', 'what it is')]
+    modalities = list(MODALITIES)
+    for name, translator in getattr(model, 'translators', {}).items():
+        channels = ', '.join(f'{m} {count}' for m, count in translator.modalities.items())
+        rows.append((name, type(translator).__name__, ', '.join(modalities), f'images with channels: {channels}'))
+        modalities = list(translator.modalities)
+    seen = list(getattr(model, 'modalities', modalities))
     for name, spec in model.specs.items():
         size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
-        reads = ', '.join(model.inputs.get(name, MODALITIES))
+        reads = ', '.join(model.inputs.get(name, seen))
         rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
     for name, task in model.tasks.items():
         losses = ' + '.join(
@@ -33,7 +39,7 @@ def wiring_table(model: Any) -> list[str]:
 def mermaid(model: Any) -> list[str]:
     """Returns the lines of a Mermaid flowchart of a model's graph."""
     lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
-    lines += [f'  {modality}(["{modality}"]) --> backbone' for modality in MODALITIES]
+    lines += [f'  {m}(["{m}"]) --> backbone' for m in getattr(model, 'modalities', MODALITIES)]
     for name, spec in model.specs.items():
         about = f'{spec.layout} {spec.kind} {spec.channels}'
         if name in model.necks:

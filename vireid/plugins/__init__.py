@@ -13,7 +13,10 @@ _TORCHVISION = 'torchvision.transforms.v2'
 
 COMPONENTS = {
     'models': {'CrossModalModel': 'vireid.plugins.models.cross_modal:CrossModalModel'},
-    'translators': {'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding'},
+    'translators': {
+        'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
+        'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
+    },
     'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
     'necks': {
         'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
@@ -24,10 +27,16 @@ COMPONENTS = {
         'Sum': f'{_HERE}.necks.sum:Sum',
         'GatedFusion': f'{_HERE}.necks.gated_fusion:GatedFusion',
         'CrossModalAttention': f'{_HERE}.necks.cross_modal_attention:CrossModalAttention',
+        'ModalityMetric': f'{_HERE}.necks.modality_metric:ModalityMetric',
+        'GraphAttention': f'{_HERE}.necks.graph_attention:GraphAttention',
     },
     'heads': {
         'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead',
         'PartHead': f'{_HERE}.heads.part_head:PartHead',
+        'CameraHead': f'{_HERE}.heads.camera_head:CameraHead',
+        'CorrelationHead': f'{_HERE}.heads.correlation_head:CorrelationHead',
+        'IWPAHead': f'{_HERE}.heads.iwpa_head:IWPAHead',
+        'GraphHead': f'{_HERE}.heads.graph_head:GraphHead',
     },
     'poolings': {
         'Average': f'{_HERE}.poolings.average:Average',
@@ -38,6 +47,15 @@ COMPONENTS = {
     'losses': {
         'CrossEntropy': f'{_HERE}.losses.cross_entropy:CrossEntropy',
         'BatchHardTriplet': f'{_HERE}.losses.batch_hard_triplet:BatchHardTriplet',
+        'BiDirectionalRanking': f'{_HERE}.losses.bi_directional_ranking:BiDirectionalRanking',
+        'CenterConstrainedRanking': f'{_HERE}.losses.center_constrained_ranking:CenterConstrainedRanking',
+        'CrossModalContrastive': f'{_HERE}.losses.cross_modal_contrastive:CrossModalContrastive',
+        'CrossModalityEuclidean': f'{_HERE}.losses.cross_modality_euclidean:CrossModalityEuclidean',
+        'CameraCrossEntropy': f'{_HERE}.losses.camera_cross_entropy:CameraCrossEntropy',
+        'PairCrossEntropy': f'{_HERE}.losses.pair_cross_entropy:PairCrossEntropy',
+        'EachModality': f'{_HERE}.losses.each_modality:EachModality',
+        'CrossModalityGap': f'{_HERE}.losses.cross_modality_gap:CrossModalityGap',
+        'WeightedRegularizedTriplet': f'{_HERE}.losses.weighted_regularized_triplet:WeightedRegularizedTriplet',
     },
     'weighters': {
         'Fixed': f'{_HERE}.weighters.fixed:Fixed',
@@ -62,6 +80,10 @@ COMPONENTS = {
         'cross': f'{_HERE}.protocols.cross:Cross',
     },
     'readers': {'ImageCache': f'{_HERE}.readers.image_cache:ImageCache'},
+    'similarities': {
+        'HCML': f'{_HERE}.similarities.hcml:HCML',
+        'ContrastiveCorrelation': f'{_HERE}.similarities.contrastive_correlation:ContrastiveCorrelation',
+    },
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {

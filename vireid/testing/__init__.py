@@ -43,7 +43,7 @@ def check_plugin(
         configs: by component name, its arguments where the defaults are not enough.
         name: what messages call the plugin.
         inputs: by component name, what it reads, where that is neither one vector or map nor several alike: a list of
-            `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a loss.
+            `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a loss, the model of a similarity.
 
     Returns:
         By `kind name`, what was checked: `checked`, or `looked up`.

@@ -93,7 +93,7 @@ def _check_similarity(build: Builder) -> None:
     query, gallery = whole.of(trial.query), whole.of(trial.gallery)
 
     def make() -> Any:
-        return build(model=torch.nn.Module())
+        return build(model=torch.nn.Module() if build.inputs is None else build.inputs)
 
     made = make()
     require(isinstance(getattr(made, 'name', None), str), 'it has no name for the table')

@@ -133,6 +133,8 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
         if found.logits is not None:
             shape = tuple(found.logits.shape)
             require(shape == (*wanted, PERSONS), f'its output {name!r} has logits {shape}, not {(*wanted, PERSONS)}')
+    if getattr(head, 'train_only', False):
+        return
     with torch.no_grad():
         shape = tuple(head.eval().embed(*[f.detach() for f in features]).shape)
     require(shape == (2 * COUNT, head.embedding_dim), f'embed makes {shape} and embedding_dim is {head.embedding_dim}')

@@ -96,6 +96,26 @@ def test_weights_from_a_file_fill_both_streams_and_the_shared_stages(resnet18_fi
     assert torch.equal(network.shared['stage4'][1].conv2.weight, state['layer4.1.conv2.weight'])
 
 
+def test_padded_images_of_two_channels_go_through_one_network_that_starts_from_the_mean_of_the_colours(resnet18_file):
+    network = TwoStreamResNet(18, shared_from=0, weights=str(resnet18_file), modalities={VISIBLE: 2, INFRARED: 2})
+    colours = torch.load(resnet18_file, weights_only=True)['conv1.weight']
+    first = network.shared['stage0'][0].weight
+    assert first.shape == (64, 2, 7, 7)
+    for channel in range(2):
+        assert torch.allclose(first[:, channel], colours.mean(dim=1) * 3 / 2, atol=1e-6)
+    assert len(network.streams) == 0
+    assert len(network({m: images[:, :2] for m, images in IMAGES.items()})['stage4']) == 5
+
+
+def test_weights_from_a_file_fill_the_residual_blocks_between_non_local_ones(resnet18_file):
+    network = TwoStreamResNet(18, shared_from=1, weights=str(resnet18_file), non_local=(0, 2, 3, 0))
+    state = torch.load(resnet18_file, weights_only=True)
+    for stage in (2, 3):
+        for block in (0, 1):
+            found = network.shared[f'stage{stage}'].get_submodule(f'{block}').conv2.weight
+            assert torch.equal(found, state[f'layer{stage}.{block}.conv2.weight'])
+
+
 def test_imagenet_weights_are_read_from_the_hub_folder(resnet18_file, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     file_name = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]

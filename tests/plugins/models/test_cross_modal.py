@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, Progress
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.models.cross_modal import CrossModalModel
 
@@ -374,6 +374,29 @@ def test_translators_change_what_the_backbone_sees_one_after_the_other(component
     assert seen[1] == {VISIBLE: (4, 3, 8, 4), INFRARED: (2, 3, 8, 4), 'x': (4, 3, 8, 4)}
     model.eval().embed(batch(visible=4, infrared=2).images[INFRARED], INFRARED)
     assert seen[2] == {INFRARED: (2, 3, 8, 4)}  # padded, and no `x`, which is for training only
+
+
+class Critic(torch.nn.Module):
+    train_only = True
+
+    def __init__(self, inputs):
+        super().__init__()
+        self.layer = torch.nn.Linear(inputs[0].channels, 1)
+
+    def forward(self, feature, context):
+        assert context.counts[VISIBLE] == 4
+        return HeadOutput(self.layer(feature))
+
+
+def test_a_head_for_training_only_needs_no_embedding_and_cannot_be_one(components):
+    components.add('heads', 'Critic', Critic)
+    components.add('losses', 'ModalityGap', ModalityGap)
+    config = model_config()
+    config['heads']['critic'] = {'type': 'Critic', 'inputs': 'a', 'losses': {'gap': {'type': 'ModalityGap'}}}
+    assert 'critic' in build(components, config)(batch(visible=4, infrared=2))
+    assert "model.embedding: the head 'critic' is for training only" in message(
+        components, {**config, 'embedding': ('fused', 'critic')}
+    )
 
 
 def test_a_translator_has_to_return_what_it_declares(components):

@@ -73,7 +73,8 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
             raise VireidError(
                 f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE
             )
-    for attribute, (words, fits) in OFFERS.get(kind, {}).items():
+    offers = {} if kind == 'heads' and getattr(built, 'train_only', False) else OFFERS.get(kind, {})
+    for attribute, (words, fits) in offers.items():
         value = getattr(built, attribute, None)
         if not fits(value):
             lacks = f'is {value!r}' if hasattr(built, attribute) else 'is missing'

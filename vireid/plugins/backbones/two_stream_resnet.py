@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, FeatureSpec, Modality, joint_order
+from vireid.plugins.backbones.non_local import with_non_local
 
 STAGES = (1, 2, 3, 4)
 
@@ -38,6 +39,8 @@ class TwoStreamResNet(nn.Module):
         image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
         modalities: channels of the images by modality; 3 of visible and infrared ones if None. Each has a stream.
         streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
+        non_local: how many non-local blocks each of the four stages gets, from 0, behind its last residual blocks. A
+            stage with fewer residual blocks gets one behind each: (0, 2, 3, 0), made for depth 50, is 0, 2, 2, 0 at 18.
 
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
@@ -54,12 +57,17 @@ class TwoStreamResNet(nn.Module):
         image_size: tuple[int, int] | None = None,
         modalities: Mapping[Modality, int] | None = None,
         streams: dict[Modality, Modality] | None = None,
+        non_local: Sequence[int] = (0, 0, 0, 0),
     ) -> None:
         super().__init__()
         if not 0 <= shared_from <= 5:
             raise VireidError(f'shared_from is {shared_from}', allowed='0 (all shared) to 5 (nothing shared)')
         if not out_stages or not set(out_stages) <= set(STAGES):
             raise VireidError(f'out_stages is {tuple(out_stages)}', allowed='one or more of 1, 2, 3, 4')
+        if len(non_local) != len(STAGES) or min(non_local) < 0:
+            raise VireidError(
+                f'non_local is {tuple(non_local)}', allowed='four numbers from 0, one for each of the stages 1 to 4'
+            )
         self.shared_from = shared_from
         self.out_stages = tuple(sorted(out_stages))
         self.last = self.out_stages[-1]  # later stages are not built
@@ -85,6 +93,12 @@ class TwoStreamResNet(nn.Module):
             )
             for s in self.out_stages
         }
+        # last, so that they leave the random weights of the ResNet as they are without them
+        for stages in [*self.streams.values(), self.shared]:
+            for s, count in zip(STAGES, non_local, strict=True):
+                if count and f'stage{s}' in stages:
+                    width = 64 * 2 ** (s - 1) * expansion
+                    stages[f'stage{s}'] = with_non_local(stages[f'stage{s}'], count, width)
 
     @staticmethod
     def _streams(

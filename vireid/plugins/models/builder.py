@@ -139,9 +139,12 @@ class ModelBuilder:
         ]
         return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
 
-    def check_embedding(self) -> None:
-        """Finds features of the embedding that are no joint vectors."""
+    def check_embedding(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Finds heads of the embedding that are for training only, and features that are no joint vectors."""
         for name in self.graph.embedding:
+            if getattr(tasks.get(name, {}).get('head'), 'train_only', False):
+                text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
+                self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
             spec = self.specs.get(name)
             if name not in self.graph.heads and spec is not None and spec != FeatureSpec(spec.channels):
                 self.graph.problems.append(

@@ -120,6 +120,7 @@ class CrossModalModel(nn.Module):
             if found is not None:
                 made = build_part('translators', found, f'translators.{name}', modalities=channels)
                 self.translators[name], channels = made, dict(made.modalities)
+        self.modalities = tuple(joint_order(channels))
         self.backbone = build_part('backbones', backbone, 'backbone', modalities=channels)
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self._made = tuple(self.specs)
@@ -130,8 +131,9 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
         self.inputs, self.head_inputs, self.embedding = graph.reads, graph.head_reads, graph.embedding
         self.necks = nn.ModuleDict(builder.necks())
-        self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in builder.tasks().items()})
-        builder.check_embedding()
+        tasks = builder.tasks()
+        self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in tasks.items()})
+        builder.check_embedding(tasks)
         train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
         self._embedding_necks = graph.embedding_path(train_only)
         self.task_names = builder.task_names()

@@ -41,10 +41,12 @@ def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
 
 
 def require_translated(batch: Any, translator: Any, where: str) -> None:
-    """Raises unless a translator returned a batch of the modalities, and channels, that it declares."""
+    """Raises unless a translator returned a batch of modalities that it declares, with their channels."""
     found = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
-    if found != dict(translator.modalities) or any(
-        len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items()
+    if (
+        found is None
+        or not found.items() <= dict(translator.modalities).items()
+        or any(len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items())
     ):
         raise VireidError(
             f'{where}: it returned {described(batch) if found is None else f"images with channels {found}"}',

@@ -1,0 +1,13 @@
+# AGW (Ye et al., TPAMI 2021): the baseline with non-local blocks, GeM pooling and a weighted regularised triplet.
+# docs/systems/agw.md.
+_base_ = ['../_base_/baseline.py', '../_base_/sysu.py', '../_base_/run.py']
+
+model = dict(
+    backbone=dict(non_local=(0, 2, 3, 0)),
+    heads=dict(
+        stage4=dict(
+            pool=dict(type='GeM', p=3.0, learn=False),
+            losses=dict(tri=dict(_delete_=True, type='WeightedRegularizedTriplet')),
+        ),
+    ),
+)

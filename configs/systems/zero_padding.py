@@ -1,0 +1,8 @@
+# Deep zero-padding (Wu et al., ICCV 2017): one network, an input channel for each modality. docs/systems/wu2017.md.
+_base_ = ['../_base_/baseline.py', '../_base_/sysu.py', '../_base_/run.py']
+
+model = dict(
+    translators=dict(padding=dict(type='ZeroPadding')),
+    backbone=dict(shared_from=0),
+    heads=dict(stage4=dict(losses=dict(tri=None))),
+)

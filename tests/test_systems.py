@@ -1,0 +1,90 @@
+"""Every compared system, small: it learns to find identities across the modalities, in images it has not seen.
+
+`benchmarks/README.md` has the table over seeds, on generated people and on photographs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vireid.core.config import files as config
+from vireid.core.config.experiment import Experiment
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.retrieval import compare, score, score_similarity
+from vireid.core.training.fabric import make_fabric
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample, Trial
+from vireid.plugin_manager.manager import create_manager
+
+SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'
+NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py'))
+IDENTITIES, SHOTS, STEPS = 4, 2, 25
+SMALL = [
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.accelerator=cpu',
+    'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
+    'model.backbone.last_stride=2',
+]  # fmt: skip
+
+
+def images(seed: int) -> dict[str, Tensor]:
+    """Images of four identities, in noise: a colour for each half of a body, of which infrared keeps the brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    colours = torch.tensor(
+        [[[2, 0, 0], [-2, -1, 0]], [[-2, 0, 0], [2, 1, 0]], [[2, 1, 0], [2, 2, 2]], [[-1, -2, 0], [-2, -2, 0]]]
+    )
+    whole = colours.float().repeat_interleave(SHOTS, dim=0)  # (8, 2, 3)
+    visible = whole.transpose(1, 2).repeat_interleave(32, dim=2)[..., None].expand(-1, -1, -1, 32)  # (8, 3, 64, 32)
+    infrared = visible.mean(dim=1, keepdim=True).expand_as(visible)
+    return {
+        m: found + torch.randn(found.shape, generator=generator)
+        for m, found in ((VISIBLE, visible), (INFRARED, infrared))
+    }
+
+
+def experiment(name: str, *options: str) -> Experiment:
+    return Experiment.from_config(
+        config.load(SYSTEMS / f'{name}.py', [*SMALL, 'dataset.root=/none', *options]), create_manager()
+    )
+
+
+def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
+    """Rank-1 of infrared queries in a gallery of visible images; by chance it is 0.25."""
+    samples = {
+        m: tuple(Sample(f'{m}{i}', i // SHOTS, 1 + (m == INFRARED), m) for i in range(IDENTITIES * SHOTS))
+        for m in MODALITIES
+    }
+
+    def embed(found: dict[str, Tensor]) -> Embeddings:
+        with torch.no_grad():
+            features = torch.cat([torch.nn.functional.normalize(model.embed(found[m], m)) for m in MODALITIES])
+        return Embeddings((*samples[VISIBLE], *samples[INFRARED]), features.numpy())
+
+    embeddings = embed(found)
+    trial = Trial('infrared to visible', 0, samples[INFRARED], samples[VISIBLE])
+    query, gallery = embeddings.of(trial.query), embeddings.of(trial.gallery)
+    similarity: Any = made.build_similarity(model)
+    if similarity is None:
+        return score(query, gallery, trial).rank(1)
+    if hasattr(similarity, 'fit'):
+        similarity.fit(embed(images(0)))
+    return score_similarity(compare(similarity, query, gallery, trial), trial).rank(1)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
+    made = experiment(name)
+    model: Any = made.build_model(IDENTITIES)
+    step = made.build_step(model, make_fabric(made.training_settings))
+    labels = torch.arange(IDENTITIES).repeat_interleave(SHOTS)
+    model.train()
+    for number in range(STEPS):
+        torch.manual_seed(number)
+        cameras = {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
+        batch = Batch(images(number), dict.fromkeys(MODALITIES, labels), cameras)
+        record = step(batch, Progress(number // 10, number, 10, STEPS))
+        assert torch.tensor(record['loss']).isfinite()
+    assert rank_1(made, model.eval(), images(1000)) >= 0.7

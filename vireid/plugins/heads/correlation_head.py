@@ -1,0 +1,100 @@
+"""CorrelationHead: a tensor that keeps the spatial structure, and kernels that compare it with another image's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.plugins.heads.contrast import contrast
+
+
+class CorrelationHead(nn.Module):
+    """The common tensor space of DSCSN and the kernels of its contrastive correlation (Zhang et al., TIP 2021).
+
+    A map becomes a tensor T of C channels in N cells, of unit length, and is never pooled to one vector. A linear
+    generator makes S kernels K over the C channels from all of it. |K|^2 is C / 2, with which the difference of
+    unrelated kernels keeps lengths. Two images are compared by `contrast`. The paper's abstract states the tensor space
+    and that a pair's features depend on both images. The layers are our reading.
+
+    Its outputs are `tensor` - the flattened tensor before the BatchNorm, (B, C N), and logits of the one after it -
+    and `pairs`, whose feature (B, B) is the similarity of each image of the batch with each. The embedding is T
+    followed by K, C (N + S) numbers: whoever ranks by it needs `ContrastiveCorrelation`.
+
+    Args:
+        inputs: one joint map of known size.
+        num_identities: classes.
+        channels: C, at least 1.
+        kernels: S, at least 1.
+        grid: rows and columns of cells at most, each at least 1; a smaller map keeps its own.
+
+    Raises:
+        VireidError: for anything but a map of known size.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        num_identities: int,
+        channels: int = 256,
+        kernels: int = 4,
+        grid: tuple[int, int] = (6, 3),
+    ) -> None:
+        super().__init__()
+        if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
+            given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
+            raise VireidError(f'CorrelationHead was given: {given}', allowed='one map of known size')
+        if min(channels, kernels, *grid) < 1:
+            raise VireidError(
+                f'channels is {channels}, kernels is {kernels} and grid is {tuple(grid)}',
+                allowed='integers of at least 1',
+            )
+        rows, columns = inputs[0].size
+        self.channels, self.kernels = channels, kernels
+        self.grid = (min(grid[0], rows), min(grid[1], columns))
+        self.cells = self.grid[0] * self.grid[1]
+        self.outputs = {'tensor': 0, 'pairs': 0}
+        self.embedding_dim = channels * (self.cells + kernels)
+        self.pool = nn.AdaptiveAvgPool2d(self.grid)
+        self.projection = nn.Conv2d(inputs[0].channels, channels, 1, bias=False)
+        self.bnneck = nn.BatchNorm2d(channels)
+        self.bnneck.bias.requires_grad_(False)
+        self.generator = nn.Linear(channels * self.cells, kernels * channels, bias=False)
+        self.classifier = nn.Linear(channels * self.cells, num_identities, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def forward(self, feature: Tensor) -> dict[str, HeadOutput]:
+        before = self._project(feature)  # (B, C, rows, columns)
+        after = self.bnneck(before)
+        tensors, kernels = self._compared(after)
+        return {
+            'tensor': HeadOutput(before.flatten(1), self.classifier(after.flatten(1))),  # (B, C N), (B, K)
+            'pairs': HeadOutput(contrast(tensors, kernels, tensors, kernels)),  # (B, B)
+        }
+
+    def embed(self, feature: Tensor) -> Tensor:
+        """Returns (B, embedding_dim): the tensor, channel by channel, then the kernels."""
+        tensors, kernels = self._compared(self.bnneck(self._project(feature)))
+        return torch.cat([tensors.flatten(1), kernels.flatten(1)], dim=1)
+
+    def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the (B, C, N) tensors and (B, S, C) kernels of embeddings, of the lengths stated above."""
+        return split(embeddings, self.channels, self.kernels)
+
+    def _project(self, feature: Tensor) -> Tensor:
+        return self.projection(self.pool(feature))  # both are linear: in this order it is the cheaper
+
+    def _compared(self, after: Tensor) -> tuple[Tensor, Tensor]:
+        after = after.to(torch.promote_types(after.dtype, torch.float32))
+        made = self.generator(after.flatten(1)).to(after.dtype)
+        return self.split(torch.cat([after.flatten(1), made], dim=1))
+
+
+def split(embeddings: Tensor, channels: int, kernels: int) -> tuple[Tensor, Tensor]:
+    """Returns (B, C, N) tensors of unit length and (B, S, C) kernels, |K|^2 = C / 2, from (B, C (N + S)) embeddings."""
+    tensors, made = embeddings.split([embeddings.shape[1] - kernels * channels, kernels * channels], dim=1)
+    tensors, made = nn.functional.normalize(tensors, dim=1), nn.functional.normalize(made, dim=1)
+    return tensors.unflatten(1, (channels, -1)), (channels / 2) ** 0.5 * made.unflatten(1, (kernels, channels))

@@ -1,0 +1,52 @@
+"""One layer of graph attention over the images of one identity."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+
+
+class GraphLayer(nn.Module):
+    """Several attention heads over a batch, each mixing its projected nodes (Velickovic et al., 2018), as in DDAG.
+
+    Head m maps node i to h_i = W f_i and weighs node j for it by the softmax over j of LeakyReLU([h_i || h_j] . a),
+    over the nodes of i's identity, itself included. As a = [b || c], the product is b . h_i + c . h_j: no tensor of
+    all pairs of features is made.
+
+    Args:
+        in_channels: length C of a node.
+        channels: length D of a projected node, at least 1.
+        num_heads: independent heads M, each with its own W and a; at least 1.
+        negative_slope: of the LeakyReLU.
+        dropout: share of the nodes' values, and of the attention, that training drops; 0 to 1 (exclusive).
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, num_heads: int = 1, negative_slope: float = 0.2, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        for name, value in (('channels', channels), ('num_heads', num_heads)):
+            if value < 1:
+                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+        if not 0 <= dropout < 1:
+            raise VireidError(f'dropout is {dropout}', allowed='0 to 1 (exclusive)')
+        self.num_heads, self.channels, self.negative_slope = num_heads, channels, negative_slope
+        self.dropout = nn.Dropout(dropout)
+        self.project = nn.Linear(in_channels, num_heads * channels, bias=False)  # W of every head
+        self.a = nn.Parameter(torch.empty(num_heads, 2, channels))
+        gain = nn.init.calculate_gain('relu')
+        # each head as if it were alone: seen at once, their fan-out would grow with their number
+        for w, a in zip(self.project.weight.detach().split(channels), self.a.detach(), strict=True):
+            nn.init.xavier_uniform_(w, gain)
+            nn.init.xavier_uniform_(a.view(1, -1), gain)
+
+    def forward(self, nodes: Tensor, identities: Tensor) -> Tensor:
+        """Maps (B, C) nodes with (B,) labels to each head's (M, B, D)."""
+        h = self.project(self.dropout(nodes)).unflatten(1, (self.num_heads, self.channels))  # (B, M, D)
+        own, other = torch.einsum('bmd,msd->smb', h, self.a.to(h.dtype))  # (M, B) each
+        score = nn.functional.leaky_relu(own[:, :, None] + other[:, None, :], self.negative_slope)  # (M, B, B)
+        same = identities[:, None] == identities[None, :]
+        attention = self.dropout(score.masked_fill(~same, float('-inf')).softmax(dim=2))
+        return attention.to(h.dtype) @ h.transpose(0, 1)  # (M, B, D)

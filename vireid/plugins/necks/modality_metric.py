@@ -1,0 +1,50 @@
+"""ModalityMetric: a linear metric for each modality, as in MSR."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, FeatureSpec, Modality
+from vireid.plugins.necks.matching import require_one
+
+
+class ModalityMetric(nn.Module):
+    """Maps the vectors of each modality m by a matrix W_m of its own (Feng et al., TIP 2019).
+
+    Euclidean distances of what it makes are those of the metric W_m^T W_m within modality m. It begins as the
+    identity, where all modalities share one metric. That the metric is linear, and learnt with the network, is our
+    reading. It has no bias, which no distance within a modality would see. `EachModality` of a metric loss trains it.
+
+    Args:
+        inputs: one vector of length C.
+        modalities: channels of the images by modality; each modality gets a matrix.
+        channels: rows of each matrix, at most C; None is C.
+    """
+
+    def __init__(
+        self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int], channels: int | None = None
+    ) -> None:
+        super().__init__()
+        (spec,) = require_one('ModalityMetric', inputs)
+        if spec.kind != 'vector':
+            raise VireidError(
+                'ModalityMetric reads a vector and was given a map', todo='pool it first, e.g. with StageEmbedding'
+            )
+        if channels is not None and not 1 <= channels <= spec.channels:
+            raise VireidError(f'channels is {channels}', allowed=f'1 to {spec.channels}, or None to keep the length')
+        self.output = FeatureSpec(channels or spec.channels)
+        self.metrics = nn.ModuleDict(
+            {m: nn.Linear(spec.channels, self.output.channels, bias=False) for m in modalities}
+        )
+        for metric in self.metrics.values():
+            nn.init.eye_(metric.weight)  # type: ignore[arg-type]
+
+    def forward(self, vector: Tensor, context: Context) -> Tensor:
+        unknown = sorted(set(context.counts) - set(self.metrics))
+        if unknown:
+            raise VireidError(f'no metric for modality {unknown}', allowed=', '.join(self.metrics))
+        return torch.cat([self.metrics[m](vector[context.rows(m)]) for m in context.counts])  # (B, channels)
