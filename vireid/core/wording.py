@@ -10,4 +10,4 @@ def counted(number: int, noun: str, plural: str = '') -> str:
 
 def singular(kind: str) -> str:
     """Returns one of a registry's kind: `neck`, `loss`."""
-    return kind.removesuffix('es') if kind.endswith('sses') else kind.removesuffix('s')
+    return f'{kind[:-3]}y' if kind.endswith('ies') else kind.removesuffix('es' if kind.endswith('sses') else 's')

@@ -206,6 +206,16 @@ def test_a_fit_without_training_images_is_told(make, tmp_path, monkeypatch):
         score_checkpoint(made, None, tmp_path)
 
 
+def test_weights_chosen_by_validation_are_scored_by_a_metric_of_the_training_images(make, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Whitened, 'fit', lambda self, found: seen.append({s.identity for s in found.samples}))
+    monkeypatch.setattr(Whitened, 'similarity', lambda self, q, g: lambda rows: q[rows] @ g.T)
+    chosen = ['evaluation.select=validation', 'training.evaluate_every=1', 'dataset.train_lists=["train"]']
+    train(make(WHITENED, *chosen), tmp_path)
+    assert len(seen) > 1
+    assert all(identities == {1, 2, 6} for identities in seen)
+
+
 def test_by_hand():
     """Two queries, three gallery images; the similarity turns cosine's order around."""
     samples = [Sample(f'q{i}', i, 1, VISIBLE) for i in range(2)] + [Sample(f'g{i}', i, 2, INFRARED) for i in range(3)]

@@ -32,9 +32,3 @@ def leave() -> None:
     """Takes leave of the other processes, if there are any; threads of the network would abort this one at its end."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def is_lost_process(error: BaseException) -> bool:
-    """Says whether an error is that of a process whose partners are gone."""
-    phrases = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
-    return world()[1] > 1 and any(phrase in str(error).lower() for phrase in phrases)

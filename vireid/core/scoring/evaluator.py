@@ -88,7 +88,7 @@ class Evaluator:
         elif hasattr(similarity, 'fit'):
             samples = require_samples(self.dataset.split('train'), similarity)
             similarity.fit(embed(samples, on_progress=on_progress('embedding training images')))
-            run.fitted = dict(similarity.state_dict())
+            run.fitted = {'config': self.experiment.evaluation['similarity'], 'state': dict(similarity.state_dict())}
         flip = variants and run.experiment.evaluation_settings.flip
         embeddings = embed(self.samples, flip=flip, read=self.read, on_progress=on_progress('embedding images'))
         results = score_trials(

@@ -120,13 +120,11 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
 
     def rows(chosen: slice) -> np.ndarray:
         made, wanted = of(chosen), (len(range(len(query))[chosen]), len(gallery))
-        if not isinstance(made, np.ndarray) or made.shape != wanted or not np.isfinite(made).all():
-            right = isinstance(made, np.ndarray) and made.shape == wanted
-            raise VireidError(
-                f'evaluation.similarity: {type(similarity).__name__} returned '
-                + ('NaN or infinity' if right else f'{described(made)} for {wanted[0]} queries and {wanted[1]} images'),
-                allowed=f'an array {wanted} of finite numbers',
-            )
+        shaped = isinstance(made, np.ndarray) and made.shape == wanted
+        if not shaped or not np.isfinite(made).all():
+            what = 'NaN or infinity' if shaped else f'{described(made)} for {wanted[0]} queries and {wanted[1]} images'
+            given = f'evaluation.similarity: {type(similarity).__name__} returned {what}'
+            raise VireidError(given, allowed=f'an array {wanted} of finite numbers')
         return made
 
     return rows

@@ -218,7 +218,11 @@ def initialize_from(model: torch.nn.Module, source: str, partial: bool, show: bo
     weights = load(source)['model']
     about = {'file': str(Path(source).absolute()), 'weights': digest(weights), 'partial': partial}
     if not partial:
-        load_weights(model, weights, source)
+        try:
+            load_weights(model, weights, source)
+        except VireidError as error:
+            todo = f'{error.todo}; or take what fits: training.init_partial=True, --partial'
+            raise VireidError(f'training.init: {error.given}', todo=todo) from error
         return about
     for part, (loaded, total) in load_partly(model, weights, source).items():
         if show:

@@ -53,9 +53,8 @@ def score_checkpoint(
     fitted = kept.get('state') if kept.get('config') == experiment.evaluation.get('similarity') else None
     evaluator = Evaluator(experiment, dataset, hooks, more=more, fitted=fitted)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
-    samples: tuple[Sample, ...] = ()
+    samples = tuple(dataset.split('train')) if content is None else ()
     if content is None:
-        samples = tuple(dataset.split('train'))
         model, weights = _as_built(experiment, samples, evaluator), 'without training'
         progress = Progress(0, 0, 1, 0)
     else:
@@ -72,8 +71,8 @@ def score_checkpoint(
     results = evaluator.evaluate(run, hooks, progress, weights)
     if fabric.is_global_zero:
         if content is None and (run.fitted is not None or hasattr(model, 'fit')):
-            more_state = run.similarity() if run.fitted is not None else {}
-            checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **more_state})
+            similarity = {} if run.fitted is None else {'similarity': run.fitted}
+            checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **similarity})
         about = {
             'experiment': experiment.name,
             'checkpoint': str(Path(source).absolute()) if source is not None else None,

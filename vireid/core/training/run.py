@@ -40,7 +40,7 @@ class Run:
         init: of which weights it begins, if of any: `file`, their digest, and whether only what fits was taken.
         unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
-        fitted: state of the similarity that was fitted to the training images last, if one is.
+        fitted: `config` and `state` of the similarity that was fitted to the training images last, if one is.
         results: the evaluation of the final weights, once the run has ended.
     """
 
@@ -94,10 +94,6 @@ class Run:
     def best(self) -> Path:
         """The checkpoint of the best weights, where the experiment chooses some."""
         return self.work_dir / 'checkpoints' / 'best.pt'
-
-    def similarity(self) -> dict[str, Any]:
-        """Returns what a checkpoint keeps of a fitted similarity: its config, and its state."""
-        return {'similarity': {'config': self.experiment.evaluation.get('similarity'), 'state': self.fitted}}
 
     def about(self) -> dict[str, Any]:
         """Returns what `result.json` says of the run, besides its scores."""

@@ -92,7 +92,7 @@ class ValidationSplit:
     """A dataset whose test split is the validation split of another: any protocol can be scored on it."""
 
     def __init__(self, dataset: Dataset, trained_on: Sequence[Sample]) -> None:
-        self._dataset = dataset
+        self._dataset, self._train = dataset, tuple(trained_on)
         try:
             self._samples = tuple(dataset.split('val'))
         except VireidError as error:
@@ -112,5 +112,5 @@ class ValidationSplit:
         return getattr(self._dataset, name)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the validation samples, whatever is asked for."""
-        return self._samples
+        """Returns the training samples for `train`, and the validation samples for anything else."""
+        return self._train if name == 'train' else self._samples

@@ -130,11 +130,7 @@ class Trainer:
         model = model.to(self.fabric.device)
         initial = None
         if begins and init is not None:
-            try:
-                initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
-            except VireidError as error:
-                todo = f'{error.todo}; or take what fits: training.init_partial=True, --partial'
-                raise VireidError(f'training.init: {error.given}', allowed=error.allowed, todo=todo) from error
+            initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
         if self.settings.sync_batchnorm and self.fabric.world_size > 1:
             # what follows the backbone sees all images already, if they are gathered
             synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
@@ -297,9 +293,8 @@ class Trainer:
         selected = self.selection.rule or 'weights at the end of training'
         results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected})
         if self.run.fitted is not None:
-            checkpoint.amend(
-                self.run.checkpoint if self.selection.on == 'last' else self.run.best, self.run.similarity()
-            )
+            final = self.run.checkpoint if self.selection.on == 'last' else self.run.best
+            checkpoint.amend(final, {'similarity': self.run.fitted})
 
     def _ema_weights(self) -> AbstractContextManager[None]:
         """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
