@@ -38,7 +38,7 @@ def run(config: str, data: Path, folder: Path, machine: str, seed: int) -> tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', default='configs/tffn_demo.py')
-    parser.add_argument('--data', type=Path, default=Path('data/demo'), help='generated people; drawn if need be')
+    parser.add_argument('--data', type=Path, default=Path('data/demo'), help='synthetic people; drawn if need be')
     parser.add_argument('--data-seed', type=int, default=0, help='who they are; the settings were chosen on 101')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--on', nargs='+', choices=list(MACHINES), default=list(MACHINES))

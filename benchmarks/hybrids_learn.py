@@ -1,4 +1,4 @@
-"""Rank-1 of every hybrid after a few steps on generated people it has never seen, against chance.
+"""Rank-1 of every hybrid after a few steps on synthetic people it has never seen, against chance.
 
 python benchmarks/hybrids_learn.py --steps 80
 """

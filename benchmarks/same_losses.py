@@ -44,7 +44,7 @@ def record(config: str, precision: str, data: Path, folder: Path, steps: int) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', type=Path, default=Path('data/demo'), help='the generated people of `make demo`')
+    parser.add_argument('--data', type=Path, default=Path('data/demo'), help='the synthetic people of `make demo`')
     parser.add_argument('--steps', type=int, default=60)
     parser.add_argument('--only', type=int, nargs='+', help=f'runs, 0 to {len(RUNS) - 1}')
     parser.add_argument('--write', type=Path, metavar='FILE', help='keep what was found')

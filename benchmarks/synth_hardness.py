@@ -1,4 +1,4 @@
-"""How far one gets on the generated people without learning: pixels, colour histograms, an untrained network."""
+"""How far one gets on the synthetic people without learning: pixels, colour histograms, an untrained network."""
 
 from __future__ import annotations
 

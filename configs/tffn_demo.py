@@ -1,2 +1,2 @@
-# TFFN in small, on generated people: what `make demo` runs.
+# TFFN in small, on synthetic people: what `make demo` runs.
 _base_ = ['tffn_sysu.py', '_base_/tffn_small.py']

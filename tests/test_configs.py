@@ -1,4 +1,4 @@
-"""Every shipped config trains and is scored on generated people; an ablation changes only what its row says."""
+"""Every shipped config trains and is scored on synthetic people; an ablation changes only what its row says."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
 
 @pytest.fixture(scope='module')
 def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A few generated people in each layout."""
+    """A few synthetic people in each layout."""
     folder = tmp_path_factory.mktemp('people')
     layouts = {'SYSU-MM01': 'sysu', 'RegDB': 'regdb', 'LLCM': 'llcm', 'Manifest': 'manifest'}
     for layout in layouts.values():

@@ -1,6 +1,6 @@
 """Every compared system, small: it learns to find identities across the modalities, in images it has not seen.
 
-`benchmarks/README.md` has the table over seeds, on generated people and on photographs.
+`benchmarks/README.md` has the table over seeds, on synthetic people and on photographs.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ each_case = pytest.mark.parametrize('case', CASES)
 
 @pytest.fixture(scope='module')
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A few generated people in every layout."""
+    """A few synthetic people in every layout."""
     folder = tmp_path_factory.mktemp('traps')
     layouts = {layout for layout, _, _ in CASES.values()}
     for layout in sorted(layouts):

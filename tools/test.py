@@ -5,4 +5,4 @@ import sys
 
 from vireid.cli import main, test
 
-sys.exit(main(sys.argv[1:], verb=test))
+sys.exit(main(sys.argv[1:], command=test))

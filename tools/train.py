@@ -5,4 +5,4 @@ import sys
 
 from vireid.cli import main, train
 
-sys.exit(main(sys.argv[1:], verb=train))
+sys.exit(main(sys.argv[1:], command=train))

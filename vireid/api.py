@@ -79,7 +79,7 @@ def train(
         The run: its `model`, `results`, `work_dir` and `checkpoint`.
 
     Raises:
-        VireidError: for anything that you can mend.
+        VireidError: for anything that you can fix.
     """
     experiment = load_experiment(config, plugins, **overrides)
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)

@@ -1,8 +1,6 @@
 # The field's baseline: two streams, a BNNeck, cross-entropy and triplet, SGD with a warm-up. docs/systems/agw.md.
 model = dict(
-    backbone=dict(
-        type='TwoStreamResNet', depth=50, shared_from=1, out_stages=(4,), last_stride=1, weights='imagenet'
-    ),
+    backbone=dict(type='TwoStreamResNet', depth=50, shared_from=1, out_stages=(4,), last_stride=1, weights='imagenet'),
     heads=dict(
         stage4=dict(
             type='GlobalHead',

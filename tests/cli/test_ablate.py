@@ -1,4 +1,4 @@
-"""`vireid ablate`: a paper's table on generated people, resumable, each row a normal run."""
+"""`vireid ablate`: a paper's table on synthetic people, resumable, each row a normal run."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_row_of_one_of_the_papers_tables(people, tmp_path, capsys):
     assert ablate('dmcf', people, tmp_path, '--seeds', '0', '0', '--rows', 'dcf') == 0
     printed = capsys.readouterr().out
     assert 'one seed' in printed
-    assert f'generated people, SYSU-MM01 layout ({people})' in printed
+    assert f'synthetic people, SYSU-MM01 layout ({people})' in printed
     assert not (tmp_path / 'dmcf_table2' / 'table.txt').exists()  # that is for whole tables
 
 
@@ -123,7 +123,7 @@ def test_the_data_may_be_named_by_the_environment(people, tmp_path, capsys, monk
     monkeypatch.setenv('VIREID_DATA', str(people))
     arguments = ['ablate', 'tffn', '--configs', str(CONFIGS), '--on', 'synth', '--work-dir', str(tmp_path)]
     assert main([*arguments, '--seeds', '0', '--rows', 'b', '--cfg-options', *TINY]) == 0
-    assert f'generated people, SYSU-MM01 layout ({people})' in capsys.readouterr().out
+    assert f'synthetic people, SYSU-MM01 layout ({people})' in capsys.readouterr().out
 
 
 def test_a_torn_result_is_made_again(people, tmp_path):

@@ -62,8 +62,8 @@ def test_help_loads_no_torch(tmp_path):
     code = 'import sys\nfrom vireid.cli import main\ntry: main(["--help"])\nexcept SystemExit: pass\n'
     helped = shell('-c', code + 'assert "torch" not in sys.modules', cwd=tmp_path)
     assert helped.returncode == 0, helped.stderr
-    for verb in ('train', 'test', 'data', 'plugins'):
-        assert verb in helped.stdout
+    for command in ('train', 'test', 'data', 'plugins'):
+        assert command in helped.stdout
 
 
 def test_alone_it_prints_its_help(capsys):

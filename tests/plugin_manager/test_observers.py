@@ -99,7 +99,7 @@ def test_a_full_disk_stops_the_run_when_all_have_been_called():
             Last.calls += 1
 
     observers = Observers(Hooks, [('the log', Full()), ('the bar', Last())])
-    for calls in (1, 2):  # it is not left out: the disk may be mended
+    for calls in (1, 2):  # it is not left out: the disk may be fixed
         with pytest.raises(VireidError, match=r'the log cannot write: .*No space left on device'):
             observers.run_ended()
         assert Last.calls == calls

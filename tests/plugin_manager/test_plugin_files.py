@@ -140,15 +140,15 @@ def test_a_config_that_is_data_runs_no_code(folder, capsys):
     assert marker.exists()
 
 
-@pytest.mark.parametrize('verb', ['train', 'count'])
-def test_no_command_runs_what_data_names(folder, capsys, verb):
+@pytest.mark.parametrize('command', ['train', 'count'])
+def test_no_command_runs_what_data_names(folder, capsys, command):
     marker = folder / 'ran'
     (folder / 'mean.py').write_text(f'open({str(marker)!r}, "w").close()\n{MEAN}')
     (folder / 'config.yaml').write_text(config.dump(config.load(folder / 'naming.py')))
-    assert main([verb, str(folder / 'config.yaml')]) == 2
+    assert main([command, str(folder / 'config.yaml')]) == 2
     assert 'runs no code' in capsys.readouterr().err
     options = ['--cfg-options', f'plugins=[{str(folder / "mean.py")!r}]']
-    assert main([verb, str(folder / 'config.yaml'), *options]) == 2
+    assert main([command, str(folder / 'config.yaml'), *options]) == 2
     assert not marker.exists()
 
 
@@ -215,7 +215,7 @@ def test_a_protocol_of_a_third_party_scores_and_is_named_in_the_table(tmp_path, 
     assert row[1] == '100.00'  # b looks more alike and is dropped
 
 
-VERB = """
+COMMAND = """
 import vireid
 
 
@@ -236,7 +236,7 @@ def register_commands(add):
 class TestVerbs:
     @pytest.fixture
     def file(self, tmp_path: Path) -> str:
-        (tmp_path / 'hello.py').write_text(VERB)
+        (tmp_path / 'hello.py').write_text(COMMAND)
         return str(tmp_path / 'hello.py')
 
     def test_a_verb_of_a_file_is_called_with_the_flag_before_or_behind_it(self, file, capsys):
@@ -246,7 +246,7 @@ class TestVerbs:
         assert capsys.readouterr().out == 'hello you\nhello me\nhello world\n'
 
     def test_a_verb_with_the_same_flags_has_them(self, file, capsys):
-        code = VERB.replace("parser.add_argument('--name', default='world')", 'add_plugin_argument(parser)')
+        code = COMMAND.replace("parser.add_argument('--name', default='world')", 'add_plugin_argument(parser)')
         code = code.replace(
             'import vireid\n', 'import vireid\nfrom vireid.cli.experiment import add_plugin_argument\n', 1
         )

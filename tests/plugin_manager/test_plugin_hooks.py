@@ -1,4 +1,4 @@
-"""What plugins bring besides components: verbs of the command line, and folders of configs."""
+"""What plugins bring besides components: subcommands of `vireid`, and folders of configs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import vireid
 @vireid.hookimpl
 def register_commands(add):
     add('greet', 'acme_greet', 'Greets somebody.')
-    add(verb='crash', module='acme_crash', help='Fails.')
+    add(command='crash', module='acme_crash', help='Fails.')
 
 @vireid.hookimpl
 def register_configs(add):
@@ -44,7 +44,7 @@ def run(args):
 
 @pytest.fixture
 def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A distribution `acme-tools` on the path, with two verbs and a folder of configs."""
+    """A distribution `acme-tools` on the path, with two commands and a folder of configs."""
     for name, text in (('acme_plugin', PLUGIN), ('acme_greet', GREET), ('acme_crash', CRASH)):
         (tmp_path / f'{name}.py').write_text(text)
     (tmp_path / 'acme_configs').mkdir()
@@ -94,24 +94,24 @@ class TestCommands:
         assert stopped.value.code == 2
         assert 'greet' in capsys.readouterr().err
 
-    def test_a_disabled_plugin_has_no_verb(self, acme, capsys, monkeypatch):
+    def test_a_disabled_plugin_has_no_command(self, acme, capsys, monkeypatch):
         monkeypatch.setenv('VIREID_DISABLED_PLUGINS', 'acme')
         with pytest.raises(SystemExit) as stopped:
             main(['greet', 'x'])
         assert stopped.value.code == 2
 
     def test_a_verb_that_is_taken_is_a_conflict_that_names_the_holder(self):
-        class Verbs:
+        class Commands:
             @hookimpl
             def register_commands(self, add):
                 add('train', 'somewhere', 'Trains.')
 
-        with pytest.raises(PluginConflict, match="adds the verb 'train', which vireid itself has"):
-            PluginManager(verbs=['train']).register(Verbs(), 'mine')
+        with pytest.raises(PluginConflict, match="adds the command 'train', which vireid itself has"):
+            PluginManager(reserved=['train']).register(Commands(), 'mine')
         manager = PluginManager()
-        manager.register(Verbs(), 'first')
-        with pytest.raises(PluginConflict, match="adds the verb 'train', which plugin 'first' has"):
-            manager.register(Verbs(), 'second')
+        manager.register(Commands(), 'first')
+        with pytest.raises(PluginConflict, match="adds the command 'train', which plugin 'first' has"):
+            manager.register(Commands(), 'second')
 
 
 class TestConfigs:
@@ -210,15 +210,15 @@ def test_whatever_a_plugin_does_the_others_and_the_help_work(acme, line, capsys)
     sys.modules.pop('acme_bad', None)
 
 
-@pytest.mark.parametrize('verb', ['', 'two words', '--dash', None, 'Capital'])
-def test_a_verb_that_cannot_be_typed_is_refused(verb):
-    class Verbs:
+@pytest.mark.parametrize('command', ['', 'two words', '--dash', None, 'Capital'])
+def test_a_verb_that_cannot_be_typed_is_refused(command):
+    class Commands:
         @hookimpl
         def register_commands(self, add):
-            add(verb, 'somewhere', 'Does.')
+            add(command, 'somewhere', 'Does.')
 
-    with pytest.raises(PluginProblem, match='adds the verb'):
-        PluginManager().register(Verbs(), 'mine')
+    with pytest.raises(PluginProblem, match='adds the command'):
+        PluginManager().register(Commands(), 'mine')
 
 
 def test_a_percent_sign_in_a_help_text(acme, capsys):

@@ -1,4 +1,4 @@
-"""The command line: one small file per verb, and those of plugins. Nothing heavy is imported before a verb runs."""
+"""The command line: one small file per command, and those of plugins. Nothing heavy is imported before one runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
 
-VERBS = {
+COMMANDS = {
     'train': train,
     'test': test,
     'score': score,
@@ -39,28 +39,28 @@ VERBS = {
 # by the number of the operating system's error
 ADVICE = {
     (errno.ENOSPC, errno.EDQUOT): 'free some space',
-    (errno.EACCES, errno.EPERM, errno.EROFS): 'mend the permissions, or choose another folder',
+    (errno.EACCES, errno.EPERM, errno.EROFS): 'fix the permissions, or choose another folder',
     (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'there is a file where a folder is wanted, or the reverse: choose '
     'another path',
 }
 
 
-def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
     """Runs a command line.
 
     Args:
         arguments: without the program's name; the process's own if None.
-        verb: the one verb of this program (`tools/train.py`); None takes it from the arguments (`vireid train`).
+        command: the one command of this program (`tools/train.py`); None takes it from the arguments (`vireid train`).
 
     Returns:
-        The exit status: 0, 2 for an error the user can mend, 130 after Ctrl-C.
+        The exit status: 0, 2 for an error the user can fix, 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if verb is None:
+        if command is None:
             return _run(arguments)
-        parser = argparse.ArgumentParser(description=_summary(verb))
-        _add(parser, verb)
+        parser = argparse.ArgumentParser(description=_summary(command))
+        _add(parser, command)
         parsed = parser.parse_args(arguments)
         return parsed.run(parsed)
     except VireidError as error:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None, verb: ModuleType | None = None)
         print(
             f'{_process()}error: another process of this run has ended; what it said, if anything, is beside this '
             f'({str(error).splitlines()[0]})\n'
-            '  next:    mend what ended it, then go on with --resume',
+            '  next:    fix what ended it, then go on with --resume',
             file=sys.stderr,
         )
         return 2
@@ -110,14 +110,14 @@ def _is_lost_process(error: RuntimeError) -> bool:
 
 
 def _run(arguments: list[str]) -> int:
-    """Runs `vireid` with a verb of its own or of a plugin; prints the help without one."""
+    """Runs `vireid` with a command of its own or of a plugin; prints the help without one."""
     flags = argparse.Namespace()
     rest = arguments
-    if arguments and arguments[0] not in VERBS:  # the flags that say which plugins there are may stand anywhere
+    if arguments and arguments[0] not in COMMANDS:  # the flags that say which plugins there are may stand anywhere
         scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
         add_plugin_argument(scanner)
         flags, rest = scanner.parse_known_args(arguments)
-    if rest is not arguments and rest[:1] and rest[0] in VERBS:  # behind the verb, which takes them or says no
+    if rest is not arguments and rest[:1] and rest[0] in COMMANDS:  # behind the command, which takes them or says no
         for name, values in vars(flags).items():
             for value in values if isinstance(values, list) else [None] * values:
                 rest += [f'--{name.replace("_", "-")}', *([str(value)] if value is not None else [])]
@@ -127,7 +127,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     parsed = parser.parse_args(rest)
     for name, value in vars(flags).items():
-        if rest[0] not in VERBS and hasattr(parsed, name):  # a plugin's verb may have the same flags
+        if rest[0] not in COMMANDS and hasattr(parsed, name):  # a plugin's command may have the same flags
             setattr(parsed, name, value)
     return parsed.run(parsed)
 
@@ -135,13 +135,13 @@ def _run(arguments: list[str]) -> int:
 def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vireid', description='Visible-infrared person re-identification.')
     parser.add_argument('--version', action='version', version=f'vireid {__version__}')
-    verbs = parser.add_subparsers(dest='verb', required=True, metavar='VERB')
-    for name, module in VERBS.items():
-        _add(verbs.add_parser(name, help=_summary(module), description=_summary(module)), module)
-    if not arguments or arguments[0] not in VERBS:  # plugins are loaded only for a verb of theirs, or to list all
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for name, module in COMMANDS.items():
+        _add(commands.add_parser(name, help=_summary(module), description=_summary(module)), module)
+    if not arguments or arguments[0] not in COMMANDS:  # plugins are loaded only for a command of theirs, or to list all
         for name, command in _plugin_commands(flags).items():
             text = command.help.replace('%', '%%')  # argparse fills in after a percent sign
-            own = verbs.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
+            own = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
                 _add_foreign(own, name, command)
     return parser
@@ -153,7 +153,7 @@ def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
 
 
 def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
-    """Adds a plugin's verb; what goes wrong in it is told as the plugin's."""
+    """Adds a plugin's command; what goes wrong in it is told as the plugin's."""
 
     def run(args: argparse.Namespace) -> int:
         try:
@@ -173,15 +173,15 @@ def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -
     except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise VireidError(
             f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
-            todo='mend or uninstall the plugin',
+            todo='fix or uninstall the plugin',
         ) from error
     parser.set_defaults(run=run)
 
 
-def _add(parser: argparse.ArgumentParser, verb: ModuleType) -> None:
-    verb.add_arguments(parser)
-    parser.set_defaults(run=verb.run)
+def _add(parser: argparse.ArgumentParser, command: ModuleType) -> None:
+    command.add_arguments(parser)
+    parser.set_defaults(run=command.run)
 
 
-def _summary(verb: ModuleType) -> str:
-    return (verb.__doc__ or '').splitlines()[0]
+def _summary(command: ModuleType) -> str:
+    return (command.__doc__ or '').splitlines()[0]

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid ablate`."""
     parser.add_argument('table', help='tffn, dmcf (every table of that paper), or a folder with a table.yaml')
     parser.add_argument(
-        '--on', metavar='NAME', help='settings of the table to lay over its rows; synth: small, on generated people'
+        '--on', metavar='NAME', help='settings of the table to lay over its rows; synth: small, on synthetic people'
     )
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N', help='default: 0 1 2')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
@@ -89,11 +89,11 @@ def _folders(args: argparse.Namespace) -> list[Path]:
 
 
 def _draw(folder: Path) -> None:
-    """Makes the generated people, unless they are there."""
+    """Makes the synthetic people, unless they are there."""
     from vireid.synth import synthesize
 
     summary = synthesize(folder, layout='sysu', ids=120, seed=0)
-    print(f'{summary.ids} generated people in {summary.folder}')
+    print(f'{summary.ids} synthetic people in {summary.folder}')
 
 
 def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:

@@ -9,9 +9,9 @@ from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verbs of `vireid checkpoint`."""
-    verbs = parser.add_subparsers(dest='checkpoint_verb', required=True, metavar='VERB')
-    show = verbs.add_parser('show', help='what a checkpoint is of, and how large its parts are')
+    """Adds the commands of `vireid checkpoint`."""
+    commands = parser.add_subparsers(dest='checkpoint_command', required=True, metavar='COMMAND')
+    show = commands.add_parser('show', help='what a checkpoint is of, and how large its parts are')
     show.add_argument('file', type=Path, help='a .pt file of a run')
     show.add_argument('--tensors', action='store_true', help='every tensor, with its shape')
     show.add_argument('--config', action='store_true', help='the whole config that is stored with it')

@@ -20,24 +20,24 @@ FILLED = ('dataset.root',)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verbs of `vireid config`."""
-    verbs = parser.add_subparsers(dest='config_verb', required=True, metavar='VERB')
+    """Adds the commands of `vireid config`."""
+    commands = parser.add_subparsers(dest='config_command', required=True, metavar='COMMAND')
     for name, summary, many in (
         ('check', 'every error of each config, found without data, weights or a GPU', '+'),
         ('show', 'a config with its bases, each value with the file it comes from', 1),
         ('diff', 'what differs between two configs', 2),
     ):
-        verb = verbs.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
-        verb.add_argument('configs', nargs=many, metavar='FILE', help='a config file, or package::file')
-        verb.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides of each')
-        add_plugin_argument(verb)
+        command = commands.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
+        command.add_argument('configs', nargs=many, metavar='FILE', help='a config file, or package::file')
+        command.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides of each')
+        add_plugin_argument(command)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of the verbs."""
-    if args.config_verb == 'check':
+    """Does one of the commands."""
+    if args.config_command == 'check':
         return max([_check(path, args) for path in args.configs])
-    if args.config_verb == 'show':
+    if args.config_command == 'show':
         return _show(args.configs[0], args)
     return _diff(args.configs[0], args.configs[1], args)
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'check',
         help="count a dataset's images and read each one",
         description='Counts identities and images against what a complete copy has, and reads every image. Exit '
-        'status 1 if something has to be mended.',
+        'status 1 if something has to be fixed.',
     )
     check.add_argument('root', help="the dataset's folder")
     check.add_argument('--dataset', default='SYSU-MM01', help='which reader (default: SYSU-MM01)')
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Prints what was found; 1 if something has to be mended."""
+    """Prints what was found; 1 if something has to be fixed."""
     from rich.progress import Progress
 
     from vireid.core.config.origin import data_name, is_generated
@@ -87,9 +87,9 @@ def _synth(args: argparse.Namespace) -> int:
             workers=args.workers,
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    verb = 'found' if summary.reused else 'drew'
+    how = 'found' if summary.reused else 'drew'
     print(
-        f'{verb} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared images: '
+        f'{how} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared images: '
         f'{summary.folder}'
     )
     return 0

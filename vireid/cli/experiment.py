@@ -81,10 +81,10 @@ def make_manager(
     args: argparse.Namespace, files: Sequence[str | Path] = (), tell: Callable[[str], None] = warn_once
 ) -> PluginManager:
     """Loads the installed plugins and some files, as the flags say; warns of each that cannot be used once."""
-    from vireid.cli import VERBS
+    from vireid.cli import COMMANDS
     from vireid.plugin_manager.manager import create_manager
 
-    return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell, verbs=VERBS)
+    return create_manager(files, disabled=args.no_plugin, strict=args.strict_plugins, tell=tell, reserved=COMMANDS)
 
 
 def default_arguments(**given: Any) -> argparse.Namespace:

@@ -20,23 +20,23 @@ LARGEST = 1e-4  # how far ONNX may be from torch, relative to the largest value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the verbs of `vireid export`."""
-    verbs = parser.add_subparsers(dest='export_verb', required=True, metavar='VERB')
+    """Adds the commands of `vireid export`."""
+    commands = parser.add_subparsers(dest='export_command', required=True, metavar='COMMAND')
     for name, summary in (
         ('weights', 'model.safetensors, config.yaml and a model card, without optimizer and paths of your disks'),
         ('onnx', 'one ONNX file for each modality, compared with torch'),
     ):
-        verb = verbs.add_parser(name, help=summary)
-        verb.add_argument('checkpoint', type=Path, help='a .pt file of a run')
-        verb.add_argument('out', type=Path, help='a folder; made if need be')
-        verb.add_argument(
+        command = commands.add_parser(name, help=summary)
+        command.add_argument('checkpoint', type=Path, help='a .pt file of a run')
+        command.add_argument('out', type=Path, help='a folder; made if need be')
+        command.add_argument(
             '--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours'
         )
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes the files."""
-    return _weights(args) if args.export_verb == 'weights' else _onnx(args)
+    return _weights(args) if args.export_command == 'weights' else _onnx(args)
 
 
 def _need(*modules: str) -> list[ModuleType]:

@@ -1,6 +1,6 @@
 """Train what a config describes, and score it.
 
-Exit status: 0, 2 for an error the user can mend, 128 and the signal's number if one stopped it after
+Exit status: 0, 2 for an error the user can fix, 128 and the signal's number if one stopped it after
 saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1.
 """
 

@@ -8,7 +8,7 @@ from functools import partial
 
 
 class VireidError(Exception):
-    """An error a user can mend.
+    """An error a user can fix.
 
     Args:
         given: what was given and why it does not work, in one sentence.

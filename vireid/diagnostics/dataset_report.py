@@ -22,7 +22,7 @@ class Report:
 
     Attributes:
         counts: (split, what, found, expected or None).
-        errors: what has to be mended.
+        errors: what has to be fixed.
         warnings: what is worth knowing.
     """
 

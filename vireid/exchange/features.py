@@ -76,7 +76,7 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
         with suppress(OSError):
             part.unlink()
         raise VireidError(
-            f'features {path} could not be written: {error}', todo='free some space or mend the permissions'
+            f'features {path} could not be written: {error}', todo='free some space or fix the permissions'
         ) from error
 
 

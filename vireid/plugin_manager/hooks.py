@@ -51,9 +51,9 @@ class Hooks:
 
     @hookspec
     def register_commands(self, add: Callable[[str, str, str], None]) -> None:
-        """Registers verbs of the command line: `add(verb, module, help)`.
+        """Registers subcommands of `vireid`: `add(command, module, help)`.
 
-        The module is imported when the verb is used; it has `add_arguments(parser)` and `run(args) -> int`, the exit
+        The module is imported when the command is used; it has `add_arguments(parser)` and `run(args) -> int`, the exit
         status.
         """
 

@@ -14,7 +14,7 @@ class PluginInfo:
         version: version of the distribution that contains it; empty for a file.
         distribution: name of that distribution; empty for a file.
         components: how many names it registered.
-        commands: the verbs it adds to the command line.
+        commands: the commands it adds to the command line.
         configs: its folders of configs.
         observes: whether it watches runs.
         status: `active`, `disabled` (by the user), `broken` (it raised), `conflict` (a name is taken) or `incompatible`
@@ -41,7 +41,7 @@ class PluginInfo:
 
 @dataclass(frozen=True)
 class Command:
-    """A verb that a plugin adds to the command line: its module, what `--help` says of it, and whose it is."""
+    """A command that a plugin adds to the command line: its module, what `--help` says of it, and whose it is."""
 
     module: str
     help: str

@@ -42,7 +42,7 @@ class PluginProblem(VireidError):
 
 
 class PluginConflict(PluginProblem):
-    """A plugin whose name, module, component or verb another one has."""
+    """A plugin whose name, module, component or command another one has."""
 
     status = 'conflict'
 
@@ -57,15 +57,15 @@ class PluginManager:
     """The plugins of one process and what they registered. Make one with `create_manager`.
 
     Args:
-        verbs: those of the command line that no plugin may take.
+        reserved: names of commands that no plugin may take.
     """
 
-    def __init__(self, verbs: Iterable[str] = ()) -> None:
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.components = Components()
         self.commands: dict[str, Command] = {}
         self.configs: dict[str, list[Path]] = {}  # by package
         self.plugins: list[PluginInfo] = []
-        self._verbs = set(verbs)
+        self._reserved = set(reserved)
         self._pluggy = pluggy.PluginManager('vireid')
         self._pluggy.add_hookspecs(Hooks)
 
@@ -84,16 +84,18 @@ class PluginManager:
         added = {hook: _collect(plugin, hook, name) for hook in REGISTERING}
         components, folders = added['register_components'], [_folder(*entry) for entry in added['register_configs']]
         commands: dict[str, Command] = {}
-        for verb, module, text in added['register_commands']:
-            if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', str(verb)):
+        for command, module, text in added['register_commands']:
+            if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', str(command)):
                 raise PluginIncompatible(
-                    f'plugin {name!r} adds the verb {verb!r}', allowed='small letters, such as my-verb'
+                    f'plugin {name!r} adds the command {command!r}', allowed='small letters, such as my-command'
                 )
-            if verb in {*self._verbs, *self.commands, *commands}:
+            if command in {*self._reserved, *self.commands, *commands}:
                 holders = {**dict.fromkeys(commands, name), **{v: c.plugin for v, c in self.commands.items()}}
-                holder = f'plugin {holders[verb]!r}' if verb in holders else 'vireid itself'
-                raise PluginConflict(f'plugin {name!r} adds the verb {verb!r}, which {holder} has', todo='rename it')
-            commands[verb] = Command(str(module), str(text), name)
+                holder = f'plugin {holders[command]!r}' if command in holders else 'vireid itself'
+                raise PluginConflict(
+                    f'plugin {name!r} adds the command {command!r}, which {holder} has', todo='rename it'
+                )
+            commands[command] = Command(str(module), str(text), name)
         try:
             self.components.add_all(components, plugin=name)
         except NameTaken as error:
@@ -127,7 +129,7 @@ def create_manager(
     disabled: Iterable[str] = (),
     strict: bool = False,
     tell: Callable[[str], None] | None = None,
-    verbs: Iterable[str] = (),
+    reserved: Iterable[str] = (),
 ) -> PluginManager:
     """Makes a manager and loads every installed plugin into it: vireid's own first, then by name; then `files`.
 
@@ -137,12 +139,12 @@ def create_manager(
             VIREID_DISABLED_PLUGINS (separated by commas).
         strict: a plugin that cannot be used is an error.
         tell: is called with a line for each plugin that cannot be used; prints to stderr if None.
-        verbs: those of the command line that no plugin may take.
+        reserved: names of commands that no plugin may take.
 
     Raises:
         VireidError: if a file cannot be used, `disabled` names no plugin, or, if `strict`, any plugin cannot be used.
     """
-    manager = PluginManager(verbs)
+    manager = PluginManager(reserved)
     entries = sorted(entry_points(group=GROUP), key=_rank)
     by_user = dict.fromkeys(disabled, 'by --no-plugin')
     for name in by_user:
@@ -225,7 +227,7 @@ def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
     added: list[tuple[Any, ...]] = []
     adders: dict[str, Callable[..., None]] = {
         'register_components': lambda kind, name, target: added.append((kind, name, target)),
-        'register_commands': lambda verb, module, help: added.append((verb, module, help)),
+        'register_commands': lambda command, module, help: added.append((command, module, help)),
         'register_configs': lambda folder: added.append((folder,)),
     }
     function = getattr(plugin, hook, None)
@@ -236,7 +238,7 @@ def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
     except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise PluginProblem(
             f'plugin {name!r}: {hook} raised {_words(error)}{_line_of(error)}',
-            todo='mend or uninstall it',
+            todo='fix or uninstall it',
         ) from error
     return added
 
@@ -262,7 +264,7 @@ def _load(entry: EntryPoint) -> object:
     except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
         raise PluginProblem(
             f'plugin {entry.name!r} ({entry.value}) cannot be imported: {_words(error)}{_line_of(error)}',
-            todo='mend or uninstall it',
+            todo='fix or uninstall it',
         ) from error
 
 
@@ -312,6 +314,6 @@ def _import_file(path: Path) -> ModuleType:
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
         raise VireidError(
             f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
-            todo='mend the file',
+            todo='fix the file',
         ) from error
     return module

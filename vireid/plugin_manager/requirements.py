@@ -44,7 +44,7 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
             continue
         own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]
         if own and all(p.status != 'active' for p in own):
-            problems.append(VireidError(f'requires: {own[0].line()}', todo='mend it, or see `vireid plugins`'))
+            problems.append(VireidError(f'requires: {own[0].line()}', todo='fix it, or see `vireid plugins`'))
     return problems
 
 

@@ -21,7 +21,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_folder_with_the_stamp_is_named_as_generated(people: Path, tmp_path: Path) -> None:
-    assert data_name({'type': 'SYSU-MM01', 'root': str(people)}) == 'generated people, SYSU-MM01 layout'
+    assert data_name({'type': 'SYSU-MM01', 'root': str(people)}) == 'synthetic people, SYSU-MM01 layout'
     assert data_name({'type': 'SYSU-MM01', 'root': str(tmp_path)}) == 'SYSU-MM01'
     assert data_name({'type': 'SYSU-MM01', 'root': None}) == 'SYSU-MM01'
 
@@ -34,7 +34,7 @@ def test_a_table_in_such_a_folder_too(tmp_path: Path) -> None:
 
 
 def test_a_run_its_table_its_features_and_its_card_say_so(people: Path, tmp_path: Path, make_small, capsys) -> None:
-    said = 'generated people, SYSU-MM01 layout'
+    said = 'synthetic people, SYSU-MM01 layout'
     options = ['training.epochs=1', 'loggers=[{"type": "Console"}, {"type": "Report"}]', 'evaluation.batch_size=4']
     experiment = make_small(people, *options)
     train(experiment, tmp_path / 'run')
@@ -59,4 +59,4 @@ def test_a_run_its_table_its_features_and_its_card_say_so(people: Path, tmp_path
 
 def test_data_check_says_so(people: Path, capsys) -> None:
     main(['data', 'check', str(people)])
-    assert capsys.readouterr().out.startswith(f'{people}: generated people, SYSU-MM01 layout\n')
+    assert capsys.readouterr().out.startswith(f'{people}: synthetic people, SYSU-MM01 layout\n')

@@ -10,12 +10,12 @@ STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it m
 
 
 def is_generated(root: str | Path | None) -> bool:
-    """Says whether a folder, or the folder of a table, carries the stamp of generated people."""
+    """Says whether a folder, or the folder of a table, carries the stamp of synthetic people."""
     path = Path(root or '').expanduser()
     return bool(root) and any((p / STAMP).is_file() for p in (path, path.parent if path.is_file() else path))
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:
-    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `generated people, SYSU-MM01 layout`."""
+    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `synthetic people, SYSU-MM01 layout`."""
     name = str(dataset.get('type', '-'))
-    return f'generated people, {name} layout' if is_generated(dataset.get('root')) else name
+    return f'synthetic people, {name} layout' if is_generated(dataset.get('root')) else name

@@ -142,7 +142,7 @@ class BatchStream:
                 raise VireidError(
                     f'sampler: {self._sampler} made fewer batches of epoch {progress.epoch + 1} than the '
                     f'{progress.steps_per_epoch} that its length says',
-                    todo='mend its batches() or its __len__()',
+                    todo='fix its batches() or its __len__()',
                 ) from None
             except WorkerDied as error:
                 self._batches = None

@@ -225,5 +225,5 @@ def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
         raise VireidError(
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: '
             f'{type(error).__name__}: {error}',
-            todo=f'mend or reinstall the plugin {component.plugin!r}',
+            todo=f'fix or reinstall the plugin {component.plugin!r}',
         ) from error

@@ -48,7 +48,7 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
         raise VireidError(
             f'checkpoint {path} could not be written: {error}{kept}',
-            todo='free some space or mend the permissions, then go on with --resume',
+            todo='free some space or fix the permissions, then go on with --resume',
         ) from error
 
 

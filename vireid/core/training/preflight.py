@@ -134,7 +134,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
         except Exception as error:
             raise VireidError(
                 f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
-                todo='mend its arguments',
+                todo='fix its arguments',
             ) from error
 
 
@@ -150,7 +150,7 @@ def _try_transforms(
         except Exception as error:  # torchvision looks at some arguments only now
             raise VireidError(
                 f'{chain.where}.{position}: {config["type"]} fails on an image {_sizes(image)}: {error}',
-                todo='mend its arguments, or what comes before it',
+                todo='fix its arguments, or what comes before it',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(

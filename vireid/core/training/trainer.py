@@ -57,7 +57,7 @@ class Trainer:
         partial: of `init`, take what fits, and say how much that is.
 
     Raises:
-        VireidError: for anything the user can mend.
+        VireidError: for anything the user can fix.
     """
 
     def __init__(

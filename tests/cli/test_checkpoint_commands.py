@@ -81,7 +81,7 @@ def test_show_says_what_it_is_of(run, capsys):
     out = capsys.readouterr().out
     for text in (
         'experiment   faults',
-        'dataset      generated people, SYSU-MM01 layout',
+        'dataset      synthetic people, SYSU-MM01 layout',
         'whole, format 2',
         'backbone',
         'necks.a',
@@ -157,7 +157,7 @@ class TestExport:
         out = tmp_path / 'release'
         assert main(['export', 'weights', str(run / 'checkpoints/last.pt'), str(out)]) == 0
         card = (out / 'README.md').read_text()
-        assert 'trained on generated people, SYSU-MM01 layout, 7 identities, ' in card
+        assert 'trained on synthetic people, SYSU-MM01 layout, 7 identities, ' in card
         assert str(run.parent) not in (out / 'config.yaml').read_text() + card  # no path of this machine
         model = vireid.load_weights(out, plugins=[PLUGIN])
         known = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
