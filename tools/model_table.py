@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/models.md: parameters and operations of every paper's config and hybrid (`make docs`)."""
+"""Writes docs/models.md: parameters and operations of every paper's config, hybrid and compared system (`make docs`)."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ SECTIONS = {
     'The papers on RegDB (206)': (206, ['tffn_regdb.py', 'dmcf_regdb.py']),
     'Ablations': (395, ['tffn_table3/*.py', 'dmcf_table2/*.py', 'dmcf_table3/*.py']),
     'Hybrids': (395, ['hybrid_*.py']),
+    'The compared systems': (395, ['systems/*.py']),
     'Demos (84)': (84, ['tffn_demo.py', 'dmcf_demo.py']),
 }
 

@@ -162,6 +162,12 @@ def test_yaml_reads_the_numbers_people_write(tmp_path: Path) -> None:
     assert load(path) == {'lr': 0.0005, 'big': 1000.0, 'decay': 0.0005, 'version': '5e-4'}
 
 
+def test_a_missing_config_that_a_package_offers_is_named_by_it(tmp_path: Path) -> None:
+    offered = write(tmp_path, tffn__py='seed = 1\n').parent
+    with pytest.raises(VireidError, match=r'acme::tffn.py is installed'):
+        load(tmp_path / 'elsewhere' / 'tffn.py', folders=lambda: {'acme': [offered]})
+
+
 @pytest.mark.parametrize('name', ['missing.py', 'missing.yaml', 'missing.json', 'missing'])
 def test_a_missing_config_is_named(tmp_path: Path, name: str) -> None:
     assert f'no config file {tmp_path / name}' in refusal(tmp_path / name)

@@ -273,6 +273,15 @@ def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option,
         train(experiment(tree, 'sampler.visible=4', option), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
 
 
+def test_a_resume_that_would_end_before_it_begins_is_refused(tree, tmp_path):
+    train(experiment(tree, 'training.epochs=1'), tmp_path)
+    before = (tmp_path / 'config.yaml').read_text()
+    with pytest.raises(VireidError, match=r'is 5 steps old and this run ends after 2[\s\S]*vireid test'):
+        shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
+        train(shorter, tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+    assert (tmp_path / 'config.yaml').read_text() == before
+
+
 def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_path):
     class Killed(KeyboardInterrupt):
         pass

@@ -146,7 +146,7 @@ class _Files:
         if path.resolve() in chain:
             raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
-            raise _no_such_config(path)
+            raise self._no_such_config(path)
         own = _run_python(path) if path.suffix == '.py' else _read_data(path)
         bases = own.pop('_base_', [])
         bases = [bases] if isinstance(bases, str) else bases
@@ -169,6 +169,15 @@ class _Files:
             below, before = merged
             merged = _merge(made, below, path), {**before, **origins}
         return merged
+
+    def _no_such_config(self, path: Path) -> VireidError:
+        if path.is_file():
+            return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
+        known = [f'{p}::{path.name}' for p, found in self.folders().items() for f in found if (f / path.name).is_file()]
+        beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
+        hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a file in {SUFFIXES}'
+        todo = f'{known[0]} is installed' if known else ''
+        return VireidError(f'no config file {path}{hint}', allowed=allowed, todo=todo)
 
     @staticmethod
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
@@ -224,14 +233,6 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
             todo='to replace a value by a dict, put _delete_=True into the dict',
         ) from error
     return merged.to_dict()['config']
-
-
-def _no_such_config(path: Path) -> VireidError:
-    if path.is_file():
-        return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
-    beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, beside)
-    return VireidError(f'no config file {path}{hint}', allowed=', '.join(beside[:20]) or f'a file in {SUFFIXES}')
 
 
 def _run_python(path: Path) -> dict[str, Any]:

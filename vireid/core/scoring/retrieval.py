@@ -71,7 +71,7 @@ def rank_gallery(
         )
         distance[dropped] = np.inf
         kept -= dropped.sum(axis=1)
-    return _stable_argsort(distance), kept
+    return stable_top(distance, distance.shape[1]), kept
 
 
 def score(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Scores:
@@ -213,21 +213,15 @@ def _identities_ahead(person: np.ndarray, place: np.ndarray, n_identities: int) 
 
 
 def stable_top(values: np.ndarray, count: int) -> np.ndarray:
-    """Columns of the `count` smallest of each row of (q, G) finite floats, ascending, equal values in column order."""
+    """Columns of the `count` smallest of each row of (q, G) floats, ascending, equal values in column order.
+
+    Infinities may be among them, NaN may not.
+    """
     if values.dtype != np.float32:
         return np.argsort(values, axis=1, kind='stable')[:, :count]
     keys = _sortable(values)
     if count < keys.shape[1]:
         keys = np.partition(keys, count - 1, axis=1)[:, :count]
-    keys.sort(axis=1)
-    return keys & 0xFFFFFFFF
-
-
-def _stable_argsort(values: np.ndarray) -> np.ndarray:
-    """Indices that sort each row of (q, G) finite floats or infinities, equal values in column order."""
-    if values.dtype != np.float32:
-        return np.argsort(values, axis=1, kind='stable')
-    keys = _sortable(values)
     keys.sort(axis=1)
     return keys & 0xFFFFFFFF
 

@@ -78,6 +78,9 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )
+    if at.get('step', 0) > run.progress.total_steps:
+        text = f'{source} is {at["step"]:,} steps old and this run ends after {run.progress.total_steps:,}'
+        raise VireidError(text, todo='raise training.steps or training.epochs, or score it: vireid test')
     ours, theirs = _lasting(run.experiment.to_config()), _lasting(content['config'])
     changed = [key for key in ours if files.dump({key: ours[key]}) != files.dump({key: theirs.get(key)})]
     if changed:
