@@ -12,10 +12,10 @@ from vireid.core.config.files import load as read
 from vireid.core.config.overrides import set_value, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.results import Results
-from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.preflight import find_problems
 from vireid.core.training.run import Run
 from vireid.core.training.trainer import Trainer
+from vireid.exchange.evaluation import score_checkpoint
 from vireid.plugin_manager.manager import create_manager
 
 Config = str | Path | Mapping[str, Any] | Experiment

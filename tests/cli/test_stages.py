@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import vireid
 from vireid.cli import main
+from vireid.core.errors import VireidError
+from vireid.core.scoring import results
 from vireid.core.training import checkpoint
 
 FIRST = """
@@ -53,11 +56,15 @@ def test_each_begins_with_the_weights_of_the_one_before(configs, small_sysu, cap
     frozen = [name for name in first if name.startswith('backbone.')]
     assert all(torch.equal(first[name], second[name]) for name in frozen)  # BatchNorm's statistics too
     assert any(not torch.equal(first[name], second[name]) for name in first if name not in frozen)
+    # what is left is a run like any other
+    assert main(['config', 'check', str(configs / 'run/config.yaml')]) == 0
+    assert main(['test', str(configs / 'run/config.yaml'), str(configs / 'run/checkpoints/last.pt')]) == 0
+    assert vireid.load(configs / 'run/checkpoints/last.pt').embedding_dim > 0
     record = json.loads((configs / 'run/run.json').read_text())
     assert record['init']['file'].endswith('run/stage1_first/checkpoints/last.pt')
     written = [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
     assert main(words(configs, small_sysu, '--resume')) == 0  # all is done
-    assert capsys.readouterr().out.count('(done before)') == 2
+    assert capsys.readouterr().out.count('(done before)') == 1
     assert written == [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
 
 
@@ -115,6 +122,57 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
 def test_what_does_not_go_with_stages(configs, small_sysu, capsys, more, said):
     assert main(words(configs, small_sysu, *more)) == 2
     assert said in capsys.readouterr().err
+
+
+def test_other_ways_to_run_it_say_that_stages_come_before(configs, small_sysu, capsys):
+    with pytest.raises(VireidError, match=r'stages: .*first.py come before this[\s\S]*vireid train CONFIG'):
+        vireid.train(configs / 'second.py', configs / 'x', dataset={'root': str(small_sysu)})
+    words = ['test', str(configs / 'second.py'), '--data-root', str(small_sysu)]
+    assert main([*words, '--cfg-options', 'training.freeze=["*"]']) == 2
+    assert 'come before this' in capsys.readouterr().err
+
+
+def test_a_frozen_network_is_scored_with_the_weights_it_names(configs, small_sysu, capsys, tmp_path):
+    assert (
+        main(['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir', str(configs / 'a')])
+        == 0
+    )
+    trained = results.read(configs / 'a')['rows']
+    options = [f'training.init={configs}/a/checkpoints/last.pt', 'training.freeze=["*"]']
+    words = ['test', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir', str(configs / 'b')]
+    assert main([*words, '--cfg-options', *options]) == 0
+    assert results.read(configs / 'b')['rows'] == trained
+
+
+def test_weights_that_have_seen_what_is_tested_are_refused(configs, small_sysu, capsys):
+    words = ['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir']
+    assert main([*words, str(configs / 'a'), '--cfg-options', 'dataset.train_lists=["train","test"]']) in (0, 2)
+    if not (configs / 'a/checkpoints/last.pt').exists():
+        pytest.skip('the reader does not train on the test list')
+    assert main([*words, str(configs / 'b'), '--init', str(configs / 'a/checkpoints/last.pt')]) == 2
+    assert 'of the images that this would score it on' in capsys.readouterr().err
+
+
+def test_a_stage_that_begins_elsewhere_is_refused(configs, small_sysu, capsys):
+    (configs / 'middle.py').write_text("_base_ = 'first.py'\ntraining = dict(init='other.pt')\n")
+    (configs / 'second.py').write_text(SECOND.replace("stages = ['first.py']", "stages = ['first.py', 'middle.py']"))
+    assert main(words(configs, small_sysu)) == 2
+    assert 'middle.py names training.init, and it begins with the stage before' in capsys.readouterr().err
+
+
+def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
+    words = [
+        'train',
+        'configs/tffn_regdb.py',
+        '--trials',
+        '1-2',
+        '--data-root',
+        str(small_regdb),
+        '--work-dir',
+        str(tmp_path),
+    ]
+    assert main([*words, '--cfg-options', 'training.init=x.pt', 'model.backbone.weights=None']) == 2
+    assert 'weights of one split have seen identities that another is tested on' in capsys.readouterr().err
 
 
 def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, small_sysu, capsys):

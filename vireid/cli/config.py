@@ -58,11 +58,10 @@ def _check(path: str, args: argparse.Namespace) -> int:
         problems = find_problems(config, manager, FILLED)
         stages = config.get('stages', [])
         for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
-            try:
-                _read(stage, args)
-            except VireidError as error:
-                given = f'stages.{position}: {error.given}'
-                problems.append(VireidError(given, allowed=error.allowed, todo=error.todo))
+            problems += [
+                VireidError(f'stages.{position}: {error.given}', allowed=error.allowed, todo=error.todo)
+                for error in _stage_problems(str(stage), args)
+            ]
     except VireidError as error:
         problems = [error]
     if not problems:
@@ -72,6 +71,16 @@ def _check(path: str, args: argparse.Namespace) -> int:
     for problem in problems:
         print(textwrap.indent(str(problem), '  '))
     return 2
+
+
+def _stage_problems(path: str, args: argparse.Namespace) -> list[VireidError]:
+    from vireid.core.training.preflight import find_problems
+
+    try:
+        config, manager = _read(path, args)
+        return find_problems(config, manager, FILLED)
+    except VireidError as error:
+        return [error]
 
 
 def _show(path: str, args: argparse.Namespace) -> int:

@@ -57,6 +57,7 @@ def _weights(args: argparse.Namespace) -> int:
 
     content = checkpoint.load(args.checkpoint)
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
+    config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
     digest = checkpoint.digest(content['model'])
     about = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
     files = [Path(file) for file in content['config'].get('plugins', ())]

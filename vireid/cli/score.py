@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import RERANK, add_plugin_argument, make_manager
+from vireid.cli.experiment import RERANK, add_plugin_argument, make_manager, warn_once
 from vireid.core.errors import VireidError, did_you_mean
 
 
@@ -81,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
         data=saved.about.get('data', ''),
         on_progress=_bar(),
     )
+    if saved.about.get('similarity'):
+        warn_once(f'the run ranked by {saved.about["similarity"]["type"]}; embeddings alone are ranked by cosine')
     about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
     print(f'{about or args.features}, in percent:\n{found.table()}')
     if args.result:

@@ -43,6 +43,8 @@ def stages_before(
         found = read(own)
         if found.get('stages'):
             raise VireidError(f'{file} has stages of its own', todo=f'list them in {args.config}, in order')
+        if before is not None and isinstance(found.get('training'), dict) and found['training'].get('init'):
+            raise VireidError(f'{file} names training.init, and it begins with the stage before', todo='take it away')
         without_console(found)
         experiment = make_experiment(found, own)
         place = folder / f'stage{number}_{experiment.name}'
@@ -60,7 +62,7 @@ def train_stages(args: argparse.Namespace, config: dict[str, Any]) -> int:
     from vireid.core.signals import Interrupted
     from vireid.studies.jobs import Job, check_job, finish, without_console
 
-    for flag, given in (('--init', args.init), ('--resume FILE', args.resume)):
+    for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
         if given:
             raise VireidError(
                 f'{args.config} has stages, and {flag} does not go with them',

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
     experiment = make_experiment(read_config(args), args)
     from vireid.api import free_folder
-    from vireid.core.training.evaluate import score_checkpoint
     from vireid.exchange import features
+    from vireid.exchange.evaluation import score_checkpoint
 
     if args.checkpoint is None:
         work_dir = args.work_dir or free_folder(Path('runs'), f'{experiment.name}_test')

@@ -97,6 +97,9 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     training_flops = counter.get_total_flops() / tried
     if not math.isfinite(record['loss']):
         notes.append(f'the loss is {record["loss"]}; random images may do that in bf16, real ones stop the run')
+    with _attributed('one step of each turn', model):  # of several optimizers
+        for number in range(1, len(getattr(step, 'order', ()))):
+            step(fabric.to_device(batch), Progress(0, number, 1, 1))  # type: ignore[misc]
     model.eval()
     with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
         embeddings, trials = _evaluate(experiment, dataset, model)
@@ -166,7 +169,8 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     batch = collate(data.__getitems__(indices))
     if isinstance(batch, VireidError):
         raise batch
-    return batch, len(chosen)
+    seen_again = [of for of, _ in views.values()]
+    return batch, sum(1 + seen_again.count(samples[index].modality) for index in chosen)
 
 
 def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> tuple[Embeddings, str]:
@@ -174,10 +178,20 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
     protocol = experiment.build_protocol()
     trials = protocol.trials(dataset)
     settings = experiment.evaluation_settings
+    few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
+    transform = experiment.build_transform('test')
+    if hasattr(model, 'fit'):
+        with torch.no_grad():
+            model.fit(
+                [
+                    collate([item])
+                    for item in map(ImageSet(few, transform, read=dataset.read).__getitem__, range(len(few)))
+                ]
+            )
     embeddings = embed_samples(
         model,
         all_samples(trials),
-        experiment.build_transform('test'),
+        transform,
         batch_size=settings.batch_size,
         workers=0,
         flip=settings.flip,
@@ -185,8 +199,6 @@ def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> 
     )
     similarity: Any = experiment.build_similarity(model)
     if hasattr(similarity, 'fit'):
-        few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
-        transform = experiment.build_transform('test')
         similarity.fit(embed_samples(model, few, transform, workers=0, read=dataset.read))
     reranker = experiment.build_reranker()
     found = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)

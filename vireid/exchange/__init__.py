@@ -1,4 +1,4 @@
-"""Files for other machines and programs: embeddings in a file, exported weights.
+"""What becomes of finished runs: checkpoints scored, models rebuilt, embeddings and weights in files.
 
 It may know the core, never the command line.
 """

@@ -101,6 +101,7 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
         'split': getattr(dataset, 'split_name', ''),
         'protocol': experiment.protocol,
         'weights': results.weights,
+        'similarity': experiment.evaluation.get('similarity'),
         'versions': versions(),
     }
     if world()[0] == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -16,10 +17,10 @@ from vireid.core.config.settings import READING, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
-from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.fabric import make_fabric
-from vireid.core.training.preflight import preflight
+from vireid.core.training.preflight import on_meta, preflight
 from vireid.core.training.trainer import train
+from vireid.exchange.evaluation import score_checkpoint
 from vireid.plugin_manager.manager import hookimpl
 
 
@@ -59,8 +60,20 @@ def check_job(job: Job) -> None:
     """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
     if job.before is not None:
         check_job(job.before)
+        _check_weights(job, job.before)
     make_fabric(job.experiment.training_settings)
     preflight(job.experiment, pretrained=not job.begun())
+
+
+def _check_weights(job: Job, before: Job) -> None:
+    """Raises if the weights of the stage before do not fit a model that takes them all."""
+    if not job.experiment.training_settings.init_partial:
+        ours, theirs = (on_meta(functools.partial(j.experiment.build_model, 2, False)) for j in (job, before))
+        try:
+            checkpoint.load_weights(ours, theirs.state_dict(), f'stage {before.experiment.name}')
+        except VireidError as error:
+            todo = 'let both describe one network, or take what fits: training.init_partial=True'
+            raise VireidError(f'training.init: {error.given}', todo=todo) from error
 
 
 def finish(
@@ -84,12 +97,15 @@ def finish(
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     folder, experiment = job.folder, job.experiment
-    if job.before is not None:
-        finish(job.before, data_may_move, tell, warn)
-        experiment = replace(experiment, training={**experiment.training, 'init': str(job.before.weights())})
+    if job.before is not None:  # then it is a run like any other, whose config can be used by itself
+        training = {**experiment.training, 'init': str(job.before.weights())}
+        experiment = replace(experiment, stages=[], training=training)
     again = False
     if (folder / 'config.yaml').is_file():
-        changed = _changed(experiment.to_config(), config.load(folder / 'config.yaml'), data_may_move)
+        earlier = config.load(folder / 'config.yaml')
+        if job.before is not None and 'training' in earlier:
+            earlier['training']['init'] = experiment.training['init']  # the folder may have moved
+        changed = _changed(experiment.to_config(), earlier, data_may_move)
         if set(changed) - SCORING:
             raise VireidError(
                 f'{folder} holds a run with another {", ".join(changed)}',
@@ -101,6 +117,8 @@ def finish(
         tell(f'{_line(job.label, done)}  (done before)')
         return done
     last = folder / 'checkpoints' / 'last.pt'
+    if done is None and job.before is not None and not job.begun():
+        finish(job.before, data_may_move, tell, warn)
     experiment.manager.register(Bar(job.label), f'progress of {job.label}')
     try:
         if done is not None:
@@ -126,11 +144,12 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
 
     def lasting(found: dict[str, Any]) -> dict[str, str]:
         kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}
+        kept['stages'] = found.get('stages', [])
         kept['losses'] = asdict(LossSettings(**found.get('losses', {})))
         evaluation = kept.get('evaluation', {})
         kept['evaluation.select'] = [evaluation.get('select', 'last'), evaluation.get('select_by', 'R1')]
         if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
-            kept['protocol that chose the weights'] = kept['protocol']
+            kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity')]
         if data_may_move:
             kept['dataset'] = {**kept['dataset'], 'root': None}
         kept['training'] = {**defaults, **found['training']}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import pytest
 import torch
 from torch import nn
 
 from vireid.core.config.freezing import freeze
+from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError
 
 
@@ -68,3 +70,20 @@ def test_patterns_that_match_nothing_are_told_each_with_its_place():
     assert "training.freeze.0: the pattern 'boddy.*' matches nothing" in str(caught.value)
     assert "training.freeze.2: the pattern 'x' matches nothing" in str(caught.value)
     assert "'body.*', 'head.*'" in str(caught.value)
+
+
+def test_a_module_that_is_named_is_frozen_as_a_whole():
+    made = network()
+    freeze(made, ['body'])
+    assert trainable(made) == {'head.0.weight', 'head.0.bias', 'head.1.weight', 'head.1.bias'}
+    assert [m.training for m in made.train().body] == [False, False, False]
+
+
+def test_it_can_be_pickled_and_its_norms_are_not_synchronized():
+    made = network()
+    freeze(made, ['body.*'])
+    twin = pickle.loads(pickle.dumps(made)).train()
+    assert not twin.body[1].training
+    synchronize_norms(made)
+    assert type(made.body[1]) is nn.BatchNorm2d
+    assert type(made.head[1]) is not nn.BatchNorm2d

@@ -14,9 +14,9 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import checkpoint
-from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.exchange.evaluation import score_checkpoint
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 
@@ -204,6 +204,16 @@ def test_a_fit_without_training_images_is_told(make, tmp_path, monkeypatch):
     monkeypatch.setattr(type(dataset), 'split', lambda self, name: () if name == 'train' else split(name))
     with pytest.raises(VireidError, match='Whitened is fitted to training images, and the split has none'):
         score_checkpoint(made, None, tmp_path)
+
+
+def test_a_state_that_cannot_be_kept_costs_no_weights(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(Whitened, 'fit', lambda self, found: None)
+    monkeypatch.setattr(Whitened, 'similarity', lambda self, q, g: lambda rows: q[rows] @ g.T)
+    monkeypatch.setattr(Whitened, 'state_dict', lambda self: {'metric': np.zeros(3)})
+    with pytest.raises(VireidError, match='more than tensors and plain values'):
+        train(make(WHITENED), tmp_path)
+    assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['model']
+    assert [p.name for p in (tmp_path / 'checkpoints').iterdir() if 'amended' in p.name] == []
 
 
 def test_weights_chosen_by_validation_are_scored_by_a_metric_of_the_training_images(make, tmp_path, monkeypatch):

@@ -23,9 +23,9 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
-from vireid.core.training.evaluate import score_checkpoint
 from vireid.core.training.fabric import make_fabric
 from vireid.core.training.trainer import train
+from vireid.exchange.evaluation import score_checkpoint
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
@@ -276,8 +276,8 @@ def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option,
 def test_a_resume_that_would_end_before_it_begins_is_refused(tree, tmp_path):
     train(experiment(tree, 'training.epochs=1'), tmp_path)
     before = (tmp_path / 'config.yaml').read_text()
+    shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
     with pytest.raises(VireidError, match=r'is 5 steps old and this run ends after 2[\s\S]*vireid test'):
-        shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
         train(shorter, tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
     assert (tmp_path / 'config.yaml').read_text() == before
 

@@ -196,3 +196,46 @@ def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monk
     with pytest.raises(VireidError, match='delete it and put another copy there, of http') as caught:
         TwoStreamResNet(18, weights='imagenet')
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize('shared_from', [0, 1, 5])
+def test_the_number_of_images_stays_open_when_it_is_exported(shared_from):
+    class Infrared(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = TwoStreamResNet(depth=18, weights=None, shared_from=shared_from)
+
+        def forward(self, images):
+            made = self.network({INFRARED: images})['stage4']
+            return made if shared_from < 5 else made[INFRARED]
+
+    batch = torch.export.Dim('batch', min=2, max=64)
+    program = torch.export.export(Infrared().eval(), (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    assert program.module()(torch.randn(5, 3, 32, 32)).shape[0] == 5
+
+
+def test_modalities_share_the_stream_they_name_and_its_norm_sees_both():
+    network = TwoStreamResNet(
+        depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 3, 'x': 3}, streams={'x': VISIBLE}
+    )
+    assert set(network.streams) == {VISIBLE, INFRARED}
+    images = {m: torch.randn(n, 3, 32, 32) for m, n in ((VISIBLE, 2), (INFRARED, 3), ('x', 4))}
+    assert network(images)['stage4'].shape[0] == 9
+    norm = network.streams[VISIBLE]['stage0'][1]
+    both = network.streams[VISIBLE]['stage0'][0](torch.cat([images[VISIBLE], images['x']]))
+    assert torch.allclose(norm.running_mean, 0.1 * both.mean(dim=(0, 2, 3)), atol=1e-6)
+    for wrong, said in (({'y': VISIBLE}, 'no such modality'), ({'x': 'y'}, 'no such stream')):
+        with pytest.raises(VireidError, match=said):
+            TwoStreamResNet(depth=18, weights=None, modalities={VISIBLE: 3, INFRARED: 3, 'x': 3}, streams=wrong)
+    with pytest.raises(VireidError, match="no stream for modality \\['y'\\]"):
+        network({'y': images['x']})
+
+
+def test_channels_that_differ_need_streams_of_their_own():
+    apart = TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 1})
+    images = {VISIBLE: torch.randn(2, 3, 32, 32), INFRARED: torch.randn(2, 1, 32, 32)}
+    assert apart(images)['stage4'].shape[0] == 4
+    with pytest.raises(VireidError, match='infrared images have 1 channels and visible ones 3'):
+        TwoStreamResNet(depth=18, weights=None, shared_from=0, modalities={VISIBLE: 3, INFRARED: 1})
+    with pytest.raises(VireidError, match='allowed: 1 to 4'):
+        TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 5})

@@ -399,6 +399,26 @@ def test_a_head_for_training_only_needs_no_embedding_and_cannot_be_one(component
     )
 
 
+def test_what_follows_the_translators_is_told_what_they_make(components):
+    components.add('translators', 'Doubled', Doubled)
+    seen = {}
+
+    class Curious(torch.nn.Module):
+        def __init__(self, inputs, modalities):
+            super().__init__()
+            seen.update(modalities)
+            self.output = inputs[0]
+
+        def forward(self, feature, context):
+            return feature
+
+    components.add('necks', 'Curious', Curious)
+    config = {**model_config(), 'translators': {'more': {'type': 'Doubled'}}}
+    config['necks']['same'] = {'type': 'Curious', 'inputs': 'a'}
+    build(components, {**config, 'embedding': ('fused', 'same')})
+    assert seen == {VISIBLE: 3, INFRARED: 3, 'x': 3}
+
+
 def test_a_translator_has_to_return_what_it_declares(components):
     components.add('translators', 'Forgets', Forgets)
     model = build(components, {**model_config(), 'translators': {'bad': {'type': 'Forgets'}}})

@@ -205,6 +205,7 @@ def test_an_update_that_is_not_finite_is_left_out_of_that_optimizer_alone():
             {'critic': CRITIC, 'network': {**NETWORK, 'parameters': [*NETWORK['parameters'], 'backbone.*']}},
             r"step.optimizers.network.parameters: the pattern 'backbone.\*' matches no parameter",
         ),
+        (['critic'], {}, r'step.order never names network, so that nothing of it is trained'),
         (['critc'], {}, r"step.order.0: there is no optimizer 'critc', did you mean 'critic'"),
         ([], {}, r'step.order is empty'),
         (['critic', []], {}, r'step.order.1 is empty'),
@@ -236,6 +237,20 @@ def test_it_is_told_before_if_the_model_names_its_tasks():
     model.task_names = ('identity', 'fool', 'tell')
     with pytest.raises(VireidError, match=r'step.optimizers.critic.tasks: tel matches no task'):
         make(model, critic={**CRITIC, 'tasks': ['tel']}, network=NETWORK)
+
+
+def test_a_task_that_nobody_lowers_is_told_if_the_model_names_its_tasks():
+    model = Adversarial()
+    model.task_names = ('identity', 'fool', 'tell')
+    with pytest.raises(VireidError, match='no optimizer lowers the task fool'):
+        make(model, critic=CRITIC, network={**NETWORK, 'tasks': ['identity']})
+
+
+def test_tasks_that_its_parameters_do_not_make_are_told():
+    step = make(Adversarial(), ['network', 'critic'], critic={**CRITIC, 'tasks': ['identity']}, network=NETWORK)
+    step(batch(), at(0))
+    with pytest.raises(VireidError, match=r'step.optimizers.critic.tasks: identity do not depend on its parameters'):
+        step(batch(), at(1))
 
 
 def test_a_weighter_that_is_trained_is_refused():

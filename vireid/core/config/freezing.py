@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import types
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.freeze') -> None:
     """Freezes what matches a name pattern: parameters get no gradient, modules stay in evaluation mode.
 
-    A module whose name matches, or the name of a buffer of its own, stays so: BatchNorm then uses its running
-    statistics and does not move them. `backbone.*` freezes a backbone as a whole, `*.bias` parameters alone.
+    A module that matches is frozen as a whole: `backbone` and `backbone.*` freeze the same, BatchNorm's statistics
+    included. A pattern of a module's buffers (`*.running_*`) freezes those, one of parameters (`*.bias`) those alone.
 
     Raises:
         VireidError: for each pattern that matches nothing.
@@ -25,9 +25,12 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
     buffers = {name.rpartition('.')[::2] for name, _ in model.named_buffers()}
     problems = []
     for position, pattern in enumerate(patterns):
-        parameters = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+        whole = [m for name, m in model.named_modules() if name and fnmatch.fnmatchcase(name, pattern)]
         owners = {owner for owner, own in buffers if fnmatch.fnmatchcase(f'{owner}.{own}', pattern)}
-        modules = [m for name, m in model.named_modules() if fnmatch.fnmatchcase(name, pattern) or name in owners]
+        modules = [m for part in whole for m in part.modules()]
+        modules += [m for name, m in model.named_modules() if name in owners]
+        parameters = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+        parameters += [p for part in whole for p in part.parameters()]
         if not parameters and not modules:
             tops = ', '.join(f"'{name}.*'" for name, _ in model.named_children())
             text = f'{where}.{position}: the pattern {pattern!r} matches nothing'
@@ -37,7 +40,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
         for module in modules:
             if module is not model:
                 module.eval()
-                module.train = types.MethodType(_stay, module)  # type: ignore[method-assign]
+                module.train = functools.partial(_stay, module)  # type: ignore[method-assign]
     raise_all(problems)
 
 

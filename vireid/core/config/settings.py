@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
+from vireid.core.types import MODALITIES
 
 Positive = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Ge(0)]
@@ -159,6 +160,16 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
                 todo='say every how many epochs to score: training.evaluate_every=2',
             )
         )
+    views, reader, first = at('images', 'views', {}), at('images', 'reader'), at('images', 'train')
+    for name, view in views.items() if isinstance(views, Mapping) else ():
+        if name in MODALITIES:
+            text = f'images.views.{name}: {name} images are there already'
+            problems.append(VireidError(text, todo='give the view another name'))
+        begins = view.get('train') if isinstance(view, Mapping) else None
+        if reader is not None and isinstance(begins, list) and isinstance(first, list) and begins[:1] != first[:1]:
+            given = f'images.views.{name}.train.0 is {(begins or [None])[0]!r}'
+            text = f'{given}, and images.reader keeps images as images.train.0 makes them'
+            problems.append(VireidError(text, todo='begin with the same transform, or take the reader (--cache) away'))
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, and stages say what this begins with'
         problems.append(VireidError(text, todo='take one of them away'))

@@ -55,6 +55,8 @@ class SyncedBatchNorm(nn.Module):
 def synchronize_norms(module: nn.Module) -> nn.Module:
     """Replaces every BatchNorm of a module by one over all processes; names in its state dict stay."""
     for name, child in module.named_children():
+        if 'train' in vars(child):
+            continue  # frozen: it uses its running statistics, which are alike everywhere
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             setattr(module, name, SyncedBatchNorm(child))
         else:

@@ -155,7 +155,8 @@ def score_trials(
                 found = score_similarity(compare(similarity, query, gallery, trial), trial)
             scores.setdefault(FLIP if flipped else '', []).append(found)
             if reranker is not None:
-                name = f'{FLIP}, {reranker.name}' if flipped else reranker.name
+                beside = reranker.name if similarity is None else f'{reranker.name} of cosine'
+                name = f'{FLIP}, {beside}' if flipped else beside
                 found = score_similarity(reranker.similarity(query, gallery), trial)
                 scores.setdefault(name, []).append(found)
     if on_progress:

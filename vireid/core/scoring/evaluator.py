@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from vireid.core.config.experiment import Experiment
+from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.results import Results
@@ -87,7 +88,9 @@ class Evaluator:
             similarity.load_state_dict(self.fitted)
         elif hasattr(similarity, 'fit'):
             samples = require_samples(self.dataset.split('train'), similarity)
-            similarity.fit(embed(samples, on_progress=on_progress('embedding training images')))
+            training = embed(samples, on_progress=on_progress('embedding training images'))
+            with seeded(self.experiment.seed, 'fit'):  # alike in every process
+                similarity.fit(training)
             run.fitted = {'config': self.experiment.evaluation['similarity'], 'state': dict(similarity.state_dict())}
         flip = variants and run.experiment.evaluation_settings.flip
         embeddings = embed(self.samples, flip=flip, read=self.read, on_progress=on_progress('embedding images'))

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vireid.core.errors import VireidError
@@ -53,8 +54,18 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
 
 
 def amend(path: Path, more: Mapping[str, Any]) -> None:
-    """Adds to a checkpoint what became known after it was written."""
-    save(path, {**load(path), **more})
+    """Adds to a checkpoint what became known after it was written; it stays as it was if that cannot be read back.
+
+    Raises:
+        VireidError: if it holds anything but tensors and plain values.
+    """
+    aside = path.with_suffix('.amended')
+    save(aside, {**load(path), **more})
+    try:
+        load(aside)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def earlier(path: Path, age: int) -> Path:
@@ -206,8 +217,13 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
     return model.eval()
 
 
-def initialize_from(model: torch.nn.Module, source: str, partial: bool, show: bool = True) -> dict[str, Any]:
-    """Initialises a model with the weights of another run; returns which these are, for run.json.
+def initialize_from(
+    model: torch.nn.Module, source: str, partial: bool, show: bool = True
+) -> tuple[dict[str, Any], np.ndarray]:
+    """Initialises a model with the weights of another run.
+
+    Returns:
+        Which weights these are, for run.json, and the numbers of the images that they were trained on.
 
     Args:
         model: what is initialised.
@@ -215,19 +231,20 @@ def initialize_from(model: torch.nn.Module, source: str, partial: bool, show: bo
         partial: take what fits.
         show: say how much that is.
     """
-    weights = load(source)['model']
+    content = load(source)
+    weights, seen = content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy()
     about = {'file': str(Path(source).absolute()), 'weights': digest(weights), 'partial': partial}
     if not partial:
         try:
             load_weights(model, weights, source)
         except VireidError as error:
-            todo = f'{error.todo}; or take what fits: training.init_partial=True, --partial'
+            todo = f'{error.todo}; or take what fits: --partial, or training.init_partial=True in the config'
             raise VireidError(f'training.init: {error.given}', todo=todo) from error
-        return about
+        return about, seen
     for part, (loaded, total) in load_partly(model, weights, source).items():
         if show:
             print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
-    return about
+    return about, seen
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:

@@ -28,5 +28,5 @@ def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     return VireidError(
         f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
         todo='go on with --resume and step.clip_norm, --precision 32-true, or step.skip_nonfinite, the number of such '
-        'steps that may be left out; or begin anew with a lower learning rate',
+        'steps that may be left out (of several optimizers each has its own); or begin anew with a lower learning rate',
     )

@@ -38,6 +38,7 @@ class Run:
         precision_reason: where the precision of its config comes from, in a few words.
         resumed: whether it goes on from a checkpoint.
         init: of which weights it begins, if of any: `file`, their digest, and whether only what fits was taken.
+        seen: numbers of the images that those weights were trained on.
         unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
         fitted: `config` and `state` of the similarity that was fitted to the training images last, if one is.
@@ -54,6 +55,7 @@ class Run:
     precision_reason: str = ''
     resumed: bool = False
     init: dict[str, Any] | None = None
+    seen: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     fitted: dict[str, Any] | None = None

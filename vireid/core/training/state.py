@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 from vireid import __version__
 from vireid.core.config import files
 from vireid.core.config.settings import READING, EvaluationSettings, LossSettings
+from vireid.core.data.images import fingerprint
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
-from vireid.core.types import Progress
+from vireid.core.types import Progress, Sample
 from vireid.core.wording import counted
 
 
@@ -28,7 +31,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'data': run.experiment.data_name,
         'precision_reason': run.precision_reason,
         'split': run.split,
-        'trained_on': torch.from_numpy(run.fingerprint.copy()),
+        'trained_on': torch.from_numpy(np.union1d(run.fingerprint, run.seen)),
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
         'versions': versions(),
@@ -48,13 +51,23 @@ def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progre
         kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
         raise VireidError(
             f'after step {progress.step:,} {found}; nothing was saved{kept}',
-            todo='go on with --resume and step.clip_norm, which looks at every gradient before it is applied, or with '
-            '--precision 32-true; or begin anew with a lower learning rate',
+            todo='go on with --resume and step.clip_norm (several optimizers have their own), which looks at each '
+            'gradient before it is applied, or with --precision 32-true; or begin anew with a lower learning rate',
         )
 
 
 def versions() -> dict[str, str]:
     return {'vireid': __version__, 'torch': str(torch.__version__)}
+
+
+def require_unseen(samples: Sequence[Sample], seen: np.ndarray, source: str) -> None:
+    """Raises if weights were trained on some of the images that they would be scored on."""
+    both = np.isin(fingerprint(samples), seen).sum()
+    if both:
+        raise VireidError(
+            f'{source} was trained on {both:,} of the images that this would score it on',
+            todo='test it on the split its config left for that',
+        )
 
 
 def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
@@ -115,10 +128,14 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     kept['images'] = {**kept['images'], **dict.fromkeys(READING)}
     kept['losses'] = asdict(LossSettings(**kept['losses']))
     # the errors about numbers that are not finite advise to change these
-    kept['step'] = {**kept['step'], 'clip_norm': None, 'skip_nonfinite': None}
+    guards = dict.fromkeys(('clip_norm', 'skip_nonfinite'))
+    kept['step'] = {**kept['step'], **guards}
+    if isinstance(several := kept['step'].get('optimizers'), dict):
+        kept['step']['optimizers'] = {name: {**own, **guards} for name, own in several.items()}
     evaluation = settings.get('evaluation', {})
     kept['evaluation.select'] = evaluation.get('select', EvaluationSettings.select)
     if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
+        kept['evaluation.similarity'] = evaluation.get('similarity')
         kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from vireid.core.config import files
@@ -34,7 +35,7 @@ from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.preflight import preflight
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection, ValidationSplit
-from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
+from vireid.core.training.state import require_numbers, require_same_run, require_unseen, restore_step, state_of
 from vireid.core.types import Batch, Dataset, Progress, Sample, Sampler
 
 
@@ -73,14 +74,20 @@ class Trainer:
         chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
         experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
         self.experiment, self.resume, self.settings = experiment, resume, experiment.training_settings
-        if resume is None and init is None and self.settings.init is not None:
-            init, partial = self.settings.init, self.settings.init_partial
+        if resume is None and init is None:
+            init = self.settings.init
+        partial = partial or self.settings.init_partial
+        if experiment.stages and resume is None and init is None:
+            text = f'stages: {", ".join(experiment.stages)} come before this'
+            raise VireidError(
+                text, todo='train all by the command: vireid train CONFIG; or name their checkpoint as init'
+            )
         if init is not None and not Path(init).is_file():
             raise VireidError(f'training.init: no checkpoint {init}', todo='give the path of a .pt file of a run')
         self.fabric = make_fabric(self.settings)
         if self.fabric.is_global_zero:
             precision.warn_once(chosen)
-        preflight(experiment, pretrained=resume is None and init is None)
+        preflight(experiment, pretrained=resume is None and (init is None or partial))
         loggers = experiment.build_loggers() if self.fabric.is_global_zero else []
         self.hooks = experiment.manager.observers(loggers)
 
@@ -91,12 +98,12 @@ class Trainer:
         self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
         self._build_evaluators(dataset, samples)
         self._build_batches(samples, labels, sampler)
-        model, initial = self._build_model(len(labels), init, partial)
+        model, initial, seen = self._build_model(len(labels), init, partial)
         self.step: Any = experiment.build_step(model, self.fabric)
         split = getattr(dataset, 'split_name', '')
         self.run = Run(
             experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason,
-            resumed=resume is not None, init=initial,
+            resumed=resume is not None, init=initial, seen=seen,
         )  # fmt: skip
         if content is not None:
             self.load_state_dict(content, str(resume))
@@ -123,20 +130,21 @@ class Trainer:
         workers = default_workers(fabric.device) if images.workers is None else images.workers
         self.batches = BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
 
-    def _build_model(self, identities: int, init: Any, partial: bool) -> tuple[nn.Module, dict[str, Any] | None]:
-        """Returns the model, and of which weights it begins, if of another run's."""
-        begins = self.resume is None
-        model = self.experiment.build_model(identities, begins and init is None, self.progress.steps_per_epoch)
+    def _build_model(self, identities: int, init: Any, partial: bool) -> tuple[nn.Module, Any, np.ndarray]:
+        """Returns the model; of which weights it begins, if of another run's, and what those were trained on."""
+        begins, steps = self.resume is None, self.progress.steps_per_epoch
+        model = self.experiment.build_model(identities, begins and (init is None or partial), steps)
         model = model.to(self.fabric.device)
-        initial = None
+        initial, seen = None, np.zeros(0, dtype=np.int64)
         if begins and init is not None:
-            initial = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
+            initial, seen = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
+            require_unseen((*self.evaluator.samples, *self.candidates.samples), seen, f'training.init: {init}')
         if self.settings.sync_batchnorm and self.fabric.world_size > 1:
             # what follows the backbone sees all images already, if they are gathered
             synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
         if self.settings.compile:
             compile_forward(model)
-        return model, initial
+        return model, initial, seen
 
     def train(self) -> Results:
         """Trains from where the run stands to its end, saving and scoring as the settings say.
@@ -254,7 +262,7 @@ class Trainer:
         require_same_run(self.run, content, source)
         checkpoint.load_weights(self.run.model, content['model'], source)
         restore_step(self.step, content.get('step', {}), source)
-        self.selection.best = dict(content.get('best', {}))
+        self.selection.best, self.run.seen = dict(content.get('best', {})), content['trained_on'].numpy()
         self.run.unreadable, self.run.skipped = list(content.get('unreadable', ())), list(content.get('skipped', ()))
         self.progress = self.run.progress = self.progress.at(content['progress']['step'])
 

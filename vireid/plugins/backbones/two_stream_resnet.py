@@ -155,13 +155,14 @@ class TwoStreamResNet(nn.Module):
                 raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.stream_of))
         order = joint_order(images)
         # modalities of one stream go through it together: BatchNorm sees them all
-        sharing = {own: [m for m in order if self.stream_of[m] == own] for own in (self.stream_of[m] for m in order)}
+        stream_of = {m: self.stream_of.get(m, m) for m in order}
+        sharing = {own: [m for m in order if stream_of[m] == own] for own in stream_of.values()}
 
         def by_modality(found: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
             parts = {
                 m: part
                 for own, members in sharing.items()
-                for m, part in zip(members, found[own].split([len(images[m]) for m in members]), strict=True)
+                for m, part in zip(members, found[own].split([images[m].shape[0] for m in members]), strict=True)
             }
             return {m: parts[m] for m in order}
 

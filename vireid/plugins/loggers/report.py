@@ -46,12 +46,13 @@ class Report:
         for row in results.rows():
             cells = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
             body += '<tr>' + ''.join(f'<td>{html.escape(c)}</td>' for c in cells) + '</tr>'
-        config = run.work_dir / 'config.yaml'
+        config, named = run.work_dir / 'config.yaml', results.similarity
+        ranked = 'plain cosine similarity' if named is None else f'ranked by {named.name} instead of cosine'
         return (
             f'<!doctype html><meta charset="utf-8"><title>{html.escape(run.experiment.name)}</title>'
             f'<style>{STYLE}</style><h1>{html.escape(run.experiment.name)}</h1>'
-            f'<p>{html.escape(results.caption())}; percent, mean ± standard deviation over trials; plain cosine '
-            f'similarity but where a row says otherwise.</p><table><tr>{head}</tr>{body}</table>'
+            f'<p>{html.escape(results.caption())}; percent, mean ± standard deviation over trials; '
+            f'{html.escape(ranked)} but where a row says otherwise.</p><table><tr>{head}</tr>{body}</table>'
             f'<h2>Ranking lists</h2><p>{html.escape(rankings_caption(results))}</p><img src="rankings.png">'
             + _curves(run.work_dir / 'metrics.jsonl')
             + f'<h2>Config</h2><pre>{html.escape(_text(config))}</pre>'
@@ -78,13 +79,14 @@ def _curves(metrics: Path) -> str:
         'Loss of each task': [line.get('tasks') or {'loss': line['loss']} for line in steps],
         'Weight of each task': [line.get('weights', {}) for line in steps],
     }
-    for title in steps[0].get('curves', {}):
+    for title in dict.fromkeys(title for line in steps for title in line.get('curves', {})):
         drawn[f'{title} of each task, as the weighter has it'] = [
             line.get('curves', {}).get(title, {}) for line in steps
         ]
     drawn['Learning rate'] = [{'lr': line['lr']} if 'lr' in line else {} for line in steps]
     for title, values in drawn.items():
-        series = {name: [_number(found.get(name)) for found in values] for name in values[0]}
+        names = dict.fromkeys(name for found in values for name in found)
+        series = {name: [_number(found.get(name)) for found in values] for name in names}
         if series:
             parts.append(curve_svg(title, x, series))
     return ''.join(parts)

@@ -121,7 +121,9 @@ class CrossModalModel(nn.Module):
                 made = build_part('translators', found, f'translators.{name}', modalities=channels)
                 self.translators[name], channels = made, dict(made.modalities)
         self.modalities = tuple(joint_order(channels))
-        self.backbone = build_part('backbones', backbone, 'backbone', modalities=channels)
+        context = {**build_part.context, 'modalities': channels}  # as translated, for all that follows
+        build_part = BuildPart(build_part.components, build_part.where, context)
+        self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self._made = tuple(self.specs)
         config = {'necks': necks, 'heads': heads, 'embedding': embedding}

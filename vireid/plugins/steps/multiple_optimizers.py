@@ -111,6 +111,11 @@ class MultipleOptimizers:
             for name, total in totals.items():
                 optimization, parameters = self.optimizations[name], list(self.parameters[name].values())
                 optimization.zero_grad()
+                if not total.requires_grad:
+                    raise VireidError(
+                        f'step.optimizers.{name}.tasks: {", ".join(self.tasks[name])} do not depend on its parameters',
+                        todo='give it the parameters that make these tasks, or other tasks',
+                    )
                 with optimization.scaling():
                     self.fabric.backward(total, inputs=parameters, retain_graph=name != turn[-1])
                 average_gradients(parameters)
@@ -178,16 +183,16 @@ class MultipleOptimizers:
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Averages gradients over processes, as DDP does for a single optimizer."""
+    """Averages gradients over processes, as DDP does for a single optimizer; None where no process has any."""
     if world()[1] == 1:
         return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    there = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+    dist.all_reduce(there)
+    reached = [p for p, count in zip(parameters, there.tolist(), strict=True) if count]
+    flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in reached])
     dist.all_reduce(flat)
     flat /= world()[1]
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+    for parameter, part in zip(reached, flat.split([p.numel() for p in reached]), strict=True):
         parameter.grad = part.view_as(parameter)
 
 
@@ -216,10 +221,12 @@ def _problems(
     found = []
     tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
     owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
+    tasks: list[str] = list(getattr(model, 'task_names', ()))
+    lowered: set[str] = set()
     for name, own in settings.items():
-        if hasattr(model, 'task_names'):
+        if tasks:
             try:
-                _tasks_of(name, own.tasks, model.task_names)  # type: ignore[arg-type]
+                lowered |= set(_tasks_of(name, own.tasks, tasks))
             except VireidError as error:
                 found.append(error)
         for pattern in own.parameters:
@@ -240,6 +247,13 @@ def _problems(
             if name not in settings:
                 text = f'step.order.{position}: there is no optimizer {name!r}{did_you_mean(name, settings)}'
                 found.append(VireidError(text, allowed=', '.join(settings)))
+    turns = [name for turn in order or () for name in ((turn,) if isinstance(turn, str) else turn)]
+    if rest := [name for name in settings if order and name not in turns]:
+        text = f'step.order never names {", ".join(rest)}, so that nothing of it is trained'
+        found.append(VireidError(text, todo='give it a turn, or take it out of step.optimizers'))
+    if not found and (free_tasks := [task for task in tasks if task not in lowered]):
+        text = f'step.optimizers: no optimizer lowers the task {", ".join(free_tasks)}'
+        found.append(VireidError(text, todo='name it among the tasks of one, or take its losses away (=None)'))
     empty = [i for i, turn in enumerate(order or ()) if not turn]
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'

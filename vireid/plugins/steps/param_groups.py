@@ -21,9 +21,11 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[s
     for pattern, settings in patterns.items():
         names = fnmatch.filter(named, pattern)
         if not names:
-            tops = sorted({name.split('.')[0] for name in parameters})
+            tops = sorted({name.split('.')[0] for name, p in parameters.items() if p.requires_grad})
+            frozen = fnmatch.filter([name for name, p in parameters.items() if not p.requires_grad], pattern)
             raise VireidError(
-                f'{where}.groups: the pattern {pattern!r} matches no parameter',
+                f'{where}.groups: the pattern {pattern!r} matches no parameter'
+                + (f' that is trained: {frozen[0]} is frozen' if frozen else ''),
                 allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
             )
         groups.append({'params': [named.pop(name) for name in names], **settings})

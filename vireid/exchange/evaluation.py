@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
-from vireid.core.data.images import fingerprint
 from vireid.core.data.loader import evaluation_loader
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
@@ -19,10 +17,10 @@ from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback, require_samples
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
-from vireid.core.training.checkpoint import restore_model
+from vireid.core.training.checkpoint import initialize_from, restore_model
 from vireid.core.training.fabric import make_fabric
 from vireid.core.training.run import Run
-from vireid.core.training.state import state_of, versions
+from vireid.core.training.state import require_unseen, state_of, versions
 from vireid.core.types import Dataset, Progress, Sample
 
 
@@ -93,6 +91,13 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
     """
     model: Any = experiment.build_model(max(1, len({s.identity for s in samples}))).eval()
     free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    settings = experiment.training_settings
+    if experiment.stages and settings.init is None:
+        given = f'stages: {", ".join(experiment.stages)} come before this'
+        raise VireidError(given, todo='train them by vireid train, and name their checkpoint: training.init=...')
+    if settings.init is not None:
+        seen = initialize_from(model, settings.init, settings.init_partial)[1]
+        require_unseen(evaluator.samples, seen, f'training.init: {settings.init}')
     if free:
         raise VireidError(
             f'{experiment.model.get("type", "the model")} has parameters to train, such as {free[0]}',
@@ -120,11 +125,5 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
             'identities it was trained on would be in its test',
             todo='score it on its own split with --trial',
         )
-    seen = content.get('trained_on')
-    if seen is not None:
-        both = np.isin(fingerprint(dataset.split('test')), seen.numpy()).sum()
-        if both:
-            raise VireidError(
-                f'{source} was trained on {both:,} of the images that this would score it on',
-                todo='test it on the split its config left for that',
-            )
+    if 'trained_on' in content:
+        require_unseen(dataset.split('test'), content['trained_on'].numpy(), str(source))
