@@ -24,6 +24,8 @@ from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 FILES = sorted(p.relative_to(CONFIGS) for p in CONFIGS.rglob('*.py') if '_base_' not in p.parts)
+# an ablation's row differs from its paper's config by what the tests of rows say
+TRIED = [path for path in FILES if not path.parent.name.startswith(('tffn_table', 'dmcf_table'))]
 HYBRIDS = [path for path in FILES if path.stem.startswith('hybrid_')]
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
 QUIET = ['loggers=[{"type": "MetricsFile"}]']
@@ -71,7 +73,7 @@ def nothing_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv('VIREID_DATA', raising=False)
 
 
-@pytest.mark.parametrize('path', FILES, ids=str)
+@pytest.mark.parametrize('path', TRIED, ids=str)
 def test_can_be_tried_with_nothing_there(path: Path, nothing_there: None) -> None:
     options = [option for option in SMALL if 'weights' not in option]  # the papers' begin with ImageNet's
     made = Experiment.from_config(config.load(CONFIGS / path, options), create_manager())
@@ -256,14 +258,13 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize('name', ['hybrid_tffn_parts', 'hybrid_dmcf_glfm'])
-def test_a_hybrid_learns(name: str, crowd: Path, tmp_path: Path) -> None:
-    """One on each paper's backbone, CI-sized: `benchmarks/hybrids_learn.py` trains all four.
+def test_a_hybrid_learns(crowd: Path, tmp_path: Path) -> None:
+    """One that has a part of each paper, CI-sized: `benchmarks/hybrids_learn.py` trains all four.
 
     Rank-1 on 12 people it has never seen; without learning it is 7 to 11 %, chance is about 9 %.
     """
-    options = ['training.epochs=None', 'training.steps=80', f'dataset.root={crowd}', 'sampler.identities=6']
+    options = ['training.epochs=None', 'training.steps=60', f'dataset.root={crowd}', 'sampler.identities=4']
     options += ['sampler.visible=2', 'sampler.infrared=2', 'loggers=[]', 'step.schedule=[]']
     options += ['step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}']
-    (row, *_) = train(experiment(Path(f'{name}.py'), *options), tmp_path).rows()
+    (row, *_) = train(experiment(Path('hybrid_dmcf_glfm.py'), *options), tmp_path).rows()
     assert row['R1']['mean'] > 0.15

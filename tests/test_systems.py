@@ -1,6 +1,6 @@
 """Every compared system, small: it learns to find identities across the modalities, in images it has not seen.
 
-`benchmarks/README.md` has the table over seeds, on synthetic people and on photographs.
+`docs/systems/README.md` has the table over seeds, on synthetic people.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from vireid.plugin_manager.manager import create_manager
 
 SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'
 NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py'))
-IDENTITIES, SHOTS, STEPS = 4, 2, 25
+IDENTITIES, SHOTS = 4, 2
+STEPS = {'xmodal': 30, 'bdtr': 25, 'ebdtr': 25}  # of the others 15 are enough
 SMALL = [
-    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.accelerator=cpu',
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[48,16]', 'training.accelerator=cpu',
     'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
-    'model.backbone.last_stride=2',
 ]  # fmt: skip
 
 
 def images(seed: int) -> dict[str, Tensor]:
-    """Images of four identities, in noise: a colour for each half of a body, of which infrared keeps the brightness."""
+    """Images of four identities, in noise: visible ones have a colour for each half, infrared ones the brightness of
+    the next identity's, so that nobody finds anything who has not learned it."""
     generator = torch.Generator().manual_seed(seed)
     colours = torch.tensor(
         [[[2, 0, 0], [-2, -1, 0]], [[-2, 0, 0], [2, 1, 0]], [[2, 1, 0], [2, 2, 2]], [[-1, -2, 0], [-2, -2, 0]]]
     )
     whole = colours.float().repeat_interleave(SHOTS, dim=0)  # (8, 2, 3)
-    visible = whole.transpose(1, 2).repeat_interleave(32, dim=2)[..., None].expand(-1, -1, -1, 32)  # (8, 3, 64, 32)
-    infrared = visible.mean(dim=1, keepdim=True).expand_as(visible)
+    visible = whole.transpose(1, 2).repeat_interleave(24, dim=2)[..., None].expand(-1, -1, -1, 16)  # (8, 3, 48, 16)
+    infrared = visible.mean(dim=1, keepdim=True).expand_as(visible).roll(SHOTS, dims=0)
     return {
         m: found + torch.randn(found.shape, generator=generator)
         for m, found in ((VISIBLE, visible), (INFRARED, infrared))
@@ -76,15 +77,18 @@ def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
+    """By chance rank-1 is 0.25, without learning 0 to 0.5; but for HCML's, whose fit learns on an untrained network."""
+    steps = STEPS.get(name, 15)
     made = experiment(name)
     model: Any = made.build_model(IDENTITIES)
     step = made.build_step(model, make_fabric(made.training_settings))
     labels = torch.arange(IDENTITIES).repeat_interleave(SHOTS)
     model.train()
-    for number in range(STEPS):
+    for number in range(steps):
         torch.manual_seed(number)
         cameras = {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
         batch = Batch(images(number), dict.fromkeys(MODALITIES, labels), cameras)
-        record = step(batch, Progress(number // 10, number, 10, STEPS))
+        record = step(batch, Progress(number // 10, number, 10, steps))
         assert torch.tensor(record['loss']).isfinite()
-    assert rank_1(made, model.eval(), images(1000)) >= 0.7
+    found = rank_1(made, model.eval(), images(1000))
+    assert found >= 0.7
