@@ -55,6 +55,16 @@ def gather(own: Tensor) -> Tensor:
     return own if world()[1] == 1 else _Gather.apply(own)
 
 
+def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
+    """Joins a feature of the graph: one tensor per modality, or one tensor with `counts` rows of each.
+
+    Rows are ordered as in one process: all visible images by rank, then all infrared ones.
+    """
+    if isinstance(feature, Mapping):
+        return {modality: gather(own) for modality, own in feature.items()}
+    return torch.cat([gather(own) for own in feature.split(list(counts.values()))])
+
+
 def mean_of(tasks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Returns each loss averaged over processes, so that all of them weigh the same numbers."""
     size = world()[1]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.distributed.gather import gather
+from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
@@ -180,8 +180,10 @@ class CrossModalModel(nn.Module):
             if not getattr(translator, 'train_only', False):
                 images = translator(Batch({modality: images}, {})).images[modality]
         context = Context({modality: images.shape[0]})  # len() would fix the batch when the model is exported
-        features = self._features({modality: images}, self._embedding_necks, context)
-        return torch.cat([self._embed_one(name, features) for name in self.embedding], dim=1)  # (B, D)
+        features = self._fill(self._from_backbone({modality: images}), self._embedding_necks, context)
+        heads = {name: self.tasks[name].head for name in self.embedding if name in self.tasks}
+        parts = {name: head.embed(*(features[n] for n in self.head_inputs[name])) for name, head in heads.items()}
+        return torch.cat([parts[name] if name in parts else features[name] for name in self.embedding], dim=1)  # (B, D)
 
     @staticmethod
     def config_path(name: str) -> str:
@@ -190,14 +192,6 @@ class CrossModalModel(nn.Module):
         if first == 'tasks':
             return '.'.join(['heads', rest[0], *(rest[1:3] if rest[1:2] == ['losses'] else [])])
         return '.'.join([first, *(rest[:1] if first in ('necks', 'translators') else [])])
-
-    def _embed_one(self, name: str, features: dict[str, Any]) -> Tensor:
-        if name in self.tasks:
-            return self.tasks[name].head.embed(*(features[n] for n in self.head_inputs[name]))
-        return features[name]
-
-    def _features(self, images: dict[Modality, Tensor], necks: Iterable[str], context: Context) -> dict[str, Any]:
-        return self._fill(self._from_backbone(images), necks, context)
 
     def _from_backbone(self, images: dict[Modality, Tensor]) -> dict[str, Any]:
         made = self.backbone(images)
@@ -217,13 +211,3 @@ class CrossModalModel(nn.Module):
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
             require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
         return features
-
-
-def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
-    """Joins a feature of the graph: one tensor per modality, or one tensor with `counts` rows of each.
-
-    Rows are ordered as in one process: all visible images by rank, then all infrared ones.
-    """
-    if isinstance(feature, Mapping):
-        return {modality: gather(own) for modality, own in feature.items()}
-    return torch.cat([gather(own) for own in feature.split(list(counts.values()))])
