@@ -115,7 +115,7 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
     [
         (['--init', 'x.pt'], 'has stages, and --init does not go with them'),
         (['--resume', 'x.pt'], 'has stages, and --resume FILE does not go with them'),
-        (['--cfg-options', 'training.init=x.pt'], "training.init is 'x.pt', and stages say what this begins with"),
+        (['--cfg-options', 'training.init=x.pt'], "training.init is 'x.pt', and stages give the initial weights"),
         (['--cfg-options', 'stages=3'], 'stages is 3'),
     ],
 )

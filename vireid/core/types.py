@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from vireid.core.errors import VireidError, did_you_mean
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -93,7 +95,16 @@ class Context:
     cameras: Tensor | None = None
 
     def rows(self, modality: Modality) -> slice:
-        """Returns where the rows of a modality are in a joint tensor; an empty slice if there are none."""
+        """Returns where the rows of a modality are in a joint tensor; an empty slice if the batch has no such images.
+
+        Raises:
+            VireidError: for an auxiliary modality that is not there, or a misspelt one.
+        """
+        if modality not in (*self.counts, *MODALITIES):
+            raise VireidError(
+                f'there are no rows of a modality {modality!r}{did_you_mean(modality, self.counts)}',
+                allowed=', '.join(self.counts),
+            )
         first = sum(self.counts[m] for m in takewhile(modality.__ne__, joint_order(self.counts)))
         return slice(first, first + self.counts.get(modality, 0))
 

@@ -16,14 +16,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import precision
 from vireid.core.training.fabric import make_fabric
-from vireid.core.training.preflight import preflight
+from vireid.core.training.preflight import missing_init, preflight
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
@@ -71,6 +71,11 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         VireidError: for whatever would stop the real run before it reads data; all of it.
     """
     experiment, notes = _on_cpu(experiment)
+    raise_all(missing_init(experiment.training))
+    if experiment.stages:
+        notes.append(f'trained before, and not tried here: {", ".join(experiment.stages)}')
+    if init := experiment.training_settings.init:
+        notes.append(f'the run begins with the weights of {init}, which are not tried here')
     fabric = make_fabric(experiment.training_settings)
     preflight(experiment, trains=False)
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
@@ -87,25 +92,36 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         batch, full = _batch(experiment, dataset)
     model.train()
     tried = sum(map(len, batch.images.values()))
-    with (
-        _attributed('one training step', model),
-        FlopCounterMode(display=False) as counter,
-        _SavedBytes(model) as saved,
-    ):
-        record = {'loss': 0.0} if step is None else step(fabric.to_device(batch), Progress(0, 0, 1, 1))
-    require_record(record, experiment.step['type'])
-    training_flops = counter.get_total_flops() / tried
-    if not math.isfinite(record['loss']):
-        notes.append(f'the loss is {record["loss"]}; random images may do that in bf16, real ones stop the run')
-    with _attributed('one step of each turn', model):  # of several optimizers
-        for number in range(1, len(getattr(step, 'order', ()))):
-            step(fabric.to_device(batch), Progress(0, number, 1, 1))  # type: ignore[misc]
+    turns: list[dict[str, Any]] = []
+    training_flops = activations = 0.0
+    for number in range(max(1, len(getattr(step, 'order', ()))) if step else 0):  # each turn of several optimizers
+        with (
+            _attributed('one training step', model),
+            FlopCounterMode(display=False) as counter,
+            _SavedBytes(model) as saved,
+        ):
+            turns.append(step(fabric.to_device(batch), Progress(0, number, 1, 1)))  # type: ignore[misc]
+        require_record(turns[-1], experiment.step['type'])
+        training_flops = max(training_flops, counter.get_total_flops() / tried)
+        activations = max(activations, saved.total * full / tried)
+    for record in turns:
+        if not math.isfinite(record['loss']):
+            tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
+            half = (
+                '' if experiment.training['precision'] == precision.FLOAT32 else '; random images may do that in bf16'
+            )
+            of = f' (from {", ".join(tasks)})' if tasks else ''
+            notes.append(f'the loss is {record["loss"]}{of}{half}; with real images it stops the run')
+            break
     model.eval()
     with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
         embeddings, trials = _evaluate(experiment, dataset, model)
     flops = counter.get_total_flops() / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
-    lines = [f'{experiment.name}: {sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {IDENTITIES} '
-             f'identities, {height}x{width}', '']  # fmt: skip
+    total, frozen = (
+        sum(p.numel() for p in model.parameters() if held or not p.requires_grad) for held in (True, False)
+    )
+    fixed = f' ({frozen / 1e6:.2f} M of them frozen)' if experiment.training_settings.freeze else ''
+    lines = [f'{experiment.name}: {total / 1e6:.2f} M parameters{fixed}, {IDENTITIES} identities, {height}x{width}', '']
     graph_of = model if is_graph(model) else None  # another model may be anything
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
@@ -115,9 +131,10 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         + (f', {training_flops / 1e9:.2f} for each in training' if step else '')
         + ' (a multiplication and an addition are two)'
     )
-    lines.append(f'memory:    {_memory(model, step, saved.total * full / tried, full)}')
+    lines.append(f'memory:    {_memory(model, step, activations, full)}')
     lines += [f'note:      {note}' for note in notes]
-    told = f'loss {record["loss"]:.3f}' if step else 'none, there is nothing to train'
+    losses = ', then '.join(f'{record["loss"]:.3f}' for record in turns)
+    told = f'loss {losses}' if turns else 'none, there is nothing to train'
     lines.append(f'one step on random images: {told}')
     lines.append(f'one evaluation of random images: {trials}')
     return '\n'.join([*lines, '', *mermaid(graph_of)] if graph and graph_of else lines)

@@ -27,7 +27,9 @@ def wiring_table(model: Any) -> list[str]:
         rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
     for name, task in model.tasks.items():
         losses = ' + '.join(
-            type(loss).__name__ + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
+            type(loss).__name__
+            + (f' of {task.reads[key]}' if len(set(task.reads.values())) > 1 else '')
+            + (f' for {task.tasks[key]}' if task.tasks[key] != name else '')
             for key, loss in task.losses.items()
         )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))

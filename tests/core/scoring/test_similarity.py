@@ -244,3 +244,10 @@ def test_by_hand():
     assert found.protocol == 'mine, a table'
     assert found.scores[0].mean_ap == pytest.approx((1 / 3 + 1 / 2) / 2)
     assert found.scores[0].cmc.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_one_that_returns_an_array_is_told(make, tmp_path, monkeypatch):
+    monkeypatch.setattr(Wrong, 'similarity', lambda self, query, gallery: query @ gallery.T)
+    made = make(PIXELS, 'evaluation.similarity={"type": "Wrong", "how": "shape"}')
+    with pytest.raises(VireidError, match='similarity of Wrong returned a ndarray'):
+        score_checkpoint(made, None, tmp_path)

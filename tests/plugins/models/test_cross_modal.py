@@ -309,9 +309,10 @@ def test_a_loss_that_names_the_context_is_told_whose_rows_are_whose(components):
 
 def test_rows_of_a_context_are_in_joint_order():
     context = Context({VISIBLE: 2, INFRARED: 3, 'x': 4})
-    assert [context.rows(m) for m in (VISIBLE, INFRARED, 'x', 'y')] == [
-        slice(0, 2), slice(2, 5), slice(5, 9), slice(9, 9)
-    ]  # fmt: skip
+    assert [context.rows(m) for m in (VISIBLE, INFRARED, 'x')] == [slice(0, 2), slice(2, 5), slice(5, 9)]
+    assert Context({VISIBLE: 2}).rows(INFRARED) == slice(2, 2)  # one modality alone
+    with pytest.raises(VireidError, match="no rows of a modality 'infrard', did you mean 'infrared'"):
+        context.rows('infrard')
 
 
 def test_a_loss_adds_to_the_task_it_names(components):
@@ -469,3 +470,29 @@ def test_what_the_framework_knows_reaches_the_parts_of_parts(components):
     components.add('poolings', 'Counting', Counting)
     config = parts_config(pool='Counting')
     assert build(components, config).tasks['stage3'].head.pool.seen == 5
+
+
+class Swapped(torch.nn.Module):
+    def forward(self, context, output, targets):
+        return output.feature.sum()
+
+
+def test_a_loss_that_takes_other_arguments_is_told_before_any_step(components):
+    components.add('losses', 'Swapped', Swapped)
+    config = model_config()
+    config['heads']['a']['losses'] = {'wrong': {'type': 'Swapped'}}
+    assert 'model.heads.a.losses.wrong: forward of Swapped takes (context, output, targets)' in message(
+        components, config
+    )
+
+
+class Idle(Doubled):
+    def forward(self, batch):
+        return batch
+
+
+def test_a_translator_that_does_not_make_what_it_declares(components):
+    components.add('translators', 'Idle', Idle)
+    model = build(components, {**model_config(), 'translators': {'idle': {'type': 'Idle'}}})
+    with pytest.raises(VireidError, match=r'model.translators.idle: it returned images with channels'):
+        model(batch(visible=2, infrared=2))

@@ -15,6 +15,7 @@ from vireid.core.registry.schema import check
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.steps.multiple_optimizers import MultipleOptimizers
+from vireid.plugins.steps.param_groups import parameter_groups
 from vireid.plugins.weighters.fixed import Fixed
 from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUncertainty
 
@@ -228,14 +229,14 @@ def test_what_cannot_work_is_told_with_its_path(order, optimizers, words):
 
 def test_a_task_that_does_not_exist_is_told_at_the_first_step():
     step = make(Adversarial(), critic={**CRITIC, 'tasks': ['tel']}, network=NETWORK)
-    with pytest.raises(VireidError, match=r'step.optimizers.critic.tasks: tel matches no task[\s\S]*identity, fool'):
+    with pytest.raises(VireidError, match=r"step.optimizers.critic.tasks: 'tel' matches no task[\s\S]*identity, fool"):
         step(batch(), at(0))
 
 
 def test_it_is_told_before_if_the_model_names_its_tasks():
     model = Adversarial()
     model.task_names = ('identity', 'fool', 'tell')
-    with pytest.raises(VireidError, match=r'step.optimizers.critic.tasks: tel matches no task'):
+    with pytest.raises(VireidError, match=r"step.optimizers.critic.tasks: 'tel' matches no task, did you mean 'tell'"):
         make(model, critic={**CRITIC, 'tasks': ['tel']}, network=NETWORK)
 
 
@@ -273,3 +274,14 @@ def test_settings_are_checked_like_any_others():
         supplied=('model', 'fabric', 'components'),
     )  # fmt: skip
     assert {error.path for error in found} == {'step.optimizers.critic.optimizer', 'step.optimizers.critic.shedule'}
+
+
+def test_a_group_whose_parameters_are_all_frozen_is_left_out():
+    model = Adversarial()
+    named = dict(model.named_parameters())
+    for name in ('network.weight', 'network.bias'):
+        named[name].requires_grad_(False)
+    groups = parameter_groups(named, {'network.*': {'lr': 1.0}, 'critic.*': {'lr': 2.0}}, 'step')
+    assert [(len(g['params']), g.get('lr')) for g in groups] == [(2, 2.0), (4, None)]
+    with pytest.raises(VireidError, match=r"step.groups: the pattern 'critic.weight' matches no parameter"):
+        parameter_groups(named, {'critic.*': {'lr': 1.0}, 'critic.weight': {'lr': 2.0}}, 'step')

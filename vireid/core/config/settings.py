@@ -171,7 +171,7 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
             text = f'{given}, and images.reader keeps images as images.train.0 makes them'
             problems.append(VireidError(text, todo='begin with the same transform, or take the reader (--cache) away'))
     if config.get('stages') and at('training', 'init') is not None:
-        text = f'training.init is {at("training", "init")!r}, and stages say what this begins with'
+        text = f'training.init is {at("training", "init")!r}, and stages give the initial weights'
         problems.append(VireidError(text, todo='take one of them away'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):

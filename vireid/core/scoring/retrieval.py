@@ -117,6 +117,11 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
     """
     told = {'trial': trial} if names_argument(similarity.similarity, 'trial') else {}
     of = similarity.similarity(query, gallery, **told)
+    if not callable(of):
+        given = f'evaluation.similarity: similarity of {type(similarity).__name__} returned {described(of)}'
+        raise VireidError(
+            given, allowed='a function of a slice of the queries, which returns their (q, G) similarities'
+        )
 
     def rows(chosen: slice) -> np.ndarray:
         made, wanted = of(chosen), (len(range(len(query))[chosen]), len(gallery))

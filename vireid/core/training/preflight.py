@@ -10,6 +10,7 @@ import copy
 import functools
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
         manager: the plugins whose components it may name.
         filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
     """
-    problems = check_config(config, manager, filled)
+    problems = check_config(config, manager, filled) + missing_init(config.get('training'))
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
@@ -57,6 +58,16 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     rest = _without(whole, [problem.path for problem in problems if problem.misfit])
     found = _building(Experiment(**rest, manager=manager), trains=False, wrong=bool(problems))
     return problems + [error for error in found if (error.path or error.given.partition(':')[0]) not in told]
+
+
+def missing_init(training: Any) -> list[VireidError]:
+    """Returns an error if the checkpoint that a `training` section begins with is not there."""
+    init = training.get('init') if isinstance(training, Mapping) else None
+    if not isinstance(init, str) or Path(init).is_file():
+        return []
+    error = VireidError(f'training.init: no checkpoint {init}', todo='give the path of a .pt file of a run')
+    error.path = 'training.init'
+    return [error]
 
 
 def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:

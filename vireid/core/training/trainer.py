@@ -19,7 +19,7 @@ from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import BatchStream, WorkerDied, default_workers
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.distributed.processes import wait_for_all
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.files import write_whole
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
@@ -32,7 +32,7 @@ from vireid.core.training.compilation import compile_forward
 from vireid.core.training.fabric import agreed, make_fabric
 from vireid.core.training.lock import exclusive
 from vireid.core.training.nonfinite import is_finite, not_finite
-from vireid.core.training.preflight import preflight
+from vireid.core.training.preflight import missing_init, preflight
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.state import require_numbers, require_same_run, require_unseen, restore_step, state_of
@@ -82,8 +82,7 @@ class Trainer:
             raise VireidError(
                 text, todo='train all by the command: vireid train CONFIG; or name their checkpoint as init'
             )
-        if init is not None and not Path(init).is_file():
-            raise VireidError(f'training.init: no checkpoint {init}', todo='give the path of a .pt file of a run')
+        raise_all(missing_init({'init': None if init is None else str(init)}))
         self.fabric = make_fabric(self.settings)
         if self.fabric.is_global_zero:
             precision.warn_once(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import BuildPart, component_type
+from vireid.core.registry.signature import names_argument
 from vireid.core.types import FeatureSpec
 from vireid.plugins.models.graph import Graph, bad_names
 
@@ -99,6 +101,12 @@ class ModelBuilder:
             if built is None:
                 continue
             losses[key] = built
+            known = {'context': None} if names_argument(built, 'context') else {}
+            try:
+                inspect.signature(built.forward).bind(None, None, **known)
+            except TypeError:
+                text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
+                problems.append(VireidError(text, allowed='(output, identities), and context by name'))
             if outputs[reads[key]] and not getattr(built, 'reads_parts', True):
                 problems.append(
                     VireidError(

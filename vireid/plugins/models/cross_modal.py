@@ -153,8 +153,8 @@ class CrossModalModel(nn.Module):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
         for name, translator in self.translators.items():
-            batch = translator(batch)
-            require_translated(batch, translator, f'{self.where}.translators.{name}')
+            given, batch = batch, translator(batch)
+            require_translated(batch, given, translator, f'{self.where}.translators.{name}')
         order = joint_order(batch.images)
         counts = {m: len(batch.images[m]) for m in order}
         made = self._from_backbone({m: batch.images[m] for m in order})

@@ -7,7 +7,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
-from vireid.core.types import Batch, FeatureSpec, HeadOutput
+from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
@@ -40,14 +40,12 @@ def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
         )
 
 
-def require_translated(batch: Any, translator: Any, where: str) -> None:
-    """Raises unless a translator returned a batch of modalities that it declares, with their channels."""
+def require_translated(batch: Any, given: Batch, translator: Any, where: str) -> None:
+    """Raises unless a translator made of a batch the modalities that it declares, with their channels."""
     found = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
-    if (
-        found is None
-        or not found.items() <= dict(translator.modalities).items()
-        or any(len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items())
-    ):
+    declared, whole = dict(translator.modalities), set(MODALITIES) <= set(given.images)  # of fewer it may make less
+    wrong = found is None or not found.items() <= declared.items() or (whole and found != declared)
+    if wrong or any(len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items()):
         raise VireidError(
             f'{where}: it returned {described(batch) if found is None else f"images with channels {found}"}',
             allowed=f'a Batch with the channels {dict(translator.modalities)}, as declared, and an identity for each',

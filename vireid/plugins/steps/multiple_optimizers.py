@@ -201,7 +201,8 @@ def _tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[
     known = list(tasks)
     own = [task for task in known if any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)]
     if not own:
-        text = f'step.optimizers.{name}.tasks: {", ".join(patterns) or "an empty list"} matches no task'
+        said = ', '.join(map(repr, patterns)) or 'an empty list'
+        text = f'step.optimizers.{name}.tasks: {said} matches no task{did_you_mean("".join(patterns[:1]), known)}'
         raise VireidError(text, allowed=', '.join(known))
     return own
 

@@ -17,18 +17,19 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[s
         VireidError: if a pattern matches no parameter that an earlier one has not taken.
     """
     named = {name: p for name, p in parameters.items() if p.requires_grad}
-    groups = []
+    groups, taken = list[dict](), list[str]()
     for pattern, settings in patterns.items():
         names = fnmatch.filter(named, pattern)
+        if not names and fnmatch.filter(parameters, pattern) and not fnmatch.filter(taken, pattern):
+            continue  # all that it is about is frozen
         if not names:
-            tops = sorted({name.split('.')[0] for name, p in parameters.items() if p.requires_grad})
-            frozen = fnmatch.filter([name for name, p in parameters.items() if not p.requires_grad], pattern)
+            tops = sorted({name.split('.')[0] for name in parameters})
             raise VireidError(
-                f'{where}.groups: the pattern {pattern!r} matches no parameter'
-                + (f' that is trained: {frozen[0]} is frozen' if frozen else ''),
+                f'{where}.groups: the pattern {pattern!r} matches no parameter',
                 allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
             )
         groups.append({'params': [named.pop(name) for name in names], **settings})
+        taken += names
     if named:
         groups.append({'params': list(named.values())})
     return groups
