@@ -165,7 +165,7 @@ def test_a_run_with_other_settings_is_not_counted(people, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'texts'),
     [
-        (['dmfc'], ["no table 'dmfc'", 'dmcf_table2, dmcf_table3, tffn_table3']),
+        (['dmfc'], ["no table 'dmfc'", 'dmcf_table2, dmcf_table3, systems, tffn_table3']),
         (['dmcf', '--on', 'snth'], ['--on snth', "did you mean 'synth'?"]),
         (['dmcf', '--rows', 'nosplit'], ["did you mean 'no_split'?"]),
         (['dmcf', '--seed', '3'], ['write --seeds 3']),
@@ -200,4 +200,4 @@ def test_the_tables_are_found_from_anywhere(tmp_path, monkeypatch, capsys):
     assert "no row 'nothing'" in error
     assert 'b_deep_mlfm_glfm' in error
     assert main(['ablate', 'tfn']) == 2
-    assert 'allowed: dmcf_table2, dmcf_table3, tffn_table3' in capsys.readouterr().err
+    assert 'allowed: dmcf_table2, dmcf_table3, systems, tffn_table3' in capsys.readouterr().err

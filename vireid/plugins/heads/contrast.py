@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vireid.plugins.full_precision import full_precision
+
 
 def contrast(tensors: Tensor, kernels: Tensor, others: Tensor, other_kernels: Tensor) -> Tensor:
     """Compares each image A of one set with each image B of another by what sets their kernels apart.
@@ -32,7 +34,7 @@ def contrast(tensors: Tensor, kernels: Tensor, others: Tensor, other_kernels: Te
     dtype = torch.promote_types(tensors.dtype, torch.float32)
     tensors, kernels, others, other_kernels = (x.to(dtype) for x in (tensors, kernels, others, other_kernels))
     (count, channels, cells), (other_count, number, _) = tensors.shape, other_kernels.shape
-    with torch.autocast(tensors.device.type, enabled=False):  # differences of products cancel in half precision
+    with full_precision(tensors):  # differences of products cancel in half precision
         cosine = tensors.flatten(1) @ others.flatten(1).T  # (A, B)
         rows = tensors.permute(0, 2, 1).reshape(count * cells, channels)
         first = (rows @ other_kernels.reshape(-1, channels).T).view(count, cells, other_count, number)  # K_B T_A

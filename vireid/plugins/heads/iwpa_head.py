@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.plugins.full_precision import full_precision
 from vireid.plugins.heads.part_head import stripes
 
 
@@ -81,7 +82,7 @@ class IWPAHead(nn.Module):
         u, v, z = self.u(parts), self.v(parts), self.z(parts)
         wide = torch.promote_types(u.dtype, torch.float32)
         # autocast would multiply in half precision, where the sum over all channels may overflow
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             attention = (u.to(wide) @ v.to(wide).transpose(1, 2)).softmax(dim=2)  # (B, P, P)
             context = self.gate.softmax(dim=0).to(wide) @ (attention @ z.to(wide))  # (B, C)
         return pooled, normalised, normalised + context

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.plugins.full_precision import full_precision
 
 
 class BatchHardTriplet(nn.Module):
@@ -34,7 +35,7 @@ class BatchHardTriplet(nn.Module):
                 'BatchHardTriplet reads one vector per image and was given parts', todo='use it on a global head'
             )
         # autocast would take the product to half precision, where distances of nearly equal vectors cancel
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             squared = feature.square().sum(dim=1)
             distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
         distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0

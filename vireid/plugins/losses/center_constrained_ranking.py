@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.plugins.full_precision import full_precision
 from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
@@ -46,7 +47,7 @@ class CenterConstrainedRanking(nn.Module):
         anchor, other = feature[anchors], feature[others]
         same = identities[anchors, None] == identities[None, others]  # (A, B)
         share = same / same.sum(dim=1, keepdim=True).clamp_min(1)
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             center = share.to(feature.dtype) @ other  # (A, C)
         # a pair at a time: all A x A distances would be made for their diagonal
         positive = (anchor - center).square().sum(dim=1).clamp_min(1e-12).sqrt()

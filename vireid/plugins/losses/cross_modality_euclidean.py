@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.plugins.full_precision import full_precision
 
 
 class CrossModalityEuclidean(nn.Module):
@@ -38,7 +39,7 @@ class CrossModalityEuclidean(nn.Module):
         visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)
         a, b = feature[visible], feature[infrared]  # (V, C), (I, C)
         # autocast would take the product to half precision, where distances of nearly equal vectors cancel
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             squared = a.square().sum(dim=1)[:, None] + b.square().sum(dim=1)[None, :] - 2 * a @ b.T  # (V, I)
         same = (identities[visible][:, None] == identities[infrared][None, :]).to(squared.dtype)
         return (same * squared).sum() / same.sum().clamp_min(1)  # ()

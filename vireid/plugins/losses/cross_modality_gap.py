@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, Context, HeadOutput, Modality
+from vireid.plugins.full_precision import full_precision
 
 
 class CrossModalityGap(nn.Module):
@@ -50,7 +51,7 @@ class CrossModalityGap(nn.Module):
             member = persons[:, None] == identities[None, rows]  # (I, N)
             count = member.sum(dim=1)
             # autocast would take the product to half precision, where distances of nearly equal vectors cancel
-            with torch.autocast(feature.device.type, enabled=False):
+            with full_precision(feature):
                 mean = member.to(feature.dtype) @ feature[rows] / count.clamp_min(1)[:, None]
             return mean, count > 0  # (I, C), (I,)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.plugins.full_precision import full_precision
 
 
 def unit_feature(loss: str, output: HeadOutput) -> Tensor:
@@ -30,7 +31,7 @@ def unit_feature(loss: str, output: HeadOutput) -> Tensor:
 def squared_distances(rows: Tensor, columns: Tensor) -> Tensor:
     """Returns the (N, M) squared Euclidean distances of (N, C) and (M, C) vectors, at least 0."""
     # autocast would take the product to half precision, where distances of nearly equal vectors cancel
-    with torch.autocast(rows.device.type, enabled=False):
+    with full_precision(rows):
         squared = rows.square().sum(dim=1)[:, None] + columns.square().sum(dim=1)[None, :] - 2 * rows @ columns.T
     return squared.clamp_min(0)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
+from vireid.plugins.full_precision import full_precision
 
 
 class WeightedRegularizedTriplet(nn.Module):
@@ -30,7 +31,7 @@ class WeightedRegularizedTriplet(nn.Module):
                 todo='use it on a global head',
             )
         # autocast would take the product to half precision, where distances of nearly equal vectors cancel
-        with torch.autocast(feature.device.type, enabled=False):
+        with full_precision(feature):
             squared = feature.square().sum(dim=1)
             distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
         distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
+from vireid.plugins.full_precision import full_precision
 
 
 class GeM(nn.Module):
@@ -30,7 +31,7 @@ class GeM(nn.Module):
     def forward(self, cells: Tensor) -> Tensor:
         self.p.data.clamp_(1, 64)  # past autograd: one forward may pool several times
         # powers of half-precision values overflow and vanish
-        with torch.autocast(cells.device.type, enabled=False):
+        with full_precision(cells):
             positive = cells.to(torch.promote_types(cells.dtype, torch.float32)).clamp_min(self.eps)
             largest = positive.detach().amax(dim=(2, 3), keepdim=True)  # else a high power of a small value is 0
             mean = ((positive / largest) ** self.p).mean(dim=(2, 3))
