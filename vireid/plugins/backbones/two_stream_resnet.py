@@ -159,14 +159,15 @@ class TwoStreamResNet(nn.Module):
         sharing = {own: [m for m in order if stream_of[m] == own] for own in stream_of.values()}
 
         def by_modality(found: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
-            parts = {
-                m: part
-                for own, members in sharing.items()
-                for m, part in zip(members, found[own].split([images[m].shape[0] for m in members]), strict=True)
-            }
+            parts: dict[Modality, Tensor] = {}
+            for own, members in sharing.items():
+                # one alone is not split: gradients would be added up in another order
+                sizes = [images[m].shape[0] for m in members]
+                cut = found[own].split(sizes) if len(members) > 1 else (found[own],)
+                parts.update(zip(members, cut, strict=True))
             return {m: parts[m] for m in order}
 
-        paired = {own: torch.cat([images[m] for m in members]) for own, members in sharing.items()}
+        paired = {own: _joined([images[m] for m in members]) for own, members in sharing.items()}
         outputs: dict[str, Tensor | dict[Modality, Tensor]] = {}
         joint = torch.cat([images[m] for m in order]) if self.shared_from == 0 else None
         for stage in range(self.last + 1):
@@ -178,6 +179,10 @@ class TwoStreamResNet(nn.Module):
             if stage in self.out_stages:
                 outputs[name] = by_modality(paired) if joint is None else joint
         return outputs
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if len(parts) > 1 else parts[0]
 
 
 def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | None:
