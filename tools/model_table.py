@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/models.md: parameters and operations of every paper's config, hybrid and compared system (`make docs`)."""
+"""Writes docs/models.md: parameters and operations of the papers, hybrids and compared systems (`make docs`)."""
 
 from pathlib import Path
 
