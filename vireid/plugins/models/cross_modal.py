@@ -28,7 +28,6 @@ LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str,
 HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
 TranslatorConfig = Annotated[dict | None, Component('translators')]
 NeckConfig = Annotated[dict | None, Component('necks', inputs=str | Sequence[str])]
-Feature = Tensor | dict[Modality, Tensor]
 
 
 class Task(nn.Module):
