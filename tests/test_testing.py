@@ -19,6 +19,7 @@ from vireid.testing import CHECKS, check_plugin
 
 NEEDED = {
     'TwoStreamResNet': {'depth': 18, 'weights': None},
+    'TwoStreamNetwork': {'network': 'shufflenet_v2_x0_5', 'weights': None},
     'WarmUp': {'tasks': {'second': 'linear'}},
     'Composed': {
         'parts': {

@@ -1,0 +1,163 @@
+"""Networks of torchvision and timm by name, with the errors that a wrong name, option or download deserves."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.plugins.backbones.weights import published_weights
+
+Library = Literal['torchvision', 'timm']
+ALLOWED = "'pretrained', the path of a state dict (.pth or .safetensors), or None for random weights"
+OURS = ('weights', 'pretrained', 'progress', 'device', 'dtype', 'in_chans')  # the framework's own to say
+
+
+def require_network(network: str, library: Library) -> None:
+    """Checks that a library has a network of that name.
+
+    Raises:
+        VireidError: if not, or if timm is not installed.
+    """
+    if library == 'timm' and find_spec('timm') is None:
+        raise VireidError(f'{network!r}: timm is not installed', todo="pip install 'vireid[timm]'")
+    if library == 'timm':
+        import timm
+
+        names = timm.list_models()
+        known = timm.is_model(network.partition('.')[0])
+    else:
+        names = torchvision.models.list_models(module=torchvision.models)
+        known = network in names
+    if not known:
+        longer = [name for name in names if name.startswith(network)]
+        near = longer[:4] or get_close_matches(network, names, n=4, cutoff=0.5)
+        raise VireidError(
+            f'{library} has no network {network!r}',
+            allowed=', '.join(near) or f'one of {len(names)} names',
+            todo=None if near else f'import {library}; {library}{"" if library == "timm" else ".models"}.list_models()',
+        )
+    if library == 'timm' and '.' in network and network not in _tagged(network):
+        raise VireidError(
+            f'timm has no pretrained weights {network!r}', allowed=', '.join(_tagged(network)) or 'a name without a tag'
+        )
+
+
+def build_network(network: str, library: Library, options: Mapping[str, Any]) -> nn.Module:
+    """Builds a network with random weights, on the default device.
+
+    Args:
+        network: its name.
+        library: where it is from.
+        options: arguments of its constructor.
+
+    Raises:
+        VireidError: for an option that it does not have or does not take.
+    """
+    require_network(network, library)
+    taken = [name for name in options if name in OURS]
+    try:
+        made = _on_default_device(lambda: _create(network, library, options)) if not taken else None
+    except Exception as error:  # a constructor may refuse its arguments in any way
+        if not options:
+            raise VireidError(f'{network} of {library} cannot be built: {error}') from error
+        raise _refused(network, library, options, error) from error
+    if made is None or (options and not set(options) <= _arguments(made)):
+        raise _refused(network, library, options, None)
+    return made
+
+
+def pretrained_weights(network: str, library: Library, options: Mapping[str, Any]) -> Any:
+    """Returns the weights that a library publishes for a network, downloaded once: torchvision's DEFAULT or timm's.
+
+    Raises:
+        VireidError: if there are none, or they cannot be had.
+    """
+    if library == 'torchvision':
+        published = torchvision.models.get_model_weights(network).DEFAULT  # type: ignore[attr-defined]
+        return published_weights(published, f'weights of {network}', ALLOWED)
+    return _from_timm(network, options)
+
+
+def _from_timm(network: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    import timm
+
+    if not _tagged(network):
+        raise VireidError(f'timm has no pretrained weights of {network}', allowed=ALLOWED)
+    try:
+        return timm.create_model(network, pretrained=True, **options).state_dict()
+    except Exception as error:  # the network may fail in any way
+        if 'loading state_dict' in str(error):
+            raise VireidError(
+                f'pretrained weights of {network} do not fit options {dict(options)}',
+                allowed=ALLOWED,
+                todo='take out the options that change sizes, or set weights=None',
+            ) from error
+        config = timm.models.get_pretrained_cfg(network)
+        hub = getattr(config, 'hf_hub_id', None)
+        file = f'model.safetensors of {hub} on the Hugging Face hub' if hub else getattr(config, 'url', None)
+        raise VireidError(
+            f'weights of {network} are not in the cache of timm and cannot be downloaded: {str(error).splitlines()[0]}',
+            allowed=ALLOWED,
+            todo=f'on a machine with internet get {file}, then name its path: '
+            '--cfg-options model.backbone.weights=model.safetensors',
+        ) from error
+
+
+def _tagged(network: str) -> list[str]:
+    """Returns the names of timm's pretrained weights of a network."""
+    import timm
+
+    name = network.partition('.')[0]
+    return [known for known in timm.list_pretrained(f'{name}*') if known.partition('.')[0] == name]
+
+
+def _create(network: str, library: Library, options: Mapping[str, Any]) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # that GoogLeNet will start from other random weights one day
+        if library == 'torchvision':
+            return torchvision.models.get_model(network, weights=None, **options)
+        import timm
+
+        return timm.create_model(network, **options)
+
+
+def _on_default_device(build: Callable[[], nn.Module]) -> nn.Module:
+    """Builds on the default device; a constructor that computes with values cannot run on `meta`, it is moved there."""
+    try:
+        return build()
+    except (NotImplementedError, RuntimeError):
+        if torch.get_default_device().type != 'meta':
+            raise
+        with torch.device('cpu'):
+            return build().to('meta')
+
+
+def _arguments(network: nn.Module) -> set[str]:
+    """Returns what may be an option; a constructor that hands keywords on takes those of its base, too."""
+    found: set[str] = set()
+    for cls in type(network).__mro__:
+        parameters = inspect.signature(cls).parameters.values()
+        found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return found - set(OURS)
+
+
+def _refused(network: str, library: Library, options: Mapping[str, Any], error: Exception | None) -> VireidError:
+    known = _arguments(_create(network, library, {}))
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        given = f'{network} has no option {unknown[0]!r}' + (f', did you mean {near[0]!r}?' if near else '')
+    else:
+        given = f'{network} does not take options {dict(options)}: {error}'
+    return VireidError(given, allowed=', '.join(sorted(known)))
