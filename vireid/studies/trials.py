@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
@@ -48,6 +50,7 @@ def run_trials(
     """
     done = [finish(job, data_may_move=True, tell=tell, warn=warn) for job in jobs]
     rows = _over_models([found['rows'] for found in done])
+    _add_intervals(rows, [job.folder for job in jobs])
     tell(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
         f'over {counted(len(trials), "model")}, each on its own split:'
@@ -61,6 +64,18 @@ def run_trials(
     if world()[0] == 0:
         results.write(base, {**content, 'weights': [found['weights'] for found in done]})
     tell(f'\nwritten to {base / results.FILE}; each run lies beside it')
+
+
+def _add_intervals(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
+    """Adds intervals over the identities of all splits, if these are few; a run of an earlier vireid has no queries."""
+    files = [folder / results.QUERIES for folder in folders]
+    if not all(file.is_file() for file in files):
+        return
+    loaded = [np.load(file) for file in files]
+    whole = {key: np.concatenate([found[key] for found in loaded]) for key in loaded[0].files}
+    for number, row in enumerate(rows):
+        own = {key: values[whole['row'] == number] for key, values in whole.items()}
+        results.add_intervals(row, results.metric_values(own['ahead'], own['ap'], own['inp']), own['identity'])
 
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import pytest
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.interval import identity_interval
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores
 from vireid.core.types import Trial
 
 
-def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 10) -> Scores:
-    return Scores(np.array(cmc), mean_ap, mean_inp, queries=12, valid=valid)
+def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 200, identities: int = 100) -> Scores:
+    """Metrics of queries whose CMC and means are these."""
+    ahead = np.searchsorted(cmc, (np.arange(valid) + 0.5) / valid)
+    person = np.arange(valid) % identities
+    return Scores(person, ahead, np.full(valid, mean_ap), np.full(valid, mean_inp), queries=240, length=len(cmc))
 
 
 def results(protocol: str, *scored: tuple[str, Scores]) -> Results:
@@ -31,24 +36,56 @@ def test_rows_hold_mean_and_population_deviation() -> None:
     (first, second) = results(
         'p',
         ('all', scores([0.25, 0.5, 1], 0.2, 0.1)),
-        ('indoor', scores([0.5, 1], 0.6, 0.3, valid=8)),
+        ('indoor', scores([0.5, 1], 0.6, 0.3, valid=160)),
         ('all', scores([0.75, 1, 1], 0.4, 0.1)),
     ).rows()
     assert list(first) == ['name', 'variant', 'trials', 'queries', 'valid', 'R1', 'R5', 'R10', 'R20', 'mAP', 'mINP']
-    assert [first[k] for k in ('name', 'variant', 'trials', 'queries', 'valid')] == ['all', '', 2, (12, 12), (10, 10)]
+    keys = ('name', 'variant', 'trials', 'queries', 'valid')
+    assert [first[k] for k in keys] == ['all', '', 2, (240, 240), (200, 200)]
     assert first['R1'] == {'mean': 0.5, 'std': 0.25}
     assert first['R5'] == first['R20'] == {'mean': 1, 'std': 0}  # past the end of three identities
     assert first['mAP'] == pytest.approx({'mean': 0.3, 'std': 0.1})
     assert first['mINP'] == pytest.approx({'mean': 0.1, 'std': 0})
-    assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, (12, 12), (8, 8)]
+    assert [second[k] for k in ('name', 'trials', 'queries', 'valid')] == ['indoor', 1, (240, 240), (160, 160)]
     assert second['R1'] == {'mean': 0.5, 'std': 0}
     assert second['mAP'] == pytest.approx({'mean': 0.6, 'std': 0})
 
 
+def test_fewer_than_100_test_identities_get_an_interval_over_them() -> None:
+    # 40 queries of four people, 20 right: two people always, two never
+    person, ahead = np.repeat(np.arange(4), 10), np.repeat([0, 0, 1, 1], 10)
+    few = Scores(person, ahead, np.full(40, 0.5), np.full(40, 0.25), queries=40, length=4)
+    found = results('cross', ('all', few), ('all', few))
+    (row,) = found.rows()
+    assert row['identities'] == 4
+    low, high = identity_interval(np.tile(ahead == 0, 2), np.tile(person, 2))
+    assert row['R1'] == {'mean': 0.5, 'std': 0, 'low': low, 'high': high}
+    assert row['R5']['low'] < row['R5']['high'] == 1
+    line = found.table().splitlines()[3]
+    assert line.split()[:7] == ['95', '%', 'interval', 'over', '4', 'identities', f'{100 * low:.0f}-{100 * high:.0f}']
+    many = scores([0.5, 1], 0.5, 0.5)
+    assert 'interval' not in results('cross', ('all', many)).table()
+
+
+def test_queries_are_columns_of_all_rows_and_trials() -> None:
+    first = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
+    other = Scores(np.array([7]), np.array([1]), np.array([0.5]), np.array([0.5]), queries=3, length=4)
+    found = replace(results('p', ('all', first), ('all', other)), variants={'flip': (other, first)})
+    columns = {key: values.tolist() for key, values in found.queries().items()}
+    assert columns == {
+        'row': [0, 0, 0, 1, 1, 1],
+        'trial': [0, 0, 1, 0, 1, 1],
+        'identity': [7, 8, 7, 7, 7, 8],
+        'ahead': [0, 3, 1, 1, 0, 3],
+        'ap': [1, 0.25, 0.5, 0.5, 1, 0.25],
+        'inp': [1, 0.2, 0.5, 0.5, 1, 0.2],
+    }
+
+
 def test_trials_with_other_numbers_of_valid_queries_show_the_range() -> None:
-    found = results('p', ('all', scores([1], 1, 1, valid=9)), ('all', scores([1], 1, 1, valid=11)))
-    assert found.rows()[0]['valid'] == (9, 11)
-    assert '9-11 of 12' in found.table()
+    found = results('p', ('all', scores([1], 1, 1, valid=190)), ('all', scores([1], 1, 1, valid=210)))
+    assert found.rows()[0]['valid'] == (190, 210)
+    assert '190-210 of 240' in found.table()
 
 
 def test_table() -> None:
@@ -56,7 +93,7 @@ def test_table() -> None:
         'sysu/agw single-shot',
         ('all', scores([0.25, 0.5, 0.5, 0.5, 0.75, 1], 0.2, 0.1)),
         ('all', scores([0.75, 0.75, 0.75, 0.75, 1, 1], 0.4, 0.1)),
-        ('indoor', scores([1], 1.0, 0.98765, valid=8)),
+        ('indoor', scores([1], 1.0, 0.98765, valid=160)),
     )
     header, line, *rows = found.table().split('\n')
     assert header == (
@@ -66,9 +103,9 @@ def test_table() -> None:
     assert line == '-' * len(header)
     assert rows == [
         'all                   50.00 ±25.00  87.50 ±12.50  100.00 ±0.00  100.00 ±0.00'
-        '  30.00 ±10.00  10.00 ±0.00       10 of 12       2',
+        '  30.00 ±10.00  10.00 ±0.00     200 of 240       2',
         'indoor                      100.00        100.00        100.00        100.00'
-        '        100.00        98.77        8 of 12       1',
+        '        100.00        98.77     160 of 240       1',
     ]
 
 

@@ -29,7 +29,12 @@ VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 't
 def results(*rank_1: float) -> Results:
     """Two rows; the first has a trial for each metric, with mAP a tenth of it."""
     trials = [Trial('all', n, (), ()) for n in range(len(rank_1))] + [Trial('indoor', 0, (), ())]
-    scores = [Scores(np.array([r, 1.0]), r / 10, r / 100, 5, 5) for r in rank_1] + [Scores(np.ones(2), 1, 1, 5, 5)]
+    ahead = [(np.arange(10) >= 10 * r).astype(int) for r in rank_1]
+    scores = [
+        Scores(np.arange(10), a, np.full(10, r / 10), np.full(10, r / 100), 10, 2)
+        for r, a in zip(rank_1, ahead, strict=True)
+    ]
+    scores.append(Scores(np.arange(10), np.zeros(10, dtype=int), np.ones(10), np.ones(10), 10, 2))
     return Results('p', tuple(trials), tuple(scores), Embeddings((), np.zeros((0, 2))))
 
 
@@ -68,7 +73,7 @@ def test_the_earlier_one_of_two_equal_ones_is_kept(make_small):
         False,
         False,
     ]
-    assert found.best == {'step': 20, 'value': 0.6, 'seen': 40}
+    assert found.best == {'step': 20, 'value': 0.6, 'seen': 40, 'trained': 0.6}
     assert found.text() == 'after step 20, best R1 on trial 0 of the test'
 
 

@@ -13,11 +13,14 @@ import numpy as np
 from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.interval import identity_interval
 from vireid.core.scoring.retrieval import RANKS, Scores, compare
 from vireid.core.types import Similarity, Trial
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
+QUERIES = 'queries.npz'  # the metrics of each query, beside it
+FEW = 100  # test identities, from which on tables show no interval
 
 
 @dataclass(frozen=True)
@@ -57,26 +60,45 @@ class Results:
         """Returns a dict for each trial name, and below it one for each of `variants`; all metrics are fractions.
 
         Keys: `name`; `variant`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
-        the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them.
+        the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them. With
+        fewer than 100 test identities, each has `low` and `high` too, a 95 % interval over `identities`.
         """
         rows = []
         for name in dict.fromkeys(trial.name for trial in self.trials):
             for variant, scores in {'': self.scores, **self.variants}.items():
                 own = [s for t, s in zip(self.trials, scores, strict=True) if t.name == name]
-                columns = {f'R{k}': [s.rank(k) for s in own] for k in RANKS}
-                columns['mAP'] = [s.mean_ap for s in own]
-                columns['mINP'] = [s.mean_inp for s in own]
-                rows.append(
-                    {
-                        'name': f'{name}, {variant}' if variant else name,
-                        'variant': variant,
-                        'trials': len(own),
-                        'queries': (min(s.queries for s in own), max(s.queries for s in own)),
-                        'valid': (min(s.valid for s in own), max(s.valid for s in own)),
-                        **{key: {'mean': float(np.mean(v)), 'std': float(np.std(v))} for key, v in columns.items()},
-                    }
-                )
+                columns = [metric_values(s.ahead, s.ap, s.inp) for s in own]
+                means = {key: [float(c[key].mean()) for c in columns] for key in METRICS}
+                row = {
+                    'name': f'{name}, {variant}' if variant else name,
+                    'variant': variant,
+                    'trials': len(own),
+                    'queries': (min(s.queries for s in own), max(s.queries for s in own)),
+                    'valid': (min(s.valid for s in own), max(s.valid for s in own)),
+                    **{key: {'mean': float(np.mean(v)), 'std': float(np.std(v))} for key, v in means.items()},
+                }
+                values = {key: np.concatenate([c[key] for c in columns]) for key in METRICS}
+                add_intervals(row, values, np.concatenate([s.identities for s in own]))
+                rows.append(row)
         return rows
+
+    def queries(self) -> dict[str, np.ndarray]:
+        """Returns the metrics of each valid query of each row and trial, as columns of one length.
+
+        Columns: `row` (its number in `rows()`), `trial`, `identity`, `ahead`, `ap`, `inp`; see `Scores`.
+        """
+        columns: dict[str, list[np.ndarray]] = {}
+        row = 0
+        for name in dict.fromkeys(trial.name for trial in self.trials):
+            for scores in (self.scores, *self.variants.values()):
+                for trial, s in zip(self.trials, scores, strict=True):
+                    if trial.name == name:
+                        place = {'row': np.full(s.valid, row), 'trial': np.full(s.valid, trial.index)}
+                        found = {'identity': s.identities, 'ahead': s.ahead, 'ap': s.ap, 'inp': s.inp}
+                        for key, values in {**place, **found}.items():
+                            columns.setdefault(key, []).append(values)
+                row += 1
+        return {key: np.concatenate(values) for key, values in columns.items()}
 
     def table(self) -> str:
         """Returns the rows as aligned text, in percent, mean and standard deviation where there are several trials."""
@@ -93,13 +115,31 @@ class Results:
         return ', '.join(filter(None, [self.data, self.weights]))
 
 
+def metric_values(ahead: np.ndarray, ap: np.ndarray, inp: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns each of `METRICS` for each query, from what `Scores` holds; all fractions."""
+    return {**{f'R{k}': (ahead < k).astype(np.float64) for k in RANKS}, 'mAP': ap, 'mINP': inp}
+
+
+def add_intervals(row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray) -> None:
+    """Adds to a row the intervals over identities, if there are fewer than 100: a test of few is a small sample."""
+    count = len(np.unique(identities))
+    if count < FEW:
+        row['identities'] = count
+        for key in METRICS:
+            row[key]['low'], row[key]['high'] = identity_interval(values[key], identities)
+
+
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
     """Lays rows out as aligned text under the protocol's name; `last` heads the column of how many are averaged."""
     lines = [[protocol, *METRICS, 'valid queries', last]]
-    lines += [[row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])] for row in rows]
+    for row in rows:
+        lines.append([row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])])
+        if 'identities' in row:  # of a test of few
+            ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
+            lines.append([f'  95 % interval over {row["identities"]} identities', *ranges, '', ''])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ['  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in lines]  # fmt: skip
+            .rstrip() for line in lines]  # fmt: skip
     return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
 
 
@@ -114,9 +154,11 @@ def valid_queries(row: Mapping[str, Any]) -> str:
     return ' of '.join(f'{a:,}' if a == b else f'{a:,}-{b:,}' for a, b in (row['valid'], row['queries']))
 
 
-def write(folder: Path, content: Mapping[str, Any]) -> None:
-    """Writes `result.json` into a folder, whole or not at all."""
+def write(folder: Path, content: Mapping[str, Any], found: Results | None = None) -> None:
+    """Writes `result.json` into a folder, whole or not at all; before it, the queries of what was `found`."""
     folder.mkdir(parents=True, exist_ok=True)
+    if found is not None:
+        np.savez_compressed(folder / QUERIES, **found.queries())  # type: ignore[arg-type]
     write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
 
 

@@ -24,25 +24,47 @@ PAIRS_PER_CHUNK = 2_000_000
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of one trial; all fractions in [0, 1].
+    """The metrics of the V valid queries of one trial: those with a match left after dropping.
 
     Attributes:
-        cmc: (R,) share of valid queries with a match among the first 1..R ranks.
-        mean_ap: mean average precision over valid queries, by images.
-        mean_inp: mean inverse negative penalty: number of matches / rank of the last match.
+        identities: (V,) int64, the person of each.
+        ahead: (V,) int64, identities or images ahead of its first match.
+        ap: (V,) average precision, by images, above 0 and up to 1.
+        inp: (V,) inverse negative penalty: number of matches / rank of the last match.
         queries: queries given.
-        valid: queries with at least one match left after dropping.
+        length: ranks R of the CMC.
     """
 
-    cmc: np.ndarray
-    mean_ap: float
-    mean_inp: float
+    identities: np.ndarray
+    ahead: np.ndarray
+    ap: np.ndarray
+    inp: np.ndarray
     queries: int
-    valid: int
+    length: int
+
+    @property
+    def valid(self) -> int:
+        """V."""
+        return len(self.ahead)
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean average precision over valid queries."""
+        return float(self.ap.mean())
+
+    @property
+    def mean_inp(self) -> float:
+        """Mean inverse negative penalty over valid queries."""
+        return float(self.inp.mean())
+
+    @property
+    def cmc(self) -> np.ndarray:
+        """(R,) share of valid queries with a match among the first 1..R ranks."""
+        return np.bincount(self.ahead, minlength=self.length).cumsum() / len(self.ahead)
 
     def rank(self, k: int) -> float:
-        """CMC at rank k >= 1; past the end of the list it is the last value, as every valid query has matched."""
-        return float(self.cmc[min(k, len(self.cmc)) - 1])
+        """CMC at rank k >= 1; past the end of the list it is 1, as every valid query has matched."""
+        return float((self.ahead < k).mean())
 
 
 def rank_gallery(
@@ -154,6 +176,7 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
     identities, gallery_identity = np.unique(gallery_ids, return_inverse=True)
     chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
+    persons: list[np.ndarray] = []
     first_match: list[np.ndarray] = []
     ap: list[np.ndarray] = []
     inp: list[np.ndarray] = []
@@ -162,6 +185,7 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
         order, kept = rank_gallery(similarity(rows), trial, rows)
         match = (gallery_ids[order] == query_ids[rows, None]) & (np.arange(n_gallery) < kept[:, None])
         valid = match.any(axis=1)
+        persons.append(query_ids[rows][valid])
         order, match = order[valid], match[valid]
         place = match.argmax(axis=1)
         if trial.cmc == 'identity':
@@ -170,20 +194,14 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) ->
             first_match.append(place)
         for values, found in zip((ap, inp), _precision(match), strict=True):
             values.append(found)
-    ahead = np.concatenate(first_match)  # identities or images ahead of the first match
-    if not len(ahead):
+    if not sum(map(len, persons)):
         raise VireidError(
             f'{trial.name}, trial {trial.index}: none of {n_queries} queries has a match in the gallery',
             todo='check that query and gallery share identities, and what the protocol drops',
         )
     length = len(identities) if trial.cmc == 'identity' else n_gallery
-    return Scores(
-        cmc=np.bincount(ahead, minlength=length).cumsum() / len(ahead),
-        mean_ap=float(np.concatenate(ap).mean()),
-        mean_inp=float(np.concatenate(inp).mean()),
-        queries=n_queries,
-        valid=len(ahead),
-    )
+    person, ahead, precision, penalty = (np.concatenate(parts) for parts in (persons, first_match, ap, inp))
+    return Scores(person, ahead, precision, penalty, n_queries, length)
 
 
 def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:

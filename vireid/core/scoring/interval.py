@@ -1,0 +1,73 @@
+"""How far a mean over queries may be from that of all people: an interval over identities, never over queries."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import betaincinv, ndtri, stdtrit
+
+from vireid.core.errors import VireidError
+
+# What is known before any result, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree
+# of freedom for the variance, which is then that of identities all right or all wrong.
+PRIOR = 0.5
+
+
+def identity_interval(values: np.ndarray, identities: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns an interval for the mean of a metric over queries, as if other people had been tested.
+
+    Queries of one person are alike, so each identity counts once, however many queries and trials it has. For n
+    identities with m_i queries of sum s_i, and the mean p = sum(s_i) / M of M = sum(m_i) queries:
+
+        v = sum((s_i - p m_i)^2) n / ((n - 1) M^2)              variance of the ratio p, robust to clusters
+        u = ((n - 1) v + PRIOR p (1 - p) / n) / d               shrunk towards 0/1 identities, d = n - 1 + PRIOR
+        k = p (1 - p) / u (z / t_d)^2                           effective number of identities (Korn, Graubard 1998)
+
+    The limits are quantiles of Beta(k p + 1/2, k (1 - p) + 1/2), Jeffreys' interval of k identities. If p is 0 or 1
+    no variance can be seen, and k = n. `benchmarks/interval_coverage.py` measures how often the truth is inside.
+
+    Args:
+        values: (Q,) floats in [0, 1], one for each valid query: rank-1 hit, AP or INP; trials one after the other.
+        identities: (Q,) integers, the person of each query.
+        confidence: in (0, 1).
+
+    Returns:
+        low <= mean <= high, both in [0, 1]; (0, 1) for one identity.
+
+    Raises:
+        VireidError: if there are no values, shapes differ, a value is outside [0, 1] or `confidence` outside (0, 1).
+    """
+    values, identities = np.asarray(values, dtype=np.float64), np.asarray(identities)
+    if values.ndim != 1 or values.shape != identities.shape or not len(values):
+        given = f'interval: values are {values.shape} and identities {identities.shape}'
+        raise VireidError(given, allowed='(Q,) and (Q,) of at least one query')
+    if not ((values >= 0) & (values <= 1)).all():
+        raise VireidError(f'interval: values from {values.min()} to {values.max()}', allowed='0 to 1')
+    if not 0 < confidence < 1:
+        raise VireidError(f'interval: confidence {confidence}', allowed='between 0 and 1, such as 0.95')
+    person = np.unique(identities, return_inverse=True)[1]
+    sums, counts = np.bincount(person, values), np.bincount(person)
+    n, mean = len(counts), float(sums.sum() / len(values))
+    if n == 1:
+        return 0.0, 1.0
+    spread = mean * (1 - mean)  # the variance of one identity that is all right or all wrong
+    tail = (1 - confidence) / 2
+    effective = float(n)
+    if spread > 1e-12:  # below it is rounding
+        freedom = n - 1 + PRIOR
+        squares = ((sums - mean * counts) ** 2).sum() * n / len(values) ** 2
+        variance = (squares + PRIOR * spread / n) / freedom
+        effective = spread / variance * (ndtri(tail) / stdtrit(freedom, tail)) ** 2
+    low, high = betaincinv(effective * mean + 0.5, effective * (1 - mean) + 0.5, (tail, 1 - tail))
+    return (min(float(low), mean) if mean > 0 else 0.0), (max(float(high), mean) if mean < 1 else 1.0)
+
+
+def what_few_allow(identities: int, mean: float = 0.8) -> str:
+    """Says how far a test of so many identities can be trusted, before there is any result.
+
+    Args:
+        identities: at least 1.
+        mean: the rank-1 it speaks of; each identity is taken to be found always or never.
+    """
+    low, high = betaincinv(identities * mean + 0.5, identities * (1 - mean) + 0.5, (0.025, 0.975))
+    given = f'a rank-1 of {100 * mean:.0f} % on {identities} people'
+    return f'{given} stands for {100 * low:.0f} to {100 * high:.0f} % on others'
