@@ -13,7 +13,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vireid import __version__
-from vireid.cli import ablate, checkpoint, components, config, count, data, export, plugins, rerun, score, test, train
+from vireid.cli import (
+    ablate,
+    adapt,
+    checkpoint,
+    components,
+    config,
+    count,
+    data,
+    export,
+    plugins,
+    rerun,
+    score,
+    test,
+    train,
+)
 from vireid.cli.experiment import add_plugin_argument, default_arguments, make_manager
 from vireid.core.errors import VireidError
 
@@ -30,6 +44,7 @@ COMMANDS = {
     'data': data,
     'checkpoint': checkpoint,
     'rerun': rerun,
+    'adapt': adapt,
     'export': export,
     'plugins': plugins,
     'components': components,

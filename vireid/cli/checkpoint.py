@@ -44,6 +44,9 @@ def run(args: argparse.Namespace) -> int:
         'written by': ', '.join(f'{name} {version}' for name, version in content.get('versions', {}).items()),
         'sha-256': checkpoint.digest(content['model']),
     }
+    if content.get('adapted'):
+        rows['weights'] = content.get('chosen', '')
+        rows['adapted to'] = content['adapted'].get('folder', '?')
     for name, value in rows.items():
         print(f'{name:<12} {value}')
     print('\nweights')

@@ -1,0 +1,391 @@
+"""A checkpoint adapted to other cameras: its statistics are taken anew from their images, which need no labels.
+
+Normalisation by the statistics of the new domain is AdaBN (Li et al., 2017). No parameter changes. The new file keeps
+the statistics of training, and `revert` brings them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric.utilities import move_data_to_device
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vireid.core.data.image_checks import check_images
+from vireid.core.data.image_set import ImageSet
+from vireid.core.data.loader import default_workers, evaluation_loader
+from vireid.core.data.randomness import seeded
+from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import located
+from vireid.core.training import checkpoint as checkpoints
+from vireid.core.types import MODALITIES, Batch, Modality, Sample
+from vireid.core.wording import counted
+from vireid.exchange.models import load
+from vireid.exchange.unlabelled_images import LEAST, find_images
+
+Tell = Callable[[str, int, int], None]  # what is done, and how much of how much
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What `adapt` did.
+
+    Attributes:
+        out: the new checkpoint.
+        images: how many images there are, by modality.
+        drawn: how many of each modality went through the network for BatchNorm's statistics; the smaller modality was
+            gone through again until there were as many. 0 if it has no BatchNorm to estimate.
+        norms: names of the BatchNorm layers with new statistics.
+        necks: names of the necks that were fitted.
+        kept: what has statistics and stays as it is, and why.
+        weights: which weights these are now, as tables say it.
+    """
+
+    out: Path
+    images: dict[Modality, int]
+    drawn: int
+    norms: tuple[str, ...]
+    necks: tuple[str, ...]
+    kept: tuple[str, ...]
+    weights: str
+
+    def text(self) -> str:
+        """Returns the same in words, a line for each thing."""
+        lines = [f'images       {_numbers(self.images)}']
+        for modality, count in self.images.items():
+            if count < self.drawn:
+                times = f'{self.drawn / count:.3g} times'
+                lines.append(f'             the {modality} ones were gone through {times}, so that both count alike')
+        estimated = [f'mean and variance of {counted(len(self.norms), "BatchNorm layer")}'] if self.norms else []
+        estimated += [f'neck {name}' for name in self.necks]
+        lines += [f'estimated    {", ".join(estimated)}', *(f'as it was    {line}' for line in self.kept)]
+        return '\n'.join([*lines, f'weights      {self.weights}'])
+
+
+def adapt(
+    checkpoint: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    split: str | None = None,
+    plugins: Sequence[str | Path] = (),
+    on_progress: Tell = lambda what, done, total: None,
+) -> Adaptation:
+    """Estimates a checkpoint's statistics anew from images of other cameras, and writes another checkpoint.
+
+    BatchNorm: mean and unbiased variance over all positions of all batches, each normalised by its own statistics.
+    Batches hold as many visible as infrared images, in an order that depends on the config's seed alone. Layers that
+    the embedding does not use, or that training kept frozen, stay as they are. Then the embedding's necks are fitted
+    that have a `fit`, unless they set `needs_identities`.
+
+    Args:
+        checkpoint: a checkpoint of a run, or one that was adapted: the statistics of training are kept.
+        images: a folder with `visible/` and `infrared/`, which hold images in folders of any depth and name; or a CSV
+            table with the columns `path`, from its folder or absolute, and `modality`.
+        out: the file to write; it may not be there.
+        split: takes those rows of the table alone whose column `split` says so.
+        plugins: Python files with components of the model, as in `load`.
+        on_progress: called with what is being done, and (done, total).
+
+    Returns:
+        What was done.
+
+    Raises:
+        VireidError: if the checkpoint is none, `out` exists, images are missing or cannot be read, or the embedding has
+            no statistics to estimate.
+    """
+    out = Path(out)
+    _require_new(out)
+    content = checkpoints.load(checkpoint)
+    samples = find_images(Path(images).expanduser(), split)
+    counts = {m: sum(s.modality == m for s in samples) for m in MODALITIES}
+    model: Any = load(checkpoint, plugins)
+    experiment = model.experiment
+    settings = replace(experiment.image_settings, reader=None)  # a cache is of the images of training
+    try:
+        check_images(settings, (), samples, lambda done, total: on_progress('looking at images', done, total))
+    except VireidError as error:
+        raise VireidError(error.given, todo='replace them, or take them away') from error
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    model.to(device)
+    size = experiment.evaluation_settings.batch_size
+    data = ImageSet(samples, experiment.build_transform('test'))
+    workers = default_workers(device) if settings.workers is None else settings.workers
+
+    def batches(indices: Sequence[Sequence[int]], what: str, processes: int = workers) -> _Batches:
+        return _Batches(data, indices, processes, device, lambda done: on_progress(what, done, len(indices)))
+
+    with seeded(experiment.seed, 'adapt'):
+        first = [next(i for i, s in enumerate(samples) if s.modality == m) for m in MODALITIES]
+        norms, frozen = find_norms(model, next(iter(batches([first], 'looking at the network', 0))).images)
+        necks, labelled = _find_necks(model)
+        kept = _kept(model, content, frozen, labelled)
+        if not norms and not necks:
+            raise _nothing_to_estimate(checkpoint, kept)
+        balanced = balanced_batches(samples, size, experiment.seed) if norms else []
+        if norms:
+            estimate_norms(model, norms, batches(balanced, 'estimating statistics'))
+        if necks:
+            rows = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
+            with located(model):
+                model.eval().fit_necks(necks, batches(rows, 'fitting necks'))
+    content = _adapted(content, model, counts, str(Path(images).absolute()), [*norms, *(f'necks.{n}' for n in necks)])
+    checkpoints.save(out, content)
+    drawn = max(counts.values()) if norms else 0
+    return Adaptation(out, counts, drawn, tuple(norms), tuple(necks), tuple(kept), content['chosen'])
+
+
+def revert(checkpoint: str | Path, out: str | Path) -> str:
+    """Writes the checkpoint that an adapted one was made from, with its weights bit for bit.
+
+    Args:
+        checkpoint: what `adapt` wrote.
+        out: the file to write; it may not be there.
+
+    Returns:
+        Which weights these are, as tables say it.
+
+    Raises:
+        VireidError: if the checkpoint was not adapted, or `out` exists.
+    """
+    out = Path(out)
+    _require_new(out)
+    content = checkpoints.load(checkpoint)
+    before = content.get('before_adapting')
+    if not isinstance(before, dict) or not isinstance(content.get('adapted'), dict):
+        raise VireidError(f'{checkpoint} was not adapted', allowed='files that `vireid adapt` wrote')
+    if not all(name in content['model'] and content['model'][name].shape == t.shape for name, t in before.items()):
+        raise VireidError(f'{checkpoint} is damaged: what it keeps of before adapting does not fit its weights')
+    weights, chosen = _origin(content), content['adapted'].get('chosen', '')
+    content['model'] = {**content['model'], **before}
+    for key in ('adapted', 'before_adapting', 'chosen'):
+        content.pop(key, None)
+    checkpoints.save(out, {**content, **({'chosen': chosen} if chosen else {})})
+    return weights
+
+
+def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> list[list[int]]:
+    """Deals all samples to batches that hold as many visible as infrared ones, and at least 2 of each.
+
+    Args:
+        samples: at least 2 of each modality. Those of the smaller one are gone through again, in the same order.
+        batch_size: images in a batch, about.
+        seed: of the order.
+
+    Returns:
+        Indices of samples, visible ones first in each batch.
+    """
+    rng = np.random.default_rng(seed)
+    orders = [rng.permutation([i for i, s in enumerate(samples) if s.modality == m]) for m in MODALITIES]
+    longest = max(map(len, orders))
+    number = max(1, min(-(-longest // max(1, batch_size // 2)), longest // LEAST))
+    dealt = [np.array_split(np.resize(order, longest), number) for order in orders]  # resize repeats
+    return [[int(i) for part in parts for i in part] for parts in zip(*dealt, strict=True)]
+
+
+class _Batches:
+    """Batches of images on a device; they may be gone through several times."""
+
+    def __init__(
+        self,
+        data: ImageSet,
+        indices: Sequence[Sequence[int]],
+        workers: int,
+        device: torch.device,
+        tell: Callable[[int], None],
+    ) -> None:
+        self.data, self.indices, self.workers, self.device, self.tell = data, indices, workers, device, tell
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.tell(0)
+        for done, batch in enumerate(evaluation_loader(self.data, self.indices, self.workers), 1):
+            yield move_data_to_device(batch, self.device)
+            self.tell(done)
+
+
+@torch.no_grad()
+def find_norms(model: Any, images: Mapping[Modality, Tensor]) -> tuple[list[str], list[str]]:
+    """Finds the BatchNorm layers that the embedding of these images passes through and that have running statistics.
+
+    Returns:
+        The names of those that training mode changes, and of those that stay in evaluation mode: they are frozen.
+    """
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
+    used: set[str] = set()
+    hooks = [m.register_forward_pre_hook(lambda _, __, name=name: used.add(name)) for name, m in norms.items()]
+    try:
+        _embed(model.eval(), images)
+        model.train()
+        free = {name for name, norm in norms.items() if norm.training}
+    finally:
+        model.eval()
+        for hook in hooks:
+            hook.remove()
+    return [n for n in norms if n in used & free], [n for n in norms if n in used - free]
+
+
+@torch.no_grad()
+def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
+    """Sets the running mean and variance of BatchNorm layers to those of all that the batches give to them.
+
+    These layers normalise each batch by its own statistics; all else is in evaluation mode. No other buffer changes.
+
+    Args:
+        model: whose embedding the batches go through, modalities together if it has `embed_joint`.
+        names: of the layers.
+        batches: iterated once.
+
+    Raises:
+        VireidError: if a layer was given what is not finite.
+    """
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    norms = {name: model.get_submodule(name) for name in names}
+    moments = {name: _Moments() for name in names}
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, given, name=name: moments[name].add(given[0]))
+        for name, norm in norms.items()
+    ]
+    model.eval()
+    try:
+        for norm in norms.values():
+            norm.training = True  # of this module alone
+        for batch in batches:
+            _embed(model, batch.images)
+    finally:
+        model.eval()
+        for hook in hooks:
+            hook.remove()
+    for name, buffer in model.named_buffers():
+        buffer.copy_(before[name])  # a pass in training mode moves them, and counts batches
+    for name, norm in norms.items():
+        mean, variance = moments[name].mean, moments[name].variance
+        if not (mean.isfinite().all() and variance.isfinite().all()):
+            raise VireidError(
+                f'BatchNorm {name} was given values that are not finite; nothing was written',
+                todo='look whether the checkpoint is sound: vireid test CONFIG CHECKPOINT',
+            )
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+
+class _Moments:
+    """Count, mean and sum of squared deviations of each channel, pooled over batches in float64.
+
+    Two sets of n_a and n_b values with means that differ by d have together (Chan et al., 1983)
+
+        mean = mean_a + d n_b / n,   M2 = M2_a + M2_b + d^2 n_a n_b / n,   n = n_a + n_b.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Any = 0.0  # (C,) float64 after the first batch
+        self.squares: Any = 0.0
+
+    def add(self, x: Tensor) -> None:
+        """Takes (B, C, ...) values in."""
+        count = x.numel() // x.shape[1]
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        exact = x.detach().double()
+        mean = exact.mean(axes, keepdim=True)
+        squares = (exact - mean).square_().sum(axes)
+        apart, total = mean.flatten() - self.mean, self.count + count
+        self.mean = self.mean + apart * (count / total)
+        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
+        self.count = total
+
+    @property
+    def variance(self) -> Tensor:
+        """(C,) unbiased, as BatchNorm remembers it."""
+        return self.squares / (self.count - 1)
+
+
+def _embed(model: Any, images: Mapping[Modality, Tensor]) -> None:
+    with located(model):
+        if hasattr(model, 'embed_joint'):
+            model.embed_joint(images)
+            return
+        for modality, found in images.items():
+            model.embed(found, modality)
+
+
+def _find_necks(model: Any) -> tuple[list[str], list[str]]:
+    """Returns the embedding's necks with a `fit`: those that do without identities, and those that do not."""
+    if not hasattr(model, 'fit_necks'):
+        return [], []
+    fitted = model.fitted_necks
+    labelled = [name for name in fitted if getattr(model.necks[name], 'needs_identities', False)]
+    return [name for name in fitted if name not in labelled], labelled
+
+
+def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], labelled: Sequence[str]) -> list[str]:
+    """Says what has statistics that cannot or may not be estimated anew."""
+    kept = []
+    if frozen:
+        kept.append(f'{counted(len(frozen), "BatchNorm layer")}: frozen in training')
+    kept += [f'neck {name}: fitted to labelled images' for name in labelled]
+    if hasattr(model, 'fit') and not hasattr(model, 'fit_necks'):
+        kept.append(f'what {type(model).__name__} fits: it may need labelled images')
+    if content.get('similarity'):
+        kept.append('the similarity: fitted to training images')
+    return kept
+
+
+def _nothing_to_estimate(checkpoint: str | Path, kept: Sequence[str]) -> VireidError:
+    given = f'the embedding of {checkpoint} has no statistics'
+    if kept:
+        given = f'everything that has statistics in {checkpoint} stays as it is: {"; ".join(kept)}'
+    return VireidError(
+        given,
+        allowed='BatchNorm layers that training.freeze leaves free, or necks fitted without labels (ModalityCentering)',
+        todo='use the checkpoint as it is',
+    )
+
+
+def _adapted(
+    content: Mapping[str, Any], model: nn.Module, images: Mapping[Modality, int], folder: str, layers: list[str]
+) -> dict[str, Any]:
+    """Returns the content of the new checkpoint."""
+    weights = dict(content['model'])
+    before = {}
+    for name, tensor in model.state_dict().items():
+        if not _same_bits(tensor.cpu(), weights[name]):
+            before[name], weights[name] = weights[name], tensor.cpu().clone()
+    earlier = content.get('adapted', {})
+    about = {
+        'images': dict(images),
+        'folder': folder,
+        'layers': layers,
+        'chosen': earlier.get('chosen', '') if earlier else content.get('chosen') or '',
+    }
+    return {
+        **content,
+        'model': weights,
+        'adapted': about,
+        'before_adapting': {**before, **content.get('before_adapting', {})},  # the first ones are those of training
+        'chosen': f'{_origin(content)}, adapted to {_numbers(images)}',
+    }
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return torch.equal(a.flatten().view(torch.uint8), b.flatten().view(torch.uint8))
+
+
+def _origin(content: Mapping[str, Any]) -> str:
+    """Says which weights those before adapting are."""
+    step = content.get('progress', {}).get('step', 0)
+    return content.get('adapted', content).get('chosen') or f'after step {step:,}'
+
+
+def _numbers(images: Mapping[Modality, int]) -> str:
+    return f'{" and ".join(f"{images[m]:,} {m}" for m in MODALITIES)} images'
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise VireidError(f'{out} exists already', todo='name another file with -o; no checkpoint is written over')

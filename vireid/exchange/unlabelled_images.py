@@ -1,0 +1,111 @@
+"""Images of which only the modality is known: in two folders, or in a table."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.types import MODALITIES, Modality, Sample
+
+PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # as readers of datasets have them
+FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
+TABLE = 'a CSV file with the columns path and modality'
+LEAST = 2  # images of each modality: the variance of one is not defined
+
+
+def find_images(images: Path, split: str | None = None) -> list[Sample]:
+    """Returns the images of a folder or a table, visible first; identity 0 and camera 1 stand for what is not known.
+
+    Args:
+        images: see `adapt`.
+        split: see `adapt`.
+
+    Raises:
+        VireidError: if there is neither, the table is malformed, or a modality has fewer than 2 images.
+    """
+    if not images.exists():
+        raise VireidError(f'{images} is missing', allowed=f'{FOLDER}; or {TABLE}')
+    if images.is_dir():
+        if split is not None:
+            raise VireidError(f'split is {split!r}, and {images} is a folder', allowed='a split of a table')
+        paths = {m: _images_below(images / m) for m in MODALITIES}
+    else:
+        paths = _listed(images, split)
+    if not any(paths.values()):
+        raise _no_images(images)
+    for modality, found in paths.items():
+        if len(found) < LEAST:
+            amount = f'{len(found)} {modality} image' if found else f'no {modality} image'
+            other = next(m for m in MODALITIES if m != modality)
+            raise VireidError(
+                f'{images} has {amount}, and {len(paths[other]):,} {other}',
+                allowed=f'at least {LEAST} of both modalities, which share layers',
+            )
+    return [Sample(path, 0, 1, m) for m, found in paths.items() for path in found]
+
+
+def _images_below(folder: Path) -> list[str]:
+    """Returns the images in a folder and in those below it, links to folders included; hidden ones are passed over."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[str] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail if folder.exists() else None):
+        if os.path.realpath(place) in seen:  # a link to a folder above it
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        images = sorted(name for name in names if name.lower().endswith(PICTURES) and not name.startswith('.'))
+        found += [os.path.join(place, name) for name in images]
+    return found
+
+
+def _no_images(images: Path) -> VireidError:
+    todo = None
+    if images.is_dir():
+        table = next(iter(sorted(images.glob('*.csv'))), None)
+        below = next((p for p in sorted(images.iterdir()) if any((p / m).is_dir() for m in MODALITIES)), None)
+        if table or below:
+            todo = f'give the {"table" if table else "folder"} itself: {table or below}'
+    return VireidError(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
+
+
+def _listed(path: Path, split: str | None) -> dict[Modality, list[str]]:
+    """Returns the images that a table names, by modality."""
+    try:
+        with path.open(newline='', encoding='utf-8-sig') as file:
+            reader = csv.DictReader(file, strict=True)
+            columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise VireidError(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
+    for column in ('path', 'modality', *(['split'] if split is not None else [])):
+        if column not in columns:
+            raise VireidError(
+                f'table {path} has no column {column!r} (it has: {", ".join(columns)[:200] or "nothing"})'
+                f'{did_you_mean(column, columns)}',
+                allowed=f'{TABLE}; or {FOLDER}',
+            )
+    splits = list(dict.fromkeys(row['split'] or '' for _, row in rows)) if split is not None else []
+    if split is not None and split not in splits:
+        raise VireidError(
+            f'table {path} has no split {split!r}{did_you_mean(split, splits)}', allowed=', '.join(filter(None, splits))
+        )
+    found: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
+    lines: dict[str, int] = {}
+    for line, row in rows:
+        if split is not None and row['split'] != split:
+            continue
+        if not row['path'] or row['modality'] not in MODALITIES:
+            told = f'modality is {row["modality"]!r}' if row['path'] else 'path is empty'
+            raise VireidError(f'table {path}, line {line}: {told}', allowed=f'a path, and {" or ".join(MODALITIES)}')
+        image = str(path.parent / row['path'])
+        if image in lines:
+            raise VireidError(f'table {path}, line {line}: {row["path"]} is also in line {lines[image]}')
+        lines[image] = line
+        found[row['modality']].append(image)
+    return found
