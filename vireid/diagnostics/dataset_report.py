@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from vireid.core.errors import IncompleteData
 from vireid.core.types import MODALITIES, Sample
+from vireid.core.wording import counted
+from vireid.diagnostics.colours import channel_spread, colour_warnings, colourfulness
+from vireid.diagnostics.near_copies import SIDE, near_copies
 
 SHOWN = 5  # examples of each kind of trouble
+LEAST_IDENTITIES = 4
 
 
 @dataclass
@@ -44,46 +52,137 @@ class Report:
         return '\n'.join(parts + ([] if self.errors or self.warnings else ['nothing is wrong']))
 
 
+@dataclass(frozen=True)
+class _Image:
+    """What reading an image once tells; the last three only of one's own images."""
+
+    digest: bytes = b''
+    error: str = ''
+    small: np.ndarray | None = None  # (SIDE, SIDE) uint8, grey
+    spread: float = 0.0
+    colour: float = 0.0
+
+
 def check_dataset(
     dataset: Any,
-    splits: Sequence[str] = ('train', 'test'),
+    splits: Sequence[str] | None = None,
     expected: dict[str, tuple[int | None, ...]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Counts, reads every image, and looks for identities of one modality and for images that are there twice.
 
+    Of one's own images it also tells what a published dataset need not be asked for, as nobody can change it, and its
+    modalities may well look otherwise (thermal images in false colours): few people or cameras, images that look like
+    the other modality, and nearly the same image of two identities. A reader says that it is one by
+    `own_images = True`; it has `names`, `parts` and `fault` as `plugins/datasets/own_images.py` describes them.
+
     Args:
         dataset: a reader.
-        splits: which of its splits.
+        splits: which of its splits; None takes `train` and `test`, of one's own images all there are.
         expected: by split, identities, visible and infrared images; None where it is not known.
         on_progress: called with (done, total) images.
     """
     report = Report()
-    everything: list[Sample] = []
+    own = getattr(dataset, 'own_images', False)
+    names: dict[int, str] = getattr(dataset, 'names', {})
     of_split: dict[str, str] = {}
-    for split in splits:
-        try:
-            samples = dataset.split(split)
-        except IncompleteData as error:
-            samples = error.samples
-            report.errors.append(f'{split}: {error.given}')
+    everything: list[Sample] = []
+    for split, samples in _parts(dataset, splits, report).items():
         everything += samples
         of_split |= dict.fromkeys((s.path for s in samples), split)
-        counts = [len({s.identity for s in samples})]
-        counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
-        wanted = (expected or {}).get(split, (None,) * 3)
-        for what, found, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
-            report.counts.append((split, what, found, number))
-            if number is not None and found != number:
-                report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
-        for modality in MODALITIES:
-            lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
-            if lacking:
-                report.warnings.append(f'{split}: {len(lacking)} identities have no {modality} image: {_few(lacking)}')
-    unreadable, contents = _read_all(everything, on_progress)
+        _count(report, split or 'all', samples, (expected or {}).get(split, (None,) * 3), names)
+    if own:
+        report.warnings += _identity_warnings(everything, names)
+    images = _read_all(everything, own, on_progress)
+    unreadable = [image.error for _, image in images if image.error]
+    readable = [(sample, image) for sample, image in images if not image.error]
     if unreadable:
         report.errors.append(f'{len(unreadable)} images cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
-    for twins in [paths for paths in contents.values() if len({s.path for s in paths}) > 1]:
+    _twins(report, readable, of_split)
+    if own:
+        samples = [sample for sample, _ in readable]
+        found = [image for _, image in readable]
+        report.warnings += colour_warnings(samples, [i.spread for i in found], [i.colour for i in found], names)
+        for modality in MODALITIES:
+            _one_person_twice(report, [(s, i) for s, i in readable if s.modality == modality], of_split, names)
+    return report
+
+
+def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[str, Sequence[Sample]]:
+    """Returns the samples by split, and reports what is wrong with the splits."""
+    if splits is None and getattr(dataset, 'own_images', False):
+        parts = dict(dataset.parts)
+        if dataset.fault and set(parts) != {''}:
+            report.errors.append(dataset.fault.given)
+        elif dataset.fault:
+            report.warnings.append('the images have no splits yet: `vireid data split` makes some')
+        for split in sorted({'train', 'val', 'test'} & set(parts)):
+            for modality in MODALITIES:
+                if all(s.modality != modality for s in parts[split]):
+                    report.errors.append(f'{split}: no {modality} image')
+        return parts
+    parts = {}
+    for split in ('train', 'test') if splits is None else splits:
+        try:
+            parts[split] = dataset.split(split)
+        except IncompleteData as error:
+            parts[split] = error.samples
+            report.errors.append(f'{split}: {error.given}')
+    return parts
+
+
+def _count(
+    report: Report, split: str, samples: Sequence[Sample], wanted: Sequence[int | None], names: Mapping[int, str]
+) -> None:
+    counts = [len({s.identity for s in samples})]
+    counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
+    for what, found, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
+        report.counts.append((split, what, found, number))
+        if number is not None and found != number:
+            report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
+    for modality in MODALITIES:
+        lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
+        if lacking:
+            report.warnings.append(
+                f'{split}: {len(lacking)} identities have no {modality} image: {_few(lacking, names)}'
+            )
+
+
+def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> list[str]:
+    """Returns what is to be told of the numbers of identities and cameras."""
+    warnings = []
+    cameras: dict[int, set[int]] = defaultdict(set)
+    modalities: dict[int, set[str]] = defaultdict(set)
+    for sample in samples:
+        cameras[sample.identity].add(sample.camera)
+        modalities[sample.identity].add(sample.modality)
+    if len(cameras) < LEAST_IDENTITIES:
+        warnings.append(
+            f'{counted(len(cameras), "identity", "identities")} in all: training and testing need '
+            f'{LEAST_IDENTITIES} or more, two each'
+        )
+    everywhere = set().union(*cameras.values())
+    if len(everywhere) == 1:
+        warnings.append(
+            f'all images are of camera {min(everywhere)}: nothing tells whether people are found by another camera'
+        )
+    else:
+        # who has one modality only is told already
+        alone = {i for i, seen in cameras.items() if len(seen) == 1 and len(modalities[i]) == len(MODALITIES)}
+        if alone:
+            warnings.append(
+                f'{len(alone)} of {len(cameras)} identities were seen by one of the {len(everywhere)} cameras only: '
+                f'{_few(alone, names)}'
+            )
+    return warnings
+
+
+def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str]) -> None:
+    """Reports files that are there several times."""
+    contents: dict[bytes, list[Sample]] = defaultdict(list)
+    for sample, image in images:
+        contents[image.digest].append(sample)
+    for twins in [found for found in contents.values() if len(found) > 1]:
         paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
         # the identities of two splits may both count from 0 and be other identities all the same
         if len({of_split[s.path] for s in twins}) > 1:
@@ -92,40 +191,73 @@ def check_dataset(
             report.errors.append(f'one image of several identities: {paths}')
         else:
             report.warnings.append(f'one image several times: {paths}')
-    return report
+
+
+def _one_person_twice(
+    report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str], names: Mapping[int, str]
+) -> None:
+    """Reports identities of one modality that have nearly the same image."""
+    if not images:
+        return
+    found = near_copies(
+        np.stack([image.small for _, image in images if image.small is not None]),
+        np.array([sample.identity for sample, _ in images]),
+        [image.digest for _, image in images],
+    )
+    if not found:
+        return
+    pairs = [(images[pair.first][0], images[pair.second][0]) for pair in found]
+    across = sum(of_split[one.path] != of_split[other.path] for one, other in pairs)
+    lines = [
+        f'{names.get(one.identity, one.identity)} and {names.get(other.identity, other.identity)}: '
+        f'{one.path}, {other.path}'
+        for one, other in pairs[:SHOWN]
+    ]
+    report.warnings.append(
+        f'{counted(len(pairs), "pair")} of identities {"has" if len(pairs) == 1 else "have"} nearly the same '
+        f'{images[0][0].modality} image'
+        + (f', {across} of them in different splits' if across else '')
+        + '; if they are one person, give all images one name:\n    '
+        + '\n    '.join([*lines, *(['...'] if len(pairs) > SHOWN else [])])
+    )
 
 
 def _read_all(
-    samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None
-) -> tuple[list[str], dict[bytes, list[Sample]]]:
-    """Decodes every file once; returns those that fail, and the samples by content."""
-    contents: dict[bytes, list[Sample]] = defaultdict(list)
-    unreadable = []
+    samples: Sequence[Sample], own: bool, on_progress: Callable[[int, int], None] | None
+) -> list[tuple[Sample, _Image]]:
+    """Decodes every file once."""
     unique = list({s.path: s for s in samples}.values())
+    images = []
     with ThreadPoolExecutor() as pool:  # decoding lets go of the interpreter
-        for done, (sample, (digest, error)) in enumerate(zip(unique, pool.map(_read, unique), strict=True), 1):
-            if error:
-                unreadable.append(error)
-            else:
-                contents[digest].append(sample)
+        for done, (sample, image) in enumerate(zip(unique, pool.map(partial(_read, own), unique), strict=True), 1):
+            images.append((sample, image))
             if on_progress:
                 on_progress(done, len(unique))
-    return unreadable, contents
+    return images
 
 
-def _read(sample: Sample) -> tuple[bytes, str]:
+def _read(own: bool, sample: Sample) -> _Image:
     from vireid.core.data.images import read_image
     from vireid.core.errors import VireidError
 
     try:
-        read_image(sample.path)
-        return hashlib.sha256(Path(sample.path).read_bytes()).digest(), ''
+        pixels = read_image(sample.path).permute(1, 2, 0).numpy()
+        digest = hashlib.sha256(Path(sample.path).read_bytes()).digest()
     except VireidError as error:
-        return b'', error.given
+        return _Image(error=error.given)
     except OSError as error:
-        return b'', f'image {sample.path}: {error}'
+        return _Image(error=f'image {sample.path}: {error}')
+    if not own:
+        return _Image(digest)
+    small = Image.fromarray(np.ascontiguousarray(pixels)).resize((SIDE, SIDE), Image.Resampling.BOX)
+    return _Image(
+        digest,
+        small=np.asarray(small.convert('L')),
+        spread=channel_spread(pixels),
+        colour=colourfulness(np.asarray(small)),
+    )
 
 
-def _few(identities: Iterable[int]) -> str:
+def _few(identities: Iterable[int], names: Mapping[int, str]) -> str:
     ordered = sorted(identities)
-    return ', '.join(map(str, ordered[:SHOWN])) + (', ...' if len(ordered) > SHOWN else '')
+    return ', '.join(names.get(i, str(i)) for i in ordered[:SHOWN]) + (', ...' if len(ordered) > SHOWN else '')

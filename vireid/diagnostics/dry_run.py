@@ -114,8 +114,10 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
             notes.append(f'the loss is {record["loss"]}{of}{half}; with real images it stops the run')
             break
     model.eval()
+    with _attributed('one evaluation', model):
+        few = _fit(experiment, dataset, model)
     with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
-        embeddings, trials = _evaluate(experiment, dataset, model)
+        embeddings, trials = _evaluate(experiment, dataset, model, few)
     flops = counter.get_total_flops() / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
     total, frozen = (
         sum(p.numel() for p in model.parameters() if held or not p.requires_grad) for held in (True, False)
@@ -190,21 +192,24 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     return batch, sum(1 + seen_again.count(samples[index].modality) for index in chosen)
 
 
-def _evaluate(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> tuple[Embeddings, str]:
+def _fit(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> list[Sample]:
+    """Fits what is fitted to a few training images, and returns these."""
+    few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
+    if hasattr(model, 'fit'):
+        data = ImageSet(few, experiment.build_transform('test'), read=dataset.read)
+        with torch.no_grad():
+            model.fit([collate([data[index]]) for index in range(len(few))])
+    return few
+
+
+def _evaluate(
+    experiment: Experiment, dataset: GeneratedDataset, model: Any, few: Sequence[Sample]
+) -> tuple[Embeddings, str]:
     """Scores the model by the protocol; returns the embeddings, and how much there was to score, never how well."""
     protocol = experiment.build_protocol()
     trials = protocol.trials(dataset)
     settings = experiment.evaluation_settings
-    few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
     transform = experiment.build_transform('test')
-    if hasattr(model, 'fit'):
-        with torch.no_grad():
-            model.fit(
-                [
-                    collate([item])
-                    for item in map(ImageSet(few, transform, read=dataset.read).__getitem__, range(len(few)))
-                ]
-            )
     embeddings = embed_samples(
         model,
         all_samples(trials),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.plugins.datasets.folders import Folders
+from vireid.plugins.datasets.own_images import OwnImages
 
 
 def person(folder: Path, name: str, modalities: tuple[str, ...] = (VISIBLE, INFRARED)) -> None:
@@ -46,8 +48,8 @@ def test_folders_for_training_and_testing(tmp_path: Path) -> None:
     assert {s.identity for s in data.split('train')} == {1}
     assert {s.identity for s in data.split('test')} == {2}
     person(tmp_path / 'test', 'anna')
-    with pytest.raises(VireidError, match="'anna' is in train and in test"):
-        Folders(str(tmp_path))
+    with pytest.raises(VireidError, match='1 identities are in train and in test: anna'):
+        Folders(str(tmp_path)).split('train')
 
 
 def test_an_identity_of_one_modality_is_kept(tmp_path: Path) -> None:
@@ -77,3 +79,69 @@ def test_folders_without_any_image_are_named(tmp_path: Path) -> None:
         (tmp_path / modality / 'a').mkdir(parents=True)
     with pytest.raises(VireidError, match='hold no images'):
         Folders(str(tmp_path))
+
+
+def members(data: OwnImages, split: str) -> set[str]:
+    return {data.names[s.identity] for s in data.parts[split]}
+
+
+def test_validation_people_may_have_a_folder_beside_train_and_test(tmp_path: Path) -> None:
+    for part, name in (('train', 'anna'), ('val', 'bert'), ('test', 'carl')):
+        person(tmp_path / part, name)
+    data = Folders(str(tmp_path), val_share=0.5)  # which is not needed
+    assert [members(data, part) for part in ('train', 'val', 'test')] == [{'anna'}, {'bert'}, {'carl'}]
+
+
+def test_cameras_may_have_folders(tmp_path: Path) -> None:
+    person(tmp_path, 'anna')
+    (tmp_path / 'visible').rename(tmp_path / 'people')
+    for camera in (3, 10):
+        shutil.copytree(tmp_path / 'people', tmp_path / f'visible/cam{camera}')
+    found = [(Path(s.path).relative_to(tmp_path).as_posix(), s.camera) for s in Folders(str(tmp_path), 1.0).samples]
+    assert found == [
+        ('visible/cam3/anna/1.jpg', 3),
+        ('visible/cam3/anna/2.jpg', 3),
+        ('visible/cam10/anna/1.jpg', 10),
+        ('visible/cam10/anna/2.jpg', 10),
+        ('infrared/anna/1.jpg', 2),
+        ('infrared/anna/2.jpg', 2),
+    ]
+
+
+def test_a_person_may_be_called_like_a_camera(tmp_path: Path) -> None:
+    for name in ('cam1', 'cam2'):
+        person(tmp_path, name)
+    assert members(Folders(str(tmp_path)), 'test') == {'cam2'}
+
+
+def test_people_beside_cameras_are_an_error(tmp_path: Path) -> None:
+    person(tmp_path, 'anna')
+    (tmp_path / 'visible/cam3/bert').mkdir(parents=True)
+    with pytest.raises(VireidError, match=r'holds cameras \(cam3\) and others \(anna\)') as caught:
+        Folders(str(tmp_path))
+    assert 'move anna into the folder of its camera' in str(caught.value)
+
+
+def test_folds_are_of_all_people_whatever_their_folder(tmp_path: Path) -> None:
+    for number in range(6):
+        person(tmp_path / ('train' if number < 5 else 'test'), f'p{number}')
+    tested = []
+    for trial in (1, 2, 3):
+        data = Folders(str(tmp_path), folds=3, trial=trial)
+        assert data.split_name == f'fold {trial} of 3'
+        assert members(data, 'train').isdisjoint(members(data, 'test'))
+        assert len(members(data, 'train') | members(data, 'test')) == 6
+        tested += sorted(members(data, 'test'))
+    assert sorted(tested) == ['p0', 'p1', 'p2', 'p3', 'p4', 'p5']
+    assert Folders(str(tmp_path)).split_name == ''
+    with pytest.raises(VireidError, match=r'test_share is 0\.25 beside folds=3'):
+        Folders(str(tmp_path), 0.25, folds=3)
+
+
+def test_someone_in_train_and_in_test_is_one_person_in_a_fold(tmp_path: Path) -> None:
+    for number in range(4):
+        person(tmp_path / 'train', f'p{number}')
+    person(tmp_path / 'test', 'p0')
+    data = Folders(str(tmp_path), folds=2)
+    assert len(data.split('train')) + len(data.split('test')) == 4 * 4 + 4
+    assert members(data, 'train').isdisjoint(members(data, 'test'))

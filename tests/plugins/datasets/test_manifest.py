@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets.manifest import Manifest
 
 HEADER = 'path,identity,camera,modality,split\n'
@@ -54,8 +57,12 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,1,visibel,test\n', ['line 2', "'visibel', did you mean 'visible'?"]),
         (HEADER + 'a.jpg,7,one,visible,test\n', ["line 2: camera is 'one'"]),
         (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', ['line 3: a.jpg is also in line 2']),
-        (HEADER + ',7,1,visible,test\n', ['line 2: path, identity or split is empty']),
+        (HEADER + ',7,1,visible,test\n', ['line 2: path or identity is empty']),
         (HEADER + 'a.jpg,7,1\n', ['line 2']),
+        (
+            HEADER + 'a.jpg,7,1,visible,test\nb.jpg,7,1,visible,\n',
+            ['line 3: split is empty (in 1 line of 2)', 'vireid data split'],
+        ),
         (HEADER + '\n\na.jpg,7,one,visible,test\n', ["line 4: camera is 'one'"]),
         (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
         (
@@ -103,3 +110,98 @@ def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:
         Manifest(str(tmp_path))
     with pytest.raises(VireidError, match='give --data-root'):
         Manifest()
+
+
+def people(count: int, split: str = 'train') -> str:
+    """The rows of some people, each with two images of both modalities."""
+    return ''.join(
+        f'{n}{letter}.jpg,{n},{camera},{modality},{split}\n'
+        for n in range(1, count + 1)
+        for camera, modality in ((1, 'visible'), (2, 'infrared'))
+        for letter in (f'{modality[0]}a', f'{modality[0]}b')
+    )
+
+
+def members(data: Manifest, split: str) -> set[int]:
+    return {s.identity for s in data.split(split)}
+
+
+def test_folds_need_no_split_and_pass_over_one(tmp_path: Path) -> None:
+    without = '\n'.join(line.rpartition(',')[0] for line in (HEADER + people(10)).splitlines())
+    for text in (without, HEADER + people(10), HEADER + people(10, '')):
+        root = table(tmp_path, text)
+        tested = [sorted(members(Manifest(root, folds=5, trial=trial), 'test')) for trial in range(1, 6)]
+        assert sorted(identity for fold in tested for identity in fold) == list(range(1, 11))
+        assert {len(fold) for fold in tested} == {2}
+    assert members(Manifest(root, folds=5, trial=2), 'train') == set(range(1, 11)) - set(tested[1])
+    assert tested != [sorted(members(Manifest(root, folds=5, trial=t, seed=1), 'test')) for t in range(1, 6)]
+    assert Manifest(root, folds=5, trial=2, seed=1).split_name == 'fold 2 of 5, seed 1'
+
+
+def test_a_share_of_the_training_people_validates_unless_the_table_says_who(tmp_path: Path) -> None:
+    data = Manifest(table(tmp_path, HEADER + people(10)), val_share=0.3)
+    assert len(members(data, 'val')) == 3
+    assert members(data, 'val') | members(data, 'train') == set(range(1, 11))
+    assert members(data, 'val').isdisjoint(members(data, 'train'))
+    (tmp_path / 'manifest.csv').write_text(HEADER + people(4) + 'v.jpg,11,1,visible,val\ni.jpg,11,2,infrared,val\n')
+    assert members(Manifest(str(tmp_path), val_share=0.5), 'val') == {11}
+
+
+def test_fewer_training_people_of_one_draw_are_among_more(tmp_path: Path) -> None:
+    root = table(tmp_path, HEADER + people(12) + 't.jpg,20,1,visible,test\nu.jpg,20,2,infrared,test\n')
+    for draw in (0, 1):
+        kept = [members(Manifest(root, identities=count, draw=draw), 'train') for count in range(2, 13)]
+        assert [len(some) for some in kept] == list(range(2, 13))
+        assert all(fewer < more for fewer, more in pairwise(kept))
+        assert members(Manifest(root, identities=4, draw=draw), 'test') == {20}
+    first, second = (members(Manifest(root, identities=6, draw=draw), 'train') for draw in (0, 1))
+    assert first != second
+
+
+def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -> None:
+    data = Manifest(table(tmp_path, 'path,identity,camera,modality,bbox\na.jpg,ann,1,visible,0 0 9 9\n'))
+    assert [s.path for s in data.samples] == [str(tmp_path / 'a.jpg')]
+    assert data.names == {1: 'ann'}
+    assert data.other_columns == ('bbox',)
+    assert list(data.parts) == ['']
+
+
+@pytest.mark.parametrize(
+    ('given', 'texts'),
+    [
+        ({'folds': 1}, ['folds is 1', 'allowed: 2 or more, or None']),
+        ({'folds': 5, 'trial': 6}, ['trial is 6', 'allowed: 1 to 5']),
+        (
+            {'folds': 5},
+            ['has 6 identities that both modalities saw', 'two for each of 5 folds', 'set folds to 3 or less'],
+        ),
+        ({'trial': 2}, ['trial is 2, and nothing is drawn by it', 'give folds, such as dataset.folds=5 beside it']),
+        ({'seed': 2}, ['seed is 2, and nothing is drawn by it', 'give folds or val_share beside it']),
+        ({'draw': 2}, ['draw is 2, and nothing is drawn by it', 'give identities beside it']),
+        ({'folds': 2, 'seed': -1}, ['seed is -1', '0 or more']),
+        ({'identities': 2, 'draw': -1}, ['draw is -1', '0 or more']),
+        ({'val_share': 1.0}, ['val_share is 1.0']),
+        ({'val_share': 0.9}, ['its training split has 6', '5 for val_share=0.9 and two to train on', '0, or smaller']),
+        ({'identities': 7}, ['identities is 7, and', 'has 6 to train on', 'allowed: 2 to 6, or None for all']),
+        ({'identities': 1}, ['identities is 1']),
+    ],
+)
+def test_an_argument_out_of_range_or_of_no_effect_is_named(
+    tmp_path: Path, given: dict[str, Any], texts: list[str]
+) -> None:
+    with pytest.raises(VireidError) as caught:
+        Manifest(table(tmp_path, HEADER + people(6)), **given)
+    for wanted in texts:
+        assert wanted in str(caught.value)
+
+
+def test_the_registry_builds_a_fold(tmp_path: Path) -> None:
+    config = {
+        'type': 'Manifest',
+        'root': table(tmp_path, HEADER + people(6)),
+        'folds': 3,
+        'trial': 3,
+        'val_share': 0.25,
+    }
+    data = create_manager().components.build('datasets', config, where='dataset')
+    assert [len(members(data, part)) for part in ('train', 'val', 'test')] == [2, 2, 2]

@@ -2,72 +2,112 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.own_images import number_identities, require_split
+from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.raw_folder import images
+from vireid.plugins.datasets.splitting import Dealing
+
+CAMERA = re.compile(r'cam(\d{1,9})')
 
 
-class Folders:
-    """Reads `visible/PERSON/*.jpg` and `infrared/PERSON/*.jpg`, below `train` and `test` if there are such folders.
+class Folders(OwnImages):
+    """Reads `visible/PERSON/*.jpg` and `infrared/PERSON/*.jpg`, below `train`, `val` and `test` if there are such.
 
     Without `train` and `test`, the last identities by name, `test_share` of them, are the test split. Visible images
-    are camera 1, infrared ones camera 2.
+    are camera 1, infrared ones camera 2. With more cameras a folder `cam1`, `cam2`, ... stands above the people:
+    `visible/cam3/PERSON/*.jpg`.
 
     Args:
         root: the folder.
         test_share: share of the identities that are for testing, above 0 and up to 1 (nobody to train on); only without
-            `train` and `test` folders.
+            `train` and `test` folders, and without `folds`.
+        folds: for cross-validation: the test split is one of so many equally large groups of the identities that both
+            modalities saw, whatever folder they are in. All others are trained on.
+        trial: which group is tested, 1 to `folds`; `vireid train --trials 1-5` takes each in turn.
+        seed: of the groups, and of `val_share`.
+        val_share: share of the training identities that becomes the split `val` if there is none, at least two;
+            0 for none.
+        identities: keeps only so many training identities, for learning curves; None keeps all.
+        draw: seed of those. Of one draw, the fewer are among the more.
 
     Raises:
-        VireidError: if a folder is missing or no person is there.
+        VireidError: if a folder is missing, no person is there, or too few.
     """
 
-    def __init__(self, root: str | None = None, test_share: float = 0.5) -> None:
+    def __init__(
+        self,
+        root: str | None = None,
+        test_share: float = 0.5,
+        folds: int | None = None,
+        trial: int = 1,
+        seed: int = 0,
+        val_share: float = 0.0,
+        identities: int | None = None,
+        draw: int = 0,
+    ) -> None:
         wanted = 'visible/PERSON/*.jpg and infrared/PERSON/*.jpg, or both below train and test'
         if root is None:
             raise VireidError('Folders: no data folder was given', allowed=wanted, todo='give --data-root')
         if not 0 < test_share <= 1:
             raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
-        self.root = Path(root).expanduser()
-        parts = [name for name in ('train', 'test') if (self.root / name).is_dir()]
-        folders = {name: self.root / name for name in parts} or {'': self.root}
-        identities = {
-            name: sorted({p.name for m in MODALITIES for p in _subfolders(folder / m)})
-            for name, folder in folders.items()
-        }
-        if not any(identities.values()):
-            raise VireidError(f'Folders: {self.root.absolute()} holds no person', allowed=wanted)
-        numbers = number_identities(identity for found in identities.values() for identity in found)
-        both = set(identities.get('train', ())) & set(identities.get('test', ()))
-        if both:
-            raise VireidError(f'Folders: {sorted(both)[0]!r} is in train and in test', todo='keep each person in one')
-        if '' in identities:
-            count = max(1, round(test_share * len(identities[''])))
-            cut = len(identities['']) - count
-            identities, folders = (
-                {'train': identities[''][:cut], 'test': identities[''][cut:]},
-                dict.fromkeys(('train', 'test'), self.root),
+        dealing = Dealing(folds, trial, seed, val_share, identities, draw)
+        if folds is not None and test_share != 0.5:
+            raise VireidError(
+                f'test_share is {test_share} beside folds={folds}, which says who is tested', todo='give one'
             )
-        self._splits = {
+        self.root = Path(root).expanduser()
+        divided = any((self.root / name).is_dir() for name in ('train', 'test'))
+        folders = {name: self.root / name for name in SPLITS if (self.root / name).is_dir()} if divided else {}
+        people = {name: _people(folder) for name, folder in (folders or {'': self.root}).items()}
+        found = sorted({folder.name for listed in people.values() for _, _, folder in listed})
+        if not found:
+            raise VireidError(f'Folders: {self.root.absolute()} holds no person', allowed=wanted)
+        numbers = number_identities(found)
+        listed = {
             name: [
-                Sample(path, numbers[identity], camera, modality)
-                for camera, modality in enumerate(MODALITIES, 1)
-                for identity in found
-                if (folders[name] / modality / identity).is_dir()
-                for path in images(folders[name] / modality / identity)
+                Sample(path, numbers[folder.name], camera, modality)
+                for modality, camera, folder in some
+                for path in images(folder)
             ]
-            for name, found in identities.items()
+            for name, some in people.items()
         }
-        if not any(self._splits.values()):
+        if not any(listed.values()):
             raise VireidError(f'Folders: the folders in {self.root.absolute()} hold no images', allowed=wanted)
+        if not divided:
+            cut = len(found) - max(1, round(test_share * len(found)))
+            test = {numbers[name] for name in found[cut:]}
+            listed = {
+                'train': [s for s in listed[''] if s.identity not in test],
+                'test': [s for s in listed[''] if s.identity in test],
+            }
+        super().__init__(f'Folders: {self.root}', numbers, listed, dealing)
 
-    def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train` or `test`, visible first, by person and path."""
-        return require_split(self._splits, name, f'Folders: {self.root}')
+
+def _people(folder: Path) -> list[tuple[str, int, Path]]:
+    """Returns modality, camera and folder of each person, visible first, by camera and name."""
+    found = []
+    for usual, modality in enumerate(MODALITIES, 1):
+        below = _subfolders(folder / modality)
+        cameras = [p for p in below if CAMERA.fullmatch(p.name) and _subfolders(p)]
+        if cameras and len(cameras) < len(below):
+            other = next(p.name for p in below if p not in cameras)
+            raise VireidError(
+                f'Folders: {folder / modality} holds cameras ({cameras[0].name}) and others ({other})',
+                allowed='people, or cameras (cam1, cam2, ...) with people in them',
+                todo=f'move {other} into the folder of its camera',
+            )
+        by_camera = sorted((int(p.name[3:]), p) for p in cameras)
+        found += [(modality, usual, person) for person in below if not cameras]
+        found += [(modality, camera, person) for camera, place in by_camera for person in _subfolders(place)]
+    return found
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.')] if folder.is_dir() else []
+    """Returns the folders in a folder, by name."""
+    if not folder.is_dir():
+        return []
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith('.'))

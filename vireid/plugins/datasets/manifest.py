@@ -3,62 +3,84 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.own_images import number_identities, require_split
+from vireid.core.wording import counted
+from vireid.plugins.datasets.own_images import OwnImages, number_identities
+from vireid.plugins.datasets.splitting import Dealing
 
 LINE = 'line of the file'
-COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
+SPLIT = 'split'
+COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 
 
-class Manifest:
+class Manifest(OwnImages):
     """Reads a CSV or Parquet table with the columns path, identity, camera, modality, split; others are passed over.
 
     `path` is relative to the table's folder, or absolute; `identity` a number or any text; `camera` a number from 0;
-    `modality` `visible` or `infrared`; `split` any name - training reads `train`, scoring `test`.
+    `modality` `visible` or `infrared`; `split` any name - training reads `train`, scoring `test`. With `folds` there
+    need not be a column `split`; `vireid data split` writes one.
 
     Args:
         root: the folder, or the table itself.
         file: the table's name in the folder.
+        folds: for cross-validation: the test split is one of so many equally large groups of the identities that both
+            modalities saw, whatever their split says. All others are trained on.
+        trial: which group is tested, 1 to `folds`; `vireid train --trials 1-5` takes each in turn.
+        seed: of the groups, and of `val_share`.
+        val_share: share of the training identities that becomes the split `val` if the table has none, at least two;
+            0 for none.
+        identities: keeps only so many training identities, for learning curves; None keeps all.
+        draw: seed of those. Of one draw, the fewer are among the more.
 
     Raises:
-        VireidError: if the table is missing or malformed, with the line.
+        VireidError: if the table is missing or malformed, with the line; or if it has too few identities.
     """
 
-    def __init__(self, root: str | None = None, file: str = 'manifest.csv') -> None:
+    def __init__(
+        self,
+        root: str | None = None,
+        file: str = 'manifest.csv',
+        folds: int | None = None,
+        trial: int = 1,
+        seed: int = 0,
+        val_share: float = 0.0,
+        identities: int | None = None,
+        draw: int = 0,
+    ) -> None:
         if root is None:
             raise VireidError('Manifest: no table was given', todo='give --data-root with the folder of manifest.csv')
+        dealing = Dealing(folds, trial, seed, val_share, identities, draw)
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
         other = self.path.with_suffix('.parquet')
         if not self.path.exists() and other.exists():
             self.path = other
         self.root = self.path.parent
-        rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
-        self._splits = _samples(rows, self.path)
+        columns, rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
+        _require_columns(columns, self.path)
+        self.other_columns = tuple(column for column in columns if column not in COLUMNS)
+        numbers = number_identities(row['identity'] for row in rows)
+        listed = _samples(rows, numbers, self.path)
+        super().__init__(f'manifest {self.path}', numbers, listed, dealing, _no_split(columns, rows, self.path))
 
-    def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of a split, visible first, otherwise in the table's order."""
-        return require_split(self._splits, name, str(self.path))
 
-
-def _read_csv(path: Path) -> list[dict[str, Any]]:
+def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
         with path.open(newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file, strict=True)
-            _require_columns(reader.fieldnames or (), path)
-            return [{**row, LINE: reader.line_num} for row in reader]
+            return list(reader.fieldnames or ()), [{**row, LINE: reader.line_num} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
         ) from error
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
+def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
         from pyarrow import ArrowException
         from pyarrow.parquet import read_table
@@ -71,21 +93,41 @@ def _read_parquet(path: Path) -> list[dict[str, Any]]:
         table = read_table(path)
     except (OSError, ArrowException) as error:
         raise VireidError(f'manifest {path} cannot be read: {error}') from error
-    _require_columns(table.column_names, path)
-    return [{**row, LINE: number} for number, row in enumerate(table.select(list(COLUMNS)).to_pylist(), 1)]
+    used = table.select([column for column in COLUMNS if column in table.column_names])
+    return table.column_names, [{**row, LINE: number} for number, row in enumerate(used.to_pylist(), 1)]
 
 
 def _require_columns(found: Sequence[str], path: Path) -> None:
     for column in COLUMNS:
-        if column not in found:
-            raise VireidError(
-                f'manifest {path} has no column {column!r} (it has: {", ".join(found)}){did_you_mean(column, found)}',
-                allowed=', '.join(COLUMNS),
-            )
+        if column not in found and column != SPLIT:
+            raise _lacks(column, found, path)
 
 
-def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sample]]:
-    numbers = number_identities(row['identity'] for row in rows)
+def _lacks(column: str, found: Sequence[str], path: Path, todo: str | None = None) -> VireidError:
+    return VireidError(
+        f'manifest {path} has no column {column!r} (it has: {", ".join(found)}){did_you_mean(column, found)}',
+        allowed=', '.join(COLUMNS),
+        todo=todo,
+    )
+
+
+def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> VireidError | None:
+    """Returns the error that images have no split, if so; it only matters where the table's splits are used."""
+    todo = f'make splits with `vireid data split {path} -o split.csv`, or cross-validate with dataset.folds=5'
+    if SPLIT not in columns:
+        return _lacks(SPLIT, columns, path, todo)
+    lines = [row[LINE] for row in rows if not row[SPLIT]]
+    if lines:
+        return VireidError(
+            f'manifest {path}, line {lines[0]}: split is empty (in {counted(len(lines), "line")} of {len(rows):,})',
+            allowed='something in each',
+            todo=todo,
+        )
+    return None
+
+
+def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: Path) -> dict[str, list[Sample]]:
+    """Returns the samples by split, '' where it is empty."""
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
     for row in rows:
@@ -93,8 +135,8 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
         where = f'manifest {path}, line {line}'
         image = str(path.parent / str(row['path'] or ''))
         camera = str(row['camera']).removesuffix('.0')  # tables with gaps hold whole numbers as floats
-        if not row['path'] or row['identity'] in (None, '') or not row['split']:
-            raise VireidError(f'{where}: path, identity or split is empty', allowed='something in each')
+        if not row['path'] or row['identity'] in (None, ''):
+            raise VireidError(f'{where}: path or identity is empty', allowed='something in each')
         if row['modality'] not in MODALITIES:
             raise VireidError(
                 f'{where}: modality is {row["modality"]!r}{did_you_mean(str(row["modality"]), MODALITIES)}',
@@ -106,13 +148,5 @@ def _samples(rows: Sequence[dict[str, Any]], path: Path) -> dict[str, list[Sampl
             raise VireidError(f'{where}: {row["path"]} is also in line {seen[image]}')
         seen[image] = line
         sample = Sample(image, numbers[str(row['identity'])], int(camera), row['modality'])
-        splits.setdefault(row['split'], []).append(sample)
-    for part in ('train', 'val'):
-        both = {s.identity for s in splits.get(part, ())} & {s.identity for s in splits.get('test', ())}
-        if both:
-            named = sorted(name for name, number in numbers.items() if number in both)
-            raise VireidError(
-                f'manifest {path}: {len(both)} identities are in {part} and in test: {", ".join(named[:5])}',
-                todo='keep each person in one split',
-            )
+        splits.setdefault(str(row.get(SPLIT) or ''), []).append(sample)
     return splits

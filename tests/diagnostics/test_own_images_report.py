@@ -1,0 +1,180 @@
+"""`vireid data check` of one's own images: what a published dataset need not be asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageEnhance
+
+from vireid.cli import main
+from vireid.synth import synthesize
+
+NAMES = ('anna', 'bert', 'carl', 'dora', 'emil')
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five synthetic people, each in `visible/NAME` and `infrared/NAME`."""
+    folder = tmp_path_factory.mktemp('own')
+    synthesize(folder / 'synth', layout='folders', ids=5, seed=2, images=2, workers=1)
+    for modality in ('visible', 'infrared'):
+        for number, name in enumerate(NAMES, 1):
+            found = next((folder / 'synth').glob(f'*/{modality}/{number:04d}'))
+            shutil.copytree(found, folder / 'mine' / modality / name)
+    return folder / 'mine'
+
+
+@pytest.fixture
+def mine(drawn: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(drawn, tmp_path / 'mine'))
+
+
+def check(root: Path, capsys: pytest.CaptureFixture[str], reader: str = 'Folders') -> tuple[int, str]:
+    status = main(['data', 'check', str(root), '--dataset', reader])
+    return status, capsys.readouterr().out
+
+
+def images(folder: Path) -> list[Path]:
+    return sorted(folder.glob('*.jpg'))
+
+
+def test_nothing_is_wrong_with_five_people(mine, capsys):
+    status, printed = check(mine, capsys)
+    assert status == 0
+    assert 'nothing is wrong' in printed
+
+
+def test_someone_of_one_modality_is_called_by_name(mine, capsys):
+    shutil.rmtree(mine / 'infrared/bert')
+    status, printed = check(mine, capsys)
+    assert status == 0
+    assert 'warning: train: 1 identities have no infrared image: bert' in printed
+
+
+def test_fewer_than_four_people_are_too_few(mine, capsys):
+    for name in NAMES[:2]:
+        for modality in ('visible', 'infrared'):
+            shutil.rmtree(mine / modality / name)
+    assert 'warning: 3 identities in all: training and testing need 4 or more, two each' in check(mine, capsys)[1]
+
+
+def test_grey_images_among_the_visible_ones_are_told(mine, capsys):
+    for path in images(mine / 'visible/carl'):
+        Image.open(path).convert('L').save(path)
+    printed = check(mine, capsys)[1]
+    assert 'images named visible are grey, and all visible ones of carl: infrared images, or a camera' in printed
+    assert str(images(mine / 'visible/carl')[0]) in printed
+
+
+def test_a_visible_image_in_an_infrared_folder_is_told(mine, capsys):
+    target = mine / 'infrared/carl/more.jpg'
+    shutil.move(images(mine / 'visible/carl')[0], target)
+    printed = check(mine, capsys)[1]
+    assert 'images named infrared have colours' in printed
+    assert str(target) in printed
+
+
+def test_exchanged_folders_are_told(mine, capsys):
+    (mine / 'visible').rename(mine / 'x')
+    (mine / 'infrared').rename(mine / 'visible')
+    (mine / 'x').rename(mine / 'infrared')
+    status, printed = check(mine, capsys)
+    assert status == 0
+    assert printed.count('warning') == 1
+    assert 'visible and infrared look exchanged' in printed
+
+
+def test_a_person_with_two_names_is_told(mine, capsys):
+    for modality in ('visible', 'infrared'):
+        (mine / modality / 'zoe').mkdir()
+        for path in images(mine / modality / 'anna'):
+            image = ImageEnhance.Brightness(Image.open(path)).enhance(1.1)
+            image.resize((image.width * 3 // 4, image.height * 3 // 4)).save(mine / modality / 'zoe' / path.name)
+    status, printed = check(mine, capsys)
+    assert status == 0
+    for modality in ('visible', 'infrared'):
+        assert f'1 pair of identities has nearly the same {modality} image, 1 of them in different splits' in printed
+    assert f'\n    anna and zoe: {mine}/visible/anna/' in printed
+
+
+def test_the_same_file_of_two_people_stays_an_error(mine, capsys):
+    path = images(mine / 'visible/anna')[0]
+    shutil.copy(path, mine / 'visible/bert/copy.jpg')
+    status, printed = check(mine, capsys)
+    assert status == 1
+    assert 'error: one image of several identities' in printed
+    assert 'nearly the same' not in printed
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_looked_at(mine, capsys):
+    images(mine / 'visible/anna')[0].write_bytes(b'\xff\xd8')
+    shutil.copy(images(mine / 'visible/bert')[0], mine / 'infrared/bert/more.jpg')
+    status, printed = check(mine, capsys)
+    assert status == 1
+    assert 'error: 1 images cannot be read' in printed
+    assert 'images named infrared have colours' in printed
+
+
+def table(root: Path, rows: list[str], header: str = 'path,identity,camera,modality,split') -> Path:
+    (root / 'manifest.csv').write_text('\n'.join([header, *rows]) + '\n')
+    return root
+
+
+def rows(mine: Path, cameras: dict[str, int], split: str = '') -> list[str]:
+    """A row for each image, people by `cameras`; the rest of each row by hand."""
+    return [
+        f'{path.relative_to(mine).as_posix()},{path.parent.name},{camera},{modality}{split}'
+        for modality in ('visible', 'infrared')
+        for name, camera in cameras.items()
+        for path in images(mine / modality / name)
+    ]
+
+
+def test_one_camera_in_all_is_told(mine, capsys):
+    table(mine, rows(mine, dict.fromkeys(NAMES, 4), ',train'))
+    printed = check(mine, capsys, 'Manifest')[1]
+    assert 'warning: all images are of camera 4: nothing tells whether people are found by another camera' in printed
+
+
+def test_people_of_one_of_several_cameras_are_told(mine, capsys):
+    lines = rows(mine, dict.fromkeys(NAMES[:3], 4), ',train')
+    lines = [line.replace(',4,infrared', ',5,infrared') for line in lines] + rows(mine, {'dora': 5, 'emil': 4}, ',test')
+    printed = check(table(mine, lines), capsys, 'Manifest')[1]
+    assert 'warning: 2 of 5 identities were seen by one of the 2 cameras only: dora, emil' in printed
+
+
+def test_a_table_without_splits_is_checked_all_the_same(mine, capsys):
+    lines = [line.replace(',1,infrared', ',2,infrared') for line in rows(mine, dict.fromkeys(NAMES, 1))]
+    status, printed = check(table(mine, lines, 'path,identity,camera,modality'), capsys, 'Manifest')
+    assert status == 0
+    assert 'warning: the images have no splits yet: `vireid data split` makes some' in printed
+    assert 'all    identities  5      -' in printed
+
+
+def test_someone_in_two_splits_and_a_split_of_one_modality_are_errors(mine, capsys):
+    lines = rows(mine, dict.fromkeys(NAMES[:4], 1), ',train')
+    visible = images(mine / 'visible/emil')
+    lines += [
+        f'visible/emil/{visible[0].name},emil,1,visible,test',
+        f'visible/emil/{visible[1].name},emil,1,visible,val',
+    ]
+    status, printed = check(table(mine, lines), capsys, 'Manifest')
+    assert status == 1
+    assert 'manifest.csv: 1 identities are in val and in test: emil' in printed
+    assert 'error: test: no infrared image' in printed
+
+
+def test_published_datasets_are_not_asked(tmp_path, capsys):
+    # thermal images in false colours, the same of two people, as good as
+    synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
+    thermal = sorted((tmp_path / 'regdb/Thermal').glob('*/*.bmp'))
+    grey = np.asarray(Image.open(thermal[0]).convert('L')).astype(int)
+    false = np.stack([2 * grey, 255 - 2 * np.abs(grey - 128), 255 - 2 * grey], axis=2)
+    for number, path in enumerate(thermal):
+        Image.fromarray(np.clip(false + number, 0, 255).astype(np.uint8)).save(path)
+    status, printed = check(tmp_path / 'regdb', capsys, 'RegDB')
+    assert status == 0
+    assert 'nothing is wrong' in printed

@@ -1,0 +1,99 @@
+"""`vireid data split`: a table of images with a split for each, by identity."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vireid.core.errors import VireidError
+from vireid.core.files import write_whole
+from vireid.core.scoring.interval import what_few_allow
+from vireid.core.scoring.results import FEW
+from vireid.core.types import MODALITIES, Sample
+from vireid.core.wording import counted
+
+COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
+SPLITS = ('train', 'val', 'test', 'unmatched')
+SHOWN = 5
+
+
+def require_free(path: Path) -> None:
+    """Refuses to write over a file.
+
+    Raises:
+        VireidError: if there is one, or the name is not that of a CSV file.
+    """
+    if path.suffix.lower() != '.csv':
+        raise VireidError(f'-o is {path}', allowed='a file name that ends in .csv')
+    if path.exists() or path.is_symlink():
+        raise VireidError(
+            f'{path} exists, and is not written over',
+            todo=f'give another file, such as -o {path.with_name("split.csv")}, or take this one away',
+        )
+
+
+def write_table(dataset: Any, splits: Mapping[int, str], path: Path) -> None:
+    """Writes a CSV file that the reader `Manifest` reads, training first; paths are relative to its folder.
+
+    Args:
+        dataset: a reader of one's own images: its `samples` and `names` are written.
+        splits: by identity, the split.
+        path: the file to make.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(COLUMNS)
+    for sample in sorted(dataset.samples, key=lambda s: (SPLITS.index(splits[s.identity]), s.identity)):
+        row = (dataset.names[sample.identity], sample.camera, sample.modality, splits[sample.identity])
+        writer.writerow((_relative(sample.path, path), *row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text.getvalue())
+
+
+def describe(dataset: Any, splits: Mapping[int, str]) -> str:
+    """Returns a table of the splits, who could not be dealt, and what the number of people allows to say."""
+    seen: dict[int, set[str]] = {}
+    for sample in dataset.samples:
+        seen.setdefault(sample.identity, set()).add(sample.modality)
+    lines = [_counts(dataset.samples, splits), '']
+    alone = sorted(identity for identity, modalities in seen.items() if len(modalities) < len(MODALITIES))
+    if alone:
+        some = ', '.join(f'{dataset.names[i]} ({next(iter(seen[i]))})' for i in alone[:SHOWN])
+        lines.append(
+            f'{counted(len(alone), "identity", "identities")} of one modality only, which have no match, '
+            f'{"is" if len(alone) == 1 else "are"} left out (unmatched): {some}{", ..." if len(alone) > SHOWN else ""}'
+        )
+    tested = sum(split == 'test' for split in splits.values())
+    matched = len(seen) - len(alone)
+    if tested < FEW:
+        lines.append(f'{counted(tested, "test identity", "test identities")}: {what_few_allow(tested)}.')
+        folds = min(5, matched // 2)
+        lines.append(
+            f'To be tested on all {matched} instead, train {folds} models, each without some of them: --folds {folds}'
+        )
+    return '\n'.join(lines)
+
+
+def _counts(samples: tuple[Sample, ...], splits: Mapping[int, str]) -> str:
+    columns = sorted({(MODALITIES.index(s.modality), s.camera) for s in samples})
+    lines = [('split', 'identities', *(f'{MODALITIES[m]} cam{camera}' for m, camera in columns))]
+    for split in SPLITS:
+        found = [s for s in samples if splits[s.identity] == split]
+        if found:
+            images = [sum((MODALITIES.index(s.modality), s.camera) == column for s in found) for column in columns]
+            lines.append((split, f'{len({s.identity for s in found}):,}', *(f'{number:,}' for number in images)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return '\n'.join('  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _relative(image: str, table: Path) -> str:
+    """Returns an image's path from the folder of a table."""
+    path = Path(image).absolute()
+    try:
+        return path.relative_to(table.parent.absolute()).as_posix()
+    except ValueError:  # `..` leads out of the folder that a link stands for, not of the link's
+        return Path(os.path.relpath(path, os.path.realpath(table.parent))).as_posix()
