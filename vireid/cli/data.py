@@ -1,12 +1,19 @@
-"""Make generated data in the true layouts (`vireid data synth`), or check a copy of a dataset (`vireid data check`)."""
+"""Drawn people (`vireid data synth`), a check of a dataset (`... check`), splits of one's own (`... split`)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
+from shlex import quote
 
+from vireid.cli import curve
 from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.core.errors import VireidError
+
+TABLE = 'manifest.csv'
+FOLDERS = ('visible', 'infrared', 'train', 'test')  # one of them, and it is the layout that `Folders` reads
+CONFIG = 'configs/own_few.py'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +34,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser(
         'check',
         help="count a dataset's images and read each one",
-        description='Counts identities and images against what a complete copy has, and reads every image. Exit '
-        'status 1 if something has to be fixed.',
+        description='Counts identities and images against what a complete copy has, and reads every image. In your own '
+        'images it also looks for people that one modality or camera alone saw, images in the place of the other '
+        'modality, and people with two names. Exit status 1 if something has to be fixed.',
     )
     check.add_argument('root', help="the dataset's folder")
     check.add_argument('--dataset', default='SYSU-MM01', help='which reader (default: SYSU-MM01)')
-    check.add_argument('--splits', nargs='+', default=['train', 'test'], help='default: train test')
+    check.add_argument('--splits', nargs='+', help='default: train test; all of your own images')
     check.add_argument('--trial', type=int, help='split of a dataset that has several (RegDB: 1 to 10)')
     check.set_defaults(act=_check)
     add_plugin_argument(check)
+    split = actions.add_parser(
+        'split',
+        help='deal your own people to training and test',
+        description='Writes a table of your images in which every person is in training, validation or test. Each gets '
+        'its share of the people that the same cameras saw, and of the images of each camera.',
+    )
+    split.add_argument(
+        'images',
+        type=Path,
+        help='folder with visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table (see docs/usage.md)',
+    )
+    split.add_argument('-o', '--out', type=Path, metavar='FILE', help='default: manifest.csv in the folder')
+    split.add_argument('--test', type=float, default=0.5, help='share of the people to test on (default: 0.5)')
+    split.add_argument('--val', type=float, default=0.0, help='share of the people to validate on (default: 0)')
+    split.add_argument('--seed', type=int, default=0, help='who is where (default: 0)')
+    split.set_defaults(act=_split)
+    add_plugin_argument(split)
+    curve.add_arguments(
+        actions.add_parser(
+            'curve',
+            help='rank-1 against the number of labelled people',
+            description='Trains on fewer of your people and on more, tests all on the same ones, and says whether '
+            'labelling more would help. The same command goes on where it was stopped.',
+        )
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,13 +93,49 @@ def _check(args: argparse.Namespace) -> int:
         report = check_dataset(
             dataset,
             args.splits,
-            None if generated else getattr(dataset, 'expected', None),
+            expected=None if generated else getattr(dataset, 'expected', None),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if generated:
         print(f'{args.root}: {data_name({"type": args.dataset, "root": args.root})}')
     print(report.text())
     return 1 if report.errors else 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    """Writes the table, and prints what is in it and what comes next."""
+    from vireid.diagnostics.split_table import describe, require_free, write_table
+
+    images: Path = args.images.expanduser()
+    if not images.exists():
+        raise VireidError(f'{images} is missing', allowed='a folder of images, or a table of them')
+    out: Path = args.out or (images if images.is_dir() else images.parent) / TABLE
+    require_free(out)
+    folders = images.is_dir() and any((images / name).is_dir() for name in FOLDERS)
+    reader = 'Folders' if folders else 'Manifest'
+    tables = [(images / TABLE).with_suffix(suffix) for suffix in ('.csv', '.parquet')]
+    if images.is_dir() and not folders and not any(table.exists() for table in tables):
+        raise VireidError(
+            f'{images} holds no people',
+            allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table manifest.csv with path, identity, camera, '
+            'modality',
+        )
+    dataset = make_manager(args, args.plugin).components.build(
+        'datasets', {'type': reader, 'root': str(images)}, where='dataset'
+    )
+    splits = dataset.divide(args.test, args.val, args.seed)
+    write_table(dataset, splits, out)
+    what = 'folders' if folders else 'table'
+    print(f'split {len(splits)} people of the {what} {images} into {out}\n')
+    print(describe(dataset, splits))
+    if folders and (images / TABLE).exists() and out != images / TABLE:
+        print(f'Not read: {images / TABLE}. To split that table, give its path.')
+    dropped = getattr(dataset, 'other_columns', ())
+    if dropped:
+        print(f'Not in the new table: the columns {", ".join(dropped)}.')
+    root = quote(str(images if out == images / TABLE else out))
+    print(f'\nnext: vireid data check {root} --dataset Manifest\n      vireid train {CONFIG} --data-root {root}')
+    return 0
 
 
 def _synth(args: argparse.Namespace) -> int:

@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trials', metavar='1-10', help='a model for each of these splits (RegDB), and their mean; goes on by itself'
     )
+    parser.add_argument(
+        '--folds', type=int, metavar='K', help="of one's own images: K models, each tested on people it has not seen"
+    )
     parser.add_argument('--dry-run', action='store_true', help='try a step and an evaluation, without the data')
     parser.add_argument('--graph', action='store_true', help='as --dry-run, and print the graph as Mermaid text')
     parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
@@ -40,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; see the module's docstring for the exit status."""
+    if args.folds is not None:
+        if args.trials is not None:
+            raise VireidError('--folds and --trials do not go together', todo='give one')
+        args.trials = f'1-{args.folds}'
+        args.cfg_options = [*args.cfg_options, f'dataset.folds={args.folds}']
     if args.trials is not None:
         from vireid.cli.trials import parse_trials, run_trials
 

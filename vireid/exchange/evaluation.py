@@ -5,16 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
-from vireid.core.data.image_set import ImageSet
-from vireid.core.data.loader import evaluation_loader
 from vireid.core.errors import VireidError
-from vireid.core.registry.contracts import located
 from vireid.core.scoring import results as results_file
-from vireid.core.scoring.evaluator import Evaluator, progress_callback, require_samples
+from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
 from vireid.core.training.checkpoint import initialize_from, restore_model
@@ -49,7 +44,7 @@ def score_checkpoint(
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})
     fitted = kept.get('state') if kept.get('config') == experiment.evaluation.get('similarity') else None
-    evaluator = Evaluator(experiment, dataset, hooks, more=more, fitted=fitted)
+    evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=content is None, fitted=fitted)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
     samples = tuple(dataset.split('train')) if content is None else ()
     if content is None:
@@ -79,12 +74,12 @@ def score_checkpoint(
             'versions': versions(),
             'protocol_config': experiment.protocol,
         }
-        results_file.write(run.work_dir, {**about, **results.to_dict()})
+        results_file.write(run.work_dir, {**about, **results.to_dict()}, results)
     return results
 
 
 def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Evaluator) -> Any:
-    """Builds a model that needs no training, and lets it fit what it may to the training images.
+    """Builds a model that needs no training.
 
     Raises:
         VireidError: if it has parameters to train.
@@ -103,12 +98,6 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
             f'{experiment.model.get("type", "the model")} has parameters to train, such as {free[0]}',
             todo="give a checkpoint: vireid test CONFIG CHECKPOINT; or say that it needs none: training.freeze=['*']",
         )
-    if hasattr(model, 'fit'):
-        images = ImageSet(require_samples(samples, model), evaluator.transform)
-        size = experiment.evaluation_settings.batch_size
-        batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
-        with torch.no_grad(), located(model):
-            model.fit(evaluation_loader(images, batches, experiment.image_settings.workers or 0))
     return model
 
 

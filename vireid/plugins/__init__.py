@@ -17,7 +17,10 @@ COMPONENTS = {
         'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
         'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
     },
-    'backbones': {'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet'},
+    'backbones': {
+        'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet',
+        'TwoStreamNetwork': f'{_HERE}.backbones.two_stream_network:TwoStreamNetwork',
+    },
     'necks': {
         'StageEmbedding': f'{_HERE}.necks.stage_embedding:StageEmbedding',
         'MLFM': f'{_HERE}.necks.mlfm:MLFM',
@@ -28,6 +31,9 @@ COMPONENTS = {
         'GatedFusion': f'{_HERE}.necks.gated_fusion:GatedFusion',
         'CrossModalAttention': f'{_HERE}.necks.cross_modal_attention:CrossModalAttention',
         'ModalityMetric': f'{_HERE}.necks.modality_metric:ModalityMetric',
+        'StripeEmbedding': f'{_HERE}.necks.stripe_embedding:StripeEmbedding',
+        'ModalityCentering': f'{_HERE}.necks.modality_centering:ModalityCentering',
+        'WithinIdentityWhitening': f'{_HERE}.necks.within_identity_whitening:WithinIdentityWhitening',
         'GraphAttention': f'{_HERE}.necks.graph_attention:GraphAttention',
     },
     'heads': {

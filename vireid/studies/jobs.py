@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.settings import READING, LossSettings, TrainingSettings
+from vireid.core.config.settings import READING, EvaluationSettings, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
@@ -147,7 +147,9 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
         kept['stages'] = found.get('stages', [])
         kept['losses'] = asdict(LossSettings(**found.get('losses', {})))
         evaluation = kept.get('evaluation', {})
-        kept['evaluation.select'] = [evaluation.get('select', 'last'), evaluation.get('select_by', 'R1')]
+        kept['evaluation.select'] = [
+            evaluation.get(key, getattr(EvaluationSettings, key)) for key in ('select', 'select_by', 'untrained')
+        ]
         if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
             kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity')]
         if data_may_move:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec
 from vireid.plugin_manager.manager import create_manager
-from vireid.plugins.heads.part_head import stripes
+from vireid.plugins.stripes import stripes
 
 
 def head(*inputs: FeatureSpec, identities: int = 5, **arguments: Any) -> Any:

@@ -18,6 +18,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
 
     A module that matches is frozen as a whole: `backbone` and `backbone.*` freeze the same, BatchNorm's statistics
     included. A pattern of a module's buffers (`*.running_*`) freezes those, one of parameters (`*.bias`) those alone.
+    `NAME:CLASS` matches modules by both: `backbone.*:*Norm*` freezes all normalisation of the backbone.
 
     Raises:
         VireidError: for each pattern that matches nothing.
@@ -25,7 +26,12 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
     buffers = {name.rpartition('.')[::2] for name, _ in model.named_buffers()}
     problems = []
     for position, pattern in enumerate(patterns):
-        whole = [m for name, m in model.named_modules() if name and fnmatch.fnmatchcase(name, pattern)]
+        of_name, _, of_class = pattern.partition(':')
+        whole = [
+            m
+            for name, m in model.named_modules()
+            if name and fnmatch.fnmatchcase(name, of_name) and fnmatch.fnmatchcase(type(m).__name__, of_class or '*')
+        ]
         owners = {owner for owner, own in buffers if fnmatch.fnmatchcase(f'{owner}.{own}', pattern)}
         modules = [m for part in whole for m in part.modules()]
         modules += [m for name, m in model.named_modules() if name in owners]
@@ -34,7 +40,7 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
         if not parameters and not modules:
             tops = ', '.join(f"'{name}.*'" for name, _ in model.named_children())
             text = f'{where}.{position}: the pattern {pattern!r} matches nothing'
-            problems.append(VireidError(text, allowed=f'patterns such as {tops}'))
+            problems.append(VireidError(text, allowed=f"patterns such as {tops}, or with a class: 'backbone.*:*Norm*'"))
         for parameter in parameters:
             parameter.requires_grad_(False)
         for module in modules:

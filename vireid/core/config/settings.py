@@ -130,6 +130,8 @@ class EvaluationSettings:
         select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
             those best on trial 0 of the test (`test`), which is what most published metrics are.
         select_by: the metric of the protocol's first row that `select` goes by.
+        untrained: score the model before its first step too; it is one of those that `select` chooses from, and is
+            kept unless training is better.
     """
 
     batch_size: Positive = 64
@@ -138,6 +140,7 @@ class EvaluationSettings:
     rerank: Annotated[dict | None, Component('rerankers')] = None
     select: Literal['last', 'validation', 'test'] = 'last'
     select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
+    untrained: bool = False
 
 
 def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
@@ -152,12 +155,14 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
         problems.append(VireidError(text, allowed='exactly one of the two', todo='set one to None'))
-    if at('evaluation', 'select', 'last') in ('validation', 'test') and at('training', 'evaluate_every') is None:
+    several = at('training', 'evaluate_every') is not None or at('evaluation', 'untrained', False)
+    if at('evaluation', 'select', 'last') in ('validation', 'test') and not several:
         problems.append(
             VireidError(
                 f'evaluation.select is {config["evaluation"]["select"]!r} and training.evaluate_every is None: '
                 'there is nothing to choose from',
-                todo='say every how many epochs to score: training.evaluate_every=2',
+                todo='say every how many epochs to score: training.evaluate_every=2; or score the model before '
+                'training too: evaluation.untrained=True',
             )
         )
     views, reader, first = at('images', 'views', {}), at('images', 'reader'), at('images', 'train')

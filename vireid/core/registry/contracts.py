@@ -90,6 +90,11 @@ def require_trainable(model: Any) -> None:
         raise VireidError(
             f'model: {name} has no parameters that could be trained', todo='score it as it is: vireid test CONFIG'
         )
+    if not getattr(model, 'task_names', True):
+        raise VireidError(
+            f'model: {name} has no losses, so nothing trains it',
+            todo="give at least one head with losses; or score it as it is: training.freeze=['*'], vireid test CONFIG",
+        )
     if type(model).forward is nn.Module.forward:
         raise VireidError(
             f'model: forward of {name} is missing', allowed='a method (batch) -> dict of losses by task', todo=GUIDE

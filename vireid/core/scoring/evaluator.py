@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
+from lightning_fabric.utilities import move_data_to_device
+
 from vireid.core.config.experiment import Experiment
+from vireid.core.data.image_set import ImageSet
+from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.results import Results
-from vireid.core.types import Dataset, Progress, Sample
+from vireid.core.types import Batch, Dataset, Progress, Sample
 
 
 class Evaluator:
@@ -23,6 +29,8 @@ class Evaluator:
         hooks: the observers.
         suffix: added to the protocol's name, where the test split is not the dataset's own.
         more: samples to embed besides those of the trials.
+        fits: a model with `fit` is fitted to the training images before it is scored; False of one that was, and that
+            a checkpoint kept.
         fitted: state of a similarity that was fitted; None fits it to the training images.
 
     Raises:
@@ -36,12 +44,14 @@ class Evaluator:
         hooks: Any,
         suffix: str = '',
         more: Sequence[Sample] = (),
+        fits: bool = True,
         fitted: Mapping[str, Any] | None = None,
     ) -> None:
-        self.experiment, self.dataset, self.fitted = experiment, dataset, fitted
+        self.experiment, self.dataset, self.fits, self.fitted = experiment, dataset, fits, fitted
         protocol = experiment.build_protocol()
         self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
         self.samples = all_samples(self.trials, more)
+        self.identities = {s.identity for trial in self.trials for s in trial.query}
         # a reader that keeps images keeps those of the whole split: another protocol finds them there
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
         self.transform = experiment.build_transform('test')
@@ -75,6 +85,8 @@ class Evaluator:
 
             return show
 
+        if self.fits and hasattr(run.model, 'fit'):
+            self._fit(run, on_progress('fitting to training images'))
         embed = functools.partial(
             embed_samples,
             run.model,
@@ -106,6 +118,24 @@ class Evaluator:
         )
         hooks.evaluated(run=run, progress=progress, results=results)
         return results
+
+    def _fit(self, run: Any, on_progress: Callable[[int, int], None]) -> None:
+        """Fits the run's model to the training images, as they are seen in scoring."""
+        samples = require_samples(self.dataset.split('train'), run.model)
+        images, size = run.experiment.image_settings, run.experiment.evaluation_settings.batch_size
+        data = ImageSet(samples, self.transform, skip_bad=images.on_bad_image == 'skip')
+        batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
+        workers = default_workers(run.device) if images.workers is None else images.workers
+
+        class Batches:  # a model may go through them several times
+            def __iter__(self) -> Iterator[Batch]:
+                for done, batch in enumerate(evaluation_loader(data, batches, workers)):
+                    on_progress(done * size, len(samples))
+                    yield move_data_to_device(batch, run.device)
+
+        run.model.eval()
+        with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # alike in every process
+            run.model.fit(Batches())
 
 
 def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:

@@ -34,6 +34,7 @@ class Run:
         device: where it is.
         progress: where the run stands at its start.
         samples: the training samples.
+        tested: how many identities are searched for in the test; 0 where it is not known.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         precision_reason: where the precision of its config comes from, in a few words.
         resumed: whether it goes on from a checkpoint.
@@ -60,6 +61,7 @@ class Run:
     skipped: list[int] = field(default_factory=list)
     fitted: dict[str, Any] | None = None
     results: Results | None = None
+    tested: int = 0
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Notes training images that could not be read; says so once for each."""

@@ -23,7 +23,8 @@ class Selection:
     """Remembers the best evaluation of a run so far; its weights are in `checkpoints/best.pt`.
 
     Attributes:
-        best: `step` and `value` of the best evaluation, and `seen`, the step of the newest one; empty before the
+        best: `step` and `value` of the best evaluation, the best `value` before training (`untrained`) and in it
+            (`trained`), and `seen`, the step of the newest one; empty before the
             first. It is part of every checkpoint.
         rule: in words, for tables.
     """
@@ -46,11 +47,12 @@ class Selection:
 
     def is_best(self, results: Results, progress: Progress) -> bool:
         """Takes an evaluation in; says whether it is the best so far (the earlier one, if equal)."""
-        value = self.value(results)
-        if self.best and (value <= self.best['value'] or progress.step == self.best['seen']):
+        value, kind = self.value(results), 'trained' if progress.step else 'untrained'
+        self.best = {**self.best, kind: max(value, self.best.get(kind, value))}
+        if 'step' in self.best and (value <= self.best['value'] or progress.step == self.best['seen']):
             self.best = {**self.best, 'seen': progress.step}
             return False
-        self.best = {'step': progress.step, 'value': value, 'seen': progress.step}
+        self.best = {**self.best, 'step': progress.step, 'value': value, 'seen': progress.step}
         return True
 
     def bring_best(self, path: Path, beside: Path) -> None:
@@ -85,7 +87,9 @@ class Selection:
 
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
-        return f'after step {self.best["step"]:,}, {self.rule}'
+        step, before, after = (self.best.get(key) for key in ('step', 'untrained', 'trained'))
+        both = '' if before is None or after is None else f': {100 * after:.1f}, untrained {100 * before:.1f}'
+        return f'{f"after step {step:,}" if step else "untrained"}, {self.rule}{both}'
 
 
 class ValidationSplit:

@@ -137,6 +137,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
         kept['evaluation.similarity'] = evaluation.get('similarity')
         kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
+        kept['evaluation.untrained'] = evaluation.get('untrained', EvaluationSettings.untrained)
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}
     return kept

@@ -102,7 +102,7 @@ class Trainer:
         split = getattr(dataset, 'split_name', '')
         self.run = Run(
             experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason,
-            resumed=resume is not None, init=initial, seen=seen,
+            resumed=resume is not None, init=initial, seen=seen, tested=len(self.evaluator.identities),
         )  # fmt: skip
         if content is not None:
             self.load_state_dict(content, str(resume))
@@ -116,6 +116,7 @@ class Trainer:
             identities = len({s.identity for s in validation.split('val')})
             suffix = f' on {identities} validation identities'
             self.candidates = Evaluator(self.experiment, validation, self.hooks, suffix)
+            self.evaluator.fits = False  # what the best candidate was fitted to is saved with it
         self.selection = Selection(self.experiment.evaluation_settings, identities)
         scored = (*self.evaluator.samples, *self.candidates.samples)
         on_progress = progress_callback(self.hooks, 'looking at images')
@@ -175,6 +176,8 @@ class Trainer:
         return found
 
     def _loop(self) -> Results:
+        if self.progress.step == 0 and self.experiment.evaluation_settings.untrained:
+            self.evaluate()
         self._evaluate_if_due()  # the run may have stopped between saving and scoring
         while self.progress.step < self.progress.total_steps:
             try:
@@ -229,7 +232,10 @@ class Trainer:
         evaluate = functools.partial(self.evaluator.evaluate, self.run, self.hooks, self.progress)
         if self.selection.on == 'last':
             with self._ema_weights():
-                return evaluate(check_interrupt=self.check_interrupt)
+                found = evaluate(check_interrupt=self.check_interrupt)
+            if hasattr(self.run.model, 'fit'):
+                self.save()  # with what was fitted
+            return found
         self.evaluate()  # the last weights are among those to choose from
         wait_for_all()  # until the first process has written the best ones
         weights = self.selection.load_best(self.run.model, self.run.best)
@@ -298,7 +304,7 @@ class Trainer:
 
     def _write_result(self, found: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'
-        results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected})
+        results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected}, found)
         if self.run.fitted is not None:
             final = self.run.checkpoint if self.selection.on == 'last' else self.run.best
             checkpoint.amend(final, {'similarity': self.run.fitted})

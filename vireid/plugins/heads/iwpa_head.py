@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.errors import VireidError
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.plugins.full_precision import full_precision
-from vireid.plugins.heads.part_head import stripes
+from vireid.plugins.stripes import stripes
 
 
 class IWPAHead(nn.Module):

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vireid import __version__
 from vireid.core import types
 from vireid.core.distributed.processes import world
-from vireid.core.scoring.results import Results
+from vireid.core.scoring.interval import what_few_allow
+from vireid.core.scoring.results import FEW, Results
 from vireid.core.training.run import Run
 from vireid.core.types import MODALITIES
 from vireid.core.wording import counted
@@ -49,9 +50,11 @@ class Console:
             model.append(f'tasks {" ".join(run.model.tasks)}, weighed by {type(run.model.weighter).__name__}')
         epochs = progress.total_steps / progress.steps_per_epoch
         people = counted(identities, 'identity', 'identities')
+        few = {'test': what_few_allow(run.tested)} if 0 < run.tested < FEW else {}
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
             'data': f'{experiment.data_name}{split}: {people}, {", ".join(counts)}',
+            **few,
             'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
             f'{experiment.training_settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',

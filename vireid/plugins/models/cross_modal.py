@@ -6,8 +6,9 @@ own name unless `inputs` says otherwise. Channels are inferred; wiring errors ar
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +144,46 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
 
     @property
+    def fit(self) -> Callable[[Iterable[Batch]], None]:
+        """Fits the necks of the embedding that have a `fit`; a model without such necks has none."""
+        if not self.fitted_necks:
+            raise AttributeError('no neck of the embedding is fitted')
+        return functools.partial(self.fit_necks, self.fitted_necks)
+
+    @property
+    def fitted_necks(self) -> list[str]:
+        """The necks of the embedding that have a `fit`, in the order of execution."""
+        return [name for name in self._embedding_necks if hasattr(self.necks[name], 'fit')]
+
+    @torch.no_grad()
+    def fit_necks(self, names: Sequence[str], batches: Iterable[Batch]) -> None:
+        """Fits necks of the embedding, one after the other, to the features of all images.
+
+        Args:
+            names: which.
+            batches: the images, with identities and cameras; each is seen once, and what the necks read is kept.
+        """
+        order = self._embedding_necks
+        first = min(order.index(name) for name in names)
+        later = order[first : 1 + max(order.index(name) for name in names)]
+        needed = {read for name in later for read in self.inputs[name]} - set(later)
+        rows: dict[Modality, list[tuple[Tensor, Tensor, dict[str, Any]]]] = {}
+        for batch in batches:
+            for modality, images in batch.images.items():
+                features = self._features({modality: images}, order[:first])
+                read = {name: features[name] for name in needed}
+                rows.setdefault(modality, []).append((batch.identities[modality], batch.cameras[modality], read))
+        every = [row for modality in joint_order(rows) for row in rows[modality]]
+        counts = {m: sum(len(row[0]) for row in rows[m]) for m in joint_order(rows)}
+        context = Context(counts, torch.cat([row[0] for row in every]), torch.cat([row[1] for row in every]))
+        kept: dict[str, Any] = {name: _joined([row[2][name] for row in every]) for name in needed}
+        for name in later:
+            neck, inputs = self.necks[name], [kept[read] for read in self.inputs[name]]
+            if name in names:
+                cast(Any, neck).fit(*inputs, context=context)
+            kept[name] = neck(*inputs, context=context)
+
+    @property
     def embedding_dim(self) -> int:
         """Length D of the embedding."""
         return sum(
@@ -175,14 +216,27 @@ class CrossModalModel(nn.Module):
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Embeds (B, 3, H, W) images of one modality as (B, D); not normalised."""
-        for translator in self.translators.values():
-            if not getattr(translator, 'train_only', False):
-                images = translator(Batch({modality: images}, {})).images[modality]
-        context = Context({modality: images.shape[0]})  # len() would fix the batch when the model is exported
-        features = self._fill(self._from_backbone({modality: images}), self._embedding_necks, context)
+        return self.embed_joint({modality: images})
+
+    def embed_joint(self, images: Mapping[Modality, Tensor]) -> Tensor:
+        """Embeds images of several modalities at once as (sum of B, D), visible first.
+
+        In training mode shared BatchNorm layers see all of them, as in training; otherwise it is what `embed` gives.
+        """
+        features = self._features(images, self._embedding_necks)
         heads = {name: self.tasks[name].head for name in self.embedding if name in self.tasks}
         parts = {name: head.embed(*(features[n] for n in self.head_inputs[name])) for name, head in heads.items()}
         return torch.cat([parts[name] if name in parts else features[name] for name in self.embedding], dim=1)  # (B, D)
+
+    def _features(self, images: Mapping[Modality, Tensor], necks: Iterable[str]) -> dict[str, Any]:
+        """Returns the features of images outside training: the backbone's, and those of some necks."""
+        given = Batch(dict(images), {})
+        for translator in self.translators.values():
+            if not getattr(translator, 'train_only', False):
+                given = translator(given)
+        seen = {m: given.images[m] for m in joint_order(images)}
+        context = Context({m: seen[m].shape[0] for m in seen})  # len() would fix the batch when the model is exported
+        return self._fill(self._from_backbone(seen), necks, context)
 
     @staticmethod
     def config_path(name: str) -> str:
@@ -210,3 +264,10 @@ class CrossModalModel(nn.Module):
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
             require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
         return features
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    """Concatenates features of several batches: joint ones, or paired ones by modality."""
+    if not isinstance(parts[0], Mapping):
+        return torch.cat(list(parts))
+    return {m: torch.cat([part[m] for part in parts if m in part]) for m in {m: None for part in parts for m in part}}

@@ -112,10 +112,6 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> 
             graph.problems.append(
                 VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
             )
-    if not graph.heads and not config.get('heads'):
-        graph.problems.append(
-            VireidError(f'{where}.heads is empty', todo='give at least one head; without losses nothing trains')
-        )
     _read_embedding(graph, config.get('embedding'), known)
     return graph
 

@@ -27,6 +27,7 @@ class IdentityBalanced:
         identities: identities N in a batch.
         visible: visible images M of each.
         infrared: infrared images M of each.
+        fewer: if there are fewer identities than N, a batch has all of them; otherwise that is an error.
 
     Raises:
         VireidError: if a person lacks a modality, or there are fewer identities than a batch needs.
@@ -41,6 +42,7 @@ class IdentityBalanced:
         identities: int = 4,
         visible: int = 4,
         infrared: int = 4,
+        fewer: bool = False,
     ) -> None:
         for name, value in (('identities', identities), ('visible', visible), ('infrared', infrared)):
             if value < 1:
@@ -63,10 +65,12 @@ class IdentityBalanced:
                 )
         self.numbers = sorted(seen)
         most_identities = len(self.numbers) // world_size
+        if fewer and most_identities:
+            self.identities = identities = min(identities, most_identities)
         if len(self.numbers) < identities * world_size:
             raise VireidError(
                 f'a batch needs {identities * world_size} identities and the training set has {len(self.numbers)}',
-                todo=f'set sampler.identities to {most_identities} or less'
+                todo=f'set sampler.identities to {most_identities} or less, or sampler.fewer=True'
                 if most_identities
                 else f'use {max(1, len(self.numbers))} process(es) at most, and check the training list',
             )

@@ -1,0 +1,49 @@
+"""ModalityCentering: what all images of a modality have in common is taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, FeatureSpec, Modality
+from vireid.plugins.necks.matching import require_one
+
+
+class ModalityCentering(nn.Module):
+    """Subtracts from each vector the mean vector of its modality, which closes the larger part of the modality gap.
+
+    The means are those of the training images; before `fit` they are zero. They need no labels, so `vireid adapt` takes
+    them from images of other cameras.
+
+    Args:
+        inputs: one vector.
+        modalities: channels of the images by modality; each modality has a mean.
+    """
+
+    def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
+        super().__init__()
+        (spec,) = require_one('ModalityCentering', inputs)
+        if spec.kind != 'vector':
+            raise VireidError(
+                'ModalityCentering reads a vector and was given a map',
+                todo='pool it first, e.g. with StripeEmbedding',
+            )
+        self.output = spec
+        self.modalities = tuple(modalities)
+        for modality in modalities:
+            self.register_buffer(f'mean_{modality}', torch.zeros(spec.channels))
+
+    def forward(self, vector: Tensor, context: Context) -> Tensor:
+        unknown = sorted(set(context.counts) - set(self.modalities))
+        if unknown:
+            raise VireidError(f'no mean for modality {unknown}', allowed=', '.join(self.modalities))
+        return torch.cat([vector[context.rows(m)] - getattr(self, f'mean_{m}') for m in context.counts])  # (B, C)
+
+    def fit(self, vector: Tensor, context: Context) -> None:
+        """Takes the means of (N, C) vectors of the modalities that are there."""
+        for modality in context.counts:
+            mean = vector[context.rows(modality)].double().mean(dim=0)
+            getattr(self, f'mean_{modality}').copy_(mean)

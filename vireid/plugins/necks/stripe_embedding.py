@@ -1,0 +1,53 @@
+"""StripeEmbedding: a map's horizontal stripes, pooled and concatenated; nothing in it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.schema import Component
+from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_one
+from vireid.plugins.stripes import stripes
+
+
+class StripeEmbedding(nn.Module):
+    """The vectors of P stripes, each of unit length, from top to bottom: what a pretrained network gives untrained.
+
+    Each stripe counts alike in a cosine. PCB cuts a person's image in the same way (Sun et al., 2018).
+
+    Args:
+        inputs: the one map it reads.
+        build_part: builds the pooling.
+        parts: number of stripes P, at least 1, at most the rows of the map.
+        pool: how a stripe is pooled: a name among `poolings`, or a config of one.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        build_part: BuildPart,
+        parts: int = 6,
+        pool: Annotated[str | dict, Component('poolings')] = 'Average',
+    ) -> None:
+        super().__init__()
+        (spec,) = require_one('StripeEmbedding', inputs)
+        if spec.kind != 'map':
+            raise VireidError('StripeEmbedding reads a map and was given a vector', todo='read a stage of the backbone')
+        if parts < 1:
+            raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
+        if spec.size is not None:
+            stripes(spec.size[0], parts)  # here, so that what cannot be is known before any data is read
+        self.parts = parts
+        self.pool = build_part('poolings', pool, 'pool')
+        self.output = FeatureSpec(parts * spec.channels)
+
+    def forward(self, feature: Tensor, context: Context) -> Tensor:
+        rows = stripes(feature.shape[2], self.parts)
+        vectors = [self.pool(feature[:, :, first:last]) for first, last in rows]  # P of (B, C)
+        return torch.cat([nn.functional.normalize(vector, dim=1) for vector in vectors], dim=1)  # (B, P C)

@@ -1,0 +1,80 @@
+"""WithinIdentityWhitening: directions in which images of one person differ count less."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, FeatureSpec
+from vireid.plugins.necks.matching import require_one
+
+
+class WithinIdentityWhitening(nn.Module):
+    """Maps vectors so that the images of one identity, of both modalities, scatter alike in all directions.
+
+    Within-class covariance normalisation (Hatch et al., Interspeech 2006): y = L^T x with L L^T = S^-1 and
+
+        S = (1 - shrinkage) W + shrinkage tr(W) / C I,   W = 1/N sum_i (x_i - m_i)(x_i - m_i)^T,
+
+    where m_i is the mean of the identity of image i. It is computed once from labelled images, in closed form; before
+    `fit` it is the identity. With `groups`, the vector is cut into as many equal pieces (the stripes of
+    `StripeEmbedding`), and one map of a piece's length, taken from all of them, serves each: few images are enough.
+
+    Args:
+        inputs: one vector.
+        groups: equal pieces of the vector, at least 1.
+        shrinkage: share of the mean variance in S, above 0 and up to 1, where it changes nothing but the scale.
+    """
+
+    needs_identities = True
+
+    def __init__(self, inputs: Sequence[FeatureSpec], groups: int = 1, shrinkage: float = 0.2) -> None:
+        super().__init__()
+        (spec,) = require_one('WithinIdentityWhitening', inputs)
+        if spec.kind != 'vector':
+            raise VireidError(
+                'WithinIdentityWhitening reads a vector and was given a map',
+                todo='pool it first, e.g. with StripeEmbedding',
+            )
+        if groups < 1 or spec.channels % groups:
+            raise VireidError(
+                f'groups is {groups} and the vector has {spec.channels} values', allowed='a divisor of that length'
+            )
+        if not 0 < shrinkage <= 1:
+            raise VireidError(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
+        self.output, self.groups, self.shrinkage = spec, groups, shrinkage
+        self.matrix: Tensor
+        self.register_buffer('matrix', torch.eye(spec.channels // groups))  # L
+
+    def forward(self, vector: Tensor, context: Context) -> Tensor:
+        pieces = vector.unflatten(1, (self.groups, -1))  # (B, G, C / G)
+        return (pieces @ self.matrix).flatten(1)  # (B, C)
+
+    def fit(self, vector: Tensor, context: Context) -> None:
+        """Computes L from (N, C) vectors with identities.
+
+        Raises:
+            VireidError: if no identity has two images.
+        """
+        if context.identities is None:
+            raise VireidError('WithinIdentityWhitening is fitted to labelled images, and these have no identities')
+        pieces = vector.double().unflatten(1, (self.groups, -1))  # (N, G, C / G)
+        _, label = context.identities.unique(return_inverse=True)
+        count = torch.bincount(label).to(pieces)
+        if count.max() < 2:
+            raise VireidError(
+                'WithinIdentityWhitening: no identity has two images',
+                todo='give several images of each person, or leave this neck out',
+            )
+        means = torch.zeros(len(count), *pieces.shape[1:]).to(pieces).index_add_(0, label, pieces)
+        apart = (pieces - (means / count[:, None, None])[label]).flatten(0, 1)  # (N G, C / G)
+        within = apart.T @ apart / len(apart)
+        scale = within.diagonal().mean()
+        if not scale > 0:  # images of a person are all alike: there is no direction that counts less
+            self.matrix.copy_(torch.eye(len(within)))
+            return
+        shrunk = (1 - self.shrinkage) * within + self.shrinkage * scale * torch.eye(len(within)).to(within)
+        self.matrix.copy_(torch.linalg.cholesky(torch.linalg.inv(shrunk)))

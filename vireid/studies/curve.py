@@ -1,0 +1,124 @@
+"""A learning curve: rank-1 against the people that were labelled, and whether labelling more would help."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError
+from vireid.core.scoring import results
+from vireid.core.wording import counted
+from vireid.studies.jobs import Job, check_job, finish
+
+COLUMNS = ('R1', 'mAP')
+
+
+@dataclass(frozen=True)
+class Point(Job):
+    """One run: of so many labelled people, those of one draw."""
+
+    identities: int = 0
+    draw: int = 0
+
+
+def run_curve(
+    points: Sequence[Point],
+    base: Path,
+    tell: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> None:
+    """Trains what is missing, tells the curve and what it says, and writes both to `base`.
+
+    Args:
+        points: the runs, of two or more numbers of people; all are tested on the same people.
+        base: the folder of all of them.
+        tell: is called with each line.
+        warn: is called with a line for each damaged checkpoint.
+
+    Raises:
+        VireidError: if a run cannot be built or its data be had, before anything is trained.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+    check_job(next((point for point in points if not point.begun()), points[0]))
+    for point in points:
+        point.experiment.build_dataset().split('train')
+    found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
+    lines = [*_table(found), '', _verdict(points)]
+    first = found[0][1]
+    tell(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')
+    tell('\n'.join(lines))
+    if world()[0] == 0:
+        (base / 'curve.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+    tell(f'\nwritten to {base / "curve.txt"}; each run lies beside it')
+
+
+def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
+    lines: list[tuple[str, ...]] = [('labelled people', 'draws', *COLUMNS)]
+    for count in sorted({point.identities for point, _ in found}):
+        own = [result['rows'][0] for point, result in found if point.identities == count]
+        metrics = []
+        for column in COLUMNS:
+            values = [100 * row[column]['mean'] for row in own]
+            spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
+            metrics.append(f'{statistics.fmean(values):.1f}{spread}')
+        lines.append((str(count), str(len(own)), *metrics))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ['  '.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+
+
+def _verdict(points: Sequence[Point]) -> str:
+    """Compares the two largest numbers of people, person by person of the test."""
+    fewer, more = sorted({point.identities for point in points})[-2:]
+    gain, low, high, tested = paired_gain(*(
+        [point.folder / results.QUERIES for point in points if point.identities == count] for count in (fewer, more)
+    ))  # fmt: skip
+    change = (
+        f'From {fewer} to {more} labelled people, rank-1 changes by {100 * gain:+.1f} points '
+        f'(95 % interval over {counted(tested, "test identity", "test identities")}: {100 * low:+.1f} to '
+        f'{100 * high:+.1f}).'
+    )
+    if low > 0:
+        return f'{change} Labelling more people would probably help.'
+    if high < 0.02:
+        return f'{change} Labelling more people would hardly help; other changes may.'
+    return f'{change} These people cannot tell whether labelling more would help: test on more of them, or use --draws.'
+
+
+def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, float, float, int]:
+    """Compares the rank-1 of runs that were tested on the same people.
+
+    Each person's rank-1 is averaged over the runs, and differences of the same person are a sample of people.
+
+    Args:
+        before: files `queries.npz` of some runs.
+        after: those of others.
+
+    Returns:
+        The mean difference over people, its 95 % interval (Student's t), and how many people there are.
+
+    Raises:
+        VireidError: if they were tested on other people.
+    """
+    sides = []
+    for files in (before, after):
+        loaded = [np.load(file) for file in files]
+        plain = [found['row'] == 0 for found in loaded]
+        person = np.concatenate([found['identity'][own] for found, own in zip(loaded, plain, strict=True)])
+        hit = np.concatenate([found['ahead'][own] == 0 for found, own in zip(loaded, plain, strict=True)])
+        sides.append({int(identity): float(hit[person == identity].mean()) for identity in np.unique(person)})
+    first, second = sides
+    if first.keys() != second.keys():
+        raise VireidError('the runs were tested on different people', todo='give them one test split')
+    gains = np.array([second[identity] - first[identity] for identity in first])
+    mean, count = float(gains.mean()), len(gains)
+    if count < 2:
+        return mean, -1.0, 1.0, count
+    half = float(student.ppf(0.975, count - 1) * gains.std(ddof=1) / count**0.5)
+    return mean, mean - half, mean + half, count
