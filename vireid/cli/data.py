@@ -13,7 +13,7 @@ from vireid.core.errors import VireidError
 
 TABLE = 'manifest.csv'
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # one of them, and it is the layout that `Folders` reads
-CONFIG = 'configs/own_few.py'
+CONFIG = 'vireid::own_few.py'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -109,16 +109,29 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         done = results.read(source.parent.parent)
     except VireidError:  # of an earlier vireid
         done = None
-    if done and done.get('rows'):
+    if content.get('adapted'):  # the run's metrics are those of other statistics
+        lines += ['Its normalisation was adapted to other cameras; nobody has measured yet whether that helped.', '']
+    elif done and done.get('rows'):
         about = f'{done.get("data") or names["dataset"]} by `{done["protocol"]}` ({done["weights"]})'
         lines += [f'Measured on {about}:', '', '```']
         lines += [results.table(done['protocol'], done['rows']), '```', '']
     else:
         lines += ['No metrics lie beside the checkpoint this was made from.', '']
     lines += [
-        '```python', 'import vireid', '', f"model = vireid.load_weights('this folder'{plugins})",
-        "embedding = model.embed(images, 'infrared')", '```', '',
+        '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import read_image', '',
+        f"model = vireid.load_weights('this folder'{plugins})",
+        "prepare = model.experiment.build_transform('test')",
+        'images = torch.stack([prepare(read_image(file)) for file in files])',
+        "query = torch.nn.functional.normalize(model.embed(images, 'infrared'), dim=1)  # and the gallery alike",
+        'similarity = query @ gallery.T  # the largest is the most alike', '```', '',
     ]  # fmt: skip
+    if (config.get('evaluation') or {}).get('rerank'):
+        lines += [
+            'The rows called re-ranked search in another way: with all queries and the whole gallery at once. Expect '
+            'the plain rows if you search for one image at a time:', '',
+            '```python', 'reranker = model.experiment.build_reranker()',
+            'similarity = reranker.similarity(query.numpy(), gallery.numpy())(slice(None))', '```', '',
+        ]  # fmt: skip
     return '\n'.join(lines)
 
 
@@ -160,7 +173,10 @@ def _onnx(args: argparse.Namespace) -> int:
         'embedding': length,
         'differs by': worst,
         'test': model.experiment.images['test'],
+        'search': 'divide each embedding by its length; the largest inner product is the most alike',
     }
+    if rerank := model.experiment.evaluation.get('rerank'):
+        about['re-rank'] = {'with all queries and the whole gallery at once': rerank}
     (args.out / 'model.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     print(f'{args.out / "model.json"}: how images are prepared; largest difference from torch {worst:.1e}')
     if worst > LARGEST:

@@ -56,6 +56,19 @@ def test_a_pattern_of_parameters_leaves_statistics_moving():
     assert made.body[1].training
 
 
+def test_a_pattern_may_name_a_class():
+    made = network()
+    freeze(made, ['*:BatchNorm*'])
+    made.train()
+    assert trainable(made) == {'body.0.weight', 'body.0.bias', 'head.0.weight', 'head.0.bias'}
+    assert (made.body[1].training, made.head[1].training, made.body[2].training) == (False, False, True)
+    other = network()
+    freeze(other, ['body.*:*Norm*'])
+    assert other.train().head[1].training
+    with pytest.raises(VireidError, match=r"'head.\*:Dropout' matches nothing"):
+        freeze(network(), ['head.*:Dropout'])
+
+
 def test_a_copy_stays_frozen():
     made = network()
     freeze(made, ['body.*'])

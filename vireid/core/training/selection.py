@@ -88,7 +88,7 @@ class Selection:
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
         step, before, after = (self.best.get(key) for key in ('step', 'untrained', 'trained'))
-        both = '' if before is None or after is None else f': {100 * after:.1f}, untrained {100 * before:.1f}'
+        both = '' if None in (before, after) else f' (trained {100 * after:.1f}, untrained {100 * before:.1f})'
         return f'{f"after step {step:,}" if step else "untrained"}, {self.rule}{both}'
 
 

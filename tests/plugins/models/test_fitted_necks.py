@@ -1,0 +1,94 @@
+"""Necks of the embedding that are fitted: in order, to the features of all images, which are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from vireid.core.types import INFRARED, VISIBLE, Batch, Context
+from vireid.plugin_manager.manager import create_manager
+
+BACKBONE = {'type': 'TwoStreamResNet', 'depth': 18, 'shared_from': 0, 'out_stages': [1], 'weights': None}
+NECKS: dict[str, Any] = {
+    'stripes': {'type': 'StripeEmbedding', 'inputs': 'stage1', 'parts': 2},
+    'centred': {'type': 'ModalityCentering', 'inputs': 'stripes'},
+    'whitened': {'type': 'WithinIdentityWhitening', 'inputs': 'centred', 'groups': 2},
+}
+
+
+class Batches:
+    """Batches that count how often they are gone through."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self.batches, self.passes = batches, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        self.passes += 1
+        return iter(self.batches)
+
+
+def model(embedding: str, **necks: Any) -> Any:
+    torch.manual_seed(0)
+    config = {
+        'type': 'CrossModalModel',
+        'backbone': BACKBONE,
+        'necks': necks,
+        'heads': {},
+        'weighter': {'type': 'Fixed'},
+        'embedding': embedding,
+    }
+    build = create_manager().components.build
+    return build('models', config, where='model', num_identities=2, image_size=(32, 16)).eval().double()
+
+
+def batch(identities: list[int], modalities: tuple[str, ...], seed: int) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    count = len(identities)
+    return Batch(
+        {m: torch.randn(count, 3, 32, 16, generator=generator, dtype=torch.float64) for m in modalities},
+        {m: torch.tensor(identities) for m in modalities},
+        {m: torch.ones(count, dtype=torch.int64) for m in modalities},
+    )
+
+
+def test_each_is_fitted_to_what_those_before_it_make() -> None:
+    made = model('whitened', **NECKS)
+    mixed, infrared = batch([4, 4, 7], (VISIBLE, INFRARED), 1), batch([7, 9], (INFRARED,), 2)
+    data = Batches(mixed, infrared)
+    made.fit(data)
+    assert data.passes == 1
+
+    plain = model('stripes', stripes=NECKS['stripes'])
+    visible = plain.embed(mixed.images[VISIBLE], VISIBLE)
+    others = torch.cat([plain.embed(b.images[INFRARED], INFRARED) for b in (mixed, infrared)])
+    torch.testing.assert_close(made.necks['centred'].mean_visible, visible.mean(0))
+    torch.testing.assert_close(made.necks['centred'].mean_infrared, others.mean(0))
+
+    alone = create_manager().components.build(
+        'necks',
+        {'type': 'WithinIdentityWhitening', 'groups': 2},
+        where='necks.whitened',
+        inputs=(made.specs['centred'],),
+    )
+    centred = torch.cat([visible - visible.mean(0), others - others.mean(0)])
+    alone.double().fit(centred, Context({VISIBLE: 3, INFRARED: 5}, torch.tensor([4, 4, 7, 4, 4, 7, 7, 9])))
+    torch.testing.assert_close(made.necks['whitened'].matrix, alone.matrix, rtol=1e-6, atol=1e-9)
+    expected = alone(centred[:3], context=Context({VISIBLE: 3}))
+    torch.testing.assert_close(made.embed(mixed.images[VISIBLE], VISIBLE), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_both_modalities_at_once_are_embedded_alike() -> None:
+    made = model('centred', stripes=NECKS['stripes'], centred=NECKS['centred'])
+    images = batch([1, 2], (VISIBLE, INFRARED), 3)
+    made.fit(Batches(images))
+    alone = torch.cat([made.embed(images.images[m], m) for m in (VISIBLE, INFRARED)])
+    torch.testing.assert_close(made.embed_joint(images.images), alone)
+
+
+@pytest.mark.parametrize('embedding', ['stripes', 'centred'])
+def test_a_model_is_fitted_only_if_its_embedding_has_something_to_fit(embedding: str) -> None:
+    made = model(embedding, **{name: NECKS[name] for name in ('stripes', 'centred')[: 1 + (embedding == 'centred')]})
+    assert hasattr(made, 'fit') == (embedding == 'centred')
