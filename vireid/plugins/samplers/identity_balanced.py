@@ -61,7 +61,7 @@ class IdentityBalanced:
                 some = ', '.join(map(str, sorted(lacking)[:5])) + (', ...' if len(lacking) > 5 else '')
                 raise VireidError(
                     f'{len(lacking)} training identities have no {modality} image: {some}',
-                    todo='take them out of the training list (of your own images `vireid data split` does), or add some',
+                    todo='take them out of the training list, as `vireid data split` does with your own, or add some',
                 )
         self.numbers = sorted(seen)
         most_identities = len(self.numbers) // world_size
