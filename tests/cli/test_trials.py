@@ -59,7 +59,9 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, mo
         assert row['name'] == name
         for key in ('R1', 'R10', 'mAP', 'mINP'):
             values = [p['rows'][number][key]['mean'] for p in parts]
-            assert row[key] == pytest.approx({'mean': statistics.fmean(values), 'std': statistics.pstdev(values)})
+            assert row[key]['mean'] == pytest.approx(statistics.fmean(values))
+            assert row[key]['std'] == pytest.approx(statistics.pstdev(values))
+            assert row[key]['low'] <= row[key]['mean'] <= row[key]['high']
         mean, deviation = (100 * row['mAP'][key] for key in ('mean', 'std'))
         assert f'{mean:.2f} ±{deviation:.2f}' in text
     assert 'over 3 models, each on its own split' in text

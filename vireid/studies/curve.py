@@ -13,7 +13,6 @@ from scipy.stats import t as student
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.scoring import results
 from vireid.core.wording import counted
 from vireid.studies.jobs import Job, check_job, finish
 
@@ -50,7 +49,7 @@ def run_curve(
     for point in points:
         point.experiment.build_dataset().split('train')
     found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
-    lines = [*_table(found), '', _verdict(points)]
+    lines = [*_table(found), '', _verdict(found)]
     first = found[0][1]
     tell(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')
     tell('\n'.join(lines))
@@ -73,11 +72,11 @@ def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
     return ['  '.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
 
 
-def _verdict(points: Sequence[Point]) -> str:
+def _verdict(found: Sequence[tuple[Point, dict[str, Any]]]) -> str:
     """Compares the two largest numbers of people, person by person of the test."""
-    fewer, more = sorted({point.identities for point in points})[-2:]
+    fewer, more = sorted({point.identities for point, _ in found})[-2:]
     gain, low, high, tested = paired_gain(*(
-        [point.folder / results.QUERIES for point in points if point.identities == count] for count in (fewer, more)
+        [result['queries'] for point, result in found if point.identities == count] for count in (fewer, more)
     ))  # fmt: skip
     change = (
         f'From {fewer} to {more} labelled people, rank-1 changes by {100 * gain:+.1f} points '

@@ -82,7 +82,7 @@ def finish(
     tell: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Returns the result of a run, training it or its rest if need be.
+    """Returns the result of a run, training it or its rest if need be, and where its `queries` are.
 
     A finished run whose config says another protocol, or other rows beside the plain ones, is scored again.
 
@@ -115,7 +115,7 @@ def finish(
     done = results.read(folder)
     if done is not None and not again:
         tell(f'{_line(job.label, done)}  (done before)')
-        return done
+        return _with_queries(done, folder)
     last = folder / 'checkpoints' / 'last.pt'
     if done is None and job.before is not None and not job.begun():
         finish(job.before, data_may_move, tell, warn)
@@ -125,14 +125,18 @@ def finish(
             scored = score_checkpoint(experiment, job.weights(), folder / 'test')
             result = {**done, **scored.to_dict()}
             tell(f'{_line(job.label, result)}  (trained before, scored again)')
-            return result
+            return _with_queries(result, folder / 'test')
         train(experiment, folder, resume=checkpoint.newest(last, warn))
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = results.read(folder)
     assert trained is not None  # training ended by writing it
     tell(_line(job.label, trained))
-    return trained
+    return _with_queries(trained, folder)
+
+
+def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    return {**result, 'queries': folder / results.QUERIES}
 
 
 # sections that say how a run is scored; the weights do not depend on them

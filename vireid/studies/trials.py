@@ -50,7 +50,7 @@ def run_trials(
     """
     done = [finish(job, data_may_move=True, tell=tell, warn=warn) for job in jobs]
     rows = _over_models([found['rows'] for found in done])
-    _add_intervals(rows, [job.folder for job in jobs])
+    _add_intervals(rows, [found['queries'] for found in done])
     tell(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
         f'over {counted(len(trials), "model")}, each on its own split:'
@@ -66,9 +66,8 @@ def run_trials(
     tell(f'\nwritten to {base / results.FILE}; each run lies beside it')
 
 
-def _add_intervals(rows: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
+def _add_intervals(rows: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
     """Adds intervals over the identities of all splits, if these are few; a run of an earlier vireid has no queries."""
-    files = [folder / results.QUERIES for folder in folders]
     if not all(file.is_file() for file in files):
         return
     loaded = [np.load(file) for file in files]

@@ -57,8 +57,9 @@ def test_metrics_have_a_line_for_each_step_and_evaluation(tmp_path, results):
     first, second = (json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines())
     assert first == {'step': 1, 'epoch': 0.2, **RECORD}
     assert second['protocol'] == 'a protocol'
-    assert second['rows'][0]['R1'] == {'mean': 0.0, 'std': 0.0}
-    assert second['rows'][0]['mAP'] == {'mean': 0.5, 'std': 0.0}
+    # of a single identity nothing is known
+    assert second['rows'][0]['R1'] == {'mean': 0.0, 'std': 0.0, 'low': 0.0, 'high': 1.0}
+    assert second['rows'][0]['mAP'] == {'mean': 0.5, 'std': 0.0, 'low': 0.0, 'high': 1.0}
 
 
 def test_a_resumed_run_drops_lines_after_its_checkpoint_and_a_torn_one(tmp_path):

@@ -188,7 +188,7 @@ def test_processes_share_out_the_draw_of_one_process_with_as_many_identities(
     ],
 )
 def test_identities_of_one_modality_are_named(images: dict[int, tuple[int, int]], said: str) -> None:
-    with pytest.raises(VireidError, match='take them out of the list') as caught:
+    with pytest.raises(VireidError, match='take them out of the training list') as caught:
         IdentityBalanced(people(images), 0, identities=1)
     assert said in str(caught.value)
 

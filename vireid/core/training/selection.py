@@ -87,9 +87,11 @@ class Selection:
 
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
-        step, before, after = (self.best.get(key) for key in ('step', 'untrained', 'trained'))
-        both = '' if None in (before, after) else f' (trained {100 * after:.1f}, untrained {100 * before:.1f})'
-        return f'{f"after step {step:,}" if step else "untrained"}, {self.rule}{both}'
+        weights = f'after step {self.best["step"]:,}' if self.best['step'] else 'untrained'
+        both = ''
+        if 'untrained' in self.best and 'trained' in self.best:
+            both = f' (trained {100 * self.best["trained"]:.1f}, untrained {100 * self.best["untrained"]:.1f})'
+        return f'{weights}, {self.rule}{both}'
 
 
 class ValidationSplit:
