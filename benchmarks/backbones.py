@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import statistics
 import sys
+import time
 import warnings
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import timm
 import torch
@@ -104,11 +108,58 @@ def _channels(network: str, library: str, stages: tuple[int, ...]) -> dict[int, 
     return {s: f'{spec.channels} /{round(SIZE[0] / spec.size[0])}' for s, spec in specs.items() if spec.size}
 
 
+def bare(name: str, size: tuple[int, int]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Returns the network's own way to the map of stage 3, and no further."""
+    if name == 'mobilenet_v2':
+        return torchvision.models.mobilenet_v2().features[:14]
+    if name.startswith('vit'):
+        network = timm.create_model(name, img_size=size)
+        last = 3 * len(network.blocks) // 4 - 1
+        return lambda images: network.forward_intermediates(
+            images, indices=[last], intermediates_only=True, stop_early=True
+        )[0]
+    network = timm.create_model(name, features_only=True)
+    wanted = next(i for i, stride in enumerate(network.feature_info.reduction()) if stride == 16)
+    network = timm.create_model(name, features_only=True, out_indices=(wanted,))
+    return lambda images: network(images)[0]
+
+
+def overhead(name: str, library: str, rounds: int = 9, size: tuple[int, int] = (192, 96)) -> None:
+    """Compares a step - forward, backward - through `TwoStreamNetwork` with one through the network alone."""
+    images = torch.randn(16, 3, *size)
+    ours: Any = TwoStreamNetwork(name, library, out_stages=(3,), weights=None, image_size=size)  # type: ignore[arg-type]
+    alone = bare(name, size)
+    both: dict[str, Callable[[], torch.Tensor]] = {
+        'ours': lambda: ours({'visible': images[:8], 'infrared': images[8:]})['stage3'],
+        'alone': lambda: alone(torch.cat([images[:8], images[8:]])),
+    }
+    times: dict[str, list[float]] = {key: [] for key in both}
+    for turn in range(rounds + 1):
+        for key in both if turn % 2 else reversed(both):
+            start = time.perf_counter()
+            both[key]().sum().backward()
+            if turn:
+                times[key].append(time.perf_counter() - start)
+    ratios = sorted(a / b for a, b in zip(times['ours'], times['alone'], strict=True))
+    quartiles = statistics.quantiles(ratios, n=4)
+    milliseconds = 1000 * statistics.median(times['ours'])
+    print(
+        f'{name:36}{milliseconds:8.0f} ms  {statistics.median(ratios):.3f} of the network alone '
+        f'(quartiles {quartiles[0]:.3f} to {quartiles[2]:.3f})',
+        flush=True,
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--library', choices=('torchvision', 'timm'), nargs='+', default=('torchvision', 'timm'))
     parser.add_argument('--networks', nargs='+', metavar='PATTERN', help='names, * for any letters')
+    parser.add_argument('--overhead', action='store_true', help='time steps of a few networks, goal: <= 1.03')
     arguments = parser.parse_args()
+    if arguments.overhead:
+        for name in ('mobilenet_v2', 'mobilenetv2_100', 'convnext_atto', 'vit_tiny_patch16_224'):
+            overhead(name, 'torchvision' if name == 'mobilenet_v2' else 'timm')
+        return 0
     for library in arguments.library:
         names = torchvision.models.list_models(module=torchvision.models) if library == 'torchvision' else TIMM
         if arguments.networks:
