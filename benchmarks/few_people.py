@@ -39,7 +39,7 @@ def rows(weights: str) -> dict[str, tuple[str, dict[str, Any]]]:
         **held_out,
     }
     glfm = {
-        'necks': {'glfm': {'type': 'GLFM', 'inputs': 'centred', 'num_heads': 4}},
+        'necks': {'glfm': {'type': 'GLFM', 'inputs': 'stripes', 'num_heads': 4}},
         'heads': {'glfm': {'type': 'GlobalHead', 'losses': LOSSES}},
     }
     return {
@@ -82,10 +82,10 @@ def line(name: str, folders: list[Path], found: list[Any]) -> str:
     queries = [np.load(folder / results.QUERIES) for folder in folders]
     whole = {k: np.concatenate([q[k][q['row'] == 0] for q in queries]) for k in ('identity', 'ahead')}
     low, high = identity_interval((whole['ahead'] == 0).astype(float), whole['identity'])
-    kept = sum(result['weights'].split(',')[0] == 'untrained' for result in found)
+    kept = sum(result['weights'].startswith('before training') for result in found)
     again = [r['rows'][1]['R1']['mean'] for r in found if len(r['rows']) > 1 and r['rows'][1]['variant']]
     ranked = f', re-ranked {100 * statistics.fmean(again):.1f}' if again else ''
-    note = f', untrained kept {kept} times' if kept else ''
+    note = f', training not kept {kept} times' if kept else ''
     return f'{name:<22} R1 {metrics[0]}, 95 % {100 * low:.0f}-{100 * high:.0f}, mAP {metrics[1]}{ranked}{note}'
 
 

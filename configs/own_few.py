@@ -21,4 +21,6 @@ images = dict(size=(256, 128))
 sampler = dict(fewer=True)
 step = dict(groups={'backbone.*': dict(lr=2e-4)})
 training = dict(freeze=['backbone.*.running_*', 'backbone.*stage[01].*'])
-evaluation = dict(batch_size=32, select='validation', select_by='mAP', untrained=True, rerank=dict(type='KReciprocal'))
+evaluation = dict(
+    batch_size=32, select='validation', select_by='mAP', before_training=True, rerank=dict(type='KReciprocal')
+)

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+import vireid
 from vireid.cli import main
 from vireid.cli.count import table
 from vireid.core.config import files as config
@@ -99,6 +100,24 @@ def test_untrained_features_are_scored_without_a_checkpoint(people: dict[str, Pa
     assert again.rows() == found.rows()
     means = checkpoint.load(tmp_path / 'checkpoints/last.pt')['model']['necks.centred.mean_visible']
     assert means.abs().sum() > 0
+
+
+def test_what_is_fitted_belongs_to_the_weights(
+    people: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = experiment(Path('own_few.py'), *QUIET, 'training.steps=2', f'dataset.root={people["Manifest"]}')
+    train(made, tmp_path)
+    last, before = (tmp_path / 'checkpoints' / name for name in ('last.pt', 'last-1.pt'))
+    fitted = [(content['progress']['step'], content['fitted_step']) for content in map(checkpoint.load, (last, before))]
+    assert fitted == [(2, 2), (2, 0)]  # a checkpoint is written before its weights are scored, and again after it
+    # then a test fits it anew, so that both give the same
+    rows = [score_checkpoint(made, path, tmp_path / path.stem).rows() for path in (last, before)]
+    assert rows[0] == rows[1]
+    capsys.readouterr()
+    vireid.load(last)
+    assert capsys.readouterr().err == ''
+    vireid.load(before)
+    assert 'last-1.pt was written before its model was fitted to the training images' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('path', FILES, ids=str)

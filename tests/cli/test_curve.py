@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from vireid.cli import main
 from vireid.core.errors import VireidError
@@ -69,18 +70,32 @@ def queries(path: Path, hits: dict[int, list[int]]) -> Path:
 
 
 def test_the_gain_is_a_mean_over_people_of_the_test(tmp_path):
-    # person 1: from 0 and 1/2 (mean 1/4) to 1; person 2: from 1 to 1/2; person 3: unchanged
+    # 4 queries a run. Before, two runs: person 1 finds 1 of 4, 2 and 3 all; after: 2 of 2, 0 of 1, 1 of 1
     before = [
         queries(tmp_path / 'a.npz', {1: [0, 0], 2: [1], 3: [1]}),
         queries(tmp_path / 'b.npz', {1: [0, 1], 2: [1], 3: [1]}),
     ]
-    after = [queries(tmp_path / 'c.npz', {1: [1, 1], 2: [1, 0], 3: [1]})]
+    after = [queries(tmp_path / 'c.npz', {1: [1, 1], 2: [0], 3: [1]})]
     gain, low, high, people = paired_gain(before, after)
-    # differences 3/4, -1/2, 0: mean 1/12, standard deviation 0.62915; t of 2 degrees of freedom 4.30265
-    assert (gain, people) == (pytest.approx(1 / 12), 3)
-    assert high - gain == gain - low == pytest.approx(4.30265 * 0.629153 / 3**0.5, rel=1e-4)
+    # means 5/8 and 3/4. Residuals before: (1 - 4 5/8, 2 - 2 5/8, 2 - 2 5/8) / 8 = (-3, 1.5, 1.5) / 16;
+    # after: (2 - 2 3/4, 0 - 3/4, 1 - 3/4) / 4 = (2, -3, 1) / 16; differences (5, -4.5, -0.5) / 16
+    squares = (25 + 20.25 + 0.25) / 256
+    unknown = [(3 * mean + 0.5) / 4 for mean in (5 / 8, 3 / 4)]
+    prior = 0.5 * sum(u * (1 - u) for u in unknown) / 3
+    assert (gain, people) == (pytest.approx(1 / 8), 3)
+    half = student.ppf(0.975, 2.5) * ((3 * squares + prior) / 2.5) ** 0.5
+    assert (low, high) == (pytest.approx(max(-1, 1 / 8 - half)), pytest.approx(min(1, 1 / 8 + half)))
     with pytest.raises(VireidError, match='different people'):
         paired_gain(before, [queries(tmp_path / 'd.npz', {1: [1], 2: [1]})])
+    with pytest.raises(VireidError, match=r'none\.npz is gone'):
+        paired_gain(before, [tmp_path / 'none.npz'])
+
+
+def test_nothing_seen_is_not_nothing_there(tmp_path):
+    same = queries(tmp_path / 'a.npz', {1: [1, 1], 2: [1], 3: [0]})
+    gain, low, high, _ = paired_gain([same], [same])
+    assert gain == 0
+    assert low == -high < -0.2
 
 
 def test_folds_test_everybody_once(people, tmp_path, capsys):
@@ -95,3 +110,22 @@ def test_folds_test_everybody_once(people, tmp_path, capsys):
     assert len(set(tested[0]) & set(tested[1])) == 0
     assert main([*words, '--trials', '1-2']) == 2
     assert '--folds and --trials do not go together' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['train', '--folds', '1'], '--folds is 1'),
+        (['train', '--folds', '3'], '--folds deals people anew, and the splits of SYSU-MM01 are fixed'),
+        (
+            ['data', 'curve', '--identities', '2', '4'],
+            'a learning curve deals people anew, and the splits of SYSU-MM01',
+        ),
+    ],
+)
+def test_a_published_split_is_not_dealt_anew(people, tmp_path, capsys, flags, message):
+    config = str(Path(CONFIG).with_name('tffn_sysu.py'))
+    words = [*flags, '--data-root', people, '--work-dir', str(tmp_path)]
+    words.insert(1 if flags[0] == 'train' else 2, config)
+    assert main([*words, '--cfg-options', *SMALL]) == 2
+    assert message in capsys.readouterr().err

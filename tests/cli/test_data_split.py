@@ -152,7 +152,10 @@ def test_a_table_with_or_without_splits_is_split_anew(tmp_path, capsys):
         ),
         (['{}/three', '-o', '{}/x.txt'], ['-o is', 'a file name that ends in .csv']),
         (['{}/mine', '--test', '1.5'], ['the shares are 1.5 for test and 0.0 for validation']),
-        (['{}/mine', '--test', '0.6', '--val', '0.3'], ['1 would be left for training', 'take smaller shares']),
+        (
+            ['{}/mine', '--test', '0.6', '--val', '0.3'],
+            ['which leaves 1 of 8 people for training'],
+        ),
         (['{}/mine', '--seed', '-3'], ['seed is -3', 'allowed: 0 or more']),
         (['{}/empty/a.jpg'], ['a.jpg', 'cannot be read', 'a CSV or Parquet file']),
     ],

@@ -17,6 +17,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
+from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.exchange import unlabelled_images
 from vireid.exchange.adaptation import adapt, balanced_batches, estimate_norms, find_norms, revert
@@ -500,7 +501,7 @@ class TestImages:
         assert found == [*((VISIBLE, name) for name in visible), *((INFRARED, name) for name in infrared)]
 
     def test_endings_are_those_that_readers_know(self) -> None:
-        assert unlabelled_images.PICTURES == raw_folder.PICTURES
+        assert unlabelled_images.SUFFIXES == raw_folder.PICTURES
 
     def table(self, folder: Path, text: str) -> Path:
         path = folder / 'table.csv'
@@ -595,3 +596,10 @@ class TestErrors:
         assert 'infrared/p1/3.png' in caught.value.given
         assert 'skip' not in (caught.value.todo or '')
         assert not (tmp_path / 'new.pt').exists()
+
+
+def test_training_does_not_go_on_from_other_statistics():
+    with pytest.raises(VireidError, match=r'a\.pt was adapted to other cameras') as caught:
+        require_same_run(None, {'adapted': {'folder': 'site'}}, 'a.pt')
+    assert '--init a.pt' in str(caught.value)
+    assert 'vireid adapt --revert' in str(caught.value)

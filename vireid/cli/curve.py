@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, quiet_others, read_config, warn_once
+from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
 from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -52,6 +52,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def require_own_images(config: dict[str, Any], args: argparse.Namespace, what: str) -> None:
+    """Raises unless the config's reader can deal people, as those of one's own images can."""
+    from vireid.core.registry.signature import signature_of
+
+    name = config.get('dataset', {}).get('type')
+    known = make_manager(args, config.get('plugins', ())).components
+    if name in known.names('datasets') and 'identities' not in signature_of(known.get('datasets', name)).parameters:
+        raise VireidError(
+            f'{what} deals people anew, and the splits of {name} are fixed',
+            allowed='Manifest and Folders, for your own images',
+            todo='use a config such as vireid::own_few.py',
+        )
+
+
 def _point(args: argparse.Namespace, count: int, draw: int) -> Point:
     from vireid.studies.curve import Point
     from vireid.studies.jobs import without_console
@@ -59,6 +73,7 @@ def _point(args: argparse.Namespace, count: int, draw: int) -> Point:
     own = copy(args)
     own.cfg_options = [*args.cfg_options, f'dataset.identities={count}', f'dataset.draw={draw}']
     config = read_config(own)
+    require_own_images(config, own, 'a learning curve')
     without_console(config)
     experiment = make_experiment(config, own)
     base = args.work_dir or Path('runs') / f'{experiment.name}_curve'

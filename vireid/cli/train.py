@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.folds is not None:
         if args.trials is not None:
             raise VireidError('--folds and --trials do not go together', todo='give one')
+        if args.folds < 2:
+            raise VireidError(f'--folds is {args.folds}', allowed='2 or more, such as 5')
         args.trials = f'1-{args.folds}'
         args.cfg_options = [*args.cfg_options, f'dataset.folds={args.folds}']
     if args.trials is not None:

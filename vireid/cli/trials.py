@@ -7,6 +7,7 @@ from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.cli.curve import require_own_images
 from vireid.cli.experiment import make_experiment, quiet_others, read_config, warn_once
 from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
@@ -69,6 +70,8 @@ def _job(args: argparse.Namespace, trial: int) -> Job:
     own = copy(args)
     own.trial = trial
     config = read_config(own)
+    if args.folds is not None:
+        require_own_images(config, own, '--folds')
     if config['dataset'].get('trial') != trial:
         raise VireidError(
             f'--trials wants dataset.trial={trial}, and --cfg-options set it to {config["dataset"].get("trial")!r}',

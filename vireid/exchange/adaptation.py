@@ -29,7 +29,7 @@ from vireid.core.wording import counted
 from vireid.exchange.models import load
 from vireid.exchange.unlabelled_images import LEAST, find_images
 
-Tell = Callable[[str, int, int], None]  # what is done, and how much of how much
+OnProgress = Callable[[str, int, int], None]  # what is done, and how much of how much
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def adapt(
     *,
     split: str | None = None,
     plugins: Sequence[str | Path] = (),
-    on_progress: Tell = lambda what, done, total: None,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> Adaptation:
     """Estimates a checkpoint's statistics anew from images of other cameras, and writes another checkpoint.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def score_checkpoint(
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})
     fitted = kept.get('state') if kept.get('config') == experiment.evaluation.get('similarity') else None
-    evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=content is None, fitted=fitted)
+    fits = content is None or not is_fitted(content)
+    evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=fits, fitted=fitted)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
     samples = tuple(dataset.split('train')) if content is None else ()
     if content is None:
@@ -76,6 +78,14 @@ def score_checkpoint(
         }
         results_file.write(run.work_dir, {**about, **results.to_dict()}, results)
     return results
+
+
+def is_fitted(content: Mapping[str, Any]) -> bool:
+    """Says whether what a checkpoint's model fits to the training images was fitted to its very weights.
+
+    Those that a run writes before it scores them are not.
+    """
+    return content.get('fitted_step') == content.get('progress', {}).get('step') or bool(content.get('adapted'))
 
 
 def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Evaluator) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.core.training.checkpoint import restore_model
+from vireid.exchange.evaluation import is_fitted
 from vireid.plugin_manager.manager import PluginManager, create_manager
 
 
@@ -43,6 +45,12 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
             f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
             todo=f'if you trust them: vireid.load(..., plugins={named!r})',
         ) from error
+    if hasattr(model, 'fit') and not is_fitted(content):
+        print(
+            f'warning: {path} was written before its model was fitted to the training images (means, whitening); use '
+            'checkpoints/best.pt or the last.pt of a finished run',
+            file=sys.stderr,
+        )
     model.experiment = experiment  # type: ignore[assignment]
     return model
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Modality, Sample
 
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # as readers of datasets have them
+SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # as readers of datasets have them
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
 LEAST = 2  # images of each modality: the variance of one is not defined
@@ -54,13 +54,13 @@ def _images_below(folder: Path) -> list[str]:
 
     found: list[str] = []
     seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail if folder.exists() else None):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=fail if folder.is_dir() else None):
         if os.path.realpath(place) in seen:  # a link to a folder above it
             folders.clear()
             continue
         seen.add(os.path.realpath(place))
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        images = sorted(name for name in names if name.lower().endswith(PICTURES) and not name.startswith('.'))
+        images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith('.'))
         found += [os.path.join(place, name) for name in images]
     return found
 

@@ -13,6 +13,7 @@ from scipy.stats import t as student
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
+from vireid.core.scoring.interval import PRIOR
 from vireid.core.wording import counted
 from vireid.studies.jobs import Job, check_job, finish
 
@@ -46,8 +47,7 @@ def run_curve(
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     check_job(next((point for point in points if not point.begun()), points[0]))
-    for point in points:
-        point.experiment.build_dataset().split('train')
+    points = _different(points)
     found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
     lines = [*_table(found), '', _verdict(found)]
     first = found[0][1]
@@ -56,6 +56,15 @@ def run_curve(
     if world()[0] == 0:
         (base / 'curve.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
     tell(f'\nwritten to {base / "curve.txt"}; each run lies beside it')
+
+
+def _different(points: Sequence[Point]) -> list[Point]:
+    """Builds each run's data; leaves out draws of the same people, as those of all are."""
+    kept: dict[tuple[int, frozenset[str]], Point] = {}
+    for point in points:
+        samples = point.experiment.build_dataset().split('train')
+        kept.setdefault((point.identities, frozenset(sample.path for sample in samples)), point)
+    return list(kept.values())
 
 
 def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
@@ -87,37 +96,52 @@ def _verdict(found: Sequence[tuple[Point, dict[str, Any]]]) -> str:
         return f'{change} Labelling more people would probably help.'
     if high < 0.02:
         return f'{change} Labelling more people would hardly help; other changes may.'
-    return f'{change} These people cannot tell whether labelling more would help: test on more of them, or use --draws.'
+    return f'{change} That does not tell whether labelling more people would help: test on more of them.'
 
 
 def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, float, float, int]:
-    """Compares the rank-1 of runs that were tested on the same people.
+    """Compares the rank-1 of runs that were tested on the same queries.
 
-    Each person's rank-1 is averaged over the runs, and differences of the same person are a sample of people.
+    The gain is the difference of the means over queries. Differences of one person belong together, so its variance is
+    that of a ratio over people, as in `identity_interval`, with half a person who knows nothing of both sides.
 
     Args:
         before: files `queries.npz` of some runs.
         after: those of others.
 
     Returns:
-        The mean difference over people, its 95 % interval (Student's t), and how many people there are.
+        The gain, its 95 % interval (Student's t) within -1 and 1, and how many people there are.
 
     Raises:
-        VireidError: if they were tested on other people.
+        VireidError: if a file is missing, or they were tested on other people.
     """
-    sides = []
-    for files in (before, after):
-        loaded = [np.load(file) for file in files]
-        plain = [found['row'] == 0 for found in loaded]
-        person = np.concatenate([found['identity'][own] for found, own in zip(loaded, plain, strict=True)])
-        hit = np.concatenate([found['ahead'][own] == 0 for found, own in zip(loaded, plain, strict=True)])
-        sides.append({int(identity): float(hit[person == identity].mean()) for identity in np.unique(person)})
-    first, second = sides
-    if first.keys() != second.keys():
+    sides = [_hits(files) for files in (before, after)]
+    (person, first), (others, second) = sides
+    if not np.array_equal(person, others):
         raise VireidError('the runs were tested on different people', todo='give them one test split')
-    gains = np.array([second[identity] - first[identity] for identity in first])
-    mean, count = float(gains.mean()), len(gains)
+    count = len(person)
+    hits, queries = np.stack([first[:, 0], second[:, 0]]), np.stack([first[:, 1], second[:, 1]])
+    means = hits.sum(axis=1) / queries.sum(axis=1)
+    gain = float(means[1] - means[0])
     if count < 2:
-        return mean, -1.0, 1.0, count
-    half = float(student.ppf(0.975, count - 1) * gains.std(ddof=1) / count**0.5)
-    return mean, mean - half, mean + half, count
+        return gain, -1.0, 1.0, count
+    apart = (hits - means[:, None] * queries) / queries.sum(axis=1, keepdims=True)  # (2, people)
+    unknown = (means * count + PRIOR) / (count + 2 * PRIOR)
+    prior = PRIOR * float((unknown * (1 - unknown)).sum()) / count
+    freedom = count - 1 + PRIOR
+    variance = (float(((apart[1] - apart[0]) ** 2).sum()) * count + prior) / freedom
+    half = float(student.ppf(0.975, freedom)) * variance**0.5
+    return gain, max(-1.0, gain - half), min(1.0, gain + half), count
+
+
+def _hits(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the people of a test, and for each the hits at rank 1 and the queries, over some runs' first rows."""
+    lacking = next((file for file in files if not file.is_file()), None)
+    if lacking is not None:
+        raise VireidError(f'{lacking} is gone', todo='run again in another --work-dir, or take that run away')
+    loaded = [np.load(file) for file in files]
+    plain = [found['row'] == 0 for found in loaded]
+    person = np.concatenate([found['identity'][own] for found, own in zip(loaded, plain, strict=True)])
+    hit = np.concatenate([found['ahead'][own] == 0 for found, own in zip(loaded, plain, strict=True)])
+    unique, place = np.unique(person, return_inverse=True)
+    return unique, np.stack([np.bincount(place, hit), np.bincount(place)], axis=1)

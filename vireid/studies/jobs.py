@@ -152,7 +152,7 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
         kept['losses'] = asdict(LossSettings(**found.get('losses', {})))
         evaluation = kept.get('evaluation', {})
         kept['evaluation.select'] = [
-            evaluation.get(key, getattr(EvaluationSettings, key)) for key in ('select', 'select_by', 'untrained')
+            evaluation.get(key, getattr(EvaluationSettings, key)) for key in ('select', 'select_by', 'before_training')
         ]
         if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
             kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity')]

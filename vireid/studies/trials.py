@@ -72,9 +72,12 @@ def _add_intervals(rows: Sequence[dict[str, Any]], files: Sequence[Path]) -> Non
         return
     loaded = [np.load(file) for file in files]
     whole = {key: np.concatenate([found[key] for found in loaded]) for key in loaded[0].files}
+    whole['model'] = np.repeat(np.arange(len(loaded)), [len(found['row']) for found in loaded])
     for number, row in enumerate(rows):
         own = {key: values[whole['row'] == number] for key, values in whole.items()}
-        results.add_intervals(row, results.metric_values(own['ahead'], own['ap'], own['inp']), own['identity'])
+        _, part = np.unique(own['model'], return_inverse=True)
+        values = results.metric_values(own['ahead'], own['ap'], own['inp'])
+        results.add_intervals(row, values, own['identity'], part)
 
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from vireid.core.config.freezing import freeze
@@ -67,6 +68,19 @@ def test_a_pattern_may_name_a_class():
     assert other.train().head[1].training
     with pytest.raises(VireidError, match=r"'head.\*:Dropout' matches nothing"):
         freeze(network(), ['head.*:Dropout'])
+
+
+def test_a_class_is_what_a_module_is_not_what_is_inside_it():
+    # torchvision calls a convolution with its normalisation Conv2dNormActivation
+    made = nn.Sequential()
+    made.backbone = torchvision.models.shufflenet_v2_x0_5()
+    made.block = torchvision.ops.Conv2dNormActivation(3, 4)
+    freeze(made, ['*:*Norm*'])
+    frozen = {p.ndim for p in made.parameters() if not p.requires_grad}
+    assert frozen == {1}
+    assert all(not m.training for m in made.train().modules() if isinstance(m, nn.BatchNorm2d))
+    assert made.block.training
+    assert made.block[0].weight.requires_grad
 
 
 def test_a_copy_stays_frozen():

@@ -73,40 +73,40 @@ def test_the_earlier_one_of_two_equal_ones_is_kept(make_small):
         False,
         False,
     ]
-    assert found.best == {'step': 20, 'value': 0.6, 'seen': 40, 'trained': 0.6}
+    assert found.best == {'step': 20, 'value': 0.6, 'seen': 40, 'after': 0.6}
     assert found.text() == 'after step 20, best R1 on trial 0 of the test'
 
 
-class TestUntrained:
-    def test_of_two_equal_ones_the_untrained_one_is_kept(self, make_small):
-        found = selection(make_small, 'evaluation.select=validation', 'evaluation.untrained=True')
+class TestBeforeTraining:
+    def test_of_two_equal_ones_the_one_before_training_is_kept(self, make_small):
+        found = selection(make_small, 'evaluation.select=validation', 'evaluation.before_training=True')
         assert found.is_best(results(0.5), at(0))
-        assert found.text() == 'untrained, best R1 on 99 validation identities'
+        assert found.text() == 'before training, best R1 on 99 validation identities'
         assert not found.is_best(results(0.5), at(10))
-        assert found.text() == 'untrained, best R1 on 99 validation identities (trained 50.0, untrained 50.0)'
+        assert found.text() == 'before training, best R1 on 99 validation identities (50.0 before training, 50.0 after)'
         assert found.is_best(results(0.7), at(20))
         assert not found.is_best(results(0.6), at(30))
-        assert found.text() == 'after step 20, best R1 on 99 validation identities (trained 70.0, untrained 50.0)'
+        assert found.text() == 'after step 20, best R1 on 99 validation identities (50.0 before training, 70.0 after)'
 
     def test_a_run_that_learns_nothing_ends_with_what_it_began_with(self, small_sysu, tmp_path, make_small):
         still = [
             'step.optimizer.lr=0.0',
-            'evaluation.untrained=True',
+            'evaluation.before_training=True',
             'training.epochs=1',
             'training.freeze=["backbone.*"]',
         ]
         found = train(make_small(small_sysu, *VALIDATED, *still), tmp_path / 'run')
-        assert found.weights.startswith('untrained, best R1 on 2 validation identities (trained ')
+        assert found.weights.startswith('before training, best R1 on 2 validation identities (')
         best = checkpoint.load(tmp_path / 'run/checkpoints/best.pt')
         assert best['progress']['step'] == 0
-        assert best['chosen'].startswith('untrained, best R1 on 2 validation identities')
+        assert best['chosen'].startswith('before training, best R1 on 2 validation identities')
 
     def test_it_needs_no_other_candidate_than_the_last_weights(self, make_small):
         options = ['evaluation.select=test', 'training.evaluate_every=None']
         with pytest.raises(VireidError, match='there is nothing to choose from') as caught:
             make_small(Path('nowhere'), *options)
-        assert 'evaluation.untrained=True' in str(caught.value)
-        make_small(Path('nowhere'), *options, 'evaluation.untrained=True')
+        assert 'evaluation.before_training=True' in str(caught.value)
+        make_small(Path('nowhere'), *options, 'evaluation.before_training=True')
 
 
 class TestRun:

@@ -52,6 +52,17 @@ def test_folders_for_training_and_testing(tmp_path: Path) -> None:
         Folders(str(tmp_path)).split('train')
 
 
+@pytest.mark.parametrize(('camera', 'other'), [(2, 4), (3, 2)])
+def test_a_modality_without_camera_folders_has_a_number_of_its_own(tmp_path: Path, camera: int, other: int) -> None:
+    # one number on both sides would say that the cameras stand at the same place
+    person(tmp_path, 'anna', (INFRARED,))
+    person(tmp_path / 'drawn', 'anna', (VISIBLE,))
+    (tmp_path / VISIBLE / f'cam{camera}').mkdir(parents=True)
+    (tmp_path / 'drawn' / VISIBLE / 'anna').rename(tmp_path / VISIBLE / f'cam{camera}' / 'anna')
+    found = {(s.modality, s.camera) for s in Folders(str(tmp_path), test_share=1.0).split('test')}
+    assert found == {(VISIBLE, camera), (INFRARED, other)}
+
+
 def test_an_identity_of_one_modality_is_kept(tmp_path: Path) -> None:
     person(tmp_path, 'anna', (VISIBLE,))
     person(tmp_path, 'bert')

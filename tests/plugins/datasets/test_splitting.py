@@ -144,8 +144,8 @@ def test_dealing_follows_the_places() -> None:
     ('count', 'test', 'val', 'texts'),
     [
         (3, 0.5, 0.0, ['mine has 3 identities that both modalities saw', '4 or more: two for each of train and test']),
-        (5, 0.5, 0.2, ['has 5', 'train, val and test, and 1 would be left for training', 'add people']),
-        (6, 0.9, 0.0, ['1 would be left for training', 'take smaller shares']),
+        (5, 0.5, 0.2, ['has 5', '6 or more: two for each of train, val and test', 'add images of more people']),
+        (6, 0.9, 0.0, ['which leaves 1 of 6 people for training', 'take a smaller share']),
         (8, 0.0, 0.0, ['the shares are 0.0 for test', 'test above 0']),
         (8, 0.6, 0.4, ['the shares are 0.6 for test and 0.4 for validation', 'something left for training']),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context
 from vireid.plugin_manager.manager import create_manager
 
@@ -92,3 +93,16 @@ def test_both_modalities_at_once_are_embedded_alike() -> None:
 def test_a_model_is_fitted_only_if_its_embedding_has_something_to_fit(embedding: str) -> None:
     made = model(embedding, **{name: NECKS[name] for name in ('stripes', 'centred')[: 1 + (embedding == 'centred')]})
     assert hasattr(made, 'fit') == (embedding == 'centred')
+
+
+def test_a_head_cannot_learn_from_what_is_fitted_later() -> None:
+    config = {
+        'type': 'CrossModalModel',
+        'backbone': BACKBONE,
+        'necks': {**NECKS, 'all': {'type': 'Concat', 'inputs': ['stripes', 'centred']}},
+        'heads': {'all': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},
+        'weighter': {'type': 'Fixed'},
+        'embedding': 'whitened',
+    }
+    with pytest.raises(VireidError, match=r"heads\.all reads 'all', which is fitted before scoring"):
+        create_manager().components.build('models', config, where='model', num_identities=2, image_size=(32, 16))

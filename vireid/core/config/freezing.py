@@ -18,7 +18,8 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
 
     A module that matches is frozen as a whole: `backbone` and `backbone.*` freeze the same, BatchNorm's statistics
     included. A pattern of a module's buffers (`*.running_*`) freezes those, one of parameters (`*.bias`) those alone.
-    `NAME:CLASS` matches modules by both: `backbone.*:*Norm*` freezes all normalisation of the backbone.
+    `NAME:CLASS` matches modules by both, and freezes what is their own, not the modules inside them:
+    `backbone.*:*Norm*` is all normalisation of the backbone, also where a block of convolutions is called a norm.
 
     Raises:
         VireidError: for each pattern that matches nothing.
@@ -33,10 +34,12 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
             if name and fnmatch.fnmatchcase(name, of_name) and fnmatch.fnmatchcase(type(m).__name__, of_class or '*')
         ]
         owners = {owner for owner, own in buffers if fnmatch.fnmatchcase(f'{owner}.{own}', pattern)}
-        modules = [m for part in whole for m in part.modules()]
+        if of_class:
+            whole = [m for m in whole if [*m.parameters(recurse=False), *m.buffers(recurse=False)]]
+        modules = [m for part in whole for m in ([part] if of_class else part.modules())]
         modules += [m for name, m in model.named_modules() if name in owners]
         parameters = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
-        parameters += [p for part in whole for p in part.parameters()]
+        parameters += [p for part in whole for p in part.parameters(recurse=not of_class)]
         if not parameters and not modules:
             tops = ', '.join(f"'{name}.*'" for name, _ in model.named_children())
             text = f'{where}.{position}: the pattern {pattern!r} matches nothing'

@@ -130,8 +130,8 @@ class EvaluationSettings:
         select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
             those best on trial 0 of the test (`test`), which is what most published metrics are.
         select_by: the metric of the protocol's first row that `select` goes by.
-        untrained: score the model before its first step too; it is one of those that `select` chooses from, and is
-            kept unless training is better.
+        before_training: score the model before its first step too: it is one of those that `select` chooses from, and
+            is kept unless training is better.
     """
 
     batch_size: Positive = 64
@@ -140,7 +140,7 @@ class EvaluationSettings:
     rerank: Annotated[dict | None, Component('rerankers')] = None
     select: Literal['last', 'validation', 'test'] = 'last'
     select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
-    untrained: bool = False
+    before_training: bool = False
 
 
 def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
@@ -155,16 +155,22 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
         problems.append(VireidError(text, allowed='exactly one of the two', todo='set one to None'))
-    several = at('training', 'evaluate_every') is not None or at('evaluation', 'untrained', False)
+    several = at('training', 'evaluate_every') is not None or at('evaluation', 'before_training', False)
     if at('evaluation', 'select', 'last') in ('validation', 'test') and not several:
         problems.append(
             VireidError(
                 f'evaluation.select is {config["evaluation"]["select"]!r} and training.evaluate_every is None: '
                 'there is nothing to choose from',
                 todo='say every how many epochs to score: training.evaluate_every=2; or score the model before '
-                'training too: evaluation.untrained=True',
+                'training too: evaluation.before_training=True',
             )
         )
+    if at('evaluation', 'before_training', False) and at('evaluation', 'select', 'last') == 'last':
+        text = (
+            "evaluation.before_training is True and evaluation.select is 'last': the last weights are kept in any case"
+        )
+        todo = "choose the better ones: evaluation.select='validation'; or take evaluation.before_training away"
+        problems.append(VireidError(text, todo=todo))
     views, reader, first = at('images', 'views', {}), at('images', 'reader'), at('images', 'train')
     for name, view in views.items() if isinstance(views, Mapping) else ():
         if name in MODALITIES:

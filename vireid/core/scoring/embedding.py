@@ -93,7 +93,7 @@ def embed_samples(
         share_buffers(embedder)
     try:
         with torch.inference_mode():
-            for batch in _rest_of(data, chunks[rank::processes], workers, own):
+            for batch in rest_of_batches(data, chunks[rank::processes], workers, own):
                 embed(batch)
                 tell(len(own))
             if len(own) < rounds:
@@ -107,7 +107,7 @@ def embed_samples(
     return Embeddings(tuple(ordered), plain, torch.cat([pair[1] for pair in pairs]).numpy() if flip else None)
 
 
-def _rest_of(data: ImageSet, chunks: Sequence[range], workers: int, done: Sequence[Any]) -> Iterator[Batch]:
+def rest_of_batches(data: ImageSet, chunks: Sequence[range], workers: int, done: Sequence[Any]) -> Iterator[Batch]:
     """Yields the batches that are not `done`; if a loader process dies, once more those that are not by then.
 
     Raises:

@@ -11,11 +11,11 @@ from lightning_fabric.utilities import move_data_to_device
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
-from vireid.core.data.loader import default_workers, evaluation_loader
+from vireid.core.data.loader import default_workers
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
-from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
+from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
 from vireid.core.scoring.results import Results
 from vireid.core.types import Batch, Dataset, Progress, Sample
 
@@ -86,7 +86,7 @@ class Evaluator:
             return show
 
         if self.fits and hasattr(run.model, 'fit'):
-            self._fit(run, on_progress('fitting to training images'))
+            self._fit(run, progress.step, on_progress('fitting to training images'))
         embed = functools.partial(
             embed_samples,
             run.model,
@@ -119,23 +119,27 @@ class Evaluator:
         hooks.evaluated(run=run, progress=progress, results=results)
         return results
 
-    def _fit(self, run: Any, on_progress: Callable[[int, int], None]) -> None:
+    def _fit(self, run: Any, step: int, on_progress: Callable[[int, int], None]) -> None:
         """Fits the run's model to the training images, as they are seen in scoring."""
         samples = require_samples(self.dataset.split('train'), run.model)
         images, size = run.experiment.image_settings, run.experiment.evaluation_settings.batch_size
-        data = ImageSet(samples, self.transform, skip_bad=images.on_bad_image == 'skip')
+        read = run.experiment.build_reader('test', samples)
+        data = ImageSet(samples, self.transform, read=read, skip_bad=images.on_bad_image == 'skip')
         batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
         workers = default_workers(run.device) if images.workers is None else images.workers
 
         class Batches:  # a model may go through them several times
             def __iter__(self) -> Iterator[Batch]:
-                for done, batch in enumerate(evaluation_loader(data, batches, workers)):
-                    on_progress(done * size, len(samples))
+                done: list[int] = []
+                for batch in rest_of_batches(data, batches, workers, done):
+                    done.append(sum(map(len, batch.paths.values())))
+                    on_progress(sum(done), len(samples))
                     yield move_data_to_device(batch, run.device)
 
         run.model.eval()
         with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # alike in every process
             run.model.fit(Batches())
+        run.fitted_step = step
 
 
 def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:

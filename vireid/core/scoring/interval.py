@@ -12,7 +12,9 @@ from vireid.core.errors import VireidError
 PRIOR = 0.5
 
 
-def identity_interval(values: np.ndarray, identities: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+def identity_interval(
+    values: np.ndarray, identities: np.ndarray, confidence: float = 0.95, weights: np.ndarray | None = None
+) -> tuple[float, float]:
     """Returns an interval for the mean of a metric over queries, as if other people had been tested.
 
     Queries of one person are alike, so each identity counts once, however many queries and trials it has. For n
@@ -29,6 +31,7 @@ def identity_interval(values: np.ndarray, identities: np.ndarray, confidence: fl
         values: (Q,) floats in [0, 1], one for each valid query: rank-1 hit, AP or INP; trials one after the other.
         identities: (Q,) integers, the person of each query.
         confidence: in (0, 1).
+        weights: (Q,) of each query in the mean, positive; alike if None. They take the place of 1 in m_i and s_i.
 
     Returns:
         low <= mean <= high, both in [0, 1]; (0, 1) for one identity.
@@ -45,8 +48,10 @@ def identity_interval(values: np.ndarray, identities: np.ndarray, confidence: fl
     if not 0 < confidence < 1:
         raise VireidError(f'interval: confidence {confidence}', allowed='between 0 and 1, such as 0.95')
     person = np.unique(identities, return_inverse=True)[1]
-    sums, counts = np.bincount(person, values), np.bincount(person)
-    n, mean = len(counts), float(sums.sum() / len(values))
+    weights = np.ones(len(values)) if weights is None else weights
+    sums, counts = np.bincount(person, values * weights), np.bincount(person, weights)
+    n, total = len(counts), float(counts.sum())
+    mean = float(sums.sum() / total)
     if n == 1:
         return 0.0, 1.0
     spread = mean * (1 - mean)  # the variance of one identity that is all right or all wrong
@@ -54,7 +59,7 @@ def identity_interval(values: np.ndarray, identities: np.ndarray, confidence: fl
     effective = float(n)
     if spread > 1e-12:  # below it is rounding
         freedom = n - 1 + PRIOR
-        squares = ((sums - mean * counts) ** 2).sum() * n / len(values) ** 2
+        squares = ((sums - mean * counts) ** 2).sum() * n / total**2
         variance = (squares + PRIOR * spread / n) / freedom
         effective = spread / variance * (ndtri(tail) / stdtrit(freedom, tail)) ** 2
     low, high = betaincinv(effective * mean + 0.5, effective * (1 - mean) + 0.5, (tail, 1 - tail))

@@ -78,7 +78,8 @@ class Results:
                     **{key: {'mean': float(np.mean(v)), 'std': float(np.std(v))} for key, v in means.items()},
                 }
                 values = {key: np.concatenate([c[key] for c in columns]) for key in METRICS}
-                add_intervals(row, values, np.concatenate([s.identities for s in own]))
+                trial = np.repeat(np.arange(len(own)), [s.valid for s in own])
+                add_intervals(row, values, np.concatenate([s.identities for s in own]), trial)
                 rows.append(row)
         return rows
 
@@ -120,13 +121,23 @@ def metric_values(ahead: np.ndarray, ap: np.ndarray, inp: np.ndarray) -> dict[st
     return {**{f'R{k}': (ahead < k).astype(np.float64) for k in RANKS}, 'mAP': ap, 'mINP': inp}
 
 
-def add_intervals(row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray) -> None:
-    """Adds to a row the intervals over identities, if there are fewer than 100: a test of few is a small sample."""
+def add_intervals(
+    row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray, part: np.ndarray
+) -> None:
+    """Adds to a row the intervals over identities, if there are fewer than 100: a test of few is a small sample.
+
+    Args:
+        row: what gets them.
+        values: by metric, (Q,) of all queries.
+        identities: (Q,) whose they are.
+        part: (Q,) integers from 0, the trial or model of each; the row's mean counts all parts alike.
+    """
     count = len(np.unique(identities))
     if count < FEW:
         row['identities'] = count
+        weights = 1 / np.bincount(part)[part]
         for key in METRICS:
-            row[key]['low'], row[key]['high'] = identity_interval(values[key], identities)
+            row[key]['low'], row[key]['high'] = identity_interval(values[key], identities, weights=weights)
 
 
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:

@@ -42,6 +42,7 @@ class Run:
         seen: numbers of the images that those weights were trained on.
         unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
+        fitted_step: after which step the model was fitted to the training images last, if it has a `fit`.
         fitted: `config` and `state` of the similarity that was fitted to the training images last, if one is.
         results: the evaluation of the final weights, once the run has ended.
     """
@@ -59,6 +60,7 @@ class Run:
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    fitted_step: int | None = None
     fitted: dict[str, Any] | None = None
     results: Results | None = None
     tested: int = 0

@@ -23,8 +23,8 @@ class Selection:
     """Remembers the best evaluation of a run so far; its weights are in `checkpoints/best.pt`.
 
     Attributes:
-        best: `step` and `value` of the best evaluation, the best `value` before training (`untrained`) and in it
-            (`trained`), and `seen`, the step of the newest one; empty before the
+        best: `step` and `value` of the best evaluation, the best `value` before training (`before`) and in it
+            (`after`), and `seen`, the step of the newest one; empty before the
             first. It is part of every checkpoint.
         rule: in words, for tables.
     """
@@ -47,7 +47,7 @@ class Selection:
 
     def is_best(self, results: Results, progress: Progress) -> bool:
         """Takes an evaluation in; says whether it is the best so far (the earlier one, if equal)."""
-        value, kind = self.value(results), 'trained' if progress.step else 'untrained'
+        value, kind = self.value(results), 'after' if progress.step else 'before'
         self.best = {**self.best, kind: max(value, self.best.get(kind, value))}
         if 'step' in self.best and (value <= self.best['value'] or progress.step == self.best['seen']):
             self.best = {**self.best, 'seen': progress.step}
@@ -87,10 +87,10 @@ class Selection:
 
     def text(self) -> str:
         """Says which weights are the best ones and how they were chosen."""
-        weights = f'after step {self.best["step"]:,}' if self.best['step'] else 'untrained'
+        weights = f'after step {self.best["step"]:,}' if self.best['step'] else 'before training'
         both = ''
-        if 'untrained' in self.best and 'trained' in self.best:
-            both = f' (trained {100 * self.best["trained"]:.1f}, untrained {100 * self.best["untrained"]:.1f})'
+        if 'before' in self.best and 'after' in self.best:
+            both = f' ({100 * self.best["before"]:.1f} before training, {100 * self.best["after"]:.1f} after)'
         return f'{weights}, {self.rule}{both}'
 
 

@@ -34,6 +34,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'trained_on': torch.from_numpy(np.union1d(run.fingerprint, run.seen)),
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
+        'fitted_step': run.fitted_step,
         'versions': versions(),
     }
 
@@ -73,6 +74,11 @@ def require_unseen(samples: Sequence[Sample], seen: np.ndarray, source: str) -> 
 def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     """Raises unless a checkpoint belongs to this run: to its model, data, split and number of processes."""
     at = content.get('progress', {})
+    if content.get('adapted'):
+        raise VireidError(
+            f'{source} was adapted to other cameras: its statistics are not those of training',
+            todo=f'begin a run from its weights: --init {source}; or take the adapting back: vireid adapt --revert',
+        )
     if content.get('split', '') != run.split:
         raise VireidError(
             f'{source} was trained on {content.get("split") or "the only split"} and this run is on '
@@ -137,7 +143,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
         kept['evaluation.similarity'] = evaluation.get('similarity')
         kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
-        kept['evaluation.untrained'] = evaluation.get('untrained', EvaluationSettings.untrained)
+        kept['evaluation.before_training'] = evaluation.get('before_training', EvaluationSettings.before_training)
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}
     return kept

@@ -176,7 +176,7 @@ class Trainer:
         return found
 
     def _loop(self) -> Results:
-        if self.progress.step == 0 and self.experiment.evaluation_settings.untrained:
+        if self.progress.step == 0 and self.experiment.evaluation_settings.before_training:
             self.evaluate()
         self._evaluate_if_due()  # the run may have stopped between saving and scoring
         while self.progress.step < self.progress.total_steps:
@@ -267,6 +267,7 @@ class Trainer:
         require_same_run(self.run, content, source)
         checkpoint.load_weights(self.run.model, content['model'], source)
         restore_step(self.step, content.get('step', {}), source)
+        self.run.fitted_step = content.get('fitted_step')
         self.selection.best, self.run.seen = dict(content.get('best', {})), content['trained_on'].numpy()
         self.run.unreadable, self.run.skipped = list(content.get('unreadable', ())), list(content.get('skipped', ()))
         self.progress = self.run.progress = self.progress.at(content['progress']['step'])

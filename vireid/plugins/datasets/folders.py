@@ -90,9 +90,12 @@ class Folders(OwnImages):
 def _people(folder: Path) -> list[tuple[str, int, Path]]:
     """Returns modality, camera and folder of each person, visible first, by camera and name."""
     found = []
-    for usual, modality in enumerate(MODALITIES, 1):
-        below = _subfolders(folder / modality)
-        cameras = [p for p in below if CAMERA.fullmatch(p.name) and _subfolders(p)]
+    inside = {m: _subfolders(folder / m) for m in MODALITIES}
+    with_people = {m: [p for p in below if CAMERA.fullmatch(p.name) and _subfolders(p)] for m, below in inside.items()}
+    numbers = {int(p.name[3:]) for cameras in with_people.values() for p in cameras}
+    for first, modality in enumerate(MODALITIES, 1):
+        below, cameras = inside[modality], with_people[modality]
+        usual = first if first not in numbers else max(numbers) + first  # the same number would say the same place
         if cameras and len(cameras) < len(below):
             other = next(p.name for p in below if p not in cameras)
             raise VireidError(

@@ -122,14 +122,12 @@ def divide(samples: Sequence[Sample], test: float, val: float, seed: int, source
     testing = max(LEAST, round(test * len(matched)))
     validating = max(LEAST, round(val * len(matched))) if val else 0
     training = len(matched) - testing - validating
-    if len(matched) < 2 * LEAST or training < LEAST:
-        raise _too_few(
-            source,
-            len(matched),
-            f'two for each of {"train, val and test" if val else "train and test"}'
-            + ('' if len(matched) < 2 * LEAST else f', and {training} would be left for training'),
-            f'take smaller shares, or add {"people" if val else "people, or leave others to train"}',
-        )
+    least = LEAST * (3 if val else 2)
+    if len(matched) < least:
+        needed = f'two for each of {"train, val and test" if val else "train and test"}'
+        raise _too_few(source, len(matched), least, needed, '')
+    if training < LEAST:
+        raise _nobody_left(f'the shares are {test} for test and {val} for validation', training, len(matched))
     dealt = deal(samples, matched, spread((training, validating, testing)), (seed, PARTS))
     names = ('train', 'val', 'test')
     return dict.fromkeys(sorted({s.identity for s in samples}), 'unmatched') | {
@@ -203,7 +201,11 @@ def _fold(samples: Sequence[Sample], folds: int, trial: int, seed: int, source: 
     if len(matched) < LEAST * folds:
         most = len(matched) // LEAST
         raise _too_few(
-            source, len(matched), f'two for each of {folds} folds', f'set folds to {most} or less' if most > 1 else ''
+            source,
+            len(matched),
+            LEAST * folds,
+            f'two for each of {folds} folds',
+            f'set folds to {most} or less' if most > 1 else '',
         )
     dealt = deal(samples, matched, np.arange(len(matched)) % folds, (seed, FOLDS))
     return {identity for identity, part in dealt.items() if part == trial - 1}
@@ -213,12 +215,10 @@ def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -
     matched = matchable(train)
     count = max(LEAST, round(share * len(matched)))
     if len(matched) - count < LEAST:
-        raise _too_few(
-            f'{source}: its training split',
-            len(matched),
-            f'{count} for val_share={share} and two to train on',
-            'set val_share to 0, or smaller' if count > LEAST else 'set val_share to 0',
-        )
+        if len(matched) >= 2 * LEAST:
+            raise _nobody_left(f'val_share is {share}', len(matched) - count, len(matched))
+        needed = 'two to train on and two for val_share'
+        raise _too_few(f'{source}: its training split', len(matched), 2 * LEAST, needed, 'set val_share to 0')
     dealt = deal(train, matched, spread((len(matched) - count, count)), (seed, VALIDATION))
     return {identity for identity, part in dealt.items() if part == 1}
 
@@ -234,10 +234,18 @@ def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[
     return set(np.random.default_rng((draw, SUBSET)).permutation(matched).tolist()[:count])
 
 
-def _too_few(source: str, found: int, needed: str, todo: str) -> VireidError:
+def _nobody_left(given: str, left: int, found: int) -> VireidError:
+    return VireidError(
+        f'{given}, which leaves {left} of {found} people for training',
+        allowed=f'{LEAST} or more for training',
+        todo='take a smaller share',
+    )
+
+
+def _too_few(source: str, found: int, least: int, needed: str, todo: str) -> VireidError:
     return VireidError(
         f'{source} has {found} identities that both modalities saw, which is too few',
-        allowed=f'4 or more: {needed}',
+        allowed=f'{least} or more: {needed}',
         todo=todo or 'add images of more people in both modalities',
     )
 

@@ -22,7 +22,7 @@ from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 from vireid.plugins.models.builder import ModelBuilder
-from vireid.plugins.models.graph import read_graph
+from vireid.plugins.models.graph import Graph, read_graph
 from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar, require_translated
 
 LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str)]
@@ -138,10 +138,28 @@ class CrossModalModel(nn.Module):
         builder.check_embedding(tasks)
         train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
         self._embedding_necks = graph.embedding_path(train_only)
+        self._training_necks = self._before_fitted(graph)
         self.task_names = builder.task_names()
         self.weighter = builder.build('weighters', weighter, 'weighter', task_names=self.task_names)
         graph.check_all_read()
         raise_all(graph.problems)
+
+    def _before_fitted(self, graph: Graph) -> tuple[str, ...]:
+        """Returns the necks that training runs: not the fitted ones, and none that reads such."""
+        fitted = set(self.fitted_necks)
+        for name in graph.necks:  # in the order they run
+            if fitted & set(self.inputs.get(name, ())):
+                fitted.add(name)
+        for name, reads in self.head_inputs.items():
+            for read in sorted(fitted & set(reads)):
+                graph.problems.append(
+                    VireidError(
+                        f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not there in '
+                        'training',
+                        todo='let the head read what the fitted neck reads',
+                    )
+                )
+        return tuple(name for name in self.necks if name not in fitted)
 
     @property
     def fit(self) -> Callable[[Iterable[Batch]], None]:
@@ -153,7 +171,7 @@ class CrossModalModel(nn.Module):
     @property
     def fitted_necks(self) -> list[str]:
         """The necks of the embedding that have a `fit`, in the order of execution."""
-        return [name for name in self._embedding_necks if hasattr(self.necks[name], 'fit')]
+        return [name for name in self._embedding_necks if name in self.necks and hasattr(self.necks[name], 'fit')]
 
     @torch.no_grad()
     def fit_necks(self, names: Sequence[str], batches: Iterable[Batch]) -> None:
@@ -207,7 +225,7 @@ class CrossModalModel(nn.Module):
             counts = {m: len(found) for m, found in labels.items()}
         identities = torch.cat(list(labels.values()))  # (B,)
         context = Context(counts, identities, torch.cat(list(cameras.values())) if cameras else None)
-        features = self._fill(made, self.necks, context)
+        features = self._fill(made, self._training_necks, context)
         terms: dict[str, list[Tensor]] = {name: [] for name in self.task_names}
         for name, task in self.tasks.items():
             for adds_to, found in task(*(features[n] for n in self.head_inputs[name]), context=context).items():
