@@ -54,7 +54,7 @@ def test_folders_become_a_table_that_the_reader_reads(mine, capsys):
         'test   4           8             8\n\n'
         '4 test identities: a rank-1 of 80 % on 4 people stands for 33 to 98 % on others.\n'
         'To be tested on all 8 instead, train 4 models, each without some of them: --folds 4\n\n'
-        f'next: vireid data check {mine} --dataset Manifest\n'
+        f'next: vireid data check {mine}\n'
         f'      vireid train vireid::own_few.py --data-root {mine}\n'
     )
 

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'modality, and people with two names. Exit status 1 if something has to be fixed.',
     )
     check.add_argument('root', help="the dataset's folder")
-    check.add_argument('--dataset', default='SYSU-MM01', help='which reader (default: SYSU-MM01)')
+    check.add_argument(
+        '--dataset', help='which reader (default: that of your own images where they lie so, else SYSU-MM01)'
+    )
     check.add_argument('--splits', nargs='+', help='default: train test; all of your own images')
     check.add_argument('--trial', type=int, help='split of a dataset that has several (RegDB: 1 to 10)')
     check.set_defaults(act=_check)
@@ -84,8 +86,9 @@ def _check(args: argparse.Namespace) -> int:
     from vireid.diagnostics.dataset_report import check_dataset
 
     trial = {} if args.trial is None else {'trial': args.trial}
+    name = args.dataset or _reader(Path(args.root).expanduser()) or 'SYSU-MM01'
     dataset = make_manager(args, args.plugin).components.build(
-        'datasets', {'type': args.dataset, 'root': args.root, **trial}, where='dataset'
+        'datasets', {'type': name, 'root': args.root, **trial}, where='dataset'
     )
     generated = is_generated(args.root)  # of which nobody expects the true numbers
     with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
@@ -102,6 +105,19 @@ def _check(args: argparse.Namespace) -> int:
     return 1 if report.errors else 0
 
 
+def _reader(root: Path) -> str | None:
+    """Returns the reader of one's own images that lie in a folder or a table; None if they do not look so."""
+    if root.suffix in ('.csv', '.parquet') or any(
+        (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
+    ):
+        return 'Manifest'
+    return 'Folders' if _holds_people(root) else None
+
+
+def _holds_people(folder: Path) -> bool:
+    return folder.is_dir() and any((folder / name).is_dir() for name in FOLDERS)
+
+
 def _split(args: argparse.Namespace) -> int:
     """Writes the table, and prints what is in it and what comes next."""
     from vireid.diagnostics.split_table import describe, require_free, write_table
@@ -111,7 +127,7 @@ def _split(args: argparse.Namespace) -> int:
         raise VireidError(f'{images} is missing', allowed='a folder of images, or a table of them')
     out: Path = args.out or (images if images.is_dir() else images.parent) / TABLE
     require_free(out)
-    folders = images.is_dir() and any((images / name).is_dir() for name in FOLDERS)
+    folders = _holds_people(images)
     reader = 'Folders' if folders else 'Manifest'
     tables = [(images / TABLE).with_suffix(suffix) for suffix in ('.csv', '.parquet')]
     if images.is_dir() and not folders and not any(table.exists() for table in tables):
@@ -134,7 +150,7 @@ def _split(args: argparse.Namespace) -> int:
     if dropped:
         print(f'Not in the new table: the columns {", ".join(dropped)}.')
     root = quote(str(images if out == images / TABLE else out))
-    print(f'\nnext: vireid data check {root} --dataset Manifest\n      vireid train {CONFIG} --data-root {root}')
+    print(f'\nnext: vireid data check {root}\n      vireid train {CONFIG} --data-root {root}')
     return 0
 
 
