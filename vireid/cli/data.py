@@ -100,7 +100,7 @@ def _check(args: argparse.Namespace) -> int:
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
     if generated:
-        print(f'{args.root}: {data_name({"type": args.dataset, "root": args.root})}')
+        print(f'{args.root}: {data_name({"type": name, "root": args.root})}')
     print(report.text())
     return 1 if report.errors else 0
 
