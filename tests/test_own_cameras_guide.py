@@ -79,4 +79,7 @@ def test_the_model_is_used_as_shown(place: Path, told: list[str], monkeypatch: p
     names: dict[str, Any] = dict(files)
     exec(code, names)
     assert names['similarity'].shape == names['again'].shape == (25, 25)
-    assert abs(names['similarity']).max() <= 1.001
+    assert (names['similarity'] != names['again']).any()
+    # an image is embedded alike whatever stands beside it in the batch
+    alone = names['embed'](files['visible_files'][3:4], 'visible')
+    assert float((alone @ names['gallery'][3:4].T).item()) == pytest.approx(1, abs=1e-4)

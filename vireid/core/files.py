@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file beside `path` and renames it: whoever is killed meanwhile leaves the file that was there."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file beside `path` and renames it: whoever is killed meanwhile leaves the file that was there."""
     part = path.with_name(f'.{path.name}.part')
-    part.write_text(text, encoding='utf-8')
+    part.write_bytes(content.encode() if isinstance(content, str) else content)
     part.replace(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -169,7 +170,9 @@ def write(folder: Path, content: Mapping[str, Any], found: Results | None = None
     """Writes `result.json` into a folder, whole or not at all; before it, the queries of what was `found`."""
     folder.mkdir(parents=True, exist_ok=True)
     if found is not None:
-        np.savez_compressed(folder / QUERIES, **found.queries())  # type: ignore[arg-type]
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **found.queries())  # type: ignore[arg-type]
+        write_whole(folder / QUERIES, packed.getvalue())
     write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
 
 
