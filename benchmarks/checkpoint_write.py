@@ -16,7 +16,7 @@ import torch
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.training import checkpoint
-from vireid.core.training.fabric import make_fabric
+from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'

@@ -34,9 +34,9 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.training import checkpoint
-from vireid.core.training.preflight import preflight
-from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
+from vireid.launch.launch import train
+from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager, hookimpl
 from vireid.synth import synthesize
 

@@ -17,7 +17,7 @@ import numpy as np
 import vireid
 from vireid.core.config import files
 from vireid.core.scoring import results
-from vireid.core.scoring.interval import identity_interval
+from vireid.statistics.interval import identity_interval
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LOSSES = {'id': {'type': 'CrossEntropy'}, 'tri': {'type': 'BatchHardTriplet', 'margin': 0.3}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 

@@ -22,11 +22,11 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate
 
 from vireid.core.scoring.embedding import all_samples, embed_samples
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.interval import identity_interval
 from vireid.core.scoring.retrieval import labels, rank_gallery
 from vireid.core.types import VISIBLE, Sample
 from vireid.plugins.datasets.manifest import Manifest
 from vireid.plugins.protocols.cross import Cross
+from vireid.statistics.interval import identity_interval
 from vireid.synth.generate import synthesize
 
 SIZES = (6, 9, 12, 20, 40, 80)

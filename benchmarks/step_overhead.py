@@ -15,11 +15,12 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.distributed.processes import agreed
 from vireid.core.registry.contracts import located, require_record
-from vireid.core.training.fabric import agreed, make_fabric
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
@@ -57,7 +58,7 @@ def vireid_step(
         with located(model):
             record = step(fabric.to_device(batch), progress)
         require_record(record, experiment.step['type'])
-        failed, _ = agreed(fabric, not is_finite(record), False)
+        failed, _ = agreed(fabric.device, not is_finite(record), False)
         if failed:
             raise not_finite(record, batch, run)
         progress = progress.next()

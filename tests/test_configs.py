@@ -19,9 +19,9 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
 from vireid.diagnostics.dry_run import dry_run
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 
@@ -221,7 +221,7 @@ def test_dmcf_embeds_eight_vectors_of_256() -> None:
 
 def test_dmcf_learns_at_the_papers_two_rates() -> None:
     read = experiment(Path('dmcf_sysu.py'))
-    from vireid.core.training.fabric import make_fabric
+    from vireid.launch.fabric import make_fabric
 
     step = read.build_step(read.build_model(3), make_fabric(read.training_settings))
     assert [group['lr'] for group in step.optimization.optimizer.param_groups] == [0.001, 0.01]

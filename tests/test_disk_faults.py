@@ -19,7 +19,7 @@ import torch
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 

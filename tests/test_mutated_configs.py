@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment, sections
 from vireid.core.errors import VireidError
-from vireid.core.training.preflight import find_problems
+from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[1] / 'configs'

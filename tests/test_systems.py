@@ -16,8 +16,8 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare, score, score_similarity
-from vireid.core.training.fabric import make_fabric
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample, Trial
+from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 
 SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'

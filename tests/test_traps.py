@@ -22,9 +22,9 @@ from torchvision.transforms.v2 import Resize
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import all_samples, embed_samples
-from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Trial
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import train
 from vireid.plugins.datasets.folders import Folders
 from vireid.plugins.datasets.llcm import LLCM
 from vireid.plugins.datasets.manifest import Manifest

@@ -12,10 +12,10 @@ from vireid.core.config.files import load as read
 from vireid.core.config.overrides import set_value, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.results import Results
-from vireid.core.training.preflight import find_problems
 from vireid.core.training.run import Run
-from vireid.core.training.trainer import Trainer
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import prepare
+from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
 
 Config = str | Path | Mapping[str, Any] | Experiment
@@ -85,7 +85,7 @@ def train(
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
     if resume is None and any(folder.glob('checkpoints/*.pt')):
         raise VireidError(f'{folder} holds a run already', todo='give its checkpoint as resume, or another work_dir')
-    trainer = Trainer(experiment, folder, resume=resume, init=init, partial=partial)
+    trainer = prepare(experiment, folder, resume=resume, init=init, partial=partial)
     trainer.train()
     return trainer.run
 

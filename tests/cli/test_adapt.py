@@ -11,7 +11,7 @@ import pytest
 import vireid
 from vireid.cli import main
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.synth import synthesize
 
 sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))

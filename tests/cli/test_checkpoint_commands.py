@@ -15,7 +15,7 @@ from vireid.cli import main
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
 from vireid.synth import synthesize
 

@@ -14,9 +14,9 @@ from scipy.io import loadmat, savemat
 
 from vireid.cli import main
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.exchange import features
+from vireid.launch.launch import train
 from vireid.plugins.protocols.sysu import GALLERY_CAMERAS, drop_same_place
 from vireid.plugins.protocols.sysu_official import SYSUOfficial
 

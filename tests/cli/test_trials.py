@@ -42,7 +42,7 @@ def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:
 def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, monkeypatch):
     assert command(small_regdb, tmp_path, '1-2') == 0
     assert 'done before' not in capsys.readouterr().out
-    monkeypatch.setattr('vireid.core.training.trainer.Trainer', None)  # neither of them is trained again
+    monkeypatch.setattr('vireid.launch.launch.Trainer', None)  # neither of them is trained again
     with pytest.raises(TypeError):
         command(small_regdb, tmp_path, '1-3')
     monkeypatch.undo()
@@ -115,7 +115,7 @@ def test_finished_models_are_scored_again_by_another_protocol_and_found_where_th
     first = json.loads((tmp_path / 'run/result.json').read_text())
     moved = Path(shutil.copytree(small_regdb, tmp_path / 'moved'))
     capsys.readouterr()
-    monkeypatch.setattr('vireid.core.training.trainer.train', None)  # nothing is trained
+    monkeypatch.setattr('vireid.studies.jobs.train', None)  # nothing is trained
     assert command(Path(f'{small_regdb}/'), tmp_path / 'run', '1-2') == 0
     assert capsys.readouterr().out.count('(done before)') == 2
     assert command(moved, tmp_path / 'run', '1-2', '--protocol', 'regdb/official', '--rerank') == 0

@@ -15,7 +15,7 @@ import pytest
 from vireid.core.config.experiment import Experiment
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 

@@ -70,7 +70,7 @@ def test_what_is_no_hook_is_no_attribute():
 
 
 def test_a_plugin_that_fails_does_not_stop_a_run(small_sysu, tmp_path, make_small, capsys):
-    from vireid.core.training.trainer import train
+    from vireid.launch.launch import train
     from vireid.plugin_manager.manager import create_manager
 
     class Bad:

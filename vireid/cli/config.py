@@ -51,7 +51,7 @@ def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], st
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
-    from vireid.core.training.preflight import find_problems
+    from vireid.launch.preflight import find_problems
 
     try:
         config, manager = _read(path, args)
@@ -74,7 +74,7 @@ def _check(path: str, args: argparse.Namespace) -> int:
 
 
 def _stage_problems(path: str, args: argparse.Namespace) -> list[VireidError]:
-    from vireid.core.training.preflight import find_problems
+    from vireid.launch.preflight import find_problems
 
     try:
         config, manager = _read(path, args)

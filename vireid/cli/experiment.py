@@ -154,7 +154,7 @@ def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experim
     """Loads the plugins and checks the config against them."""
     with importing():
         from vireid.core.config.experiment import Experiment, check_config
-        from vireid.core.training.preflight import find_problems
+        from vireid.launch.preflight import find_problems
 
         manager = prepare(config, args)
         if check_config(config, manager):

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.scoring import results
     from vireid.core.training import checkpoint
     from vireid.core.training.run import RECORD
-    from vireid.core.training.trainer import train
+    from vireid.launch.launch import train
 
     first = _read(args.folder / RECORD)
     if results.read(args.folder) is None:

@@ -80,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
     work_dir, resume = choose_place(args, experiment.name)
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.signals import Interrupted
-    from vireid.core.training.trainer import train
+    from vireid.launch import launch
 
     try:
-        train(experiment, work_dir, resume=resume, init=args.init, partial=args.partial)
+        launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]

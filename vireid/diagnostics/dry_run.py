@@ -21,12 +21,12 @@ from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.training import precision
-from vireid.core.training.fabric import make_fabric
-from vireid.core.training.preflight import missing_init, preflight
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
+from vireid.launch import precision
+from vireid.launch.fabric import make_fabric
+from vireid.launch.preflight import missing_init, preflight
 
 IDENTITIES = 100  # any number will do: nobody's data is read
 TEST_IDENTITIES, FITTED_IDENTITIES = 1, 3

@@ -11,10 +11,10 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
-from vireid.core.scoring.interval import what_few_allow
 from vireid.core.scoring.results import FEW
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
+from vireid.statistics.interval import what_few_allow
 
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
 SPLITS = ('train', 'val', 'test', 'unmatched')

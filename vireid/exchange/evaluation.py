@@ -14,10 +14,10 @@ from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
 from vireid.core.training.checkpoint import initialize_from, restore_model
-from vireid.core.training.fabric import make_fabric
 from vireid.core.training.run import Run
 from vireid.core.training.state import require_unseen, state_of, versions
 from vireid.core.types import Dataset, Progress, Sample
+from vireid.launch.fabric import make_fabric
 
 
 def score_checkpoint(

@@ -13,8 +13,8 @@ from scipy.stats import t as student
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.scoring.interval import PRIOR
 from vireid.core.wording import counted
+from vireid.statistics.interval import PRIOR
 from vireid.studies.jobs import Job, check_job, finish
 
 COLUMNS = ('R1', 'mAP')

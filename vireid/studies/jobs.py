@@ -17,10 +17,10 @@ from vireid.core.config.settings import READING, EvaluationSettings, LossSetting
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
-from vireid.core.training.fabric import make_fabric
-from vireid.core.training.preflight import on_meta, preflight
-from vireid.core.training.trainer import train
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.fabric import make_fabric
+from vireid.launch.launch import train
+from vireid.launch.preflight import on_meta, preflight
 from vireid.plugin_manager.manager import hookimpl
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.origin import data_name, is_generated
-from vireid.core.training.trainer import train
+from vireid.launch.launch import train
 from vireid.synth import synthesize
 
 

@@ -22,8 +22,8 @@ from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.distributed.gather import gather, mean_of
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import train
 from vireid.synth import synthesize
 
 SCRIPT = Path(__file__).parents[2] / 'fixtures' / 'two_processes.py'

@@ -11,9 +11,9 @@ from torch import nn
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import require_record
-from vireid.core.training.trainer import train
 from vireid.core.types import FeatureSpec, HeadOutput
 from vireid.diagnostics.dry_run import dry_run
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 SIZE = 'images.size=[64,32]'

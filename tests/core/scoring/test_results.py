@@ -12,10 +12,10 @@ import pytest
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.interval import identity_interval
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores
 from vireid.core.types import Trial
+from vireid.statistics.interval import identity_interval
 
 
 def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 200, identities: int = 100) -> Scores:

@@ -14,9 +14,9 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import checkpoint
-from vireid.core.training.trainer import train
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 

@@ -16,8 +16,8 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.core.training.nonfinite import is_finite
-from vireid.core.training.trainer import train
 from vireid.core.types import Progress
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 
@@ -159,8 +159,8 @@ def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tupl
     """A step as of 16-mixed, with torch's scaler on the CPU, its model, a batch, and the scaler."""
     from lightning_fabric.plugins.precision.amp import MixedPrecision
 
-    from vireid.core.training.fabric import make_fabric
     from vireid.core.types import Batch
+    from vireid.launch.fabric import make_fabric
 
     made = experiment(people, {'at': at, 'value': 'inf', 'backward': True}, skip_nonfinite=1)
     fabric = make_fabric(made.training_settings)

@@ -23,9 +23,9 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
-from vireid.core.training.fabric import make_fabric
-from vireid.core.training.trainer import train
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.fabric import make_fabric
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'

@@ -11,8 +11,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.errors import VireidError
-from vireid.core.training.compilation import compile_forward
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
+from vireid.launch.compilation import compile_forward
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.steps.accumulation import split_identities
 from vireid.plugins.steps.ema import ExponentialMovingAverage

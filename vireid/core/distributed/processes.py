@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.distributed as dist
 
 
@@ -20,6 +21,20 @@ def gather_objects(own: Any) -> list[Any]:
     found: list[Any] = [None] * size
     dist.all_gather_object(found, own)
     return found
+
+
+def agreed(device: torch.device, *flags: bool) -> list[bool]:
+    """Says of each flag whether any process raised it; all get the same answer, so that none waits for another.
+
+    Args:
+        device: one that the processes exchange tensors on.
+        *flags: as many in every process.
+    """
+    if world()[1] == 1:
+        return list(flags)
+    raised = torch.tensor(flags, dtype=torch.float32, device=device)
+    dist.all_reduce(raised)
+    return [count > 0 for count in raised.tolist()]
 
 
 def wait_for_all() -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.interval import identity_interval
 from vireid.core.scoring.retrieval import RANKS, Scores, compare
 from vireid.core.types import Similarity, Trial
+from vireid.statistics.interval import identity_interval
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'

@@ -1,4 +1,4 @@
-"""A run: the trainer, the default step, checkpoints, what makes a run robust, and where its model is scored.
+"""A run: the trainer, its checkpoints, and the choice of the weights that it ends with.
 
 It may know all other rooms. Nothing in the core imports it.
 """

@@ -5,146 +5,65 @@ from __future__ import annotations
 import functools
 import signal
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import nn
+from lightning_fabric import Fabric
 
 from vireid.core.config import files
-from vireid.core.config.experiment import Experiment
-from vireid.core.data.image_checks import check_images
-from vireid.core.data.image_set import ImageSet
-from vireid.core.data.loader import BatchStream, WorkerDied, default_workers
-from vireid.core.distributed.batch_norm import synchronize_norms
-from vireid.core.distributed.processes import wait_for_all
-from vireid.core.errors import VireidError, raise_all
+from vireid.core.data.loader import BatchStream, WorkerDied
+from vireid.core.distributed.processes import agreed, wait_for_all
+from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
-from vireid.core.scoring.evaluator import Evaluator, progress_callback
+from vireid.core.scoring.evaluator import Evaluator
 from vireid.core.scoring.results import Results
 from vireid.core.signals import Interrupted, interruptible
-from vireid.core.training import checkpoint, precision
-from vireid.core.training.checkpoint import initialize_from
-from vireid.core.training.compilation import compile_forward
-from vireid.core.training.fabric import agreed, make_fabric
+from vireid.core.training import checkpoint
 from vireid.core.training.lock import exclusive
 from vireid.core.training.nonfinite import is_finite, not_finite
-from vireid.core.training.preflight import missing_init, preflight
 from vireid.core.training.run import Run, seed_step
-from vireid.core.training.selection import Selection, ValidationSplit
-from vireid.core.training.state import require_numbers, require_same_run, require_unseen, restore_step, state_of
-from vireid.core.types import Batch, Dataset, Progress, Sample, Sampler
-
-
-def train(experiment: Experiment, work_dir: str | Path, **options: Any) -> Results:
-    """Trains, and scores the result; see `Trainer`."""
-    return Trainer(experiment, work_dir, **options).train()
+from vireid.core.training.selection import Selection
+from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
+from vireid.core.types import Batch
 
 
 class Trainer:
     """One run of an experiment: `train` is the loop, the other methods are what it does.
 
-    What makes a run robust stands elsewhere: `signals.py`, `loader.py` (loader processes that die), `nonfinite.py`,
-    `checkpoint.py` (crashes while writing), `lock.py` (two runs in one folder), `preflight.py`.
+    `vireid/launch/launch.py` makes all that it is given. What makes a run robust stands elsewhere: `signals.py`,
+    `loader.py` (loader processes that die), `nonfinite.py`, `checkpoint.py` (crashes while writing), `lock.py` (two
+    runs in one folder).
 
     Args:
-        experiment: what to train, on what, how.
-        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
-        resume: checkpoint to go on from.
-        init: checkpoint whose weights the model is initialised with; the run is a new one.
-        partial: of `init`, take what fits, and say how much that is.
-
-    Raises:
-        VireidError: for anything the user can fix.
+        run: the model, and what observers see.
+        fabric: devices and processes, launched.
+        hooks: the observers.
+        step: how one batch updates the model.
+        batches: of the training images.
+        evaluator: scores the weights that the run ends with.
+        candidates: scores those that may become these; the same one, or on validation identities.
+        selection: which of them is the best.
+        resume: the checkpoint that the run goes on from.
     """
 
     def __init__(
         self,
-        experiment: Experiment,
-        work_dir: str | Path,
-        *,
+        run: Run,
+        fabric: Fabric,
+        hooks: Any,
+        step: Any,
+        batches: BatchStream,
+        evaluator: Evaluator,
+        candidates: Evaluator,
+        selection: Selection,
         resume: str | Path | None = None,
-        init: str | Path | None = None,
-        partial: bool = False,
     ) -> None:
-        content = checkpoint.load(resume) if resume is not None else None
-        chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
-        experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
-        self.experiment, self.resume, self.settings = experiment, resume, experiment.training_settings
-        if resume is None and init is None:
-            init = self.settings.init
-        partial = partial or self.settings.init_partial
-        if experiment.stages and resume is None and init is None:
-            text = f'stages: {", ".join(experiment.stages)} come before this'
-            raise VireidError(
-                text, todo='train all by the command: vireid train CONFIG; or name their checkpoint as init'
-            )
-        raise_all(missing_init({'init': None if init is None else str(init)}))
-        self.fabric = make_fabric(self.settings)
-        if self.fabric.is_global_zero:
-            precision.warn_once(chosen)
-        preflight(experiment, pretrained=resume is None and (init is None or partial))
-        loggers = experiment.build_loggers() if self.fabric.is_global_zero else []
-        self.hooks = experiment.manager.observers(loggers)
-
-        dataset = experiment.build_dataset()
-        samples = tuple(dataset.split('train'))
-        labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
-        sampler = experiment.build_sampler(samples, self.fabric.global_rank, self.fabric.world_size)
-        self.progress = Progress(0, 0, len(sampler), self.settings.total_steps(len(sampler)))
-        self._build_evaluators(dataset, samples)
-        self._build_batches(samples, labels, sampler)
-        model, initial, seen = self._build_model(len(labels), init, partial)
-        self.step: Any = experiment.build_step(model, self.fabric)
-        split = getattr(dataset, 'split_name', '')
-        self.run = Run(
-            experiment, Path(work_dir), model, self.fabric.device, self.progress, samples, split, chosen.reason,
-            resumed=resume is not None, init=initial, seen=seen, tested=len(self.evaluator.identities),
-        )  # fmt: skip
-        if content is not None:
-            self.load_state_dict(content, str(resume))
-
-    def _build_evaluators(self, dataset: Dataset, samples: tuple[Sample, ...]) -> None:
-        """Builds what scores, here, so that what the end of the run needs is checked at its start."""
-        self.evaluator = self.candidates = Evaluator(self.experiment, dataset, self.hooks)
-        identities = 0
-        if self.experiment.evaluation_settings.select == 'validation':
-            validation = ValidationSplit(dataset, samples)
-            identities = len({s.identity for s in validation.split('val')})
-            suffix = f' on {identities} validation identities'
-            self.candidates = Evaluator(self.experiment, validation, self.hooks, suffix)
-            self.evaluator.fits = False  # what the best candidate was fitted to is saved with it
-        self.selection = Selection(self.experiment.evaluation_settings, identities)
-        scored = (*self.evaluator.samples, *self.candidates.samples)
-        on_progress = progress_callback(self.hooks, 'looking at images')
-        check_images(self.experiment.image_settings, samples, scored, on_progress)
-
-    def _build_batches(self, samples: tuple[Sample, ...], labels: dict[int, int], sampler: Sampler) -> None:
-        experiment, images, fabric = self.experiment, self.experiment.image_settings, self.fabric
-        read = experiment.build_reader('train', samples, progress_callback(self.hooks, 'preparing training images'))
-        transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
-        data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
-        workers = default_workers(fabric.device) if images.workers is None else images.workers
-        self.batches = BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
-
-    def _build_model(self, identities: int, init: Any, partial: bool) -> tuple[nn.Module, Any, np.ndarray]:
-        """Returns the model; of which weights it begins, if of another run's, and what those were trained on."""
-        begins, steps = self.resume is None, self.progress.steps_per_epoch
-        model = self.experiment.build_model(identities, begins and (init is None or partial), steps)
-        model = model.to(self.fabric.device)
-        initial, seen = None, np.zeros(0, dtype=np.int64)
-        if begins and init is not None:
-            initial, seen = initialize_from(model, str(init), partial, self.fabric.is_global_zero)
-            require_unseen((*self.evaluator.samples, *self.candidates.samples), seen, f'training.init: {init}')
-        if self.settings.sync_batchnorm and self.fabric.world_size > 1:
-            # what follows the backbone sees all images already, if they are gathered
-            synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
-        if self.settings.compile:
-            compile_forward(model)
-        return model, initial, seen
+        self.run, self.fabric, self.hooks, self.step, self.batches = run, fabric, hooks, step, batches
+        self.evaluator, self.candidates, self.selection, self.resume = evaluator, candidates, selection, resume
+        self.experiment, self.settings = run.experiment, run.experiment.training_settings
+        self.progress = run.progress
 
     def train(self) -> Results:
         """Trains from where the run stands to its end, saving and scoring as the settings say.
@@ -208,7 +127,7 @@ class Trainer:
             record = self.step(self.fabric.to_device(batch), self.progress)
         require_record(record, self.experiment.step['type'])
         failed = not is_finite(record) and 'skipped' not in record
-        failed, stopped = agreed(self.fabric, failed, bool(self.stop))
+        failed, stopped = agreed(self.fabric.device, failed, bool(self.stop))
         if failed:
             raise not_finite(record, batch, run)
         self.progress = self.progress.next()
@@ -274,7 +193,7 @@ class Trainer:
 
     def check_interrupt(self) -> None:
         """Raises in every process if any was asked to stop."""
-        if agreed(self.fabric, bool(self.stop))[0]:
+        if agreed(self.fabric.device, bool(self.stop))[0]:
             raise self._interrupted()
 
     def _stops_alone(self) -> bool:

@@ -11,10 +11,10 @@ from torch import nn
 
 from vireid.core.config import files as config
 from vireid.core.errors import VireidError
-from vireid.core.training.preflight import find_problems, on_meta, preflight
+from vireid.launch.preflight import find_problems, on_meta, preflight
 from vireid.plugin_manager.manager import create_manager
 
-CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_demo.py'
+CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_demo.py'
 
 
 def read(*options: str) -> dict:

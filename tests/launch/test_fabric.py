@@ -6,7 +6,7 @@ import pytest
 
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
-from vireid.core.training.fabric import make_fabric
+from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 
 

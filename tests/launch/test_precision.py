@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from vireid.core.config import files as config
-from vireid.core.training import checkpoint, precision
-from vireid.core.training.trainer import train
+from vireid.core.training import checkpoint
+from vireid.launch import precision
+from vireid.launch.launch import train
 
 AUTO = {'steps': 1, 'precision': 'auto'}
 # a size that oneDNN's bf16 convolutions take everywhere
@@ -86,7 +87,7 @@ def test_a_checkpoint_that_says_nothing_was_trained_in_the_default():
 @pytest.mark.parametrize('limit', ['AVX2', 'AVX512_CORE'])
 def test_the_limit_set_for_onednn_is_obeyed(limit):
     """A processor that may use AVX2 only is what most laptops are."""
-    code = 'from vireid.core.training.precision import native_bf16; print(native_bf16("cpu"))'
+    code = 'from vireid.launch.precision import native_bf16; print(native_bf16("cpu"))'
     environment = {**os.environ, 'ONEDNN_MAX_CPU_ISA': limit}
     found = subprocess.run(
         [sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=True, timeout=60

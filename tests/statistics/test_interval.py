@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring.interval import identity_interval
+from vireid.statistics.interval import identity_interval
 
 
 def reference(values: Sequence[float], identities: Sequence[int], confidence: float = 0.95) -> tuple[float, float]:

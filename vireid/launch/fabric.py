@@ -6,15 +6,13 @@ import logging
 import os
 import sys
 import warnings
-from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 
 from vireid.core.config.settings import TrainingSettings
 from vireid.core.distributed.processes import gather_objects
 from vireid.core.errors import VireidError
-from vireid.core.training import precision
+from vireid.launch import precision
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
@@ -66,13 +64,3 @@ def _require_as_launched(devices: int | str, nodes: int) -> None:
             f'and training.nodes {nodes}',
             todo=f'--devices {started}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
         )
-
-
-def agreed(fabric: Fabric, *flags: bool) -> list[bool]:
-    """Says of each flag whether any process raised it; all get the same answer, so that none waits for another."""
-    if fabric.world_size == 1:
-        return list(flags)
-    raised: Any = fabric.all_reduce(
-        torch.tensor([float(flag) for flag in flags], device=fabric.device), reduce_op='sum'
-    )
-    return [count > 0 for count in raised.tolist()]

@@ -1,0 +1,146 @@
+"""A run from an experiment: what can be settled before data is read, then all that the trainer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+from torch import nn
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.data.image_checks import check_images
+from vireid.core.data.image_set import ImageSet
+from vireid.core.data.loader import BatchStream, default_workers
+from vireid.core.distributed.batch_norm import synchronize_norms
+from vireid.core.errors import VireidError, raise_all
+from vireid.core.scoring.evaluator import Evaluator, progress_callback
+from vireid.core.scoring.results import Results
+from vireid.core.training import checkpoint
+from vireid.core.training.checkpoint import initialize_from
+from vireid.core.training.run import Run
+from vireid.core.training.selection import Selection, ValidationSplit
+from vireid.core.training.state import require_unseen
+from vireid.core.training.trainer import Trainer
+from vireid.core.types import Dataset, Progress, Sample, Sampler
+from vireid.launch import precision
+from vireid.launch.compilation import compile_forward
+from vireid.launch.fabric import make_fabric
+from vireid.launch.preflight import missing_init, preflight
+
+
+def train(
+    experiment: Experiment,
+    work_dir: str | Path,
+    *,
+    resume: str | Path | None = None,
+    init: str | Path | None = None,
+    partial: bool = False,
+) -> Results:
+    """Trains, and scores the result; see `prepare`."""
+    return prepare(experiment, work_dir, resume=resume, init=init, partial=partial).train()
+
+
+def prepare(
+    experiment: Experiment,
+    work_dir: str | Path,
+    *,
+    resume: str | Path | None = None,
+    init: str | Path | None = None,
+    partial: bool = False,
+) -> Trainer:
+    """Chooses the precision, starts the processes, tries all that needs no data, and builds the run.
+
+    Args:
+        experiment: what to train, on what, how.
+        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
+        resume: checkpoint to go on from.
+        init: checkpoint whose weights the model is initialised with; `training.init` if None. The run is a new one.
+        partial: of `init`, take what fits, and say how much that is.
+
+    Raises:
+        VireidError: for anything the user can fix.
+    """
+    content = checkpoint.load(resume) if resume is not None else None
+    chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
+    experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
+    settings = experiment.training_settings
+    partial = partial or settings.init_partial
+    if resume is None:
+        init = settings.init if init is None else init
+        if experiment.stages and init is None:
+            raise VireidError(
+                f'stages: {", ".join(experiment.stages)} come before this',
+                todo='train all by the command: vireid train CONFIG; or name their checkpoint as init',
+            )
+    raise_all(missing_init({'init': None if init is None else str(init)}))
+    fabric = make_fabric(settings)
+    if fabric.is_global_zero:
+        precision.warn_once(chosen)
+    preflight(experiment, pretrained=resume is None and (init is None or partial))
+    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+
+    dataset = experiment.build_dataset()
+    samples = tuple(dataset.split('train'))
+    sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
+    progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
+    evaluator, candidates, selection = _build_evaluators(experiment, dataset, samples, hooks)
+    scored = (*evaluator.samples, *candidates.samples)
+    check_images(experiment.image_settings, samples, scored, progress_callback(hooks, 'looking at images'))
+    batches = _build_batches(experiment, samples, sampler, fabric, hooks)
+    identities = len({s.identity for s in samples})
+    pretrained = resume is None and (init is None or partial)
+    model = experiment.build_model(identities, pretrained, progress.steps_per_epoch).to(fabric.device)
+    initial, seen = None, np.zeros(0, dtype=np.int64)
+    if resume is None and init is not None:
+        initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero)
+        require_unseen(scored, seen, f'training.init: {init}')
+    _adjust(model, experiment, fabric)
+    run = Run(
+        experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''),
+        chosen.reason, resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
+    )  # fmt: skip
+    step = experiment.build_step(model, fabric)
+    trainer = Trainer(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume)
+    if content is not None:
+        trainer.load_state_dict(content, str(resume))
+    return trainer
+
+
+def _build_evaluators(
+    experiment: Experiment, dataset: Dataset, samples: Sequence[Sample], hooks: Any
+) -> tuple[Evaluator, Evaluator, Selection]:
+    """Builds what scores, here, so that what the end of the run needs is checked at its start."""
+    evaluator = candidates = Evaluator(experiment, dataset, hooks)
+    identities = 0
+    if experiment.evaluation_settings.select == 'validation':
+        validation = ValidationSplit(dataset, samples)
+        identities = len({s.identity for s in validation.split('val')})
+        candidates = Evaluator(experiment, validation, hooks, f' on {identities} validation identities')
+        evaluator.fits = False  # what the best candidate was fitted to is saved with it
+    return evaluator, candidates, Selection(experiment.evaluation_settings, identities)
+
+
+def _build_batches(
+    experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, hooks: Any
+) -> BatchStream:
+    images = experiment.image_settings
+    labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
+    read = experiment.build_reader('train', samples, progress_callback(hooks, 'preparing training images'))
+    transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
+    data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
+    workers = default_workers(fabric.device) if images.workers is None else images.workers
+    return BatchStream(data, sampler, workers, fabric.global_rank, fabric.world_size)
+
+
+def _adjust(model: nn.Module, experiment: Experiment, fabric: Fabric) -> None:
+    """Lets BatchNorm see all processes, and compiles the training pass, where the config asks for it."""
+    settings = experiment.training_settings
+    if settings.sync_batchnorm and fabric.world_size > 1:
+        # what follows the backbone sees all images already, if they are gathered
+        synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
+    if settings.compile:
+        compile_forward(model)
