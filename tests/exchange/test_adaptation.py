@@ -118,18 +118,20 @@ def cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def make(plugin: str, tmp_path_factory: pytest.TempPathFactory) -> Make:
-    """Returns what writes a checkpoint: `make(model, freeze=[...], batch_size=64, **more of its content)`.
+    """Returns what writes a checkpoint: `make(model, freeze=[...], batch_size=64, train=[...], **more of its content)`.
 
     Its running statistics, and the means of its centring, are random.
     """
 
-    def write(model: Any = MODEL, freeze: list[str] | None = None, batch_size: int = 64, **more: Any) -> Path:
+    def write(
+        model: Any = MODEL, freeze: list[str] | None = None, batch_size: int = 64, train: Any = (), **more: Any
+    ) -> Path:
         config = {
             'dataset': {'type': 'Folders', 'root': 'nowhere'},
             'protocol': {'type': 'cross'},
             'images': {
                 'size': [24, 12],
-                'train': [{'type': 'ToFloat'}],
+                'train': [{'type': 'ToFloat'}, *train],
                 'test': [{'type': 'ToFloat'}],
                 'workers': 0,
             },
@@ -195,6 +197,26 @@ class TestBatchNorm:
             outputs.append(torch.nn.functional.batch_norm(before, None, None, norm.weight, norm.bias, training=True))
         before = model.backbone.shared[2](torch.cat(outputs).relu())  # no dropout
         require_two_passes(new, 'backbone.shared.3', [before])
+
+    def test_the_images_pass_through_the_transforms_of_training_and_the_necks_see_those_of_the_test(
+        self, make: Make, use: Any, plugin: str, tmp_path: Path
+    ) -> None:
+        """Running statistics are of augmented images: a border of padding, say, is part of what they know."""
+        root = paint(tmp_path / 'images', {VISIBLE: 6, INFRARED: 6})
+        halves = {'type': 'Normalize', 'mean': [0.5, 0.5, 0.5], 'std': [0.5, 0.5, 0.5]}
+        source = make(train=[halves])
+        use(source, root, tmp_path / 'new.pt')
+        new = checkpoint.load(tmp_path / 'new.pt')['model']
+        model: Any = vireid.load(source, plugins=[plugin])
+        for modality in MODALITIES:
+            before = model.backbone.streams[modality][0]((read(root, modality) - 0.5) / 0.5)
+            require_two_passes(new, f'backbone.streams.{modality}.1', [before])
+        adapted: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin])
+        seen: list[torch.Tensor] = []
+        adapted.necks['vector'].register_forward_hook(lambda module, given, vectors: seen.append(vectors))
+        with torch.no_grad():
+            adapted.embed_joint({m: read(root, m) for m in MODALITIES})
+        torch.testing.assert_close(new['necks.centred.mean_visible'], seen[0][:6].mean(0), rtol=1e-4, atol=1e-5)
 
     def test_images_that_running_averages_have_seen_long_enough_give_the_same(
         self, make: Make, use: Any, plugin: str, tmp_path: Path

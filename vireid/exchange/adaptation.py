@@ -6,6 +6,7 @@ the statistics of training, and `revert` brings them back.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vireid.core.data.image_checks import check_images
-from vireid.core.data.image_set import ImageSet
+from vireid.core.data.image_set import ImageSet, Key
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
@@ -79,10 +80,12 @@ def adapt(
 ) -> Adaptation:
     """Estimates a checkpoint's statistics anew from images of other cameras, and writes another checkpoint.
 
-    BatchNorm: mean and unbiased variance over all positions of all batches, each normalised by its own statistics.
-    Batches hold as many visible as infrared images, in an order that depends on the config's seed alone. Layers that
-    the embedding does not use, or that training kept frozen, stay as they are. Then the embedding's necks are fitted
-    that have a `fit`, unless they set `needs_identities`.
+    BatchNorm: mean and unbiased variance over all positions of all batches, each normalised by its own statistics. The
+    images pass through the transforms of training, as those did whose statistics they replace: padding, say, is part
+    of what a network was trained with. Batches hold as many visible as infrared images, in an order that depends on
+    the config's seed alone. Layers that the embedding does not use, or that training kept frozen, stay as they are.
+    Then the embedding's necks are fitted that have a `fit`, to images as they are scored, unless they set
+    `needs_identities`.
 
     Args:
         checkpoint: a checkpoint of a run, or one that was adapted: the statistics of training are kept.
@@ -115,26 +118,27 @@ def adapt(
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     size = experiment.evaluation_settings.batch_size
-    data = ImageSet(samples, experiment.build_transform('test'))
+    trained = ImageSet(samples, experiment.build_transform('train'), seed=experiment.seed)
+    tested = ImageSet(samples, experiment.build_transform('test'))
     workers = default_workers(device) if settings.workers is None else settings.workers
 
-    def batches(indices: Sequence[Sequence[int]], what: str, processes: int = workers) -> _Batches:
-        return _Batches(data, indices, processes, device, lambda done: on_progress(what, done, len(indices)))
+    def batches(data: ImageSet, keys: Sequence[Sequence[Any]], what: str, processes: int = workers) -> _Batches:
+        return _Batches(data, keys, processes, device, lambda done: on_progress(what, done, len(keys)))
 
     with seeded(experiment.seed, 'adapt'):
         first = [next(i for i, s in enumerate(samples) if s.modality == m) for m in MODALITIES]
-        norms, frozen = find_norms(model, next(iter(batches([first], 'looking at the network', 0))).images)
+        norms, frozen = find_norms(model, next(iter(batches(tested, [first], 'looking at the network', 0))).images)
         necks, labelled = _find_necks(model)
         kept = _kept(model, content, frozen, labelled)
         if not norms and not necks:
             raise _nothing_to_estimate(checkpoint, kept)
         balanced = balanced_batches(samples, size, experiment.seed) if norms else []
         if norms:
-            estimate_norms(model, norms, batches(balanced, 'estimating statistics'))
+            estimate_norms(model, norms, batches(trained, augmented(balanced), 'estimating statistics'))
         if necks:
             rows = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
             with located(model):
-                model.eval().fit_necks(necks, batches(rows, 'fitting necks'))
+                model.eval().fit_necks(necks, batches(tested, rows, 'fitting necks'))
     content = _adapted(content, model, counts, str(Path(images).absolute()), [*norms, *(f'necks.{n}' for n in necks)])
     checkpoints.save(out, content)
     drawn = max(counts.values()) if norms else 0
@@ -189,22 +193,28 @@ def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> l
     return [[int(i) for part in parts for i in part] for parts in zip(*dealt, strict=True)]
 
 
+def augmented(batches: Sequence[Sequence[int]]) -> list[list[Key]]:
+    """Returns the same batches as keys of augmented samples: one that comes twice is augmented in two ways."""
+    positions = itertools.count()
+    return [[(0, next(positions), index) for index in batch] for batch in batches]
+
+
 class _Batches:
     """Batches of images on a device; they may be gone through several times."""
 
     def __init__(
         self,
         data: ImageSet,
-        indices: Sequence[Sequence[int]],
+        keys: Sequence[Sequence[Any]],
         workers: int,
         device: torch.device,
         tell: Callable[[int], None],
     ) -> None:
-        self.data, self.indices, self.workers, self.device, self.tell = data, indices, workers, device, tell
+        self.data, self.keys, self.workers, self.device, self.tell = data, keys, workers, device, tell
 
     def __iter__(self) -> Iterator[Batch]:
         self.tell(0)
-        for done, batch in enumerate(evaluation_loader(self.data, self.indices, self.workers), 1):
+        for done, batch in enumerate(evaluation_loader(self.data, self.keys, self.workers), 1):
             yield move_data_to_device(batch, self.device)
             self.tell(done)
 

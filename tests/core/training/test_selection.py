@@ -19,9 +19,9 @@ from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
 from vireid.core.training.selection import Selection, ValidationSplit
 from vireid.core.training.trainer import Trainer
-from vireid.launch.launch import train
 from vireid.core.types import Progress, Sample, Trial
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']

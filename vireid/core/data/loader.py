@@ -152,8 +152,8 @@ class BatchStream:
                 print(f'warning: {error.given}; its batch is read again', file=sys.stderr)
 
 
-def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[int]], workers: int) -> BatchLoader:
-    """Returns a loader of given batches of samples, in order."""
+def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
+    """Returns a loader of given batches, in order; each of indices of samples or of keys."""
     return _loader(data, batches, workers)
 
 
