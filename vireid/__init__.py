@@ -23,6 +23,7 @@ _LAZY = {
     'load': 'vireid.exchange.models',
     'load_experiment': 'vireid.api',
     'load_weights': 'vireid.exchange.models',
+    'plot': 'vireid.api',
     'train': 'vireid.api',
 }
 __all__ = [*_LAZY, '__version__']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import lay_over
@@ -17,6 +17,11 @@ from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import prepare
 from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
+from vireid.reporting import figures
+from vireid.reporting.record import RunRecord, read_runs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Config = str | Path | Mapping[str, Any] | Experiment
 
@@ -120,6 +125,38 @@ def evaluate(
     elif work_dir is None:
         work_dir = Path(str(checkpoint)).absolute().parent.parent / 'test'
     return score_checkpoint(experiment, checkpoint, work_dir)
+
+
+def plot(
+    figure: str,
+    runs: str | Path | RunRecord | Sequence[str | Path | RunRecord],
+    out: str | Path | None = None,
+    **options: Any,
+) -> Figure:
+    """Draws a figure of finished runs, as `vireid plot` does.
+
+    Args:
+        figure: `cmc`, `rankings`, `cam`, `features`, `weights`, `embedding`, `distances` or `graph`.
+        runs: folders of runs, or what `vireid.reporting.record.read_runs` made of them; one or several.
+        out: a file to write too, `.pdf`, `.svg` or `.png`.
+        **options: `width` in inches, and the figure's own, such as `kind='best'` for `rankings`.
+
+    Returns:
+        A figure of matplotlib, which may be changed.
+
+    Raises:
+        VireidError: if matplotlib is missing, or the runs do not have what the figure shows.
+    """
+    given = [runs] if isinstance(runs, (str, Path, RunRecord)) else list(runs)
+    figures.check_options(figure, options)
+    if out is not None:
+        figures.check_path(out)
+    read = iter(read_runs([str(run) for run in given if not isinstance(run, RunRecord)]))
+    records = [run if isinstance(run, RunRecord) else next(read) for run in given]
+    drawn = figures.draw(figure, records, **options)
+    if out is not None:
+        figures.save(drawn, out)
+    return drawn
 
 
 def free_folder(base: Path, name: str) -> Path:

@@ -133,7 +133,7 @@ def test_train_then_test_from_the_shell(tree, tmp_path):
     trained = shell(str(ROOT / 'tools/train.py'), CONFIG, *options, cwd=tmp_path, VIREID_DATA=str(tree))
     assert trained.returncode == 0, trained.stderr
     run = tmp_path / 'runs' / 'tffn_sysu'
-    written = {'checkpoints', 'config.yaml', 'metrics.jsonl', 'queries.npz', 'rankings.png', 'report.html', 'run.json'}
+    written = {'checkpoints', 'config.yaml', 'metrics.jsonl', 'queries.npz', 'report.html', 'report.npz', 'run.json'}
     written.add('result.json')
     assert {p.name for p in run.iterdir()} == written
     assert trained.stderr == ''

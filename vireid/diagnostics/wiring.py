@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vireid.core.types import MODALITIES
+from vireid.reporting.graph import describe_graph
 
 
 def is_graph(model: Any) -> bool:
@@ -40,24 +41,13 @@ def wiring_table(model: Any) -> list[str]:
 
 def mermaid(model: Any) -> list[str]:
     """Returns the lines of a Mermaid flowchart of a model's graph."""
-    lines = ['flowchart LR', f'  backbone["{type(model.backbone).__name__}"]']
-    lines += [f'  {m}(["{m}"]) --> backbone' for m in getattr(model, 'modalities', MODALITIES)]
-    for name, spec in model.specs.items():
-        about = f'{spec.layout} {spec.kind} {spec.channels}'
-        if name in model.necks:
-            lines.append(f'  f_{name}["{name}: {_maker(model, name)}<br>{about}"]')
-            lines += [f'  f_{read} --> f_{name}' for read in model.inputs[name]]
-        else:
-            lines.append(f'  backbone --> f_{name}["{name}<br>{about}"]')
-    for name, task in model.tasks.items():
-        losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
-        lines.append(f'  t_{name}[/"task {name}: {type(task.head).__name__}<br>{losses}"/]')
-        lines += [f'  f_{read} --> t_{name}' for read in model.head_inputs[name]]
-        lines.append(f'  t_{name} --> loss(["{type(model.weighter).__name__}"])')
-    lines += [
-        f'  {"t" if name in model.tasks else "f"}_{name} --> embedding(["embedding"])' for name in model.embedding
-    ]
-    return lines
+    graph = describe_graph(model)
+    frames = {'modality': ('(["', '"])'), 'loss': ('(["', '"])'), 'embedding': ('(["', '"])'), 'head': ('[/"', '"/]')}
+    lines = ['flowchart LR']
+    for node in graph['nodes']:
+        before, after = frames.get(node['kind'], ('["', '"]'))
+        lines.append(f'  {node["id"]}{before}{node["title"]}<br>{node["about"]}{after}')
+    return lines + [f'  {a} --> {b}' for a, b in graph['edges']]
 
 
 def _maker(model: Any, feature: str) -> str:

@@ -100,6 +100,9 @@ COMPONENTS = {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',
         'Report': f'{_HERE}.loggers.report:Report',
+        'TensorBoard': f'{_HERE}.loggers.tensorboard:TensorBoard',
+        'WeightsAndBiases': f'{_HERE}.loggers.weights_and_biases:WeightsAndBiases',
+        'MLflow': f'{_HERE}.loggers.mlflow:MLflow',
     },
     'transforms': {
         'ToFloat': f'{_HERE}.transforms.to_float:ToFloat',

@@ -14,10 +14,10 @@ from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Progress, Sample, Trial
 from vireid.plugins.loggers.console import Console
-from vireid.plugins.loggers.curves import curve_svg
-from vireid.plugins.loggers.metrics_file import MetricsFile, read_metrics
-from vireid.plugins.loggers.rankings import BORDER, GAP, RIGHT, TILE, WRONG, draw_rankings
+from vireid.plugins.loggers.metrics_file import MetricsFile
 from vireid.plugins.loggers.report import Report
+from vireid.reporting.evidence import Evidence
+from vireid.reporting.record import read_metrics
 
 RECORD = {
     'loss': 3.5,
@@ -45,7 +45,8 @@ def results(tmp_path):
 
 
 def run_in(folder: Path, step: int = 0) -> SimpleNamespace:
-    return SimpleNamespace(work_dir=folder, progress=at(step), experiment=SimpleNamespace(name='a <run>'))
+    experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None)
+    return SimpleNamespace(work_dir=folder, progress=at(step), experiment=experiment, model=None, device='cpu')
 
 
 def test_metrics_have_a_line_for_each_step_and_evaluation(tmp_path, results):
@@ -73,38 +74,35 @@ def test_a_resumed_run_drops_lines_after_its_checkpoint_and_a_torn_one(tmp_path)
     assert read_metrics(path)[-1]['loss'] == 3.5
 
 
-def test_rankings_frame_right_and_wrong_images(results):
-    sheet = draw_rankings(results, queries=3, top=2)
-    cell = TILE[0] + 2 * BORDER + GAP
-    frames = [sheet.getpixel((3 * GAP + column * cell + 1, GAP + 1)) for column in (1, 2)]
-    assert ['#' + bytes(frame).hex() for frame in frames] == [WRONG, RIGHT]
-
-
-def test_the_report_holds_table_curves_and_config(tmp_path, results):
+def test_a_run_writes_its_report_once_it_ends(tmp_path, results):
     lines = [json.dumps({'step': s, **RECORD}) for s in (1, 2, 3)]
     (tmp_path / 'metrics.jsonl').write_text('\n'.join(lines) + '\n')
-    (tmp_path / 'config.yaml').write_text('seed: 0\n')
-    Report().evaluated(run_in(tmp_path), results)
+    (tmp_path / 'config.yaml').write_text('name: a <run>\nseed: 0\n')
+    (tmp_path / 'report.npz').write_text('of a run that was here before')
+    report, run = Report(), run_in(tmp_path)
+    report.run_started(run)
+    report.evaluated(run, results)
+    assert [p.name for p in tmp_path.glob('report.*')] == []  # an evaluation on the way costs nothing
+    report.run_ended(run, finished=True)
     page = (tmp_path / 'report.html').read_text()
-    for text in (
-        'a &lt;run&gt;',
-        'a protocol',
-        '<td>50.00</td>',
-        'Loss of each task',
-        'sigma of each task',
-        'seed: 0',
-        '1 of 1',
-    ):
+    for text in ('a &lt;run&gt;', 'a protocol', '<td>50.00</td>', 'sigma', 'seed: 0', '1 of 1', 'class="wrong"'):
         assert text in page
-    assert (tmp_path / 'rankings.png').exists()
+    assert Evidence.load(tmp_path / 'report.npz').about['protocol'] == 'a protocol'
 
 
-def test_curves_pass_through_their_points():
-    svg = curve_svg('loss', [0, 10], {'a': [4.0, 0.0]})
-    # x from the left margin to the right one, y from the top down to the axis
-    assert 'points="60.0,34.0 630.0,230.0"' in svg
-    assert curve_svg('many', list(range(5000)), {'a': [1.0] * 5000}).count(',') < 2000
-    assert 'nan' not in curve_svg('holes', [0, 1, 2], {'a': [1.0, float('nan'), 2.0]})
+def test_an_interrupted_run_has_a_report_without_a_result(tmp_path, results):
+    report, run = Report(), run_in(tmp_path)
+    (tmp_path / 'config.yaml').write_text('seed: 0\n')
+    report.run_started(run)
+    report.evaluated(run, results)
+    report.run_ended(run, finished=False)
+    assert 'not finished; there is no result' in (tmp_path / 'report.html').read_text()
+    assert not (tmp_path / 'report.npz').exists()
+
+
+def test_scoring_a_checkpoint_writes_the_report_at_once(tmp_path, results):
+    Report().evaluated(run_in(tmp_path / 'test'), results)
+    assert 'a &lt;run&gt;' in (tmp_path / 'test/report.html').read_text()
 
 
 def test_the_console_is_calm_in_a_log_file(capsys):

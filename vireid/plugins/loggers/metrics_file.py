@@ -13,6 +13,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
 from vireid.plugin_manager.manager import hookimpl
+from vireid.reporting.record import read_metrics
 
 
 class MetricsFile:
@@ -63,18 +64,6 @@ def _finite(values: Any) -> Any:
     if isinstance(values, (list, tuple)):
         return [_finite(value) for value in values]
     return None if isinstance(values, float) and not math.isfinite(values) else values
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file; a line torn by a crash ends it."""
-    lines = []
-    if path.exists():
-        for line in path.read_text(encoding='utf-8').splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return lines
 
 
 def _keep_until(path: Path, step: int) -> None:

@@ -1,0 +1,110 @@
+"""Training curves."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from vireid.core.errors import VireidError
+from vireid.reporting.figures.weights import draw, evaluations, smooth, thin
+
+
+def panels(figure):
+    """The axes of a figure by what they show."""
+    return {axes.get_ylabel(): axes for axes in figure.axes}
+
+
+def line(axes, label):
+    """The y values of a line of the legend."""
+    return next(found for found in axes.lines if found.get_label() == label).get_ydata()
+
+
+def test_the_running_mean_is_centred_and_leaves_holes():
+    values = np.arange(200.0)
+    values[50] = np.nan
+    found = smooth(values)  # over 4, so 5 values
+    literal = [np.nanmean(values[max(0, i - 2) : i + 3]) if np.isfinite(values[i]) else math.nan for i in range(200)]
+    np.testing.assert_allclose(found, literal)
+    np.testing.assert_array_equal(smooth(np.arange(99.0)), np.arange(99.0))  # too few to be smoothed
+
+
+def test_long_lines_are_thinned_from_end_to_end():
+    x, y = thin((np.arange(12_345.0), np.arange(12_345.0)))
+    assert len(x) == len(y) == 500
+    assert (x[0], x[-1]) == (0, 12_344)
+
+
+def test_one_run_has_a_panel_for_each_quantity_and_a_line_for_each_task(run):
+    found = panels(draw([run]))
+    assert list(found) == ['Loss', 'Weight', 'lambda', 'sigma', 'Learning rate', 'Evaluation (%)']
+    for title in ('Loss', 'Weight', 'sigma'):
+        assert [text.get_text() for text in found[title].get_legend().texts] == ['s2', 's3', 's4', 'mlfm', 'glfm']
+    assert all(axes.get_legend() is not None for axes in found.values())
+    np.testing.assert_allclose(line(found['Weight'], 'glfm'), smooth(np.arange(1, 401) / 400))
+    np.testing.assert_allclose(line(found['Learning rate'], 'learning rate'), [step['lr'] for step in run.steps])
+    r1 = [row['rows'][0]['R1']['mean'] for row in run.metrics if 'rows' in row]
+    np.testing.assert_allclose(line(found['Evaluation (%)'], 'rank-1'), 100 * np.array(r1))
+    colours = {
+        title: [entry.get_color() for entry in found[title].lines if entry.get_label() == 'glfm'] for title in found
+    }
+    assert colours['Loss'] == colours['Weight'] == colours['lambda']
+
+
+def test_several_runs_have_a_line_each(run, new_run, new_metrics):
+    other = new_run('agw')
+    other.metrics = new_metrics(60, evaluations=3)
+    figure = draw([run, other])
+    found = panels(figure)
+    assert list(found) == ['Loss', 'Learning rate', 'rank-1 (%)', 'mAP (%)']
+    np.testing.assert_allclose(line(found['Loss'], 'agw'), [step['loss'] for step in other.steps])
+    assert [text.get_text() for text in figure.legends[0].texts] == ['tffn', 'agw']
+
+
+def test_skipped_steps_are_holes(new_run, new_metrics):
+    holed = new_run()
+    holed.metrics = new_metrics(20, evaluations=0)
+    holed.metrics[4]['tasks'] = {**holed.metrics[4]['tasks'], 's2': None}
+    found = line(panels(draw([holed]))['Loss'], 's2')
+    assert list(np.flatnonzero(np.isnan(found))) == [4]
+
+
+def test_steps_without_tasks_show_their_loss(new_run):
+    plain = new_run()
+    plain.metrics = [{'step': step, 'loss': 2.0} for step in (1, 2, 3)]  # all equal
+    found = panels(draw([plain]))
+    assert list(found) == ['Loss']
+    assert list(line(found['Loss'], 'loss')) == [2, 2, 2]
+
+
+def test_a_single_step_is_a_point(new_run, new_metrics):
+    single = new_run()
+    single.metrics = new_metrics(1, evaluations=0)
+    assert {entry.get_marker() for entry in panels(draw([single]))['Loss'].lines} == {'o'}
+
+
+def test_one_evaluation_is_no_line_and_validation_and_test_are_two(new_run, new_metrics):
+    once = new_run()
+    once.metrics = new_metrics(20, evaluations=1)
+    assert evaluations(once) == {}
+    twice = new_run()
+    twice.metrics = new_metrics(20, evaluations=2)
+    last = {**twice.metrics[-1], 'rows': [{**twice.metrics[-1]['rows'][0], 'queries': [9, 9]}]}
+    twice.metrics.append(last)  # the test, after the validation of the same step
+    (found,) = evaluations(twice).values()
+    assert list(found['mAP'][0]) == [10, 20]
+
+
+def test_losses_that_were_never_a_number_are_no_metrics(new_run):
+    broken = new_run('broken')
+    broken.metrics = [{'step': 1, 'loss': None}]
+    with pytest.raises(VireidError, match='broken: no metrics'):
+        draw([broken])
+
+
+def test_a_narrow_figure_has_one_column(run):
+    figure = draw([run], width=3.3)
+    assert len({round(axes.get_position().x0, 6) for axes in figure.axes}) == 1
+    assert not [text for text in figure.findobj(Text) if 'Left out' in text.get_text()]

@@ -1,0 +1,59 @@
+"""Draw a figure of finished runs for a paper, as PDF, SVG or PNG."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vireid.core.errors import VireidError
+from vireid.reporting import figures
+
+WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style
+HELP = {
+    'rows': 'all: draw each row of the table, not the first alone',
+    'ranks': 'the last rank',
+    'method': 'of the projection: tsne or pca',
+    'pairs': 'how many pairs of images, at most',
+    'queries': 'how many queries, at most',
+    'top': 'how many gallery images of each',
+    'kind': 'of queries: best, worst or random',
+    'identity': 'the queries of this person instead',
+}
+WORDS = {'rows': ('first', 'all'), 'method': ('tsne', 'pca'), 'kind': ('best', 'worst', 'random')}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid plot`."""
+    parser.add_argument('figure', metavar='FIGURE', help=', '.join(figures.FIGURES))
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='folders that vireid train or vireid test wrote')
+    parser.add_argument('-o', '--out', type=Path, required=True, metavar='FILE', help='.pdf, .svg or .png')
+    parser.add_argument('--width', metavar='WIDTH', help='column (3.3 inches), page (6.9 inches) or inches')
+    for option, text in HELP.items():
+        takers = ', '.join(name for name, own in figures.OPTIONS.items() if option in own)
+        words = WORDS.get(option)
+        metavar = '|'.join(words) if words else 'N'
+        parser.add_argument(f'--{option}', type=str if words else int, metavar=metavar, help=f'{text} ({takers})')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draws the figure and says where it is."""
+    options = {option: getattr(args, option) for option in HELP if getattr(args, option) is not None}
+    figures.check_options(args.figure, options)
+    figures.check_path(args.out)
+    if args.width is not None:
+        options['width'] = _inches(args.width)
+    from vireid.reporting.record import read_runs
+
+    runs = read_runs(args.runs)
+    figures.save(figures.draw(args.figure, runs, **options), args.out)
+    print(f'{args.figure} of {", ".join(run.label for run in runs)} written to {args.out}')
+    return 0
+
+
+def _inches(text: str) -> float:
+    if text in WIDTHS:
+        return WIDTHS[text]
+    try:
+        return float(text)
+    except ValueError:
+        raise VireidError(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None

@@ -1,0 +1,29 @@
+"""Write the report of a run again, or one of several runs side by side: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vireid.core.errors import VireidError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid report`."""
+    parser.add_argument('runs', type=Path, nargs='+', metavar='RUN', help='folder of vireid train or vireid test')
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='the page (default, of one: RUN/report.html)')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the page and says where it is."""
+    if args.out is None and len(args.runs) > 1:
+        raise VireidError(f'a report of {len(args.runs)} runs has no place of its own', todo='name it: -o FILE.html')
+    from vireid.reporting.page import write_report
+    from vireid.reporting.record import read_runs
+
+    out = args.out or args.runs[0] / 'report.html'
+    if out.suffix not in ('.html', '.htm'):
+        raise VireidError(f'{out} is no name of a page', allowed='FILE.html', todo='for a figure: vireid plot')
+    write_report(read_runs(args.runs), out)
+    print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
+    return 0

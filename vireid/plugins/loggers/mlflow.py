@@ -1,0 +1,123 @@
+"""MLflow: the run in an experiment of a tracking server, or of an SQLite file beside the run's folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from vireid.core.files import write_whole
+from vireid.core.scoring.results import Results
+from vireid.core.training.run import Run
+from vireid.core.types import Progress
+from vireid.plugin_manager.manager import hookimpl
+from vireid.plugins.loggers.optional_packages import import_package
+from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
+
+ID_FILE = 'mlflow_run_id.txt'
+KEY_LENGTH, VALUE_LENGTH, PARAMS, METRICS = 250, 6000, 100, 1000  # MLflow's limits; the last two of one batch
+SECONDS = 2.0  # between two batches: each takes as long as many a step
+STORE = ('sqlalchemy', 'alembic')  # what it needs to write into a file of its own
+
+
+class MLflow:
+    """Logs to MLflow.
+
+    Every step has its scalars, every evaluation its metrics in percent, and each value of the config is a parameter
+    (`model.backbone.depth`). What is not a finite number is left out. Steps are sent every two seconds and at the end
+    of an epoch. A run that was interrupted has the status KILLED. A resumed run goes on under the id in
+    `mlflow_run_id.txt`; steps between its checkpoint and the interruption are there twice.
+
+    Args:
+        experiment: its name there.
+        uri: of the tracking server or database; by default the environment variable MLFLOW_TRACKING_URI, else the
+            SQLite file `mlflow.db` beside the run's folder.
+
+    Raises:
+        VireidError: if the package mlflow is not installed, or for a file of its own sqlalchemy or alembic is not.
+    """
+
+    def __init__(self, experiment: str = 'vireid', uri: str | None = None) -> None:
+        self.experiment, self.uri = experiment, uri or os.environ.get('MLFLOW_TRACKING_URI')
+        self._mlflow = import_package('mlflow', 'MLflow', 'mlflow')
+        for package in () if self.uri else STORE:
+            import_package(package, 'MLflow', 'mlflow')
+        logging.getLogger('mlflow').setLevel(logging.WARNING)  # it tells each table that it makes
+        os.environ.setdefault('MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT', 'true')
+        self._client: Any = None
+        self._run_id = ''
+        self._pending: list[Any] = []
+        self._sent = time.monotonic()
+
+    @hookimpl
+    def run_started(self, run: Run) -> None:
+        uri = self.uri or f'sqlite:///{(run.work_dir.parent / "mlflow.db").absolute().as_posix()}'
+        self._client = self._mlflow.MlflowClient(tracking_uri=uri)
+        path = run.work_dir / ID_FILE
+        if run.resumed and path.exists():
+            self._run_id = path.read_text(encoding='utf-8').strip()
+            self._client.update_run(self._run_id, status='RUNNING')
+            return
+        found = self._client.get_experiment_by_name(self.experiment)
+        experiment_id = found.experiment_id if found else self._client.create_experiment(self.experiment)
+        self._run_id = self._client.create_run(experiment_id, run_name=run.experiment.name).info.run_id
+        params = [self._mlflow.entities.Param(*item) for item in _params(run.experiment.to_config()).items()]
+        for start in range(0, len(params), PARAMS):
+            self._client.log_batch(self._run_id, params=params[start : start + PARAMS])
+        write_whole(path, self._run_id + '\n')  # last: a run that is gone on with has all parameters
+
+    @hookimpl
+    def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:
+        self._write(step_scalars(record), progress)
+        if time.monotonic() - self._sent >= SECONDS:
+            self._send()
+
+    @hookimpl
+    def epoch_ended(self) -> None:
+        self._send()  # before its checkpoint: a run that is killed later goes on without a gap
+
+    @hookimpl
+    def evaluated(self, progress: Progress, results: Results) -> None:
+        self._write(evaluation_scalars(results), progress)
+        self._send()
+
+    @hookimpl
+    def run_ended(self, finished: bool) -> None:
+        if self._client:
+            self._send()
+            self._client.set_terminated(self._run_id, status='FINISHED' if finished else 'KILLED')
+            self._client = None
+
+    def _write(self, scalars: dict[str, float], progress: Progress) -> None:
+        if self._client:  # there is none where a checkpoint is scored, outside training
+            now = int(1000 * time.time())
+            metric = self._mlflow.entities.Metric
+            self._pending += [metric(name, value, now, progress.step) for name, value in scalars.items()]
+
+    def _send(self) -> None:
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), METRICS):
+            self._client.log_batch(self._run_id, metrics=pending[start : start + METRICS])
+        self._sent = time.monotonic()
+
+
+def _params(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the values of a config by dotted key, in characters and lengths that MLflow takes."""
+    return {re.sub(r'[^\w./ -]', '_', key)[:KEY_LENGTH]: text[:VALUE_LENGTH] for key, text in _flat(config)}
+
+
+def _flat(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    """Yields dotted keys and values as text; a list of dicts, such as the transforms, is numbered from 0."""
+    items: Any = None
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        items = enumerate(value)
+    if items:
+        for name, item in items:
+            yield from _flat(item, f'{key}.{name}' if key else str(name))
+    else:
+        yield key, str(value)

@@ -1,0 +1,297 @@
+"""Evidence of an evaluation: what is kept of its similarities, embeddings and images to be looked at later."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vireid.core.data.images import read_image
+from vireid.core.errors import VireidError
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.scoring.results import Results
+from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, rank_gallery
+from vireid.core.types import MODALITIES, Sample, Trial
+from vireid.reporting.evidence import Evidence
+from vireid.reporting.explain import Pair, explain
+from vireid.reporting.graph import describe_graph
+from vireid.reporting.projection import principal_components, tsne
+
+RANKS = 50  # of the CMC that are kept
+LISTS = 20  # ranking lists of each kind: best, worst, random
+TOP = 10  # gallery images of each
+POINTS = 800  # embeddings in the plane
+COMPARED = 1500  # images of each modality between which distances are counted
+BINS = 100
+THUMB = (64, 128)  # width, height; persons are upright
+RIGHT_PAIRS, WRONG_PAIRS = 3, 2
+
+
+def collect(
+    results: Results, model: Any = None, transform: Any = None, device: Any = 'cpu', name: str = ''
+) -> Evidence:
+    """Gathers the evidence of an evaluation.
+
+    Ranking lists, distances and explanations are those of the first trial of the first row; scores of identities and
+    cameras those of all its trials.
+
+    Args:
+        results: the evaluation.
+        model: what was scored, to say where in images it looked; None leaves that out.
+        transform: of test images, for the model.
+        device: where the model is.
+        name: of the run.
+    """
+    seed = np.random.default_rng(0)
+    shown = _Shown()
+    notes: list[str] = []
+    first = results.trials[0]
+    queries = _rank(results, first)
+    lists, kinds = _lists(queries, first, shown, seed)
+    points = _points(results.embeddings, first, shown, seed, notes)
+    pairs = _pairs(queries, first)
+    maps = {} if model is None else explain(model, pairs, transform, device, notes)
+    about = {
+        'name': name,
+        **results.to_dict(),
+        'similarity': '' if results.similarity is None else results.similarity.name,
+        'trial': f'trial {first.index} of {first.name}',
+        'identities': _table(results, lambda sample: sample.identity, 'identity'),
+        'cameras': _table(results, lambda sample: sample.camera, 'camera'),
+        'graph': describe_graph(model),
+        'kinds': kinds,
+        'pairs': [
+            {'images': [shown.add(p.query), shown.add(p.gallery)], 'similarity': p.similarity, 'right': p.right}
+            for p in pairs
+        ]
+        if maps
+        else [],
+        'notes': notes,
+    }
+    thumbs = [_thumb(sample) for sample in shown.samples]
+    gone = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
+    if gone:
+        more = f' and {len(gone) - 3:,} more' if len(gone) > 3 else ''
+        notes.append(f'{len(gone):,} images cannot be read and are not shown: {", ".join(gone[:3])}{more}')
+    about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
+    return Evidence(about, thumbs, _cmc(results), _distances(results.embeddings, first, seed), lists, points, maps)
+
+
+class _Shown:
+    """Images that are shown, each once."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self._index: dict[str, int] = {}
+
+    def add(self, sample: Sample) -> int:
+        if sample.path not in self._index:
+            self._index[sample.path] = len(self.samples)
+            self.samples.append(sample)
+        return self._index[sample.path]
+
+
+@dataclass
+class _Ranked:
+    """The V queries of a trial that have a match, and the first K images of their lists."""
+
+    query: np.ndarray  # (V,) their numbers in the trial
+    order: np.ndarray  # (V, K) gallery indices, -1 past the end
+    similarity: np.ndarray  # (V, K)
+    right: np.ndarray  # (V, K) bool
+    first: np.ndarray  # (V,) rank of the first match, from 1
+    scores: Scores
+
+
+def _rank(results: Results, trial: Trial) -> _Ranked:
+    query, gallery = results.embeddings.of(trial.query), results.embeddings.of(trial.gallery)
+    if results.similarity is None:
+        similarities: Callable[[slice], np.ndarray] = lambda rows: query[rows] @ gallery.T  # noqa: E731
+    else:
+        similarities = compare(results.similarity, query, gallery, trial)
+    query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
+    top = min(TOP, len(gallery))
+    chunk = max(1, PAIRS_PER_CHUNK // len(gallery))
+    parts: list[tuple[np.ndarray, ...]] = []
+    for start in range(0, len(query), chunk):
+        rows = slice(start, min(start + chunk, len(query)))
+        similarity = similarities(rows)
+        order, kept = rank_gallery(similarity, trial, rows)
+        counts = np.arange(order.shape[1]) < kept[:, None]
+        right = (gallery_ids[order] == query_ids[rows, None]) & counts
+        valid = np.flatnonzero(right.any(axis=1))
+        shown = np.where(counts[valid, :top], order[valid, :top], -1)
+        near = np.take_along_axis(similarity[valid], order[valid, :top], axis=1)
+        parts.append((start + valid, shown, near, right[valid, :top], right[valid].argmax(axis=1) + 1))
+    query_rows, order, near, right, first = map(np.concatenate, zip(*parts, strict=True))
+    return _Ranked(query_rows, order, near, right, first, results.scores[0])
+
+
+def _lists(
+    found: _Ranked, trial: Trial, shown: _Shown, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], list[list[str]]]:
+    """Chooses queries, and returns the first images of their lists; of which kinds each is."""
+    ap = found.scores.ap
+    by_ap = np.lexsort((np.arange(len(ap)), ap))
+    # of each person one, so that a hard person does not fill all places
+    persons = found.scores.identities
+    one_each = by_ap[np.sort(np.unique(persons[by_ap], return_index=True)[1])]
+    best_each = by_ap[::-1][np.sort(np.unique(persons[by_ap[::-1]], return_index=True)[1])]
+    random = np.sort(rng.choice(len(ap), min(LISTS, len(ap)), replace=False))
+    chosen = {'worst': one_each[:LISTS], 'best': best_each[:LISTS], 'random': random}
+    others = [int(np.flatnonzero(persons == person)[0]) for person in np.unique(persons)]  # every identity is there
+    rows = list(dict.fromkeys([*map(int, np.concatenate(list(chosen.values()))), *others]))
+    kinds = [[kind for kind, members in chosen.items() if row in members] for row in rows]
+    gallery = [[shown.add(trial.gallery[index]) if index >= 0 else -1 for index in found.order[row]] for row in rows]
+    return {
+        'query': np.array([shown.add(trial.query[found.query[row]]) for row in rows], dtype=np.int64),
+        'gallery': np.array(gallery, dtype=np.int64),
+        'similarity': found.similarity[rows].astype(np.float32),
+        'right': found.right[rows],
+        'ap': ap[rows],
+        'first': found.first[rows],
+    }, kinds
+
+
+def _pairs(found: _Ranked, trial: Trial) -> list[Pair]:
+    """Chooses pairs to explain, of different persons: a query and its first match, and wrong first images."""
+    pairs: list[Pair] = []
+    used: set[int] = set()
+    for wanted, count in ((True, RIGHT_PAIRS), (False, WRONG_PAIRS)):
+        before = len(pairs)
+        rows = np.flatnonzero(found.right[:, 0] == wanted)
+        for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)] if len(rows) else ():
+            query = trial.query[found.query[row]]
+            if query.identity not in used and len(pairs) - before < count:
+                used.add(query.identity)
+                gallery = trial.gallery[found.order[row, 0]]
+                pairs.append(Pair(query, gallery, float(found.similarity[row, 0]), bool(wanted)))
+    return pairs
+
+
+def _points(
+    embeddings: Embeddings, trial: Trial, shown: _Shown, rng: np.random.Generator, notes: list[str]
+) -> dict[str, np.ndarray]:
+    """Projects whole identities, as many as fit, so that what belongs together can be seen."""
+    samples = list(dict.fromkeys((*trial.query, *trial.gallery)))
+    people: dict[int, list[Sample]] = {}
+    for sample in samples:
+        people.setdefault(sample.identity, []).append(sample)
+    chosen: list[Sample] = []
+    for identity in rng.permutation(sorted(people)):
+        room = POINTS - len(chosen)
+        own = people[int(identity)]
+        if len(own) <= room:
+            chosen += own
+        elif not chosen:  # one with more images than fit
+            chosen += own[:room]
+    features = embeddings.of(chosen)
+    pca, explained = principal_components(features)
+    try:
+        near = tsne(features)
+    except ImportError:
+        near = np.zeros((0, 2))
+        notes.append('t-SNE needs scikit-learn: pip install "vireid[report]"')
+    image = np.array([shown.add(sample) for sample in chosen], dtype=np.int64)
+    return {'image': image, 'pca': pca, 'explained': explained, 'tsne': near}
+
+
+def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Counts the cosine distances between images of a trial, by whether they are of one person, and of one modality."""
+    samples = list(dict.fromkeys((*trial.query, *trial.gallery)))
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for modality in MODALITIES:
+        own = [s for s in samples if s.modality == modality]
+        own = [own[i] for i in np.sort(rng.choice(len(own), min(len(own), COMPARED), replace=False))]
+        if own:
+            parts[modality] = (embeddings.of(own), labels(own)[0])
+    counted: dict[str, np.ndarray] = {}
+
+    def count(where: str, a: str, b: str) -> None:
+        distance = 1 - parts[a][0] @ parts[b][0].T
+        same = parts[a][1][:, None] == parts[b][1][None]
+        pairs = np.triu(np.ones(same.shape, dtype=bool), 1) if a == b else np.ones(same.shape, dtype=bool)
+        for name, which in (('same', same), ('different', ~same)):
+            values = np.clip(distance[which & pairs], 0, 2)
+            counted[f'{name} {where}'] = np.histogram(values, BINS, (0, 2))[0]
+
+    if len(parts) == len(MODALITIES):
+        count('across', *MODALITIES)
+    for modality in parts:
+        count(f'within {modality}', modality, modality)
+    return {key: values for key, values in counted.items() if _both(counted, key)}
+
+
+def _both(counted: dict[str, np.ndarray], key: str) -> bool:
+    """Says whether there are pairs of one person, and of two, where `key` counts."""
+    where = key.partition(' ')[2]
+    return all(counted[f'{name} {where}'].any() for name in ('same', 'different'))
+
+
+def _cmc(results: Results) -> dict[str, np.ndarray]:
+    """Returns the mean CMC of each row of the table."""
+    curves = {}
+    for name in dict.fromkeys(trial.name for trial in results.trials):
+        for variant, scores in {'': results.scores, **results.variants}.items():
+            own = [s for t, s in zip(results.trials, scores, strict=True) if t.name == name]
+            length = min(RANKS, max(s.length for s in own))
+            ranks = np.arange(1, length + 1)
+            curves[f'{name}, {variant}' if variant else name] = np.mean(
+                [(s.ahead[:, None] < ranks).mean(axis=0) for s in own], axis=0
+            )
+    return curves
+
+
+def _table(results: Results, key: Any, name: str) -> list[dict[str, Any]]:
+    """Returns the scores of the queries of each identity, or camera, over the trials of the first row."""
+    groups: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for trial, scores in zip(results.trials, results.scores, strict=True):
+        if trial.name != results.trials[0].name:
+            continue
+        for sample, ahead, ap in zip(_valid(trial), scores.ahead, scores.ap, strict=True):
+            groups.setdefault((key(sample), sample.modality if name == 'camera' else ''), []).append(
+                (float(ahead == 0), float(ap))
+            )
+    rows = []
+    for (value, modality), found in groups.items():
+        r1, mean_ap = np.mean(found, axis=0)
+        row = {name: value, 'queries': len(found), 'R1': float(r1), 'mAP': float(mean_ap)}
+        rows.append({**row, 'modality': modality} if modality else row)
+    return sorted(rows, key=lambda row: (row['mAP'], row[name]))
+
+
+def _valid(trial: Trial) -> list[Sample]:
+    """Returns the queries that have a match, in order: those that `Scores` are of."""
+    query_ids, query_cameras = labels(trial.query)
+    gallery_ids, gallery_cameras = labels(trial.gallery)
+    match = query_ids[:, None] == gallery_ids[None]
+    if trial.drop is not None:
+        match &= ~trial.drop(query_ids[:, None], query_cameras[:, None], gallery_ids[None], gallery_cameras[None])
+    return [trial.query[i] for i in np.flatnonzero(match.any(axis=1))]
+
+
+def _thumb(sample: Sample) -> bytes:
+    """Returns a small JPEG of an image; nothing if it cannot be read."""
+    try:
+        with Image.open(sample.path) as image:
+            image.draft('RGB', (2 * THUMB[0], 2 * THUMB[1]))  # a JPEG is decoded at a lower size at once
+            plain = image.mode in ('RGB', 'L')
+            small = image.convert('RGB').resize(THUMB, Image.Resampling.BILINEAR) if plain else None
+        if small is None:
+            array = read_image(sample.path).permute(1, 2, 0).numpy()
+            small = Image.fromarray(array).resize(THUMB, Image.Resampling.BILINEAR)
+    except (OSError, VireidError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b''
+    packed = io.BytesIO()
+    small.save(packed, 'JPEG', quality=75, optimize=True)
+    return packed.getvalue()
+
+
+def images_of(evidence: Evidence, indices: Sequence[int]) -> list[Sample]:
+    """Returns the samples of some images of evidence."""
+    found = [evidence.about['images'][i] for i in indices]
+    return [Sample(path, identity, camera, modality) for path, identity, camera, modality in found]

@@ -1,0 +1,145 @@
+"""Figures of finished runs for papers and pages: each is a file here with a function `draw(runs, **options)`.
+
+matplotlib is imported when the first one is drawn, and pyplot never: nothing global changes, and any thread may draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import importlib
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.files import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from vireid.reporting.record import RunRecord
+
+NAMES = ('cmc', 'rankings', 'cam', 'features', 'weights', 'embedding', 'distances', 'graph')
+FIGURES: dict[str, str] = {name: f'vireid.reporting.figures.{name}:draw' for name in NAMES}
+# what each takes beside `width`, in inches; a test compares it with the functions
+OPTIONS: dict[str, tuple[str, ...]] = {
+    'cmc': ('rows', 'ranks'),
+    'rankings': ('queries', 'top', 'kind', 'identity'),
+    'cam': ('pairs',),
+    'features': ('pairs',),
+    'weights': (),
+    'embedding': ('method',),
+    'distances': (),
+    'graph': (),
+}
+DPI = 300
+# by suffix, what would say when a file was made
+METADATA: dict[str, dict[str, Any]] = {'.png': {}, '.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
+
+
+def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
+    """Draws a figure of runs.
+
+    Args:
+        name: one of `FIGURES`.
+        runs: what it is drawn from; see `vireid.reporting.record.read_runs`.
+        **options: `width` in inches, and those in `OPTIONS`; the figure's file says what they are.
+
+    Raises:
+        VireidError: if there is no such figure or option, matplotlib is missing, or no run has what the figure shows.
+    """
+    check_options(name, options)
+    try:
+        importlib.import_module('matplotlib')
+    except ImportError as error:
+        raise VireidError('figures need matplotlib', todo='pip install "vireid[report]"') from error
+    module, _, function = FIGURES[name].partition(':')
+    return getattr(importlib.import_module(module), function)(runs, **options)
+
+
+def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
+    """Raises unless there is such a figure and it takes these options."""
+    if name not in FIGURES:
+        raise VireidError(f'there is no figure {name!r}{did_you_mean(name, FIGURES)}', allowed=', '.join(FIGURES))
+    for option in options:
+        if option not in ('width', *OPTIONS[name]):
+            takers = [figure for figure, own in OPTIONS.items() if option in own]
+            known = ('width', *OPTIONS[name])
+            raise VireidError(
+                f'the figure {name} has no option {option!r}{"" if takers else did_you_mean(option, known)}',
+                allowed=f'{option} is for {", ".join(takers)}' if takers else ', '.join(known),
+            )
+
+
+def check_path(path: str | Path) -> str:
+    """Returns the suffix of a figure's file.
+
+    Raises:
+        VireidError: if it is no format that figures have.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in METADATA:
+        raise VireidError(f'{path} has no format that figures have', allowed=f'a name that ends with {_or(METADATA)}')
+    return suffix
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure, whole or not at all; the same figure gives the same bytes each time.
+
+    Args:
+        figure: from `draw`.
+        path: ends with `.png` (300 dots an inch), `.svg` (letters are outlines, alike everywhere) or `.pdf` (fonts are
+            within it, as printers ask).
+
+    Raises:
+        VireidError: for another ending.
+    """
+    suffix = check_path(path)
+    from vireid.reporting.figures.style import style
+
+    packed = io.BytesIO()
+    with style({'pdf.fonttype': 42, 'svg.fonttype': 'path'}):
+        figure.savefig(packed, format=suffix[1:], dpi=DPI, metadata=METADATA[suffix])
+    write_whole(Path(path), packed.getvalue())
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """Returns a figure as an `<svg>` element for a page: text is text, and takes the colour and font of the page.
+
+    Args:
+        figure: from `draw`.
+        label: what it shows, for those who cannot see it.
+    """
+    from vireid.reporting.figures.style import INK, style
+
+    packed = io.StringIO()
+    with style({'svg.fonttype': 'none'}):
+        figure.savefig(packed, format='svg', transparent=True, metadata={'Date': None})
+    text = packed.getvalue()
+    text = text[text.index('<svg') :]
+    # its rule for all elements would hold for the page's own; the style of the root is inherited just as well
+    for pattern in (r'<!--.*?-->', r'<metadata>.*?</metadata>', r'<style.*?</style>'):
+        text = re.sub(pattern, '', text, flags=re.DOTALL)
+    text = re.sub(INK, 'currentColor', text, flags=re.IGNORECASE)
+    text = re.sub(r'font-family: [^;"]+', 'font-family: system-ui, sans-serif', text)
+    text = re.sub(r'(font: (?:[a-z0-9.]+ )*?[0-9.]+px) [^;\"]+', r'\1 system-ui, sans-serif', text)
+    mark = f'f{hashlib.sha256((label + text).encode()).hexdigest()[:10]}-'
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf'\1{mark}', text)
+    root, rest = text[: text.index('>')], text[text.index('>') :]
+    box = re.search(r'viewBox="[^"]*"', root)
+    assert box is not None
+    widest = round(figure.get_figwidth() * 96 * 1.4)  # a narrow figure would have huge letters
+    kept = (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'role="img" aria-label="{html.escape(label)}" {box.group()} width="100%" '
+        f'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt"'
+    )
+    return (kept + re.sub(r'\n\s*', '\n', rest)).strip()
+
+
+def _or(words: Sequence[str] | dict[str, Any]) -> str:
+    *first, last = words
+    return f'{", ".join(first)} or {last}'

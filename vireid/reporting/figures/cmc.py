@@ -1,0 +1,75 @@
+"""CMC curves: at each rank k, the share of queries with a match among the first k."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vireid.core.errors import VireidError
+from vireid.reporting.figures.style import (
+    COLUMN,
+    MARKERS,
+    add_legend,
+    add_notes,
+    choose_evidence,
+    look,
+    new_figure,
+    protocol_note,
+    styled,
+)
+from vireid.reporting.record import RunRecord
+
+
+@styled
+def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width: float = COLUMN) -> Figure:
+    """Draws the CMC curves of runs, in percent, as DMCF does in its Fig. 3; mAP is in the legend.
+
+    At rank k a curve has the value R_k of the result table.
+
+    Args:
+        runs: with evidence.
+        rows: `first` draws the first row of each run's table, `all` each row.
+        ranks: the last rank.
+        width: in inches.
+    """
+    if rows not in ('first', 'all'):
+        raise VireidError(f'rows is {rows!r}', allowed="'first' or 'all'")
+    if ranks < 1:
+        raise VireidError(f'ranks is {ranks}', allowed='1 or more')
+    kept, notes = choose_evidence(runs, lambda evidence: evidence.cmc, 'CMC')
+    curves = []
+    for run in kept:
+        assert run.evidence is not None
+        found = list(run.evidence.cmc.items())
+        curves += [(run, name, values) for name, values in (found if rows == 'all' else found[:1])]
+    named = rows == 'all' or len({name for _, name, _ in curves}) > 1
+    figure = new_figure(width, 0.72 * width + 0.15 * len(curves))
+    axes = figure.subplots()
+    for index, (run, name, values) in enumerate(curves):
+        shown = np.asarray(values, dtype=float)[:ranks]
+        label = ', '.join(filter(None, [run.label if len(kept) > 1 or not named else '', name if named else '']))
+        at = np.arange(1, len(shown) + 1)
+        axes.plot(at, 100 * shown, label=label + _mean_ap(run, name), marker=MARKERS[index % len(MARKERS)],
+                  markevery=[r - 1 for r in _ticks(ranks) if r <= len(shown)], markersize=3, **look(index))  # fmt: skip
+    axes.set(xlabel='Rank', ylabel='Matching rate (%)', xlim=(0.5 if ranks > 1 else 0, ranks + 0.5))
+    axes.set_xticks(_ticks(ranks))
+    low = min(float(100 * values[:ranks].min()) for _, _, values in curves)
+    axes.set_ylim(max(0, np.floor((low - 1) / 10) * 10), 101)
+    add_legend(figure, axes.lines)
+    add_notes(figure, [*notes, *protocol_note(kept)])
+    return figure
+
+
+def _ticks(ranks: int) -> list[int]:
+    """Returns rank 1 and multiples of 1, 5, 10, ... up to the last."""
+    step = next(step for step in (1, 5, 10, 20, 50, 10 * ranks) if ranks // step <= 10)
+    return [1, *(rank for rank in range(step, ranks + 1, step) if rank > 1)]
+
+
+def _mean_ap(run: RunRecord, name: str) -> str:
+    """Returns the mAP of a row as the legend has it; nothing if no table has the row."""
+    tables = [run.evidence.about.get('rows', []) if run.evidence is not None else [], run.rows]
+    found = next((row for table in tables for row in table if row['name'] == name), None)
+    return '' if found is None else f' (mAP {100 * found["mAP"]["mean"]:.1f} %)'

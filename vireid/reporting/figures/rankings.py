@@ -1,0 +1,119 @@
+"""Ranking lists: a query, and the images of the gallery that the model finds most like it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vireid.core.errors import VireidError
+from vireid.reporting.evidence import Evidence
+from vireid.reporting.figures.style import LETTER, PAGE, SMALL, choose, choose_evidence, protocol_note, styled
+from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, decode
+from vireid.reporting.record import RunRecord
+
+KINDS = ('best', 'worst', 'random')
+LARGEST = 0.9  # inches, of the width of an image
+
+
+@styled
+def draw(
+    runs: Sequence[RunRecord],
+    queries: int = 5,
+    top: int = 10,
+    kind: str = 'worst',
+    identity: int | None = None,
+    width: float = PAGE,
+) -> Figure:
+    """Draws queries on the left and the gallery by rank to the right, as papers of the field do.
+
+    Right ones have a green, solid frame and a tick, wrong ones an orange, dashed frame and a cross; below each is its
+    similarity to the query.
+
+    Args:
+        runs: with evidence; one below the other.
+        queries: rows of each run, at most.
+        top: gallery images of each, at most.
+        kind: of queries: `best` or `worst` by average precision, one of each person, or `random`.
+        identity: draws the queries of this person instead.
+        width: in inches.
+    """
+    if kind not in KINDS:
+        raise VireidError(f'kind is {kind!r}', allowed=', '.join(KINDS))
+    if queries < 1 or top < 1:
+        raise VireidError(f'queries is {queries}, top is {top}', allowed='1 or more')
+    kept, notes = choose_evidence(runs, lambda evidence: len(evidence.lists.get('query', ())), 'ranking lists')
+    what = f'kind {kind!r}' if identity is None else f'person {identity}'
+    kept, others = choose(
+        kept,
+        lambda run: bool(run.evidence and chosen_lists(run.evidence, kind, identity)),
+        f'no ranking list of {what}',
+        f'choose one of {_people(kept)}' if identity is not None else f'choose another of {", ".join(KINDS)}',
+    )
+    sheet = Sheet(width)
+    for run in kept:
+        assert run.evidence is not None
+        if len(kept) > 1:
+            sheet.heading(run.label)
+        lists = chosen_lists(run.evidence, kind, identity)[:queries]
+        _draw_run(sheet, run.evidence, lists, top)
+    names = sorted({str(run.evidence.about.get('similarity') or 'cosine') for run in kept if run.evidence})
+    legend = (
+        'Green, solid, tick: the same person. Orange, dashed, cross: another. Below each its similarity '
+        f'({", ".join(names)}).'
+    )
+    sheet.finish([legend, *notes, *others, *protocol_note(kept)])
+    return sheet.figure
+
+
+def chosen_lists(evidence: Evidence, kind: str, identity: int | None) -> list[int]:
+    """Returns the numbers of the lists of a kind, or of a person; by average precision, random ones as they come."""
+    about, lists = evidence.about, evidence.lists
+    if identity is not None:
+        found = [i for i, query in enumerate(lists['query']) if about['images'][int(query)][1] == identity]
+        return sorted(found, key=lambda i: (lists['ap'][i], i))
+    found = [i for i, own in enumerate(about.get('kinds', ())) if kind in own]
+    if kind == 'random':
+        return found
+    return sorted(found, key=lambda i: (lists['ap'][i] * (1 if kind == 'worst' else -1), i))
+
+
+def _people(runs: Sequence[RunRecord]) -> str:
+    found: set[int] = set()
+    for run in runs:
+        if run.evidence is not None:
+            found |= {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
+    shown = [str(identity) for identity in sorted(found)]
+    return ', '.join(shown[:12]) + (f' and {len(shown) - 12} more' if len(shown) > 12 else '')
+
+
+def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int) -> None:
+    lists, images = evidence.lists, evidence.about['images']
+    gallery = np.asarray(lists['gallery'])[list(chosen), :top]
+    columns = max(1, int((gallery >= 0).any(axis=0).sum()))
+    tile = min(LARGEST, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
+    shown = {int(i): decode(evidence, int(i)) for i in {*gallery[gallery >= 0], *lists['query'][list(chosen)]}}
+    size = (tile, tile * aspect_of(list(shown.values())))
+    small = float(np.clip(tile * 72 / (4.2 * LETTER), 3.5, SMALL))  # 0.83 fits below an image
+    line = LINE * small / SMALL
+    across = [MARGIN + GAP / 2 + column * (tile + GAP) + (2 * GAP if column else 0) for column in range(columns + 1)]
+    for column, x in enumerate(across):
+        sheet.write(x + tile / 2, sheet.y, str(column) if column else 'query', small, ha='center')
+    sheet.y += line + 0.04
+    for row, number in enumerate(chosen):
+        query = int(lists['query'][number])
+        sheet.image(across[0], sheet.y, size, shown[query])
+        sheet.frame(across[0], sheet.y, size, None)
+        below = sheet.y + size[1] + 0.04
+        for place, text in enumerate((f'person {images[query][1]}', f'AP {lists["ap"][number]:.2f}')):
+            fitting = min(small, tile * 72 / (len(text) * LETTER * 1.05))
+            sheet.write(across[0] + tile / 2, below + place * line, text, fitting, ha='center')
+        for column, index in enumerate(gallery[row][:columns]):
+            if index >= 0:
+                x = across[column + 1]
+                sheet.image(x, sheet.y, size, shown[int(index)])
+                sheet.frame(x, sheet.y, size, bool(lists['right'][number][column]))
+                text = f'{lists["similarity"][number][column]:.2f}'
+                sheet.write(x + tile / 2, below, text, small, ha='center')
+        sheet.y = below + 2 * line + 0.05

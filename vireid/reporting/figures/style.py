@@ -1,0 +1,199 @@
+"""What figures share: their sizes, colours, notes, and which runs are left out."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vireid.core.errors import VireidError
+from vireid.reporting.evidence import Evidence
+from vireid.reporting.record import RunRecord
+
+COLUMN, PAGE = 3.3, 6.9  # inches, of papers in two columns
+FONT, SMALL = 8.0, 6.5  # points
+INK = '#161718'  # of text and axes; nothing else has it, so that pages can replace it
+# Okabe and Ito: told apart by the colour-blind too. The palest comes last.
+PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', INK, '#F0E442')
+BLUE, ORANGE, GREEN = PALETTE[:3]
+LINES: tuple[Any, ...] = ('-', '--', '-.', ':', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2)))
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', 'p')
+LETTER = 0.56  # mean width of a letter, as a share of its height
+
+SETTINGS: dict[str, Any] = {
+    'font.family': 'sans-serif',
+    'font.sans-serif': ['DejaVu Sans'],  # comes with matplotlib, so figures are the same on every machine
+    'font.size': FONT,
+    'text.parse_math': False,  # names may have dollar signs
+    'axes.titlesize': FONT,
+    'axes.labelsize': FONT,
+    'xtick.labelsize': 7,
+    'ytick.labelsize': 7,
+    'legend.fontsize': 7,
+    'legend.frameon': False,
+    'legend.handlelength': 2.4,
+    'text.color': INK,
+    'axes.labelcolor': INK,
+    'axes.edgecolor': INK,
+    'axes.titlecolor': INK,
+    'xtick.color': INK,
+    'ytick.color': INK,
+    'legend.labelcolor': INK,
+    'axes.linewidth': 0.6,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'axes.grid': True,
+    'axes.axisbelow': True,
+    'grid.color': '#888888',
+    'grid.alpha': 0.25,
+    'grid.linewidth': 0.5,
+    'xtick.major.width': 0.6,
+    'ytick.major.width': 0.6,
+    'xtick.major.size': 2.5,
+    'ytick.major.size': 2.5,
+    'lines.linewidth': 1.3,
+    'lines.markersize': 3.5,
+    'hatch.linewidth': 0.5,
+    'figure.constrained_layout.h_pad': 0.03,
+    'figure.constrained_layout.w_pad': 0.03,
+    'figure.dpi': 100,
+    'savefig.dpi': 'figure',
+    'svg.hashsalt': 'vireid',
+}
+_LOCK = threading.RLock()  # matplotlib has one table of settings for all threads
+Options = ParamSpec('Options')
+
+
+@contextmanager
+def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Sets how figures look, whatever the user's own settings are, and restores those afterwards.
+
+    Args:
+        settings: of matplotlib, laid over `SETTINGS`.
+    """
+    session = ('backend', 'webagg', 'tk', 'interactive', 'toolbar', 'savefig.directory')
+    own: dict[Any, Any] = {key: v for key, v in matplotlib.rcParamsDefault.items() if not key.startswith(session)}
+    own |= {**SETTINGS, **(settings or {})}
+    with _LOCK, matplotlib.rc_context(own):
+        yield
+
+
+def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
+    """Draws in this style and settles where everything is: a figure is the same however often it is written."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Options.args, **kwargs: Options.kwargs) -> Figure:
+        with style():
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine('none')
+        return figure
+
+    return drawn
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure of a size in inches.
+
+    Raises:
+        VireidError: for a width that is none.
+    """
+    if not 1 <= width <= 100:
+        raise VireidError(f'a width of {width:g} inches', allowed=f'1 to 100; a column has {COLUMN}, a page {PAGE}')
+    return Figure(figsize=(width, height), layout='constrained')
+
+
+def look(index: int) -> dict[str, Any]:
+    """Returns colour and line style number `index`; neighbours differ in both."""
+    return {'color': PALETTE[index % len(PALETTE)], 'linestyle': LINES[index % len(LINES)]}
+
+
+def choose(
+    runs: Sequence[RunRecord], has: Callable[[RunRecord], bool], lacking: str, todo: str
+) -> tuple[list[RunRecord], list[str]]:
+    """Returns the runs that have what a figure shows, and a note about the others.
+
+    Args:
+        runs: all of them.
+        has: says whether a run has it.
+        lacking: what the others do not have, such as `no evidence`.
+        todo: what to do about it.
+
+    Raises:
+        VireidError: if none has it.
+    """
+    if not runs:
+        raise VireidError('no runs to draw', todo='name the folder of a run, such as runs/tffn_demo')
+    kept = [run for run in runs if has(run)]
+    others = [run.label for run in runs if not has(run)]
+    if not kept:
+        raise VireidError(f'{", ".join(others)}: {lacking}', todo=todo)
+    return kept, [f'Left out ({lacking}): {", ".join(others)}.'] if others else []
+
+
+def choose_evidence(
+    runs: Sequence[RunRecord], has: Callable[[Evidence], Any], part: str
+) -> tuple[list[RunRecord], list[str]]:
+    """Does as `choose` for a part of the evidence.
+
+    Args:
+        runs: all of them.
+        has: says whether evidence holds the part.
+        part: its name, such as `ranking lists`.
+    """
+    never = all(run.evidence is None for run in runs)
+    return choose(
+        runs,
+        lambda run: run.evidence is not None and bool(has(run.evidence)),
+        'no evidence' if never else f'no {part} in its evidence',
+        'score it again: vireid test CONFIG CHECKPOINT',
+    )
+
+
+def protocol_note(runs: Sequence[RunRecord]) -> list[str]:
+    """Says in a note that runs were scored by different protocols, if they were."""
+    protocols = {run.label: run.protocol or 'unknown' for run in runs}
+    if len(set(protocols.values())) < 2:
+        return []
+    each = '; '.join(f'{label}: {protocol}' for label, protocol in protocols.items())
+    return [f'Not comparable, the protocols differ ({each}).']
+
+
+def add_notes(figure: Figure, notes: Sequence[str]) -> None:
+    """Writes notes below all axes."""
+    if notes:
+        letters = max(20, int(figure.get_figwidth() * 72 / (SMALL * LETTER)))
+        lines = [line for note in notes for line in textwrap.wrap(note, letters)]
+        figure.supxlabel('\n'.join(lines), x=0.01, ha='left', fontsize=SMALL, linespacing=1.25)
+
+
+def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Puts a legend above all axes, where it covers nothing."""
+    if handles:
+        columns = _columns([str(h.get_label()) for h in handles], figure.get_figwidth())
+        figure.legend(handles=list(handles), loc='outside upper center', ncols=columns, columnspacing=1.2)
+
+
+def add_axes_legend(axes: Axes, width: float) -> None:
+    """Puts a legend above axes of a width in inches."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(
+            loc='lower left', bbox_to_anchor=(-0.02, 1.0), borderaxespad=0.2, ncols=_columns(labels, width),
+            columnspacing=1.0, handletextpad=0.5, handlelength=2.0,
+        )  # fmt: skip
+
+
+def _columns(labels: Sequence[str], width: float) -> int:
+    """Says how many entries of a legend fit beside each other."""
+    entries = [len(label) * 7 * LETTER + 28 for label in labels]  # points: letters, line and gap
+    if sum(entries) < width * 72:
+        return len(labels)
+    return max(1, min(len(labels) - 1, int(width * 72 / max(entries))))

@@ -1,0 +1,179 @@
+"""Images laid out on a sheet: places are inches from the upper left corner, so that what is drawn has its true size."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Circle, Rectangle
+from PIL import Image
+
+from vireid.reporting.evidence import Evidence
+from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
+from vireid.reporting.record import RunRecord
+
+MARGIN, GAP = 0.06, 0.07
+LINE = SMALL * 1.35 / 72  # inches, of a line of small text
+Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image and map to what is shown
+
+
+class Sheet:
+    """A figure that grows downwards.
+
+    Attributes:
+        figure: it.
+        axes: cover it; their units are inches.
+        y: where the next thing goes.
+    """
+
+    def __init__(self, width: float) -> None:
+        self.figure = new_figure(width, 1.0)
+        self.figure.set_layout_engine('none')
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_axis_off()
+        self.width, self.y = width, MARGIN
+
+    def write(self, x: float, y: float, text: str, size: float = SMALL, **look: Any) -> None:
+        """Writes one line, whose upper end is at `y`."""
+        self.axes.text(x, y, text, fontsize=size, va='top', **look)
+
+    def heading(self, text: str) -> None:
+        """Writes a line of its own."""
+        self.write(MARGIN, self.y, _fitting(text, self.width - 2 * MARGIN, 8), 8, fontweight='bold')
+        self.y += 0.2
+
+    def image(self, x: float, y: float, size: tuple[float, float], image: np.ndarray | None) -> None:
+        """Draws an image into a box, undistorted; a box that says `gone` if there is none."""
+        width, height = size
+        if image is None:
+            self.axes.add_patch(Rectangle((x, y), width, height, facecolor='#888888', alpha=0.25, edgecolor='none'))
+            self.axes.text(
+                x + width / 2, y + height / 2, 'gone', fontsize=min(SMALL, width * 72 / 3), ha='center', va='center'
+            )
+            return
+        scale = min(width / image.shape[1], height / image.shape[0])
+        half = scale * image.shape[1] / 2, scale * image.shape[0] / 2
+        middle = x + width / 2, y + height / 2
+        extent = (middle[0] - half[0], middle[0] + half[0], middle[1] + half[1], middle[1] - half[1])
+        self.axes.imshow(image, extent=extent, aspect='auto', interpolation='bilinear')
+
+    def frame(self, x: float, y: float, size: tuple[float, float], right: bool | None) -> None:
+        """Draws a frame that says right, wrong or, for None, neither: by colour, line and sign."""
+        colour = INK if right is None else GREEN if right else ORANGE
+        line = '--' if right is False else '-'
+        self.axes.add_patch(
+            Rectangle((x, y), *size, fill=False, edgecolor=colour, linestyle=line, linewidth=min(1.4, 4 * size[0]))
+        )
+        if right is None:
+            return
+        radius = min(0.075, 0.2 * size[0])
+        middle = np.array([x + size[0] - radius * 1.25, y + radius * 1.25])
+        self.axes.add_patch(Circle(tuple(middle), radius, facecolor='white', edgecolor=colour, linewidth=0.5))
+        tick = [[(-0.5, 0.05), (-0.1, 0.45), (0.5, -0.4)]]
+        cross = [[(-0.4, -0.4), (0.4, 0.4)], [(-0.4, 0.4), (0.4, -0.4)]]
+        for stroke in tick if right else cross:
+            points = middle + radius * np.array(stroke)
+            self.axes.plot(*points.T, color=colour, linewidth=16 * radius, solid_capstyle='round')
+
+    def finish(self, notes: Sequence[str]) -> None:
+        """Writes notes at the end, and gives the figure its height."""
+        letters = max(20, int((self.width - 2 * MARGIN) * 72 / (SMALL * LETTER)))
+        for line in (line for note in notes for line in textwrap.wrap(note, letters)):
+            self.write(MARGIN, self.y, line)
+            self.y += LINE
+        height = self.y + MARGIN
+        self.figure.set_size_inches(self.width, height)
+        self.axes.set(xlim=(0, self.width), ylim=(height, 0))
+
+
+def decode(evidence: Evidence, index: int) -> np.ndarray | None:
+    """Returns image `index` of evidence as (H, W, 3) uint8; None if it could not be read."""
+    if not 0 <= index < len(evidence.thumbs) or not evidence.thumbs[index]:
+        return None
+    try:
+        with Image.open(io.BytesIO(evidence.thumbs[index])) as image:
+            return np.asarray(image.convert('RGB'))
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def aspect_of(images: Sequence[np.ndarray | None]) -> float:
+    """Returns the middle height of images, as a share of their width; 2 if there are none."""
+    shares = [image.shape[0] / image.shape[1] for image in images if image is not None]
+    return float(np.clip(np.median(shares), 0.5, 3)) if shares else 2.0
+
+
+def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pairs: int, width: float) -> Sheet:
+    """Draws maps of pairs of images: rows are pairs, columns stages, and each cell both images.
+
+    Args:
+        runs: with evidence; one below the other.
+        kind: of maps, such as `cam`.
+        paint: makes what is shown of an image, (H, W, 3) uint8, and its map, (h, w) from 0 to 1.
+        note: written below.
+        pairs: how many at most.
+        width: in inches.
+    """
+    kept, notes = choose_evidence(runs, lambda evidence: _stages(evidence, kind), f'{kind} maps')
+    sheet = Sheet(width)
+    for run in kept:
+        assert run.evidence is not None
+        if len(kept) > 1:
+            sheet.heading(run.label)
+        _draw_run(sheet, run.evidence, kind, paint, pairs)
+    sheet.finish([note, *notes])
+    return sheet
+
+
+def _stages(evidence: Evidence, kind: str) -> list[str]:
+    names = [key.partition(' ')[2] for key, maps in evidence.maps.items() if key.startswith(f'{kind} ') and len(maps)]
+    return names if evidence.about.get('pairs') else []
+
+
+def _draw_run(sheet: Sheet, evidence: Evidence, kind: str, paint: Paint, pairs: int) -> None:
+    stages, about = _stages(evidence, kind), evidence.about
+    chosen = _spread(about['pairs'], pairs)
+    images = [[decode(evidence, index) for index in about['pairs'][row]['images']] for row in chosen]
+    columns = 1 + len(stages)
+    room = (sheet.width - 2 * MARGIN - (columns - 1) * 2.5 * GAP) / columns  # of a cell
+    tile = min(0.85, (room - GAP / 2) / 2)
+    size = (tile, tile * aspect_of([image for both in images for image in both]))
+    cell = 2 * tile + 3 * GAP
+    for column, title in enumerate(['images', *stages]):
+        middle = MARGIN + column * cell + tile + GAP / 4
+        sheet.write(middle, sheet.y, _fitting(title, 2 * tile, 7), 7, ha='center')
+    sheet.y += 0.15
+    for row, both in zip(chosen, images, strict=True):
+        for side, image in enumerate(both):
+            x = MARGIN + side * (tile + GAP / 2)
+            sheet.image(x, sheet.y, size, image)
+            for column, stage in enumerate(stages, 1):
+                found = np.asarray(evidence.maps[f'{kind} {stage}'][row][side], dtype=float)
+                shown = np.full((128, 64, 3), 128, dtype=np.uint8) if image is None else image
+                sheet.image(x + column * cell, sheet.y, size, paint(shown, found))
+        sheet.y += size[1] + 0.03
+        sheet.write(MARGIN, sheet.y, _fitting(_caption(about, row), sheet.width - 2 * MARGIN, SMALL))
+        sheet.y += LINE + GAP
+
+
+def _spread(pairs: Sequence[dict[str, Any]], count: int) -> list[int]:
+    """Chooses pairs, right and wrong ones in turn, and returns their numbers in order."""
+    sides = [[i for i, pair in enumerate(pairs) if bool(pair.get('right')) is right] for right in (True, False)]
+    turns = [(place, side, i) for side, own in enumerate(sides) for place, i in enumerate(own)]
+    return sorted(i for _, _, i in sorted(turns)[:count])
+
+
+def _caption(about: dict[str, Any], row: int) -> str:
+    pair = about['pairs'][row]
+    sides = [about['images'][index] for index in pair['images']]
+    both = ', '.join(f'{modality} of {identity}' for _, identity, _, modality in sides)
+    return f'{both}: {"the same person" if pair["right"] else "two persons"}, similarity {pair["similarity"]:.2f}'
+
+
+def _fitting(text: str, width: float, size: float) -> str:
+    """Shortens a line to a width in inches."""
+    letters = max(3, int(width * 72 / (size * LETTER)))
+    return text if len(text) <= letters else text[: letters - 1] + '…'

@@ -1,0 +1,184 @@
+"""Training curves: losses, their weights, what the weighter shows, learning rate and evaluations over steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from vireid.reporting.figures.style import (
+    MARKERS,
+    PAGE,
+    add_axes_legend,
+    add_legend,
+    add_notes,
+    choose,
+    look,
+    new_figure,
+    protocol_note,
+    styled,
+)
+from vireid.reporting.record import RunRecord
+
+POINTS = 500  # of a line, at most
+SHARES = 50  # the running mean is over one of so many parts of the run
+Line = tuple[np.ndarray, np.ndarray]  # steps and values
+Panels = dict[str, list[tuple[int, str, Line]]]  # by title, the number of a look, a name and what is drawn
+
+
+@styled
+def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
+    """Draws how training went; DMCF's Fig. 6 shows its weights so.
+
+    Of one run: the loss and the weight of each task, each of the weighter's curves (such as sigma or lambda), learning
+    rate, and rank-1 and mAP of the first row of evaluations. Of several, a line each: the loss, learning rate, and
+    rank-1 and mAP. Values are faint, their running mean is strong.
+
+    Args:
+        runs: with metrics.
+        width: in inches.
+    """
+    kept, notes = choose(
+        runs,
+        lambda run: any(line['loss'] is not None for line in run.steps),
+        'no metrics',
+        'draw a folder that vireid train wrote, with logger MetricsFile',
+    )
+    several = len(kept) > 1
+    panels = _panels_of_several(kept) if several else _panels_of_one(kept[0])
+    columns = 2 if width >= 5 and len(panels) > 1 else 1
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(width, 1.7 * rows + 0.2)
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    last = max(line[0].max() for lines in panels.values() for _, _, line in lines)
+    for axes, (title, lines) in zip(grid, panels.items(), strict=False):
+        for index, name, line in lines:
+            if title.endswith('(%)'):
+                axes.plot(*line, label=name, marker=MARKERS[index % len(MARKERS)], **look(index))
+            else:
+                _plot(axes, line, name, look(index), rough=title != 'Learning rate')
+        axes.set(xlabel='Step', ylabel=title)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.0f}'))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:.6g}'))
+        axes.set_xlim(0, 1.02 * last)
+        if not several:
+            add_axes_legend(axes, width / columns - 0.6)
+    for axes in grid[len(panels) :]:
+        axes.remove()
+    if several:
+        marks = enumerate(kept)
+        add_legend(
+            figure, [Line2D([], [], label=r.label, marker=MARKERS[i % len(MARKERS)], **look(i)) for i, r in marks]
+        )
+        notes += protocol_note(kept)
+    add_notes(figure, notes)
+    return figure
+
+
+def smooth(values: np.ndarray) -> np.ndarray:
+    """Returns the centred running mean of (N,) values, over N / 50 of them (the odd number from there).
+
+    What is NaN stays NaN, and does not count.
+    """
+    half = max(1, len(values) // SHARES) // 2
+    there = np.isfinite(values)
+    sums, counts = (np.concatenate([[0.0], np.cumsum(v)]) for v in (np.where(there, values, 0.0), there))
+    at = np.arange(len(values))
+    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    with np.errstate(invalid='ignore', divide='ignore'):
+        means = (sums[last] - sums[first]) / (counts[last] - counts[first])
+    return np.where(there, means, np.nan)
+
+
+def thin(line: Line) -> Line:
+    """Returns at most 500 points of a line, evenly spread; the first and the last are among them."""
+    x, y = line
+    if len(x) <= POINTS:
+        return line
+    chosen = np.unique(np.linspace(0, len(x) - 1, POINTS).round().astype(int))
+    return x[chosen], y[chosen]
+
+
+def _plot(axes: Axes, line: Line, name: str, own: dict[str, Any], rough: bool) -> None:
+    x, y = line
+    mean = smooth(y) if rough else y
+    if rough and len(y) // SHARES > 1:
+        axes.plot(*thin((x, y)), color=own['color'], alpha=0.25, linewidth=0.6)
+    alone: dict[str, Any] = {'marker': 'o'} if np.isfinite(y).sum() == 1 else {}
+    axes.plot(*thin((x, mean)), label=name, **own, **alone)
+
+
+def _panels_of_one(run: RunRecord) -> Panels:
+    steps = run.steps
+    found: dict[str, dict[str, Line]] = {
+        # a step of someone's own may tell its loss alone
+        'Loss': _lines(steps, [line.get('tasks') or {'loss': line['loss']} for line in steps]),
+        'Weight': _lines(steps, [line.get('weights') or {} for line in steps]),
+    }
+    for title in dict.fromkeys(title for line in steps for title in line.get('curves') or {}):
+        found[title] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
+    found['Learning rate'] = _lines(steps, [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps])
+    scored = evaluations(run)
+    found['Evaluation (%)'] = {}
+    for key, metrics in scored.items():
+        prefix = f'{key[2]}: ' if len(scored) > 1 else ''
+        found['Evaluation (%)'] |= {f'{prefix}{metric}': line for metric, line in metrics.items()}
+    tasks = [name for title, lines in found.items() if title[-1] != ')' for name in lines if name != 'learning rate']
+    places = {name: index for index, name in enumerate(dict.fromkeys(tasks))}  # a task looks alike in all panels
+    return {
+        title: [(places.get(name, index), name, line) for index, (name, line) in enumerate(lines.items())]
+        for title, lines in found.items()
+        if lines
+    }
+
+
+def _panels_of_several(runs: Sequence[RunRecord]) -> Panels:
+    panels: Panels = {}
+    for index, run in enumerate(runs):
+        whole = _lines(run.steps, [{'Loss': line['loss'], 'Learning rate': line.get('lr')} for line in run.steps])
+        first = next(iter(evaluations(run).values()), {})
+        for title, line in [*whole.items(), *((f'{metric} (%)', line) for metric, line in first.items())]:
+            panels.setdefault(title, []).append((index, run.label, line))
+    return panels
+
+
+def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
+    """Returns rank-1 and mAP of the first row over steps, in percent, of what was evaluated twice or more.
+
+    The validation while a run trains and the test at its end are two things: they differ in what is their key.
+    """
+    groups: dict[tuple, list[tuple[int, float, float]]] = {}
+    for line in run.metrics:
+        if line.get('rows'):
+            row = line['rows'][0]
+            key = (line.get('data'), line.get('protocol'), row['name'], row.get('trials'), str(row.get('queries')))
+            groups.setdefault(key, []).append((line['step'], row['R1']['mean'], row['mAP']['mean']))
+    found: dict[tuple, dict[str, Line]] = {}
+    for key, values in groups.items():
+        steps, r1, mean_ap = np.array(values, dtype=float).T
+        if len(set(steps)) > 1:
+            found[key] = {'rank-1': (steps, 100 * r1), 'mAP': (steps, 100 * mean_ap)}
+    return found
+
+
+def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
+    """Returns a line for each name; there are holes where a value is missing, or no number."""
+    x = np.array([line.get('step', index + 1) for index, line in enumerate(steps)], dtype=float)
+    names = dict.fromkeys(name for found in values for name in found)
+    lines = {}
+    for name in names:
+        y = np.array([_number(found.get(name)) for found in values])
+        if np.isfinite(y).any():
+            lines[name] = (x, y)
+    return lines
+
+
+def _number(value: Any) -> float:
+    return float('nan') if value is None else float(value)

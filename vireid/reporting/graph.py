@@ -1,0 +1,45 @@
+"""The graph of a model as nodes and edges, for drawings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vireid.core.types import MODALITIES
+
+
+def describe_graph(model: Any) -> dict[str, Any]:
+    """Returns the graph of a model that tells its wiring, as `CrossModalModel` does; of another one, nothing.
+
+    Returns:
+        `nodes`: dicts with `id`, `kind` (`modality`, `backbone`, `feature`, `neck`, `head`, `loss` or `embedding`),
+        `title` and `about`; `edges`: pairs of ids.
+    """
+    if not all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter')):
+        return {'nodes': [], 'edges': []}
+    modalities = list(getattr(model, 'modalities', MODALITIES))
+    nodes = [_node(m, 'modality', m, 'images') for m in modalities]
+    nodes.append(_node('backbone', 'backbone', type(model.backbone).__name__, 'backbone'))
+    edges = [[m, 'backbone'] for m in modalities]
+    for name, spec in model.specs.items():
+        size = f' x {spec.size[0]} x {spec.size[1]}' if spec.size else ''
+        about = f'{spec.layout} {spec.kind}, {spec.channels}{size}'
+        if name in model.necks:
+            nodes.append(_node(f'f_{name}', 'neck', f'{name}: {type(model.necks[name]).__name__}', about))
+            edges += [[f'f_{read}', f'f_{name}'] for read in model.inputs[name]]
+        else:
+            nodes.append(_node(f'f_{name}', 'feature', name, about))
+            edges.append(['backbone', f'f_{name}'])
+    for name, task in model.tasks.items():
+        losses = ' + '.join(type(loss).__name__ for loss in task.losses.values())
+        nodes.append(_node(f't_{name}', 'head', f'{name}: {type(task.head).__name__}', losses))
+        edges += [[f'f_{read}', f't_{name}'] for read in model.head_inputs[name]]
+        edges.append([f't_{name}', 'loss'])
+    if len(model.tasks):
+        nodes.append(_node('loss', 'loss', type(model.weighter).__name__, 'the loss'))
+    nodes.append(_node('embedding', 'embedding', 'embedding', f'{model.embedding_dim} values'))
+    edges += [[f'{"t" if name in model.tasks else "f"}_{name}', 'embedding'] for name in model.embedding]
+    return {'nodes': nodes, 'edges': edges}
+
+
+def _node(name: str, kind: str, title: str, about: str) -> dict[str, str]:
+    return {'id': name, 'kind': kind, 'title': title, 'about': about}
