@@ -66,9 +66,15 @@ def test_what_is_written_in_c_has_no_arguments_to_show():
     assert describe(dict).arguments == ()
 
 
-NOTHING_TO_SET = set(
-    ['Average', 'CameraCrossEntropy', 'Max', 'MetricsFile', 'Report', 'ToFloat', 'WeightedRegularizedTriplet']
-)
+NOTHING_TO_SET = {
+    'Average',
+    'CameraCrossEntropy',
+    'Max',
+    'MetricsFile',
+    'Report',
+    'ToFloat',
+    'WeightedRegularizedTriplet',
+}
 
 
 @pytest.mark.parametrize('component', COMPONENTS.listing(), ids=lambda c: f'{c.kind} {c.name}')

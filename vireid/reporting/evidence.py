@@ -27,8 +27,8 @@ class Evidence:
         about: plain values: `name`, `protocol`, `data`, `weights`, `similarity` (what ranks, empty for cosine), `rows`
             (see `Results.rows`), `trial` (of the ranking lists), `notes` (what is left out, and why), `images` (path,
             identity, camera and modality of each image shown), `identities` and `cameras` (dicts of scores), `graph`
-            (`nodes` and `edges`, empty if the model tells none), `pairs` (dicts of two `images`, their `similarity`, and
-            whether they are of one person, `right`) and `kinds` (of each ranking list a list of those of `best`,
+            (`nodes` and `edges`, empty if the model tells none), `pairs` (dicts of two `images`, their `similarity`,
+            and whether they are of one person, `right`) and `kinds` (of each ranking list a list of those of `best`,
             `worst` and `random` that it is one of).
         thumbs: a JPEG of each image shown; empty if it could not be read.
         cmc: by row name, (R,) share of queries with a match among the first 1..R ranks.
