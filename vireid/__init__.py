@@ -18,12 +18,14 @@ _LAZY = {
     'Run': 'vireid.core.training.run',
     'Sample': 'vireid.core.types',
     'VireidError': 'vireid.core.errors',
+    'compare': 'vireid.api',
     'evaluate': 'vireid.api',
     'hookimpl': 'vireid.plugin_manager.manager',
     'load': 'vireid.exchange.models',
     'load_experiment': 'vireid.api',
     'load_weights': 'vireid.exchange.models',
     'plot': 'vireid.api',
+    'table': 'vireid.api',
     'train': 'vireid.api',
 }
 __all__ = [*_LAZY, '__version__']

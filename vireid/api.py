@@ -1,4 +1,4 @@
-"""Training and evaluation from Python: what `vireid train` and `vireid test` do, for notebooks and scripts."""
+"""What the commands do, from Python: for notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
 from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
+from vireid.studies.comparison import Comparison, compare_systems
+from vireid.studies.jobs import Job, finish
+from vireid.studies.systems import read_systems
+from vireid.studies.tables import METRICS_SHOWN, PaperTable, make_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -157,6 +161,57 @@ def plot(
     if out is not None:
         figures.save(drawn, out)
     return drawn
+
+
+def compare(
+    systems: Sequence[Config],
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    work_dir: str | Path = 'runs/compare',
+    allow_differences: bool = False,
+    plugins: Sequence[str | Path] = (),
+    **overrides: Any,
+) -> Comparison:
+    """Compares systems, as `vireid compare` does; configs are trained with each seed, unless that was done before.
+
+    Args:
+        systems: folders of finished runs, and configs; see `load_experiment`.
+        seeds: of the configs.
+        work_dir: gets the runs of the configs, `NAME/seed_N`.
+        allow_differences: compare runs of different protocols, data or budgets too, and say so.
+        plugins: Python files with components of yours.
+        **overrides: of the configs; see `load_experiment`.
+
+    Returns:
+        The comparison: `rows()`, `pairs`, `text()`, `markdown()`, `frame()`.
+
+    Raises:
+        VireidError: if a run cannot be made, or runs cannot be compared.
+    """
+    folders: list[str | Path] = []
+    for system in systems:
+        if isinstance(system, (str, Path)) and Path(system).is_dir():
+            folders.append(system)
+            continue
+        for seed in seeds:
+            experiment = load_experiment(system, plugins, **{**overrides, 'seed': seed})
+            job = Job(f'{experiment.name} seed {seed}', experiment, Path(work_dir) / experiment.name / f'seed_{seed}')
+            finish(job, data_may_move=True)
+            folders.append(job.folder)
+    return compare_systems(read_systems(folders), allow_differences)
+
+
+def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) -> PaperTable:
+    """Lays finished runs out as a paper does, as `vireid table` does; seeds of one config are one row.
+
+    Args:
+        runs: their folders.
+        metrics: of each plain row of the results.
+
+    Returns:
+        The table: `rows`, `format('md')` (or `latex`, `csv`, `text`), `frame()`.
+    """
+    return make_table(read_systems(runs, queries=False), metrics)
 
 
 def free_folder(base: Path, name: str) -> Path:

@@ -120,39 +120,18 @@ def _short(origin: str) -> str:
 
 def _diff(first: str, second: str, args: argparse.Namespace) -> int:
     from vireid.core.config.files import dump_value
+    from vireid.reporting.config_differences import MISSING, differences
 
-    old, new = (dict(_flat(_read(path, args)[0], ())) for path in (first, second))
-    changes = [p for p in dict.fromkeys([*old, *new]) if p not in old or p not in new or not _same(old[p], new[p])]
-    changes = [place for place in changes if place != ('name',)]  # of the file
-    for place in changes:
+    changes = differences([_read(path, args)[0] for path in (first, second)])
+    changes.pop(('name',), None)  # of the file
+    for place, (old, new) in changes.items():
         key = '.'.join(place)
-        if place not in new:
-            print(f'- {key}: {dump_value(old[place])}')
-        elif place not in old:
-            print(f'+ {key}: {dump_value(new[place])}')
+        if new is MISSING:
+            print(f'- {key}: {dump_value(old)}')
+        elif old is MISSING:
+            print(f'+ {key}: {dump_value(new)}')
         else:
-            print(f'~ {key}: {dump_value(old[place])} -> {dump_value(new[place])}')
+            print(f'~ {key}: {dump_value(old)} -> {dump_value(new)}')
     if not changes:
         print('no difference')
     return 1 if changes else 0
-
-
-def _same(old: Any, new: Any) -> bool:
-    """Says whether two values mean the same: 1 and 1.0 do, 1 and True do not, a NaN and another do."""
-    if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(_same, old, new))
-    if isinstance(old, bool) or isinstance(new, bool):
-        return old is new
-    return old == new or (old != old and new != new)
-
-
-def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the values of a config by path; items of lists that hold dicts by number."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, (*path, str(key)))
-    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-        for number, item in enumerate(value):
-            yield from _flat(item, (*path, str(number)))
-    else:
-        yield path, list(value) if isinstance(value, tuple) else value

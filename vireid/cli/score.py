@@ -1,4 +1,4 @@
-"""Score a features file again, without the network or the images; by another protocol too."""
+"""Score a features file or a folder of MATLAB files, without the network or the images; by another protocol too."""
 
 from __future__ import annotations
 
@@ -12,9 +12,20 @@ from vireid.core.errors import VireidError, did_you_mean
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid score`."""
-    parser.add_argument('features', type=Path, help='what `vireid test --save-features FILE` wrote')
+    parser.add_argument(
+        'features',
+        type=Path,
+        help='what `vireid test --save-features FILE` wrote; or a folder of NAME_cam1.mat ... NAME_cam6.mat, as '
+        "SYSU-MM01's official MATLAB code reads them, scored by sysu/official",
+    )
+    parser.add_argument('--name', help='NAME, where the folder has files of several')
     parser.add_argument('--protocol', metavar='NAME', help='another one than they were made for, such as sysu/official')
-    parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, for protocols that read a file of it")
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help="the dataset's folder, for protocols that read a file of it; for a folder of .mat files, one that holds "
+        'rand_perm_cam.mat and test_id.mat, if it does not itself',
+    )
     parser.add_argument('--rerank', action='store_true', help='k-reciprocal re-ranking beside the plain rows')
     parser.add_argument(
         '--cfg-options',
@@ -35,11 +46,19 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.config.overrides import override
     from vireid.core.scoring import results
     from vireid.core.scoring.embedding import score_trials
-    from vireid.exchange import features
+    from vireid.exchange import features, matlab_features
 
-    saved = features.load(args.features)
-    if args.data_root:
-        saved.root = args.data_root
+    saved: features.SavedFeatures
+    if args.features.is_dir():
+        if args.matlab:
+            raise VireidError(f'{args.features} holds MATLAB files already', todo='leave out --matlab')
+        saved = matlab_features.load(args.features, args.name, args.data_root)
+    else:
+        if args.name:
+            raise VireidError(f'--name {args.name}: {args.features} is no folder', todo='leave out --name')
+        saved = features.load(args.features)
+        if args.data_root:
+            saved.root = args.data_root
     own = saved.about['protocol']
     config: dict[str, Any] = {
         'protocol': {'type': args.protocol} if args.protocol not in (None, own.get('type')) else own,
@@ -70,12 +89,22 @@ def run(args: argparse.Namespace) -> int:
     if args.matlab:
         # only images of SYSU-MM01's cameras have a place in those files; its protocol refuses others
         components.build('protocols', {'type': 'sysu/agw', 'trials': 1}, where='--matlab').trials(saved)
-        export(saved, args.matlab)
-        print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {NAME!r}')
+        matlab_features.export(saved, args.matlab)
+        name = matlab_features.NAME
+        print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {name!r}')
+    similarity: Any = None
+    if isinstance(saved, matlab_features.MatlabFeatures):
+        saved.require_permutation(config['protocol'])
+        similarity = saved.similarity
+        for note in saved.notes:
+            print(note)
+        if config['protocol'].get('permutation'):
+            print(f'permutation: {config["protocol"]["permutation"]}')
     found = score_trials(
         saved.embeddings,
         protocol.name,
         protocol.trials(saved),
+        similarity=similarity,
         reranker=reranker,
         weights=saved.about.get('weights', ''),
         data=saved.about.get('data', ''),
@@ -107,42 +136,3 @@ def _bar() -> Any:
             bar.stop()
 
     return show
-
-
-NAME = 'vireid'
-
-
-def export(saved: Any, folder: Path) -> list[Path]:
-    """Writes a MATLAB file for each camera, as SYSU-MM01's official evaluation reads them.
-
-    `NAME_camN.mat` holds `feature`, a cell for each identity from 1 on; `feature{id}(i, :)` is the embedding of the
-    identity's i-th image on that camera, by file name. Embeddings have length 1, so the code's Euclidean distance
-    ranks as cosine similarity does.
-
-    Raises:
-        VireidError: if identities cannot be places in a cell array.
-    """
-    import numpy as np
-    from scipy.io import savemat
-
-    samples = sorted(saved.embeddings.samples, key=lambda s: s.path)
-    identities = [s.identity for s in samples]
-    if min(identities) < 1 or max(identities) > 99_999:
-        raise VireidError(
-            f'identities are {min(identities)} to {max(identities)}, and the MATLAB code counts from 1',
-            allowed="features of SYSU-MM01 or of a dataset in its layout, with the reader's own identities",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    places: dict[tuple[int, int], list[Any]] = {}
-    for sample in samples:
-        places.setdefault((sample.camera, sample.identity), []).append(sample)
-    written = []
-    for camera in range(1, 7):
-        cells = np.empty((1, max(identities)), dtype=object)
-        for place in range(cells.shape[1]):
-            own = places.get((camera, place + 1))
-            cells[0, place] = saved.embeddings.of(own) if own else np.zeros((0, 0), dtype=np.float32)
-        path = folder / f'{NAME}_cam{camera}.mat'
-        savemat(path, {'feature': cells}, do_compression=True)
-        written.append(path)
-    return written

@@ -51,13 +51,13 @@ def render(runs: Sequence[RunRecord]) -> str:
     found = {f'{n}-{i}': _data_uri(t) for n, run in enumerate(runs) for i, t in enumerate(_thumbs(run)) if t}
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><title>{title}</title><style>{_asset("page.css")}</style></head><body><header>'
+        f'initial-scale=1"><title>{title}</title><style>{asset("page.css")}</style></head><body><header>'
         f'<h1>{title}</h1><nav aria-label="sections"><ul>{links}</ul></nav>'
         '<noscript><p class="note">Images and filters need JavaScript, which is switched off.</p></noscript></header>'
         f'<main>{body}</main>'
         '<div id="hover-card" hidden></div>'
         f'<script type="application/json" id="thumbs">{json.dumps(found)}</script>'
-        f'<script>{_asset("page.js")}</script></body></html>\n'
+        f'<script>{asset("page.js")}</script></body></html>\n'
     )
 
 
@@ -70,12 +70,12 @@ def _result(runs: Sequence[RunRecord]) -> str:
     body, notes = '', []
     for run in runs:
         for row in run.rows:
-            cells = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
-            body += _cells([*([run.label] if several else []), *cells])
+            shown = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
+            body += cells([*([run.label] if several else []), *shown])
             if 'identities' in row:
                 ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
                 text = f'95 % interval over {row["identities"]} identities'
-                body += _cells([*([''] if several else []), text, *ranges, '', ''], 'interval')
+                body += cells([*([''] if several else []), text, *ranges, '', ''], 'interval')
         about = run.result or (run.evidence.about if run.evidence else None)
         whose = f'{run.label}: ' if several else ''
         if about is None:
@@ -93,9 +93,9 @@ def _result(runs: Sequence[RunRecord]) -> str:
     if len(protocols) > 1:
         names = '; '.join(sorted(protocols))
         notes.insert(0, f'These runs were scored by different protocols ({names}): their numbers cannot be compared.')
-    table = f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ''
+    found = f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ''
     caption = '<p class="soft">Percent; mean ± standard deviation over trials.</p>' if body else ''
-    return caption + _scroll('result table', table) + ''.join(f'<p class="note">{html.escape(n)}</p>' for n in notes)
+    return caption + scroll('result table', found) + ''.join(f'<p class="note">{html.escape(n)}</p>' for n in notes)
 
 
 _EVIDENCE = 'report.npz beside the result, so that lists, maps and curves of ranks are missing; vireid test writes it'
@@ -230,12 +230,12 @@ def _scores(run: RunRecord) -> str:
     cameras = [[str(r['camera']), r['modality'], f'{r["queries"]:,}', *_two(r)] for r in about['cameras']]
     people = [[str(r['identity']), f'{r["queries"]:,}', *_two(r)] for r in about['identities']]
     text = '<p>By the camera of the query, worst first; a query counts once in each trial.</p>'
-    text += _table(['camera', 'modality', 'queries', 'rank-1', 'mAP'], cameras, 'scores by camera')
+    text += table(['camera', 'modality', 'queries', 'rank-1', 'mAP'], cameras, 'scores by camera')
     text += '<p>By identity, worst first.</p>'
     head = ['identity', 'queries', 'rank-1', 'mAP']
-    text += _table(head, people[:10], 'scores by identity')
+    text += table(head, people[:10], 'scores by identity')
     if len(people) > 10:
-        rest = _table(head, people[10:], 'scores of the other identities')
+        rest = table(head, people[10:], 'scores of the other identities')
         text += f'<details><summary>{len(people) - 10:,} more</summary>{rest}</details>'
     return text
 
@@ -268,7 +268,7 @@ def _figure(name: str, runs: Sequence[RunRecord], caption: str) -> str:
     except VireidError as error:
         return _missing(f'{error.given}' + (f' ({error.todo})' if error.todo else ''))
     kind = '' if name in NARROW else ' class="wide"'  # on a telephone it is moved, not shrunk
-    moved = _scroll(html.escape(f'the figure {name}'), drawn)
+    moved = scroll(html.escape(f'the figure {name}'), drawn)
     return f'<figure{kind}>{moved}<figcaption>{html.escape(caption)}</figcaption></figure>'
 
 
@@ -283,18 +283,21 @@ def _side(runs: Sequence[RunRecord], of: Callable[[RunRecord], str]) -> str:
     return f'<div class="side">{columns}</div>'
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
+    """Returns a table of text, which scrolls."""
     top = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-    body = ''.join(_cells(row) for row in rows)
-    return _scroll(label, f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>')
+    body = ''.join(cells(row) for row in rows)
+    return scroll(label, f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>')
 
 
-def _cells(row: Sequence[str], kind: str = '') -> str:
+def cells(row: Sequence[str], kind: str = '') -> str:
+    """Returns a row of a table; `kind` is its class."""
     name = f' class="{kind}"' if kind else ''
     return f'<tr{name}>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>'
 
 
-def _scroll(label: str, text: str) -> str:
+def scroll(label: str, text: str) -> str:
+    """Returns a region that scrolls sideways where it is wider than the page."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{text}</div>' if text else ''
 
 
@@ -314,5 +317,6 @@ def _data_uri(thumb: bytes) -> str:
     return f'data:image/jpeg;base64,{base64.b64encode(thumb).decode()}'
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Returns the style or the script of pages."""
     return resources.files('vireid.reporting').joinpath(name).read_text(encoding='utf-8')

@@ -79,6 +79,11 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
             f'{source} was adapted to other cameras: its statistics are not those of training',
             todo=f'begin a run from its weights: --init {source}; or take the adapting back: vireid adapt --revert',
         )
+    if content.get('converted'):
+        raise VireidError(
+            f'{source} was converted from released weights: it holds no state of training',
+            todo=f'begin a run from its weights: --init {source}',
+        )
     if content.get('split', '') != run.split:
         raise VireidError(
             f'{source} was trained on {content.get("split") or "the only split"} and this run is on '

@@ -101,7 +101,7 @@ def _numbers(cameras: Any, cell: tuple[int, int], path: Path) -> np.ndarray:
     if len(numbers) < 10 or not (np.sort(numbers[:10], axis=1) == whole).all():
         raise VireidError(
             f'{path} has no permutation for identity {identity} on camera {camera}',
-            allowed="test identities: the authors' file has no others",
+            allowed='identities and cameras that the file has ten permutations of',
             todo="choose weights on validation identities by protocol.type='sysu/agw', then score checkpoints/best.pt: "
             'vireid test ... --protocol sysu/official',
         )

@@ -1,0 +1,74 @@
+"""`vireid compare`: the same budget and seeds for each config, resumable; finished runs as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vireid
+from vireid.cli import main
+from vireid.cli.compare import parse_seeds
+from vireid.core.errors import VireidError
+from vireid.synth import synthesize
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'
+TINY = [
+    'images.size=[64,32]', 'step.optimizer.lr=1e-4', 'training.steps=2', 'protocol.trials=1', 'protocol.modes=["all"]',
+    'loggers=[]', 'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'step.schedule=[]',
+]  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('people')
+    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
+    return folder
+
+
+def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(people, tmp_path, capsys):
+    words = [
+        'compare',
+        str(CONFIGS / 'one_stream.py'),
+        str(CONFIGS / 'two_stream.py'),
+        '--on',
+        'synth',
+        '--seeds',
+        '0-1',
+    ]
+    words += ['--data-root', str(people), '--work-dir', str(tmp_path), '--cfg-options', *TINY]
+    assert main(words) == 0
+    text = capsys.readouterr().out
+    assert 'one_stream - two_stream, R1:' in text
+    assert 'synthetic people, SYSU-MM01 layout, sysu/agw, all single-shot; 2 steps' in text
+    runs = sorted(p.parent for p in tmp_path.rglob('result.json'))
+    assert [str(run.relative_to(tmp_path)) for run in runs] == [
+        'one_stream/seed_0', 'one_stream/seed_1', 'two_stream/seed_0', 'two_stream/seed_1'
+    ]  # fmt: skip
+    assert '| model.' in (tmp_path / 'comparison.md').read_text()
+    assert '<svg' in (tmp_path / 'comparison.html').read_text()
+    assert main(words) == 0
+    assert capsys.readouterr().out.count('(done before)') == 4
+    assert main(['compare', *map(str, runs), '--work-dir', str(tmp_path / 'again')]) == 0
+    assert 'one_stream - two_stream, R1:' in capsys.readouterr().out
+    found = vireid.compare(runs)
+    assert [row['name'] for row in found.rows()] == ['one_stream', 'two_stream']
+    assert vireid.table(runs).format('md').count('\n| ') == 3
+
+
+def test_seeds_are_read():
+    assert parse_seeds('0-3') == [0, 1, 2, 3]
+    assert parse_seeds('5,1,5') == [5, 1]
+    for text in ('x', '3-1', '', '-1', '0-5000'):
+        with pytest.raises(VireidError, match='--seeds is'):
+            parse_seeds(text)
+
+
+def test_what_cannot_be_compared(people, tmp_path, capsys):
+    one = str(CONFIGS / 'one_stream.py')
+    assert main(['compare', one, one, '--data-root', str(people), '--work-dir', str(tmp_path)]) == 2
+    assert 'two configs are called one_stream' in capsys.readouterr().err
+    assert main(['compare', one, '--seed', '3']) == 2
+    assert 'write --seeds 3' in capsys.readouterr().err
+    assert main(['compare', str(tmp_path / 'no.py'), one, '--data-root', str(people)]) == 2
+    assert 'no.py' in capsys.readouterr().err

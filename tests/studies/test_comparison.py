@@ -1,0 +1,122 @@
+"""Runs are compared if they are alike; what is claimed is what seeds and people bear out."""
+
+from __future__ import annotations
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.studies.comparison import compare_systems
+from vireid.studies.comparison_page import render
+from vireid.studies.systems import read_systems
+
+GOOD = [[1, 1], [1, 1], [1, 1], [1, 2], [1, 1], [1, 1]]
+BAD = [[2, 3], [2, 1], [3, 2], [2, 4], [2, 1], [3, 3]]
+
+
+@pytest.fixture
+def both(make_run):
+    """Two systems with three seeds each; the first finds nearly all, the second few."""
+    return [make_run(name, seed, hits) for name, hits in (('good', GOOD), ('bad', BAD)) for seed in range(3)]
+
+
+def test_seeds_of_one_config_are_one_system(both):
+    systems = read_systems(both)
+    assert [(s.name, sorted(s.runs)) for s in systems] == [('good', [0, 1, 2]), ('bad', [0, 1, 2])]
+
+
+def test_a_real_difference_is_claimed_with_its_intervals(both):
+    found = compare_systems(read_systems(both))
+    pair = found.pairs[0]
+    assert (pair.first, pair.second, pair.column) == ('good', 'bad', 'R1')
+    assert pair.by_seeds.mean == pytest.approx(11 / 12 - 2 / 12)
+    assert pair.by_people.mean == pytest.approx(pair.by_seeds.mean)
+    assert pair.by_seeds.is_real and pair.by_people.is_real  # noqa: PT018
+    assert pair.verdict().endswith('good is better than bad.')
+    assert pair.wins == {0: 1.0, 1: 0.5, 2: 1.0, 3: 0.5, 4: 0.5, 5: 1.0}
+    assert found.confidence == 0.95
+    assert 'people, p, all; 10 steps' in found.text()
+
+
+def test_noise_is_called_noise(make_run):
+    """Seed 0 favours one, seed 1 the other."""
+    runs = [make_run('a', 0, GOOD), make_run('a', 1, BAD), make_run('b', 0, BAD), make_run('b', 1, GOOD)]
+    verdict = compare_systems(read_systems(runs)).pairs[0].verdict()
+    assert 'Noise: 50 seeds would show a difference of 5 points.' in verdict
+
+
+def test_of_one_seed_nothing_is_claimed(make_run):
+    found = compare_systems(read_systems([make_run('a', 0, GOOD), make_run('b', 0, BAD)]))
+    assert found.pairs[0].by_seeds is None
+    assert 'One seed: no claim, since another seed may change as much; give at least 3.' in found.text()
+    assert 'over 6 test identities' in found.text()
+
+
+def test_of_several_pairs_each_interval_is_wider(both, make_run):
+    runs = [*both, *(make_run('third', seed, BAD) for seed in range(3))]
+    found = compare_systems(read_systems(runs))
+    assert len(found.pairs) == 6
+    assert found.confidence == pytest.approx(1 - 0.05 / 3)
+    assert 'so that all pairs of a metric together hold 95 %' in found.text()
+
+
+@pytest.mark.parametrize(
+    ('other', 'named'),
+    [
+        ({'protocol': 'q'}, 'protocol p, all and q, all'),
+        ({'data': 'others'}, 'data people and others'),
+        ({'split': 'trial 2'}, 'split the only split and trial 2'),
+        ({'steps': 20}, 'steps 10 and 20'),
+        ({'identities': 9}, 'training identities 5 and 9'),
+        ({'select': 'best R1 on the test'}, 'choice of weights  and best R1 on the test'),
+    ],
+)
+def test_runs_that_are_not_alike_are_refused_or_said(make_run, other, named):
+    systems = read_systems([make_run('a', 0, GOOD), make_run('b', 0, BAD, **other)])
+    with pytest.raises(VireidError, match='these runs cannot be compared') as caught:
+        compare_systems(systems)
+    assert named in caught.value.given
+    assert '--allow-differences' in caught.value.todo
+    found = compare_systems(systems, allow_differences=True)
+    assert f'NOT ALIKE: {named}' in found.text()
+    assert named in found.markdown()
+
+
+def test_other_queries_are_never_compared(make_run):
+    systems = read_systems([make_run('a', 0, GOOD), make_run('b', 0, BAD[:-1])])
+    with pytest.raises(VireidError, match='tested on different queries'):
+        compare_systems(systems, allow_differences=True)
+
+
+def test_runs_that_cannot_be_taken(make_run, tmp_path):
+    with pytest.raises(VireidError, match='1 system to compare'):
+        compare_systems(read_systems([make_run('a', 0, GOOD), make_run('a', 1, GOOD)]))
+    with pytest.raises(VireidError, match='has the seeds'):
+        compare_systems(read_systems([make_run('c', 0, GOOD), make_run('b', 1, BAD)]))
+    one = make_run('a', 5, GOOD)
+    with pytest.raises(VireidError, match='the same config with the same seed'):
+        read_systems([one, one])
+    (one / 'queries.npz').unlink()
+    with pytest.raises(VireidError, match=r'has no queries\.npz'):
+        read_systems([one])
+    assert len(read_systems([one], queries=False)) == 1
+    (one / 'result.json').unlink()
+    with pytest.raises(VireidError, match='is not finished'):
+        read_systems([one])
+
+
+def test_the_pages_show_table_verdicts_people_and_configs(both):
+    found = compare_systems(read_systems(both))
+    page, text = render(found), found.markdown()
+    for part in ('good is better than bad', '91.7 ± 0.0', 'model.is'):
+        assert part in page
+        assert part in text
+    assert page.count('<svg') == 2
+    assert 'http://' not in page.replace('http://www.w3.org', '')
+    assert found.configs() == [('model.is', ['good', 'bad'])]
+
+
+def test_as_a_frame(both):
+    pandas = pytest.importorskip('pandas')
+    frame = compare_systems(read_systems(both)).frame()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.loc['good', 'R1 mean'] == pytest.approx(11 / 12)

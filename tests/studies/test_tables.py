@@ -1,0 +1,92 @@
+"""The table of a paper, in each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from vireid.cli import main
+from vireid.core.errors import VireidError
+from vireid.studies.systems import read_systems
+from vireid.studies.tables import make_table
+
+
+@pytest.fixture
+def runs(make_run):
+    """a: rank-1 75 and 25 %; b_1: 100 % twice."""
+    hits = {
+        ('a', 0): [[1, 1], [1, 2]],
+        ('a', 1): [[1, 2], [2, 2]],
+        ('b_1', 0): [[1, 1], [1, 1]],
+        ('b_1', 1): [[1, 1], [1, 1]],
+    }
+    return [make_run(*key, found) for key, found in hits.items()]
+
+
+def test_means_and_sample_deviations_over_seeds_and_the_best(runs):
+    table = make_table(read_systems(runs), metrics=['R1', 'mAP'])
+    (first, second) = [found for _, found in table.rows]
+    assert (first[0].mean, first[0].spread) == pytest.approx((50.0, 50 / 2**0.5))
+    assert [cell.best for cell in first] == [False, False]
+    assert [cell.best for cell in second] == [True, True]
+    assert table.columns == ['R1', 'mAP']
+    assert 'over 2 seeds' in table.caption
+
+
+def test_metrics_that_are_the_same_everywhere_have_no_best(runs):
+    table = make_table(read_systems(runs), metrics=['R20'])
+    assert not any(cell.best for _, found in table.rows for cell in found)
+
+
+def test_markdown(runs):
+    text = make_table(read_systems(runs), metrics=['R1']).format('md')
+    assert text.splitlines()[-3:] == ['|---|---:|', '| a | 50.00 ± 35.36 |', '| b_1 | **100.00 ± 0.00** |']
+
+
+def test_latex_has_rules_and_escapes_what_it_would_take_for_something_else(runs):
+    text = make_table(read_systems(runs), metrics=['R1']).format('latex')
+    lines = text.splitlines()
+    assert r'b\_1 & \textbf{100.00 $\pm$ 0.00} \\' in lines
+    assert [text.count(rule) for rule in (r'\toprule', r'\midrule', r'\bottomrule')] == [1, 1, 1]
+    assert text.count(r'\begin{tabular}{lr}') == text.count(r'\end{tabular}') == 1
+    body = lines[lines.index(r'\toprule') + 1 : lines.index(r'\bottomrule')]
+    assert {line.count('&') for line in body if line.endswith(r'\\')} == {1}
+    assert text.count('{') == text.count('}')
+
+
+def test_csv_has_spreads_in_columns_of_their_own(runs):
+    found = list(csv.DictReader(io.StringIO(make_table(read_systems(runs), metrics=['R1']).format('csv'))))
+    assert found[0] == {'system': 'a', 'R1': '50.0000', 'R1 sd': '35.3553'}
+
+
+def test_the_literature_stands_beside_with_its_source(runs):
+    rows = {'a': {'label': 'A (2020)', 'R1': 47.5, 'mAP': None}}
+    table = make_table(read_systems(runs), ['R1'], rows, 'SYSU-MM01')
+    assert table.columns == ['R1', 'R1 (lit.)', 'mAP (lit.)']
+    assert table.rows[0][0] == 'A (2020)'
+    assert [cell.text() for cell in table.rows[0][1]] == ['50.00 ± 35.36', '47.50', '-']
+    assert 'In the literature: SYSU-MM01.' in table.format('text')
+
+
+def test_other_protocols_are_said(make_run):
+    found = make_table(read_systems([make_run('a', 0, [[1]]), make_run('b', 0, [[1]], protocol='q')]))
+    assert 'different protocols (p; q) and cannot be compared' in found.format('md')
+
+
+def test_the_command(runs, tmp_path, capsys):
+    folders = list(map(str, runs))
+    assert main(['table', *folders, '--metrics', 'R1']) == 0
+    assert '100.00 ± 0.00*' in capsys.readouterr().out
+    assert main(['table', *folders, '-o', str(tmp_path / 't.tex')]) == 0
+    assert r'\toprule' in (tmp_path / 't.tex').read_text()
+    assert main(['table', *folders, '--metrics', 'R7']) == 2
+    assert "there is no metric 'R7'" in capsys.readouterr().err
+    assert main(['table', *folders, '--literature', str(tmp_path)]) == 2
+    assert 'has no table.yaml' in capsys.readouterr().err
+
+
+def test_an_unknown_format(runs):
+    with pytest.raises(VireidError, match="the format 'doc'"):
+        make_table(read_systems(runs)).format('doc')

@@ -1,0 +1,136 @@
+"""Compare systems: the same budget and seeds for each, and whether one beats another or the difference is noise.
+
+Configs are trained with each seed; the same command goes on where it was stopped. Finished runs are compared as they
+are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from copy import copy
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vireid.cli.experiment import add_arguments as add_experiment_arguments
+from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
+from vireid.cli.stages import stages_before
+from vireid.cli.startup import importing
+from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.studies.jobs import Job
+
+DEMO_DATA = Path('data/demo')
+SMALL = '_base_/systems_small.py'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid compare`."""
+    parser.add_argument('systems', nargs='+', metavar='CONFIG|RUN', help='configs, or folders of finished runs')
+    parser.add_argument(
+        '--on', metavar='FILE', help='a config laid over each one; synth: a small budget, on synthetic people'
+    )
+    parser.add_argument('--seeds', default='0-2', metavar='0-4', help='or 0,1,2 (default: 0-2)')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/compare')
+    parser.add_argument(
+        '--allow-differences', action='store_true', help='compare runs of other protocols, data or budgets, and say so'
+    )
+    add_experiment_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Trains what is missing and prints the comparison; 130 if Ctrl-C stopped it."""
+    with importing():
+        from vireid.core.distributed.processes import world
+        from vireid.core.files import write_whole
+        from vireid.core.signals import Interrupted
+        from vireid.studies.comparison import compare_systems
+        from vireid.studies.comparison_page import render
+        from vireid.studies.jobs import check_job, finish
+        from vireid.studies.systems import read_systems
+
+    if args.seed is not None:
+        raise VireidError('--seed names one seed and a comparison takes several', todo=f'write --seeds {args.seed}')
+    base = args.work_dir or Path('runs/compare')
+    folders = [name for name in args.systems if Path(name).is_dir()]
+    configs = [name for name in args.systems if name not in folders]
+    jobs = _jobs(configs, parse_seeds(args.seeds), base, args) if configs else {}
+    for found in jobs.values():
+        check_job(next((job for job in found if not job.begun()), found[0]))
+    quiet_others()
+    if args.on == 'synth' and any(Path(j.experiment.dataset['root']) == DEMO_DATA for f in jobs.values() for j in f):
+        _draw()
+    try:
+        for turn in zip(*jobs.values(), strict=True):  # seed by seed, so that a first number of each is there early
+            for job in turn:
+                finish(job, data_may_move=True, warn=warn_once)
+    except Interrupted as stopped:
+        print('stopped; the same command goes on from here')
+        return stopped.status
+    systems = read_systems([*(job.folder for found in jobs.values() for job in found), *folders])
+    comparison = compare_systems(systems, args.allow_differences)
+    print(f'\n{comparison.text()}\n')
+    if world()[0] == 0:
+        base.mkdir(parents=True, exist_ok=True)
+        write_whole(base / 'comparison.md', comparison.markdown())
+        write_whole(base / 'comparison.html', render(comparison))
+    print(f'written to {base / "comparison.md"} and {base / "comparison.html"}')
+    return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Reads `0-4` or `0,1,5`; each once, in the order given."""
+    found: list[int] = []
+    for part in text.replace(' ', ',').split(','):
+        first, dash, last = part.partition('-')
+        words = (first, last) if dash else (first,)
+        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
+            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
+        numbers = range(int(first), int(words[-1]) + 1)
+        if not numbers or len(numbers) > 1000:
+            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
+        found += numbers
+    return list(dict.fromkeys(found))
+
+
+def _jobs(configs: list[str], seeds: list[int], base: Path, args: argparse.Namespace) -> dict[str, list[Job]]:
+    """Returns the runs of each config, one for each seed."""
+    from vireid.studies.jobs import Job, without_console
+
+    names = [Path(name.rpartition('::')[2]).stem for name in configs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise VireidError(f'two configs are called {twice}', todo='rename one: runs lie in a folder of that name')
+    over = [_small(args)] if args.on == 'synth' else [Path(args.on)] if args.on else []
+    read = partial(read_config, over=over)
+    jobs: dict[str, list[Job]] = {name: [] for name in names}
+    for config_file, name in zip(configs, names, strict=True):
+        for seed in seeds:
+            own = copy(args)
+            own.config, own.seed = config_file, seed
+            if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
+                own.data_root = str(DEMO_DATA)
+            config = read(own)
+            without_console(config)
+            folder, label = base / name / f'seed_{seed}', f'{name} seed {seed}'
+            before = stages_before(own, config, folder, label, read)
+            jobs[name].append(Job(label, make_experiment(config, own), folder, before))
+    return jobs
+
+
+def _small(args: argparse.Namespace) -> Path:
+    """Returns the small budget among vireid's own configs."""
+    return next(Path(folder) / SMALL for folder in make_manager(args).configs['vireid'])
+
+
+def _draw() -> None:
+    """Makes the synthetic people, unless they are there."""
+    from vireid.core.distributed.processes import wait_for_all, world
+    from vireid.synth import synthesize
+
+    if world()[0] == 0:
+        summary = synthesize(DEMO_DATA, layout='sysu', ids=120, seed=0)
+        print(f'{summary.ids} synthetic people in {summary.folder}')
+    wait_for_all()

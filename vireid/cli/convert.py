@@ -1,0 +1,48 @@
+"""Convert the authors' released weights of AGW or DDAG into a checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from shlex import quote
+
+from vireid.cli.experiment import default_arguments, make_experiment, read_config
+
+SYSTEMS = ('agw', 'ddag')  # here too, as the table of rules needs torch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid convert`."""
+    parser.add_argument('system', choices=SYSTEMS, help='whose weights they are')
+    parser.add_argument('file', type=Path, help="what the authors' training wrote; nothing in it is executed")
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='the checkpoint to write')
+    parser.add_argument(
+        '--config', metavar='CONFIG', help="of the same network, for other data (default: the system's)"
+    )
+    parser.add_argument(
+        '--split', metavar='NAME', default='', help="what it was trained on, such as 'trial 3' of RegDB"
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
+    )
+    parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what was converted, and how to score it."""
+    path = args.config or f'vireid::systems/{args.system}.py'
+    flags = default_arguments(config=path, cfg_options=args.cfg_options, plugin=args.plugin)
+    experiment = make_experiment(read_config(flags), flags)
+    from vireid.exchange.released import convert
+
+    found = convert(args.system, args.file, args.out, experiment, args.split)
+    print(f'{args.file} as a checkpoint: {args.out}\n{found.text()}')
+    command = f'vireid test {quote(str(path))} {quote(str(args.out))} --data-root DIR'
+    options = ' '.join(map(quote, args.cfg_options))
+    command += f' --cfg-options {options}' if options else ''
+    command += ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
+    print(f'\nScore it:\n  {command} --work-dir scored')
+    dataset, _, family = str(experiment.protocol['type']).partition('/')
+    if family == 'agw':
+        print(f"and by the dataset's official protocol:\n  {command} --work-dir official --protocol {dataset}/official")
+    return 0

@@ -1,0 +1,48 @@
+"""Print finished runs as the table of a paper: text, Markdown, LaTeX or CSV; seeds of one config are one row."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from vireid.core.errors import VireidError
+
+FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid table`."""
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='folders of finished runs')
+    parser.add_argument('--format', choices=FORMATS, help='default: by the name of FILE, else text')
+    parser.add_argument('--metrics', nargs='+', metavar='NAME', help='default: R1 R10 R20 mAP')
+    parser.add_argument(
+        '--literature',
+        type=Path,
+        metavar='DIR',
+        help='a folder with a table.yaml, whose numbers stand beside yours',
+    )
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='write it there')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the table, or writes it."""
+    from vireid.core.files import write_whole
+    from vireid.studies.ablation import Table
+    from vireid.studies.systems import read_systems
+    from vireid.studies.tables import METRICS_SHOWN, make_table
+
+    kind = args.format or next((k for k, s in FORMATS.items() if args.out and args.out.suffix == s), 'text')
+    more: dict[str, Any] = {}
+    if args.literature is not None:
+        if not (args.literature / 'table.yaml').is_file():
+            raise VireidError(f'{args.literature} has no table.yaml', allowed='a folder such as configs/tffn_table3')
+        table = Table.read(args.literature)
+        more = {'literature': table.rows, 'source': table.paper}
+    made = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
+    if args.out is None:
+        print(made, end='')
+        return 0
+    write_whole(args.out, made)
+    print(f'written to {args.out}')
+    return 0

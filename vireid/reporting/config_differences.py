@@ -1,0 +1,41 @@
+"""What differs between configs, by path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+MISSING = object()  # what stands where a config has no such path
+
+
+def differences(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """Returns the values of each path at which configs differ, `MISSING` where one has none.
+
+    1 and 1.0 are the same, and so are a tuple and a list of the same; 1 and True are not.
+    """
+    flat = [dict(_flat(config, ())) for config in configs]
+    paths = dict.fromkeys(path for one in flat for path in one)
+    values = {path: [one.get(path, MISSING) for one in flat] for path in paths}
+    return {path: found for path, found in values.items() if not all(_same(found[0], other) for other in found[1:])}
+
+
+def _same(old: Any, new: Any) -> bool:
+    if old is MISSING or new is MISSING:
+        return old is new
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_same, old, new))
+    if isinstance(old, bool) or isinstance(new, bool):
+        return old is new
+    return old == new or (old != old and new != new)  # a NaN and another
+
+
+def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yields the values of a config by path; items of lists that hold dicts by number."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flat(item, (*path, str(key)))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _flat(item, (*path, str(number)))
+    else:
+        yield path, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,268 @@
+"""A comparison of systems that were run with several seeds: whether one beats another, and where.
+
+A difference of means is a claim only if it is larger than what seeds alone do. Two runs of one seed each are compared
+on other people by a bootstrap, and no claim is made: nobody knows what another seed would have changed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vireid.core.errors import VireidError
+from vireid.core.scoring.results import QUERIES, metric_values
+from vireid.core.wording import counted
+from vireid.reporting.config_differences import differences
+from vireid.statistics.comparison import Difference, bootstrap, over_seeds, seeds_for
+from vireid.studies.systems import System, without_own
+
+COLUMNS = ('R1', 'mAP')
+POINTS = 0.05  # a difference that a comparison should be able to see
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two systems compared by one metric.
+
+    Attributes:
+        first, second: their names.
+        column: the metric.
+        by_seeds: over the seeds that both have; None for a single one.
+        by_people: over test identities, all common seeds together.
+        seeds_needed: seeds that would show a true difference of 5 points; 0 for a single one.
+        wins: by identity, how much larger the metric of the first is.
+    """
+
+    first: str
+    second: str
+    column: str
+    by_seeds: Difference | None
+    by_people: Difference
+    seeds_needed: int
+    wins: dict[int, float]
+
+    def verdict(self) -> str:
+        """Says what may be claimed."""
+        found = self.by_people if self.by_seeds is None else self.by_seeds
+        text = f'{self.first} - {self.second}, {self.column}: {100 * found.mean:+.1f} points'
+        people = (
+            f'over {counted(self.by_people.count, "test identity", "test identities")} '
+            f'{100 * self.by_people.low:+.1f} to {100 * self.by_people.high:+.1f}'
+        )
+        if self.by_seeds is None:
+            return f'{text} ({people}). One seed: no claim, since another seed may change as much; give at least 3.'
+        spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
+        more = f'{self.seeds_needed} seeds would show a difference of {100 * POINTS:.0f} points'
+        if not found.is_real:
+            return f'{text} ({spread}). Noise: {more}.'
+        better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
+        if self.by_people.is_real and (self.by_people.mean > 0) == (found.mean > 0):
+            return f'{text} ({spread}). {better} is better than {worse}.'
+        return f'{text} ({spread}). {better} is better than {worse} on these people; on others it may not be.'
+
+
+@dataclass
+class Comparison:
+    """Systems compared.
+
+    Attributes:
+        systems: in the order given.
+        pairs: every pair of them, by each of R1 and mAP.
+        confidence: of each interval, so that all together are right in 95 of 100 comparisons.
+        notes: what differs between the runs although it should not.
+    """
+
+    systems: list[System]
+    pairs: list[Pair]
+    confidence: float
+    notes: list[str] = field(default_factory=list)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns for each system its `name`, `seeds`, and of R1 and mAP `mean` and sample `std` over them."""
+        found = []
+        for system in self.systems:
+            row: dict[str, Any] = {'name': system.name, 'seeds': sorted(system.runs)}
+            for column in COLUMNS:
+                values = system.values(column, sorted(system.runs))
+                spread = statistics.stdev(values) if len(values) > 1 else None
+                row[column] = {'mean': statistics.fmean(values), 'std': spread}
+            found.append(row)
+        return found
+
+    def head(self) -> str:
+        """Says what was compared on what."""
+        run = self.systems[0].first
+        result = run.result or {}
+        budget = f'; {counted(result["steps"], "step")}' if 'steps' in result else ''
+        data = ', '.join(filter(None, [str(result.get('data', '')), run.protocol, run.rows[0]['name']]))
+        return f'{data}{budget}; percent, mean ± sample deviation over seeds'
+
+    def lines(self) -> list[list[str]]:
+        """Returns the table as cells, its head first."""
+        cells = [['system', 'seeds', *COLUMNS]]
+        for row in self.rows():
+            metrics = []
+            for column in COLUMNS:
+                spread = '' if row[column]['std'] is None else f' ± {100 * row[column]["std"]:.1f}'
+                metrics.append(f'{100 * row[column]["mean"]:.1f}{spread}')
+            cells.append([row['name'], str(len(row['seeds'])), *metrics])
+        return cells
+
+    def text(self) -> str:
+        """Returns the table and what may be claimed, as text."""
+        cells = self.lines()
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        table = [
+            '  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in cells
+        ]
+        return '\n'.join([self.head(), *self.notes, '', *table, '', self.about(), *(p.verdict() for p in self.pairs)])
+
+    def markdown(self) -> str:
+        """Returns the same as Markdown, with what differs between the configs."""
+        cells = self.lines()
+        table = ['| ' + ' | '.join(line) + ' |' for line in cells]
+        table.insert(1, '|---|' + '---:|' * (len(cells[0]) - 1))
+        parts = [f'# {" against ".join(s.name for s in self.systems)}', '', self.head() + '.', '']
+        parts += [f'**{note}**\n' for note in self.notes]
+        parts += [*table, '', self.about(), '', *(f'- {pair.verdict()}' for pair in self.pairs), '']
+        parts += [
+            'What differs between the configs:',
+            '',
+            '| path | ' + ' | '.join(s.name for s in self.systems) + ' |',
+        ]
+        parts.append('|---|' + '---|' * len(self.systems))
+        parts += [f'| {path} | ' + ' | '.join(values) + ' |' for path, values in self.configs()]
+        return '\n'.join(parts) + '\n'
+
+    def about(self) -> str:
+        """Says what the intervals are."""
+        kind = f'Intervals hold {100 * self.confidence:.4g} % each'
+        if len(self.pairs) > len(COLUMNS):
+            kind += ', so that all pairs of a metric together hold 95 %'
+        return f"{kind}: over seeds by Student's t of the differences seed by seed, over people by a bootstrap."
+
+    def configs(self) -> list[tuple[str, list[str]]]:
+        """Returns the paths at which the systems' configs differ, and the values as text."""
+        found = differences([without_own(s.first.config) for s in self.systems])
+        return [('.'.join(path), [_text(value) for value in values]) for path, values in found.items()]
+
+    def frame(self) -> Any:
+        """Returns `rows` as a pandas frame.
+
+        Raises:
+            ImportError: without pandas.
+        """
+        import pandas
+
+        flat = [
+            {
+                'system': row['name'],
+                'seeds': len(row['seeds']),
+                **{f'{c} {part}': row[c][part] for c in COLUMNS for part in ('mean', 'std')},
+            }
+            for row in self.rows()
+        ]
+        return pandas.DataFrame(flat).set_index('system')
+
+
+def compare_systems(systems: Sequence[System], allow_differences: bool = False) -> Comparison:
+    """Compares every pair of systems, over the seeds that both have.
+
+    Args:
+        systems: two or more.
+        allow_differences: compare runs of different protocols, data or budgets too, and say so.
+
+    Raises:
+        VireidError: for a single system, or if runs cannot be compared.
+    """
+    if len(systems) < 2:
+        raise VireidError(
+            f'{counted(len(systems), "system")} to compare', allowed='two or more; seeds of one config are one system'
+        )
+    notes = _unlike(systems)
+    if notes and not allow_differences:
+        raise VireidError(
+            f'these runs cannot be compared: {"; ".join(notes)}',
+            todo='run them alike; or compare them all the same, with that said above the table: --allow-differences',
+        )
+    couples = list(itertools.combinations(systems, 2))
+    confidence = 1 - 0.05 / len(couples)  # Bonferroni
+    pairs = [_pair(a, b, column, confidence) for a, b in couples for column in COLUMNS]
+    return Comparison(list(systems), pairs, confidence, [f'NOT ALIKE: {note}' for note in notes])
+
+
+def _pair(first: System, second: System, column: str, confidence: float) -> Pair:
+    seeds = sorted(set(first.runs) & set(second.runs))
+    if not seeds:
+        raise VireidError(
+            f'{first.name} has the seeds {sorted(first.runs)} and {second.name} {sorted(second.runs)}',
+            todo='run both with the same seeds',
+        )
+    a, b = first.values(column, seeds), second.values(column, seeds)
+    several = len(seeds) > 1
+    people, parts, mine, theirs = _queries(first, second, column, seeds)
+    order = np.unique(people, return_inverse=True)
+    mean = np.bincount(order[1], mine - theirs) / np.bincount(order[1])
+    return Pair(
+        first.name,
+        second.name,
+        column,
+        over_seeds(a, b, confidence) if several else None,
+        bootstrap(mine, theirs, people, parts, confidence),
+        seeds_for(a, b, POINTS, confidence) if several else 0,
+        {int(identity): float(gain) for identity, gain in zip(order[0], mean, strict=True)},
+    )
+
+
+def _queries(
+    first: System, second: System, column: str, seeds: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Returns person, part (seed and trial), and the metric in both systems, of all queries of the first row."""
+    people, parts, metrics = [], [], []
+    for place, seed in enumerate(seeds):
+        sides = []
+        for system in (first, second):
+            found = np.load(system.runs[seed].folder / QUERIES, allow_pickle=False)
+            own = found['row'] == 0
+            sides.append({key: found[key][own] for key in ('identity', 'trial', 'ahead', 'ap', 'inp')})
+        if any(not np.array_equal(sides[0][key], sides[1][key]) for key in ('identity', 'trial')):
+            raise VireidError(
+                f'{first.name} and {second.name} were tested on different queries (seed {seed})',
+                todo='give them one dataset, split and protocol',
+            )
+        people.append(sides[0]['identity'])
+        parts.append(sides[0]['trial'] + 1_000_000 * place)
+        metrics.append([metric_values(side['ahead'], side['ap'], side['inp'])[column] for side in sides])
+    mine, theirs = (np.concatenate(values) for values in zip(*metrics, strict=True))
+    return np.concatenate(people), np.concatenate(parts), mine, theirs
+
+
+def _unlike(systems: Sequence[System]) -> list[str]:
+    """Names what differs between runs that should be alike: protocol, data, split, budget, choice of weights."""
+    runs = [run for system in systems for run in system.runs.values()]
+    found = []
+    for name, of in {
+        'protocol': lambda r: f'{r.protocol}, {r.rows[0]["name"]}',
+        'data': lambda r: str(r.result.get('data', '')),
+        'split': lambda r: r.result.get('split', '') or 'the only split',
+        'training identities': lambda r: str(r.result.get('identities', '')),
+        'steps': lambda r: str(r.result.get('steps', '')),
+        'choice of weights': lambda r: r.result.get('select', ''),
+    }.items():
+        values = list(dict.fromkeys(of(run) for run in runs))  # type: ignore[no-untyped-call]
+        if len(values) > 1:
+            found.append(f'{name} {" and ".join(values)}')
+    return found
+
+
+def _text(value: Any) -> str:
+    from vireid.core.config.files import dump_value
+    from vireid.reporting.config_differences import MISSING
+
+    return '-' if value is MISSING else dump_value(value)

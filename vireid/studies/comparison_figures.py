@@ -1,0 +1,54 @@
+"""Figures of a comparison: the intervals of its pairs, and on whom one system wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from vireid.reporting.figures.style import BLUE, INK, ORANGE, PAGE, new_figure, styled
+from vireid.studies.comparison import Pair
+
+SHOWN = 30  # identities of a pair that are drawn: those with the largest differences
+
+
+@styled
+def draw_intervals(pairs: Sequence[Pair]) -> Figure:
+    """Draws each pair's difference in points: the interval over seeds as a thick line, over people as a dashed one."""
+    figure = new_figure(PAGE, 0.7 + 0.34 * len(pairs))
+    axes = figure.subplots()
+    for place, pair in enumerate(reversed(pairs)):
+        people, seeds = pair.by_people, pair.by_seeds
+        axes.plot([100 * people.low, 100 * people.high], [place - 0.12] * 2, color=ORANGE, lw=1.2, ls='--')
+        if seeds is not None:
+            axes.plot([100 * seeds.low, 100 * seeds.high], [place + 0.12] * 2, color=BLUE, lw=3)
+        axes.plot([100 * (people.mean if seeds is None else seeds.mean)], [place + 0.12], 'o', color=INK)
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_yticks(range(len(pairs)), [f'{names(pair)}, {pair.column}' for pair in reversed(pairs)])
+    axes.set_ylim(-0.6, len(pairs) - 0.4)
+    axes.set_xlabel('Difference in points; solid: over seeds, dashed: over people')
+    return figure
+
+
+@styled
+def draw_people(pair: Pair) -> Figure:
+    """Draws by how much one system's metric is larger on each test identity; the largest differences alone."""
+    wins = sorted(pair.wins.items(), key=lambda item: (-abs(item[1]), item[0]))[:SHOWN]
+    wins.sort(key=lambda item: (-item[1], item[0]))
+    figure = new_figure(PAGE, 2.2)
+    axes = figure.subplots()
+    values = [100 * gain for _, gain in wins]
+    bars = axes.bar(range(len(wins)), values, color=[BLUE if v > 0 else ORANGE for v in values])
+    for bar, value in zip(bars, values, strict=True):
+        bar.set_hatch('' if value > 0 else '///')  # told apart without colour
+    axes.set_xticks(range(len(wins)), [str(identity) for identity, _ in wins], rotation=90)
+    axes.set_xlabel('Test identity')
+    axes.set_ylabel(f'{pair.column} (points)')
+    axes.set_title(f'{names(pair)}: {len(wins)} of {len(pair.wins)} identities')
+    axes.axhline(0, color=INK, lw=0.6)
+    return figure
+
+
+def names(pair: Pair) -> str:
+    """Returns what figures call a pair."""
+    return f'{pair.first} - {pair.second}'

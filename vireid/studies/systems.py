@@ -1,0 +1,77 @@
+"""Systems: finished runs of one config with several seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vireid.core.config.files import dump
+from vireid.core.errors import VireidError
+from vireid.core.scoring.results import QUERIES
+from vireid.reporting.record import RunRecord, read_run
+
+OWN = ('name', 'seed', 'loggers', 'plugins')  # what runs of one system may differ in
+
+
+@dataclass
+class System:
+    """Finished runs of one config, by seed."""
+
+    name: str
+    runs: dict[int, RunRecord]
+
+    def values(self, column: str, seeds: Sequence[int]) -> list[float]:
+        """Returns a metric of the first row, as a fraction, for each of some seeds."""
+        return [self.runs[seed].rows[0][column]['mean'] for seed in seeds]
+
+    @property
+    def first(self) -> RunRecord:
+        """One of its runs."""
+        return next(iter(self.runs.values()))
+
+
+def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[System]:
+    """Reads finished runs; those whose configs differ in the seed alone are one system.
+
+    Args:
+        folders: of the runs.
+        queries: the metrics of their queries have to be there.
+
+    Raises:
+        VireidError: for a folder without a finished run, one without metrics of its queries, or two runs of one seed.
+    """
+    systems: dict[str, System] = {}
+    for folder in folders:
+        run = read_run(folder)
+        if run.result is None:
+            raise VireidError(f'{folder} is not finished', todo='go on with it first: vireid train ... --resume')
+        if queries and not (run.folder / QUERIES).is_file():
+            raise VireidError(
+                f'{folder} has no {QUERIES}, the metrics of its queries',
+                todo='score its checkpoint again and give that folder: vireid test CONFIG CHECKPOINT --work-dir DIR',
+            )
+        seed = int(run.config.get('seed', 0))
+        key = dump(without_own(run.config)) if run.config else str(folder)
+        system = systems.setdefault(key, System(run.label, {}))
+        if seed in system.runs:
+            raise VireidError(
+                f'{folder} and {system.runs[seed].folder} are the same config with the same seed',
+                todo='give runs of different seeds, or of different configs',
+            )
+        system.runs[seed] = run
+    found = list(systems.values())
+    names = [system.name for system in found]
+    for system in found:
+        if names.count(system.name) > 1:
+            system.name = f'{system.name} ({system.first.folder})'
+    return found
+
+
+def without_own(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config without what runs of one system may differ in."""
+    kept = {key: value for key, value in config.items() if key not in OWN}
+    if isinstance(kept.get('dataset'), dict):
+        kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}
+    return kept

@@ -1,0 +1,212 @@
+"""The table that a paper prints: systems and their metrics, the best in bold, the literature's beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vireid.core.errors import VireidError
+from vireid.core.scoring.results import METRICS
+from vireid.studies.systems import System
+
+METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
+FORMATS = ('text', 'md', 'latex', 'csv')
+# what LaTeX takes for something else
+LATEX = {
+    '\\': r'\textbackslash{}',
+    **{c: f'\\{c}' for c in '&%$#_{}'},
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A metric in percent: its mean, its sample deviation over seeds (None for one), and whether it is the best."""
+
+    mean: float | None
+    spread: float | None = None
+    best: bool = False
+
+    def text(self) -> str:
+        """Returns it with one digit more than its noise deserves, as papers do."""
+        if self.mean is None:
+            return '-'
+        return f'{self.mean:.2f}' + ('' if self.spread is None else f' ± {self.spread:.2f}')
+
+
+@dataclass
+class PaperTable:
+    """Rows of systems.
+
+    Attributes:
+        caption: what the numbers are of.
+        columns: heads of the columns after the first.
+        rows: name and cells of each system.
+        source: where the literature's columns are from; empty without such.
+        notes: what a reader has to know.
+    """
+
+    caption: str
+    columns: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    source: str = ''
+    notes: list[str] = field(default_factory=list)
+
+    def format(self, kind: str) -> str:
+        """Returns it as `text`, `md`, `latex` or `csv`."""
+        if kind not in FORMATS:
+            raise VireidError(f'the format {kind!r}', allowed=', '.join(FORMATS))
+        return {'text': self.text, 'md': self.markdown, 'latex': self.latex, 'csv': self.csv}[kind]()
+
+    def text(self) -> str:
+        """Returns aligned text; a star stands at the best."""
+        cells = [['', *self.columns]]
+        cells += [[name, *(c.text() + ('*' if c.best else '') for c in found)] for name, found in self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [
+            '  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+            for line in cells
+        ]
+        return '\n'.join([*self._head(), '', *(line.rstrip() for line in lines)]) + '\n'
+
+    def markdown(self) -> str:
+        """Returns a Markdown table; the best is bold."""
+        lines = ['| | ' + ' | '.join(self.columns) + ' |', '|---|' + '---:|' * len(self.columns)]
+        for name, found in self.rows:
+            texts = [f'**{c.text()}**' if c.best else c.text() for c in found]
+            lines.append(f'| {name.replace("|", chr(92) + "|")} | ' + ' | '.join(texts) + ' |')
+        return '\n\n'.join(['  \n'.join(self._head()), '\n'.join(lines)]) + '\n'
+
+    def latex(self) -> str:
+        """Returns a table for LaTeX with booktabs; the best is bold."""
+        lines = [
+            r'\begin{table}',
+            r'\centering',
+            rf'\caption{{{" ".join(map(_escaped, self._head()))}}}',
+            rf'\begin{{tabular}}{{l{"r" * len(self.columns)}}}',
+            r'\toprule',
+            ' & '.join(['', *map(_escaped, self.columns)]) + r' \\',
+            r'\midrule',
+        ]
+        for name, found in self.rows:
+            texts = []
+            for cell in found:
+                text = cell.text().replace(' ± ', r' $\pm$ ')
+                texts.append(rf'\textbf{{{text}}}' if cell.best else text)
+            lines.append(' & '.join([_escaped(name), *texts]) + r' \\')
+        return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', r'\end{table}']) + '\n'
+
+    def csv(self) -> str:
+        """Returns comma-separated values; spreads are columns of their own."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator='\n')
+        spread = [any(found[n].spread is not None for _, found in self.rows) for n in range(len(self.columns))]
+        head = [
+            h for name, own in zip(self.columns, spread, strict=True) for h in ([name, f'{name} sd'] if own else [name])
+        ]
+        writer.writerow(['system', *head])
+        for name, found in self.rows:
+            values: list[Any] = []
+            for cell, own in zip(found, spread, strict=True):
+                values += [_plain(cell.mean), _plain(cell.spread)] if own else [_plain(cell.mean)]
+            writer.writerow([name, *values])
+        return file.getvalue()
+
+    def frame(self) -> Any:
+        """Returns the means as a pandas frame.
+
+        Raises:
+            ImportError: without pandas.
+        """
+        import pandas
+
+        return pandas.DataFrame(
+            [[cell.mean for cell in found] for _, found in self.rows],
+            index=[name for name, _ in self.rows],
+            columns=self.columns,
+        )
+
+    def _head(self) -> list[str]:
+        source = [f'In the literature: {self.source}.'] if self.source else []
+        return [self.caption, *source, *self.notes]
+
+
+def make_table(
+    systems: Sequence[System],
+    metrics: Sequence[str] = METRICS_SHOWN,
+    literature: Mapping[str, Mapping[str, Any]] | None = None,
+    source: str = '',
+) -> PaperTable:
+    """Lays systems out as a paper does.
+
+    Args:
+        systems: see `read_systems`; several seeds of one are a mean and a sample deviation.
+        metrics: which, for each plain row of the result (such as all and indoor search).
+        literature: by the name of a system or its config: `label`, and `R1` and `mAP` in percent, or None.
+        source: what those were measured on.
+
+    Raises:
+        VireidError: for an unknown metric.
+    """
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise VireidError(f'there is no metric {unknown[0]!r}', allowed=', '.join(METRICS))
+    names = list(dict.fromkeys(row['name'] for s in systems for row in s.first.rows if not row['variant']))
+    columns = [f'{name} {metric}' if len(names) > 1 else metric for name in names for metric in metrics]
+    rows = []
+    for system in systems:
+        entry = (literature or {}).get(_config_name(system))
+        found = [_measured(system, name, metric) for name in names for metric in metrics]
+        if literature is not None:
+            found += [Cell(None if entry is None else entry[key]) for key in ('R1', 'mAP')]
+        rows.append((str(entry['label']) if entry else system.name, found))
+    if literature is not None:
+        columns += ['R1 (lit.)', 'mAP (lit.)']
+    for place in range(len(names) * len(metrics)):  # of what was measured here
+        means = [cell.mean for _, found in rows if (cell := found[place]).mean is not None]
+        for _, found in rows if len(set(means)) > 1 else ():
+            if found[place].mean == max(means):
+                found[place] = replace(found[place], best=True)
+    notes = []
+    protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
+    if len(protocols) > 1:
+        notes.append(f'These rows are of different protocols ({"; ".join(protocols)}) and cannot be compared.')
+    return PaperTable(_caption(systems, protocols), columns, rows, source if literature is not None else '', notes)
+
+
+def _caption(systems: Sequence[System], protocols: Sequence[str]) -> str:
+    data = sorted({str((run.result or {}).get('data', '')) for s in systems for run in s.runs.values()})
+    seeds = sorted({len(s.runs) for s in systems})
+    spread = ''
+    if seeds[-1] > 1:
+        spread = f', mean ± sample deviation over {"-".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds'
+    return f'{", ".join(filter(None, data))}; {", ".join(protocols)}; percent{spread}.'
+
+
+def _measured(system: System, name: str, metric: str) -> Cell:
+    values = []
+    for run in system.runs.values():
+        row = next((row for row in run.rows if row['name'] == name and not row['variant']), None)
+        if row is None:
+            return Cell(None)
+        values.append(100 * row[metric]['mean'])
+    return Cell(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def _config_name(system: System) -> str:
+    return str(system.first.config.get('name', system.name))
+
+
+def _escaped(text: str) -> str:
+    escaped = re.sub(r'[\\&%$#_{}~^]', lambda found: LATEX[found[0]], text)
+    return escaped.replace('±', r'$\pm$')
+
+
+def _plain(value: float | None) -> str:
+    return '' if value is None else f'{value:.4f}'
