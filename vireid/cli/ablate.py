@@ -45,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints each table; 130 if Ctrl-C stopped it."""
     with importing():
-        from vireid.core.distributed.processes import wait_for_all, world
         from vireid.core.signals import Interrupted
         from vireid.studies.ablation import Table, check_tables, run_tables
 
@@ -60,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
     check_tables(jobs)
     quiet_others()
     if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
-        if world()[0] == 0:
-            _draw(DEMO_DATA)
-        wait_for_all()
+        draw_people()
     try:
         run_tables(jobs, args.data_label or '', whole=not args.rows, warn=warn_once)
     except Interrupted as stopped:
@@ -88,12 +85,15 @@ def _folders(args: argparse.Namespace) -> list[Path]:
     return found
 
 
-def _draw(folder: Path) -> None:
-    """Makes the synthetic people, unless they are there."""
+def draw_people() -> None:
+    """Makes the synthetic people, unless they are there; the first of several processes does."""
+    from vireid.core.distributed.processes import wait_for_all, world
     from vireid.synth import synthesize
 
-    summary = synthesize(folder, layout='sysu', ids=120, seed=0)
-    print(f'{summary.ids} synthetic people in {summary.folder}')
+    if world()[0] == 0:
+        summary = synthesize(DEMO_DATA, layout='sysu', ids=120, seed=0)
+        print(f'{summary.ids} synthetic people in {summary.folder}')
+    wait_for_all()
 
 
 def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.cli.ablate import DEMO_DATA, draw_people
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
 from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
 from vireid.cli.stages import stages_before
@@ -22,7 +23,6 @@ from vireid.core.errors import VireidError
 if TYPE_CHECKING:
     from vireid.studies.jobs import Job
 
-DEMO_DATA = Path('data/demo')
 SMALL = '_base_/systems_small.py'
 
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         check_job(next((job for job in found if not job.begun()), found[0]))
     quiet_others()
     if args.on == 'synth' and any(Path(j.experiment.dataset['root']) == DEMO_DATA for f in jobs.values() for j in f):
-        _draw()
+        draw_people()
     try:
         for turn in zip(*jobs.values(), strict=True):  # seed by seed, so that a first number of each is there early
             for job in turn:
@@ -123,14 +123,3 @@ def _jobs(configs: list[str], seeds: list[int], base: Path, args: argparse.Names
 def _small(args: argparse.Namespace) -> Path:
     """Returns the small budget among vireid's own configs."""
     return next(Path(folder) / SMALL for folder in make_manager(args).configs['vireid'])
-
-
-def _draw() -> None:
-    """Makes the synthetic people, unless they are there."""
-    from vireid.core.distributed.processes import wait_for_all, world
-    from vireid.synth import synthesize
-
-    if world()[0] == 0:
-        summary = synthesize(DEMO_DATA, layout='sysu', ids=120, seed=0)
-        print(f'{summary.ids} synthetic people in {summary.folder}')
-    wait_for_all()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vireid.cli.experiment import add_plugin_argument, make_manager
 from vireid.core.errors import VireidError
+from vireid.core.wording import aligned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = [('plugin', 'package', 'version', 'status', 'components')]
     rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print('  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print('\n'.join(aligned(rows, left=len(rows[0]))))
     for plugin in manager.plugins:
         if plugin.reason:
             print(

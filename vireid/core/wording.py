@@ -1,6 +1,8 @@
-"""Counts and kinds as messages say them."""
+"""Counts, kinds and tables as messages say them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str, plural: str = '') -> str:
@@ -11,3 +13,15 @@ def counted(number: int, noun: str, plural: str = '') -> str:
 def singular(kind: str) -> str:
     """Returns one of a registry's kind: `neck`, `loss`."""
     return f'{kind[:-3]}y' if kind.endswith('ies') else kind.removesuffix('es' if kind.endswith('sses') else 's')
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Returns a line for each row of cells, in columns; the first `left` begin alike, the others end alike."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        '  '.join(
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from vireid.core.errors import IncompleteData
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
+from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colours import channel_spread, colour_warnings, colourfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
 
@@ -45,8 +45,7 @@ class Report:
             (split, what, f'{found:,}', '-' if wanted is None else f'{wanted:,}' + ('' if found == wanted else '  <-'))
             for split, what, found, wanted in self.counts
         ]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        parts = ['  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        parts = aligned(lines, left=len(lines[0]))
         for title, found in (('error', self.errors), ('warning', self.warnings)):
             parts += [f'{title}: {entry}' for entry in found]
         return '\n'.join(parts + ([] if self.errors or self.warnings else ['nothing is wrong']))

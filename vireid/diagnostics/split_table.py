@@ -13,7 +13,7 @@ from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
 from vireid.core.scoring.results import FEW
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
+from vireid.core.wording import aligned, counted
 from vireid.statistics.interval import what_few_allow
 
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
@@ -86,8 +86,7 @@ def _counts(samples: tuple[Sample, ...], splits: Mapping[int, str]) -> str:
         if found:
             images = [sum((MODALITIES.index(s.modality), s.camera) == column for s in found) for column in columns]
             lines.append((split, f'{len({s.identity for s in found}):,}', *(f'{number:,}' for number in images)))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return '\n'.join('  '.join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return '\n'.join(aligned(lines, left=len(lines[0])))
 
 
 def _relative(image: str, table: Path) -> str:

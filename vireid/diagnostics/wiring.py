@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vireid.core.types import MODALITIES
+from vireid.core.wording import aligned
 from vireid.reporting.graph import describe_graph
 
 
@@ -35,8 +36,7 @@ def wiring_table(model: Any) -> list[str]:
         )
         rows.append((f'task {name}', type(task.head).__name__, ', '.join(model.head_inputs[name]), losses))
     rows.append(('loss', type(model.weighter).__name__, 'all tasks' if len(model.tasks) > 1 else 'the task', ''))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ['  '.join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return aligned(rows, left=len(rows[0]))
 
 
 def mermaid(model: Any) -> list[str]:

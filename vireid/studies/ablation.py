@@ -12,7 +12,7 @@ from vireid.core.config.files import SUFFIXES, dump, load
 from vireid.core.config.origin import data_name
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.wording import counted
+from vireid.core.wording import aligned, counted
 from vireid.studies.jobs import Job, check_job, finish
 
 COLUMNS = ('R1', 'mAP')
@@ -93,9 +93,7 @@ class Table:
                 metrics.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
             lines.append((entry['label'], *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        body = ['  '.join([c[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(c[1:], widths[1:], strict=True))])
-                for c in lines]  # fmt: skip
+        body = aligned(lines)
         spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
         return '\n'.join(
             [

@@ -16,7 +16,7 @@ import numpy as np
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES, metric_values
-from vireid.core.wording import counted
+from vireid.core.wording import aligned, counted
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import Difference, bootstrap, over_seeds, seeds_for
 from vireid.studies.systems import System, without_own
@@ -115,12 +115,7 @@ class Comparison:
 
     def text(self) -> str:
         """Returns the table and what may be claimed, as text."""
-        cells = self.lines()
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        table = [
-            '  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in cells
-        ]
+        table = aligned(self.lines())
         return '\n'.join([self.head(), *self.notes, '', *table, '', self.about(), *(p.verdict() for p in self.pairs)])
 
     def markdown(self) -> str:

@@ -13,7 +13,7 @@ from scipy.stats import t as student
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
+from vireid.core.wording import aligned, counted
 from vireid.statistics.interval import PRIOR
 from vireid.studies.jobs import Job, check_job, finish
 
@@ -77,8 +77,7 @@ def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
             spread = f' ± {statistics.stdev(values):.1f}' if len(values) > 1 else ''
             metrics.append(f'{statistics.fmean(values):.1f}{spread}')
         lines.append((str(count), str(len(own)), *metrics))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return ['  '.join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return aligned(lines, left=0)
 
 
 def _verdict(found: Sequence[tuple[Point, dict[str, Any]]]) -> str:

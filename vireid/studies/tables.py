@@ -12,6 +12,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import METRICS
+from vireid.core.wording import aligned
 from vireid.studies.systems import System
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
@@ -68,12 +69,7 @@ class PaperTable:
         """Returns aligned text; a star stands at the best."""
         cells = [['', *self.columns]]
         cells += [[name, *(c.text() + ('*' if c.best else '') for c in found)] for name, found in self.rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            '  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            for line in cells
-        ]
-        return '\n'.join([*self._head(), '', *(line.rstrip() for line in lines)]) + '\n'
+        return '\n'.join([*self._head(), '', *aligned(cells)]) + '\n'
 
     def markdown(self) -> str:
         """Returns a Markdown table; the best is bold."""

@@ -16,6 +16,7 @@ from vireid.core.files import write_whole
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS, Scores, compare
 from vireid.core.types import Similarity, Trial
+from vireid.core.wording import aligned
 from vireid.statistics.interval import identity_interval
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
@@ -149,9 +150,7 @@ def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials'
         if 'identities' in row:  # of a test of few
             ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
             lines.append([f'  95 % interval over {row["identities"]} identities', *ranges, '', ''])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = ['  '.join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-            .rstrip() for line in lines]  # fmt: skip
+    text = aligned(lines)
     return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
 
 
