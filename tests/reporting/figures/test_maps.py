@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+from vireid.core.errors import VireidError
 from vireid.reporting.figures import cam, draw, features
 
 
@@ -58,3 +59,9 @@ def test_an_image_that_is_gone_still_has_its_maps(new_run):
     figure = draw('cam', [holed], pairs=1)
     assert len(figure.axes[0].images) == 2 * 3
     assert sum(text.get_text() == 'gone' for text in figure.findobj(Text)) == 2
+
+
+def test_of_no_pairs_there_is_nothing_to_draw(run):
+    for name in ('cam', 'features'):
+        with pytest.raises(VireidError, match='pairs is 0'):
+            draw(name, [run], pairs=0)

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.patches import Circle, Rectangle
 from PIL import Image
 
+from vireid.core.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
 from vireid.reporting.record import RunRecord
@@ -117,6 +118,8 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
         pairs: how many at most.
         width: in inches.
     """
+    if pairs < 1:
+        raise VireidError(f'pairs is {pairs}', allowed='1 or more')
     kept, notes = choose_evidence(runs, lambda evidence: _stages(evidence, kind), f'{kind} maps')
     sheet = Sheet(width)
     for run in kept:
