@@ -307,7 +307,7 @@ class Given:
 
 
 def embed_alone(model: Any, images: torch.Tensor, modality: str) -> torch.Tensor:
-    features = model._features({modality: images}, model._embedding_necks)
+    features = model.features({modality: images}, model.embedding_necks)
     return model.tasks['id'].head.embed(features['vector'])
 
 
@@ -360,7 +360,7 @@ class TestNecks:
         model: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin])
         for modality in MODALITIES:
             with torch.no_grad():
-                vectors = [model._features({modality: x[None]}, ['vector'])['vector'] for x in read(cameras, modality)]
+                vectors = [model.features({modality: x[None]}, ['vector'])['vector'] for x in read(cameras, modality)]
             torch.testing.assert_close(getattr(model.necks.centred, f'mean_{modality}'), torch.cat(vectors).mean(0))
 
     def test_a_neck_that_needs_identities_stays(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:

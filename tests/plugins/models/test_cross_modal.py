@@ -106,7 +106,7 @@ def test_a_task_is_the_weighted_sum_of_its_losses(components):
 def test_embed_runs_without_the_train_only_neck_and_needs_no_identities(components):
     model = build(components, model_config()).eval()
     assert model.embed(torch.randn(3, 3, 8, 4), INFRARED).shape == (3, 8)
-    assert model._embedding_necks == ('a', 'b', 'fused')
+    assert model.embedding_necks == ('a', 'b', 'fused')
 
 
 @pytest.mark.parametrize(('visible', 'infrared'), [(4, 0), (0, 4), (2, 5)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,8 @@ from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
 from vireid.plugins.models.builder import ModelBuilder
-from vireid.plugins.models.graph import Graph, read_graph
+from vireid.plugins.models.fitting import fit_necks, training_necks
+from vireid.plugins.models.graph import read_graph
 from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar, require_translated
 
 LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str)]
@@ -137,29 +138,12 @@ class CrossModalModel(nn.Module):
         self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in tasks.items()})
         builder.check_embedding(tasks)
         train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
-        self._embedding_necks = graph.embedding_path(train_only)
-        self._training_necks = self._before_fitted(graph)
+        self.embedding_necks = graph.embedding_path(train_only)
+        self._training_necks = training_necks(self, graph)
         self.task_names = builder.task_names()
         self.weighter = builder.build('weighters', weighter, 'weighter', task_names=self.task_names)
         graph.check_all_read()
         raise_all(graph.problems)
-
-    def _before_fitted(self, graph: Graph) -> tuple[str, ...]:
-        """Returns the necks that training runs: not the fitted ones, and none that reads such."""
-        fitted = set(self.fitted_necks)
-        for name in graph.necks:  # in the order they run
-            if fitted & set(self.inputs.get(name, ())):
-                fitted.add(name)
-        for name, reads in self.head_inputs.items():
-            for read in sorted(fitted & set(reads)):
-                graph.problems.append(
-                    VireidError(
-                        f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not there in '
-                        'training',
-                        todo='let the head read what the fitted neck reads',
-                    )
-                )
-        return tuple(name for name in self.necks if name not in fitted)
 
     @property
     def fit(self) -> Callable[[Iterable[Batch]], None]:
@@ -171,35 +155,11 @@ class CrossModalModel(nn.Module):
     @property
     def fitted_necks(self) -> list[str]:
         """The necks of the embedding that have a `fit`, in the order of execution."""
-        return [name for name in self._embedding_necks if name in self.necks and hasattr(self.necks[name], 'fit')]
+        return [name for name in self.embedding_necks if name in self.necks and hasattr(self.necks[name], 'fit')]
 
-    @torch.no_grad()
     def fit_necks(self, names: Sequence[str], batches: Iterable[Batch]) -> None:
-        """Fits necks of the embedding, one after the other, to the features of all images.
-
-        Args:
-            names: which.
-            batches: the images, with identities and cameras; each is seen once, and what the necks read is kept.
-        """
-        order = self._embedding_necks
-        first = min(order.index(name) for name in names)
-        later = order[first : 1 + max(order.index(name) for name in names)]
-        needed = {read for name in later for read in self.inputs[name]} - set(later)
-        rows: dict[Modality, list[tuple[Tensor, Tensor, dict[str, Any]]]] = {}
-        for batch in batches:
-            for modality, images in batch.images.items():
-                features = self._features({modality: images}, order[:first])
-                read = {name: features[name] for name in needed}
-                rows.setdefault(modality, []).append((batch.identities[modality], batch.cameras[modality], read))
-        every = [row for modality in joint_order(rows) for row in rows[modality]]
-        counts = {m: sum(len(row[0]) for row in rows[m]) for m in joint_order(rows)}
-        context = Context(counts, torch.cat([row[0] for row in every]), torch.cat([row[1] for row in every]))
-        kept: dict[str, Any] = {name: _joined([row[2][name] for row in every]) for name in needed}
-        for name in later:
-            neck, inputs = self.necks[name], [kept[read] for read in self.inputs[name]]
-            if name in names:
-                cast(Any, neck).fit(*inputs, context=context)
-            kept[name] = neck(*inputs, context=context)
+        """Fits necks of the embedding to the features of all images; see `fitting.fit_necks`."""
+        fit_necks(self, names, batches)
 
     @property
     def embedding_dim(self) -> int:
@@ -241,12 +201,12 @@ class CrossModalModel(nn.Module):
 
         In training mode shared BatchNorm layers see all of them, as in training; otherwise it is what `embed` gives.
         """
-        features = self._features(images, self._embedding_necks)
+        features = self.features(images, self.embedding_necks)
         heads = {name: self.tasks[name].head for name in self.embedding if name in self.tasks}
         parts = {name: head.embed(*(features[n] for n in self.head_inputs[name])) for name, head in heads.items()}
         return torch.cat([parts[name] if name in parts else features[name] for name in self.embedding], dim=1)  # (B, D)
 
-    def _features(self, images: Mapping[Modality, Tensor], necks: Iterable[str]) -> dict[str, Any]:
+    def features(self, images: Mapping[Modality, Tensor], necks: Iterable[str]) -> dict[str, Any]:
         """Returns the features of images outside training: the backbone's, and those of some necks."""
         given = Batch(dict(images), {})
         for translator in self.translators.values():
@@ -282,10 +242,3 @@ class CrossModalModel(nn.Module):
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
             require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
         return features
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    """Concatenates features of several batches: joint ones, or paired ones by modality."""
-    if not isinstance(parts[0], Mapping):
-        return torch.cat(list(parts))
-    return {m: torch.cat([part[m] for part in parts if m in part]) for m in {m: None for part in parts for m in part}}
