@@ -20,7 +20,7 @@ from vireid.plugin_manager.manager import create_manager
 from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
 from vireid.studies.comparison import Comparison, compare_systems
-from vireid.studies.jobs import Job, finish
+from vireid.studies.jobs import Job, finish_for_comparison
 from vireid.studies.systems import read_systems
 from vireid.studies.tables import METRICS_SHOWN, PaperTable, make_table
 
@@ -188,17 +188,21 @@ def compare(
     Raises:
         VireidError: if a run cannot be made, or runs cannot be compared.
     """
-    folders: list[str | Path] = []
+    _require_several(systems, 'systems')
+    places: list[list[Path | Job]] = []
     for system in systems:
         if isinstance(system, (str, Path)) and Path(system).is_dir():
-            folders.append(system)
+            places.append([Path(system)])
             continue
-        for seed in seeds:
-            experiment = load_experiment(system, plugins, **{**overrides, 'seed': seed})
-            job = Job(f'{experiment.name} seed {seed}', experiment, Path(work_dir) / experiment.name / f'seed_{seed}')
-            finish(job, data_may_move=True)
-            folders.append(job.folder)
-    return compare_systems(read_systems(folders), allow_differences)
+        found = [load_experiment(system, plugins, **{**overrides, 'seed': seed}) for seed in seeds]
+        base = Path(work_dir)
+        places.append([Job(f'{e.name} seed {e.seed}', e, base / e.name / f'seed_{e.seed}') for e in found])
+    folders = [job.folder for place in places for job in place if isinstance(job, Job)]
+    if len(set(folders)) < len(folders):
+        raise VireidError('two configs have one name', todo='rename one: runs lie in a folder of that name')
+    read_systems([path for place in places for path in place if isinstance(path, Path)])  # before hours of training
+    done = [finish_for_comparison(job) if isinstance(job, Job) else job for place in places for job in place]
+    return compare_systems(read_systems(done), allow_differences)
 
 
 def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) -> PaperTable:
@@ -211,7 +215,13 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
     Returns:
         The table: `rows`, `format('md')` (or `latex`, `csv`, `text`), `frame()`.
     """
+    _require_several(runs, 'runs')
     return make_table(read_systems(runs, queries=False), metrics)
+
+
+def _require_several(given: Any, what: str) -> None:
+    if isinstance(given, (str, Path)) or not isinstance(given, Sequence):
+        raise VireidError(f'{what} is {given!r}', allowed='a list of several')
 
 
 def free_folder(base: Path, name: str) -> Path:

@@ -54,6 +54,14 @@ def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(
     found = vireid.compare(runs)
     assert [row['name'] for row in found.rows()] == ['one_stream', 'two_stream']
     assert vireid.table(runs).format('md').count('\n| ') == 3
+    again = [*words, 'protocol.shots=["multi"]']
+    assert main(again) == 2
+    assert 'scored in another way than its config says now' in capsys.readouterr().err
+    for given in ('runs', 3):
+        with pytest.raises(VireidError, match='allowed: a list of several'):
+            vireid.compare(given)
+    with pytest.raises(VireidError, match='no runs for a table'):
+        vireid.table([])
 
 
 def test_seeds_are_read():
@@ -68,6 +76,10 @@ def test_what_cannot_be_compared(people, tmp_path, capsys):
     one = str(CONFIGS / 'one_stream.py')
     assert main(['compare', one, one, '--data-root', str(people), '--work-dir', str(tmp_path)]) == 2
     assert 'two configs are called one_stream' in capsys.readouterr().err
+    assert main(['compare', one, '--data-root', str(people), '--work-dir', str(tmp_path)]) == 2
+    assert '1 system to compare' in capsys.readouterr().err
+    assert main(['compare', str(tmp_path), str(people), '--seeds', '0-1']) == 2
+    assert '--seeds is for configs' in capsys.readouterr().err
     assert main(['compare', one, '--seed', '3']) == 2
     assert 'write --seeds 3' in capsys.readouterr().err
     assert main(['compare', str(tmp_path / 'no.py'), one, '--data-root', str(people)]) == 2

@@ -29,7 +29,7 @@ def test_of_no_images(tmp_path):
     assert Evidence.load(tmp_path / 'report.npz') == Evidence({'name': 'x'})
 
 
-@pytest.mark.parametrize('damage', ['torn', 'text', 'another', 'objects'])
+@pytest.mark.parametrize('damage', ['torn', 'text', 'empty', 'array', 'another', 'objects'])
 def test_a_damaged_file_is_an_error_and_executes_nothing(damage, tmp_path):
     path = tmp_path / 'report.npz'
     Evidence({'name': 'x'}).save(path)
@@ -37,6 +37,11 @@ def test_a_damaged_file_is_an_error_and_executes_nothing(damage, tmp_path):
         path.write_bytes(path.read_bytes()[:-40])
     elif damage == 'text':
         path.write_text('not an archive')
+    elif damage == 'empty':
+        path.write_bytes(b'')
+    elif damage == 'array':
+        with path.open('wb') as file:
+            np.save(file, np.ones(3))
     elif damage == 'another':
         np.savez(path, a=np.ones(3))
     else:

@@ -96,3 +96,14 @@ def test_what_cannot_be_explained_is_said(tmp_path):
         'no maps of where the model looked: Identity has no backbone with stages',
         'no maps of where the model looked: image no.png is gone',
     ]
+
+
+def test_a_model_whose_embedding_has_no_gradient_is_said(tmp_path):
+    model = Model()
+    model.embed = torch.no_grad()(model.embed)
+    notes: list[str] = []
+    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes) == {}
+    assert 'RuntimeError' in notes[0]
+    model.embed = lambda images, modality: images.mean((2, 3))
+    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes) == {}
+    assert 'the embedding of Model does not come from its backbone' in notes[1]

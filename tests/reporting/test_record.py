@@ -72,3 +72,23 @@ def test_a_line_torn_by_a_crash_ends_the_metrics(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text(json.dumps({'step': 1}) + '\n{"st')
     assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1}]
     assert read_metrics(tmp_path / 'none.jsonl') == []
+
+
+@pytest.mark.parametrize('text', ['3', '{"step": "x"}', '[]', 'torn'])
+def test_a_line_that_is_no_step_ends_the_metrics(tmp_path, text):
+    (tmp_path / 'metrics.jsonl').write_text(f'{{"step": 1}}\n{text}\n{{"step": 2}}\n')
+    assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1}]
+
+
+@pytest.mark.parametrize('content', ['{"rows": []}', '{"rows": [{"variant": "", "R1": {}}]}', 'torn', '[]'])
+def test_a_damaged_result_is_an_error(run, content):
+    (run / 'result.json').write_text(content)
+    with pytest.raises(VireidError, match=r'result\.json'):
+        read_run(run)
+
+
+def test_evidence_of_an_evaluation_before_is_not_shown(run):
+    content = json.loads((run / 'result.json').read_text())
+    content['rows'][0]['R1']['mean'] = 0.123
+    (run / 'result.json').write_text(json.dumps(content))
+    assert read_run(run).evidence is None

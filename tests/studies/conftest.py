@@ -55,6 +55,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             **{key: {'mean': value, 'std': 0.0} for key, value in means.items()},
         }
         content = {'data': 'people', 'protocol': 'p', 'weights': 'last', 'rows': [row], 'steps': 10, 'identities': 5}
+        content['select'] = 'the last'
         results.write(folder, {**content, **more})
         return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
@@ -41,7 +42,7 @@ def test_noise_is_called_noise(make_run):
     """Seed 0 favours one, seed 1 the other."""
     runs = [make_run('a', 0, GOOD), make_run('a', 1, BAD), make_run('b', 0, BAD), make_run('b', 1, GOOD)]
     verdict = compare_systems(read_systems(runs)).pairs[0].verdict()
-    assert 'Noise: 50 seeds would show a difference of 5 points.' in verdict
+    assert 'Noise: more than 50 seeds would show a difference of 5 points.' in verdict
 
 
 def test_of_one_seed_nothing_is_claimed(make_run):
@@ -67,7 +68,7 @@ def test_of_several_pairs_each_interval_is_wider(both, make_run):
         ({'split': 'trial 2'}, 'split the only split and trial 2'),
         ({'steps': 20}, 'steps 10 and 20'),
         ({'identities': 9}, 'training identities 5 and 9'),
-        ({'select': 'best R1 on the test'}, 'choice of weights  and best R1 on the test'),
+        ({'select': 'best R1 on the test'}, 'choice of weights the last and best R1 on the test'),
     ],
 )
 def test_runs_that_are_not_alike_are_refused_or_said(make_run, other, named):
@@ -120,3 +121,38 @@ def test_as_a_frame(both):
     frame = compare_systems(read_systems(both)).frame()
     assert isinstance(frame, pandas.DataFrame)
     assert frame.loc['good', 'R1 mean'] == pytest.approx(11 / 12)
+
+
+def test_of_other_seeds_the_table_says_so(make_run):
+    runs = [make_run('a', 0, GOOD), make_run('a', 1, GOOD), make_run('b', 1, BAD), make_run('b', 2, BAD)]
+    found = compare_systems(read_systems(runs))
+    assert 'Other seeds (a 0, 1; b 1, 2)' in found.text()
+    assert 'One seed: no claim' in found.text()
+
+
+@pytest.mark.parametrize('damage', ['torn', 'empty', 'column', 'another'])
+def test_queries_that_are_damaged_or_of_another_evaluation(make_run, damage):
+    first, second = make_run('a', 0, GOOD), make_run('b', 0, BAD)
+    path = first / 'queries.npz'
+    if damage == 'torn':
+        path.write_bytes(path.read_bytes()[:300])
+    elif damage == 'empty':
+        path.write_bytes(b'')
+    elif damage == 'column':
+        np.savez(path, row=np.zeros(3))
+    else:
+        path.write_bytes((second / 'queries.npz').read_bytes())
+    with pytest.raises(VireidError, match=r'queries\.npz is (damaged|of another evaluation)'):
+        compare_systems(read_systems([first, second]))
+
+
+@pytest.mark.parametrize('seed', ['abc', 0.5, None])
+def test_a_seed_that_is_none(make_run, seed):
+    with pytest.raises(VireidError, match='seed is') as caught:
+        read_systems([make_run('a', seed, GOOD)])
+    assert caught.value.allowed == 'an integer'
+
+
+def test_names_that_markdown_would_take_for_something_else(make_run):
+    text = compare_systems(read_systems([make_run('a|b<i>', 0, GOOD), make_run('c', 0, BAD)])).markdown()
+    assert r'| a\|b\<i\> | 1 |' in text

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--on', metavar='FILE', help='a config laid over each one; synth: a small budget, on synthetic people'
     )
-    parser.add_argument('--seeds', default='0-2', metavar='0-4', help='or 0,1,2 (default: 0-2)')
+    parser.add_argument('--seeds', metavar='0-4', help='or 0,1,2 (default: 0-2)')
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/compare')
     parser.add_argument(
         '--allow-differences', action='store_true', help='compare runs of other protocols, data or budgets, and say so'
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         from vireid.core.signals import Interrupted
         from vireid.studies.comparison import compare_systems
         from vireid.studies.comparison_page import render
-        from vireid.studies.jobs import check_job, finish
+        from vireid.studies.jobs import check_job, finish_for_comparison
         from vireid.studies.systems import read_systems
 
     if args.seed is not None:
@@ -56,7 +56,18 @@ def run(args: argparse.Namespace) -> int:
     base = args.work_dir or Path('runs/compare')
     folders = [name for name in args.systems if Path(name).is_dir()]
     configs = [name for name in args.systems if name not in folders]
-    jobs = _jobs(configs, parse_seeds(args.seeds), base, args) if configs else {}
+    seeds = parse_seeds(args.seeds or '0-2')
+    if not configs and (args.on or args.seeds):
+        flag = '--on' if args.on else '--seeds'
+        raise VireidError(f'{flag} is for configs, and all of these are finished runs', todo=f'take {flag} away')
+    known = read_systems(folders)  # before hours of training
+    if configs and any(not set(system.runs) & set(seeds) for system in known):
+        raise VireidError(f'the runs have no seed of --seeds {args.seeds or "0-2"}', todo='choose seeds that they have')
+    if len(known) + len(configs) < 2:
+        raise VireidError(
+            f'{len(known) + len(configs)} system to compare', allowed='two or more; seeds of one config are one system'
+        )
+    jobs = _jobs(configs, seeds, base, args)
     for found in jobs.values():
         check_job(next((job for job in found if not job.begun()), found[0]))
     quiet_others()
@@ -65,11 +76,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         for turn in zip(*jobs.values(), strict=True):  # seed by seed, so that a first number of each is there early
             for job in turn:
-                finish(job, data_may_move=True, warn=warn_once)
+                finish_for_comparison(job, warn_once)
     except Interrupted as stopped:
         print('stopped; the same command goes on from here')
         return stopped.status
-    systems = read_systems([*(job.folder for found in jobs.values() for job in found), *folders])
+    places = {name: [job.folder for job in jobs[stem(name)]] for name in configs}
+    systems = read_systems([place for name in args.systems for place in places.get(name, [Path(name)])])
     comparison = compare_systems(systems, args.allow_differences)
     print(f'\n{comparison.text()}\n')
     if world()[0] == 0:
@@ -78,6 +90,11 @@ def run(args: argparse.Namespace) -> int:
         write_whole(base / 'comparison.html', render(comparison))
     print(f'written to {base / "comparison.md"} and {base / "comparison.html"}')
     return 0
+
+
+def stem(config: str) -> str:
+    """Returns the name of a config's folder among the runs."""
+    return Path(config.rpartition('::')[2]).stem
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -99,7 +116,7 @@ def _jobs(configs: list[str], seeds: list[int], base: Path, args: argparse.Names
     """Returns the runs of each config, one for each seed."""
     from vireid.studies.jobs import Job, without_console
 
-    names = [Path(name.rpartition('::')[2]).stem for name in configs]
+    names = [stem(name) for name in configs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise VireidError(f'two configs are called {twice}', todo='rename one: runs lie in a folder of that name')

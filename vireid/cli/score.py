@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
     print(f'{about or args.features}, in percent:\n{found.table()}')
     if args.result:
-        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())})
+        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())}, found)
         print(f'written to {args.result / results.FILE}')
     return 0
 

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_checks import check_images
 from vireid.core.errors import VireidError
+from vireid.core.files import write_whole
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
@@ -63,12 +65,15 @@ def score_checkpoint(
             weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
     model = model.to(fabric.device)
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split)
+    if fabric.is_global_zero:
+        for name in (results_file.FILE, results_file.QUERIES):  # of an evaluation before
+            (run.work_dir / name).unlink(missing_ok=True)
     results = evaluator.evaluate(run, hooks, progress, weights)
     if fabric.is_global_zero:
         if content is None and (run.fitted is not None or hasattr(model, 'fit')):
             similarity = {} if run.fitted is None else {'similarity': run.fitted}
             checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **similarity})
-        about = {
+        about: dict[str, Any] = {
             'experiment': experiment.name,
             'checkpoint': str(Path(source).absolute()) if source is not None else None,
             'dataset': experiment.dataset,
@@ -76,6 +81,9 @@ def score_checkpoint(
             'versions': versions(),
             'protocol_config': experiment.protocol,
         }
+        if content is not None:
+            about |= {'steps': progress.step, 'identities': content.get('num_identities', 0)}
+        write_whole(run.work_dir / 'config.yaml', files.dump(experiment.to_config()))
         results_file.write(run.work_dir, {**about, **results.to_dict()}, results)
     return results
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,8 +81,13 @@ class Evidence:
                     if slash and group in groups:
                         groups[group][name] = found[key]
                 thumbs = [whole[start:end] for start, end in zip(ends - sizes, ends, strict=True)]
-                return cls(json.loads(found['about'].tobytes()), thumbs, **groups)
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                about = json.loads(found['about'].tobytes())
+                if not isinstance(about, dict) or len(thumbs) != len(about.get('images', ())):
+                    raise ValueError('its images are not those it names')
+                return cls(about, thumbs, **groups)
+        except VireidError:
+            raise
+        except Exception as error:  # a damaged archive may fail in any way
             raise VireidError(
                 f'{path} is damaged: {type(error).__name__}: {error}',
                 todo='score the checkpoint again: vireid test CONFIG CHECKPOINT',

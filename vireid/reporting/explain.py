@@ -60,11 +60,15 @@ def explain(model: Any, pairs: Sequence[Pair], transform: Any, device: Any, note
         notes.append(f'no maps of where the model looked: {error.given}')
         return {}
     made: dict[str, list[list[np.ndarray]]] = {}
-    for pair, (query, gallery) in zip(pairs, images, strict=True):
-        sides = [(query, pair.query.modality), (gallery, pair.gallery.modality)]
-        for stage, maps in look(model, sides, stages, device).items():
-            made.setdefault(stage, []).append(maps)
-    return {key: np.array(values, dtype=np.float16) for key, values in made.items()}
+    try:
+        for pair, (query, gallery) in zip(pairs, images, strict=True):
+            sides = [(query, pair.query.modality), (gallery, pair.gallery.modality)]
+            for stage, maps in look(model, sides, stages, device).items():
+                made.setdefault(stage, []).append(maps)
+        return {key: np.array(values, dtype=np.float16) for key, values in made.items()}
+    except Exception as error:  # a model of anyone's, whose embedding may have no gradient
+        notes.append(f'no maps of where the model looked: {type(error).__name__}: {error}')
+        return {}
 
 
 def look(
@@ -96,6 +100,8 @@ def look(
         finally:
             hook.remove()
         recorded.append(seen)
+    if not all(recorded):
+        raise ValueError(f'the embedding of {type(model).__name__} does not come from its backbone')
     maps: dict[str, list[np.ndarray]] = {}
     for own, seen in enumerate(recorded):
         similarity = (embeddings[own] * embeddings[1 - own].detach()).sum()

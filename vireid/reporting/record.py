@@ -72,9 +72,12 @@ def read_run(folder: str | Path) -> RunRecord:
         )
     config = files.load(folder / 'config.yaml') if 'config.yaml' in there else {}
     found = Evidence.load(folder / evidence.FILE) if evidence.FILE in there else None
+    result = _read_result(folder) if results.FILE in there else None
+    if found is not None and result is not None and found.about['rows'] != result['rows']:
+        found = None  # of an evaluation before
     name = str(config.get('name') or (found.about.get('name') if found else '') or folder.name)
     made = _plain(folder / RECORD)
-    return RunRecord(folder, name, config, read_metrics(folder / 'metrics.jsonl'), results.read(folder), made, found)
+    return RunRecord(folder, name, config, read_metrics(folder / 'metrics.jsonl'), result, made, found)
 
 
 def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
@@ -92,15 +95,32 @@ def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file; a line torn by a crash ends it."""
-    lines = []
-    if path.exists():
-        for line in path.read_text(encoding='utf-8').splitlines():
-            try:
-                lines.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
+    """Returns the lines of a metrics file; the first that is none, such as one torn by a crash, ends it."""
+    lines: list[dict[str, Any]] = []
+    for text in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else ():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        if not isinstance(line, dict) or type(line.get('step')) is not int:
+            break
+        lines.append(line)
     return lines
+
+
+def _read_result(folder: Path) -> dict[str, Any]:
+    found = results.read(folder)
+    rows = found['rows'] if found is not None else []
+    whole = all(isinstance(r.get('name'), str) and _numbers(r) for r in rows)
+    if found is None or not rows or not whole:
+        raise VireidError(
+            f'{folder / results.FILE} is damaged', todo='score the checkpoint again: vireid test CONFIG CHECKPOINT'
+        )
+    return {'data': '', 'protocol': '', 'weights': '', **found}
+
+
+def _numbers(row: dict[str, Any]) -> bool:
+    return all(isinstance(row[key].get('mean'), (int, float)) for key in results.METRICS)
 
 
 def _plain(path: Path) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import QUERIES, metric_values
+from vireid.core.scoring.results import metric_values
 from vireid.core.wording import aligned, counted
 from vireid.reporting.config_differences import differences
-from vireid.statistics.comparison import Difference, bootstrap, over_seeds, seeds_for
-from vireid.studies.systems import System, without_own
+from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
+from vireid.studies.systems import System, read_queries, without_own
+from vireid.studies.tables import markdown_cell, markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to see
@@ -57,7 +58,8 @@ class Pair:
         if self.by_seeds is None:
             return f'{text} ({people}). One seed: no claim, since another seed may change as much; give at least 3.'
         spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
-        more = f'{self.seeds_needed} seeds would show a difference of {100 * POINTS:.0f} points'
+        needed = f'more than {MOST_SEEDS}' if self.seeds_needed >= MOST_SEEDS else str(self.seeds_needed)
+        more = f'{needed} seeds would show a difference of {100 * POINTS:.0f} points'
         if not found.is_real:
             return f'{text} ({spread}). Noise: {more}.'
         better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
@@ -121,18 +123,15 @@ class Comparison:
     def markdown(self) -> str:
         """Returns the same as Markdown, with what differs between the configs."""
         cells = self.lines()
-        table = ['| ' + ' | '.join(line) + ' |' for line in cells]
+        table = [markdown_row(line) for line in cells]
         table.insert(1, '|---|' + '---:|' * (len(cells[0]) - 1))
-        parts = [f'# {" against ".join(s.name for s in self.systems)}', '', self.head() + '.', '']
+        names = [system.name for system in self.systems]
+        parts = [f'# {markdown_cell(" against ".join(names))}', '', self.head() + '.', '']
         parts += [f'**{note}**\n' for note in self.notes]
         parts += [*table, '', self.about(), '', *(f'- {pair.verdict()}' for pair in self.pairs), '']
-        parts += [
-            'What differs between the configs:',
-            '',
-            '| path | ' + ' | '.join(s.name for s in self.systems) + ' |',
-        ]
+        parts += ['What differs between the configs:', '', markdown_row(['path', *names])]
         parts.append('|---|' + '---|' * len(self.systems))
-        parts += [f'| {path} | ' + ' | '.join(values) + ' |' for path, values in self.configs()]
+        parts += [markdown_row([path, *values]) for path, values in self.configs()]
         return '\n'.join(parts) + '\n'
 
     def about(self) -> str:
@@ -189,7 +188,11 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
     couples = list(itertools.combinations(systems, 2))
     confidence = 1 - 0.05 / len(couples)  # Bonferroni
     pairs = [_pair(a, b, column, confidence) for a, b in couples for column in COLUMNS]
-    return Comparison(list(systems), pairs, confidence, [f'NOT ALIKE: {note}' for note in notes])
+    said = [f'NOT ALIKE: {note}' for note in notes]
+    if len({tuple(sorted(system.runs)) for system in systems}) > 1:
+        seeds = '; '.join(f'{system.name} {", ".join(map(str, sorted(system.runs)))}' for system in systems)
+        said.append(f'Other seeds ({seeds}): the table has all of them, differences are of those that both have.')
+    return Comparison(list(systems), pairs, confidence, said)
 
 
 def _pair(first: System, second: System, column: str, confidence: float) -> Pair:
@@ -221,11 +224,7 @@ def _queries(
     """Returns person, part (seed and trial), and the metric in both systems, of all queries of the first row."""
     people, parts, metrics = [], [], []
     for place, seed in enumerate(seeds):
-        sides = []
-        for system in (first, second):
-            found = np.load(system.runs[seed].folder / QUERIES, allow_pickle=False)
-            own = found['row'] == 0
-            sides.append({key: found[key][own] for key in ('identity', 'trial', 'ahead', 'ap', 'inp')})
+        sides = [read_queries(system.runs[seed]) for system in (first, second)]
         if any(not np.array_equal(sides[0][key], sides[1][key]) for key in ('identity', 'trial')):
             raise VireidError(
                 f'{first.name} and {second.name} were tested on different queries (seed {seed})',
@@ -251,6 +250,7 @@ def _unlike(systems: Sequence[System]) -> list[str]:
         'choice of weights': lambda r: r.result.get('select', ''),
     }.items():
         values = list(dict.fromkeys(of(run) for run in runs))  # type: ignore[no-untyped-call]
+        values = [value for value in values if value]  # an evaluation outside training does not know all
         if len(values) > 1:
             found.append(f'{name} {" and ".join(values)}')
     return found

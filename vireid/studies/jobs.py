@@ -139,6 +139,21 @@ def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**result, 'queries': folder / results.QUERIES}
 
 
+def finish_for_comparison(job: Job, warn: Callable[[str], None] = print) -> Path:
+    """Finishes a run; returns its folder, whose result and queries are of the config's own protocol.
+
+    Raises:
+        VireidError: if it was trained before and scored by another protocol.
+    """
+    result = finish(job, data_may_move=True, warn=warn)
+    if result['queries'].parent != job.folder:
+        raise VireidError(
+            f'{job.folder} was trained before and scored in another way than its config says now',
+            todo='compare in another --work-dir',
+        )
+    return job.folder
+
+
 # sections that say how a run is scored; the weights do not depend on them
 SCORING = {'protocol', 'evaluation', 'loggers'}
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
@@ -52,7 +54,9 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
                 f'{folder} has no {QUERIES}, the metrics of its queries',
                 todo='score its checkpoint again and give that folder: vireid test CONFIG CHECKPOINT --work-dir DIR',
             )
-        seed = int(run.config.get('seed', 0))
+        seed = run.config.get('seed', 0)
+        if type(seed) is not int:
+            raise VireidError(f'{folder}/config.yaml: seed is {seed!r}', allowed='an integer')
         key = dump(without_own(run.config)) if run.config else str(folder)
         system = systems.setdefault(key, System(run.label, {}))
         if seed in system.runs:
@@ -75,3 +79,28 @@ def without_own(config: dict[str, Any]) -> dict[str, Any]:
     if isinstance(kept.get('dataset'), dict):
         kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}
     return kept
+
+
+def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
+    """Returns the metrics of the queries of a run's first row: `identity`, `trial`, `ahead`, `ap`, `inp`.
+
+    Raises:
+        VireidError: if the file is damaged, or of another evaluation than the result.
+    """
+    path = run.folder / QUERIES
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            own = found['row'] == 0
+            columns = {key: found[key][own] for key in ('identity', 'trial', 'ahead', 'ap', 'inp')}
+        trials = [(columns['ahead'][columns['trial'] == trial] == 0).mean() for trial in np.unique(columns['trial'])]
+    except Exception as error:  # a damaged archive may fail in any way
+        raise VireidError(
+            f'{path} is damaged: {type(error).__name__}: {error}',
+            todo='score its checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR',
+        ) from error
+    if abs(float(np.mean(trials)) - run.rows[0]['R1']['mean']) > 1e-6:
+        raise VireidError(
+            f'{path} is of another evaluation than result.json beside it',
+            todo='score its checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR',
+        )
+    return columns

@@ -73,10 +73,10 @@ class PaperTable:
 
     def markdown(self) -> str:
         """Returns a Markdown table; the best is bold."""
-        lines = ['| | ' + ' | '.join(self.columns) + ' |', '|---|' + '---:|' * len(self.columns)]
+        lines = [markdown_row(['', *self.columns]), '|---|' + '---:|' * len(self.columns)]
         for name, found in self.rows:
             texts = [f'**{c.text()}**' if c.best else c.text() for c in found]
-            lines.append(f'| {name.replace("|", chr(92) + "|")} | ' + ' | '.join(texts) + ' |')
+            lines.append(f'| {markdown_cell(name)} | ' + ' | '.join(texts) + ' |')
         return '\n\n'.join(['  \n'.join(self._head()), '\n'.join(lines)]) + '\n'
 
     def latex(self) -> str:
@@ -133,6 +133,16 @@ class PaperTable:
         return [self.caption, *source, *self.notes]
 
 
+def markdown_cell(text: str) -> str:
+    """Returns text that Markdown takes for nothing else, in a table."""
+    return re.sub(r'([\\\\|<>*`])', r'\\\1', text).replace('\n', ' ')
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """Returns a row of a Markdown table."""
+    return f'| {" | ".join(map(markdown_cell, cells))} |'
+
+
 def make_table(
     systems: Sequence[System],
     metrics: Sequence[str] = METRICS_SHOWN,
@@ -150,6 +160,9 @@ def make_table(
     Raises:
         VireidError: for an unknown metric.
     """
+    if not systems:
+        raise VireidError('no runs for a table', todo='name the folders of finished runs')
+    metrics = [metrics] if isinstance(metrics, str) else metrics
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise VireidError(f'there is no metric {unknown[0]!r}', allowed=', '.join(METRICS))

@@ -100,6 +100,15 @@ def test_an_interrupted_run_has_a_report_without_a_result(tmp_path, results):
     assert not (tmp_path / 'report.npz').exists()
 
 
+def test_a_report_that_fails_takes_nothing_with_it(tmp_path, results, capsys):
+    (tmp_path / 'config.yaml').write_text('seed: [')
+    report, run = Report(), run_in(tmp_path)
+    report.run_started(run)
+    report.evaluated(run, results)
+    report.run_ended(run, finished=True)
+    assert 'warning: report.html could not be written' in capsys.readouterr().err
+
+
 def test_scoring_a_checkpoint_writes_the_report_at_once(tmp_path, results):
     Report().evaluated(run_in(tmp_path / 'test'), results)
     assert 'a &lt;run&gt;' in (tmp_path / 'test/report.html').read_text()

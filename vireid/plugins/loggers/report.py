@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from vireid.core.scoring.results import Results
@@ -16,7 +17,7 @@ from vireid.reporting.record import read_run
 class Report:
     """Writes `report.npz`, the evidence of the final evaluation, and `report.html`, the page that shows it.
 
-    A run writes them once, when it ends; so do `vireid test` and `vireid score`. The curves come from `metrics.jsonl`,
+    A run writes them once, when it ends; `vireid test` does too. The curves come from `metrics.jsonl`,
     so they need the logger `MetricsFile`. `vireid report RUN` draws the page again.
     """
 
@@ -33,14 +34,21 @@ class Report:
     def evaluated(self, run: Run, results: Results) -> None:
         self._results = results
         if not self._training:
-            self._write(run)
+            self._try_to_write(run)
 
     @hookimpl(trylast=True)
     def run_ended(self, run: Run, finished: bool) -> None:
         if not finished:
             self._results = None  # of an evaluation on the way
-        self._write(run)
+        self._try_to_write(run)
         self._training = False
+
+    def _try_to_write(self, run: Run) -> None:
+        """Writes both; what goes wrong is said, and takes nothing else with it: the run's result matters more."""
+        try:
+            self._write(run)
+        except Exception as error:
+            print(f'warning: report.html could not be written: {type(error).__name__}: {error}', file=sys.stderr)
 
     def _write(self, run: Run) -> None:
         run.work_dir.mkdir(parents=True, exist_ok=True)
