@@ -19,6 +19,7 @@ SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',
     'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'training.epochs=1',
     'training.precision=32-true',
+    'loggers=[{"type": "Console"}]',
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py')
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',
     'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'training.epochs=1',
+    'loggers=[{"type": "MetricsFile"}]',
 ]  # fmt: skip
 
 

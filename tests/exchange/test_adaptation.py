@@ -20,8 +20,9 @@ from vireid.core.training import checkpoint
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.exchange import unlabelled_images
-from vireid.exchange.adaptation import adapt, balanced_batches, estimate_norms, find_norms, revert
+from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
+from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabelled_images import find_images
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.datasets import raw_folder

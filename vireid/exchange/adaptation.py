@@ -6,29 +6,27 @@ the statistics of training, and `revert` brings them back.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from vireid.core.data.image_checks import check_images
-from vireid.core.data.image_set import ImageSet, Key
+from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.training import checkpoint as checkpoints
-from vireid.core.types import MODALITIES, Batch, Modality, Sample
+from vireid.core.types import MODALITIES, Batch, Modality
 from vireid.core.wording import counted
 from vireid.exchange.models import load
-from vireid.exchange.unlabelled_images import LEAST, find_images
+from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
+from vireid.exchange.unlabelled_images import find_images
 
 OnProgress = Callable[[str, int, int], None]  # what is done, and how much of how much
 
@@ -174,31 +172,6 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
     return weights
 
 
-def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> list[list[int]]:
-    """Deals all samples to batches that hold as many visible as infrared ones, and at least 2 of each.
-
-    Args:
-        samples: at least 2 of each modality. Those of the smaller one are gone through again, in the same order.
-        batch_size: images in a batch, about.
-        seed: of the order.
-
-    Returns:
-        Indices of samples, visible ones first in each batch.
-    """
-    rng = np.random.default_rng(seed)
-    orders = [rng.permutation([i for i, s in enumerate(samples) if s.modality == m]) for m in MODALITIES]
-    longest = max(map(len, orders))
-    number = max(1, min(-(-longest // max(1, batch_size // 2)), longest // LEAST))
-    dealt = [np.array_split(np.resize(order, longest), number) for order in orders]  # resize repeats
-    return [[int(i) for part in parts for i in part] for parts in zip(*dealt, strict=True)]
-
-
-def augmented(batches: Sequence[Sequence[int]]) -> list[list[Key]]:
-    """Returns the same batches as keys of augmented samples: one that comes twice is augmented in two ways."""
-    positions = itertools.count()
-    return [[(0, next(positions), index) for index in batch] for batch in batches]
-
-
 class _Batches:
     """Batches of images on a device; they may be gone through several times."""
 
@@ -217,111 +190,6 @@ class _Batches:
         for done, batch in enumerate(evaluation_loader(self.data, self.keys, self.workers), 1):
             yield move_data_to_device(batch, self.device)
             self.tell(done)
-
-
-@torch.no_grad()
-def find_norms(model: Any, images: Mapping[Modality, Tensor]) -> tuple[list[str], list[str]]:
-    """Finds the BatchNorm layers that the embedding of these images passes through and that have running statistics.
-
-    Returns:
-        The names of those that training mode changes, and of those that stay in evaluation mode: they are frozen.
-    """
-    norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
-    used: set[str] = set()
-    hooks = [m.register_forward_pre_hook(lambda _, __, name=name: used.add(name)) for name, m in norms.items()]
-    try:
-        _embed(model.eval(), images)
-        model.train()
-        free = {name for name, norm in norms.items() if norm.training}
-    finally:
-        model.eval()
-        for hook in hooks:
-            hook.remove()
-    return [n for n in norms if n in used & free], [n for n in norms if n in used - free]
-
-
-@torch.no_grad()
-def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
-    """Sets the running mean and variance of BatchNorm layers to those of all that the batches give to them.
-
-    These layers normalise each batch by its own statistics; all else is in evaluation mode. No other buffer changes.
-
-    Args:
-        model: whose embedding the batches go through, modalities together if it has `embed_joint`.
-        names: of the layers.
-        batches: iterated once.
-
-    Raises:
-        VireidError: if a layer was given what is not finite.
-    """
-    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    norms = {name: model.get_submodule(name) for name in names}
-    moments = {name: _Moments() for name in names}
-    hooks = [
-        norm.register_forward_pre_hook(lambda _, given, name=name: moments[name].add(given[0]))
-        for name, norm in norms.items()
-    ]
-    model.eval()
-    try:
-        for norm in norms.values():
-            norm.training = True  # of this module alone
-        for batch in batches:
-            _embed(model, batch.images)
-    finally:
-        model.eval()
-        for hook in hooks:
-            hook.remove()
-    for name, buffer in model.named_buffers():
-        buffer.copy_(before[name])  # a pass in training mode moves them, and counts batches
-    for name, norm in norms.items():
-        mean, variance = moments[name].mean, moments[name].variance
-        if not (mean.isfinite().all() and variance.isfinite().all()):
-            raise VireidError(
-                f'BatchNorm {name} was given values that are not finite; nothing was written',
-                todo='look whether the checkpoint is sound: vireid test CONFIG CHECKPOINT',
-            )
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-
-
-class _Moments:
-    """Count, mean and sum of squared deviations of each channel, pooled over batches in float64.
-
-    Two sets of n_a and n_b values with means that differ by d have together (Chan et al., 1983)
-
-        mean = mean_a + d n_b / n,   M2 = M2_a + M2_b + d^2 n_a n_b / n,   n = n_a + n_b.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean: Any = 0.0  # (C,) float64 after the first batch
-        self.squares: Any = 0.0
-
-    def add(self, x: Tensor) -> None:
-        """Takes (B, C, ...) values in."""
-        count = x.numel() // x.shape[1]
-        axes = [axis for axis in range(x.dim()) if axis != 1]
-        exact = x.detach().double()
-        mean = exact.mean(axes, keepdim=True)
-        squares = (exact - mean).square_().sum(axes)
-        apart, total = mean.flatten() - self.mean, self.count + count
-        self.mean = self.mean + apart * (count / total)
-        self.squares = self.squares + squares + apart**2 * (self.count * count / total)
-        self.count = total
-
-    @property
-    def variance(self) -> Tensor:
-        """(C,) unbiased, as BatchNorm remembers it."""
-        return self.squares / (self.count - 1)
-
-
-def _embed(model: Any, images: Mapping[Modality, Tensor]) -> None:
-    with located(model):
-        if hasattr(model, 'embed_joint'):
-            model.embed_joint(images)
-            return
-        for modality, found in images.items():
-            model.embed(found, modality)
 
 
 def _find_necks(model: Any) -> tuple[list[str], list[str]]:

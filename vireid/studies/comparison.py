@@ -104,6 +104,11 @@ class Comparison:
         data = ', '.join(filter(None, [str(result.get('data', '')), run.protocol, run.rows[0]['name']]))
         return f'{data}{budget}; percent, mean ± sample deviation over seeds'
 
+    def title(self) -> str:
+        """Names the systems, if they are few."""
+        names = [system.name for system in self.systems]
+        return ' against '.join(names) if len(names) < 4 else f'{len(names)} systems compared'
+
     def lines(self) -> list[list[str]]:
         """Returns the table as cells, its head first."""
         cells = [['system', 'seeds', *COLUMNS]]
@@ -126,7 +131,7 @@ class Comparison:
         table = [markdown_row(line) for line in cells]
         table.insert(1, '|---|' + '---:|' * (len(cells[0]) - 1))
         names = [system.name for system in self.systems]
-        parts = [f'# {markdown_cell(" against ".join(names))}', '', self.head() + '.', '']
+        parts = [f'# {markdown_cell(self.title())}', '', self.head() + '.', '']
         parts += [f'**{note}**\n' for note in self.notes]
         parts += [*table, '', self.about(), '', *(f'- {pair.verdict()}' for pair in self.pairs), '']
         parts += ['What differs between the configs:', '', markdown_row(['path', *names])]

@@ -15,7 +15,7 @@ def render(comparison: Comparison) -> str:
     from vireid.studies.comparison_figures import draw_intervals, draw_people, names
 
     systems = [system.name for system in comparison.systems]
-    title = html.escape(' against '.join(systems))
+    title = html.escape(comparison.title())
     head, *rows = comparison.lines()
     notes = ''.join(f'<p class="note"><strong>{html.escape(note)}</strong></p>' for note in comparison.notes)
     verdicts = ''.join(f'<li>{html.escape(pair.verdict())}</li>' for pair in comparison.pairs)
