@@ -17,13 +17,6 @@ TINY = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope='module')
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
-    return folder
-
-
 def ablate(table: str, people: Path, work_dir: Path, *flags: str, options: list[str] | None = None) -> int:
     arguments = ['ablate', table, '--configs', str(CONFIGS), '--on', 'synth', '--data-root', str(people)]
     arguments += ['--work-dir', str(work_dir), *flags, '--cfg-options', *(TINY if options is None else options)]

@@ -10,20 +10,12 @@ import vireid
 from vireid.cli import main
 from vireid.cli.compare import parse_seeds
 from vireid.core.errors import VireidError
-from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'
 TINY = [
     'images.size=[64,32]', 'step.optimizer.lr=1e-4', 'training.steps=2', 'protocol.trials=1', 'protocol.modes=["all"]',
     'loggers=[]', 'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'step.schedule=[]',
 ]  # fmt: skip
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
-    return folder
 
 
 def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(people, tmp_path, capsys):

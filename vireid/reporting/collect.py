@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -289,9 +289,3 @@ def _thumb(sample: Sample) -> bytes:
     packed = io.BytesIO()
     small.save(packed, 'JPEG', quality=75, optimize=True)
     return packed.getvalue()
-
-
-def images_of(evidence: Evidence, indices: Sequence[int]) -> list[Sample]:
-    """Returns the samples of some images of evidence."""
-    found = [evidence.about['images'][i] for i in indices]
-    return [Sample(path, identity, camera, modality) for path, identity, camera, modality in found]

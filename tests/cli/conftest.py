@@ -1,0 +1,17 @@
+"""People that several commands are tried on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vireid.synth import synthesize
+
+
+@pytest.fixture(scope='module')
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight synthetic people in SYSU-MM01's layout."""
+    folder = tmp_path_factory.mktemp('people')
+    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
+    return folder
