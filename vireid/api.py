@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,12 +190,14 @@ def compare(
         VireidError: if a run cannot be made, or runs cannot be compared.
     """
     _require_several(systems, 'systems')
+    if not isinstance(seeds, Iterable) or not all(isinstance(seed, Integral) for seed in seeds):
+        raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
     places: list[list[Path | Job]] = []
     for system in systems:
         if isinstance(system, (str, Path)) and Path(system).is_dir():
             places.append([Path(system)])
             continue
-        found = [load_experiment(system, plugins, **{**overrides, 'seed': seed}) for seed in seeds]
+        found = [load_experiment(system, plugins, **{**overrides, 'seed': int(seed)}) for seed in seeds]
         base = Path(work_dir)
         places.append([Job(f'{e.name} seed {e.seed}', e, base / e.name / f'seed_{e.seed}') for e in found])
     folders = [job.folder for place in places for job in place if isinstance(job, Job)]

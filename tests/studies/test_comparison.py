@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+import vireid
 from vireid.core.errors import VireidError
 from vireid.studies.comparison import compare_systems
 from vireid.studies.comparison_page import render
@@ -105,6 +108,19 @@ def test_runs_that_cannot_be_taken(make_run, tmp_path):
         read_systems([one])
 
 
+def test_a_folder_of_several_splits_is_no_run_of_one(make_run):
+    several = make_run('a', 0, GOOD, models=[1, 2])
+    with pytest.raises(VireidError, match=f'{several} holds several runs, each of its own split'):
+        read_systems([several])
+    assert len(read_systems([several], queries=False)) == 1  # a table has their mean
+
+
+@pytest.mark.parametrize('seeds', [3, ['0'], 0.5, [1.5], None])
+def test_seeds_that_are_none(seeds):
+    with pytest.raises(VireidError, match=r'seeds is .*\n  allowed: a list of integers, or a range'):
+        vireid.compare(['a.py', 'b.py'], seeds=seeds)
+
+
 def test_the_pages_show_table_verdicts_people_and_configs(both):
     found = compare_systems(read_systems(both))
     page, text = render(found), found.markdown()
@@ -117,10 +133,16 @@ def test_the_pages_show_table_verdicts_people_and_configs(both):
 
 
 def test_as_a_frame(both):
-    pandas = pytest.importorskip('pandas')
     frame = compare_systems(read_systems(both)).frame()
-    assert isinstance(frame, pandas.DataFrame)
     assert frame.loc['good', 'R1 mean'] == pytest.approx(11 / 12)
+    assert list(frame.index) == ['good', 'bad']
+    assert list(frame['seeds']) == [3, 3]
+
+
+def test_without_pandas_a_frame_says_what_is_missing(both, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pandas', None)
+    with pytest.raises(ImportError, match='pandas'):
+        compare_systems(read_systems(both)).frame()
 
 
 def test_of_other_seeds_the_table_says_so(make_run):

@@ -33,6 +33,9 @@ def test_means_and_sample_deviations_over_seeds_and_the_best(runs):
     assert [cell.best for cell in second] == [True, True]
     assert table.columns == ['R1', 'mAP']
     assert 'over 2 seeds' in table.caption
+    frame = table.frame()
+    assert frame.loc['a', 'R1'] == pytest.approx(50.0)
+    assert list(frame.columns) == ['R1', 'mAP']
 
 
 def test_metrics_that_are_the_same_everywhere_have_no_best(runs):
@@ -90,3 +93,9 @@ def test_the_command(runs, tmp_path, capsys):
 def test_an_unknown_format(runs):
     with pytest.raises(VireidError, match="the format 'doc'"):
         make_table(read_systems(runs)).format('doc')
+
+
+@pytest.mark.parametrize('metrics', [3, [], ['R2']])
+def test_metrics_that_are_none(runs, metrics):
+    with pytest.raises(VireidError, match='allowed: (a list of )?R1, R5'):
+        make_table(read_systems(runs), metrics)

@@ -49,6 +49,11 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
         run = read_run(folder)
         if run.result is None:
             raise VireidError(f'{folder} is not finished', todo='go on with it first: vireid train ... --resume')
+        if queries and 'models' in run.result:
+            raise VireidError(
+                f'{folder} holds several runs, each of its own split',
+                allowed='single runs, such as those in its folders; vireid table takes their mean',
+            )
         if queries and not (run.folder / QUERIES).is_file():
             raise VireidError(
                 f'{folder} has no {QUERIES}, the metrics of its queries',

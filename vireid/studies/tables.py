@@ -163,6 +163,8 @@ def make_table(
     if not systems:
         raise VireidError('no runs for a table', todo='name the folders of finished runs')
     metrics = [metrics] if isinstance(metrics, str) else metrics
+    if not isinstance(metrics, Sequence) or not metrics:
+        raise VireidError(f'metrics is {metrics!r}', allowed=f'a list of {", ".join(METRICS)}')
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise VireidError(f'there is no metric {unknown[0]!r}', allowed=', '.join(METRICS))

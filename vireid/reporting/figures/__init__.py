@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.files import write_whole
 
 if TYPE_CHECKING:
@@ -49,15 +49,20 @@ def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
         **options: `width` in inches, and those in `OPTIONS`; the figure's file says what they are.
 
     Raises:
-        VireidError: if there is no such figure or option, matplotlib is missing, or no run has what the figure shows.
+        VireidError: if there is no such figure or option, an option has another type, matplotlib is missing, or no run
+            has what the figure shows.
     """
+    from vireid.core.registry.schema import check  # pydantic: not for those who only ask for the names
+
     check_options(name, options)
     try:
         importlib.import_module('matplotlib')
     except ImportError as error:
         raise VireidError('figures need matplotlib', todo='pip install "vireid[report]"') from error
     module, _, function = FIGURES[name].partition(':')
-    return getattr(importlib.import_module(module), function)(runs, **options)
+    drawing = getattr(importlib.import_module(module), function)
+    raise_all(check(drawing, options, where=name, supplied=('runs',)))
+    return drawing(runs, **options)
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
