@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import os
 import random
@@ -49,6 +50,10 @@ BEGINS = {
     ('vireid/core/scoring/evaluator.py', 'evaluate'): 'scoring',
 }
 TRACED = ('vireid/core/', 'vireid/plugins/', 'torch/serialization.py')
+
+
+# options that put TFFN on `Tiny`
+TFFN_ON_TINY = ['model.backbone={"type": "Tiny"}', *(f'model.necks.{name}.inputs=deep' for name in ('s2', 's3', 's4'))]
 
 
 class Tiny(nn.Module):
@@ -150,6 +155,13 @@ def experiment(data: Path, kind: Kind = ALONE) -> Experiment:
     return Experiment.from_config(config, manager)
 
 
+@functools.cache
+def of_function(file: str, name: str) -> tuple[bool, str]:
+    """Says whether the lines of a function are counted, and the phase that it begins; '' if none."""
+    begins = [phase for (end, function), phase in BEGINS.items() if file.endswith(end) and function == name]
+    return any(part in file for part in TRACED), ''.join(begins)
+
+
 class Clock:
     """Counts traced lines by phase; at the n-th line of one, does something."""
 
@@ -159,19 +171,18 @@ class Clock:
         self.within: list[tuple[Any, str]] = []
 
     def __call__(self, frame: Any, event: str, argument: Any) -> Any:
-        place = frame.f_code.co_filename
         if event == 'call':
-            if not any(part in place for part in TRACED):
+            traced, begins = of_function(frame.f_code.co_filename, frame.f_code.co_name)
+            if not traced:
                 return None
-            for (file, name), phase in BEGINS.items():
-                if place.endswith(file) and frame.f_code.co_name == name:
-                    self.within.append((frame, phase))
+            if begins:
+                self.within.append((frame, begins))
         elif event == 'return':
             if self.within and self.within[-1][0] is frame:
                 self.within.pop()
         elif event == 'line':
             phase = self.within[-1][1] if self.within else 'between'
-            if phase == 'between' and 'torch' in place:
+            if phase == 'between' and 'torch' in frame.f_code.co_filename:
                 return self
             if phase == self.phase and self.counts[phase] == self.number:
                 self.at()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,17 +45,29 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    synthesize(tmp_path / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
-    return tmp_path / 'people'
+@pytest.fixture(scope='module')
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images that tests leave as they are."""
+    folder = tmp_path_factory.mktemp('people')
+    folder.chmod(0o755)  # some read them without root's rights
+    synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
+    return folder / 'people'
 
 
 @pytest.fixture
-def whole(faults: ModuleType, data: Path, tmp_path: Path) -> dict[str, Any]:
+def data(people: Path, tmp_path: Path) -> Path:
+    """Images that a test may damage."""
+    return Path(shutil.copytree(people, tmp_path / 'people'))
+
+
+@pytest.fixture(scope='module')
+def whole(faults: ModuleType, people: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a run ends with that is left alone."""
-    train(faults.experiment(data), tmp_path / 'whole')
-    return faults.ended_with(tmp_path / 'whole')
+    folder, before = tmp_path_factory.mktemp('whole'), torch.get_num_threads()
+    torch.set_num_threads(1)  # as `one_thread`
+    train(faults.experiment(people), folder)
+    torch.set_num_threads(before)
+    return faults.ended_with(folder)
 
 
 class At:
@@ -122,7 +135,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize('step', [1, 2, 4])
-def test_a_full_disk_stops_the_run_and_costs_nothing(faults, data, whole, disk, step):
+def test_a_full_disk_stops_the_run_and_costs_nothing(faults, people, whole, disk, step):
     filler = disk / 'filler'
 
     def fill() -> None:
@@ -134,16 +147,16 @@ def test_a_full_disk_stops_the_run_and_costs_nothing(faults, data, whole, disk, 
                 pass
 
     with pytest.raises(VireidError, match='No space left on device'):
-        train(meddled(faults, data, step, fill), disk / 'run')
+        train(meddled(faults, people, step, fill), disk / 'run')
     last = disk / 'run' / 'checkpoints' / 'last.pt'
     assert checkpoint.load(last)['progress']['step'] <= step
     assert not list(last.parent.glob('.*'))  # no half a file takes up what space is left
     filler.unlink()
-    train(faults.experiment(data), disk / 'run', resume=last)
+    train(faults.experiment(people), disk / 'run', resume=last)
     assert faults.same(whole, faults.ended_with(disk / 'run'))
 
 
-def test_a_write_that_breaks_off_leaves_the_checkpoint_before(faults, data, whole, tmp_path):
+def test_a_write_that_breaks_off_leaves_the_checkpoint_before(faults, people, whole, tmp_path):
     """The kernel ends the second checkpoint in its middle."""
     folder = tmp_path / 'run'
 
@@ -151,40 +164,40 @@ def test_a_write_that_breaks_off_leaves_the_checkpoint_before(faults, data, whol
         size = (folder / 'checkpoints' / 'last.pt').stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
 
-    work = partial(train, meddled(faults, data, 1, limit), folder)
+    work = partial(train, meddled(faults, people, 1, limit), folder)
     told = told_by_child(faults, work, tmp_path / 'told', as_root=True)
     assert f'checkpoint {folder}/checkpoints/last.pt could not be written' in told
     assert f'the previous checkpoint {folder}/checkpoints/last.pt is intact' in told
     assert checkpoint.load(folder / 'checkpoints' / 'last.pt')['progress']['step'] == 0
-    train(faults.experiment(data), folder, resume=folder / 'checkpoints' / 'last.pt')
+    train(faults.experiment(people), folder, resume=folder / 'checkpoints' / 'last.pt')
     assert faults.same(whole, faults.ended_with(folder))
 
 
-def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, data, whole, reachable):
+def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, people, whole, reachable):
     folder = reachable / 'run'
     folder.mkdir()
     folder.chmod(0o777)
     checkpoints = folder / 'checkpoints'
     told = told_by_child(
         faults,
-        lambda: train(meddled(faults, data, 1, lambda: checkpoints.chmod(0o555)), folder),
+        lambda: train(meddled(faults, people, 1, lambda: checkpoints.chmod(0o555)), folder),
         reachable / 'told',
     )
     assert 'could not be written: [Errno 13] Permission denied' in told
     assert 'free some space or fix the permissions, then go on with --resume' in told
     checkpoints.chmod(0o777)
-    train(faults.experiment(data), folder, resume=checkpoints / 'last.pt')
+    train(faults.experiment(people), folder, resume=checkpoints / 'last.pt')
     assert faults.same(whole, faults.ended_with(folder))
 
 
-def test_a_folder_that_may_not_be_written_at_all_is_named_before_the_first_step(faults, data, reachable):
+def test_a_folder_that_may_not_be_written_at_all_is_named_before_the_first_step(faults, people, reachable):
     folder = reachable / 'locked'
     folder.mkdir()
     folder.chmod(0o555)
 
     def go() -> None:
         try:
-            train(faults.experiment(data), folder / 'run')
+            train(faults.experiment(people), folder / 'run')
         except OSError as error:  # the command line prints it
             raise VireidError(str(error)) from error
 
@@ -239,16 +252,19 @@ def test_an_image_that_cannot_be_scored_is_named_before_the_first_step_whatever_
 
 
 @pytest.mark.parametrize('workers', [0, 2])
-def test_images_that_vanish_while_training_are_named_and_cost_nothing(faults, data, whole, tmp_path, workers):
-    cameras = sorted(data.glob('cam*'))
+@pytest.mark.usefixtures('deaths_are_noticed_soon')
+def test_images_that_vanish_while_training_are_named_and_cost_nothing(faults, people, whole, tmp_path, workers):
+    cameras = sorted(people.glob('cam*'))
 
     def take_away() -> None:
         for camera in cameras:
-            camera.rename(data / f'gone-{camera.name}')
+            camera.rename(people / f'gone-{camera.name}')
 
-    with pytest.raises(VireidError, match=r'image .*/cam\d/.* is gone'):
-        train(meddled(faults, data, 1, take_away, workers=workers), tmp_path / 'run')
-    for camera in cameras:
-        (data / f'gone-{camera.name}').rename(camera)
-    train(faults.experiment(data), tmp_path / 'run', resume=tmp_path / 'run' / 'checkpoints' / 'last.pt')
+    try:
+        with pytest.raises(VireidError, match=r'image .*/cam\d/.* is gone'):
+            train(meddled(faults, people, 1, take_away, workers=workers), tmp_path / 'run')
+    finally:
+        for camera in cameras:
+            (people / f'gone-{camera.name}').rename(camera)
+    train(faults.experiment(people), tmp_path / 'run', resume=tmp_path / 'run' / 'checkpoints' / 'last.pt')
     assert faults.same(whole, faults.ended_with(tmp_path / 'run'))

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from vireid.synth import synthesize
-
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / 'examples' / 'vireid-gated-fusion'
 
@@ -28,7 +26,7 @@ def run(*words: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A virtual environment in which vireid can be imported, and nothing else is installed."""
     folder = tmp_path_factory.mktemp('environment')
-    venv.create(folder, with_pip=True, symlinks=True)
+    venv.create(folder, with_pip=False, symlinks=True)
     purelib = next(folder.glob('lib/python*/site-packages'))
     # site.addsitedir, so that an editable installation of vireid is found there too
     linked = f'import site; site.addsitedir({sysconfig.get_paths()["purelib"]!r})\n'
@@ -36,7 +34,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / 'bin'
 
 
-def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, tmp_path: Path) -> None:
+def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, small_sysu: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(EXAMPLE, tmp_path / 'source'))
     built = run(
         sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--no-index', source,
@@ -44,35 +42,42 @@ def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, tm
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob('*.whl')
-    python, pip = environment / 'python', (environment / 'python', '-m', 'pip')
-    installed = run(*pip, 'install', '--quiet', '--no-deps', '--no-index', wheel, cwd=tmp_path)
+    python = environment / 'python'
+    pip = (sys.executable, '-m', 'pip', '--python', python, '--quiet')  # ours installs there: it needs none of its own
+    installed = run(*pip, 'install', '--no-deps', '--no-index', '--no-compile', wheel, cwd=tmp_path)
     assert installed.returncode == 0, installed.stderr
 
-    listed = run(python, '-m', 'vireid', 'plugins', cwd=tmp_path)
-    assert ['vireid-gated-fusion', 'vireid-gated-fusion', '0.1.0', 'active', '1'] in [
-        line.split() for line in listed.stdout.splitlines()
-    ], listed.stderr
-    tested = run(python, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', source / 'tests', cwd=tmp_path)
-    assert '2 passed' in tested.stdout, tested.stdout
+    # what is done there, one after the other in one process: each would import PyTorch
+    train = [
+        'train', 'vireid-gated-fusion::tffn_gated.py', '--data-root', str(small_sysu),
+        '--cfg-options', 'training.steps=1', 'images.size=[64,32]', 'images.workers=0', 'protocol.trials=1',
+        'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'loggers=[{"type": "Console"}]',
+        'model.backbone.out_stages=[2,3]', 'model.necks.s4.inputs=stage3',
+        *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')),
+    ]  # fmt: skip
+    does = f"""
+import pytest
+from vireid.cli import main
 
-    synthesize(tmp_path / 'people', layout='sysu', ids=8, seed=0, images=2, workers=1)
-    train = (
-        python, '-m', 'vireid', 'train', 'vireid-gated-fusion::tffn_gated.py', '--data-root', tmp_path / 'people',
-        '--cfg-options', 'training.steps=3', 'images.size=[64,32]', 'protocol.trials=2',
-        'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2',
-    )  # fmt: skip
-    trained = run(*train, cwd=tmp_path)
-    assert trained.returncode == 0, trained.stderr
-    assert 'all single-shot' in trained.stdout
+assert main(['plugins']) == 0
+assert pytest.main(['-q', '-p', 'no:cacheprovider', {str(source / 'tests')!r}]) == 0
+assert main({train!r}) == 0
+"""
+    used = run(python, '-c', does, cwd=tmp_path)
+    assert used.returncode == 0, used.stderr
+    assert ['vireid-gated-fusion', 'vireid-gated-fusion', '0.1.0', 'active', '1'] in [
+        line.split() for line in used.stdout.splitlines()
+    ], used.stderr
+    assert '2 passed' in used.stdout
+    assert 'all single-shot' in used.stdout
     assert (tmp_path / 'runs/tffn_gated/checkpoints/last.pt').exists()
 
-    removed = run(*pip, 'uninstall', '--yes', '--quiet', 'vireid-gated-fusion', cwd=tmp_path)
+    removed = run(*pip, 'uninstall', '--yes', 'vireid-gated-fusion', cwd=tmp_path)
     assert removed.returncode == 0, removed.stderr
-    gone = run(*train, cwd=tmp_path)
-    assert gone.returncode == 2
+    file = [str(EXAMPLE / 'vireid_gated_fusion/configs/tffn_gated.py') if '::' in word else word for word in train]
+    does = f'from vireid.cli import main\nassert (main({train!r}), main({file!r})) == (2, 2)'
+    gone = run(python, '-c', does, cwd=tmp_path)
+    assert gone.returncode == 0, gone.stderr
     assert "no package 'vireid-gated-fusion' offers configs" in gone.stderr
-    config = EXAMPLE / 'vireid_gated_fusion/configs/tffn_gated.py'
-    gone = run(*(config if '::' in str(word) else word for word in train), cwd=tmp_path)
-    assert gone.returncode == 2
     assert 'requires: the package vireid-gated-fusion is not installed' in gone.stderr
     assert "pip install 'vireid-gated-fusion>=0.1'" in gone.stderr

@@ -24,6 +24,7 @@ ON_CPU = [
     'training.precision=32-true',
     'training.accelerator=cpu',
     'model.backbone.weights=None',
+    'model.backbone.depth=18',
     'images.size=[64,32]',
 ]
 NAMES = ('tffn_demo', 'dmcf_demo', 'hybrid_tffn_parts', 'hybrid_tffn_uncertainty', 'tffn_sysu_validated', 'dmcf_regdb')
@@ -85,7 +86,7 @@ def shapes(changed: dict[str, Any]) -> list[tuple[int, ...]]:
 chosen = st.sampled_from([(name, place) for name, whole in WHOLE.items() for place in places(as_lists(whole))])
 # others each time, and more: VIREID_MUTANTS=5000 pytest --hypothesis-profile=random tests/test_mutated_configs.py
 MUTANTS = os.environ.get('VIREID_MUTANTS')
-thorough = settings(max_examples=int(MUTANTS or 40))
+thorough = settings(max_examples=int(MUTANTS or 24))
 
 
 def test_the_configs_themselves_are_sound():

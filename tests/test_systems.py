@@ -23,11 +23,13 @@ from vireid.plugin_manager.manager import create_manager
 SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'
 NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py'))
 IDENTITIES, SHOTS = 4, 2
-STEPS = {'xmodal': 30, 'bdtr': 25, 'ebdtr': 25}  # of the others 15 are enough
+STEPS = {'xmodal': 20, 'bdtr': 25, 'ebdtr': 25, 'tone': 25, 'dscsn': 20, 'ddag': 20}  # of the others 15 are enough
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[48,16]', 'training.accelerator=cpu',
     'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
+    'dataset.root=/none',
 ]  # fmt: skip
+WIDE = ('tone', 'hcml')  # their embedding has 2048 channels
 
 
 def images(seed: int) -> dict[str, Tensor]:
@@ -46,10 +48,25 @@ def images(seed: int) -> dict[str, Tensor]:
     }
 
 
-def experiment(name: str, *options: str) -> Experiment:
-    return Experiment.from_config(
-        config.load(SYSTEMS / f'{name}.py', [*SMALL, 'dataset.root=/none', *options]), create_manager()
-    )
+def on_stage_3(value: Any) -> Any:
+    """Returns a part of a config that reads stage 3 where it read stage 4, which has three quarters of the weights."""
+    if isinstance(value, dict):
+        return {on_stage_3(key): on_stage_3(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [on_stage_3(item) for item in value]
+    return 'stage3' if value == 'stage4' else value
+
+
+def experiment(name: str) -> Experiment:
+    read = config.load(SYSTEMS / f'{name}.py', SMALL)
+    model = on_stage_3(read['model'])
+    backbone = model['backbone']
+    shared_from = backbone['shared_from']
+    # what is shared from the last stage on stays so
+    model['backbone'] = {**backbone, 'out_stages': [3], 'shared_from': 3 if shared_from == 4 else shared_from}
+    if name in WIDE:
+        model['heads']['both']['channels'] = 512
+    return Experiment.from_config({**read, 'model': model}, create_manager())
 
 
 def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
@@ -79,6 +96,7 @@ def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
 def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
     """By chance rank-1 is 0.25, without learning 0 to 0.5; but for HCML's, whose fit learns on an untrained network."""
     steps = STEPS.get(name, 15)
+    torch.manual_seed(0)
     made = experiment(name)
     model: Any = made.build_model(IDENTITIES)
     step = made.build_step(model, make_fabric(made.training_settings))
@@ -90,5 +108,5 @@ def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
         batch = Batch(images(number), dict.fromkeys(MODALITIES, labels), cameras)
         record = step(batch, Progress(number // 10, number, 10, steps))
         assert torch.tensor(record['loss']).isfinite()
-    found = rank_1(made, model.eval(), images(1000))
-    assert found >= 0.7
+    model.eval()
+    assert sum(rank_1(made, model, images(seed)) for seed in (1000, 1001, 1002, 1003)) / 4 >= 0.7

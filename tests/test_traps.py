@@ -54,11 +54,18 @@ each_case = pytest.mark.parametrize('case', CASES)
 
 @pytest.fixture(scope='module')
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A few synthetic people in every layout."""
+    """A few people in every layout, whose images are noise: to draw them takes long, and nobody looks at them."""
     folder = tmp_path_factory.mktemp('traps')
     layouts = {layout for layout, _, _ in CASES.values()}
-    for layout in sorted(layouts):
-        synthesize(folder / layout, layout=layout, ids=6, seed=0, images=2, workers=1)
+    rng = np.random.default_rng(0)
+
+    def noise(*_: Any, **__: Any) -> Image.Image:
+        return Image.fromarray(rng.integers(256, size=(40, 20, 3), dtype=np.uint8))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('vireid.synth.layouts.draw', noise)
+        for layout in sorted(layouts):
+            synthesize(folder / layout, layout=layout, ids=6, seed=0, images=2, workers=1)
     return {layout: folder / layout for layout in layouts}
 
 
@@ -156,7 +163,7 @@ def test_an_image_goes_through_the_stream_of_its_modality_whatever_its_role(
 
 
 def test_single_channel_infrared_files_train_and_score_as_three_equal_channels(
-    small_sysu: Path, make_small: Callable[..., Any], tmp_path: Path
+    small_sysu: Path, make_tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
     results = []
     for mode in ('L', 'RGB'):
@@ -165,12 +172,12 @@ def test_single_channel_infrared_files_train_and_score_as_three_equal_channels(
             grey = Image.open(path).convert('L')
             grey.convert(mode).save(path.with_suffix('.png'))  # without loss, so that the two are the same image
             path.unlink()
-        results.append(train(make_small(root, 'training.epochs=1'), tmp_path / f'run_{mode}'))
+        results.append(train(make_tiny(root, 'training.epochs=1'), tmp_path / f'run_{mode}'))
     assert results[0].rows() == results[1].rows()
 
 
 def test_identities_that_were_trained_on_are_not_tested_on(
-    roots: dict[str, Path], make_small: Callable[..., Any], tmp_path: Path
+    roots: dict[str, Path], make_tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
     """A model of one's own folders, halved in training, and then scored on all of them."""
     root = tmp_path / 'folders'
@@ -180,7 +187,7 @@ def test_identities_that_were_trained_on_are_not_tested_on(
 
     def make(share: float) -> Any:
         dataset = f'dataset={{"type": "Folders", "root": "{root}", "test_share": {share}}}'
-        return make_small(root, 'protocol={"type": "cross"}', 'training.epochs=1', dataset, name='regdb')
+        return make_tiny(root, 'protocol={"type": "cross"}', 'training.epochs=1', dataset, name='regdb')
 
     train(make(0.5), tmp_path / 'run')
     last = tmp_path / 'run/checkpoints/last.pt'
@@ -190,18 +197,16 @@ def test_identities_that_were_trained_on_are_not_tested_on(
 
 
 def test_a_model_may_be_tested_on_another_dataset(
-    roots: dict[str, Path], small_sysu: Path, make_small: Callable[..., Any], tmp_path: Path
+    roots: dict[str, Path], small_sysu: Path, make_tiny: Callable[..., Any], tmp_path: Path
 ) -> None:
-    train(make_small(small_sysu, 'training.epochs=1'), tmp_path / 'run')
-    other = make_small(roots['regdb'], name='regdb')
+    train(make_tiny(small_sysu, 'training.epochs=1'), tmp_path / 'run')
+    other = make_tiny(roots['regdb'], name='regdb')
     found = score_checkpoint(other, tmp_path / 'run/checkpoints/last.pt', tmp_path / 'test', None)
     assert found.protocol == 'regdb/agw'
 
 
-def test_another_size_than_in_training_is_said(
-    small_sysu: Path, make_small: Callable[..., Any], tmp_path: Path
-) -> None:
-    train(make_small(small_sysu, 'training.epochs=1'), tmp_path / 'run')
+def test_another_size_than_in_training_is_said(small_sysu: Path, make_tiny: Callable[..., Any], tmp_path: Path) -> None:
+    train(make_tiny(small_sysu, 'training.epochs=1'), tmp_path / 'run')
     last = tmp_path / 'run/checkpoints/last.pt'
-    found = score_checkpoint(make_small(small_sysu, 'images.size=[64,32]'), last, tmp_path / 'test', None)
+    found = score_checkpoint(make_tiny(small_sysu, 'images.size=[64,32]'), last, tmp_path / 'test', None)
     assert found.weights.endswith(', trained at 32 x 16 and scored at 64 x 32')

@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,18 +53,12 @@ def test_training_is_refused_with_the_same_words_before_any_data_is_read(name: s
     assert '/no/such/folder' not in error
 
 
-def test_checking_writes_nothing_and_says_nothing_else(tmp_path: Path) -> None:
-    checked = ['vireid::tffn_sysu.py', 'vireid::dmcf_sysu.py', str(FOLDER / 'everything.py')]
-    found = subprocess.run(
-        [sys.executable, '-m', 'vireid', 'config', 'check', *checked],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.returncode == 2, found.stderr
-    assert found.stderr == ''
-    assert 'vireid::tffn_sysu.py: no errors\nvireid::dmcf_sysu.py: no errors\n' in found.stdout
+def test_checking_writes_nothing_and_says_nothing_else(tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(['config', 'check', 'vireid::tffn_demo.py', 'vireid::dmcf_demo.py', str(FOLDER / 'everything.py')]) == 2
+    out, error = capfd.readouterr()
+    assert error == ''
+    assert 'vireid::tffn_demo.py: no errors\nvireid::dmcf_demo.py: no errors\n' in out
     assert os.listdir(tmp_path) == []
 
 

@@ -9,9 +9,9 @@ import pytest
 from vireid.synth import synthesize
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight synthetic people in SYSU-MM01's layout."""
+    """Ten synthetic people in SYSU-MM01's layout."""
     folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='sysu', ids=8, seed=0, images=2, workers=1)
+    synthesize(folder, layout='sysu', ids=10, seed=0, images=1, workers=1)
     return folder

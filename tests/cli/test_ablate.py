@@ -3,38 +3,58 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from vireid.cli import main
-from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TINY = [
-    'images.size=[64,32]', 'training.steps=2', 'training.precision=32-true', 'sampler.identities=2',
-    'sampler.visible=2', 'sampler.infrared=2', 'protocol.trials=2',
+    'images.size=[64,32]', 'images.workers=0', 'training.steps=2', 'training.precision=32-true',
+    'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'protocol.trials=2',
+]  # fmt: skip
+METRICS = 'loggers=[{"type": "MetricsFile"}]'
+# the first stages alone and short vectors: checkpoints of some MB instead of some hundred
+B = [*TINY, 'model.backbone.out_stages=[2]', 'model.necks.s4.inputs=stage2', 'model.necks.s4.channels=32']
+DEEP = [
+    *TINY, METRICS, 'model.backbone.out_stages=[2]',
+    *(f'model.necks.{name}.{value}' for name in ('s2', 's3', 's4') for value in ('inputs=stage2', 'channels=32')),
+]  # fmt: skip
+DMCF = [
+    *TINY, METRICS, 'model.backbone.out_stages=[1,2]', 'model.necks.low.inputs=stage1',
+    'model.necks.middle.inputs=stage2', 'model.necks.high.inputs=stage2',
+    *(f'model.heads.{name}.channels=32' for name in ('low', 'middle', 'high')),
 ]  # fmt: skip
 
 
 def ablate(table: str, people: Path, work_dir: Path, *flags: str, options: list[str] | None = None) -> int:
     arguments = ['ablate', table, '--configs', str(CONFIGS), '--on', 'synth', '--data-root', str(people)]
-    arguments += ['--work-dir', str(work_dir), *flags, '--cfg-options', *(TINY if options is None else options)]
-    return main(arguments)
+    arguments += ['--work-dir', str(work_dir), *flags]
+    return main([*arguments, '--cfg-options', *([*B, METRICS] if options is None else options)])
+
+
+@pytest.fixture(scope='module')
+def finished(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished row: B of TFFN with seed 0; no test changes it."""
+    folder = tmp_path_factory.mktemp('finished')
+    assert ablate('tffn', people, folder, '--seeds', '0', '--rows', 'b') == 0
+    return folder
 
 
 def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, capsys):
-    assert ablate('dmcf_table2', people, tmp_path, '--seeds', '0', '1', '--rows', 'dcf', 'no_mtl') == 0
+    flags = ('--seeds', '0', '1', '--rows', 'no_split', 'no_mtl')
+    assert ablate('dmcf_table2', people, tmp_path, *flags, options=DMCF) == 0
     table = capsys.readouterr().out
     assert 'These are different data' in table
-    rows = {line.split('  ')[0]: line.split() for line in table.splitlines() if line.startswith(('DCF', 'NO MTL'))}
-    assert rows['DCF'][-2:] == ['22.70', '25.47']
-    results = [json.loads((tmp_path / f'dmcf_table2/dcf/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
+    rows = {line.split('  ')[0]: line.split()[2:] for line in table.splitlines() if line.startswith('NO ')}
+    assert set(rows) == {'NO SPLIT', 'NO MTL'}
+    assert rows['NO SPLIT'][-2:] == ['27.18', '30.34']
+    results = [json.loads((tmp_path / f'dmcf_table2/no_split/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
     metrics = [100 * result['rows'][0]['R1']['mean'] for result in results]
     mean, deviation = sum(metrics) / 2, abs(metrics[0] - metrics[1]) / 2**0.5
-    assert rows['DCF'][1:4] == [f'{mean:.2f}', '±', f'{deviation:.2f}']
-    run = tmp_path / 'dmcf_table2/dcf/seed_0'
-    assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
+    assert rows['NO SPLIT'][:3] == [f'{mean:.2f}', '±', f'{deviation:.2f}']
 
 
 def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
@@ -49,13 +69,13 @@ def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
         finished.append(folder)
         return whole(experiment, folder, **rest)
 
-    flags = ('--seeds', '0', '--rows', 'b', 'b_deep')
+    flags = ('--seeds', '0', '--rows', 'b_deep', 'b_deep_mlfm')
     monkeypatch.setattr(training, 'train', stopping)
-    assert ablate('tffn', people, tmp_path, *flags) == 130
+    assert ablate('tffn', people, tmp_path, *flags, options=DEEP) == 130
     monkeypatch.setattr(training, 'train', whole)
-    result = (tmp_path / 'tffn_table3/b/seed_0/result.json').stat().st_mtime_ns
-    assert ablate('tffn', people, tmp_path, *flags) == 0
-    assert (tmp_path / 'tffn_table3/b/seed_0/result.json').stat().st_mtime_ns == result
+    result = (tmp_path / 'tffn_table3/b_deep/seed_0/result.json').stat().st_mtime_ns
+    assert ablate('tffn', people, tmp_path, *flags, options=DEEP) == 0
+    assert (tmp_path / 'tffn_table3/b_deep/seed_0/result.json').stat().st_mtime_ns == result
     assert 'done before' in capsys.readouterr().out
 
 
@@ -63,7 +83,7 @@ def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkey
     """Two runs of one row: one whole, one cut after its first epoch; they end with the same metrics."""
     from vireid.core.training import trainer as training
 
-    options = [*TINY, 'training.steps=6']
+    options = [*B, METRICS, 'training.steps=6', 'training.checkpoint_every=2']
     flags = ('--seeds', '0', '--rows', 'b')
     assert ablate('tffn', people, tmp_path / 'whole', *flags, options=options) == 0
     seed_step = training.seed_step
@@ -73,9 +93,9 @@ def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkey
             raise KeyboardInterrupt
 
     monkeypatch.setattr(training, 'seed_step', cut)
-    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 130
+    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=options) == 130
     monkeypatch.setattr(training, 'seed_step', seed_step)
-    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=[*options, 'training.checkpoint_every=2']) == 0
+    assert ablate('tffn', people, tmp_path / 'cut', *flags, options=options) == 0
     whole, resumed = (
         json.loads((tmp_path / name / 'tffn_table3/b/seed_0/result.json').read_text()) for name in ('whole', 'cut')
     )
@@ -83,22 +103,21 @@ def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkey
 
 
 def test_the_full_network_of_two_tables_is_trained_once(people, tmp_path, capsys):
-    assert ablate('dmcf', people, tmp_path, '--seeds', '0', '--rows', 'dmcf', 'feature_2_3_4') == 0
+    flags = ('--seeds', '0', '--rows', 'dmcf', 'feature_2_3_4')
+    assert ablate('dmcf', people, tmp_path, *flags, options=DMCF) == 0
     assert 'feature_2_3_4 seed 0: the same config as dmcf_table2/dmcf' in capsys.readouterr().out
 
 
-def test_other_images_are_another_run(people, tmp_path, capsys):
+def test_other_images_are_another_run(people, small_sysu, finished, capsys):
     flags = ('--seeds', '0', '--rows', 'b')
-    assert ablate('tffn', people, tmp_path / 'out', *flags, '--data-label', 'people I know') == 0
-    assert 'here:  people I know, 6 training identities' in capsys.readouterr().out
-    others = tmp_path / 'others'
-    synthesize(others, layout='sysu', ids=8, seed=1, images=2, workers=1)
-    assert ablate('tffn', others, tmp_path / 'out', *flags) == 2
+    assert ablate('tffn', people, finished, *flags, '--data-label', 'people I know') == 0
+    assert 'here:  people I know, 7 training identities' in capsys.readouterr().out
+    assert ablate('tffn', small_sysu, finished, *flags) == 2
     assert 'holds a run with another dataset' in capsys.readouterr().err
 
 
 def test_a_row_of_one_of_the_papers_tables(people, tmp_path, capsys):
-    assert ablate('dmcf', people, tmp_path, '--seeds', '0', '0', '--rows', 'dcf') == 0
+    assert ablate('dmcf', people, tmp_path, '--seeds', '0', '0', '--rows', 'no_split', options=DMCF) == 0
     printed = capsys.readouterr().out
     assert 'one seed' in printed
     assert f'synthetic people, SYSU-MM01 layout ({people})' in printed
@@ -112,20 +131,21 @@ def test_what_cannot_be_built_is_known_before_any_training(people, tmp_path, cap
     assert not list(tmp_path.iterdir())
 
 
-def test_the_data_may_be_named_by_the_environment(people, tmp_path, capsys, monkeypatch):
+def test_the_data_may_be_named_by_the_environment(people, finished, capsys, monkeypatch):
     monkeypatch.setenv('VIREID_DATA', str(people))
-    arguments = ['ablate', 'tffn', '--configs', str(CONFIGS), '--on', 'synth', '--work-dir', str(tmp_path)]
-    assert main([*arguments, '--seeds', '0', '--rows', 'b', '--cfg-options', *TINY]) == 0
-    assert f'synthetic people, SYSU-MM01 layout ({people})' in capsys.readouterr().out
+    arguments = ['ablate', 'tffn', '--configs', str(CONFIGS), '--on', 'synth', '--work-dir', str(finished)]
+    assert main([*arguments, '--seeds', '0', '--rows', 'b', '--cfg-options', *B, METRICS]) == 0
+    printed = capsys.readouterr().out
+    assert f'synthetic people, SYSU-MM01 layout ({people})' in printed
+    assert '(done before)' in printed  # of other data it would be another run
 
 
-def test_a_torn_result_is_made_again(people, tmp_path):
-    flags = ('--seeds', '0', '--rows', 'b')
-    assert ablate('tffn', people, tmp_path, *flags) == 0
+def test_a_torn_result_is_made_again(people, finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     path = tmp_path / 'tffn_table3/b/seed_0/result.json'
     whole = path.read_text()
     path.write_text(whole[: len(whole) // 2])
-    assert ablate('tffn', people, tmp_path, *flags) == 0
+    assert ablate('tffn', people, tmp_path, '--seeds', '0', '--rows', 'b') == 0
     assert path.read_text() == whole
 
 
@@ -148,10 +168,9 @@ def test_a_malformed_table_is_named(tmp_path, capsys, text, wanted):
     assert wanted in error
 
 
-def test_a_run_with_other_settings_is_not_counted(people, tmp_path, capsys):
-    flags = ('--seeds', '0', '--rows', 'b')
-    assert ablate('tffn', people, tmp_path, *flags) == 0
-    assert ablate('tffn', people, tmp_path, *flags, options=[*TINY, 'training.steps=3']) == 2
+def test_a_run_with_other_settings_is_not_counted(people, finished, capsys):
+    options = [*B, METRICS, 'training.steps=3']
+    assert ablate('tffn', people, finished, '--seeds', '0', '--rows', 'b', options=options) == 2
     assert 'holds a run with another training' in capsys.readouterr().err
 
 
@@ -179,8 +198,10 @@ def test_a_table_of_ones_own(people, tmp_path, capsys):
         f'title: Mine\npaper: nobody\nsettings: {{synth: {CONFIGS}/_base_/tffn_small.py}}\n'
         'rows: {half: {label: Half, R1: 1.0, mAP: 2.0}}\n'
     )
-    assert ablate(str(folder), people, tmp_path / 'out', '--seeds', '0') == 0
+    assert ablate(str(folder), people, tmp_path / 'out', '--seeds', '0', options=B) == 0
     assert 'Half' in capsys.readouterr().out
+    run = tmp_path / 'out/mine/half/seed_0'  # a run like any other
+    assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
     (folder / 'table.yaml').write_text('title: Mine\npaper: nobody\nsettings: {}\nrows: {hlaf: {label: H}}\n')
     assert main(['ablate', str(folder)]) == 2
     assert 'there is no config' in capsys.readouterr().err

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
+import faults
 import pytest
 
 import vireid
@@ -14,19 +14,15 @@ from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.synth import synthesize
 
-sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
-import faults
-
 PLUGIN = ['--plugin', str(Path(faults.__file__))]
 
 
 @pytest.fixture(scope='module')
-def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def work(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of a tiny model, `run`, and images of other cameras, `cameras`."""
     folder = tmp_path_factory.mktemp('work')
-    synthesize(folder / 'people', layout='sysu', ids=10, seed=0, images=1, workers=1)
     synthesize(folder / 'cameras', layout='folders', ids=5, seed=1, images=1, workers=1)
-    train(faults.experiment(folder / 'people'), folder / 'run')
+    train(faults.experiment(people), folder / 'run')
     return folder
 
 

@@ -14,6 +14,7 @@ from vireid.core.errors import VireidError
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'
 TINY = [
     'images.size=[64,32]', 'step.optimizer.lr=1e-4', 'training.steps=2', 'protocol.trials=1', 'protocol.modes=["all"]',
+    'images.workers=0', 'model.backbone.out_stages=[2]', 'model.heads.stage4.inputs=stage2',
     'loggers=[]', 'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'step.schedule=[]',
 ]  # fmt: skip
 

@@ -18,14 +18,8 @@ from vireid.synth import synthesize
 sys.path.insert(0, str(Path(__file__).parents[1] / 'fixtures'))
 import released_layout
 
-SMALL = ['--cfg-options', 'model.backbone.depth=18', 'images.size=[96,32]', 'protocol.trials=1', 'loggers=[]']
-
-
-@pytest.fixture(scope='module')
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='sysu', ids=10, seed=0, images=1, workers=1)
-    return folder
+SMALL = ['--cfg-options', 'model.backbone.depth=18', 'images.size=[48,16]', 'images.workers=0', 'protocol.trials=1']
+SMALL += ['loggers=[]']
 
 
 @pytest.mark.parametrize('system', ['agw', 'ddag'])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from vireid.cli import main
 from vireid.cli.count import table
@@ -46,7 +49,12 @@ def test_operations_of_a_stem_and_one_stage_by_hand():
     assert cells('tffn_sysu.py', *options, *only)[5] == f'{(stem + stage1 + 2 * 64 * 8) / 1e9:.2f}'
 
 
-def test_the_page_is_as_the_configs_are():
+def test_the_page_is_as_the_configs_are(monkeypatch, tmp_path):
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise OSError('the network is closed')
+
+    monkeypatch.setattr(socket.socket, 'connect', refuse)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))  # and no weights are there
     spec = importlib.util.spec_from_file_location('model_table', ROOT / 'tools' / 'model_table.py')
     assert spec is not None
     assert spec.loader is not None

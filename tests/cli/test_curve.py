@@ -19,14 +19,15 @@ SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',
     'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'training.epochs=1',
     'training.precision=32-true',
-    'loggers=[{"type": "Console"}]',
+    'model.backbone.out_stages=[2,3]', 'model.necks.s4.inputs=stage3',
+    *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')), 'loggers=[{"type": "Console"}]',
 ]  # fmt: skip
 
 
 @pytest.fixture(scope='module')
 def people(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='manifest', ids=10, seed=0, images=2, workers=1)
+    synthesize(folder, layout='manifest', ids=10, seed=0, images=1, workers=1)
     return str(folder)
 
 

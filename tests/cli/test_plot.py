@@ -45,7 +45,7 @@ def test_it_writes_the_file_and_says_so(folder, capsys):
         (['cmc', '--pairs', '2'], 'pairs is for cam, features'),
         (['graph', '--rows', 'all'], 'rows is for cmc'),
         (['cmc', '--width', 'wide'], "--width is 'wide'"),
-        (['cmc', '--width', 'nan'], 'a width of nan inches'),
+        (['cmc', '--width', 'nan'], 'cmc.width is nan'),
         (['cmc', '-o', 'cmc.gif'], 'cmc.gif has no format that figures have'),
         (['rankings'], 'tffn: no ranking lists in its evidence'),
     ],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,23 @@ from vireid.cli.plugins_new import write_plugin
 from vireid.core.errors import VireidError
 
 
-def run(*words: str, cwd: Path, path: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, 'PYTHONPATH': str(path)}
-    return subprocess.run(
-        [sys.executable, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
+@pytest.fixture(autouse=True)
+def forget(tmp_path: Path) -> Iterator[None]:
+    """The next test has a package of the same name."""
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(tmp_path) in str(getattr(module, '__file__', None)):
+            del sys.modules[name]
+
+
+class Passed:
+    """A plugin of pytest: counts the tests that passed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.count += report.when == 'call' and report.passed
 
 
 def test_its_own_test_passes_at_once(tmp_path, monkeypatch, capsys):
@@ -26,34 +38,40 @@ def test_its_own_test_passes_at_once(tmp_path, monkeypatch, capsys):
     assert main(['plugins', 'new', 'vireid-mean-fusion']) == 0
     assert "pip install -e './vireid-mean-fusion[test]' && pytest vireid-mean-fusion" in capsys.readouterr().out
     folder = tmp_path / 'vireid-mean-fusion'
-    tested = run('-m', 'pytest', '-q', '-p', 'no:cacheprovider', cwd=folder, path=folder)
-    assert tested.returncode == 0, tested.stdout
-    assert '2 passed' in tested.stdout
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(str(folder))
+    passed = Passed()
+    assert pytest.main(['-q', '-p', 'no:cacheprovider'], plugins=[passed]) == 0
+    assert passed.count == 2
 
 
-def test_as_an_installed_package_it_is_a_plugin(tmp_path):
+def test_as_an_installed_package_it_is_a_plugin(tmp_path, monkeypatch, capsys):
     write_plugin('vireid-mean-fusion', tmp_path)
     site = tmp_path / 'site'
     # as pip does, without the network: build the wheel with what is here, and unpack it
-    built = run(
-        '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index', '--target', str(site),
-        str(tmp_path / 'vireid-mean-fusion'), cwd=tmp_path, path=Path(),
+    built = subprocess.run(
+        [
+            sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index',
+            '--no-compile', '--target', str(site), str(tmp_path / 'vireid-mean-fusion'),
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    listed = run('-m', 'vireid', 'plugins', cwd=tmp_path, path=site)
-    assert ['vireid-mean-fusion', 'vireid-mean-fusion', '0.1.0', 'active', '1'] in [
-        line.split() for line in listed.stdout.splitlines()
-    ]
-    described = run('-m', 'vireid', 'components', 'necks', 'MeanFusion', cwd=tmp_path, path=site)
-    assert 'Adds features up, each with a learnt weight' in described.stdout
-    tried = run('-m', 'vireid', 'train', 'vireid-mean-fusion::tffn_fused.py', '--dry-run', cwd=tmp_path, path=site)
-    assert tried.returncode == 0, tried.stderr
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        assert main(['plugins']) == 0
+        assert ['vireid-mean-fusion', 'vireid-mean-fusion', '0.1.0', 'active', '1'] in [
+            line.split() for line in capsys.readouterr().out.splitlines()
+        ]
+        assert main(['components', 'necks', 'MeanFusion']) == 0
+        assert 'Adds features up, each with a learnt weight' in capsys.readouterr().out
+        assert main(['train', 'vireid-mean-fusion::tffn_fused.py', '--dry-run']) == 0
     # without the package the name is unknown
     config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_fused.py'
-    gone = run('-m', 'vireid', 'train', str(config), '--dry-run', cwd=tmp_path, path=Path())
-    assert gone.returncode == 2
-    assert "no neck called 'MeanFusion'" in gone.stderr
-    assert 'install the plugin that registers it' in gone.stderr
+    assert main(['train', str(config), '--dry-run']) == 2
+    error = capsys.readouterr().err
+    assert "no neck called 'MeanFusion'" in error
+    assert 'install the plugin that registers it' in error
 
 
 @pytest.mark.parametrize('name', ['', 'Vireid-X', 'a b', '../x', 'vireid', 'x-', '1x', 'a--b', 'a_b'])

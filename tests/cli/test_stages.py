@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -21,8 +23,11 @@ from vireid.core.training import checkpoint
 FIRST = """
 _base_ = {base!r}
 training = dict(epochs=None, steps=2, checkpoint_every=1, precision='32-true')
-images = dict(size=(64, 32))
-model = dict(backbone=dict(depth=18, weights=None))
+images = dict(size=(32, 16), workers=0)
+model = dict(
+    backbone=dict(depth=18, weights=None, out_stages=(2, 3)),
+    necks=dict(s2=dict(channels=64), s3=dict(channels=64), s4=dict(inputs='stage3', channels=64)),
+)
 sampler = dict(identities=2, visible=2, infrared=2)
 protocol = dict(trials=1)
 loggers = [dict(type='MetricsFile')]
@@ -30,25 +35,51 @@ loggers = [dict(type='MetricsFile')]
 SECOND = """
 _base_ = 'first.py'
 stages = ['first.py']
-training = dict(steps=1, freeze=['backbone.*'])
+training = dict(steps=2, freeze=['backbone.*'])
+"""
+KILLER = """
+import os, signal, vireid
+
+@vireid.hookimpl
+def step_ended(run, progress):
+    if os.environ.get('KILL') and run.work_dir.name == 'run' and progress.step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 BASE = str(Path(__file__).parents[2] / 'configs' / 'tffn_sysu.py')
 
 
+def write_configs(folder: Path) -> Path:
+    (folder / 'first.py').write_text(FIRST.format(base=BASE))
+    (folder / 'second.py').write_text(SECOND)
+    return folder
+
+
 @pytest.fixture
 def configs(tmp_path: Path) -> Path:
-    (tmp_path / 'first.py').write_text(FIRST.format(base=BASE))
-    (tmp_path / 'second.py').write_text(SECOND)
-    return tmp_path
+    return write_configs(tmp_path)
 
 
 def words(configs: Path, root: Path, *more: str) -> list[str]:
     return ['train', str(configs / 'second.py'), '--data-root', str(root), '--work-dir', str(configs / 'run'), *more]
 
 
-def test_each_begins_with_the_weights_of_the_one_before(configs, small_sysu, capsys):
-    assert main(words(configs, small_sysu)) == 0
-    out = capsys.readouterr().out
+@pytest.fixture(scope='module')
+def whole(small_sysu: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Configs, with a finished `run` of both stages beside them, and what was printed meanwhile."""
+    configs = write_configs(tmp_path_factory.mktemp('whole'))
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(words(configs, small_sysu)) == 0
+    return configs, printed.getvalue()
+
+
+@pytest.fixture
+def trained(whole: tuple[Path, str]) -> Path:
+    """A finished run of first.py."""
+    return whole[0] / 'run/stage1_first'
+
+
+def test_each_begins_with_the_weights_of_the_one_before(whole, small_sysu, capsys):
+    configs, out = whole
     assert 'second, stage 1, first' in out
     assert 'second, last stage' in out
     first = checkpoint.load(configs / 'run/stage1_first/checkpoints/last.pt')['model']
@@ -68,24 +99,19 @@ def test_each_begins_with_the_weights_of_the_one_before(configs, small_sysu, cap
     assert written == [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
 
 
-def test_killed_in_the_second_the_same_command_ends_as_if_nothing_had_been(configs, small_sysu):
-    options = ['--cfg-options', 'training.checkpoint_every=1']
-    assert main(words(configs, small_sysu, *options)) == 0
-    whole = checkpoint.load(configs / 'run/checkpoints/last.pt')['model']
-    other = configs / 'other'
-    command = [sys.executable, '-m', 'vireid', *words(configs, small_sysu, *options)]
-    command[command.index(str(configs / 'run'))] = str(other)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    second = other / 'checkpoints/last.pt'
-    for _ in range(600):
-        if second.exists() or process.poll() is not None:
-            break
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert main([word if word != str(configs / 'run') else str(other) for word in words(configs, small_sysu)]) == 0
+def test_killed_in_the_second_the_same_command_ends_as_if_nothing_had_been(whole, configs, small_sysu):
+    wanted = checkpoint.load(whole[0] / 'run/checkpoints/last.pt')['model']
+    (configs / 'killer.py').write_text(KILLER)
+    command = words(configs, small_sysu, '--plugin', str(configs / 'killer.py'))
+    killed = subprocess.run(
+        [sys.executable, '-m', 'vireid', *command], env={**os.environ, 'KILL': '1'}, capture_output=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    second = configs / 'run/checkpoints/last.pt'
+    assert checkpoint.load(second)['progress']['step'] == 1
+    assert main(command) == 0
     found = checkpoint.load(second)['model']
-    assert all(torch.equal(whole[name], found[name]) for name in whole)
+    assert all(torch.equal(wanted[name], found[name]) for name in wanted)
 
 
 def test_a_stage_that_is_not_there(configs, small_sysu, capsys):
@@ -98,14 +124,14 @@ def test_a_stage_that_is_not_there(configs, small_sysu, capsys):
 
 
 def test_a_stage_of_another_network(configs, small_sysu, capsys):
-    (configs / 'second.py').write_text(SECOND + 'model = dict(heads=dict(glfm=dict(channels=64)))\n')
+    (configs / 'second.py').write_text(SECOND + 'model = dict(heads=dict(glfm=dict(channels=32)))\n')
     assert main(words(configs, small_sysu)) == 2
     error = capsys.readouterr().err
     assert 'training.init: ' in error
     assert 'does not fit the model' in error
     assert 'training.init_partial=True' in error
     (configs / 'second.py').write_text(
-        (configs / 'second.py').read_text().replace('steps=1', 'steps=1, init_partial=True')
+        (configs / 'second.py').read_text().replace('steps=2', 'steps=2, init_partial=True')
     )
     assert main(words(configs, small_sysu)) == 0
 
@@ -132,29 +158,23 @@ def test_other_ways_to_run_it_say_that_stages_come_before(configs, small_sysu, c
     assert 'come before this' in capsys.readouterr().err
 
 
-def test_a_frozen_network_is_scored_with_the_weights_it_names(configs, small_sysu, capsys, tmp_path):
-    assert (
-        main(['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir', str(configs / 'a')])
-        == 0
-    )
-    trained = results.read(configs / 'a')['rows']
-    options = [f'training.init={configs}/a/checkpoints/last.pt', 'training.freeze=["*"]']
+def test_a_frozen_network_is_scored_with_the_weights_it_names(configs, trained, small_sysu):
+    options = [f'training.init={trained}/checkpoints/last.pt', 'training.freeze=["*"]']
     words = ['test', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir', str(configs / 'b')]
     assert main([*words, '--cfg-options', *options]) == 0
-    assert results.read(configs / 'b')['rows'] == trained
+    assert results.read(configs / 'b')['rows'] == results.read(trained)['rows']
 
 
-def test_weights_that_have_seen_what_chooses_them_are_refused(configs, small_sysu, capsys):
+def test_weights_that_have_seen_what_chooses_them_are_refused(configs, trained, small_sysu, capsys):
     """The baseline trains on the validation identities too, by which this run would choose its weights."""
     words = ['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir']
-    assert main([*words, str(configs / 'a')]) == 0
     chosen = ['dataset.train_lists=["train"]', 'evaluation.select=validation', 'training.evaluate_every=1']
-    init = ['--init', str(configs / 'a/checkpoints/last.pt'), '--partial']
+    init = ['--init', str(trained / 'checkpoints/last.pt'), '--partial']
     assert main([*words, str(configs / 'b'), *init, '--cfg-options', *chosen]) == 2
     assert 'of the images that this would score it on' in capsys.readouterr().err
     # and what grew from those weights carries it on
     assert main([*words, str(configs / 'c'), *init, '--cfg-options', chosen[0]]) == 0
-    ours, theirs = (checkpoint.load(configs / run / 'checkpoints/last.pt')['trained_on'] for run in 'ca')
+    ours, theirs = (checkpoint.load(run / 'checkpoints/last.pt')['trained_on'] for run in (configs / 'c', trained))
     assert set(theirs.tolist()) <= set(ours.tolist())
 
 
@@ -180,14 +200,13 @@ def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
     assert 'weights of one split have seen identities that another is tested on' in capsys.readouterr().err
 
 
-def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, small_sysu, capsys):
+def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, trained, small_sysu, capsys):
     first = ['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir']
-    assert main([*first, str(configs / 'a')]) == 0
-    init = f'training.init={configs}/a/checkpoints/last.pt'
+    init = f'training.init={trained}/checkpoints/last.pt'
     assert main([*first, str(configs / 'b'), '--cfg-options', init, 'training.freeze=["*"]']) == 2
     assert 'has no parameters that could be trained' in capsys.readouterr().err
     assert main([*first, str(configs / 'b'), '--cfg-options', init, 'training.freeze=["backbone.*"]']) == 0
-    a, b = (checkpoint.load(configs / run / 'checkpoints/last.pt')['model'] for run in 'ab')
+    a, b = (checkpoint.load(run / 'checkpoints/last.pt')['model'] for run in (trained, configs / 'b'))
     assert all(torch.equal(a[name], b[name]) for name in a if name.startswith('backbone.'))
     assert main([*first, str(configs / 'c'), '--cfg-options', 'training.init=no.pt']) == 2
     assert 'training.init: no checkpoint no.pt' in capsys.readouterr().err

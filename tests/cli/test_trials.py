@@ -18,7 +18,8 @@ CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py')
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',
     'sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2', 'training.epochs=1',
-    'loggers=[{"type": "MetricsFile"}]',
+    'model.backbone.out_stages=[2,3]', 'model.necks.s4.inputs=stage3',
+    *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')), 'loggers=[{"type": "MetricsFile"}]',
 ]  # fmt: skip
 
 
@@ -40,9 +41,16 @@ def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:
     return main([*words, '--cfg-options', *SMALL])
 
 
-def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, monkeypatch):
-    assert command(small_regdb, tmp_path, '1-2') == 0
-    assert 'done before' not in capsys.readouterr().out
+@pytest.fixture(scope='module')
+def finished(small_regdb: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models of splits 1 and 2; no test changes it."""
+    folder = tmp_path_factory.mktemp('finished')
+    assert command(small_regdb, folder, '1-2') == 0
+    return folder
+
+
+def test_a_model_for_each_split_and_their_mean(small_regdb, finished, tmp_path, capsys, monkeypatch):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr('vireid.launch.launch.Trainer', None)  # neither of them is trained again
     with pytest.raises(TypeError):
         command(small_regdb, tmp_path, '1-3')
@@ -68,9 +76,8 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, tmp_path, capsys, mo
     assert 'over 3 models, each on its own split' in text
 
 
-def test_a_checkpoint_of_one_split_refuses_another(small_regdb, tmp_path, capsys):
-    assert command(small_regdb, tmp_path, '1') == 0
-    last = str(tmp_path / 'trial_1/checkpoints/last.pt')
+def test_a_checkpoint_of_one_split_refuses_another(small_regdb, finished, capsys):
+    last = str(finished / 'trial_1/checkpoints/last.pt')
     words = [CONFIG, last, '--data-root', str(small_regdb), '--trial', '2', '--cfg-options', *SMALL]
     assert main(['test', *words]) == 2
     assert 'was trained on trial 1 and this scores trial 2' in capsys.readouterr().err
@@ -92,15 +99,15 @@ def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_pa
     steps = 6 // 4 + 1  # an epoch: 6 images of each modality, 4 a batch
     monkeypatch.setenv('STOP_IN', 'trial 3')
     run = tmp_path / 'run'
-    assert command(small_regdb, run, '1-3', *plugin) == 130
+    assert command(small_regdb, run, '2-3', *plugin) == 130
     text = capsys.readouterr().out
     assert 'the same command goes on from here' in text
     assert 'trial 2' in text
     assert not (run / 'result.json').exists()
     assert not (run / 'trial_3/result.json').exists()
     monkeypatch.setenv('STOP_IN', 'none')
-    assert command(small_regdb, run, '1-3', *plugin) == 0
-    assert capsys.readouterr().out.count('(done before)') == 2
+    assert command(small_regdb, run, '2-3', *plugin) == 0
+    assert capsys.readouterr().out.count('(done before)') == 1
     lines = [json.loads(line) for line in (run / 'trial_3/metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines if 'loss' in line] == list(range(1, steps + 1))  # none of them twice
     # as if it had never been stopped
@@ -110,12 +117,11 @@ def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_pa
 
 
 def test_finished_models_are_scored_again_by_another_protocol_and_found_where_the_data_moved(
-    small_regdb, tmp_path, capsys, monkeypatch
+    small_regdb, finished, tmp_path, capsys, monkeypatch
 ):
-    assert command(small_regdb, tmp_path / 'run', '1-2') == 0
+    shutil.copytree(finished, tmp_path / 'run')
     first = json.loads((tmp_path / 'run/result.json').read_text())
     moved = Path(shutil.copytree(small_regdb, tmp_path / 'moved'))
-    capsys.readouterr()
     monkeypatch.setattr('vireid.studies.jobs.train', None)  # nothing is trained
     assert command(Path(f'{small_regdb}/'), tmp_path / 'run', '1-2') == 0
     assert capsys.readouterr().out.count('(done before)') == 2
@@ -182,9 +188,8 @@ def test_a_missing_split_is_known_before_the_first_is_trained(small_regdb, tmp_p
     assert not list(tmp_path.rglob('last.pt'))
 
 
-def test_another_config_in_the_same_folder_is_refused(small_regdb, tmp_path, capsys):
-    assert command(small_regdb, tmp_path, '1') == 0
-    assert command(small_regdb, tmp_path, '1', '--seed', '5') == 2
+def test_another_config_in_the_same_folder_is_refused(small_regdb, finished, capsys):
+    assert command(small_regdb, finished, '1', '--seed', '5') == 2
     assert 'holds a run with another seed' in capsys.readouterr().err
 
 

@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 
+from vireid.cli import main
 from vireid.core.config.experiment import Experiment
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint
@@ -19,13 +22,12 @@ from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
 
-sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
-import faults
-
 ROOT = Path(__file__).parents[2]
 
 OPTIONS = [
-    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'sampler.identities=2',
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'model.backbone.out_stages=[2,3]',
+    'model.necks.s4.inputs=stage3', *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')),
+    'images.size=[32,16]', 'sampler.identities=2',
     'sampler.visible=2', 'sampler.infrared=2', 'training.precision=32-true', 'training.steps=100000',
     'loggers=[{"type": "MetricsFile"}]', 'protocol.trials=2',
 ]  # fmt: skip
@@ -54,27 +56,60 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / 'data'
 
 
-@pytest.mark.parametrize(('number', 'status'), [(signal.SIGTERM, 143), (signal.SIGUSR1, 138)], ids=['TERM', 'USR1'])
-def test_a_batch_system_s_signal_saves_and_has_a_status_of_its_own(people, tmp_path, number, status):
-    words = [sys.executable, '-m', 'vireid', 'train', str(ROOT / 'configs/tffn_demo.py'), '--data-root', str(people)]
+def words(people: Path, work_dir: Path) -> list[str]:
+    config = str(ROOT / 'configs/tffn_demo.py')
+    return ['train', config, '--data-root', str(people), '--work-dir', str(work_dir), '--cfg-options', *OPTIONS]
+
+
+def has_begun(work_dir: Path) -> bool:
+    lines = work_dir / 'metrics.jsonl'
+    return lines.exists() and len(lines.read_text().splitlines()) > 2
+
+
+def assert_saved(work_dir: Path, out: str) -> None:
+    assert 'go on with: vireid train' in out
+    saved = checkpoint.load(work_dir / 'checkpoints' / 'last.pt')
+    assert saved['progress']['step'] == len((work_dir / 'metrics.jsonl').read_text().splitlines())
+
+
+def test_a_batch_system_s_signal_saves_and_has_a_status_of_its_own(people, tmp_path):
     run = subprocess.Popen(
-        [*words, '--work-dir', 'run', '--cfg-options', *OPTIONS],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, '-m', 'vireid', *words(people, tmp_path / 'run')],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    lines = tmp_path / 'run' / 'metrics.jsonl'
     for _ in range(600):
-        if lines.exists() and len(lines.read_text().splitlines()) > 2:
+        if has_begun(tmp_path / 'run'):
             break
         assert run.poll() is None, run.communicate()
         time.sleep(0.1)
-    run.send_signal(number)
+    run.send_signal(signal.SIGTERM)
     out, error = run.communicate(timeout=60)
-    assert run.returncode == status, error
-    assert 'go on with: vireid train' in out
-    saved = checkpoint.load(tmp_path / 'run' / 'checkpoints' / 'last.pt')
-    assert saved['progress']['step'] == len(lines.read_text().splitlines())
+    assert run.returncode == 143, error
+    assert_saved(tmp_path / 'run', out)
 
 
+def test_so_does_one_that_comes_before_the_time_is_up(people, tmp_path, capsys):
+    """SIGUSR1, sent here to the process of the tests itself."""
+    ended = threading.Event()
+
+    def send() -> None:
+        while not ended.wait(0.05):
+            if has_begun(tmp_path / 'run'):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        status = main(words(people, tmp_path / 'run'))
+    finally:
+        ended.set()
+        sender.join()
+    assert status == 138
+    assert_saved(tmp_path / 'run', capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures('deaths_are_noticed_soon')
 def test_a_signal_to_all_processes_before_an_epoch_s_first_batch_moves_no_schedule(people, tmp_path):
     """It ends the loader process too; the rate of an epoch schedule must not fall for an epoch that was not trained."""
 

@@ -52,11 +52,11 @@ def agw(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 @pytest.fixture(scope='module')
 def ddag(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """DDAG in today's format, as DataParallel names it."""
-    state = released_layout.ddag(IDENTITIES)
+    """DDAG on a ResNet-18 in today's format, as DataParallel names it."""
+    state = released_layout.ddag(IDENTITIES, depth=18)
     file = tmp_path_factory.mktemp('ddag') / 'sysu_best.t'
     torch.save({'net': {f'module.{name}': tensor for name, tensor in state.items()}, **BESIDE}, file)
-    return _converted('ddag', state, file)
+    return _converted('ddag', state, file, small('ddag'))
 
 
 def _text(text: str) -> bytes:
@@ -64,8 +64,8 @@ def _text(text: str) -> bytes:
     return b'X' + len(text).to_bytes(4, 'little') + text.encode()
 
 
-def _converted(system: str, state: State, file: Path) -> SimpleNamespace:
-    done = convert(system, file, file.with_suffix('.pt'))
+def _converted(system: str, state: State, file: Path, experiment: Experiment | None = None) -> SimpleNamespace:
+    done = convert(system, file, file.with_suffix('.pt'), experiment)
     return SimpleNamespace(state=state, file=file, out=done.out, done=done, model=vireid.load(done.out))
 
 
@@ -84,10 +84,12 @@ def convolved(state: State, name: str, x: Tensor) -> Tensor:
 
 
 def released_map(state: State, images: Tensor, modality: str) -> Tensor:
-    """A stem for each modality, then a shared ResNet-50 of last stride 1, non-local blocks behind its last blocks."""
-    resnet = torchvision.models.resnet50()
-    resnet.layer4[0].conv2.stride = resnet.layer4[0].downsample[0].stride = (1, 1)
+    """A stem for each modality, then a shared ResNet of last stride 1, non-local blocks behind its last blocks."""
     stem, base = STEMS[modality], 'base_resnet.base.'
+    bottlenecks = f'{base}layer1.0.conv3.weight' in state
+    resnet = torchvision.models.resnet50() if bottlenecks else torchvision.models.resnet18()
+    first = resnet.layer4[0]
+    (first.conv2 if bottlenecks else first.conv1).stride = first.downsample[0].stride = (1, 1)
     run = {n.removeprefix(stem): t for n, t in state.items() if n.startswith(stem) and '.layer' not in n}
     run |= {n.removeprefix(base): t for n, t in state.items() if n.startswith(f'{base}layer')}
     resnet.fc = nn.Identity()
@@ -165,7 +167,7 @@ def test_ddag_embeds_as_it_was_released(ddag, images, modality):
 @torch.inference_mode()
 def test_the_graph_of_ddag_is_converted_too_though_scoring_reads_none(ddag):
     identities = torch.tensor([0, 1, 0, 1])
-    pooled = torch.rand(4, 2048)
+    pooled = torch.rand(4, 512)
 
     def attended(name: str, nodes: Tensor) -> Tensor:
         h = nodes @ ddag.state[f'{name}.W']
@@ -273,10 +275,10 @@ def test_another_network_is_refused_with_what_is_missing_and_the_share_that_fits
     assert not (tmp_path / 'new.pt').exists()
 
 
-def test_another_depth_is_refused_with_both_shapes(tmp_path, eighteen):
+def test_another_depth_is_refused_with_both_shapes(agw, tmp_path):
     with pytest.raises(VireidError) as caught:
-        convert('agw', written(tmp_path, eighteen), tmp_path / 'new.pt')
-    assert 'base_resnet.base.layer1.0.conv1.weight is (64, 64, 3, 3), for (64, 64, 1, 1)' in str(caught.value)
+        convert('agw', agw.file, tmp_path / 'new.pt', small())
+    assert 'base_resnet.base.layer1.0.conv1.weight is (64, 64, 1, 1), for (64, 64, 3, 3)' in str(caught.value)
     assert 'a ResNet-50 unless --config says otherwise' in str(caught.value)
 
 

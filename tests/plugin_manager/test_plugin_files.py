@@ -18,7 +18,11 @@ from vireid.exchange import features
 from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
-SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
+SMALL = [
+    'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'training.precision=32-true',
+    'model.backbone.out_stages=[2,3]', 'model.necks.s4.inputs=stage3',
+    *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')),
+]  # fmt: skip
 MEAN = """
 import torch
 import vireid
@@ -256,8 +260,8 @@ class TestVerbs:
 
     def test_before_a_verb_with_actions_it_stands_behind_them(self, file, small_sysu, capsys):
         assert main(['--plugin', file, 'data', 'check', str(small_sysu)]) in (0, 1)
-        assert main(['--plugin', file, 'config', 'check', 'vireid::tffn_sysu.py']) == 0
-        assert 'vireid::tffn_sysu.py: no errors' in capsys.readouterr().out
+        assert main(['--plugin', file, 'config', 'check', 'vireid::tffn_demo.py']) == 0
+        assert 'vireid::tffn_demo.py: no errors' in capsys.readouterr().out
 
     def test_it_is_in_the_help(self, file, capsys):
         with pytest.raises(SystemExit) as stopped:

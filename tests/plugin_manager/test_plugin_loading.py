@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -210,17 +208,13 @@ class TestCommands:
         assert found['good']['components'] == [{'kind': 'necks', 'name': 'Good'}]
         assert {'kind': 'necks', 'name': 'MLFM'} in found['builtin']['components']
 
-    def test_commands_warn_once_and_go_on_or_stop_if_strict(self, site):
+    def test_commands_warn_once_and_go_on_or_stop_if_strict(self, site, monkeypatch, capsys):
+        monkeypatch.setattr('vireid.cli.experiment._told', set())  # once in a process
         site.install('bad', 'raise RuntimeError("at import")\n')
         config = Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py'
-        words = [sys.executable, '-m', 'vireid', 'train', str(config), '--dry-run', '--cfg-options']
-        small = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]']
-        environment = {**os.environ, 'PYTHONPATH': str(site.folder)}
-        done = subprocess.run([*words, *small], env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0
-        assert done.stderr.count("warning: plugin 'bad' (bad 1.2) is broken: ") == 1
-        strict = subprocess.run(
-            [*words, *small, '--strict-plugins'], env=environment, capture_output=True, text=True, check=False
-        )
-        assert strict.returncode == 2
-        assert "error: plugin 'bad'" in strict.stderr
+        words = ['train', str(config), '--dry-run']
+        small = ['--cfg-options', 'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]']
+        assert main([*words, *small]) == 0
+        assert capsys.readouterr().err.count("warning: plugin 'bad' (bad 1.2) is broken: ") == 1
+        assert main([*words, '--strict-plugins', *small]) == 2
+        assert "error: plugin 'bad'" in capsys.readouterr().err

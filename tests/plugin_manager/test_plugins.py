@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from vireid.cli import main
 from vireid.core.errors import VireidError
 from vireid.plugin_manager.manager import PluginManager, create_manager, hookimpl
 from vireid.plugins import COMPONENTS
@@ -56,20 +55,20 @@ def test_every_builtin_name_can_be_imported_and_is_documented(kind, name):
     assert (target.__doc__ or '').strip()
 
 
-def test_a_package_with_an_entry_point_adds_a_neck(tmp_path):
-    install(tmp_path, 'vireid-mean', 'vireid_mean', FUSION)
-    run = subprocess.run(
-        [sys.executable, '-m', 'vireid', 'plugins', '--components'],
-        env={**os.environ, 'PYTHONPATH': str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert 'vireid-mean' in run.stdout
-    assert '  Mean                     vireid-mean' in run.stdout
-
-
-def test_its_neck_is_built_by_name(tmp_path, monkeypatch):
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
     install(tmp_path, 'vireid-mean', 'vireid_mean', FUSION)
     monkeypatch.syspath_prepend(str(tmp_path))
+    yield
+    sys.modules.pop('vireid_mean', None)
+
+
+def test_a_package_with_an_entry_point_adds_a_neck(installed, capsys):
+    assert main(['plugins', '--components']) == 0
+    assert '  Mean                     vireid-mean' in capsys.readouterr().out
+
+
+def test_its_neck_is_built_by_name(installed):
     components = create_manager().components
     from vireid.core.types import FeatureSpec
 

@@ -27,6 +27,12 @@ def evaluation(tmp_path: Path) -> Callable[..., Results]:
     return lambda trials=2: evaluate(tmp_path, trials)
 
 
+@pytest.fixture(scope='module')
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """One evaluation, which no test changes; see `evaluate`."""
+    return evaluate(tmp_path_factory.mktemp('evaluated'))
+
+
 def evaluate(folder: Path, trials: int = 2) -> Results:
     """Three people: 1 is found, 2 only at rank 2, 3 has no match. Gallery of cameras 1 and 2, queries of 3 and 6.
 

@@ -64,8 +64,13 @@ def run(evaluation, tmp_path):
     return write_run(tmp_path / 'first', evaluation())
 
 
-def test_everything_of_a_run_is_there_and_escaped(run):
-    page = render([read_run(run)])
+@pytest.fixture(scope='module')
+def page(evaluated, tmp_path_factory):
+    """The page of such a run."""
+    return render([read_run(write_run(tmp_path_factory.mktemp('page') / 'first', evaluated))])
+
+
+def test_everything_of_a_run_is_there_and_escaped(page):
     read = Reader(page)
     assert 'a <b>run</b> first' in read.text
     assert '<b>run' not in page
@@ -85,8 +90,7 @@ def test_everything_of_a_run_is_there_and_escaped(run):
     assert links == [f'#{name}' for name in sections]
 
 
-def test_it_asks_for_nothing_outside(run):
-    page = render([read_run(run)])
+def test_it_asks_for_nothing_outside(page):
     assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)
     assert not re.findall(r'url\((?!#|data:|&quot;)[^)]*\)', page)
     without = re.sub(r'xmlns(:xlink)?="[^"]*"', '', page)
@@ -94,8 +98,8 @@ def test_it_asks_for_nothing_outside(run):
     assert 'https://' not in without
 
 
-def test_each_query_is_an_article_that_says_how_it_may_be_found(run):
-    read = Reader(render([read_run(run)]))
+def test_each_query_is_an_article_that_says_how_it_may_be_found(page):
+    read = Reader(page)
     articles = [attrs for tag, attrs in read.tags if tag == 'article']
     assert len(articles) == 2
     assert {'2', '6', 'infrared'} <= set(articles[0]['data-text'].split())
@@ -105,7 +109,7 @@ def test_each_query_is_an_article_that_says_how_it_may_be_found(run):
     images = [attrs for tag, attrs in read.tags if tag == 'img' and 'data-thumb' in attrs]
     assert len(images) == 2 * 3
     assert all(image['alt'] for image in images)
-    thumbs = json.loads(re.search(r'id="thumbs">(.*?)</script>', render([read_run(run)]))[1])
+    thumbs = json.loads(re.search(r'id="thumbs">(.*?)</script>', page)[1])
     assert all(image['data-thumb'] in thumbs for image in images)
 
 

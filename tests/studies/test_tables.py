@@ -97,5 +97,5 @@ def test_an_unknown_format(runs):
 
 @pytest.mark.parametrize('metrics', [3, [], ['R2']])
 def test_metrics_that_are_none(runs, metrics):
-    with pytest.raises(VireidError, match='allowed: (a list of )?R1, R5'):
+    with pytest.raises(VireidError, match=r'allowed: (a list of )?R1, R5'):
         make_table(read_systems(runs), metrics)

@@ -18,6 +18,14 @@ def sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sysu set of 5 people, 1 picture per camera, seed 3."""
+    folder = tmp_path_factory.mktemp('synth') / 'few'
+    synthesize(folder, layout='sysu', ids=5, seed=3, images=1, workers=1)
+    return folder
+
+
+@pytest.fixture(scope='session')
 def regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A regdb set of 6 people, seed 3."""
     folder = tmp_path_factory.mktemp('synth') / 'regdb'
@@ -27,7 +35,7 @@ def regdb(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='session')
 def llcm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An llcm set of 6 people, 2 pictures per camera, seed 3."""
+    """An llcm set of 6 people, 1 picture per camera, seed 3."""
     folder = tmp_path_factory.mktemp('synth') / 'llcm'
-    synthesize(folder, layout='llcm', ids=6, seed=3, images=2, workers=1)
+    synthesize(folder, layout='llcm', ids=6, seed=3, images=1, workers=1)
     return folder

@@ -14,11 +14,8 @@ PEOPLE = range(1, 31)
 
 
 def _pictures(modality: str, cameras: tuple[int, ...]) -> np.ndarray:
-    drawn = [
-        draw(person(0, identity), modality=modality, camera=camera, shot=0, seed=0)
-        for camera in cameras
-        for identity in PEOPLE
-    ]
+    looks = [person(0, identity) for identity in PEOPLE]
+    drawn = [draw(look, modality=modality, camera=camera, shot=0, seed=0) for camera in cameras for look in looks]
     resized = [image.resize((36, 72), Image.Resampling.BILINEAR) for image in drawn]
     return np.stack([np.asarray(image, dtype=np.float32) / 255.0 for image in resized])
 
@@ -26,7 +23,7 @@ def _pictures(modality: str, cameras: tuple[int, ...]) -> np.ndarray:
 @pytest.fixture(scope='module')
 def sides() -> tuple[np.ndarray, np.ndarray]:
     """Queries of the infrared cameras, gallery of the visible ones, identities in the same order per camera."""
-    return _pictures('infrared', (3, 6)), _pictures('visible', (1, 4, 5))
+    return _pictures('infrared', (3, 6)), _pictures('visible', (1, 4))
 
 
 def _rank1(queries: np.ndarray, gallery: np.ndarray) -> float:
@@ -68,7 +65,8 @@ def test_nearest_histograms_fail(sides, stripes):
 
 
 def test_brightness_of_cloth_is_decoupled_between_the_spectra():
-    tones = [person(0, identity).tones[slot] for identity in range(100) for slot in (Slot.UPPER, Slot.LOWER)]
+    looks = [person(0, identity) for identity in range(100)]
+    tones = [look.tones[slot] for look in looks for slot in (Slot.UPPER, Slot.LOWER)]
     visible = [luminance(tone.visible) for tone in tones]
     infrared = [tone.infrared for tone in tones]
     assert abs(np.corrcoef(visible, infrared)[0, 1]) < 0.3

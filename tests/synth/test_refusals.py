@@ -74,7 +74,7 @@ def test_an_interrupted_call_leaves_nothing(tmp_path, workers):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        synthesize(tmp_path / 'set', ids=8, images=1, workers=workers, on_progress=stop)
+        synthesize(tmp_path / 'set', ids=5, images=1, workers=workers, on_progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 

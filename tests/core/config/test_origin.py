@@ -16,7 +16,7 @@ from vireid.synth import synthesize
 @pytest.fixture(scope='module')
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp('people')
-    synthesize(folder / 'people', layout='sysu', ids=8, seed=0, images=2, workers=1)
+    synthesize(folder / 'people', layout='sysu', ids=5, seed=0, images=1, workers=1)
     return folder / 'people'
 
 
@@ -35,7 +35,12 @@ def test_a_table_in_such_a_folder_too(tmp_path: Path) -> None:
 
 def test_a_run_its_table_its_features_and_its_card_say_so(people: Path, tmp_path: Path, make_small, capsys) -> None:
     said = 'synthetic people, SYSU-MM01 layout'
-    options = ['training.epochs=1', 'loggers=[{"type": "Console"}, {"type": "Report"}]', 'evaluation.batch_size=4']
+    options = [
+        'training.epochs=None',
+        'training.steps=1',
+        'loggers=[{"type": "Console"}, {"type": "Report"}]',
+        'evaluation.batch_size=4',
+    ]
     experiment = make_small(people, *options)
     train(experiment, tmp_path / 'run')
     printed = capsys.readouterr().out

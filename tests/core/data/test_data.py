@@ -510,6 +510,7 @@ def test_a_network_on_the_cpu_has_the_cores_for_itself() -> None:
     assert default_workers('cpu') == 0
 
 
+@pytest.mark.usefixtures('deaths_are_noticed_soon')
 class TestDeadLoaderProcesses:
     """They are noticed where their batch is waited for, and nowhere else."""
 

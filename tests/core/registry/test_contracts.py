@@ -26,6 +26,8 @@ def manager(kind: str, target: Any, name: str = 'Mine') -> Any:
         @hookimpl
         def register_components(self, add: Any) -> None:
             add(kind, name, target)
+            add('models', 'Least', Least)
+            add('backbones', 'Pixels', Pixels)
 
     made.register(Plugin(), 'mine')
     return made
@@ -74,7 +76,7 @@ class LeastStep:
 
 
 MINE = ['model={"type": "Mine"}', SIZE]
-STEP = ['step={"type": "Mine"}', SIZE, 'training.accelerator=cpu']
+STEP = ['step={"type": "Mine"}', 'model={"type": "Least"}', SIZE, 'training.accelerator=cpu']
 
 
 class TestModels:
@@ -227,9 +229,8 @@ class TestPartsOfTheModel:
     """Each is found by the first batch, whoever runs it, with the path of the part."""
 
     def said(self, make_small: Any, root: Path, kind: str, target: Any, option: str) -> VireidError:
-        options = [option, SIZE, 'model.necks.mlfm.reduction=1']
-        if kind == 'backbones':  # of three stages
-            options.append('model.necks.s4.inputs=stage4')
+        stages = ['model.backbone={"type": "Pixels"}', 'model.necks.s4.inputs=stage4', 'model.necks.mlfm.reduction=1']
+        options = [*stages, option, SIZE]
         with pytest.raises(VireidError) as caught:
             dry_run(make_small(root, *options, manager=manager(kind, target)))
         return caught.value
@@ -286,10 +287,10 @@ class TestPartsOfTheModel:
             def forward(self, *features: Any, context: Any) -> Any:
                 raise KeyError('x')
 
-        option = 'model.necks.mlfm={"type": "Mine", "inputs": ["s2"]}'
-        with pytest.raises(VireidError) as caught:
-            dry_run(make_small(small_sysu, option, SIZE, manager=manager('necks', Raises)))
-        assert 'raised by model.necks.mlfm of the config' in caught.value.given
+        error = self.said(
+            make_small, small_sysu, 'necks', Raises, 'model.necks.mlfm={"type": "Mine", "inputs": ["s2"]}'
+        )
+        assert 'raised by model.necks.mlfm of the config' in error.given
 
     def test_a_head_that_returns_a_tensor(self, small_sysu, make_small):
         class Bare(nn.Module):

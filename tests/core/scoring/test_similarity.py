@@ -104,7 +104,7 @@ PARTS = {
 
 
 @pytest.fixture
-def make(small_sysu, make_small):
+def make(small_sysu, make_tiny):
     def make(*options: str) -> Any:
         manager = create_manager()
 
@@ -117,7 +117,7 @@ def make(small_sysu, make_small):
 
         manager.register(Plugin(), 'mine')
         quiet = ['loggers=[]', 'training.epochs=1', 'images.size=[64,32]', 'training.accelerator=cpu']
-        return make_small(small_sysu, *quiet, *options, manager=manager)
+        return make_tiny(small_sysu, *quiet, *options, manager=manager)
 
     return make
 
@@ -161,10 +161,10 @@ def test_a_trained_network_is_followed_by_the_fit_and_its_checkpoint_has_it(make
     class Small(Whitened):
         def __init__(self) -> None:
             super().__init__()
-            self.register_buffer('metric', torch.zeros(2048, 2048))
+            self.register_buffer('metric', torch.zeros(256, 256))
 
         def fit(self, embeddings: Embeddings) -> None:
-            self.metric.copy_(torch.eye(embeddings.features.shape[1]).new_zeros(2048, 2048))
+            self.metric.copy_(torch.eye(embeddings.features.shape[1]).new_zeros(256, 256))
             size = embeddings.features.shape[1]
             self.metric[:size, :size] = torch.eye(size)
 
@@ -176,7 +176,7 @@ def test_a_trained_network_is_followed_by_the_fit_and_its_checkpoint_has_it(make
     by_metric = train(make('evaluation.similarity={"type": "Small"}'), tmp_path)
     kept = checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['similarity']
     assert kept['config'] == {'type': 'Small'}
-    assert kept['state']['metric'].shape == (2048, 2048)
+    assert kept['state']['metric'].shape == (256, 256)
     by_cosine = score_checkpoint(make(), tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'cosine')
     assert [s.mean_ap for s in by_metric.scores] == pytest.approx([s.mean_ap for s in by_cosine.scores])  # the unit one
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import random
-import subprocess
-import sys
-import textwrap
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,26 +27,32 @@ def test_what_is_saved_comes_back(tmp_path):
     assert os.listdir(tmp_path / 'runs') == ['a.pt']  # no temporary file stays
 
 
+def save_on_a_full_disk(path: Path, told: int) -> None:
+    torch.set_num_threads(1)  # the others are not in a forked process
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    try:
+        checkpoint.save(path, {'model': {'w': torch.randn(100_000)}, 'config': {}})
+    except VireidError as error:
+        os.write(told, str(error).encode())
+
+
 def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path):
     """The operating system refuses to write past a size, as a full disk does, in a real process."""
     path = tmp_path / 'a.pt'
     checkpoint.save(path, CONTENT)
     before = path.read_bytes()
-    code = f"""
-        import resource, signal, torch
-        from vireid.core.training import checkpoint
-        from vireid.core.errors import VireidError
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        try:
-            checkpoint.save({str(path)!r}, {{'model': {{'w': torch.randn(1_000_000)}}, 'config': {{}}}})
-        except VireidError as error:
-            print(error)
-    """
-    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, check=True)
-    assert 'could not be written' in done.stdout
-    assert f'the previous checkpoint {path} is intact' in done.stdout
-    assert '--resume' in done.stdout
+    reads, writes = os.pipe()
+    process = multiprocessing.get_context('fork').Process(target=save_on_a_full_disk, args=(path, writes))
+    process.start()
+    os.close(writes)
+    with os.fdopen(reads) as lines:
+        told = lines.read()
+    process.join()
+    assert process.exitcode == 0
+    assert 'could not be written' in told
+    assert f'the previous checkpoint {path} is intact' in told
+    assert '--resume' in told
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ['a.pt']
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import faults
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,9 +21,6 @@ from vireid.core.types import Progress
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
-
-sys.path.insert(0, str(Path(__file__).parents[3] / 'benchmarks'))
-import faults
 
 
 class Spoilt(nn.Module):

@@ -89,14 +89,14 @@ class TestBeforeTraining:
         assert not found.is_best(results(0.6), at(30))
         assert found.text() == 'after step 20, best R1 on 99 validation identities (50.0 before training, 70.0 after)'
 
-    def test_a_run_that_learns_nothing_ends_with_what_it_began_with(self, small_sysu, tmp_path, make_small):
+    def test_a_run_that_learns_nothing_ends_with_what_it_began_with(self, small_sysu, tmp_path, make_tiny):
         still = [
             'step.optimizer.lr=0.0',
             'evaluation.before_training=True',
             'training.epochs=1',
             'training.freeze=["backbone.*"]',
         ]
-        found = train(make_small(small_sysu, *VALIDATED, *still), tmp_path / 'run')
+        found = train(make_tiny(small_sysu, *VALIDATED, *still), tmp_path / 'run')
         assert found.weights.startswith('before training, best R1 on 2 validation identities (')
         best = checkpoint.load(tmp_path / 'run/checkpoints/best.pt')
         assert best['progress']['step'] == 0
@@ -112,7 +112,7 @@ class TestBeforeTraining:
 
 class TestRun:
     def test_the_best_weights_are_scored_and_the_result_says_how_they_were_chosen(
-        self, small_sysu, tmp_path, make_small
+        self, small_sysu, tmp_path, make_tiny
     ):
         values: list[tuple[int, str, float]] = []
 
@@ -123,7 +123,7 @@ class TestRun:
 
         manager = create_manager()
         manager.register(Watcher(), 'watcher')
-        made = make_small(small_sysu, *VALIDATED, 'evaluation.select_by=mAP', 'training.epochs=3', manager=manager)
+        made = make_tiny(small_sysu, *VALIDATED, 'evaluation.select_by=mAP', 'training.epochs=3', manager=manager)
         found = train(made, tmp_path / 'run')
         # 3 of 3 evaluations on validation identities, then the test
         assert [p for _, p, _ in values] == ['sysu/agw on 2 validation identities'] * 3 + ['sysu/agw']
@@ -138,9 +138,9 @@ class TestRun:
         assert again.rows() == found.rows()
         assert again.weights == found.weights
 
-    def test_a_run_that_was_stopped_chooses_as_one_that_was_not(self, small_sysu, tmp_path, make_small):
+    def test_a_run_that_was_stopped_chooses_as_one_that_was_not(self, small_sysu, tmp_path, make_tiny):
         options = [*VALIDATED, 'training.epochs=3', 'training.checkpoint_every=2', 'evaluation.select_by=mAP']
-        train(make_small(small_sysu, *options), tmp_path / 'whole')
+        train(make_tiny(small_sysu, *options), tmp_path / 'whole')
 
         class Stopper:
             """Stops in the middle of the second epoch, and again while the second epoch is scored."""
@@ -163,18 +163,21 @@ class TestRun:
             manager = create_manager()
             manager.register(Stopper(on), 'stopper')
             with pytest.raises(KeyboardInterrupt):
-                train(make_small(small_sysu, *options, manager=manager), tmp_path / 'parts', resume=last)
+                train(make_tiny(small_sysu, *options, manager=manager), tmp_path / 'parts', resume=last)
             last = tmp_path / 'parts/checkpoints/last.pt'
-        train(make_small(small_sysu, *options), tmp_path / 'parts', resume=last)
+        train(make_tiny(small_sysu, *options), tmp_path / 'parts', resume=last)
         whole, parts = (json.loads((tmp_path / n / 'result.json').read_text()) for n in ('whole', 'parts'))
         assert parts == whole | {'dataset': parts['dataset']}
         a, b = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt')['model'] for n in ('whole', 'parts'))
         assert all(torch.equal(a[key], b[key]) for key in a)
 
-    @pytest.mark.parametrize('keep', [1, 2])
-    @pytest.mark.parametrize('worse', [False, True], ids=['better each time', 'worse after the second'])
+    @pytest.mark.parametrize(
+        ('worse', 'keep'),
+        [(False, 1), (True, 1), (True, 2)],
+        ids=['better each time', 'worse after the second', 'of two'],
+    )
     def test_a_run_that_is_killed_between_writing_better_weights_and_remembering_them(
-        self, small_sysu, tmp_path, make_small, monkeypatch, worse, keep
+        self, small_sysu, tmp_path, make_tiny, monkeypatch, worse, keep
     ):
         def value(self: Selection, results: Results) -> float:
             step = int(re.search(r'\d+', results.weights).group())
@@ -188,21 +191,21 @@ class TestRun:
         save = Trainer.save
         monkeypatch.setattr(Selection, 'value', value)
         options = [*VALIDATED, 'training.epochs=3', f'training.keep={keep}']
-        train(make_small(small_sysu, *options), tmp_path / 'whole')
+        train(make_tiny(small_sysu, *options), tmp_path / 'whole')
         monkeypatch.setattr(Trainer, 'save', saving)
         with pytest.raises(KeyboardInterrupt):
-            train(make_small(small_sysu, *options), tmp_path / 'parts')
+            train(make_tiny(small_sysu, *options), tmp_path / 'parts')
         monkeypatch.setattr(Trainer, 'save', save)
         last = tmp_path / 'parts/checkpoints/last.pt'
         assert checkpoint.load(last)['best']['step'] == 5
         assert checkpoint.load(last.with_name('best.pt'))['progress']['step'] == 10
-        train(make_small(small_sysu, *options), tmp_path / 'parts', resume=last)
+        train(make_tiny(small_sysu, *options), tmp_path / 'parts', resume=last)
         whole, parts = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt') for n in ('whole', 'parts'))
         assert whole['progress']['step'] == parts['progress']['step'] == (10 if worse else 15)
         assert all(torch.equal(whole['model'][key], parts['model'][key]) for key in whole['model'])
 
-    def test_without_choosing_the_last_weights_are_scored(self, small_sysu, tmp_path, make_small):
-        found = train(make_small(small_sysu, 'training.epochs=1'), tmp_path)
+    def test_without_choosing_the_last_weights_are_scored(self, small_sysu, tmp_path, make_tiny):
+        found = train(make_tiny(small_sysu, 'training.epochs=1'), tmp_path)
         assert re.fullmatch(r'after step \d+', found.weights)
         assert not (tmp_path / 'checkpoints/best.pt').exists()
 
@@ -212,8 +215,8 @@ class TestRefusals:
         with pytest.raises(VireidError, match=r'training\.evaluate_every=2'):
             make_small(Path('x'), 'evaluation.select=test')
 
-    def test_validation_identities_that_are_trained_on(self, small_sysu, tmp_path, make_small):
-        made = make_small(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
+    def test_validation_identities_that_are_trained_on(self, small_sysu, tmp_path, make_tiny):
+        made = make_tiny(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
         with pytest.raises(VireidError, match=r"2 validation identities are trained on[\s\S]*train_lists=\['train'\]"):
             train(made, tmp_path)
 
@@ -222,22 +225,22 @@ class TestRefusals:
         with pytest.raises(VireidError, match=r"no split 'val'[\s\S]*evaluation\.select='last'"):
             train(made, tmp_path)
 
-    def test_resuming_by_another_rule(self, small_sysu, tmp_path, make_small):
-        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
-        other = make_small(small_sysu, *VALIDATED, 'evaluation.select=test')
+    def test_resuming_by_another_rule(self, small_sysu, tmp_path, make_tiny):
+        train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+        other = make_tiny(small_sysu, *VALIDATED, 'evaluation.select=test')
         with pytest.raises(VireidError, match=r'another evaluation\.select than'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
-    def test_resuming_by_figures_of_another_protocol(self, small_sysu, tmp_path, make_small):
-        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
-        other = make_small(small_sysu, *VALIDATED, 'protocol.modes=["indoor"]')
+    def test_resuming_by_figures_of_another_protocol(self, small_sysu, tmp_path, make_tiny):
+        train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+        other = make_tiny(small_sysu, *VALIDATED, 'protocol.modes=["indoor"]')
         with pytest.raises(VireidError, match='another protocol'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
-    def test_resuming_without_the_best_weights(self, small_sysu, tmp_path, make_small):
-        train(make_small(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
+    def test_resuming_without_the_best_weights(self, small_sysu, tmp_path, make_tiny):
+        train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         (tmp_path / 'checkpoints/best.pt').unlink()
-        longer = make_small(small_sysu, *VALIDATED, 'training.epochs=2')
+        longer = make_tiny(small_sysu, *VALIDATED, 'training.epochs=2')
         with pytest.raises(
             VireidError, match=r'best weights of this run so far are those of step \d+, and they are not in '
         ):
@@ -245,11 +248,11 @@ class TestRefusals:
 
 
 @pytest.mark.parametrize('place', ['run', 'elsewhere'])
-def test_a_longer_run_keeps_the_best_weights_of_the_shorter_one(small_sysu, tmp_path, make_small, monkeypatch, place):
+def test_a_longer_run_keeps_the_best_weights_of_the_shorter_one(small_sysu, tmp_path, make_tiny, monkeypatch, place):
     values = iter([0.5, 0.9, 0.3, 0.2])  # the last one of the shorter run is the best
     monkeypatch.setattr(Selection, 'value', lambda self, results: next(values))
-    first = train(make_small(small_sysu, *VALIDATED, 'training.epochs=2'), tmp_path / 'run')
-    longer = make_small(small_sysu, *VALIDATED, 'training.epochs=3')
+    first = train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=2'), tmp_path / 'run')
+    longer = make_tiny(small_sysu, *VALIDATED, 'training.epochs=3')
     found = train(longer, tmp_path / place, resume=tmp_path / 'run/checkpoints/last.pt')
     assert found.weights == first.weights
     assert found.rows() == first.rows()
@@ -270,7 +273,7 @@ def test_a_validation_split_is_the_test_split_of_any_protocol():
     assert found.root == 'somewhere'
 
 
-def test_interrupted_runs_have_no_result(small_sysu, tmp_path, make_small):
+def test_interrupted_runs_have_no_result(small_sysu, tmp_path, make_tiny):
     class Stopper:
         @hookimpl
         def step_ended(self, progress: Progress) -> None:
@@ -284,5 +287,5 @@ def test_interrupted_runs_have_no_result(small_sysu, tmp_path, make_small):
     manager.register(Stopper(), 'stopper')
     (tmp_path / 'result.json').write_text('{"rows": []}')  # of an earlier, finished state of this folder
     with pytest.raises(Interrupted):
-        train(make_small(small_sysu, manager=manager), tmp_path)
+        train(make_tiny(small_sysu, manager=manager), tmp_path)
     assert not (tmp_path / 'result.json').exists()

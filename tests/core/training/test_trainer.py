@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import faults
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import vireid
 from vireid.core.config import files as config
@@ -23,19 +26,20 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
+from vireid.core.types import FeatureSpec
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
+RESNET = [
+    'model.backbone={"type": "TwoStreamResNet", "depth": 18, "out_stages": [2, 3], "weights": None}',
+    'model.necks.s2.inputs=stage2',
+    *(f'model.necks.{name}.inputs=stage3' for name in ('s3', 's4')),
+]
 SMALL = [
-    'model.backbone.depth=18',
-    # two stages and short vectors: checkpoints of 12 MB instead of 125, which are written and synced many times
-    'model.backbone.out_stages=[2,3]',
-    'model.necks.s4.inputs=stage3',
     *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')),
-    'model.backbone.weights=None',
     'images.size=[32,16]',
     'images.workers=0',
     'sampler.identities=2',
@@ -66,8 +70,10 @@ def tree(tmp_path_factory) -> Path:
 
 
 def experiment(tree: Path, *options: str, manager: Any = None) -> Experiment:
-    read = config.load(CONFIG, [*SMALL, f'dataset.root={tree}', *options])
-    return Experiment.from_config(read, manager or create_manager())
+    read = config.load(CONFIG, [*SMALL, *faults.TFFN_ON_TINY, f'dataset.root={tree}', *options])
+    manager = manager or create_manager()
+    manager.register(faults, 'faults')
+    return Experiment.from_config(read, manager)
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
@@ -110,10 +116,33 @@ def watched(tree: Path, watcher: Watcher, *options: str) -> Experiment:
     return experiment(tree, *options, manager=manager)
 
 
-def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, tmp_path):
+@pytest.fixture(scope='module')
+def whole(tree, tmp_path_factory) -> Path:
+    """A run that was left alone; tests read it only."""
+    folder = tmp_path_factory.mktemp('whole')
+    train(experiment(tree), folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def whole_resnet(tree, tmp_path_factory) -> Path:
+    """The same of a ResNet."""
+    folder = tmp_path_factory.mktemp('resnet')
+    train(experiment(tree, *RESNET), folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def short(tree, tmp_path_factory) -> Path:
+    """A run of one epoch; tests read it only."""
+    folder = tmp_path_factory.mktemp('short')
+    train(experiment(tree, 'training.epochs=1'), folder)
+    return folder
+
+
+def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, whole_resnet):
     # 18 images of each modality, 4 a batch: 18 // 4 + 1 = 5 steps an epoch
-    results = train(experiment(tree), tmp_path)
-    lines = metrics(tmp_path)
+    lines = metrics(whole_resnet)
     assert [line['step'] for line in lines] == [*range(1, 11), 10]
     assert list(lines[0]['tasks']) == ['s2', 's3', 's4', 'mlfm', 'glfm']
     assert lines[0]['weights']['glfm'] == 0
@@ -122,20 +151,20 @@ def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, t
     assert lines[5]['weights']['glfm'] == pytest.approx(1 / (1 + np.mean(others)), rel=1e-5)
     # warm-up: a tenth of 0.01 in the first epoch, two tenths in the second
     assert [line['lr'] for line in lines[:10]] == pytest.approx([0.001] * 5 + [0.002] * 5)
-    assert [row['name'] for row in results.rows()] == ['all single-shot', 'indoor single-shot']
-    assert config.load(tmp_path / 'config.yaml')['model']['backbone']['depth'] == 18
+    rows = json.loads((whole_resnet / 'result.json').read_text())['rows']
+    assert [row['name'] for row in rows] == ['all single-shot', 'indoor single-shot']
+    assert config.load(whole_resnet / 'config.yaml')['model']['backbone']['depth'] == 18
 
-    model = vireid.load(tmp_path / 'checkpoints' / 'last.pt')
+    model = vireid.load(whole_resnet / 'checkpoints' / 'last.pt')
     picture = vireid.core.data.images.read_image(tree / 'cam1/0004/0001.jpg')
     image = model.experiment.build_transform('test')(picture)
     assert model.embed(image[None], 'visible').shape == (1, 64)
 
 
-def test_testing_a_checkpoint_gives_the_numbers_of_its_run(tree, tmp_path):
-    made = experiment(tree)
-    trained = train(made, tmp_path / 'run')
-    tested = score_checkpoint(made, tmp_path / 'run' / 'checkpoints' / 'last.pt', tmp_path / 'test')
-    assert tested.rows() == trained.rows()
+def test_testing_a_checkpoint_gives_the_numbers_of_its_run(tree, whole, tmp_path):
+    tested = score_checkpoint(experiment(tree), whole / 'checkpoints' / 'last.pt', tmp_path)
+    trained = json.loads((whole / 'result.json').read_text())
+    assert json.loads(json.dumps(tested.to_dict()))['rows'] == trained['rows']
 
 
 def test_hooks_are_called_in_order(tree, tmp_path):
@@ -157,53 +186,72 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return checkpoint.load(folder / 'checkpoints' / 'last.pt')['model']
 
 
-@pytest.mark.parametrize('stop_at', [3, 5, 8])
-def test_ctrl_c_saves_and_a_resumed_run_ends_as_an_uninterrupted_one(tree, tmp_path, stop_at):
-    train(experiment(tree), tmp_path / 'whole')
+@pytest.mark.parametrize(('stop_at', 'network'), [(3, 'tiny'), (5, 'tiny'), (8, 'resnet')])
+def test_ctrl_c_saves_and_a_resumed_run_ends_as_an_uninterrupted_one(tree, request, tmp_path, stop_at, network):
+    whole = request.getfixturevalue('whole' if network == 'tiny' else 'whole_resnet')
+    options = RESNET if network == 'resnet' else []
     watcher = Watcher(on_step=lambda step: os.kill(os.getpid(), signal.SIGINT) if step == stop_at else None)
     with pytest.raises(Interrupted):
-        train(watched(tree, watcher), tmp_path / 'cut')
+        train(watched(tree, watcher, *options), tmp_path)
     assert watcher.calls[-1] == 'ended False'
-    assert metrics(tmp_path / 'cut')[-1]['step'] == stop_at
-    train(experiment(tree), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
-    assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
-    whole, cut = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
-    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert metrics(tmp_path)[-1]['step'] == stop_at
+    train(experiment(tree, *options), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+    assert metrics(tmp_path) == metrics(whole)
+    expected, found = weights(whole), weights(tmp_path)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+class Apart(nn.Module):
+    """A backbone of one layer for each modality."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = nn.ModuleDict({m: nn.Conv2d(3, 8, 8, stride=8) for m in ('visible', 'infrared')})
+        self.outputs = {'maps': FeatureSpec(8, 'map', 'paired')}
+
+    def forward(self, images: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+        return {'maps': {m: self.streams[m](x) for m, x in images.items()}}
+
+
+class Plugin:
+    """Brings `Apart`."""
+
+    @hookimpl
+    def register_components(self, add: Any) -> None:
+        add('backbones', 'Apart', Apart)
 
 
 def test_learnt_and_warmed_up_weights_are_logged_every_step_and_go_on_after_a_resume(tree, tmp_path):
-    """Uncertainty on three tasks from step 4 on, an adaptive lambda on the fourth; cut in the middle of an epoch."""
+    """Uncertainty on three tasks from step 2 on, an adaptive lambda on the fourth; cut in the middle of an epoch."""
+    options = [option for option in SMALL if not option.startswith(('training.epochs', 'images.size', 'model.necks'))]
+    options += [
+        'model.backbone={"type": "Apart"}', *(f'model.necks.{name}.inputs=maps' for name in ('low', 'middle', 'map4')),
+        'model.weighter.parts.levels.by=step', 'model.weighter.parts.levels.start=2',
+        # 3 steps an epoch
+        'images.size=[48,24]', 'sampler.visible=4', 'sampler.infrared=4', 'training.steps=5', f'dataset.root={tree}',
+    ]  # fmt: skip
 
-    def hybrid(*options: str) -> Experiment:
-        small = [
-            option
-            for option in SMALL
-            if not option.startswith(('training.epochs', 'images.size', 'model.necks', 'model.backbone.out'))
-        ]
-        options = (*small, f'dataset.root={tree}', 'images.size=[48,24]', 'training.steps=8', *options)
-        options = (*options, 'model.weighter.parts.levels.by=step', 'model.weighter.parts.levels.start=4')
-        return Experiment.from_config(config.load(CONFIG.with_name('hybrid_dmcf_glfm.py'), options), create_manager())
+    def hybrid(*plugins: Any) -> Experiment:
+        manager = create_manager()
+        for plugin in (Plugin(), *plugins):
+            manager.register(plugin, type(plugin).__name__)
+        return Experiment.from_config(config.load(CONFIG.with_name('hybrid_dmcf_glfm.py'), options), manager)
 
     train(hybrid(), tmp_path / 'whole')
     steps = [line for line in metrics(tmp_path / 'whole') if 'tasks' in line]
     sigma = [line['curves']['sigma']['low'] for line in steps]
-    assert sigma[:5] == [1.0] * 5  # the fifth step is the first that learns it
-    assert all(a != b for a, b in itertools.pairwise(sigma[4:]))
+    assert sigma[:3] == [1.0] * 3  # the third step is the first that learns it
+    assert all(a != b for a, b in itertools.pairwise(sigma[2:]))
     for line in steps:
-        learnt = line['step'] > 4
+        learnt = line['step'] > 2
         for name, value in line['curves']['sigma'].items():
             assert line['weights'][name] == pytest.approx(1 / (2 * value**2) if learnt else 1.0, rel=1e-5)
         assert line['curves']['lambda']['glfm'] == line['weights']['glfm']
     assert steps[-1]['weights']['glfm'] > 0
 
-    def cut(step: int) -> None:
-        if step == 6:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    made = hybrid()
-    made.manager.register(Watcher(on_step=cut), 'watcher')
+    stopper = Watcher(on_step=lambda step: os.kill(os.getpid(), signal.SIGINT) if step == 4 else None)
     with pytest.raises(Interrupted):
-        train(made, tmp_path / 'cut')
+        train(hybrid(stopper), tmp_path / 'cut')
     train(hybrid(), tmp_path / 'cut', resume=tmp_path / 'cut' / 'checkpoints' / 'last.pt')
     assert metrics(tmp_path / 'cut') == metrics(tmp_path / 'whole')
     whole, resumed = weights(tmp_path / 'whole'), weights(tmp_path / 'cut')
@@ -231,55 +279,49 @@ def test_a_run_that_another_process_writes_is_left_alone(tree, tmp_path):
     train(experiment(tree, 'training.epochs=1'), tmp_path)  # the lock went with its holder
 
 
-def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, tmp_path):
-    for name, options in {
-        'a': ['training.epochs=1'],
-        'b': ['training.epochs=1', 'images.workers=2'],
-        'c': ['training.epochs=1', 'seed=1'],
-    }.items():
-        train(experiment(tree, *options), tmp_path / name)
-    a, b, c = (weights(tmp_path / name) for name in 'abc')
+def test_the_seed_decides_the_run_and_loader_workers_do_not(tree, short, tmp_path):
+    for name, option in {'b': 'images.workers=2', 'c': 'seed=1'}.items():
+        train(experiment(tree, 'training.epochs=1', option), tmp_path / name)
+    a, b, c = weights(short), weights(tmp_path / 'b'), weights(tmp_path / 'c')
     assert all(torch.equal(a[name], b[name]) for name in a)
     assert not torch.equal(a['tasks.mlfm.head.branch.classifier.weight'], c['tasks.mlfm.head.branch.classifier.weight'])
 
 
 def test_bf16_trains(tree, tmp_path):
-    train(experiment(tree, 'training.precision=bf16-mixed', 'training.epochs=1', 'images.size=[64,32]'), tmp_path)
-    assert all(np.isfinite(line['loss']) for line in metrics(tmp_path) if 'loss' in line)
+    options = ('training.precision=bf16-mixed', 'training.epochs=None', 'training.steps=2', 'images.size=[64,32]')
+    train(experiment(tree, *RESNET, *options), tmp_path)
+    assert [np.isfinite(line['loss']) for line in metrics(tmp_path) if 'loss' in line] == [True, True]
 
 
-def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, tmp_path):
-    train(experiment(tree, 'training.epochs=1'), tmp_path)
+def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, short, tmp_path):
     other = experiment(tree, 'model.necks.mlfm.attention=False')
     with pytest.raises(
         VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
     ):
-        score_checkpoint(other, tmp_path / 'checkpoints' / 'last.pt', tmp_path / 'test')
+        score_checkpoint(other, short / 'checkpoints' / 'last.pt', tmp_path)
 
 
-def test_a_resume_with_another_epoch_length_is_refused(tree, tmp_path):
-    train(experiment(tree, 'training.epochs=1'), tmp_path)
+def test_a_resume_with_another_epoch_length_is_refused(tree, short, tmp_path):
     with pytest.raises(VireidError, match='trained with 5 steps an epoch and this run has 3'):
-        train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path / 'b',
-              resume=tmp_path / 'checkpoints' / 'last.pt')  # fmt: skip
+        train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path,
+              resume=short / 'checkpoints' / 'last.pt')  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.identities=3', 'sampler')]
+    ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.infrared=3', 'sampler')]
 )
-def test_a_resume_with_other_settings_is_refused_by_name(tree, tmp_path, option, named):
-    train(experiment(tree, 'training.epochs=1', 'sampler.visible=4'), tmp_path)
-    with pytest.raises(VireidError, match=f'another .*{named}.* than this run|steps an epoch'):
-        train(experiment(tree, 'sampler.visible=4', option), tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
+def test_a_resume_with_other_settings_is_refused_by_name(tree, short, tmp_path, option, named):
+    with pytest.raises(VireidError, match=f'another .*{named}.* than this run'):
+        train(experiment(tree, option), tmp_path, resume=short / 'checkpoints' / 'last.pt')
 
 
-def test_a_resume_that_would_end_before_it_begins_is_refused(tree, tmp_path):
-    train(experiment(tree, 'training.epochs=1'), tmp_path)
-    before = (tmp_path / 'config.yaml').read_text()
+def test_a_resume_that_would_end_before_it_begins_is_refused(tree, short, tmp_path):
+    folder = Path(shutil.copytree(short, tmp_path / 'run'))
+    before = (folder / 'config.yaml').read_text()
     shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
     with pytest.raises(VireidError, match=r'is 5 steps old and this run ends after 2[\s\S]*vireid test'):
-        train(shorter, tmp_path, resume=tmp_path / 'checkpoints' / 'last.pt')
-    assert (tmp_path / 'config.yaml').read_text() == before
+        train(shorter, folder, resume=folder / 'checkpoints' / 'last.pt')
+    assert (folder / 'config.yaml').read_text() == before
 
 
 def test_an_evaluation_lost_between_saving_and_scoring_is_made_up_for(tree, tmp_path):
@@ -328,8 +370,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_image(tree, 
 
 
 def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
-    import shutil
-
     copy = tmp_path / 'copy'
     shutil.copytree(tree, copy)
     for broken in copy.glob('cam1/0002/*.jpg'):
@@ -401,6 +441,7 @@ def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_
     assert skipped == [1, 2, 3]
 
 
+@pytest.mark.usefixtures('deaths_are_noticed_soon')
 class TestDyingWorkers:
     """A loader process that is killed: its batch is read again, once."""
 
@@ -417,13 +458,11 @@ class TestDyingWorkers:
         killed: list[int] = []
         return Watcher(on_step=kill)
 
-    def test_the_run_ends_as_if_it_had_lived(self, tree, tmp_path, capfd):
-        options = ('images.workers=1', 'training.epochs=1')
-        train(experiment(tree, *options), tmp_path / 'whole')
-        train(watched(tree, self.killer(1, 2), *options), tmp_path / 'killed')
+    def test_the_run_ends_as_if_it_had_lived(self, tree, short, tmp_path, capfd):
+        train(watched(tree, self.killer(1, 2), 'images.workers=1', 'training.epochs=1'), tmp_path)
         assert 'a process that reads images died' in capfd.readouterr().err
-        assert metrics(tmp_path / 'killed') == metrics(tmp_path / 'whole')
-        whole, killed = weights(tmp_path / 'whole'), weights(tmp_path / 'killed')
+        assert metrics(tmp_path) == metrics(short)  # which reads its images itself
+        whole, killed = weights(short), weights(tmp_path)
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
     def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path, monkeypatch):
@@ -462,8 +501,6 @@ def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
 class TestBadImages:
     @pytest.fixture
     def damaged(self, tree, tmp_path) -> Path:
-        import shutil
-
         root = Path(shutil.copytree(tree, tmp_path / 'data'))
         for path in (root / 'cam1/0001').iterdir():
             path.write_bytes(b'no image')

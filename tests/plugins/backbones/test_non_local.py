@@ -155,16 +155,18 @@ def test_resnet_50_gets_agws_five_blocks_and_their_parameters():
 
 
 def test_a_stage_with_fewer_residual_blocks_gets_one_behind_each():
-    network = TwoStreamResNet(18, shared_from=1, weights=None, non_local=(0, 2, 3, 0))
+    with torch.device('meta'):
+        network = TwoStreamResNet(18, shared_from=1, weights=None, non_local=(0, 2, 3, 0))
     assert non_local_names(network) == [f'shared.stage{s}.non_local{i}' for s in (2, 3) for i in (0, 1)]
 
 
 def test_unshared_stages_have_blocks_of_their_own_and_stages_not_built_have_none():
-    network = TwoStreamResNet(18, shared_from=3, out_stages=(2,), weights=None, non_local=(0, 1, 1, 0))
+    with torch.device('meta'):
+        network = TwoStreamResNet(18, shared_from=3, out_stages=(2,), weights=None, non_local=(0, 1, 1, 0))
     assert non_local_names(network) == [f'streams.{m}.stage2.non_local1' for m in (VISIBLE, INFRARED)]
 
 
-@pytest.mark.parametrize('shared_from', [0, 1, 5])
+@pytest.mark.parametrize('shared_from', [1, 5])
 def test_they_leave_the_resnets_weights_and_at_first_its_maps_as_they_are(shared_from):
     networks = []
     for counts in ((0, 0, 0, 0), (1, 2, 3, 1)):

@@ -319,9 +319,10 @@ def test_channels_of_each_modality(network, library, tmp_path):
 
 
 def test_a_first_layer_of_its_own_kind_takes_three_channels_only():
-    TwoStreamNetwork('tresnet_m', 'timm', 0, (1,), None)
-    with pytest.raises(VireidError, match='no first convolution whose channels can be changed'):
-        TwoStreamNetwork('tresnet_m', 'timm', 0, (1,), None, modalities={VISIBLE: 1, INFRARED: 1})
+    with torch.device('meta'):
+        TwoStreamNetwork('tresnet_m', 'timm', 0, (1,), None)
+        with pytest.raises(VireidError, match='no first convolution whose channels can be changed'):
+            TwoStreamNetwork('tresnet_m', 'timm', 0, (1,), None, modalities={VISIBLE: 1, INFRARED: 1})
 
 
 @pytest.mark.parametrize(

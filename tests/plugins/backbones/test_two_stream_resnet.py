@@ -11,12 +11,18 @@ from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
 
 IMAGES = {VISIBLE: torch.randn(2, 3, 64, 32), INFRARED: torch.randn(3, 3, 64, 32)}
+SHAPES = {modality: images.to('meta') for modality, images in IMAGES.items()}
+
+
+def on_shapes(*args, **kwargs) -> TwoStreamResNet:
+    with torch.device('meta'):
+        return TwoStreamResNet(*args, weights=None, **kwargs).eval()
 
 
 @pytest.mark.parametrize(('depth', 'channels'), [(18, [64, 128, 256, 512]), (50, [256, 512, 1024, 2048])])
 def test_stages_have_the_resnets_channels_and_strides(depth, channels):
-    network = TwoStreamResNet(depth, shared_from=0, out_stages=(1, 2, 3, 4), last_stride=2, weights=None)
-    maps = network(IMAGES)
+    network = on_shapes(depth, shared_from=0, out_stages=(1, 2, 3, 4), last_stride=2)
+    maps = network(SHAPES)
     assert [maps[f'stage{s}'].shape for s in (1, 2, 3, 4)] == [
         (5, c, 64 // stride, 32 // stride) for c, stride in zip(channels, (4, 8, 16, 32), strict=True)
     ]
@@ -25,8 +31,7 @@ def test_stages_have_the_resnets_channels_and_strides(depth, channels):
 
 @pytest.mark.parametrize('depth', [18, 34, 50, 101])
 def test_last_stride_1_keeps_the_map_at_a_sixteenth(depth):
-    network = TwoStreamResNet(depth, last_stride=1, weights=None).eval()
-    assert network(IMAGES)['stage4'].shape[2:] == (4, 2)
+    assert on_shapes(depth, last_stride=1)(SHAPES)['stage4'].shape[2:] == (4, 2)
 
 
 def test_stages_before_shared_from_are_paired_later_ones_joint():
@@ -39,7 +44,7 @@ def test_stages_before_shared_from_are_paired_later_ones_joint():
 
 @pytest.mark.parametrize('shared_from', range(6))
 def test_only_unshared_stages_have_a_copy_for_each_modality(shared_from):
-    network = TwoStreamResNet(18, shared_from, weights=None)
+    network = on_shapes(18, shared_from)
     copies = {name.split('.')[1] for name, _ in network.named_parameters() if name.startswith('streams.visible')}
     per_stream = {n.split('.')[2] for n, _ in network.named_parameters() if n.startswith('streams.infrared')}
     shared = {name.split('.')[1] for name, _ in network.named_parameters() if name.startswith('shared')}
@@ -49,7 +54,7 @@ def test_only_unshared_stages_have_a_copy_for_each_modality(shared_from):
 
 
 def test_stages_after_the_last_output_are_not_built():
-    network = TwoStreamResNet(18, shared_from=5, out_stages=(2,), weights=None)
+    network = on_shapes(18, shared_from=5, out_stages=(2,))
     assert set(network.streams[VISIBLE]) == {'stage0', 'stage1', 'stage2'}
 
 
@@ -78,11 +83,10 @@ def resnet18_file(tmp_path_factory):
 
 
 @pytest.mark.parametrize('last_stride', [1, 2])
-@pytest.mark.parametrize('size', [(288, 144), (144, 72), (64, 32), (70, 35), (33, 17)])
+@pytest.mark.parametrize('size', [(288, 144), (64, 32), (70, 35), (33, 17)])
 def test_the_sizes_it_declares_are_those_of_its_maps(size, last_stride):
-    network = TwoStreamResNet(18, 5, (1, 2, 3, 4), last_stride, weights=None, image_size=size).eval()
-    with torch.no_grad():
-        made = network({VISIBLE: torch.zeros(1, 3, *size)})
+    network = on_shapes(18, 5, (1, 2, 3, 4), last_stride, image_size=size)
+    made = network({VISIBLE: torch.zeros(1, 3, *size, device='meta')})
     for name, spec in network.outputs.items():
         assert made[name][VISIBLE].shape == (1, spec.channels, *spec.size)
 
@@ -198,16 +202,16 @@ def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monk
     assert said in str(caught.value)
 
 
-@pytest.mark.parametrize('shared_from', [0, 1, 5])
+@pytest.mark.parametrize('shared_from', [0, 1, 2])
 def test_the_number_of_images_stays_open_when_it_is_exported(shared_from):
     class Infrared(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.network = TwoStreamResNet(depth=18, weights=None, shared_from=shared_from)
+            self.network = TwoStreamResNet(depth=18, weights=None, shared_from=shared_from, out_stages=(1,))
 
         def forward(self, images):
-            made = self.network({INFRARED: images})['stage4']
-            return made if shared_from < 5 else made[INFRARED]
+            made = self.network({INFRARED: images})['stage1']
+            return made if shared_from < 2 else made[INFRARED]
 
     batch = torch.export.Dim('batch', min=2, max=64)
     program = torch.export.export(Infrared().eval(), (torch.randn(2, 3, 32, 32),), dynamic_shapes=({0: batch},))

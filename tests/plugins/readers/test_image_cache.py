@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -193,42 +192,56 @@ def test_a_worker_gets_the_file_not_its_content(samples, tmp_path):
     assert torch.equal(copy.deepcopy(read)(samples[2].path), expected)
 
 
-BUILDER = """
-import sys, time
-from pathlib import Path
-from torchvision.transforms.v2 import Resize
-from vireid.core.types import Sample
-from vireid.plugins.readers import image_cache
-folder, slow = Path(sys.argv[1]), float(sys.argv[2])
-samples = [Sample(str(p), 1, 1, 'visible') for p in sorted(folder.glob('*.jpg'))]
-read = image_cache.read_image
-def slowly(path):
-    print('read', flush=True)
-    time.sleep(slow)
-    return read(path)
-image_cache.read_image = slowly
-image_cache.AT_ONCE = 1
-cache = image_cache.ImageCache(samples, Resize((32, 16)), {'type': 'Resize'}, str(folder / 'cache'))
-print('sum', int(sum(cache(s.path).long().sum() for s in samples)), flush=True)
-"""
+class Builder:
+    """A process of its own that builds the cache of a folder's images one by one, and says so in lines.
+
+    Args:
+        folder: has the images, and gets the cache.
+        slow: seconds that the images take, one after the other; later ones take none.
+    """
+
+    def __init__(self, folder: Path, *slow: float) -> None:
+        reads, writes = os.pipe()
+        self.process = multiprocessing.get_context('fork').Process(target=build, args=(folder, slow, writes))
+        self.process.start()
+        os.close(writes)
+        self.lines = os.fdopen(reads)
+
+    def rest(self) -> list[str]:
+        """Waits until it is done; returns the lines that were not read yet."""
+        with self.lines:
+            found = self.lines.read().split('\n')
+        self.process.join()
+        return found
 
 
-def builder(folder: Path, slow: float) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, '-c', BUILDER, str(folder), str(slow)], stdout=subprocess.PIPE, text=True)
+def build(folder: Path, slow: tuple[float, ...], told: int) -> None:
+    torch.set_num_threads(1)  # the others are not in a forked process
+    read, left = image_cache.read_image, list(slow)
+
+    def slowly(path: str | Path) -> torch.Tensor:
+        os.write(told, b'read\n')
+        if left:
+            time.sleep(left.pop(0))
+        return read(path)
+
+    image_cache.read_image, image_cache.AT_ONCE = slowly, 1
+    images = [Sample(str(path), 1, 1, VISIBLE) for path in sorted(folder.glob('*.jpg'))]
+    built = cache(images, folder / 'cache')
+    os.write(told, f'sum {int(sum(built(s.path).long().sum() for s in images))}\n'.encode())
 
 
 def test_a_builder_that_is_killed_leaves_nothing_that_is_used(samples, tmp_path):
-    first = builder(tmp_path, 0.2)
-    assert first.stdout is not None
+    first = Builder(tmp_path, 0.0, 0.0, 0.0, 60.0)
     for _ in range(4):
-        first.stdout.readline()
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+        first.lines.readline()
+    first.process.kill()
+    first.rest()
+    assert first.process.exitcode == -signal.SIGKILL
     left = files(tmp_path / 'cache')
     assert left
     assert all(name.endswith('.part') for name in left)
-    second = builder(tmp_path, 0.0)
-    lines = second.communicate()[0].split('\n')
+    lines = Builder(tmp_path).rest()
     assert lines.count('read') == 10  # from the start
     assert [name[-3:] for name in files(tmp_path / 'cache')] == ['.u8']  # what the first one left is gone
 
@@ -257,9 +270,9 @@ def test_without_locks_two_builders_do_not_disturb_each_other(samples, tmp_path,
 
 
 def test_two_builders_at_once_build_one_cache(samples, tmp_path):
-    both = [builder(tmp_path, 0.05), builder(tmp_path, 0.05)]
-    outputs = [process.communicate()[0].split('\n') for process in both]
-    assert [process.returncode for process in both] == [0, 0]
+    both = [Builder(tmp_path, *[0.05] * 10) for _ in range(2)]
+    outputs = [builder.rest() for builder in both]
+    assert [builder.process.exitcode for builder in both] == [0, 0]
     assert sum(lines.count('read') for lines in outputs) == 10  # one of them read, the other waited
     sums = {line for lines in outputs for line in lines if line.startswith('sum')}
     assert len(sums) == 1

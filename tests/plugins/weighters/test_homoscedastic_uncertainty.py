@@ -49,8 +49,8 @@ def test_value_and_gradients_equal_the_closed_form():
 
 def test_at_the_optimum_the_variance_equals_the_loss():
     weighter = HomoscedasticUncertainty(NAMES, start=0).double()
-    optimizer = torch.optim.Adam(weighter.parameters(), lr=0.05)
-    for step in range(3000):
+    optimizer = torch.optim.SGD(weighter.parameters(), lr=0.5)
+    for step in range(150):
         optimizer.zero_grad()
         weighter(losses(*LOSSES), Progress(0, step, 1, 10_000))[0].backward()
         optimizer.step()
@@ -63,7 +63,7 @@ def test_at_the_optimum_the_variance_equals_the_loss():
 def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(kind, bound, pushing, pulling):
     weighter = HomoscedasticUncertainty(('low',), start=0).double()
     # Adam's default memory of the gradients on the way up would need more steps than a test has
-    settings = {'lr': 0.5} if kind is torch.optim.SGD else {'lr': 0.1, 'betas': (0.9, 0.99)}
+    settings = {'lr': 0.5} if kind is torch.optim.SGD else {'lr': 0.1, 'betas': (0.9, 0.9)}
     optimizer = kind(weighter.parameters(), **settings)
 
     def step(loss: float) -> float:
@@ -73,13 +73,13 @@ def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(kin
         optimizer.step()
         return weights['low'].item()
 
-    for _ in range(2000):
+    for _ in range(200):
         used = step(pushing)
     assert used == pytest.approx(math.exp(-bound) / 2)
     assert weighter.curves()['sigma']['low'].item() == pytest.approx(math.exp(bound / 2))
     step(pulling)
     assert weighter.log_variance.grad.abs().item() > 0.2  # the full gradient, at the bound
-    for _ in range(5000):
+    for _ in range(400):
         step(pulling)
     assert weighter.log_variance.item() == pytest.approx(0.0, abs=0.05)  # sigma^2 = the loss = 1
 

@@ -69,12 +69,30 @@ def test_no_runs_at_all():
         draw('cmc', [])
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_it_has_the_width_asked_for_and_changes_no_setting(name, run):
+@pytest.fixture(scope='module', params=NAMES)
+def drawn(request, run):
+    """Each figure, drawn once, and the settings before and after."""
     before = dict(matplotlib.rcParams)
-    figure = draw(name, [run], width=5.0)
+    return draw(request.param, [run], width=5.0), before, dict(matplotlib.rcParams)
+
+
+def test_it_has_the_width_asked_for_and_changes_no_setting(drawn):
+    figure, before, after = drawn
     assert figure.get_figwidth() == pytest.approx(5.0)
-    assert dict(matplotlib.rcParams) == before
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ('options', 'told'),
+    [
+        ({'ranks': 'x'}, r"cmc\.ranks is 'x'"),
+        ({'width': 'page'}, r"cmc\.width is 'page'"),
+        ({'rows': 1}, r'cmc\.rows is 1'),
+    ],
+)
+def test_an_option_of_another_type(run, options, told):
+    with pytest.raises(VireidError, match=told):
+        draw('cmc', [run], **options)
 
 
 def test_a_width_that_is_none(run):
@@ -127,9 +145,8 @@ def test_another_format_is_an_error(run, tmp_path):
         save(draw('cmc', [run]), tmp_path / 'a.jpg')
 
 
-@pytest.mark.parametrize('name', NAMES)
-def test_within_a_page_it_takes_the_colours_and_font_of_the_page(name, run):
-    text = inline_svg(draw(name, [run]), 'curves & "bars"')
+def test_within_a_page_it_takes_the_colours_and_font_of_the_page(drawn):
+    text = inline_svg(drawn[0], 'curves & "bars"')
     assert text.startswith('<svg ')
     assert text.endswith('</svg>')
     assert 'role="img" aria-label="curves &amp; &quot;bars&quot;"' in text
