@@ -63,6 +63,18 @@ def test_of_several_pairs_each_interval_is_wider(both, make_run):
     assert 'so that all pairs of a metric together hold 95 %' in found.text()
 
 
+def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run):
+    runs = [*both, *(make_run(name, seed, BAD) for name in ('third', 'fourth') for seed in range(3))]
+    found = compare_systems(read_systems(runs))
+    told = [line for line in found.text().splitlines() if ' points (' in line]
+    assert len(told) == 6  # the first against each of three, by two metrics
+    assert all(line.endswith('good is better than ' + line.split()[2].rstrip(',') + '.') for line in told)
+    assert '6 of 12 differences are noise: 7 seeds would show a difference of 5 points.' in found.text()
+    assert found.markdown().count(' points (') == 12
+    single = [make_run(name, 7, BAD) for name in ('a', 'b', 'c', 'd')]
+    assert '12 differences of one seed: no claim' in compare_systems(read_systems(single)).text()
+
+
 @pytest.mark.parametrize(
     ('other', 'named'),
     [

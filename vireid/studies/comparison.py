@@ -24,6 +24,7 @@ from vireid.studies.tables import markdown_cell, markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to see
+FEW = 6  # pairs that are each told on a terminal: of three systems, by two metrics
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Pair:
     seeds_needed: int
     wins: dict[int, float]
 
+    @property
+    def is_real(self) -> bool:
+        """Whether a difference may be claimed."""
+        return self.by_seeds is not None and self.by_seeds.is_real
+
     def verdict(self) -> str:
         """Says what may be claimed."""
         found = self.by_people if self.by_seeds is None else self.by_seeds
@@ -58,9 +64,8 @@ class Pair:
         if self.by_seeds is None:
             return f'{text} ({people}). One seed: no claim, since another seed may change as much; give at least 3.'
         spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
-        needed = f'more than {MOST_SEEDS}' if self.seeds_needed >= MOST_SEEDS else str(self.seeds_needed)
-        more = f'{needed} seeds would show a difference of {100 * POINTS:.0f} points'
-        if not found.is_real:
+        more = f'{_seeds(self.seeds_needed)} seeds would show a difference of {100 * POINTS:.0f} points'
+        if not self.is_real:
             return f'{text} ({spread}). Noise: {more}.'
         better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
         if self.by_people.is_real and (self.by_people.mean > 0) == (found.mean > 0):
@@ -121,9 +126,23 @@ class Comparison:
         return cells
 
     def text(self) -> str:
-        """Returns the table and what may be claimed, as text."""
-        table = aligned(self.lines())
-        return '\n'.join([self.head(), *self.notes, '', *table, '', self.about(), *(p.verdict() for p in self.pairs)])
+        """Returns the table and what may be claimed, as text; of many pairs, the noise is only counted."""
+        told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_real]
+        lines = [self.head(), *self.notes, '', *aligned(self.lines()), '', self.about()]
+        return '\n'.join([*lines, *(pair.verdict() for pair in told), *self._counted(len(told))])
+
+    def _counted(self, told: int) -> list[str]:
+        rest = len(self.pairs) - told
+        if not rest:
+            return []
+        needed = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_real]
+        if not needed:
+            return [
+                f'{rest} differences of one seed: no claim, since another seed may change as much; give at least 3.'
+            ]
+        seeds = ' to '.join(dict.fromkeys(map(_seeds, (min(needed), max(needed)))))
+        show = f'{seeds} seeds would show a difference of {100 * POINTS:.0f} points'
+        return [f'{rest} of {len(self.pairs)} differences are noise: {show}.']
 
     def markdown(self) -> str:
         """Returns the same as Markdown, with what differs between the configs."""
@@ -259,6 +278,10 @@ def _unlike(systems: Sequence[System]) -> list[str]:
         if len(values) > 1:
             found.append(f'{name} {" and ".join(values)}')
     return found
+
+
+def _seeds(number: int) -> str:
+    return f'more than {MOST_SEEDS}' if number >= MOST_SEEDS else str(number)
 
 
 def _text(value: Any) -> str:
