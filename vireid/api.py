@@ -190,7 +190,8 @@ def compare(
         VireidError: if a run cannot be made, or runs cannot be compared.
     """
     _require_several(systems, 'systems')
-    if not isinstance(seeds, Iterable) or not all(isinstance(seed, Integral) for seed in seeds):
+    seeds = list(seeds) if isinstance(seeds, Iterable) else seeds  # a generator can be looked at once
+    if not isinstance(seeds, list) or not all(isinstance(seed, Integral) for seed in seeds):
         raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
     places: list[list[Path | Job]] = []
     for system in systems:

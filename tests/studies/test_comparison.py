@@ -71,8 +71,9 @@ def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run
     assert all(line.endswith('good is better than ' + line.split()[2].rstrip(',') + '.') for line in told)
     assert '6 of 12 differences are noise: 7 seeds would show a difference of 5 points.' in found.text()
     assert found.markdown().count(' points (') == 12
-    single = [make_run(name, 7, BAD) for name in ('a', 'b', 'c', 'd')]
-    assert '12 differences of one seed: no claim' in compare_systems(read_systems(single)).text()
+    with_one = compare_systems(read_systems([*runs, make_run('fifth', 0, BAD)])).text()
+    assert '6 of 20 differences are noise' in with_one
+    assert '8 differences of one seed: no claim' in with_one
 
 
 @pytest.mark.parametrize(

@@ -132,17 +132,18 @@ class Comparison:
         return '\n'.join([*lines, *(pair.verdict() for pair in told), *self._counted(len(told))])
 
     def _counted(self, told: int) -> list[str]:
-        rest = len(self.pairs) - told
-        if not rest:
+        """Counts the pairs that are not told: noise, and those of a single seed."""
+        if told == len(self.pairs):
             return []
-        needed = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_real]
-        if not needed:
-            return [
-                f'{rest} differences of one seed: no claim, since another seed may change as much; give at least 3.'
-            ]
-        seeds = ' to '.join(dict.fromkeys(map(_seeds, (min(needed), max(needed)))))
-        show = f'{seeds} seeds would show a difference of {100 * POINTS:.0f} points'
-        return [f'{rest} of {len(self.pairs)} differences are noise: {show}.']
+        lines = []
+        noise = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_real]
+        if noise:
+            seeds = ' to '.join(dict.fromkeys(map(_seeds, (min(noise), max(noise)))))
+            show = f'{seeds} seeds would show a difference of {100 * POINTS:.0f} points'
+            lines.append(f'{len(noise)} of {len(self.pairs)} differences are noise: {show}.')
+        if single := sum(pair.by_seeds is None for pair in self.pairs):
+            lines.append(f'{single} differences of one seed: no claim, since another seed may change as much.')
+        return lines
 
     def markdown(self) -> str:
         """Returns the same as Markdown, with what differs between the configs."""
