@@ -20,8 +20,9 @@ from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
 from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
-from vireid.studies.comparison import Comparison, compare_systems
-from vireid.studies.jobs import Job, finish_for_comparison
+from vireid.studies.comparison import Comparison
+from vireid.studies.comparison_runs import train_and_compare
+from vireid.studies.jobs import Job
 from vireid.studies.systems import read_systems
 from vireid.studies.tables import METRICS_SHOWN, PaperTable, make_table
 
@@ -190,23 +191,18 @@ def compare(
         VireidError: if a run cannot be made, or runs cannot be compared.
     """
     _require_several(systems, 'systems')
-    seeds = list(seeds) if isinstance(seeds, Iterable) else seeds  # a generator can be looked at once
+    seeds = list(dict.fromkeys(seeds)) if isinstance(seeds, Iterable) else seeds  # of a generator too
     if not isinstance(seeds, list) or not all(isinstance(seed, Integral) for seed in seeds):
         raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
-    places: list[list[Path | Job]] = []
+    given: list[Path | list[Job]] = []
     for system in systems:
         if isinstance(system, (str, Path)) and Path(system).is_dir():
-            places.append([Path(system)])
+            given.append(Path(system))
             continue
         found = [load_experiment(system, plugins, **{**overrides, 'seed': int(seed)}) for seed in seeds]
         base = Path(work_dir)
-        places.append([Job(f'{e.name} seed {e.seed}', e, base / e.name / f'seed_{e.seed}') for e in found])
-    folders = [job.folder for place in places for job in place if isinstance(job, Job)]
-    if len(set(folders)) < len(folders):
-        raise VireidError('two configs have one name', todo='rename one: runs lie in a folder of that name')
-    read_systems([path for place in places for path in place if isinstance(path, Path)])  # before hours of training
-    done = [finish_for_comparison(job) if isinstance(job, Job) else job for place in places for job in place]
-    return compare_systems(read_systems(done), allow_differences)
+        given.append([Job(f'{e.name} seed {e.seed}', e, base / e.name / f'seed_{e.seed}') for e in found])
+    return train_and_compare(given, allow_differences)
 
 
 def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) -> PaperTable:

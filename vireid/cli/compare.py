@@ -46,43 +46,30 @@ def run(args: argparse.Namespace) -> int:
         from vireid.core.distributed.processes import world
         from vireid.core.files import write_whole
         from vireid.core.signals import Interrupted
-        from vireid.studies.comparison import compare_systems
         from vireid.studies.comparison_page import render
-        from vireid.studies.jobs import check_job, finish_for_comparison
-        from vireid.studies.systems import read_systems
+        from vireid.studies.comparison_runs import train_and_compare
 
     if args.seed is not None:
         raise VireidError('--seed names one seed and a comparison takes several', todo=f'write --seeds {args.seed}')
     base = args.work_dir or Path('runs/compare')
     folders = [name for name in args.systems if Path(name).is_dir()]
-    configs = [name for name in args.systems if name not in folders]
     seeds = parse_seeds(args.seeds or '0-2')
-    if not configs and (args.on or args.seeds):
+    if len(folders) == len(args.systems) and (args.on or args.seeds):
         flag = '--on' if args.on else '--seeds'
         raise VireidError(f'{flag} is for configs, and all of these are finished runs', todo=f'take {flag} away')
-    known = read_systems(folders)  # before hours of training
-    if configs and any(not set(system.runs) & set(seeds) for system in known):
-        raise VireidError(f'the runs have no seed of --seeds {args.seeds or "0-2"}', todo='choose seeds that they have')
-    if len(known) + len(configs) < 2:
-        raise VireidError(
-            f'{len(known) + len(configs)} system to compare', allowed='two or more; seeds of one config are one system'
-        )
-    jobs = _jobs(configs, seeds, base, args)
-    for found in jobs.values():
-        check_job(next((job for job in found if not job.begun()), found[0]))
+    given = [Path(name) if name in folders else _jobs(name, seeds, base, args) for name in args.systems]
     quiet_others()
-    if args.on == 'synth' and any(Path(j.experiment.dataset['root']) == DEMO_DATA for f in jobs.values() for j in f):
-        draw_people()
+
+    def draw() -> None:
+        jobs = [job for system in given if not isinstance(system, Path) for job in system]
+        if args.on == 'synth' and any(Path(job.experiment.dataset['root']) == DEMO_DATA for job in jobs):
+            draw_people()
+
     try:
-        for turn in zip(*jobs.values(), strict=True):  # seed by seed, so that a first number of each is there early
-            for job in turn:
-                finish_for_comparison(job, warn_once)
+        comparison = train_and_compare(given, args.allow_differences, draw, warn_once)
     except Interrupted as stopped:
         print('stopped; the same command goes on from here')
         return stopped.status
-    places = {name: [job.folder for job in jobs[stem(name)]] for name in configs}
-    systems = read_systems([place for name in args.systems for place in places.get(name, [Path(name)])])
-    comparison = compare_systems(systems, args.allow_differences)
     print(f'\n{comparison.text()}\n')
     if world()[0] == 0:
         base.mkdir(parents=True, exist_ok=True)
@@ -112,28 +99,23 @@ def parse_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _jobs(configs: list[str], seeds: list[int], base: Path, args: argparse.Namespace) -> dict[str, list[Job]]:
-    """Returns the runs of each config, one for each seed."""
+def _jobs(config_file: str, seeds: list[int], base: Path, args: argparse.Namespace) -> list[Job]:
+    """Returns the runs of a config, one for each seed."""
     from vireid.studies.jobs import Job, without_console
 
-    names = [stem(name) for name in configs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise VireidError(f'two configs are called {twice}', todo='rename one: runs lie in a folder of that name')
     over = [_small(args)] if args.on == 'synth' else [Path(args.on)] if args.on else []
     read = partial(read_config, over=over)
-    jobs: dict[str, list[Job]] = {name: [] for name in names}
-    for config_file, name in zip(configs, names, strict=True):
-        for seed in seeds:
-            own = copy(args)
-            own.config, own.seed = config_file, seed
-            if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
-                own.data_root = str(DEMO_DATA)
-            config = read(own)
-            without_console(config)
-            folder, label = base / name / f'seed_{seed}', f'{name} seed {seed}'
-            before = stages_before(own, config, folder, label, read)
-            jobs[name].append(Job(label, make_experiment(config, own), folder, before))
+    jobs = []
+    for seed in seeds:
+        own = copy(args)
+        own.config, own.seed = config_file, seed
+        if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
+            own.data_root = str(DEMO_DATA)
+        config = read(own)
+        without_console(config)
+        folder, label = base / stem(config_file) / f'seed_{seed}', f'{stem(config_file)} seed {seed}'
+        before = stages_before(own, config, folder, label, read)
+        jobs.append(Job(label, make_experiment(config, own), folder, before))
     return jobs
 
 

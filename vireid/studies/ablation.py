@@ -13,7 +13,7 @@ from vireid.core.config.origin import data_name
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import aligned, counted
-from vireid.studies.jobs import Job, check_job, finish
+from vireid.studies.jobs import Job, check_first, finish
 
 COLUMNS = ('R1', 'mAP')
 
@@ -116,8 +116,8 @@ def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> None:
         by_row: dict[str, list[Row]] = {}
         for job in found:
             by_row.setdefault(job.row, []).append(job)
-        for row in by_row.values():  # its seeds are alike, but those that have begun need no pretrained weights
-            check_job(next((job for job in row if not job.begun()), row[0]))
+        for row in by_row.values():
+            check_first(row)
 
 
 def run_tables(

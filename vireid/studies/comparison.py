@@ -110,9 +110,9 @@ class Comparison:
         return f'{data}{budget}; percent, mean ± sample deviation over seeds'
 
     def title(self) -> str:
-        """Names the systems, if they are few."""
+        """Names the systems, if they are two."""
         names = [system.name for system in self.systems]
-        return ' against '.join(names) if len(names) < 4 else f'{len(names)} systems compared'
+        return ' against '.join(names) if len(names) == 2 else f'{len(names)} systems compared'
 
     def lines(self) -> list[list[str]]:
         """Returns the table as cells, its head first."""

@@ -15,7 +15,7 @@ from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.wording import aligned, counted
 from vireid.statistics.interval import PRIOR
-from vireid.studies.jobs import Job, check_job, finish
+from vireid.studies.jobs import Job, check_first, finish
 
 COLUMNS = ('R1', 'mAP')
 
@@ -46,7 +46,7 @@ def run_curve(
         VireidError: if a run cannot be built or its data be had, before anything is trained.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    check_job(next((point for point in points if not point.begun()), points[0]))
+    check_first(points)
     points = _different(points)
     found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
     lines = [*_table(found), '', _verdict(found)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,11 @@ def check_job(job: Job) -> None:
         _check_weights(job, job.before)
     make_fabric(job.experiment.training_settings)
     preflight(job.experiment, pretrained=not job.begun())
+
+
+def check_first(jobs: Sequence[Job]) -> None:
+    """Checks one of runs that differ in their seed or split alone; those that have begun need no pretrained weights."""
+    check_job(next((job for job in jobs if not job.begun()), jobs[0]))
 
 
 def _check_weights(job: Job, before: Job) -> None:

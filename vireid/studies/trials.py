@@ -13,7 +13,7 @@ from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.wording import counted
-from vireid.studies.jobs import Job, check_job, finish
+from vireid.studies.jobs import Job, check_first, finish
 
 
 def check_trials(jobs: Sequence[Job], base: Path) -> None:
@@ -24,7 +24,7 @@ def check_trials(jobs: Sequence[Job], base: Path) -> None:
     """
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
-    check_job(next((job for job in jobs if not job.begun()), jobs[0]))
+    check_first(jobs)
     for job in jobs:
         job.experiment.build_dataset().split('train')
 

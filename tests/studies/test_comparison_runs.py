@@ -1,0 +1,94 @@
+"""All that can be known is checked before hours of training; then each seed of every config is trained in turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import vireid
+from vireid.core.errors import VireidError
+from vireid.studies import comparison_runs
+from vireid.studies.jobs import Job
+
+HITS = [[1, 2], [1, 1]]
+
+
+@pytest.fixture
+def trained(monkeypatch, make_run):
+    """Collects the runs that would be trained; each is finished at once."""
+    found = []
+
+    def finish(job, warn):
+        found.append(job.label)
+        job.folder.parent.mkdir(parents=True, exist_ok=True)
+        make_run(job.folder.parent.name, job.experiment.seed, HITS).rename(job.folder)
+
+    monkeypatch.setattr(comparison_runs, 'finish_for_comparison', finish)
+    return found
+
+
+def write_configs(folder: Path, root: Path, *names: str) -> list[Path]:
+    """Writes configs of a small network without pretrained weights."""
+    paths = []
+    for name in names:
+        paths.append(folder / f'{name}.py')
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_text(
+            "_base_ = 'vireid::systems/one_stream.py'\n"
+            f"dataset = dict(root='{root}')\n"
+            'model = dict(backbone=dict(weights=None))\n'
+        )
+    return paths
+
+
+def test_seeds_take_turns_and_may_come_from_a_generator(trained, small_sysu, tmp_path):
+    configs = write_configs(tmp_path, small_sysu, 'a', 'b')
+    found = vireid.compare(configs, seeds=(seed for seed in (1, 0, 1)), work_dir=tmp_path / 'out')
+    assert trained == ['a seed 1', 'b seed 1', 'a seed 0', 'b seed 0']
+    assert [row['name'] for row in found.rows()] == ['a', 'b']
+
+
+def test_runs_stand_beside_configs_in_the_order_given(trained, small_sysu, make_run, tmp_path):
+    (config,) = write_configs(tmp_path, small_sysu, 'b')
+    found = vireid.compare([config, make_run('a', 0, HITS)], seeds=range(2), work_dir=tmp_path / 'out')
+    assert trained == ['b seed 0', 'b seed 1']
+    assert [row['name'] for row in found.rows()] == ['b', 'a']
+
+
+def test_nothing_is_trained_that_could_not_be_compared(trained, small_sysu, make_run, tmp_path):
+    config, twin = write_configs(tmp_path, small_sysu, 'b', 'other/b')
+    run = make_run('a', 3, HITS)
+    for systems, problem in {
+        (config,): '1 system to compare',
+        (config, config): 'two configs are called b',
+        (config, twin): 'two configs are called b',
+        (config, run): r'a has the seeds \[3\] and the configs get \[0, 1, 2\]',
+        (config, tmp_path): 'holds no run',
+    }.items():
+        with pytest.raises(VireidError, match=problem):
+            vireid.compare(systems, work_dir=tmp_path / 'out')
+    assert trained == []
+
+
+def test_a_config_that_cannot_run_is_known_before_another_is_trained(monkeypatch, trained, tmp_path):
+    def refuse(jobs):
+        if jobs[0].folder.parent.name == 'second':
+            raise VireidError('second cannot run')
+
+    monkeypatch.setattr(comparison_runs, 'check_first', refuse)
+    said = []
+    with pytest.raises(VireidError, match='second cannot run'):
+        comparison_runs.train_and_compare(
+            [[job(tmp_path, 'first')], [job(tmp_path, 'second')]], before_training=lambda: said.append('begin')
+        )
+    assert trained == said == []
+
+
+def job(base: Path, name: str) -> Job:
+    """A run of a config that is only looked at."""
+
+    class Experiment:
+        seed = 0
+
+    return Job(name, Experiment(), base / name / 'seed_0')
