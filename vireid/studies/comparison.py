@@ -18,6 +18,7 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.results import metric_values
 from vireid.core.wording import aligned, counted
 from vireid.reporting.config_differences import differences
+from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.studies.systems import System, read_queries, without_own
 from vireid.studies.tables import markdown_cell, markdown_row
@@ -263,22 +264,27 @@ def _queries(
 
 
 def _unlike(systems: Sequence[System]) -> list[str]:
-    """Names what differs between runs that should be alike: protocol, data, split, budget, choice of weights."""
-    runs = [run for system in systems for run in system.runs.values()]
+    """Names what differs between runs that should be alike."""
+    runs = [_terms(run) for system in systems for run in system.runs.values()]
     found = []
-    for name, of in {
-        'protocol': lambda r: f'{r.protocol}, {r.rows[0]["name"]}',
-        'data': lambda r: str(r.result.get('data', '')),
-        'split': lambda r: r.result.get('split', '') or 'the only split',
-        'training identities': lambda r: str(r.result.get('identities', '')),
-        'steps': lambda r: str(r.result.get('steps', '')),
-        'choice of weights': lambda r: r.result.get('select', ''),
-    }.items():
-        values = list(dict.fromkeys(of(run) for run in runs))  # type: ignore[no-untyped-call]
-        values = [value for value in values if value]  # an evaluation outside training does not know all
+    for name in runs[0]:
+        values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
         if len(values) > 1:
             found.append(f'{name} {" and ".join(values)}')
     return found
+
+
+def _terms(run: RunRecord) -> dict[str, str]:
+    """Returns what runs have to have in common; empty where a run that was scored later does not know."""
+    result = run.result or {}
+    return {
+        'protocol': f'{run.protocol}, {run.rows[0]["name"]}',
+        'data': str(result.get('data', '')),
+        'split': str(result.get('split', '') or 'the only split'),
+        'training identities': str(result.get('identities', '')),
+        'steps': str(result.get('steps', '')),
+        'choice of weights': str(result.get('select', '')),
+    }
 
 
 def _seeds(number: int) -> str:
