@@ -1,8 +1,9 @@
 """How often `vireid compare` claims a difference: between equal systems, and between systems 5 points apart.
 
-What seeds do is taken from recorded runs: of each system the deviations of its seeds' rank-1 from their mean, scaled by
-sqrt(n / (n - 1)), all systems together. Pairs of systems draw their seeds from these. 5 points apart, a pilot of 3
-seeds recommends a number of seeds, and that many are drawn anew. Also times the bootstrap at SYSU-MM01's size.
+What seeds do is taken from the queries of recorded runs: of each system and test identity, how much the hits of a seed
+deviate from their mean over the seeds, scaled by sqrt(n / (n - 1)); all systems together. A pair of systems draws its
+seeds from these, and is tested on people drawn with replacement, the same for both. 5 points apart, a pilot of 3 seeds
+recommends a number of seeds, and that many are drawn anew. Also times the bootstrap at SYSU-MM01's size.
 """
 
 from __future__ import annotations
@@ -13,38 +14,47 @@ import time
 import numpy as np
 
 from vireid.statistics.comparison import bootstrap, over_seeds, seeds_for
-from vireid.studies.systems import read_systems
+from vireid.studies.systems import read_queries, read_systems
 
 POINTS = 0.05
 
 
-def deviations(folders: list[str]) -> np.ndarray:
-    """Returns how far recorded seeds are from the mean of their system, in rank-1."""
+def deviations(folders: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns by how many hits each recorded seed deviates, (seeds, identities), and the queries of each identity."""
     found = []
-    for system in read_systems(folders, queries=False):
-        values = np.array(system.values('R1', sorted(system.runs)))
-        if len(values) > 1:
-            found.append((values - values.mean()) * (len(values) / (len(values) - 1)) ** 0.5)
-    return np.concatenate(found)
+    for system in read_systems(folders):
+        queries = [read_queries(run) for run in system.runs.values()]
+        people = [np.unique(own['identity'], return_inverse=True)[1] for own in queries]
+        hits = np.stack([np.bincount(p, own['ahead'] == 0) for p, own in zip(people, queries, strict=True)])
+        if len(hits) > 1:
+            found.append((hits - hits.mean(0)) * (len(hits) / (len(hits) - 1)) ** 0.5)
+    return np.concatenate(found), np.bincount(people[0])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('runs', nargs='+', help='folders of finished runs; seeds of one config are one system')
-    parser.add_argument('--pairs', type=int, default=2000)
+    parser.add_argument('runs', nargs='+', help='folders of runs on one dataset; seeds of one config are one system')
+    parser.add_argument('--pairs', type=int, default=5000)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    pool = deviations(args.runs)
+    pool, queries = deviations(args.runs)
     rng = np.random.default_rng(args.seed)
-    print(f'{len(pool)} recorded seeds deviate by {100 * pool.std():.1f} points')
+
+    def draw(seeds: int) -> np.ndarray:
+        """Returns how much rank-1 deviates, for two systems and some seeds of each, on people drawn for both."""
+        people = rng.multinomial(len(queries), np.full(len(queries), 1 / len(queries)))
+        return pool[rng.integers(len(pool), size=(2, seeds))] @ people / (queries @ people)
+
+    spread = (pool.sum(1) / queries.sum()).std()
+    print(f'{len(pool)} recorded seeds deviate by {100 * spread:.1f} points, on {len(queries)} identities')
     for count in (2, 3, 5):
-        claims = [over_seeds(*rng.choice(pool, (2, count))).is_real for _ in range(args.pairs)]
+        claims = [over_seeds(*draw(count)).is_real for _ in range(args.pairs)]
         print(f'equal systems, {count} seeds: a difference is claimed in {100 * np.mean(claims):.1f} % (7 allowed)')
     shown, needed = [], []
     for _ in range(args.pairs):
-        first, second = rng.choice(pool, (2, 3))
+        first, second = draw(3)
         needed.append(seeds_for(first + POINTS, second, POINTS))
-        first, second = rng.choice(pool, (2, needed[-1]))
+        first, second = draw(needed[-1])
         shown.append(over_seeds(first + POINTS, second).is_real)
     low, middle, high = np.quantile(needed, (0.1, 0.5, 0.9))
     print(f'5 points apart, at the recommended seeds: claimed in {100 * np.mean(shown):.1f} % (80 asked)')

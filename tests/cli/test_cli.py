@@ -233,7 +233,7 @@ def test_a_split_is_scored_by_its_own_model_only(small_regdb, tmp_path, capsys, 
     options = ['--cfg-options', *SMALL, 'training.epochs=1', 'loggers=[{"type": "Console"}]']
     assert main(['train', config, '--data-root', str(small_regdb), '--trial', '2', *options]) == 0
     text = capsys.readouterr().out
-    assert 'RegDB, trial 2: 3 identities' in text
+    assert 'other people, RegDB layout, trial 2: 3 identities' in text
     assert 'visible to thermal' in text
     assert 'thermal to visible' in text
     checkpoint = 'runs/tffn_regdb/checkpoints/last.pt'

@@ -188,7 +188,8 @@ class Trial:
 class Dataset(Protocol):
     """A reader of one dataset's raw layout. Its `type` name is what tables print.
 
-    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes images of them.
+    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes images of them. It may have
+    `expected`, by split the identities, visible and infrared images of a complete copy.
     """
 
     def split(self, name: str) -> Sequence[Sample]:

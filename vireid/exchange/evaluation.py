@@ -8,6 +8,7 @@ from typing import Any
 
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.origin import data_name
 from vireid.core.data.image_checks import check_images
 from vireid.core.errors import VireidError
 from vireid.core.files import write_whole
@@ -64,7 +65,8 @@ def score_checkpoint(
         if size != trained:
             weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
     model = model.to(fabric.device)
-    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split)
+    data = data_name(experiment.dataset, dataset)
+    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split, data=data)
     if fabric.is_global_zero:
         for name in (results_file.FILE, results_file.QUERIES):  # of an evaluation before
             (run.work_dir / name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.origin import data_name
 from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import BatchStream, default_workers
@@ -102,6 +103,7 @@ def prepare(
     run = Run(
         experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''),
         chosen.reason, resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
+        data=data_name(experiment.dataset, dataset),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
     trainer = Trainer(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume)

@@ -25,6 +25,7 @@ class ObservedRun(Protocol):
     device: Any
     progress: Progress
     samples: tuple[Sample, ...]
+    data: str
     split: str
 
 

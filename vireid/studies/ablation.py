@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.files import SUFFIXES, dump, load
-from vireid.core.config.origin import data_name
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import aligned, counted
@@ -151,7 +150,7 @@ def run_tables(
                 continue
             results[job.row, job.seed] = finish(job, tell=tell, warn=warn)
             done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
-        text = table.text(results, label or f'{data_name(found[0].experiment.dataset)} ({found[0].data})')
+        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({found[0].data})')
         tell(f'\n{text}\n')
         target = found[0].folder.parent.parent / 'table.txt'
         target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table

@@ -9,6 +9,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.origin import data_name, is_generated
+from vireid.core.types import Sample
 from vireid.launch.launch import train
 from vireid.synth import synthesize
 
@@ -24,6 +25,25 @@ def test_a_folder_with_the_stamp_is_named_as_generated(people: Path, tmp_path: P
     assert data_name({'type': 'SYSU-MM01', 'root': str(people)}) == 'synthetic people, SYSU-MM01 layout'
     assert data_name({'type': 'SYSU-MM01', 'root': str(tmp_path)}) == 'SYSU-MM01'
     assert data_name({'type': 'SYSU-MM01', 'root': None}) == 'SYSU-MM01'
+
+
+def test_other_people_in_its_layout_do_not_bear_a_datasets_name(tmp_path: Path) -> None:
+    class Reader:
+        def __init__(self, people: int, expected: object = None) -> None:
+            self.people = people
+            if expected is not None:
+                self.expected = expected
+
+        def split(self, name: str) -> list[Sample]:
+            assert name == 'test'
+            return [Sample(f'{n}.jpg', n // 2, 1, 'visible') for n in range(2 * self.people)]
+
+    config = {'type': 'RegDB', 'root': str(tmp_path)}
+    whole = {'train': (206, 2060, 2060), 'test': (206, 2060, 2060)}
+    assert data_name(config, Reader(206, whole)) == 'RegDB'
+    assert data_name(config, Reader(9, whole)) == 'other people, RegDB layout'
+    assert data_name(config, Reader(9, {'test': (None, None, None)})) == 'RegDB'
+    assert data_name({'type': 'Folders', 'root': str(tmp_path)}, Reader(9)) == 'Folders'
 
 
 def test_a_table_in_such_a_folder_too(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vireid.core.config.freezing import freeze
-from vireid.core.config.origin import data_name
 from vireid.core.config.settings import (
     EvaluationSettings,
     ImageSettings,
@@ -100,11 +99,6 @@ class Experiment:
     def evaluation_settings(self) -> EvaluationSettings:
         """The `evaluation` section."""
         return EvaluationSettings(**self.evaluation)
-
-    @property
-    def data_name(self) -> str:
-        """What the images are, for tables and files: a dataset's name, or that they are generated."""
-        return data_name(self.dataset)
 
     def build(self, kind: str, section: str, **context: Any) -> Any:
         """Builds the component of one section."""

@@ -1,4 +1,4 @@
-"""What a dataset's images are, for all that prints or writes it: generated ones never bear a dataset's name alone."""
+"""What a dataset's images are, for all that prints or writes it: others in its layout never bear its name alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ def is_generated(root: str | Path | None) -> bool:
     return bool(root) and any((p / STAMP).is_file() for p in (path, path.parent if path.is_file() else path))
 
 
-def data_name(dataset: Mapping[str, Any]) -> str:
-    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `synthetic people, SYSU-MM01 layout`."""
+def data_name(dataset: Mapping[str, Any], reader: Any = None) -> str:
+    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `synthetic people, SYSU-MM01 layout`.
+
+    If the `reader` tests on another number of identities than a complete copy, `other people, SYSU-MM01 layout`.
+    """
     name = str(dataset.get('type', '-'))
-    return f'synthetic people, {name} layout' if is_generated(dataset.get('root')) else name
+    if is_generated(dataset.get('root')):
+        return f'synthetic people, {name} layout'
+    number = getattr(reader, 'expected', {}).get('test', (None,))[0]
+    same = number is None or number == len({sample.identity for sample in reader.split('test')})
+    return name if same else f'other people, {name} layout'

@@ -113,7 +113,7 @@ class Evaluator:
             similarity=similarity,
             reranker=self.reranker if variants else None,
             weights=weights or f'after step {progress.step:,}',
-            data=run.experiment.data_name,
+            data=run.data,
             on_progress=on_progress('scoring trials'),
         )
         hooks.evaluated(run=run, progress=progress, results=results)

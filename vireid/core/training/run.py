@@ -35,6 +35,7 @@ class Run:
         progress: where the run stands at its start.
         samples: the training samples.
         tested: how many identities are searched for in the test; 0 where it is not known.
+        data: what tables call the images.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         precision_reason: where the precision of its config comes from, in a few words.
         resumed: whether it goes on from a checkpoint.
@@ -64,6 +65,7 @@ class Run:
     fitted: dict[str, Any] | None = None
     results: Results | None = None
     tested: int = 0
+    data: str = ''
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Notes training images that could not be read; says so once for each."""

@@ -53,7 +53,7 @@ class Console:
         few = {'test': what_few_allow(run.tested)} if 0 < run.tested < FEW else {}
         for key, text in {
             'run': f'{experiment.name} -> {run.work_dir}  (vireid {__version__}, seed {experiment.seed})',
-            'data': f'{experiment.data_name}{split}: {people}, {", ".join(counts)}',
+            'data': f'{run.data}{split}: {people}, {", ".join(counts)}',
             **few,
             'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
