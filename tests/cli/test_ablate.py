@@ -48,7 +48,10 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
     assert ablate('dmcf_table2', people, tmp_path, *flags, options=DMCF) == 0
     table = capsys.readouterr().out
     assert 'These are different data' in table
-    rows = {line.split('  ')[0]: line.split()[2:] for line in table.splitlines() if line.startswith('NO ')}
+    body, claims = table.split('Intervals hold 95 % each')
+    rows = {line.split('  ')[0]: line.split()[2:] for line in body.splitlines() if line.startswith('NO ')}
+    assert 'NO SPLIT - NO MTL, R1: ' in claims
+    assert 'over 2 seeds' in claims
     assert set(rows) == {'NO SPLIT', 'NO MTL'}
     assert rows['NO SPLIT'][-2:] == ['27.18', '30.34']
     results = [json.loads((tmp_path / f'dmcf_table2/no_split/seed_{seed}/result.json').read_text()) for seed in (0, 1)]
@@ -196,10 +199,18 @@ def test_a_table_of_ones_own(people, tmp_path, capsys):
     (folder / 'half.py').write_text(f"_base_ = '{CONFIGS}/tffn_table3/b.py'\nsampler = dict(identities=2)\n")
     (folder / 'table.yaml').write_text(
         f'title: Mine\npaper: nobody\nsettings: {{synth: {CONFIGS}/_base_/tffn_small.py}}\n'
-        'rows: {half: {label: Half, R1: 1.0, mAP: 2.0}}\n'
+        'rows: {half: {label: Half, R1: 1.0, mAP: 2.0}, rest: {label: The rest, R1: 1.0, mAP: 2.0}}\n'
+    )
+    (folder / 'rest.py').write_text(
+        f"_base_ = '{CONFIGS}/tffn_table3/b.py'\nmodel = dict(heads=dict(s4=dict(bnneck=False)))\n"
     )
     assert ablate(str(folder), people, tmp_path / 'out', '--seeds', '0', options=B) == 0
-    assert 'Half' in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert 'Half - The rest, R1: ' in printed
+    assert 'One seed: no claim' in printed
+    assert 'Half - The rest, R1: ' in (tmp_path / 'out/mine/table.txt').read_text()
+    assert '| model.heads.s4.bnneck |' in (tmp_path / 'out/mine/comparison.md').read_text()
+    assert '<svg' in (tmp_path / 'out/mine/comparison.html').read_text()
     run = tmp_path / 'out/mine/half/seed_0'  # a run like any other
     assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
     (folder / 'table.yaml').write_text('title: Mine\npaper: nobody\nsettings: {}\nrows: {hlaf: {label: H}}\n')

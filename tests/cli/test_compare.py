@@ -8,7 +8,7 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.cli.compare import parse_seeds
+from vireid.cli.experiment import parse_seeds
 from vireid.core.errors import VireidError
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'

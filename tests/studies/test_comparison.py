@@ -145,6 +145,14 @@ def test_the_pages_show_table_verdicts_people_and_configs(both):
     assert found.configs() == [('model.is', ['good', 'bad'])]
 
 
+def test_of_many_pairs_identities_are_drawn_where_a_difference_is_real(make_run):
+    hits = {'good': GOOD, **{f'bad{n}': BAD for n in range(8)}}
+    runs = [make_run(name, seed, own) for name, own in hits.items() for seed in range(3)]
+    page = render(compare_systems(read_systems(runs)))
+    assert page.count('<svg') == 1 + 8  # the intervals of 36 pairs, and good against each other
+    assert 'the largest differences of each pair that differs' in page
+
+
 def test_as_a_frame(both):
     frame = compare_systems(read_systems(both)).frame()
     assert frame.loc['good', 'R1 mean'] == pytest.approx(11 / 12)

@@ -1,4 +1,4 @@
-"""Run a table of ablations, several seeds a row, and print it beside the paper's metrics.
+"""Run a table of ablations, several seeds a row: beside the paper's metrics, and which rows really differ.
 
 A table is a folder of configs with a `table.yaml`: `title`, `paper` (what its metrics were measured on), `settings`
 (configs that may be laid over the rows, by name) and `rows` (config: label, R1, mAP in percent). Each row is a normal
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
+from vireid.cli.experiment import make_experiment, make_manager, parse_seeds, quiet_others, read_config, warn_once
 from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--on', metavar='NAME', help='settings of the table to lay over its rows; synth: small, on synthetic people'
     )
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], metavar='N', help='default: 0 1 2')
+    parser.add_argument('--seeds', nargs='+', default=['0-2'], metavar='0-4', help='or 0,1,2 (default: 0-2)')
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
     parser.add_argument(
         '--configs', type=Path, metavar='DIR', help='where tables are looked for (default: those of installed plugins)'
@@ -109,7 +109,7 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
         )
     base = (args.work_dir or Path('runs/ablate')) / table.folder.name
     jobs: list[Row] = []
-    for seed in dict.fromkeys(args.seeds):
+    for seed in parse_seeds(' '.join(args.seeds)):
         for row, entry in table.rows.items():
             if args.rows and row not in args.rows:
                 continue

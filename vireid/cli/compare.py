@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from vireid.cli.ablate import DEMO_DATA, draw_people
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, make_manager, quiet_others, read_config, warn_once
+from vireid.cli.experiment import make_experiment, make_manager, parse_seeds, quiet_others, read_config, warn_once
 from vireid.cli.stages import stages_before
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -44,9 +44,8 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints the comparison; 130 if Ctrl-C stopped it."""
     with importing():
         from vireid.core.distributed.processes import world
-        from vireid.core.files import write_whole
         from vireid.core.signals import Interrupted
-        from vireid.studies.comparison_page import render
+        from vireid.studies import comparison_page
         from vireid.studies.comparison_runs import train_and_compare
 
     if args.seed is not None:
@@ -72,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return stopped.status
     print(f'\n{comparison.text()}\n')
     if world()[0] == 0:
-        base.mkdir(parents=True, exist_ok=True)
-        write_whole(base / 'comparison.md', comparison.markdown())
-        write_whole(base / 'comparison.html', render(comparison))
+        comparison_page.write(comparison, base)
     print(f'written to {base / "comparison.md"} and {base / "comparison.html"}')
     return 0
 
@@ -82,21 +79,6 @@ def run(args: argparse.Namespace) -> int:
 def stem(config: str) -> str:
     """Returns the name of a config's folder among the runs."""
     return Path(config.rpartition('::')[2]).stem
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Reads `0-4` or `0,1,5`; each once, in the order given."""
-    found: list[int] = []
-    for part in text.replace(' ', ',').split(','):
-        first, dash, last = part.partition('-')
-        words = (first, last) if dash else (first,)
-        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
-            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
-        numbers = range(int(first), int(words[-1]) + 1)
-        if not numbers or len(numbers) > 1000:
-            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
-        found += numbers
-    return list(dict.fromkeys(found))
 
 
 def _jobs(config_file: str, seeds: list[int], base: Path, args: argparse.Namespace) -> list[Job]:

@@ -216,3 +216,18 @@ def _mark(origins: dict[tuple[str, ...], str], config: Mapping[str, Any], option
         del origins[known]
     for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
         origins[(*place, *leaf)] = option
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Reads `0-4` or `0,1,5`; each once, in the order given."""
+    found: list[int] = []
+    for part in text.replace(' ', ',').split(','):
+        first, dash, last = part.partition('-')
+        words = (first, last) if dash else (first,)
+        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
+            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
+        numbers = range(int(first), int(words[-1]) + 1)
+        if not numbers or len(numbers) > 1000:
+            raise VireidError(f'--seeds is {text!r}', allowed='0-4, or 0,1,5')
+        found += numbers
+    return list(dict.fromkeys(found))

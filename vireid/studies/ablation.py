@@ -12,7 +12,11 @@ from vireid.core.config.files import SUFFIXES, dump, load
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import aligned, counted
+from vireid.reporting.record import read_run
+from vireid.studies import comparison_page
+from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first, finish
+from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
 
@@ -100,7 +104,7 @@ class Table:
                 f'  here:  {data}, {first["identities"]} training identities; {first["protocol"]}, '
                 f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}',
                 f'  paper: {self.paper}',
-                '  These are different data: compare the order of the rows, never the two halves of one.',
+                '  These are different data: never compare the two halves of a row.',
                 '',
                 body[0],
                 '-' * len(body[0]),
@@ -151,6 +155,9 @@ def run_tables(
             results[job.row, job.seed] = finish(job, tell=tell, warn=warn)
             done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
         text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({found[0].data})')
+        compared = _compared(table, results)
+        if compared is not None:
+            text = '\n'.join([text, '', *compared.notes, *compared.claims()])
         tell(f'\n{text}\n')
         target = found[0].folder.parent.parent / 'table.txt'
         target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table
@@ -159,4 +166,16 @@ def run_tables(
         else:
             if world()[0] == 0:
                 target.write_text(text + '\n', encoding='utf-8')
-            tell(f'written to {target}; each run lies beside it')
+                if compared is not None:
+                    comparison_page.write(compared, target.parent)
+            beside = 'each run' if compared is None else 'each run and comparison.html'
+            tell(f'written to {target}; beside it {beside}')
+
+
+def _compared(table: Table, results: dict[tuple[str, int], dict[str, Any]]) -> Comparison | None:
+    """Compares the rows; None for a single one."""
+    rows: dict[str, System] = {}
+    for (row, seed), result in results.items():
+        system = rows.setdefault(row, System(table.rows[row]['label'], {}))
+        system.runs[seed] = read_run(result['queries'].parent)
+    return compare_systems(list(rows.values()), allow_differences=True) if len(rows) > 1 else None

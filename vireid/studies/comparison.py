@@ -127,10 +127,13 @@ class Comparison:
         return cells
 
     def text(self) -> str:
-        """Returns the table and what may be claimed, as text; of many pairs, the noise is only counted."""
+        """Returns the table and what may be claimed, as text."""
+        return '\n'.join([self.head(), *self.notes, '', *aligned(self.lines()), '', *self.claims()])
+
+    def claims(self) -> list[str]:
+        """Returns what the intervals are and what each pair shows; of many pairs, the noise is only counted."""
         told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_real]
-        lines = [self.head(), *self.notes, '', *aligned(self.lines()), '', self.about()]
-        return '\n'.join([*lines, *(pair.verdict() for pair in told), *self._counted(len(told))])
+        return [self.about(), *(pair.verdict() for pair in told), *self._counted(len(told))]
 
     def _counted(self, told: int) -> list[str]:
         """Counts the pairs that are not told: noise, and those of a single seed."""

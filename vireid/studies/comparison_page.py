@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 from typing import Any
 
+from vireid.core.files import write_whole
 from vireid.reporting.figures import inline_svg
 from vireid.reporting.page import asset, scroll, table
 from vireid.studies.comparison import Comparison
+
+MOST_PEOPLE = 30  # pairs whose identities are drawn; of more, those that may be claimed
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Writes `comparison.md` and `comparison.html`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / 'comparison.md', comparison.markdown())
+    write_whole(folder / 'comparison.html', render(comparison))
 
 
 def render(comparison: Comparison) -> str:
@@ -19,14 +30,17 @@ def render(comparison: Comparison) -> str:
     head, *rows = comparison.lines()
     notes = ''.join(f'<p class="note"><strong>{html.escape(note)}</strong></p>' for note in comparison.notes)
     verdicts = ''.join(f'<li>{html.escape(pair.verdict())}</li>' for pair in comparison.pairs)
-    people = ''.join(_figure(draw_people(p), f'{names(p)} by identity') for p in comparison.pairs if p.column == 'R1')
+    pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
+    which = 'each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs'
+    drawn = [pair for pair in pairs if pair.is_real or len(pairs) <= MOST_PEOPLE]
+    people = ''.join(_figure(draw_people(pair), f'{names(pair)} by identity') for pair in drawn)
     configs = table(['path', *systems], [[path, *values] for path, values in comparison.configs()], 'configs')
     sections = {
         'Result': f'<p>{html.escape(comparison.head())}.</p>{notes}{table(head, rows, "systems")}',
         'Which differences are real': f'<p>{html.escape(comparison.about())}</p>'
         + _figure(draw_intervals(comparison.pairs), 'differences and their intervals')
         + f'<ul>{verdicts}</ul>',
-        'Who wins on whom': f'<p>Rank-1 by test identity: the largest differences of each pair.</p>{people}',
+        'Who wins on whom': f'<p>Rank-1 by test identity: the largest differences of {which}.</p>{people or "None."}',
         'What differs between the configs': configs,
     }
     body = ''.join(f'<section><h2>{name}</h2>{text}</section>' for name, text in sections.items())
