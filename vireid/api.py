@@ -192,7 +192,7 @@ def compare(
     """
     _require_several(systems, 'systems')
     seeds = list(dict.fromkeys(seeds)) if isinstance(seeds, Iterable) else seeds  # of a generator too
-    if not isinstance(seeds, list) or not all(isinstance(seed, Integral) for seed in seeds):
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, Integral) for seed in seeds):
         raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
     given: list[Path | list[Job]] = []
     for system in systems:

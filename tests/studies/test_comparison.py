@@ -128,7 +128,7 @@ def test_a_folder_of_several_splits_is_no_run_of_one(make_run):
     assert len(read_systems([several], queries=False)) == 1  # a table has their mean
 
 
-@pytest.mark.parametrize('seeds', [3, ['0'], 0.5, [1.5], None])
+@pytest.mark.parametrize('seeds', [3, ['0'], 0.5, [1.5], None, [], range(0)])
 def test_seeds_that_are_none(seeds):
     with pytest.raises(VireidError, match=r'seeds is .*\n  allowed: a list of integers, or a range'):
         vireid.compare(['a.py', 'b.py'], seeds=seeds)
