@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.stats import t as student
@@ -41,6 +43,47 @@ class TestOverSeeds:
         rng = np.random.default_rng(0)
         claims = [over_seeds(rng.normal(0.5, 0.02, 3), rng.normal(0.5, 0.02, 3)).is_real for _ in range(1000)]
         assert np.mean(claims) <= 0.07
+
+    def test_the_spread_of_others_counts_as_two_degrees_of_freedom(self):
+        """Three others, of which is left what neither their means nor those of the seeds explain."""
+        first, second = [0.50, 0.52, 0.51], [0.40, 0.41, 0.42]
+        others = [[0.3, 0.4, 0.5], [0.35, 0.45, 0.49], [0.2, 0.33, 0.41]]
+        grand = sum(map(sum, others)) / 9
+        left = [
+            others[i][j] - sum(others[i]) / 3 - sum(row[j] for row in others) / 3 + grand
+            for i in range(3)
+            for j in range(3)
+        ]
+        twice = 2 * sum(e * e for e in left) / 4  # (3 - 1)(3 - 1) degrees of freedom, of which 2 count
+        apart = [a - b for a, b in zip(first, second, strict=True)]
+        squares = sum((d - sum(apart) / 3) ** 2 for d in apart) + 0.5 * 0.03**2
+        variance = max(squares / 2.5, (squares + 2 * twice) / 4.5)
+        half = student.ppf(0.995, 4.5) * (variance / 3) ** 0.5
+        found = over_seeds(first, second, 0.99, others)
+        assert (found.low, found.high) == pytest.approx((sum(apart) / 3 - half, sum(apart) / 3 + half))
+        assert found.high < over_seeds(first, second, 0.99).high
+
+    def test_others_that_never_differ_do_not_make_a_wild_pair_calm(self):
+        """The pair's own variance is a lower limit: deviations 0, 0.2, -0.2."""
+        first, second = [0.5, 0.7, 0.3], [0.4, 0.4, 0.4]
+        found = over_seeds(first, second, 0.95, [[0.5] * 3] * 4)
+        own = (0.08 + 0.5 * 0.03**2) / 2.5
+        assert found.high - found.mean == pytest.approx(student.ppf(0.975, 4.5) * (own / 3) ** 0.5)
+
+    def test_one_system_beside_them_tells_nothing(self):
+        first, second = [0.5, 0.52], [0.4, 0.43]
+        assert over_seeds(first, second, 0.95, [[0.1, 0.9]]) == over_seeds(first, second)
+
+    def test_of_equal_systems_little_is_claimed_though_one_is_wild(self):
+        rng = np.random.default_rng(0)
+        couples = list(itertools.combinations(range(7), 2))
+        claimed = []
+        for _ in range(100):
+            table = rng.normal(0, [[0.01]] * 6 + [[0.05]], (7, 3))
+            rest = {couple: np.delete(table, couple, axis=0) for couple in couples}
+            found = [over_seeds(table[a], table[b], 1 - 0.05 / 21, rest[a, b]) for a, b in couples]
+            claimed.append(any(difference.is_real for difference in found))
+        assert np.mean(claimed) <= 0.1
 
 
 class TestSeedsFor:

@@ -69,7 +69,7 @@ def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run
     told = [line for line in found.text().splitlines() if ' points (' in line]
     assert len(told) == 6  # the first against each of three, by two metrics
     assert all(line.endswith('good is better than ' + line.split()[2].rstrip(',') + '.') for line in told)
-    assert '6 of 12 differences are noise: 7 seeds would show a difference of 5 points.' in found.text()
+    assert '6 of 12 differences are noise: 5 seeds would show a difference of 5 points.' in found.text()
     assert found.markdown().count(' points (') == 12
     with_one = compare_systems(read_systems([*runs, make_run('fifth', 0, BAD)])).text()
     assert '6 of 20 differences are noise' in with_one

@@ -216,7 +216,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
         )
     couples = list(itertools.combinations(systems, 2))
     confidence = 1 - 0.05 / len(couples)  # Bonferroni
-    pairs = [_pair(a, b, column, confidence) for a, b in couples for column in COLUMNS]
+    pairs = [_pair(a, b, column, confidence, systems) for a, b in couples for column in COLUMNS]
     said = [f'NOT ALIKE: {note}' for note in notes]
     if len({tuple(sorted(system.runs)) for system in systems}) > 1:
         seeds = '; '.join(f'{system.name} {", ".join(map(str, sorted(system.runs)))}' for system in systems)
@@ -224,7 +224,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
     return Comparison(list(systems), pairs, confidence, said)
 
 
-def _pair(first: System, second: System, column: str, confidence: float) -> Pair:
+def _pair(first: System, second: System, column: str, confidence: float, systems: Sequence[System]) -> Pair:
     seeds = sorted(set(first.runs) & set(second.runs))
     if not seeds:
         raise VireidError(
@@ -232,6 +232,8 @@ def _pair(first: System, second: System, column: str, confidence: float) -> Pair
             todo='run both with the same seeds',
         )
     a, b = first.values(column, seeds), second.values(column, seeds)
+    beside = [system for system in systems if system is not first and system is not second]
+    others = [system.values(column, seeds) for system in beside if set(seeds) <= set(system.runs)]
     several = len(seeds) > 1
     people, parts, mine, theirs = _queries(first, second, column, seeds)
     order = np.unique(people, return_inverse=True)
@@ -240,9 +242,9 @@ def _pair(first: System, second: System, column: str, confidence: float) -> Pair
         first.name,
         second.name,
         column,
-        over_seeds(a, b, confidence) if several else None,
+        over_seeds(a, b, confidence, others) if several else None,
         bootstrap(mine, theirs, people, parts, confidence),
-        seeds_for(a, b, POINTS, confidence) if several else 0,
+        seeds_for(a, b, POINTS, confidence, others=others) if several else 0,
         {int(identity): float(gain) for identity, gain in zip(order[0], mean, strict=True)},
     )
 
