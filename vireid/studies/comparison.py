@@ -67,7 +67,7 @@ class Pair:
         spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
         more = f'{_seeds(self.seeds_needed)} seeds would show a difference of {100 * POINTS:.0f} points'
         if not self.is_real:
-            return f'{text} ({spread}). Noise: {more}.'
+            return f'{text} ({spread}). May be noise: {more}.'
         better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
         if self.by_people.is_real and (self.by_people.mean > 0) == (found.mean > 0):
             return f'{text} ({spread}). {better} is better than {worse}.'
@@ -144,7 +144,7 @@ class Comparison:
         if noise:
             seeds = ' to '.join(dict.fromkeys(map(_seeds, (min(noise), max(noise)))))
             show = f'{seeds} seeds would show a difference of {100 * POINTS:.0f} points'
-            lines.append(f'{len(noise)} of {len(self.pairs)} differences are noise: {show}.')
+            lines.append(f'{len(noise)} of {len(self.pairs)} differences may be noise: {show}.')
         if single := sum(pair.by_seeds is None for pair in self.pairs):
             lines.append(f'{single} differences of one seed: no claim, since another seed may change as much.')
         return lines
