@@ -21,8 +21,8 @@ from vireid.studies.systems import read_queries, read_systems
 POINTS = 0.05
 
 
-def deviations(folders: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns by how many hits each recorded seed deviates, (seeds, identities), and the queries of each identity."""
+def deviations(folders: list[str]) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns by how many hits each recorded seed deviates, (seeds, identities); queries by identity; the systems."""
     found = []
     for system in read_systems(folders):
         queries = [read_queries(run) for run in system.runs.values()]
@@ -30,7 +30,7 @@ def deviations(folders: list[str]) -> tuple[np.ndarray, np.ndarray]:
         hits = np.stack([np.bincount(p, own['ahead'] == 0) for p, own in zip(people, queries, strict=True)])
         if len(hits) > 1:
             found.append((hits - hits.mean(0)) * (len(hits) / (len(hits) - 1)) ** 0.5)
-    return np.concatenate(found), np.bincount(people[0])
+    return np.concatenate(found), np.bincount(people[0]), len(found)
 
 
 def claims_of(values: np.ndarray) -> np.ndarray:
@@ -50,8 +50,7 @@ def main() -> None:
     parser.add_argument('--pairs', type=int, default=5000)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    pool, queries = deviations(args.runs)
-    systems = len(read_systems(args.runs))
+    pool, queries, systems = deviations(args.runs)
     rng = np.random.default_rng(args.seed)
 
     def draw(seeds: int, systems: int = 2) -> np.ndarray:

@@ -76,4 +76,6 @@ def test_what_cannot_be_compared(people, tmp_path, capsys):
     assert main(['compare', one, '--seed', '3']) == 2
     assert 'write --seeds 3' in capsys.readouterr().err
     assert main(['compare', str(tmp_path / 'no.py'), one, '--data-root', str(people)]) == 2
-    assert 'no.py' in capsys.readouterr().err
+    assert f'there is no {tmp_path / "no.py"}' in capsys.readouterr().err
+    assert main(['compare', str(tmp_path / 'runs/none'), one, '--data-root', str(people)]) == 2
+    assert 'folders of finished runs' in capsys.readouterr().err

@@ -150,6 +150,8 @@ def test_of_many_pairs_identities_are_drawn_where_a_difference_is_real(make_run)
     runs = [make_run(name, seed, own) for name, own in hits.items() for seed in range(3)]
     page = render(compare_systems(read_systems(runs)))
     assert page.count('<svg') == 1 + 8  # the intervals of 36 pairs, and good against each other
+    verdicts = page[page.index('<li>') :]
+    assert verdicts.rindex('good is better') < verdicts.index('May be noise')
     assert 'the largest differences of each pair that differs' in page
 
 

@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     if len(folders) == len(args.systems) and (args.on or args.seeds):
         flag = '--on' if args.on else '--seeds'
         raise VireidError(f'{flag} is for configs, and all of these are finished runs', todo=f'take {flag} away')
+    missing = next((name for name in args.systems if '::' not in name and not Path(name).exists()), None)
+    if missing is not None:
+        allowed = 'configs, such as my.py or vireid::tffn_sysu.py, and folders of finished runs'
+        raise VireidError(f'there is no {missing}', allowed=allowed)
     given = [Path(name) if name in folders else _jobs(name, seeds, base, args) for name in args.systems]
     quiet_others()
 

@@ -67,7 +67,7 @@ def over_seeds(
         first: a metric of one system, as a fraction; one value for each seed.
         second: of the other, in the order of the same seeds.
         confidence: of the interval.
-        others: of the systems beside the two.
+        others: of the systems beside the two, a row each, in the order of the same seeds.
 
     Raises:
         VireidError: for other numbers of seeds, or fewer than two.
@@ -99,7 +99,7 @@ def seeds_for(
         points: the true difference, as a fraction.
         confidence: of the interval.
         power: in how many of such comparisons the interval shall leave out 0.
-        others: of the systems beside the two.
+        others: of the systems beside the two, a row each, in the order of the same seeds.
 
     Returns:
         From 2 to 50; 50 where more would be needed.

@@ -106,7 +106,8 @@ class Comparison:
         """Says what was compared on what."""
         run = self.systems[0].first
         result = run.result or {}
-        budget = f'; {counted(result["steps"], "step")}' if 'steps' in result else ''
+        steps = {run.result.get('steps') for system in self.systems for run in system.runs.values() if run.result}
+        budget = f'; {counted(result["steps"], "step")}' if 'steps' in result and len(steps) == 1 else ''
         data = ', '.join(filter(None, [str(result.get('data', '')), run.protocol, run.rows[0]['name']]))
         return f'{data}{budget}; percent, mean ± sample deviation over seeds'
 
@@ -135,6 +136,10 @@ class Comparison:
         told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_real]
         return [self.about(), *(pair.verdict() for pair in told), *self._counted(len(told))]
 
+    def verdicts(self) -> list[str]:
+        """Returns what every pair shows, claims first."""
+        return [pair.verdict() for pair in sorted(self.pairs, key=lambda pair: not pair.is_real)]
+
     def _counted(self, told: int) -> list[str]:
         """Counts the pairs that are not told: noise, and those of a single seed."""
         if told == len(self.pairs):
@@ -157,7 +162,7 @@ class Comparison:
         names = [system.name for system in self.systems]
         parts = [f'# {markdown_cell(self.title())}', '', self.head() + '.', '']
         parts += [f'**{note}**\n' for note in self.notes]
-        parts += [*table, '', self.about(), '', *(f'- {pair.verdict()}' for pair in self.pairs), '']
+        parts += [*table, '', self.about(), '', *(f'- {verdict}' for verdict in self.verdicts()), '']
         parts += ['What differs between the configs:', '', markdown_row(['path', *names])]
         parts.append('|---|' + '---|' * len(self.systems))
         parts += [markdown_row([path, *values]) for path, values in self.configs()]

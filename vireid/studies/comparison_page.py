@@ -29,7 +29,7 @@ def render(comparison: Comparison) -> str:
     title = html.escape(comparison.title())
     head, *rows = comparison.lines()
     notes = ''.join(f'<p class="note"><strong>{html.escape(note)}</strong></p>' for note in comparison.notes)
-    verdicts = ''.join(f'<li>{html.escape(pair.verdict())}</li>' for pair in comparison.pairs)
+    verdicts = ''.join(f'<li>{html.escape(verdict)}</li>' for verdict in comparison.verdicts())
     pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
     which = 'each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs'
     drawn = [pair for pair in pairs if pair.is_real or len(pairs) <= MOST_PEOPLE]

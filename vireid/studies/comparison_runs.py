@@ -55,7 +55,7 @@ def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None
         raise VireidError(
             f'two configs are called {twice.parent.name}', todo='rename one: runs lie in a folder of that name'
         )
-    seeds = {job.experiment.seed for job in configs[0]} if configs else set()
+    seeds = {job.experiment.seed for jobs in configs for job in jobs}
     for system in finished:
         if configs and not seeds & set(system.runs):
             raise VireidError(
