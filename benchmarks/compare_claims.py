@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 
+from vireid.core.scoring.retrieval import matched_within
 from vireid.statistics.comparison import bootstrap, over_seeds, seeds_for
 from vireid.studies.systems import read_queries, read_systems
 
@@ -27,7 +28,7 @@ def deviations(folders: list[str]) -> tuple[np.ndarray, np.ndarray, int]:
     for system in read_systems(folders):
         queries = [read_queries(run) for run in system.runs.values()]
         people = [np.unique(own['identity'], return_inverse=True)[1] for own in queries]
-        hits = np.stack([np.bincount(p, own['ahead'] == 0) for p, own in zip(people, queries, strict=True)])
+        hits = np.stack([np.bincount(p, matched_within(own, 1)) for p, own in zip(people, queries, strict=True)])
         if len(hits) > 1:
             found.append((hits - hits.mean(0)) * (len(hits) / (len(hits) - 1)) ** 0.5)
     return np.concatenate(found), np.bincount(people[0]), len(found)

@@ -17,6 +17,7 @@ import numpy as np
 import vireid
 from vireid.core.config import files
 from vireid.core.scoring import results
+from vireid.core.scoring.retrieval import matched_within
 from vireid.statistics.interval import identity_interval
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -80,8 +81,10 @@ def line(name: str, folders: list[Path], found: list[Any]) -> str:
         spread = f' ± {statistics.stdev(values):4.1f}' if len(values) > 1 else ''
         metrics.append(f'{statistics.fmean(values):5.1f}{spread} (lowest {min(values):4.1f})')
     queries = [np.load(folder / results.QUERIES) for folder in folders]
-    whole = {k: np.concatenate([q[k][q['row'] == 0] for q in queries]) for k in ('identity', 'ahead')}
-    low, high = identity_interval((whole['ahead'] == 0).astype(float), whole['identity'])
+    plain = [q['row'] == 0 for q in queries]
+    hits = np.concatenate([matched_within(q, 1)[own] for q, own in zip(queries, plain, strict=True)])
+    people = np.concatenate([q['identity'][own] for q, own in zip(queries, plain, strict=True)])
+    low, high = identity_interval(hits, people)
     kept = sum(result['weights'].startswith('before training') for result in found)
     again = [r['rows'][1]['R1']['mean'] for r in found if len(r['rows']) > 1 and r['rows'][1]['variant']]
     ranked = f', re-ranked {100 * statistics.fmean(again):.1f}' if again else ''

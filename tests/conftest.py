@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,3 +190,29 @@ def deaths_are_noticed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
     monkeypatch.setattr(_MultiProcessingDataLoaderIter._try_get_data, '__defaults__', (0.2,))
+
+
+_RAN: list[str] = []
+_DATA: set[str] = set()
+
+
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
+    """Notes Python files that are run in folders that hold data; nothing but a test's process is watched."""
+    if event == 'exec' and _DATA:
+        path = os.path.realpath(getattr(arguments[0], 'co_filename', ''))
+        if any(path.startswith(folder) for folder in _DATA):
+            _RAN.append(path)
+            raise RuntimeError(f'{path} was run, and its folder holds data')
+
+
+sys.addaudithook(_watch)
+
+
+@pytest.fixture
+def data_only() -> Iterator[Callable[[Path], None]]:
+    """Returns what says that a folder holds data: from then on the test fails if a Python file in it is run."""
+    _DATA.clear()
+    _RAN.clear()
+    yield lambda folder: _DATA.add(os.path.join(os.path.realpath(folder), ''))
+    _DATA.clear()
+    assert _RAN == []

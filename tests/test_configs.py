@@ -53,7 +53,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp('people')
     layouts = {'SYSU-MM01': 'sysu', 'RegDB': 'regdb', 'LLCM': 'llcm', 'Manifest': 'manifest'}
     for layout in layouts.values():
-        synthesize(folder / layout, layout=layout, ids=8, seed=0, images=1, workers=1)
+        synthesize(folder / layout, layout=layout, ids=16, seed=0, images=1, workers=1)  # two validate
     return {dataset: folder / layout for dataset, layout in layouts.items()}
 
 

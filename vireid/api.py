@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import lay_over
 from vireid.core.config.files import load as read
-from vireid.core.config.overrides import set_value, without_delete
+from vireid.core.config.overrides import Origins, set_value, without_delete
+from vireid.core.config.received import leave_out
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
@@ -32,29 +34,36 @@ if TYPE_CHECKING:
 Config = str | Path | Mapping[str, Any] | Experiment
 
 
-def load_experiment(config: Config, plugins: Sequence[str | Path] = (), **overrides: Any) -> Experiment:
+def load_experiment(
+    config: Config, plugins: Sequence[str | Path] = (), trust_config: bool = False, **overrides: Any
+) -> Experiment:
     """Reads and checks a config.
 
     Args:
         config: a config file, `package::file` for one that a plugin offers, or its sections.
-        plugins: Python files with components of yours.
+        plugins: Python files with components of yours; those that a YAML or JSON config names have to be among them.
+        trust_config: let a YAML or JSON config choose loggers with a server and a cache folder.
         **overrides: laid over the config: `training=dict(steps=100)` merges, as a config does over its base;
             `**{'training.steps': 100}` sets one value, as `--cfg-options` does.
 
     Raises:
         VireidError: for all that is wrong with it.
     """
+    origins: Origins = {}
     if isinstance(config, Experiment):
         sections, manager = config.to_config(), config.manager
     else:
         if isinstance(config, Mapping):
             sections = dict(config)
+            files = [*sections.get('plugins', ()), *map(str, plugins)]
+            sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
         else:
-            sections = read(config, folders=lambda: create_manager().configs)
+            sections = read(config, folders=lambda: create_manager().configs, origins=origins, plugins=plugins)
             sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
-        files = [*sections.get('plugins', ()), *map(str, plugins)]
-        sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
+            sections.setdefault('plugins', [])
         manager = create_manager(sections['plugins'])
+        if not trust_config:
+            leave_out(sections, origins, manager, lambda line: print(f'warning: {line}', file=sys.stderr))
     plain = {key: value for key, value in overrides.items() if '.' not in key}
     sections = without_delete(lay_over(plain, sections, 'overrides'))
     for key, value in overrides.items():

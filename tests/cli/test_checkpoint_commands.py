@@ -176,7 +176,9 @@ class TestExport:
         content['model'] = {k: v for k, v in content['model'].items() if not k.startswith('weighter.')}
         checkpoint.save(tmp_path / 'own.pt', content)
         out = tmp_path / 'release'
-        assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin', PLUGIN]) == 0
+        words = ['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin']
+        assert main([*words, PLUGIN]) == 2  # a release holds a copy: nobody but the user says of which file
+        assert main([*words, str(tmp_path / 'own.py')]) == 0
         assert "plugins=['this folder/own.py']" in (out / 'README.md').read_text()
         with pytest.raises(VireidError, match='holds the plugin files') as caught:
             vireid.load_weights(out)

@@ -78,6 +78,30 @@ def test_alone_it_prints_its_help(capsys):
     assert 'Train what a config describes' in out
 
 
+@pytest.mark.parametrize('words', [['--help'], ['plugins', '--components']], ids=' '.join)
+def test_a_reader_that_is_gone_is_no_error(tmp_path, words):
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONUNBUFFERED'}
+    made = subprocess.run(
+        [sys.executable, '-m', 'vireid', *words], cwd=tmp_path, stdout=writes, stderr=subprocess.PIPE, env=environment
+    )
+    os.close(writes)
+    assert (made.returncode, made.stderr) == (0, b'')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
+@pytest.mark.parametrize('words', [['--help'], ['plugins', '--components']], ids=' '.join)
+def test_what_a_full_disk_did_not_take_is_told(tmp_path, words):
+    with open('/dev/full', 'w') as full:
+        made = subprocess.run(
+            [sys.executable, '-m', 'vireid', *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert made.returncode == 2
+    assert made.stderr.startswith('error: what was printed could not all be written to <stdout>: [Errno 28]')
+    assert 'next:    free some space' in made.stderr
+
+
 def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, capsys, monkeypatch):
     monkeypatch.delenv('VIREID_DATA', raising=False)
     assert main(['train', CONFIG, *small()]) == 2
@@ -178,8 +202,8 @@ def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_begins_anew(t
     arguments += small('training.epochs=None', 'training.steps=1', 'loggers=[]')
     folder = tmp_path / 'run' / 'checkpoints'
     folder.mkdir(parents=True)
-    (folder / '.last.pt.part').write_bytes(b'half of it')
-    (tmp_path / 'run' / 'config.yaml').write_text('name: x\n')
+    (folder / '.last.pt.0123456789abcdef.part').write_bytes(b'half of it')
+    (tmp_path / 'run' / 'config.yaml').write_text('dataset: {}\nprotocol: {}\nmodel: {}\ntraining: {}\n')
     assert main([*arguments, '--resume']) == 0
     assert 'was left before its first checkpoint: the run begins anew' in capsys.readouterr().out
     assert not list(folder.glob('.*'))

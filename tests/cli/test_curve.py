@@ -67,7 +67,8 @@ def queries(path: Path, hits: dict[int, list[int]]) -> Path:
     """Writes the queries of a run: for each person, who is found first."""
     identity = np.array([person for person, found in hits.items() for _ in found])
     ahead = np.array([1 - hit for found in hits.values() for hit in found])
-    np.savez(path, identity=identity, ahead=ahead, row=np.zeros(len(ahead), dtype=int))
+    zeros, ap = np.zeros(len(ahead), dtype=int), 1 / (1 + ahead)
+    np.savez(path, identity=identity, ahead=ahead, row=zeros, trial=zeros, ap=ap, inp=ap)
     return path
 
 

@@ -25,9 +25,12 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / 'config.yaml').write_text('name: tffn\n')
     lines = [{'step': step, 'epoch': step, 'loss': 1.0 / step, 'lr': 0.1} for step in (1, 2, 3)]
     (tmp_path / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
-    Evidence({'name': 'tffn', 'protocol': 'cross', 'rows': []}, cmc={'all': np.linspace(0.5, 1, 20)}).save(
-        tmp_path / FILE
-    )
+    about = {
+        **dict.fromkeys(('data', 'weights', 'similarity', 'trial'), ''),
+        **{key: [] for key in ('rows', 'notes', 'images', 'identities', 'cameras', 'pairs', 'kinds')},
+        **{'name': 'tffn', 'protocol': 'cross', 'graph': {'nodes': [], 'edges': []}},
+    }
+    Evidence(about, cmc={'all': np.linspace(0.5, 1, 20)}).save(tmp_path / FILE)
     return tmp_path
 
 

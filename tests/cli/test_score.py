@@ -106,6 +106,11 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
     assert [line.split('  ')[0] for line in table(capsys.readouterr().out)[2::2]] == ['indoor single-shot']
 
 
+def test_ties_in_gallery_order_are_had_by_name(saved, capsys):
+    assert main(['score', str(saved), '--cfg-options', 'evaluation.ties=gallery-order']) == 0
+    assert 'sysu/agw, ties in gallery order ' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
@@ -118,6 +123,7 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
         (['--cfg-options', 'evalution.rerank.k1=1'], "did you mean 'evaluation'?"),
         (['--cfg-options', 'evaluation.flip=True'], 'evaluation.flip: a features file has its embeddings already'),
         (['--cfg-options', 'evaluation=5'], 'evaluation is 5'),
+        (['--cfg-options', 'evaluation.ties=any'], "evaluation.ties is 'any'\n  allowed: 'mean', 'gallery-order'"),
         (['--cfg-options', 'evaluation.rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
     ],
 )

@@ -17,7 +17,7 @@ import torch
 import vireid
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.scoring import results
+from vireid.core.scoring import result_file
 from vireid.core.training import checkpoint
 
 FIRST = """
@@ -162,7 +162,7 @@ def test_a_frozen_network_is_scored_with_the_weights_it_names(configs, trained, 
     options = [f'training.init={trained}/checkpoints/last.pt', 'training.freeze=["*"]']
     words = ['test', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir', str(configs / 'b')]
     assert main([*words, '--cfg-options', *options]) == 0
-    assert results.read(configs / 'b')['rows'] == results.read(trained)['rows']
+    assert result_file.read(configs / 'b')['rows'] == result_file.read(trained)['rows']
 
 
 def test_weights_that_have_seen_what_chooses_them_are_refused(configs, trained, small_sysu, capsys):

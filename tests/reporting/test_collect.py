@@ -119,12 +119,23 @@ def test_points_are_whole_identities_each_image_once(evaluation):
 @pytest.mark.parametrize('count', [1, 2])
 def test_one_query_of_one_identity(tmp_path, count):
     Image.new('RGB', (4, 8)).save(tmp_path / 'a.png')
-    samples = [Sample(str(tmp_path / 'a.png'), 1, 1, VISIBLE)]
+    samples = [Sample(str(tmp_path / 'a.png'), 1, 1, VISIBLE), Sample(str(tmp_path / 'b.png'), 2, 1, VISIBLE)]
     samples += [Sample(str(tmp_path / f'{n}.png'), 1, 3, INFRARED) for n in range(count)]
-    embeddings = Embeddings(tuple(samples), np.ones((1 + count, 2), dtype=np.float32))
-    found = collect(score_trials(embeddings, 'x', [Trial('all', 0, tuple(samples[1:]), (samples[0],))]))
+    embeddings = Embeddings(tuple(samples), np.ones((2 + count, 2), dtype=np.float32))
+    found = collect(score_trials(embeddings, 'x', [Trial('all', 0, tuple(samples[2:]), tuple(samples[:2]))]))
     assert len(found.lists['query']) == count
-    assert found.distances == {}  # there are no two persons to tell apart
+    alone = Trial('all', 0, tuple(samples[2:]), (samples[0],))
+    assert module._distances(embeddings, alone, np.random.default_rng(0)) == {}  # there are no two to tell apart
+
+
+def test_ties_count_as_the_mean_over_their_orders(tmp_path):
+    samples = [Sample(str(tmp_path / f'{n}.png'), n, 1, VISIBLE) for n in (1, 2, 3)]
+    samples.append(Sample(str(tmp_path / 'q.png'), 1, 3, INFRARED))
+    embeddings = Embeddings(tuple(samples), np.ones((4, 2), dtype=np.float32))
+    found = collect(score_trials(embeddings, 'x', [Trial('all', 0, (samples[3],), tuple(samples[:3]))]))
+    assert found.cmc['all'] == pytest.approx([1 / 3, 2 / 3, 1])
+    (row,) = found.about['identities']
+    assert (row['R1'], row['mAP']) == (pytest.approx(1 / 3), pytest.approx(11 / 18))
 
 
 def test_a_model_is_explained_on_pairs_right_and_wrong(evaluation):

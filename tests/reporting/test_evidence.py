@@ -11,6 +11,13 @@ from vireid.core.errors import VireidError
 from vireid.reporting.collect import collect
 from vireid.reporting.evidence import Evidence
 
+ABOUT = {
+    **dict.fromkeys(('protocol', 'data', 'weights', 'similarity', 'trial'), ''),
+    **{key: [] for key in ('rows', 'notes', 'images', 'identities', 'cameras', 'pairs', 'kinds')},
+    'name': 'x',
+    'graph': {'nodes': [], 'edges': []},
+}
+
 
 def test_what_is_written_is_read(evaluation, tmp_path):
     found = collect(evaluation(), name='a <run>')
@@ -25,14 +32,14 @@ def test_what_is_written_is_read(evaluation, tmp_path):
 
 
 def test_of_no_images(tmp_path):
-    Evidence({'name': 'x'}).save(tmp_path / 'report.npz')
-    assert Evidence.load(tmp_path / 'report.npz') == Evidence({'name': 'x'})
+    Evidence(ABOUT).save(tmp_path / 'report.npz')
+    assert Evidence.load(tmp_path / 'report.npz') == Evidence(ABOUT)
 
 
 @pytest.mark.parametrize('damage', ['torn', 'text', 'empty', 'array', 'another', 'objects'])
 def test_a_damaged_file_is_an_error_and_executes_nothing(damage, tmp_path):
     path = tmp_path / 'report.npz'
-    Evidence({'name': 'x'}).save(path)
+    Evidence(ABOUT).save(path)
     if damage == 'torn':
         path.write_bytes(path.read_bytes()[:-40])
     elif damage == 'text':

@@ -154,9 +154,11 @@ def test_names_with_html_in_them(tmp_path):
     samples = [
         Sample(str(tmp_path / '<img src=x onerror=alert(1)>.png'), 1, 1, VISIBLE),
         Sample(str(tmp_path / '"><script>alert(2)</script>.png'), 1, 3, INFRARED),
+        Sample(str(tmp_path / '<img src=x>.png'), 2, 1, VISIBLE),
     ]
-    embeddings = Embeddings(tuple(samples), np.ones((2, 2), dtype=np.float32))
-    results = score_trials(embeddings, '<i>p', [Trial('<u>all', 0, (samples[1],), (samples[0],))], data='<s>')
+    embeddings = Embeddings(tuple(samples), np.ones((3, 2), dtype=np.float32))
+    trial = Trial('<u>all', 0, (samples[1],), (samples[0], samples[2]))
+    results = score_trials(embeddings, '<i>p', [trial], data='<s>')
     page = render([read_run(write_run(tmp_path / 'run', results))])
     for tag in ('<img src=x', '<script>alert', '<i>p', '<u>', '<s>'):
         assert tag not in page

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
 from vireid.cli import main
 from vireid.core.errors import VireidError
 from vireid.studies.systems import read_systems
-from vireid.studies.tables import make_table
+from vireid.studies.tables import Cell, PaperTable, make_table
 
 
 @pytest.fixture
@@ -99,3 +100,54 @@ def test_an_unknown_format(runs):
 def test_metrics_that_are_none(runs, metrics):
     with pytest.raises(VireidError, match=r'allowed: (a list of )?R1, R5'):
         make_table(read_systems(runs), metrics)
+
+
+@pytest.fixture
+def hostile():
+    """A table each text of which means something to one of its formats."""
+    texts = [
+        '![x](http://evil)',
+        '=HYPERLINK("http://evil")',
+        'a|b\n# c',
+        r'\input{x} 5% $y_1$',
+        '[5cm]',
+        '\x1b[2J\ud800',
+    ]
+    cells = [Cell(50.0, 1.0, True), Cell(None)]
+    notes = ['`note` <img src=x>', '- note', '1. note']
+    return PaperTable('# caption [a](b)', ['=1', 'R1 | x'], [(text, cells) for text in texts], '![s](t)', notes)
+
+
+def test_hostile_text_is_text_in_markdown(hostile):
+    from markdown_it import MarkdownIt
+
+    tokens = MarkdownIt('commonmark').enable('table').parse(hostile.format('md'))
+    within = {child.type for token in tokens for child in token.children or ()}
+    assert within == {'text', 'hardbreak', 'strong_open', 'strong_close'}
+    assert [token.type for token in tokens if token.level == 0] == [
+        'paragraph_open', 'paragraph_close', 'table_open', 'table_close',
+    ]  # fmt: skip
+    assert sum(token.type == 'td_open' for token in tokens) == 3 * len(hostile.rows)
+
+
+def test_hostile_text_is_text_in_latex(hostile):
+    text = hostile.format('latex')
+    assert set(re.findall(r'\\([a-z]+)', text)) == {
+        'begin', 'end', 'centering', 'caption', 'toprule', 'midrule', 'bottomrule', 'textbf', 'pm', 'textbackslash',
+    }  # fmt: skip
+    assert not re.search(r'(\\\\|rule)\n\s*[\[*]', text)
+    assert text.count('\\\\\n') == 1 + len(hostile.rows)
+
+
+def test_hostile_text_is_text_in_a_spreadsheet(hostile):
+    rows = list(csv.reader(io.StringIO(hostile.format('csv'))))
+    assert len(rows) == 1 + len(hostile.rows)
+    assert not [cell for row in rows for cell in row if cell[:1] in ('=', '+', '-', '@')]
+
+
+def test_hostile_text_is_text_in_a_file(hostile):
+    for kind in ('text', 'md', 'latex', 'csv'):
+        shown = hostile.format(kind)
+        assert shown.encode()
+        assert '\x1b' not in shown
+    assert len(hostile.format('text').splitlines()) == 1 + 1 + 3 + 1 + 1 + len(hostile.rows)

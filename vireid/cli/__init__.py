@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from vireid import __version__
+from vireid.boundary.console import Output, surviving
 from vireid.cli import (
     ablate,
     adapt,
@@ -71,15 +72,28 @@ ADVICE = {
 
 
 def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
-    """Runs a command line.
+    """Runs a command line. It goes on when nobody reads what it prints, and ends as ever.
 
     Args:
         arguments: without the program's name; the process's own if None.
         command: the one command of this program (`tools/train.py`); None takes it from the arguments (`vireid train`).
 
     Returns:
-        The exit status: 0, 2 for an error the user can fix, 130 after Ctrl-C.
+        The exit status: 0, 2 for an error the user can fix (what was printed got lost on a full disk, too), 130 after
+        Ctrl-C.
     """
+    with surviving() as outputs:
+        try:
+            status = _status(arguments, command)
+        except SystemExit as ended:  # of argparse
+            if not ended.code and _tell_what_was_lost(outputs):
+                raise SystemExit(2) from None
+            raise
+        return 2 if _tell_what_was_lost(outputs) and status < 128 else status
+
+
+def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
+    """Runs a command line, tells its errors, and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if command is None:
@@ -92,11 +106,7 @@ def main(arguments: Sequence[str] | None = None, command: ModuleType | None = No
         print(f'{_process()}error: {error}', file=sys.stderr)
         return 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader, such as `head`, has seen enough
-            sys.stderr.close()
-            return 141
-        advice = next((text for numbers, text in ADVICE.items() if error.errno in numbers), 'see what is at that path')
-        print(f'{_process()}error: {error}\n  next:    {advice}', file=sys.stderr)
+        print(f'{_process()}error: {error}\n  next:    {_advice(error)}', file=sys.stderr)
         return 2
     except RuntimeError as error:
         if not _is_lost_process(error):
@@ -116,6 +126,25 @@ def main(arguments: Sequence[str] | None = None, command: ModuleType | None = No
             from vireid.core.distributed.processes import leave
 
             leave()
+
+
+def _tell_what_was_lost(outputs: Sequence[Output]) -> bool:
+    """Says, if it is so, that text which was printed could not be written, to a full disk for instance."""
+    for stream in (sys.stdout, sys.stderr) if outputs else ():
+        stream.flush()
+    lost = [output for output in outputs if output.error]
+    for output in lost:
+        print(
+            f'{_process()}error: what was printed could not all be written to {output.stream.name}: {output.error}\n'
+            f'  next:    {_advice(output.error)}',
+            file=sys.stderr,
+        )
+    return bool(lost)
+
+
+def _advice(error: OSError | None) -> str:
+    found = [text for numbers, text in ADVICE.items() if error is not None and error.errno in numbers]
+    return found[0] if found else 'see what is at that path'
 
 
 def _process() -> str:
@@ -159,6 +188,7 @@ def _run(arguments: list[str]) -> int:
 
 def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='vireid', description='Visible-infrared person re-identification.')
+    parser.color = False  # type: ignore[attr-defined]
     parser.add_argument('--version', action='version', version=f'vireid {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, module in COMMANDS.items():
@@ -204,6 +234,7 @@ def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -
 
 
 def _add(parser: argparse.ArgumentParser, command: ModuleType) -> None:
+    parser.color = False  # type: ignore[attr-defined]  # Python 3.14 makes escape sequences, which are shown here
     command.add_arguments(parser)
     parser.set_defaults(run=command.run)
 

@@ -35,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
         raise VireidError('there are no images', todo='give their folder or table; or --revert, which needs none')
     from rich.progress import Progress
 
+    from vireid.boundary.terminal import Terminal
     from vireid.exchange.adaptation import adapt
 
-    with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
+    with Progress(
+        console=Terminal(), transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()
+    ) as progress:
         task = progress.add_task('reading')
         found = adapt(
             args.checkpoint,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import add_plugin_argument, default_arguments, prepare, read_config
+from vireid.cli.experiment import PLUGIN_FLAGS, add_plugin_argument, default_arguments, prepare, read_config
 from vireid.core.errors import VireidError
 
 # what a config may leave open: it is said where a run is started
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], str] | None = None) -> tuple[dict, Any]:
     """Returns a config with the overrides, and the plugins whose components it may name."""
-    plain = {k: getattr(args, k) for k in ('cfg_options', 'plugin', 'no_plugin', 'strict_plugins')}
+    plain = {k: getattr(args, k) for k in ('cfg_options', *PLUGIN_FLAGS)}
     arguments = default_arguments(config=path, **plain)
     config = read_config(arguments, origins=origins)
     return config, prepare(config, arguments)

@@ -82,6 +82,7 @@ def _check(args: argparse.Namespace) -> int:
     """Prints what was found; 1 if something has to be fixed."""
     from rich.progress import Progress
 
+    from vireid.boundary.terminal import Terminal
     from vireid.core.config.origin import data_name, is_generated
     from vireid.diagnostics.dataset_report import check_dataset
 
@@ -91,7 +92,9 @@ def _check(args: argparse.Namespace) -> int:
         'datasets', {'type': name, 'root': args.root, **trial}, where='dataset'
     )
     generated = is_generated(args.root)  # of which nobody expects the true numbers
-    with Progress(transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()) as progress:
+    with Progress(
+        console=Terminal(), transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()
+    ) as progress:
         task = progress.add_task('reading every image')
         report = check_dataset(
             dataset,
@@ -158,10 +161,11 @@ def _synth(args: argparse.Namespace) -> int:
     """Draws the people and prints what was made."""
     from rich.progress import Progress
 
+    from vireid.boundary.terminal import Terminal
     from vireid.synth import synthesize
 
     terminal = sys.stdout.isatty()  # elsewhere a bar would leave an empty line
-    with Progress(transient=True, refresh_per_second=4, disable=not terminal) as progress:
+    with Progress(console=Terminal(), transient=True, refresh_per_second=4, disable=not terminal) as progress:
         task = progress.add_task('drawing')
         summary = synthesize(
             args.out,

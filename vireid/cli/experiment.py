@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
 
 
-PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins')
+PLUGIN_FLAGS = ('plugin', 'no_plugin', 'strict_plugins', 'trust_config')
 # what the short flags set
 CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
@@ -56,6 +56,11 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--strict-plugins', action='store_true', help='stop if an installed plugin cannot be used, instead of a warning'
+    )
+    parser.add_argument(
+        '--trust-config',
+        action='store_true',
+        help='let a YAML or JSON config choose loggers with a server and a cache folder (see SECURITY.md)',
     )
 
 
@@ -101,8 +106,9 @@ def read_config(
     from vireid.core.config.files import load
     from vireid.core.config.overrides import override
 
-    origins = {} if origins is None else origins
-    config = load(args.config, over=over, folders=lambda: make_manager(args).configs, origins=origins)
+    args.origins = origins = {} if origins is None else origins  # `prepare` asks which values data said
+    folders = lambda: make_manager(args).configs  # noqa: E731, one expression
+    config = load(args.config, over=over, folders=folders, origins=origins, plugins=args.plugin)
     config.setdefault('name', Path(str(args.config).rpartition('::')[2]).stem)
     dataset = config.get('dataset', {})
     stated = isinstance(dataset, dict) and dataset.get('root')
@@ -131,7 +137,7 @@ def read_config(
             _section(config, option.split('.')[0])
         override(config, option)
         _mark(origins, config, option)
-    _add_plugins(config, args)
+    _resolve_plugins(config, args.plugin)
     return config
 
 
@@ -169,8 +175,11 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
     """
     from vireid.core.config.experiment import check_config
     from vireid.core.config.overrides import override, split_key
+    from vireid.core.config.received import leave_out
 
     manager = make_manager(args, config.get('plugins', ()))
+    if not args.trust_config:
+        leave_out(config, args.origins, manager, warn_once)
     texts = dict(option.partition('=')[::2] for option in args.cfg_options)  # of a key given twice, the last counts
     problems = check_config(config, manager) if texts else []
     for key, text in texts.items():
@@ -184,21 +193,13 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
     return manager
 
 
-def _add_plugins(config: dict[str, Any], args: argparse.Namespace) -> None:
-    """Adds the files of `--plugin`. Those a YAML or JSON config names have to be among them: it executes nothing."""
-    given = [str(file.resolve()) for file in args.plugin]
+def _resolve_plugins(config: dict[str, Any], given: Sequence[Path]) -> None:
+    """Makes plugin files of an override absolute, as those of the config's files are; adds those of the flag."""
     named = config.get('plugins', [])
     if not isinstance(named, (list, tuple)) or not all(isinstance(file, str) for file in named):
         raise VireidError(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
-    named = [str(Path(file).resolve()) for file in named]  # those of the config's files are absolute already
-    refused = [file for file in named if file not in given]
-    if refused and Path(args.config).suffix != '.py':
-        raise VireidError(
-            f'{args.config} names the plugin files {", ".join(refused)}, and a config that is data runs no code',
-            todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
-        )
     if named or given:
-        config['plugins'] = list(dict.fromkeys([*named, *given]))
+        config['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in [*named, *given]))
 
 
 def _mark(origins: dict[tuple[str, ...], str], config: Mapping[str, Any], option: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-from collections.abc import Iterator
+import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
 from vireid.core.wording import counted
 
@@ -56,35 +58,70 @@ def _weights(args: argparse.Namespace) -> int:
     from vireid.core.training import checkpoint
 
     content = checkpoint.load(args.checkpoint)
+    checkpoint.require_whole(content, args.checkpoint)
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
     config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
     digest = checkpoint.digest(content['model'])
     about = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
-    files = [Path(file) for file in content['config'].get('plugins', ())]
-    lost = next((file for file in files if not file.is_file()), None)
-    if lost is not None:
-        raise VireidError(f'the plugin file {lost} is gone', todo='put it back: a release holds a copy')
+    files = _plugin_files(content['config'].get('plugins', ()), args)
     there = [name for name in ('README.md', 'config.yaml') if (args.out / name).exists()]
     if there and not (args.out / 'model.safetensors').exists():
         raise VireidError(f'{args.out} holds a {there[0]} that is no release', todo='name another folder')
-    args.out.mkdir(parents=True, exist_ok=True)
     for file in files:
-        shutil.copyfile(file, args.out / file.name)
-    (args.out / 'config.yaml').write_text(dump(config), encoding='utf-8')
+        print(f'the release gets a copy of {file}')
+    card = _card(args.checkpoint, content, digest)
     # copies: a module that has two names is two tensors in one memory, which the format refuses
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content['model'].items()}
-    path = args.out / 'model.safetensors'
-    safetensors.save_file(tensors, str(path), metadata=about)
-    path.chmod((args.out / 'config.yaml').stat().st_mode)  # safetensors lets its writer alone read it
-    (args.out / 'README.md').write_text(_card(args.checkpoint, content, digest), encoding='utf-8')
+    with _whole_folder(args.out) as folder:
+        safetensors.save_file(tensors, str(folder / 'model.safetensors'), metadata=about)
+        for file in files:
+            write_whole(folder / file.name, file.read_bytes())
+        write_whole(folder / 'config.yaml', dump(config))
+        write_whole(folder / 'README.md', card)
+        # safetensors lets its writer alone read it
+        (folder / 'model.safetensors').chmod((folder / 'config.yaml').stat().st_mode)
     names = ['model.safetensors', 'config.yaml', 'README.md', *(file.name for file in files)]
     print('\n'.join(str(args.out / name) for name in names))
     return 0
 
 
+def _plugin_files(named: Sequence[str], args: argparse.Namespace) -> list[Path]:
+    """Returns the plugin files of a checkpoint; each has to be given by the flag: a checkpoint names any file."""
+    from vireid.boundary.reading import duplicate
+
+    given = {file.resolve() for file in args.plugin}
+    files = [Path(file) for file in named]
+    refused = [file for file in files if file.resolve() not in given]
+    if refused:
+        flags = ' '.join(f'--plugin {shlex.quote(str(file))}' for file in refused)
+        raise VireidError(
+            f'{args.checkpoint} was trained with {", ".join(map(str, refused))}, and a release holds a copy',
+            todo=f'if these are your plugin files, add {flags}',
+        )
+    wrong = next((file for file in files if file.suffix != '.py' or not file.is_file()), None)
+    if wrong is not None:
+        raise VireidError(f'there is no plugin file {wrong}', allowed='Python files', todo='put it back')
+    twice = duplicate(file.name for file in files)
+    if twice is not None:
+        raise VireidError(f'two plugin files are called {twice}', todo='rename one of them, and train again')
+    return files
+
+
+@contextmanager
+def _whole_folder(out: Path) -> Iterator[Path]:
+    """Makes a folder of files that come into `out` together when the block ends; if it raises, none does."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{out.name[:80]}.', suffix='.part', dir=out.parent) as made:
+        yield Path(made)
+        out.mkdir(exist_ok=True)
+        for file in sorted(Path(made).iterdir(), key=lambda file: file.suffix == '.safetensors'):
+            file.replace(out / file.name)
+
+
 def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     """Returns the model card: what it is, what it was trained on, and what was measured, as far as the run knows."""
-    from vireid.core.scoring import results
+    from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
+    from vireid.core.scoring import result_file, results
 
     config, at = content['config'], content['progress']
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
@@ -95,26 +132,35 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
     lines = [
         '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
-        f'# {config.get("name", "model")}', '',
-        f'A model for visible-infrared person re-identification: {backbone.get("type", "?")}'
-        f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{begun}, images of '
-        f'{" x ".join(map(str, config["images"]["size"]))}.', '',
-        f'- trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
-        f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}',
-        f'- weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}',
-        f'- written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}',
+        f'# {markdown(str(config.get("name", "model")))}', '',
+        'A model for visible-infrared person re-identification: ' + markdown(
+            f'{backbone.get("type", "?")}'
+            f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{begun}, images of '
+            f'{" x ".join(map(str, config["images"]["size"]))}.'
+        ), '',
+        '- ' + markdown(
+            f'trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
+            f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}'
+        ),
+        '- ' + markdown(
+            f'weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}'
+        ),
+        '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
         '- licence and terms of the training data: to be filled in by whoever releases this', '',
     ]  # fmt: skip
     try:
-        done = results.read(source.parent.parent)
+        done = result_file.read(source.parent.parent)
     except VireidError:  # of an earlier vireid
         done = None
     if content.get('adapted'):  # the run's metrics are those of other statistics
         lines += ['Its normalisation was adapted to other cameras; nobody has measured yet whether that helped.', '']
     elif done and done.get('rows'):
-        about = f'{done.get("data") or names["dataset"]} by `{done["protocol"]}` ({done["weights"]})'
-        lines += [f'Measured on {about}:', '', '```']
-        lines += [results.table(done['protocol'], done['rows']), '```', '']
+        rows = [{**row, 'name': one_line(str(row['name']))} for row in done['rows']]
+        lines += [
+            f'Measured on {markdown(str(done.get("data") or names["dataset"]))} by '
+            f'{markdown_code(str(done["protocol"]))} ({markdown(str(done["weights"]))}):', '',
+            markdown_block(results.table(one_line(str(done['protocol'])), rows)), '',
+        ]  # fmt: skip
     else:
         lines += ['No metrics lie beside the checkpoint this was made from.', '']
     lines += [

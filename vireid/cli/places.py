@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from pathlib import Path
 
 from vireid.cli.experiment import warn_once
@@ -12,7 +13,7 @@ from vireid.core.errors import VireidError
 def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
     """Chooses the run's folder and the checkpoint to go on from; never writes over another run."""
     default = Path('runs') / name
-    earlier = sorted(default.parent.glob(f'{name}*')) if default.parent.is_dir() else []
+    earlier = sorted(default.parent.glob(f'{glob.escape(name)}*')) if default.parent.is_dir() else []
     earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
     if args.resume is not None:
         if args.work_dir and not args.resume and _never_saved(args.work_dir):

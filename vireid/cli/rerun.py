@@ -6,11 +6,17 @@ Exit status: 0 if all is equal, 1 if something differs.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
-from vireid.cli.experiment import add_plugin_argument, default_arguments, make_experiment, quiet_others, read_config
+from vireid.boundary.paths import inside
+from vireid.cli.experiment import (
+    PLUGIN_FLAGS,
+    add_plugin_argument,
+    default_arguments,
+    make_experiment,
+    quiet_others,
+    read_config,
+)
 from vireid.core.errors import VireidError
 
 
@@ -27,21 +33,25 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vireid.core.distributed.processes import wait_for_all
-    from vireid.core.scoring import results
+    from vireid.core.scoring.result_file import read
     from vireid.core.training import checkpoint
     from vireid.core.training.run import RECORD
     from vireid.launch.launch import train
+    from vireid.reporting.record import read_made, read_metrics
 
-    first = _read(args.folder / RECORD)
-    if results.read(args.folder) is None:
+    first = read_made(inside(args.folder, RECORD))
+    threads = first.get('machine', {}).get('threads')
+    if threads is None:
+        raise VireidError(f'{args.folder / RECORD} does not say how many threads the run had', todo='train it again')
+    if read(args.folder) is None:
         raise VireidError(f'{args.folder} is not finished', todo='go on with it first: vireid train ... --resume')
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
     if work_dir.exists():
         raise VireidError(f'{work_dir} exists', todo='give another --work-dir')
-    flags = {key: getattr(args, key) for key in ('plugin', 'no_plugin', 'strict_plugins', 'data_root')}
-    arguments = default_arguments(config=str(args.folder / 'config.yaml'), **flags)
+    flags = {key: getattr(args, key) for key in (*PLUGIN_FLAGS, 'data_root')}
+    arguments = default_arguments(config=str(inside(args.folder, 'config.yaml')), **flags)
     experiment = make_experiment(read_config(arguments), arguments)
-    torch.set_num_threads(first['machine']['threads'])  # sums are taken in another order by another number
+    torch.set_num_threads(threads)  # sums are taken in another order by another number
     begun = first.get('init') or {}
     if begun and (not Path(begun['file']).is_file() or _weights(begun['file']) != begun['weights']):
         raise VireidError(
@@ -50,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
         )
     train(experiment, work_dir, init=begun.get('file'), partial=begun.get('partial', False))
     quiet_others()
-    second = _read(work_dir / RECORD)
-    last = [checkpoint.load(folder / 'checkpoints' / 'last.pt')['model'] for folder in (args.folder, work_dir)]
-    lines = [_lines(folder / 'metrics.jsonl') for folder in (args.folder, work_dir)]
-    rows = [(results.read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]
+    second = read_made(work_dir / RECORD)
+    last = [checkpoint.load(inside(folder, 'checkpoints/last.pt'))['model'] for folder in (args.folder, work_dir)]
+    lines = [read_metrics(inside(folder, 'metrics.jsonl')) for folder in (args.folder, work_dir)]
+    rows = [(read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]
     equal = {
         'weights': checkpoint.digest(last[0]) == checkpoint.digest(last[1]),
         'metrics.jsonl': lines[0] == lines[1],
@@ -72,18 +82,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(equal.values()) else 1
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise VireidError(f'{path} cannot be read: {error}', todo='give the folder of a run of this version') from error
-
-
 def _weights(path: str) -> str:
     from vireid.core.training import checkpoint
 
     return checkpoint.digest(checkpoint.load(path)['model'])
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()] if path.exists() else []

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='K=V',
-        help="such as protocol.shots=['single'] evaluation.rerank.k1=30",
+        help="such as protocol.shots=['single'] evaluation.rerank.k1=30; evaluation.ties=gallery-order scores equally "
+        "similar images as the field's code does",
     )
     parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json there')
     parser.add_argument(
@@ -47,6 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.scoring import results
     from vireid.core.scoring.embedding import score_trials
     from vireid.exchange import features, matlab_features
+    from vireid.launch.work_dir import require_own_folder
 
     saved: features.SavedFeatures
     if args.features.is_dir():
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     own = saved.about['protocol']
     config: dict[str, Any] = {
         'protocol': {'type': args.protocol} if args.protocol not in (None, own.get('type')) else own,
-        'evaluation': {'rerank': dict(RERANK) if args.rerank else None},
+        'evaluation': {'rerank': dict(RERANK) if args.rerank else None, 'ties': 'mean'},
     }
     for option in args.cfg_options:
         section = option.partition('=')[0].split('.')[0].strip()
@@ -77,10 +79,11 @@ def run(args: argparse.Namespace) -> int:
     evaluation = config['evaluation']
     if not isinstance(evaluation, dict):
         raise VireidError(f'evaluation is {evaluation!r}', allowed='a dict, such as dict(rerank=...)')
-    unknown = set(evaluation) - {'rerank'}
+    unknown = set(evaluation) - {'rerank', 'ties'}
     if unknown:
         raise VireidError(
-            f'evaluation.{min(unknown)}: a features file has its embeddings already', allowed='evaluation.rerank'
+            f'evaluation.{min(unknown)}: a features file has its embeddings already',
+            allowed='evaluation.rerank, evaluation.ties',
         )
     components = make_manager(args, args.plugin).components
     protocol = components.build('protocols', config['protocol'], where='protocol')
@@ -106,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         protocol.trials(saved),
         similarity=similarity,
         reranker=reranker,
+        ties=evaluation.get('ties', 'mean'),
         weights=saved.about.get('weights', ''),
         data=saved.about.get('data', ''),
         on_progress=_bar(),
@@ -115,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
     about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
     print(f'{about or args.features}, in percent:\n{found.table()}')
     if args.result:
+        require_own_folder(args.result)
         results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())}, found)
         print(f'written to {args.result / results.FILE}')
     return 0
@@ -124,7 +129,9 @@ def _bar() -> Any:
     """Returns what shows on a terminal how many trials are scored."""
     from rich.progress import Progress
 
-    bar = Progress(transient=True, refresh_per_second=4)
+    from vireid.boundary.terminal import Terminal
+
+    bar = Progress(console=Terminal(), transient=True, refresh_per_second=4)
     if not bar.console.is_terminal:
         return None
     task = bar.add_task('scoring trials')

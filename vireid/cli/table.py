@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table, or writes it."""
-    from vireid.core.files import write_whole
+    from vireid.boundary.writing import write_whole
     from vireid.studies.ablation import Table
     from vireid.studies.systems import read_systems
     from vireid.studies.tables import METRICS_SHOWN, make_table

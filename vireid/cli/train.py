@@ -1,7 +1,7 @@
 """Train what a config describes, and score it.
 
 Exit status: 0, 2 for an error the user can fix, 128 and the signal's number if one stopped it after
-saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1.
+saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP, a closed terminal.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = choose_place(args, experiment.name)
+    from vireid.core.config.received import reaching
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.signals import Interrupted
     from vireid.launch import launch
@@ -87,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
+        again += ['--trust-config'] if reaching(experiment.to_config(), experiment.manager) else []
         quiet_others()
         print(f'go on with: {shlex.join(again)}', flush=True)
         wait_for_all()  # a launcher ends the others as soon as one has left

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
 
+LONGEST = 4_000  # characters of each part of an error
+SHOWN = 100  # errors that one shows
+
 
 class VireidError(Exception):
     """An error a user can fix.
@@ -27,11 +30,11 @@ class VireidError(Exception):
 
     def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None) -> None:
         self.given, self.allowed, self.todo = given, allowed, todo
-        lines = [given]
+        lines = [_shortened(given)]
         if allowed:
-            lines.append(f'  allowed: {allowed}')
+            lines.append(f'  allowed: {_shortened(allowed)}')
         if todo:
-            lines.append(f'  next:    {todo}')
+            lines.append(f'  next:    {_shortened(todo)}')
         super().__init__('\n'.join(lines))
 
     def __reduce__(self):
@@ -39,12 +42,20 @@ class VireidError(Exception):
         return partial(type(self), self.given, allowed=self.allowed, todo=self.todo), ()
 
 
+def _shortened(text: str) -> str:
+    """Returns text without the middle of what is too long to be read: files from outside hold lists of any length."""
+    return text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
+
+
 def raise_all(problems: Sequence[VireidError]) -> None:
     """Raises one error that shows all `problems`; does nothing if there are none."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        error = VireidError('\n'.join(str(problem) for problem in problems))
+        error = VireidError('')
+        more = [f'and {len(problems) - SHOWN:,} more errors'] if len(problems) > SHOWN else []
+        error.given = '\n'.join([*(str(problem) for problem in problems[:SHOWN]), *more])
+        error.args = (error.given,)
         error.errors = tuple(problems)
         raise error
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Ctrl-C; the end of a session, or Slurm's scancel and pre-emption; what `sbatch --signal=USR1@60` sends ahead of it
-SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1') if hasattr(signal, name))
+# Ctrl-C; the end of a session, or Slurm's scancel and pre-emption; what `sbatch --signal=USR1@60` sends ahead of it; a
+# terminal that is closed, or a connection to it that is lost
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
 
 
 class Interrupted(Exception):
@@ -46,10 +47,10 @@ class Stop:
 
 @contextmanager
 def interruptible() -> Iterator[Stop]:
-    """Notes signals inside the block instead of dying of them."""
+    """Notes signals inside the block instead of dying of them; SIGHUP stays ignored if it was (`nohup`)."""
     stop = Stop()
     try:
-        before = {number: signal.signal(number, stop.note) for number in SIGNALS}
+        before = {number: signal.signal(number, stop.note) for number in SIGNALS if not _is_kept(number)}
     except ValueError:  # not the main thread: whoever runs us handles signals
         yield stop
         return
@@ -57,4 +58,9 @@ def interruptible() -> Iterator[Stop]:
         yield stop
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _is_kept(number: int) -> bool:
+    """Says whether someone has decided that the process outlives its terminal."""
+    return number == getattr(signal, 'SIGHUP', None) and signal.getsignal(number) == signal.SIG_IGN

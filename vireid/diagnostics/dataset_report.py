@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -139,6 +138,8 @@ def _count(
         report.counts.append((split, what, found, number))
         if number is not None and found != number:
             report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
+    if split in ('val', 'test') and counts[0] == 1:
+        report.errors.append(f'{split}: 1 identity, so any ranking of it is right: scoring needs 2 or more')
     for modality in MODALITIES:
         lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
         if lacking:
@@ -188,6 +189,8 @@ def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Ma
             report.errors.append(f'one image in several splits: {paths}')
         elif len({s.identity for s in twins}) > 1:
             report.errors.append(f'one image of several identities: {paths}')
+        elif len({s.modality for s in twins}) > 1:
+            report.errors.append(f'one image as visible and as infrared, so it would find itself: {paths}')
         else:
             report.warnings.append(f'one image several times: {paths}')
 
@@ -241,7 +244,8 @@ def _read(own: bool, sample: Sample) -> _Image:
 
     try:
         pixels = read_image(sample.path).permute(1, 2, 0).numpy()
-        digest = hashlib.sha256(Path(sample.path).read_bytes()).digest()
+        # of the pixels: a copy in another file format, or with other metadata, is a copy
+        digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).data).digest()
     except VireidError as error:
         return _Image(error=error.given)
     except OSError as error:

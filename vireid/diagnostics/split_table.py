@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 from vireid.core.scoring.results import FEW
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import aligned, counted

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
+from vireid.boundary.showing import mermaid as label
 from vireid.core.types import MODALITIES
 from vireid.core.wording import aligned
 from vireid.reporting.graph import describe_graph
+
+# words that begin a statement of Mermaid, or end one
+RESERVED = (
+    'end', 'click', 'style', 'class', 'classDef', 'linkStyle', 'subgraph', 'direction', 'graph', 'flowchart', 'default',
+    'call', 'href', 'title', 'accTitle', 'accDescr',
+)  # fmt: skip
 
 
 def is_graph(model: Any) -> bool:
@@ -43,11 +52,18 @@ def mermaid(model: Any) -> list[str]:
     """Returns the lines of a Mermaid flowchart of a model's graph."""
     graph = describe_graph(model)
     frames = {'modality': ('(["', '"])'), 'loss': ('(["', '"])'), 'embedding': ('(["', '"])'), 'head': ('[/"', '"/]')}
+    names = _mermaid_names([node['id'] for node in graph['nodes']])
     lines = ['flowchart LR']
     for node in graph['nodes']:
         before, after = frames.get(node['kind'], ('["', '"]'))
-        lines.append(f'  {node["id"]}{before}{node["title"]}<br>{node["about"]}{after}')
-    return lines + [f'  {a} --> {b}' for a, b in graph['edges']]
+        lines.append(f'  {names[node["id"]]}{before}{label(node["title"])}<br>{label(node["about"])}{after}')
+    return lines + [f'  {names[a]} --> {names[b]}' for a, b in graph['edges']]
+
+
+def _mermaid_names(nodes: Sequence[str]) -> dict[str, str]:
+    """Returns what Mermaid calls nodes: their ids, and numbers for those that it would take for something else."""
+    plain = {node for node in nodes if re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', node) and node not in RESERVED}
+    return {node: node if node in plain else f'{len(nodes)}_{number}' for number, node in enumerate(nodes)}
 
 
 def _maker(model: Any, feature: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.origin import data_name
+from vireid.core.data.contents import content_numbers, require_no_twins
 from vireid.core.data.image_checks import check_images
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
@@ -21,6 +22,7 @@ from vireid.core.training.run import Run
 from vireid.core.training.state import require_unseen, state_of, versions
 from vireid.core.types import Dataset, Progress, Sample
 from vireid.launch.fabric import make_fabric
+from vireid.launch.work_dir import require_own_folder
 
 
 def score_checkpoint(
@@ -44,6 +46,8 @@ def score_checkpoint(
         _require_unseen(experiment, dataset, content, str(source))
     split = getattr(dataset, 'split_name', '')
     fabric = make_fabric(experiment.training_settings)
+    if fabric.is_global_zero:
+        require_own_folder(Path(work_dir), dataset)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})
@@ -51,6 +55,10 @@ def score_checkpoint(
     fits = content is None or not is_fitted(content)
     evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=fits, fitted=fitted)
     check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
+    numbers = content_numbers(evaluator.samples, experiment.image_settings, evaluator.read)
+    require_no_twins(evaluator.trials, numbers)
+    if content is not None and 'trained_on' in content:
+        require_unseen(evaluator.samples, content['trained_on'].numpy(), str(source), numbers)
     samples = tuple(dataset.split('train')) if content is None else ()
     if content is None:
         model, weights = _as_built(experiment, samples, evaluator), 'without training'
@@ -112,7 +120,8 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
         raise VireidError(given, todo='train them by vireid train, and name their checkpoint: training.init=...')
     if settings.init is not None:
         seen = initialize_from(model, settings.init, settings.init_partial)[1]
-        require_unseen(evaluator.samples, seen, f'training.init: {settings.init}')
+        numbers = content_numbers(evaluator.samples, experiment.image_settings, evaluator.read)
+        require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:
         raise VireidError(
             f'{experiment.model.get("type", "the model")} has parameters to train, such as {free[0]}',

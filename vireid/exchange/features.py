@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
+import posixpath
+import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
 
 import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
 
+from vireid.boundary.reading import duplicate, load_arrays, parse_json, reads, reason
+from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
@@ -64,17 +68,10 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
     }
     if embeddings.flipped is not None:
         arrays['flipped'] = embeddings.flipped
-    part = path.with_name(f'.{path.name}.part')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open('wb') as file:
+        with open_whole(path, sync=True) as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise VireidError(
             f'features {path} could not be written: {error}', todo='free some space or fix the permissions'
         ) from error
@@ -119,13 +116,32 @@ def require_writable(path: str | Path) -> None:
         raise VireidError(f'{path} is a folder', allowed='a file to write, such as features.npz')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f'.{path.name}.part')
-        part.touch()
-        part.unlink()
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
         raise VireidError(f'features {path} cannot be written: {error}', todo='name another file') from error
 
 
+class _About(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    format: int
+    root: str
+    experiment: str
+    checkpoint: str | None
+    dataset: dict
+    data: str
+    split: str
+    protocol: Required[dict]
+    weights: str
+    similarity: _Named | None
+
+
+class _Named(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    type: str
+
+
+@reads('a features file', '*.npz', allowed='what `vireid test --save-features` wrote')
 def load(path: str | Path) -> SavedFeatures:
     """Reads what `save` wrote; executes nothing that is in it.
 
@@ -134,14 +150,11 @@ def load(path: str | Path) -> SavedFeatures:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {key: found[key] for key in found.files}
-        about = json.loads(str(arrays['about']))
+        arrays = load_arrays(path)
+        about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about'])))
         columns = [arrays[key].tolist() for key in ('paths', 'identities', 'cameras', 'modalities')]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')
-        if not isinstance(about, dict) or not isinstance(about.get('protocol'), dict):
-            raise ValueError('it does not say which protocol it is of')
         if any(arrays[key].dtype.kind not in 'iu' for key in ('identities', 'cameras')):
             raise ValueError('identities and cameras are not whole numbers')
         if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
@@ -152,11 +165,18 @@ def load(path: str | Path) -> SavedFeatures:
         ) from error
     except Exception as error:  # a damaged archive may fail in any way
         raise VireidError(
-            f'{path} is no features file of vireid or is damaged: {error}',
+            f'{path} is no features file of vireid or is damaged: {reason(error)}',
             allowed='what `vireid test --save-features` wrote',
         ) from error
     if about.get('format', 0) > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+    twice = duplicate(posixpath.normpath(sample.path) for sample in samples)
+    if twice is not None:
+        raise VireidError(
+            f'{path} has the image {twice} twice: one of the two would be found in place of the other',
+            allowed='a path of its own for each image, such as cam1/0001/0001.jpg',
+            todo='write the paths below the folder of the dataset, not the names of the files alone',
+        )
     fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
     if not fits or (flipped is not None and flipped.shape != features.shape):
         raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} images')

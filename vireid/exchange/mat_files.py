@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.reading import open_regular, reads
 from vireid.core.errors import VireidError
 
 HDF5 = b'\x89HDF\r\n\x1a\n'
 
 
+@reads('a MATLAB file', '*.mat')
 def read_cell(path: Path, variable: str) -> list[Any]:
     """Returns what a cell array of a MATLAB file holds, in MATLAB's order; of cells within it, lists.
 
@@ -47,7 +49,8 @@ def _read_mat(path: Path, variable: str) -> Any:
         _require_line(path, value.shape)
         return [plain(cell) for cell in value.ravel()]
 
-    return plain(loadmat(str(path), variable_names=[variable]).get(variable))
+    with open_regular(path) as file:
+        return plain(loadmat(file, variable_names=[variable]).get(variable))
 
 
 def _read_hdf5(path: Path, variable: str) -> Any:
@@ -79,7 +82,7 @@ def _read_hdf5(path: Path, variable: str) -> Any:
 
 
 def _is_hdf5(path: Path) -> bool:
-    with path.open('rb') as file:
+    with open_regular(path) as file:
         head = file.read(520)
     # MATLAB writes a header of its own before the HDF5 file, other programs may not
     return head.startswith(b'MATLAB 7.3') or HDF5 in (head[:8], head[512:])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.reading import open_regular, read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
@@ -305,15 +306,17 @@ def _read_permutation(path: Path) -> dict[tuple[int, int], int]:
     return found
 
 
+@reads('a list of identities', 'test_id.txt', 'test_id.mat')
 def _read_identities(path: Path) -> list[int]:
     """Reads test identities: numbers separated by commas, or a variable `id` of a MATLAB file."""
     try:
         if path.suffix == '.mat':
             from scipy.io import loadmat
 
-            numbers = np.asarray(loadmat(str(path), variable_names=['id'])['id'], dtype=np.float64).ravel()
+            with open_regular(path) as file:
+                numbers = np.asarray(loadmat(file, variable_names=['id'])['id'], dtype=np.float64).ravel()
         else:
-            numbers = np.array(path.read_text(encoding='utf-8').replace(',', ' ').split(), dtype=np.float64)
+            numbers = np.array(read_text(path).replace(',', ' ').split(), dtype=np.float64)
         if not len(numbers) or (numbers < 1).any() or (numbers % 1 != 0).any():
             raise ValueError('these are not whole numbers from 1 on')
     except Exception as error:  # a damaged file may fail in any way

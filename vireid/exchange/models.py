@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
+from vireid.boundary.paths import inside
+from vireid.boundary.reading import open_regular, reads
 from vireid.core.config import files as configs
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
@@ -55,6 +57,25 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
     return model
 
 
+@reads('the weights of a release', 'model.safetensors', allowed='a folder of `vireid export weights`')
+def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Returns what `model.safetensors` of a release says of itself, and its tensors by name."""
+    try:
+        from safetensors import safe_open
+    except ImportError as error:
+        raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
+    with open_regular(path):  # a pipe would not answer
+        pass
+    try:
+        with safe_open(path, 'pt') as file:
+            about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors has errors of its own
+        raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
+    if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:
+        raise VireidError(f'{path} does not say of how many identities it is', todo='export or download it again')
+    return about, weights
+
+
 def load_weights(
     folder: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None
 ) -> nn.Module:
@@ -63,19 +84,11 @@ def load_weights(
     Raises:
         VireidError: if a file is missing, or the weights are not those that were exported.
     """
-    try:
-        from safetensors import safe_open
-    except ImportError as error:
-        raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
-    path = Path(folder) / 'model.safetensors'
-    try:
-        with safe_open(path, 'pt') as file:
-            about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # safetensors has errors of its own
-        raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
+    path = inside(Path(folder), 'model.safetensors')
+    about, weights = read_release(path)
     if checkpoint.digest(weights) != about.get('sha256'):
         raise VireidError(f'{path} does not hold the weights that were exported', todo='export or download it again')
-    config = configs.load(Path(folder) / 'config.yaml')
+    config = configs.read_record(inside(Path(folder), 'config.yaml'))
     try:
         experiment = Experiment.from_config(config, manager or create_manager(plugins))
     except VireidError as error:

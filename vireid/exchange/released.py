@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vireid.boundary.reading import reads
+from vireid.boundary.tensors import load_tensors
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
@@ -256,6 +256,7 @@ class _Unread:
     def __setstate__(self, state: Any) -> None: ...
 
 
+@reads('a released checkpoint', '*.pth', '*.t')
 def read_released(path: Path) -> dict[str, Tensor]:
     """Reads a released state dict to the CPU and executes nothing of it; names lose the `module.` of DataParallel.
 
@@ -263,15 +264,9 @@ def read_released(path: Path) -> dict[str, Tensor]:
         VireidError: if the file is missing or damaged, or holds code or no state dict.
     """
     try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:  # torch stores a sum of every part and compares none
-                torn = archive.testzip()
-            if torn is not None:
-                raise ValueError(f'{torn} does not have the sum that was written with it')
         # NumPy's own functions can be made to build arrays of what is no memory of theirs; these cannot
-        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY_NAMES]), warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of pickle protocols
-            content = torch.load(path, map_location='cpu', weights_only=True)
+        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY_NAMES]):
+            content = load_tensors(path)
     except FileNotFoundError as error:
         raise VireidError(f'no file {path}', todo="give the path of the authors' checkpoint") from error
     except Exception as error:  # a damaged file may fail in any way
@@ -304,7 +299,7 @@ def _is_entry(entry: tuple[Any, Any]) -> bool:
 
 
 def _experiment(config: str | Path) -> Experiment:
-    sections = files.load(config, folders=lambda: create_manager().configs)
+    sections = files.load(config, folders=lambda: create_manager().configs)  # refuses plugins that data name
     sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
     return Experiment.from_config(sections, create_manager(sections.get('plugins', ())))
 

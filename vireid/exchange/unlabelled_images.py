@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 
+from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Modality, Sample
 
@@ -75,13 +77,13 @@ def _no_images(images: Path) -> VireidError:
     return VireidError(f'{images} has no images', allowed=f'{FOLDER}; or {TABLE}', todo=todo)
 
 
-def _listed(path: Path, split: str | None) -> dict[Modality, list[str]]:
+@reads('a table of images', '*.csv')
+def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
     """Returns the images that a table names, by modality."""
     try:
-        with path.open(newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file, strict=True)
-            columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path, errors='surrogateescape')), strict=True)
+        columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
         raise VireidError(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
     for column in ('path', 'modality', *(['split'] if split is not None else [])):
         if column not in columns:

@@ -13,6 +13,7 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.origin import data_name
+from vireid.core.data.contents import content_numbers, require_apart, require_no_twins
 from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import BatchStream, default_workers
@@ -31,6 +32,7 @@ from vireid.launch import precision
 from vireid.launch.compilation import compile_forward
 from vireid.launch.fabric import make_fabric
 from vireid.launch.preflight import missing_init, preflight
+from vireid.launch.work_dir import require_own_folder
 
 
 def train(
@@ -85,31 +87,49 @@ def prepare(
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
 
     dataset = experiment.build_dataset()
+    if fabric.is_global_zero:
+        require_own_folder(Path(work_dir), dataset)
     samples = tuple(dataset.split('train'))
     sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     evaluator, candidates, selection = _build_evaluators(experiment, dataset, samples, hooks)
     scored = (*evaluator.samples, *candidates.samples)
     check_images(experiment.image_settings, samples, scored, progress_callback(hooks, 'looking at images'))
-    batches = _build_batches(experiment, samples, sampler, fabric, hooks)
+    read = experiment.build_reader('train', samples, progress_callback(hooks, 'preparing training images'))
+    batches = _build_batches(experiment, samples, sampler, fabric, read)
+    numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     identities = len({s.identity for s in samples})
     pretrained = resume is None and (init is None or partial)
     model = experiment.build_model(identities, pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
     if resume is None and init is not None:
         initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero)
-        require_unseen(scored, seen, f'training.init: {init}')
+        require_unseen(scored, seen, f'training.init: {init}', numbers)
     _adjust(model, experiment, fabric)
     run = Run(
         experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''),
         chosen.reason, resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
         data=data_name(experiment.dataset, dataset),
+        contents=np.array([numbers[s.path] for s in samples if s.path in numbers], dtype=np.int64),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
     trainer = Trainer(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume)
     if content is not None:
         trainer.load_state_dict(content, str(resume))
     return trainer
+
+
+def _compare_images(
+    experiment: Experiment, samples: Sequence[Sample], evaluators: Sequence[Evaluator], read: Any, hooks: Any
+) -> dict[str, int]:
+    """Returns numbers of the contents of all images, once none is both trained on and scored, or finds itself."""
+    settings, told = experiment.image_settings, progress_callback(hooks, 'comparing images')
+    numbers = content_numbers(samples, settings, read, told)
+    for evaluator in dict.fromkeys(evaluators):
+        numbers |= content_numbers(evaluator.samples, settings, evaluator.read)
+        require_apart(samples, evaluator.samples, numbers)
+        require_no_twins(evaluator.trials, numbers)
+    return numbers
 
 
 def _build_evaluators(
@@ -127,11 +147,10 @@ def _build_evaluators(
 
 
 def _build_batches(
-    experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, hooks: Any
+    experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, read: Any
 ) -> BatchStream:
     images = experiment.image_settings
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
-    read = experiment.build_reader('train', samples, progress_callback(hooks, 'preparing training images'))
     transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
     data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
     workers = default_workers(fabric.device) if images.workers is None else images.workers

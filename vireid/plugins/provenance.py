@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -15,11 +14,15 @@ from typing import Any
 
 import torch
 
+from vireid.boundary.paths import inside
+from vireid.boundary.writing import write_whole
 from vireid.core.config import files as config
 from vireid.core.distributed.processes import world
-from vireid.core.files import write_whole
+from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
+from vireid.plugins.git_commit import commit
+from vireid.reporting.record import read_made
 
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
 
@@ -36,7 +39,7 @@ def describe(run: Run) -> dict[str, Any]:
         'seed': run.experiment.seed,
         'data': data_digest(run.samples),
         'versions': {'python': platform.python_version(), **_versions()},
-        'git': _commit(),
+        'git': commit(),
         'machine': {
             'system': platform.platform(),
             'processor': _processor(),
@@ -66,8 +69,8 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
     What the config says is from then on what the resumed run's says: it may train longer.
     """
     try:
-        before = json.loads((folder / RECORD).read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+        before = read_made(inside(folder, RECORD))
+    except VireidError:
         before = content
     about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}
     resumed = [*before.get('resumed', ()), {'step': step, **about}]
@@ -85,7 +88,8 @@ def data_digest(samples: Sequence[Sample]) -> str:
             size = os.path.getsize(s.path)
         except OSError:
             size = -1
-        total.update(f'{os.path.relpath(s.path, common)} {s.identity} {s.camera} {s.modality} {size}\n'.encode())
+        line = f'{os.path.relpath(s.path, common)} {s.identity} {s.camera} {s.modality} {size}\n'
+        total.update(line.encode('utf-8', 'surrogateescape'))
     return total.hexdigest()
 
 
@@ -97,18 +101,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:  # vireid on the path, not installed
             found[name] = '-'
     return found
-
-
-def _commit() -> str:
-    """Returns the commit of the repository the run is started in, `+` if it has changes; empty outside of one."""
-    try:
-        made = subprocess.run(
-            ['git', 'describe', '--always', '--dirty=+', '--abbrev=40', '--exclude=*'],
-            capture_output=True, text=True, check=False, timeout=10,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return ''
-    return made.stdout.strip() if made.returncode == 0 else ''
 
 
 def _processor() -> str:

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vireid.core.data.images import read_image
+from vireid.boundary.reading import open_regular
+from vireid.core.data.images import FORMATS, read_image
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, rank_gallery
+from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, matched_within, rank_gallery
 from vireid.core.types import MODALITIES, Sample, Trial
 from vireid.reporting.evidence import Evidence
-from vireid.reporting.explain import Pair, explain
+from vireid.reporting.explain import ANY, Pair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
 
@@ -239,9 +240,8 @@ def _cmc(results: Results) -> dict[str, np.ndarray]:
         for variant, scores in {'': results.scores, **results.variants}.items():
             own = [s for t, s in zip(results.trials, scores, strict=True) if t.name == name]
             length = min(RANKS, max(s.length for s in own))
-            ranks = np.arange(1, length + 1)
             curves[f'{name}, {variant}' if variant else name] = np.mean(
-                [(s.ahead[:, None] < ranks).mean(axis=0) for s in own], axis=0
+                [[s.rank(k) for k in range(1, length + 1)] for s in own], axis=0
             )
     return curves
 
@@ -252,9 +252,10 @@ def _table(results: Results, key: Any, name: str) -> list[dict[str, Any]]:
     for trial, scores in zip(results.trials, results.scores, strict=True):
         if trial.name != results.trials[0].name:
             continue
-        for sample, ahead, ap in zip(_valid(trial), scores.ahead, scores.ap, strict=True):
+        hits = matched_within(scores.columns(), 1)
+        for sample, hit, ap in zip(_valid(trial), hits, scores.ap, strict=True):
             groups.setdefault((key(sample), sample.modality if name == 'camera' else ''), []).append(
-                (float(ahead == 0), float(ap))
+                (float(hit), float(ap))
             )
     rows = []
     for (value, modality), found in groups.items():
@@ -277,12 +278,12 @@ def _valid(trial: Trial) -> list[Sample]:
 def _thumb(sample: Sample) -> bytes:
     """Returns a small JPEG of an image; nothing if it cannot be read."""
     try:
-        with Image.open(sample.path) as image:
+        with open_regular(sample.path) as file, Image.open(file, formats=FORMATS) as image:
             image.draft('RGB', (2 * THUMB[0], 2 * THUMB[1]))  # a JPEG is decoded at a lower size at once
             plain = image.mode in ('RGB', 'L')
             small = image.convert('RGB').resize(THUMB, Image.Resampling.BILINEAR) if plain else None
         if small is None:
-            array = read_image(sample.path).permute(1, 2, 0).numpy()
+            array = read_image(sample.path, ANY).permute(1, 2, 0).numpy()
             small = Image.fromarray(array).resize(THUMB, Image.Resampling.BILINEAR)
     except (OSError, VireidError, ValueError, SyntaxError, Image.DecompressionBombError):
         return b''

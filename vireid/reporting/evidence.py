@@ -7,12 +7,16 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
 
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from typing_extensions import TypedDict
 
+from vireid.boundary.reading import load_arrays, reads
+from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 
 FILE = 'report.npz'
 FORMAT = 1
@@ -65,33 +69,117 @@ class Evidence:
         Raises:
             VireidError: if it is damaged, or of another version.
         """
-        try:
-            with np.load(path, allow_pickle=False) as found:
-                if int(found['format']) != FORMAT:
-                    raise VireidError(
-                        f'{path} has format {int(found["format"])}; this vireid reads {FORMAT}',
-                        todo='score the checkpoint again: vireid test CONFIG CHECKPOINT',
-                    )
-                sizes = found['thumb_sizes']
-                ends = sizes.cumsum()
-                whole = found['thumbs'].tobytes()
-                groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
-                for key in found.files:
-                    group, slash, name = key.partition('/')
-                    if slash and group in groups:
-                        groups[group][name] = found[key]
-                thumbs = [whole[start:end] for start, end in zip(ends - sizes, ends, strict=True)]
-                about = json.loads(found['about'].tobytes())
-                if not isinstance(about, dict) or len(thumbs) != len(about.get('images', ())):
-                    raise ValueError('its images are not those it names')
-                return cls(about, thumbs, **groups)
-        except VireidError:
-            raise
-        except Exception as error:  # a damaged archive may fail in any way
-            raise VireidError(
-                f'{path} is damaged: {type(error).__name__}: {error}',
-                todo='score the checkpoint again: vireid test CONFIG CHECKPOINT',
-            ) from error
+        return _load(path)
+
+
+AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT'
+_Share = Annotated[float, Ge(0), Le(1)]
+
+
+class _Score(TypedDict, total=False):
+    identity: int
+    camera: int
+    modality: str
+    queries: Required[NonNegativeInt]
+    R1: Required[_Share]
+    mAP: Required[_Share]
+
+
+class _Pair(TypedDict):
+    images: tuple[NonNegativeInt, NonNegativeInt]
+    similarity: FiniteFloat
+    right: bool
+
+
+class _Graph(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    nodes: list
+    edges: list
+
+
+class _About(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    name: str
+    protocol: str
+    data: str
+    weights: str
+    similarity: str
+    rows: list[dict]
+    trial: str
+    notes: list[str]
+    images: list[tuple[str, int, int, str]]
+    identities: list[_Score]
+    cameras: list[_Score]
+    graph: _Graph
+    pairs: list[_Pair]
+    kinds: list[list[str]]
+
+
+@reads('the evidence of an evaluation', FILE, todo=AGAIN)
+def _load(path: Path) -> Evidence:
+    found = load_arrays(path)
+    if int(found['format']) != FORMAT:
+        raise VireidError(f'{path} has format {int(found["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
+    sizes, whole = found['thumb_sizes'], found['thumbs'].tobytes()
+    if sizes.ndim != 1 or sizes.dtype != np.int64 or (sizes < 0).any() or int(sizes.sum()) != len(whole):
+        raise ValueError('its thumbnails are not of the sizes it names')
+    ends = sizes.cumsum()
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
+    for key, array in found.items():
+        group, slash, name = key.partition('/')
+        if slash and group in groups:
+            groups[group][name] = array
+    # as JSON: there a tuple is a list
+    about: Any = TypeAdapter(_About).validate_json(found['about'].tobytes())
+    about['images'] = [list(image) for image in about['images']]
+    evidence = Evidence(about, [whole[a:b] for a, b in zip(ends - sizes, ends, strict=True)], **groups)
+    _require_fit(evidence)
+    return evidence
+
+
+def _require_fit(found: Evidence) -> None:
+    """Raises ValueError unless arrays have the shapes, types and ranges that `Evidence` names."""
+    count = len(found.about['images'])
+
+    def require(fits: bool, what: str) -> None:
+        if not fits:
+            raise ValueError(f'{what} does not fit')
+
+    def numbers(array: np.ndarray | None, *shape: int | None, kind: str = 'f', low: float = -np.inf) -> bool:
+        return (
+            array is not None
+            and array.dtype.kind in kind
+            and len(array.shape) == len(shape)
+            and all(wanted in (None, size) for size, wanted in zip(array.shape, shape, strict=True))
+            and (array.dtype.kind == 'b' or bool((np.isfinite(array) & (array >= low)).all()))
+        )
+
+    def indices(array: np.ndarray | None, *shape: int | None, low: int = 0) -> bool:
+        return array is not None and numbers(array, *shape, kind='iu', low=low) and bool((array < count).all())
+
+    require(len(found.thumbs) == count, 'the number of thumbnails')
+    require(all(i < count for pair in found.about['pairs'] for i in pair['images']), 'pairs')
+    for name, curve in found.cmc.items():
+        require(numbers(curve, None, low=0) and bool((curve <= 1 + 1e-9).all()) and len(curve) > 0, f'cmc/{name}')
+    for name, bins in found.distances.items():
+        require(numbers(bins, None, kind='iu', low=0) and len(bins) > 0, f'distances/{name}')
+    if lists := found.lists:
+        length = len(lists.get('query', ()))
+        require(len(found.about['kinds']) == length, 'kinds')
+        require(indices(lists.get('query'), length) and indices(lists.get('gallery'), length, None, low=-1), 'lists')
+        top = lists['gallery'].shape[1]
+        require(numbers(lists.get('similarity'), length, top), 'lists/similarity')
+        require(numbers(lists.get('right'), length, top, kind='b'), 'lists/right')
+        require(numbers(lists.get('ap'), length, low=0), 'lists/ap')
+        require(numbers(lists.get('first'), length, kind='iuf', low=1), 'lists/first')
+    if points := found.points:
+        length = len(points.get('image', ()))
+        require(indices(points.get('image'), length) and numbers(points.get('pca'), length, 2), 'points')
+        near = points.get('tsne')
+        require(near is None or (numbers(near, len(near), 2) and len(near) in (0, length)), 'points/tsne')
+        require(numbers(points.get('explained'), 2, low=0), 'points/explained')
+    for name, maps in found.maps.items():
+        require(numbers(maps, len(found.about['pairs']), 2, None, None, low=0), f'maps/{name}')
 
 
 _GROUPS = tuple(f.name for f in dataclasses.fields(Evidence) if f.name not in ('about', 'thumbs'))

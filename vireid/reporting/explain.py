@@ -24,6 +24,8 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
 
+ANY = 2**63 - 1  # pixels of an image that was scored: its size was allowed
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -53,8 +55,8 @@ def explain(model: Any, pairs: Sequence[Pair], transform: Any, device: Any, note
     told = names_argument(transform, 'modality')
     try:
         images = [
-            [transform(read_image(s.path), **({'modality': s.modality} if told else {})) for s in (p.query, p.gallery)]
-            for p in pairs
+            [transform(read_image(s.path, ANY), **({'modality': s.modality} if told else {})) for s in both]
+            for both in ((p.query, p.gallery) for p in pairs)
         ]
     except VireidError as error:
         notes.append(f'no maps of where the model looked: {error.given}')

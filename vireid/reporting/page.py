@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 from collections.abc import Callable, Sequence
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
+from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 from vireid.core.scoring.results import METRICS, metrics_in_percent, valid_queries
 from vireid.core.types import VISIBLE
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures import draw, inline_svg
+from vireid.reporting.markup import NOTHING, asset, document, html, join, script_data
 from vireid.reporting.record import RunRecord
+from vireid.reporting.thumbnails import decode
 
 SIZE, MARGIN = 640, 20  # of the plane of embeddings, in its own units
 NARROW = ('cmc',)  # figures of one column
@@ -32,6 +34,7 @@ def write_report(runs: Sequence[RunRecord], path: Path) -> None:
 
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the report of runs; what is not there, or cannot be drawn, is said where it would stand."""
+    runs = [_with_whole_thumbnails(run) for run in runs]
     sections = [
         ('result', 'Result', _result(runs)),
         ('cmc', 'CMC', _figure('cmc', runs, 'Share of queries with a match among the first k: the CMC.')),
@@ -45,29 +48,36 @@ def render(runs: Sequence[RunRecord]) -> str:
         ('graph', 'Graph', _each('graph', runs, 'The model: what reads what.')),
         ('made', 'Config, machine, versions', _side(runs, _made)),
     ]
-    title = html.escape(', '.join(run.label for run in runs))
-    links = ''.join(f'<li><a href="#{key}">{name}</a></li>' for key, name, _ in sections)
-    body = ''.join(f'<section id="{key}"><h2>{name}</h2>{text}</section>' for key, name, text in sections)
+    links = join(html('<li><a href="#{key}">{name}</a></li>', key=key, name=name) for key, name, _ in sections)
+    header = html(
+        '<nav aria-label="sections"><ul>{links}</ul></nav>'
+        '<noscript><p class="note">Images and filters need JavaScript, which is switched off.</p></noscript>',
+        links=links,
+    )
+    main = join(
+        html('<section id="{key}"><h2>{name}</h2>{text}</section>', key=key, name=name, text=text)
+        for key, name, text in sections
+    )
     found = {f'{n}-{i}': _data_uri(t) for n, run in enumerate(runs) for i, t in enumerate(_thumbs(run)) if t}
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><title>{title}</title><style>{asset("page.css")}</style></head><body><header>'
-        f'<h1>{title}</h1><nav aria-label="sections"><ul>{links}</ul></nav>'
-        '<noscript><p class="note">Images and filters need JavaScript, which is switched off.</p></noscript></header>'
-        f'<main>{body}</main>'
-        '<div id="hover-card" hidden></div>'
-        f'<script type="application/json" id="thumbs">{json.dumps(found)}</script>'
-        f'<script>{asset("page.js")}</script></body></html>\n'
+    data = html(
+        '<div id="hover-card" hidden></div><script type="application/json" id="thumbs">{thumbs}</script>',
+        thumbs=script_data(found),
     )
+    return document(', '.join(run.label for run in runs), header, main, data, asset('page.js'))
 
 
-def _result(runs: Sequence[RunRecord]) -> str:
+def _with_whole_thumbnails(run: RunRecord) -> RunRecord:
+    """Returns a run without the thumbnails that are damaged: they are shown as those that could not be read."""
+    if run.evidence is None:
+        return run
+    kept = [thumb if decode(thumb) is not None else b'' for thumb in run.evidence.thumbs]
+    return replace(run, evidence=replace(run.evidence, thumbs=kept))
+
+
+def _result(runs: Sequence[RunRecord]) -> Markup:
     several = len(runs) > 1
-    head = ''.join(
-        f'<th scope="col">{html.escape(name)}</th>'
-        for name in [*(['run'] if several else []), 'row', *METRICS, 'valid queries', 'trials']
-    )
-    body, notes = '', []
+    head = _head([*(['run'] if several else []), 'row', *METRICS, 'valid queries', 'trials'])
+    body, notes = NOTHING, []
     for run in runs:
         for row in run.rows:
             shown = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
@@ -93,150 +103,195 @@ def _result(runs: Sequence[RunRecord]) -> str:
     if len(protocols) > 1:
         names = '; '.join(sorted(protocols))
         notes.insert(0, f'These runs were scored by different protocols ({names}): their numbers cannot be compared.')
-    found = f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ''
-    caption = '<p class="soft">Percent; mean ± standard deviation over trials.</p>' if body else ''
-    return caption + scroll('result table', found) + ''.join(f'<p class="note">{html.escape(n)}</p>' for n in notes)
+    said = join(map(_missing, notes))
+    if not body:
+        return said
+    caption = html('<p class="soft">Percent; mean ± standard deviation over trials.</p>')
+    return join([caption, scroll('result table', _table(head, body)), said])
 
 
 _EVIDENCE = 'report.npz beside the result, so that lists, maps and curves of ranks are missing; vireid test writes it'
 
 
-def _training(runs: Sequence[RunRecord]) -> str:
+def _training(runs: Sequence[RunRecord]) -> Markup:
     if not any(run.steps for run in runs):
         return _missing('There is no metrics.jsonl with steps: the logger MetricsFile writes it while a run trains.')
     return _figure('weights', [run for run in runs if run.steps], 'Raw values are faint, running means strong.')
 
 
-def _rankings(runs: Sequence[RunRecord]) -> str:
+def _rankings(runs: Sequence[RunRecord]) -> Markup:
     drawn = [(n, run) for n, run in enumerate(runs) if run.evidence is not None and len(run.evidence.lists['query'])]
     if not drawn:
         return _missing('There are no ranking lists.')
-    options = ''.join(f'<option value="{k}">{k}</option>' for k in ('all', 'best', 'worst', 'random'))
-    controls = (
-        '<div class="controls"><label>Search for an identity, a camera, a file'
-        '<input type="search" id="rank-search"></label>'
-        f'<label>Queries<select id="rank-kind">{options}</select></label>'
-        '<span id="rank-count" role="status"></span></div>'
-    )
-    text = (
+    options = join(html('<option value="{kind}">{kind}</option>', kind=k) for k in ('all', 'best', 'worst', 'random'))
+    top = html(
         '<p>Each row begins with a query; then come the images ranked first, with the camera and the similarity. '
         'A solid frame and ✓ mean the same person, a dashed one and ✗ another. Best and worst have one query of each '
         'person.</p>'
+        '<div class="controls"><label>Search for an identity, a camera, a file'
+        '<input type="search" id="rank-search"></label>'
+        '<label>Queries<select id="rank-kind">{options}</select></label>'
+        '<span id="rank-count" role="status"></span></div>',
+        options=options,
     )
     several = len(runs) > 1
-    columns = ''
+    columns = []
     for number, run in drawn:
         found = run.evidence
         assert found is not None
-        title = f'<h3>{html.escape(run.label)}</h3>' if several else ''
-        lists = ''.join(
-            _query(number, found, row, 'h4' if several else 'h3') for row in range(len(found.lists['query']))
+        columns.append(
+            html(
+                '<div>{title}<p class="soft">Of {trial}.</p>{lists}</div>',
+                title=html('<h3>{label}</h3>', label=run.label) if several else NOTHING,
+                trial=found.about['trial'],
+                lists=join(_query(number, found, row, 4 if several else 3) for row in range(len(found.lists['query']))),
+            )
         )
-        trial = f'<p class="soft">Of {html.escape(found.about["trial"])}.</p>'
-        columns += f'<div>{title}{trial}{lists}</div>'
-    return text + controls + f'<div class="side">{columns}</div>'
+    return join([top, html('<div class="side">{columns}</div>', columns=join(columns))])
 
 
-def _query(run: int, found: Evidence, row: int, heading: str) -> str:
+def _query(run: int, found: Evidence, row: int, level: int) -> Markup:
     lists, images = found.lists, found.about['images']
     path, identity, camera, modality = images[lists['query'][row]]
-    kinds = ' '.join(found.about['kinds'][row])
-    text = html.escape(f'{identity} {camera} camera {camera} identity {identity} {modality} {path}'.lower())
-    items = f'<li>{_image(run, found, lists["query"][row], "query")}query, cam {camera}</li>'
+    items = [
+        html(
+            '<li>{image}query, cam {camera}</li>',
+            image=_image(run, found, lists['query'][row], 'query'),
+            camera=camera,
+        )
+    ]
     for place, index in enumerate(lists['gallery'][row]):
         if index < 0:
             break
         right = bool(lists['right'][row, place])
         _, other, seen_by, _ = images[index]
         what = f'rank {place + 1}: identity {other}, {"right" if right else "wrong"}'
-        mark = f'<span class="mark" aria-hidden="true">{"✓" if right else "✗"}</span>'
-        items += (
-            f'<li class="{"right" if right else "wrong"}">{_image(run, found, index, what, mark)}'
-            f'{other} · cam {seen_by}<br>{lists["similarity"][row, place]:.2f}</li>'
+        mark = html('<span class="mark" aria-hidden="true">{sign}</span>', sign='✓' if right else '✗')
+        items.append(
+            html(
+                '<li class="{kind}">{image}{other} · cam {camera}<br>{similarity:.2f}</li>',
+                kind='right' if right else 'wrong',
+                image=_image(run, found, index, what, mark),
+                other=other,
+                camera=seen_by,
+                similarity=float(lists['similarity'][row, place]),
+            )
         )
-    about = f'identity {identity} · AP {lists["ap"][row]:.2f} · first match at rank {lists["first"][row]}'
-    return (
-        f'<article class="query" data-kinds="{kinds}" data-text="{text}"><{heading}>{html.escape(about)}</{heading}>'
-        f'<ul class="list" tabindex="0" aria-label="{html.escape(about)}">{items}</ul></article>'
+    return html(
+        '<article class="query" data-kinds="{kinds}" data-text="{text}"><h{level}>{about}</h{level}>'
+        '<ul class="list" tabindex="0" aria-label="{about}">{items}</ul></article>',
+        kinds=' '.join(found.about['kinds'][row]),
+        text=f'{identity} {camera} camera {camera} identity {identity} {modality} {path}'.lower(),
+        level=level,
+        about=f'identity {identity} · AP {lists["ap"][row]:.2f} · first match at rank {lists["first"][row]}',
+        items=join(items),
     )
 
 
-def _image(run: int, found: Evidence, index: int, alt: str, mark: str = '') -> str:
-    path = html.escape(found.about['images'][index][0])
+def _image(run: int, found: Evidence, index: int, alt: str, mark: Markup = NOTHING) -> Markup:
+    path = found.about['images'][index][0]
     if not found.thumbs[index]:
-        return f'<span class="frame"><span class="gone" title="{path}">gone</span>{mark}</span>'
-    return (
-        f'<span class="frame"><img data-thumb="{run}-{index}" width="64" height="128" alt="{html.escape(alt)}" '
-        f'title="{path}">{mark}</span>'
+        return html(
+            '<span class="frame"><span class="gone" title="{path}">gone</span>{mark}</span>', path=path, mark=mark
+        )
+    return html(
+        '<span class="frame"><img data-thumb="{run:d}-{index:d}" width="64" height="128" alt="{alt}" '
+        'title="{path}">{mark}</span>',
+        run=run,
+        index=int(index),
+        alt=alt,
+        path=path,
+        mark=mark,
     )
 
 
-def _embedding(runs: Sequence[RunRecord]) -> str:
-    columns = ''
+def _embedding(runs: Sequence[RunRecord]) -> Markup:
+    columns = []
     for number, run in enumerate(runs):
         if run.evidence is None or not len(run.evidence.points['image']):
             continue
-        title = f'<h3>{html.escape(run.label)}</h3>' if len(runs) > 1 else ''
-        columns += f'<div class="projected">{title}{_plane(number, run.evidence)}</div>'
+        title = html('<h3>{label}</h3>', label=run.label) if len(runs) > 1 else NOTHING
+        plane = _plane(number, run.evidence)
+        columns.append(html('<div class="projected">{title}{plane}</div>', title=title, plane=plane))
     if not columns:
         return _missing('There are no embeddings.')
-    text = (
+    return html(
         '<p>Whole identities, as many as fit: circles are visible images, triangles infrared ones; a colour is one '
-        'person. Point at one to see its image.</p>'
+        'person. Point at one to see its image.</p><div class="side">{columns}</div>',
+        columns=join(columns),
     )
-    return f'{text}<div class="side">{columns}</div>'
 
 
-def _plane(run: int, found: Evidence) -> str:
+def _plane(run: int, found: Evidence) -> Markup:
     points, images = found.points, found.about['images']
     identities = {identity: n for n, identity in enumerate(sorted({images[i][1] for i in points['image']}))}
     names = {'tsne': 't-SNE', 'pca': 'principal components'}
     there = [key for key in names if len(points[key])]
-    groups = ''
+    groups = []
     for key in there:
         places = points[key]
         low, high = places.min(axis=0), places.max(axis=0)
         unit = (places - low) / np.where(high > low, high - low, 1)
         x, y = (MARGIN + unit * (SIZE - 2 * MARGIN)).T
-        marks = ''
+        marks = []
         for image, px, py in zip(points['image'], x, SIZE - y, strict=True):
-            path, identity, camera, modality = images[image]
-            hue = identities[identity] * 137.508 % 360  # the golden angle: neighbours in number differ in colour
-            title = html.escape(f'identity {identity}, camera {camera}, {Path(path).name}')
-            shape = (
-                f'circle cx="{px:.1f}" cy="{py:.1f}" r="5"'
-                if modality == VISIBLE
-                else f'path d="M{px:.1f} {py - 6:.1f}l5.5 10h-11z"'
-            )
-            tag = 'circle' if modality == VISIBLE else 'path'
-            marks += f'<{shape} fill="hsl({hue:.0f} 70% 50%)" data-thumb="{run}-{image}"><title>{title}</title></{tag}>'
-        hidden = '' if key == there[0] else ' hidden'
-        groups += f'<g data-projection="{key}"{hidden}>{marks}</g>'
-    options = ''.join(f'<option value="{key}">{names[key]}</option>' for key in there)
-    shares = ' and '.join(f'{100 * share:.0f} %' for share in points['explained'])
-    return (
-        f'<div class="controls"><label>Projection<select class="projection">{options}</select></label></div>'
-        f'<div class="plane"><svg viewBox="0 0 {SIZE} {SIZE}" role="img" aria-label="embeddings in the plane">{groups}'
+            # the golden angle: neighbours in number differ in colour
+            hue = identities[images[image][1]] * 137.508 % 360
+            marks.append(_point(f'{run}-{image}', images[image], hue, float(px), float(py)))
+        hidden = Markup('' if key == there[0] else ' hidden')
+        groups.append(html('<g data-projection="{key}"{hidden}>{marks}</g>', key=key, hidden=hidden, marks=join(marks)))
+    return html(
+        '<div class="controls"><label>Projection<select class="projection">{options}</select></label></div>'
+        '<div class="plane"><svg viewBox="0 0 {size} {size}" role="img" aria-label="embeddings in the plane">{groups}'
         '</svg></div>'
-        f'<p class="soft">{len(points["image"]):,} images of {len(identities):,} identities; the principal components '
-        f'explain {shares} of the variance.</p>'
+        '<p class="soft">{images:,} images of {identities:,} identities; the principal components '
+        'explain {shares} of the variance.</p>',
+        options=join(html('<option value="{key}">{name}</option>', key=key, name=names[key]) for key in there),
+        size=SIZE,
+        groups=join(groups),
+        images=len(points['image']),
+        identities=len(identities),
+        shares=' and '.join(f'{100 * share:.0f} %' for share in points['explained']),
     )
 
 
-def _scores(run: RunRecord) -> str:
+def _point(thumb: str, image: Sequence[Any], hue: float, x: float, y: float) -> Markup:
+    """Returns a point of the plane: a circle for a visible image, a triangle for another."""
+    path, identity, camera, modality = image
+    shape = (
+        html('<circle cx="{x:.1f}" cy="{y:.1f}" r="5"', x=x, y=y)
+        if modality == VISIBLE
+        else html('<path d="M{x:.1f} {y:.1f}l5.5 10h-11z"', x=x, y=y - 6)
+    )
+    return html(
+        '{shape} fill="hsl({hue:.0f} 70% 50%)" data-thumb="{thumb}"><title>{title}</title></{tag}>',
+        shape=shape,
+        hue=hue,
+        thumb=thumb,
+        title=f'identity {identity}, camera {camera}, {Path(path).name}',
+        tag='circle' if modality == VISIBLE else 'path',
+    )
+
+
+def _scores(run: RunRecord) -> Markup:
     if run.evidence is None:
         return _missing('There are no scores by camera and identity.')
     about = run.evidence.about
     cameras = [[str(r['camera']), r['modality'], f'{r["queries"]:,}', *_two(r)] for r in about['cameras']]
     people = [[str(r['identity']), f'{r["queries"]:,}', *_two(r)] for r in about['identities']]
-    text = '<p>By the camera of the query, worst first; a query counts once in each trial.</p>'
-    text += table(['camera', 'modality', 'queries', 'rank-1', 'mAP'], cameras, 'scores by camera')
-    text += '<p>By identity, worst first.</p>'
     head = ['identity', 'queries', 'rank-1', 'mAP']
-    text += table(head, people[:10], 'scores by identity')
+    text = html(
+        '<p>By the camera of the query, worst first; a query counts once in each trial.</p>{cameras}'
+        '<p>By identity, worst first.</p>{identities}',
+        cameras=table(['camera', 'modality', 'queries', 'rank-1', 'mAP'], cameras, 'scores by camera'),
+        identities=table(head, people[:10], 'scores by identity'),
+    )
     if len(people) > 10:
-        rest = table(head, people[10:], 'scores of the other identities')
-        text += f'<details><summary>{len(people) - 10:,} more</summary>{rest}</details>'
+        text += html(
+            '<details><summary>{more:,} more</summary>{rest}</details>',
+            more=len(people) - 10,
+            rest=table(head, people[10:], 'scores of the other identities'),
+        )
     return text
 
 
@@ -244,7 +299,7 @@ def _two(row: dict[str, Any]) -> list[str]:
     return [f'{100 * row["R1"]:.1f}', f'{100 * row["mAP"]:.1f}']
 
 
-def _cam(runs: Sequence[RunRecord]) -> str:
+def _cam(runs: Sequence[RunRecord]) -> Markup:
     text = (
         'Grad-CAM of the similarity of a pair: what in each image made it like the other one, by stage. Above are '
         'pairs of one person, below wrong images that were ranked first.'
@@ -252,61 +307,81 @@ def _cam(runs: Sequence[RunRecord]) -> str:
     return _each('cam', runs, text)
 
 
-def _made(run: RunRecord) -> str:
-    config = files.dump(run.config) if run.config else ''
-    text = f'<details open><summary>Config</summary>{_pre(config)}</details>' if config else _missing('No config.yaml.')
+def _made(run: RunRecord) -> Markup:
+    if run.config:
+        config = _pre(files.dump(run.config))
+        text = html('<details open><summary>Config</summary>{config}</details>', config=config)
+    else:
+        text = _missing('No config.yaml.')
     if run.made:
         shown = {key: value for key, value in run.made.items() if key != 'config'}
-        text += f'<details><summary>Machine, versions, data</summary>{_pre(json.dumps(shown, indent=1))}</details>'
+        made = _pre(json.dumps(shown, indent=1))
+        text += html('<details><summary>Machine, versions, data</summary>{made}</details>', made=made)
     return text
 
 
-def _figure(name: str, runs: Sequence[RunRecord], caption: str) -> str:
+def _figure(name: str, runs: Sequence[RunRecord], caption: str) -> Markup:
     """Draws a figure of all runs, or says why there is none."""
     try:
         drawn = inline_svg(draw(name, runs), caption)
     except VireidError as error:
         return _missing(f'{error.given}' + (f' ({error.todo})' if error.todo else ''))
-    kind = '' if name in NARROW else ' class="wide"'  # on a telephone it is moved, not shrunk
-    moved = scroll(html.escape(f'the figure {name}'), drawn)
-    return f'<figure{kind}>{moved}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    return html(
+        '<figure{kind}>{moved}<figcaption>{caption}</figcaption></figure>',
+        kind=Markup('' if name in NARROW else ' class="wide"'),  # on a telephone it is moved, not shrunk
+        moved=scroll(f'the figure {name}', drawn),
+        caption=caption,
+    )
 
 
-def _each(name: str, runs: Sequence[RunRecord], caption: str) -> str:
+def _each(name: str, runs: Sequence[RunRecord], caption: str) -> Markup:
     return _side(runs, lambda run: _figure(name, [run], caption))
 
 
-def _side(runs: Sequence[RunRecord], of: Callable[[RunRecord], str]) -> str:
+def _side(runs: Sequence[RunRecord], of: Callable[[RunRecord], Markup]) -> Markup:
     if len(runs) == 1:
         return of(runs[0])
-    columns = ''.join(f'<div><h3>{html.escape(run.label)}</h3>{of(run)}</div>' for run in runs)
-    return f'<div class="side">{columns}</div>'
+    columns = join(html('<div><h3>{label}</h3>{text}</div>', label=run.label, text=of(run)) for run in runs)
+    return html('<div class="side">{columns}</div>', columns=columns)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> Markup:
     """Returns a table of text, which scrolls."""
-    top = ''.join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
-    body = ''.join(cells(row) for row in rows)
-    return scroll(label, f'<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>')
+    return scroll(label, _table(_head(head), join(map(cells, rows))))
 
 
-def cells(row: Sequence[str], kind: str = '') -> str:
+def _table(head: Markup, body: Markup) -> Markup:
+    return html('<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>', head=head, body=body)
+
+
+def _head(names: Sequence[str]) -> Markup:
+    return join(html('<th scope="col">{name}</th>', name=name) for name in names)
+
+
+def cells(row: Sequence[str], kind: str = '') -> Markup:
     """Returns a row of a table; `kind` is its class."""
-    name = f' class="{kind}"' if kind else ''
-    return f'<tr{name}>' + ''.join(f'<td>{html.escape(cell)}</td>' for cell in row) + '</tr>'
+    return html(
+        '<tr{kind}>{cells}</tr>',
+        kind=html(' class="{kind}"', kind=kind) if kind else NOTHING,
+        cells=join(html('<td>{cell}</td>', cell=cell) for cell in row),
+    )
 
 
-def scroll(label: str, text: str) -> str:
+def scroll(label: str, content: Markup) -> Markup:
     """Returns a region that scrolls sideways where it is wider than the page."""
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{text}</div>' if text else ''
+    return html(
+        '<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>',
+        label=label,
+        content=content,
+    )
 
 
-def _pre(text: str) -> str:
-    return f'<pre tabindex="0">{html.escape(text)}</pre>'
+def _pre(text: str) -> Markup:
+    return html('<pre tabindex="0">{text}</pre>', text=text)
 
 
-def _missing(text: str) -> str:
-    return f'<p class="note">{html.escape(text)}</p>'
+def _missing(text: str) -> Markup:
+    return html('<p class="note">{text}</p>', text=text)
 
 
 def _thumbs(run: RunRecord) -> list[bytes]:
@@ -315,8 +390,3 @@ def _thumbs(run: RunRecord) -> list[bytes]:
 
 def _data_uri(thumb: bytes) -> str:
     return f'data:image/jpeg;base64,{base64.b64encode(thumb).decode()}'
-
-
-def asset(name: str) -> str:
-    """Returns the style or the script of pages."""
-    return resources.files('vireid.reporting').joinpath(name).read_text(encoding='utf-8')

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
 
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
+from vireid.boundary.paths import inside
+from vireid.boundary.reading import parse_json, read_bytes, read_text, reads
+from vireid.boundary.showing import one_line
 from vireid.core.config import files
 from vireid.core.errors import VireidError
-from vireid.core.scoring import results
+from vireid.core.scoring import result_file, results
 from vireid.core.training.run import RECORD
 from vireid.reporting import evidence
 from vireid.reporting.evidence import Evidence
+
+METRICS = 512 * 2**20  # bytes of metrics.jsonl that are read; a million steps have about as many
 
 
 @dataclass
@@ -27,6 +35,7 @@ class RunRecord:
         result: what `result.json` says; None for a run that is not finished.
         made: what `run.json` says: versions, machine, data.
         evidence: what its last evaluation left to look at.
+        checked: whether the result was held against the metrics of its queries.
     """
 
     folder: Path
@@ -36,6 +45,7 @@ class RunRecord:
     result: dict[str, Any] | None
     made: dict[str, Any]
     evidence: Evidence | None
+    checked: bool = False
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -70,14 +80,17 @@ def read_run(folder: str | Path) -> RunRecord:
         raise VireidError(
             f'{folder} holds no run', allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo'
         )
-    config = files.load(folder / 'config.yaml') if 'config.yaml' in there else {}
-    found = Evidence.load(folder / evidence.FILE) if evidence.FILE in there else None
+    config = files.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
+    found = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
     result = _read_result(folder) if results.FILE in there else None
     if found is not None and result is not None and found.about['rows'] != result['rows']:
         found = None  # of an evaluation before
+    checked = result is not None and result_file.require_same(result, folder)
     name = str(config.get('name') or (found.about.get('name') if found else '') or folder.name)
-    made = _plain(folder / RECORD)
-    return RunRecord(folder, name, config, read_metrics(folder / 'metrics.jsonl'), result, made, found)
+    record = inside(folder, RECORD)
+    made = read_made(record) if record.is_file() else {}
+    lines = read_metrics(inside(folder, 'metrics.jsonl'))
+    return RunRecord(folder, one_line(name), config, lines, result, made, found, checked)
 
 
 def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
@@ -94,38 +107,75 @@ def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
     return found
 
 
+class _Line(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    step: Required[int]
+    epoch: float
+    loss: float | None
+    tasks: dict[str, float | None]
+    weights: dict[str, float | None] | str
+    curves: dict[str, Any]
+    lr: dict[str, float | None] | float | None
+    gradient: float | None
+    protocol: str
+    rows: list[dict[str, Any]]
+
+
+_LINE = TypeAdapter(_Line)
+
+
+@reads('the metrics of a run', 'metrics.jsonl')
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of a metrics file; the first that is none, such as one torn by a crash, ends it."""
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else ():
+    for text in read_bytes(path, METRICS).splitlines() if path.exists() else ():
         try:
-            line = json.loads(text)
+            line = parse_json(text)
+            _LINE.validate_python(line)
         except ValueError:
-            break
-        if not isinstance(line, dict) or type(line.get('step')) is not int:
             break
         lines.append(line)
     return lines
 
 
+class _Machine(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    threads: Annotated[int, Ge(1), Le(4096)]
+
+
+class _Init(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    file: str
+    weights: str
+    partial: bool
+
+
+class _Made(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    command: list[str]
+    config: str
+    seed: int
+    data: str
+    versions: dict[str, str]
+    git: str
+    machine: _Machine
+    init: _Init | None
+    resumed: list[dict[str, Any]]
+
+
+@reads('the record of a run', RECORD, todo='give the folder of a run of this version')
+def read_made(path: Path) -> dict[str, Any]:
+    """Reads a `run.json`: what a run was made of."""
+    text = read_text(path)
+    parse_json(text)  # refuses keys that stand twice
+    made: Any = TypeAdapter(_Made).validate_json(text)
+    return made
+
+
 def _read_result(folder: Path) -> dict[str, Any]:
-    found = results.read(folder)
-    rows = found['rows'] if found is not None else []
-    whole = all(isinstance(r.get('name'), str) and _numbers(r) for r in rows)
-    if found is None or not rows or not whole:
+    found = result_file.read(folder)
+    if found is None:
         raise VireidError(
             f'{folder / results.FILE} is damaged', todo='score the checkpoint again: vireid test CONFIG CHECKPOINT'
         )
     return {'data': '', 'protocol': '', 'weights': '', **found}
-
-
-def _numbers(row: dict[str, Any]) -> bool:
-    return all(isinstance(row[key].get('mean'), (int, float)) for key in results.METRICS)
-
-
-def _plain(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vireid.core.config.files import SUFFIXES, dump, load
+from vireid.boundary.paths import inside
+from vireid.boundary.showing import one_line, printable
+from vireid.boundary.writing import write_whole
+from vireid.core.config.files import SUFFIXES, dump, read_record
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import aligned, counted
@@ -56,7 +59,7 @@ class Table:
             VireidError: if it lacks a key, or a row has no config.
         """
         path = folder / 'table.yaml'
-        content = load(path)
+        content = read_record(path)
         needed: dict[str, type] = {'title': str, 'paper': str, 'settings': dict, 'rows': dict}
         for key, kind in needed.items():
             if not isinstance(content.get(key), kind):
@@ -69,7 +72,7 @@ class Table:
                 )
         rows = {}
         for row, metrics in content['rows'].items():
-            config = next((p for suffix in SUFFIXES if (p := folder / f'{row}{suffix}').is_file()), None)
+            config = next((p for suffix in SUFFIXES if (p := inside(folder, f'{row}{suffix}')).is_file()), None)
             if config is None:
                 raise VireidError(f'{path}: there is no config {folder / row}.py', todo='write it, or take the row out')
             if not isinstance(metrics, dict) or set(metrics) != {'label', *COLUMNS}:
@@ -96,14 +99,16 @@ class Table:
                 metrics.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
             lines.append((entry['label'], *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
-        body = aligned(lines)
+        body = aligned([list(map(one_line, line)) for line in lines])
         spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
         return '\n'.join(
             [
-                f'{self.title}, percent',
-                f'  here:  {data}, {first["identities"]} training identities; {first["protocol"]}, '
-                f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}',
-                f'  paper: {self.paper}',
+                f'{one_line(self.title)}, percent',
+                one_line(
+                    f'  here:  {data}, {first["identities"]} training identities; {first["protocol"]}, '
+                    f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}'
+                ),
+                f'  paper: {one_line(self.paper)}',
                 '  These are different data: never compare the two halves of a row.',
                 '',
                 body[0],
@@ -165,7 +170,7 @@ def run_tables(
             tell(f'the runs are in {target.parent}')
         else:
             if world()[0] == 0:
-                target.write_text(text + '\n', encoding='utf-8')
+                write_whole(target, f'{printable(text)}\n')
                 if compared is not None:
                     comparison_page.write(compared, target.parent)
             beside = 'each run' if compared is None else 'each run and comparison.html'

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.showing import markdown, markdown_line
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import metric_values
 from vireid.core.wording import aligned, counted
@@ -21,7 +22,7 @@ from vireid.reporting.config_differences import differences
 from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.studies.systems import System, read_queries, without_own
-from vireid.studies.tables import markdown_cell, markdown_row
+from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to see
@@ -160,9 +161,9 @@ class Comparison:
         table = [markdown_row(line) for line in cells]
         table.insert(1, '|---|' + '---:|' * (len(cells[0]) - 1))
         names = [system.name for system in self.systems]
-        parts = [f'# {markdown_cell(self.title())}', '', self.head() + '.', '']
-        parts += [f'**{note}**\n' for note in self.notes]
-        parts += [*table, '', self.about(), '', *(f'- {verdict}' for verdict in self.verdicts()), '']
+        parts = [f'# {markdown(self.title())}', '', f'{markdown_line(self.head())}.', '']
+        parts += [f'**{markdown(note)}**\n' for note in self.notes]
+        parts += [*table, '', self.about(), '', *(f'- {markdown_line(verdict)}' for verdict in self.verdicts()), '']
         parts += ['What differs between the configs:', '', markdown_row(['path', *names])]
         parts.append('|---|' + '---|' * len(self.systems))
         parts += [markdown_row([path, *values]) for path, values in self.configs()]
@@ -268,7 +269,7 @@ def _queries(
             )
         people.append(sides[0]['identity'])
         parts.append(sides[0]['trial'] + 1_000_000 * place)
-        metrics.append([metric_values(side['ahead'], side['ap'], side['inp'])[column] for side in sides])
+        metrics.append([metric_values(side)[column] for side in sides])
     mine, theirs = (np.concatenate(values) for values in zip(*metrics, strict=True))
     return np.concatenate(people), np.concatenate(parts), mine, theirs
 

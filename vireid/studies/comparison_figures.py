@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from vireid.reporting.figures.style import BLUE, INK, ORANGE, PAGE, new_figure, styled
 from vireid.studies.comparison import Pair
 
+LETTERS = 45  # of a name within a figure
 SHOWN = 30  # identities of a pair that are drawn: those with the largest differences
 
 
@@ -24,7 +25,7 @@ def draw_intervals(pairs: Sequence[Pair]) -> Figure:
             axes.plot([100 * seeds.low, 100 * seeds.high], [place + 0.12] * 2, color=BLUE, lw=3)
         axes.plot([100 * (people.mean if seeds is None else seeds.mean)], [place + 0.12], 'o', color=INK)
     axes.axvline(0, color=INK, lw=0.8)
-    axes.set_yticks(range(len(pairs)), [f'{names(pair)}, {pair.column}' for pair in reversed(pairs)])
+    axes.set_yticks(range(len(pairs)), [f'{_short_names(pair)}, {pair.column}' for pair in reversed(pairs)])
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.set_xlabel('Difference in points; solid: over seeds, dashed: over people')
     return figure
@@ -44,7 +45,7 @@ def draw_people(pair: Pair) -> Figure:
     axes.set_xticks(range(len(wins)), [str(identity) for identity, _ in wins], rotation=90)
     axes.set_xlabel('Test identity')
     axes.set_ylabel(f'{pair.column} (points)')
-    axes.set_title(f'{names(pair)}: {len(wins)} of {len(pair.wins)} identities')
+    axes.set_title(f'{_short_names(pair)}: {len(wins)} of {len(pair.wins)} identities')
     axes.axhline(0, color=INK, lw=0.6)
     return figure
 
@@ -52,3 +53,9 @@ def draw_people(pair: Pair) -> Figure:
 def names(pair: Pair) -> str:
     """Returns what figures call a pair."""
     return f'{pair.first} - {pair.second}'
+
+
+def _short_names(pair: Pair) -> str:
+    """Returns the same, short enough to leave room for the drawing."""
+    cut = [name if len(name) <= LETTERS else f'{name[: LETTERS - 1]}…' for name in (pair.first, pair.second)]
+    return ' - '.join(cut)

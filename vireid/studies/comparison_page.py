@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import Any
 
-from vireid.core.files import write_whole
+from markupsafe import Markup
+
+from vireid.boundary.writing import write_whole
 from vireid.reporting.figures import inline_svg
-from vireid.reporting.page import asset, scroll, table
+from vireid.reporting.markup import NOTHING, document, html, join
+from vireid.reporting.page import scroll, table
 from vireid.studies.comparison import Comparison
 
 MOST_PEOPLE = 30  # pairs whose identities are drawn; of more, those that may be claimed
@@ -23,33 +25,55 @@ def write(comparison: Comparison, folder: Path) -> None:
 
 def render(comparison: Comparison) -> str:
     """Returns the page."""
-    from vireid.studies.comparison_figures import draw_intervals, draw_people, names
-
-    systems = [system.name for system in comparison.systems]
-    title = html.escape(comparison.title())
-    head, *rows = comparison.lines()
-    notes = ''.join(f'<p class="note"><strong>{html.escape(note)}</strong></p>' for note in comparison.notes)
-    verdicts = ''.join(f'<li>{html.escape(verdict)}</li>' for verdict in comparison.verdicts())
-    pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
-    which = 'each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs'
-    drawn = [pair for pair in pairs if pair.is_real or len(pairs) <= MOST_PEOPLE]
-    people = ''.join(_figure(draw_people(pair), f'{names(pair)} by identity') for pair in drawn)
-    configs = table(['path', *systems], [[path, *values] for path, values in comparison.configs()], 'configs')
     sections = {
-        'Result': f'<p>{html.escape(comparison.head())}.</p>{notes}{table(head, rows, "systems")}',
-        'Which differences are real': f'<p>{html.escape(comparison.about())}</p>'
-        + _figure(draw_intervals(comparison.pairs), 'differences and their intervals')
-        + f'<ul>{verdicts}</ul>',
-        'Who wins on whom': f'<p>Rank-1 by test identity: the largest differences of {which}.</p>{people or "None."}',
-        'What differs between the configs': configs,
+        'Result': _result(comparison),
+        'Which differences are real': _differences(comparison),
+        'Who wins on whom': _people(comparison),
+        'What differs between the configs': _configs(comparison),
     }
-    body = ''.join(f'<section><h2>{name}</h2>{text}</section>' for name, text in sections.items())
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><title>{title}</title><style>{asset("page.css")}</style></head><body><header>'
-        f'<h1>{title}</h1></header><main>{body}</main></body></html>\n'
+    main = join(
+        html('<section><h2>{name}</h2>{text}</section>', name=name, text=text) for name, text in sections.items()
+    )
+    return document(comparison.title(), NOTHING, main)
+
+
+def _result(comparison: Comparison) -> Markup:
+    head, *rows = comparison.lines()
+    return html(
+        '<p>{head}.</p>{notes}{table}',
+        head=comparison.head(),
+        notes=join(html('<p class="note"><strong>{note}</strong></p>', note=note) for note in comparison.notes),
+        table=table(head, rows, 'systems'),
     )
 
 
-def _figure(figure: Any, label: str) -> str:
-    return f'<figure class="wide">{scroll(html.escape(label), inline_svg(figure, label))}</figure>'
+def _differences(comparison: Comparison) -> Markup:
+    from vireid.studies.comparison_figures import draw_intervals
+
+    return html(
+        '<p>{about}</p>{figure}<ul>{verdicts}</ul>',
+        about=comparison.about(),
+        figure=_figure(draw_intervals(comparison.pairs), 'differences and their intervals'),
+        verdicts=join(html('<li>{verdict}</li>', verdict=verdict) for verdict in comparison.verdicts()),
+    )
+
+
+def _people(comparison: Comparison) -> Markup:
+    from vireid.studies.comparison_figures import draw_people, names
+
+    pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
+    drawn = [pair for pair in pairs if pair.is_real or len(pairs) <= MOST_PEOPLE]
+    return html(
+        '<p>Rank-1 by test identity: the largest differences of {which}.</p>{people}',
+        which='each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs',
+        people=join(_figure(draw_people(pair), f'{names(pair)} by identity') for pair in drawn) or 'None.',
+    )
+
+
+def _configs(comparison: Comparison) -> Markup:
+    systems = [system.name for system in comparison.systems]
+    return table(['path', *systems], [[path, *values] for path, values in comparison.configs()], 'configs')
+
+
+def _figure(figure: Any, label: str) -> Markup:
+    return html('<figure class="wide">{moved}</figure>', moved=scroll(label, inline_svg(figure, label)))

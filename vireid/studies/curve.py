@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from vireid.boundary.showing import printable
+from vireid.boundary.writing import write_whole
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
+from vireid.core.scoring import result_file
+from vireid.core.scoring.retrieval import matched_within
 from vireid.core.wording import aligned, counted
 from vireid.statistics.interval import PRIOR
 from vireid.studies.jobs import Job, check_first, finish
@@ -54,7 +58,7 @@ def run_curve(
     tell(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')
     tell('\n'.join(lines))
     if world()[0] == 0:
-        (base / 'curve.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
+        write_whole(base / 'curve.txt', printable('\n'.join(lines)) + '\n')
     tell(f'\nwritten to {base / "curve.txt"}; each run lies beside it')
 
 
@@ -138,9 +142,9 @@ def _hits(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     lacking = next((file for file in files if not file.is_file()), None)
     if lacking is not None:
         raise VireidError(f'{lacking} is gone', todo='run again in another --work-dir, or take that run away')
-    loaded = [np.load(file) for file in files]
+    loaded = [result_file.read_queries(file) for file in files]
     plain = [found['row'] == 0 for found in loaded]
     person = np.concatenate([found['identity'][own] for found, own in zip(loaded, plain, strict=True)])
-    hit = np.concatenate([found['ahead'][own] == 0 for found, own in zip(loaded, plain, strict=True)])
+    hit = np.concatenate([matched_within(found, 1)[own] for found, own in zip(loaded, plain, strict=True)])
     unique, place = np.unique(person, return_inverse=True)
     return unique, np.stack([np.bincount(place, hit), np.bincount(place)], axis=1)

@@ -11,11 +11,13 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vireid.boundary.paths import inside
+from vireid.boundary.terminal import Terminal
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.settings import READING, EvaluationSettings, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
-from vireid.core.scoring import results
+from vireid.core.scoring import result_file, results
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
@@ -107,7 +109,7 @@ def finish(
         experiment = replace(experiment, stages=[], training=training)
     again = False
     if (folder / 'config.yaml').is_file():
-        earlier = config.load(folder / 'config.yaml')
+        earlier = config.read_record(inside(folder, 'config.yaml'))
         if job.before is not None and 'training' in earlier:
             earlier['training']['init'] = experiment.training['init']  # the folder may have moved
         changed = _changed(experiment.to_config(), earlier, data_may_move)
@@ -117,7 +119,7 @@ def finish(
                 todo='give the command it was made with, or choose another --work-dir',
             )
         again = bool(changed)
-    done = results.read(folder)
+    done = result_file.read(folder)
     if done is not None and not again:
         tell(f'{_line(job.label, done)}  (done before)')
         return _with_queries(done, folder)
@@ -134,7 +136,7 @@ def finish(
         train(experiment, folder, resume=checkpoint.newest(last, warn))
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
-    trained = results.read(folder)
+    trained = result_file.read(folder)
     assert trained is not None  # training ended by writing it
     tell(_line(job.label, trained))
     return _with_queries(trained, folder)
@@ -175,7 +177,8 @@ def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: b
             evaluation.get(key, getattr(EvaluationSettings, key)) for key in ('select', 'select_by', 'before_training')
         ]
         if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
-            kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity')]
+            ties = evaluation.get('ties', EvaluationSettings.ties)
+            kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity'), ties]
         if data_may_move:
             kept['dataset'] = {**kept['dataset'], 'root': None}
         kept['training'] = {**defaults, **found['training']}
@@ -199,11 +202,12 @@ class Bar:
 
     def __init__(self, label: str, every: float = 60.0) -> None:
         self._bar = Progress(
-            TextColumn(label),
+            TextColumn(label.replace('{', '{{').replace('}', '}}'), markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn('{task.description}'),
+            TextColumn('{task.description}', markup=False),
+            console=Terminal(),
             transient=True,
         )
         self._bar.disable = not self._bar.console.is_terminal

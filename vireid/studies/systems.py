@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.paths import inside
 from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
+from vireid.core.scoring import result_file
 from vireid.core.scoring.results import QUERIES
 from vireid.reporting.record import RunRecord, read_run
 
@@ -89,23 +91,10 @@ def without_own(config: dict[str, Any]) -> dict[str, Any]:
 def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
     """Returns the metrics of the queries of a run's first row: `identity`, `trial`, `ahead`, `ap`, `inp`.
 
+    If ties made some of them means, `R1`, `R5`, `R10` and `R20` too.
+
     Raises:
-        VireidError: if the file is damaged, or of another evaluation than the result.
+        VireidError: if the file is damaged; `read_run` has held it against the result.
     """
-    path = run.folder / QUERIES
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            own = found['row'] == 0
-            columns = {key: found[key][own] for key in ('identity', 'trial', 'ahead', 'ap', 'inp')}
-        trials = [(columns['ahead'][columns['trial'] == trial] == 0).mean() for trial in np.unique(columns['trial'])]
-    except Exception as error:  # a damaged archive may fail in any way
-        raise VireidError(
-            f'{path} is damaged: {type(error).__name__}: {error}',
-            todo='score its checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR',
-        ) from error
-    if abs(float(np.mean(trials)) - run.rows[0]['R1']['mean']) > 1e-6:
-        raise VireidError(
-            f'{path} is of another evaluation than result.json beside it',
-            todo='score its checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR',
-        )
-    return columns
+    found = result_file.read_queries(inside(run.folder, QUERIES))
+    return {name: column[found['row'] == 0] for name, column in found.items() if name != 'row'}

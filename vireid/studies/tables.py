@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import METRICS
 from vireid.core.wording import aligned
@@ -17,13 +17,6 @@ from vireid.studies.systems import System
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
 FORMATS = ('text', 'md', 'latex', 'csv')
-# what LaTeX takes for something else
-LATEX = {
-    '\\': r'\textbackslash{}',
-    **{c: f'\\{c}' for c in '&%$#_{}'},
-    '~': r'\textasciitilde{}',
-    '^': r'\textasciicircum{}',
-}
 
 
 @dataclass(frozen=True)
@@ -69,25 +62,26 @@ class PaperTable:
         """Returns aligned text; a star stands at the best."""
         cells = [['', *self.columns]]
         cells += [[name, *(c.text() + ('*' if c.best else '') for c in found)] for name, found in self.rows]
-        return '\n'.join([*self._head(), '', *aligned(cells)]) + '\n'
+        shown = aligned([list(map(one_line, row)) for row in cells])
+        return '\n'.join([*map(one_line, self._head()), '', *shown]) + '\n'
 
     def markdown(self) -> str:
         """Returns a Markdown table; the best is bold."""
         lines = [markdown_row(['', *self.columns]), '|---|' + '---:|' * len(self.columns)]
         for name, found in self.rows:
             texts = [f'**{c.text()}**' if c.best else c.text() for c in found]
-            lines.append(f'| {markdown_cell(name)} | ' + ' | '.join(texts) + ' |')
-        return '\n\n'.join(['  \n'.join(self._head()), '\n'.join(lines)]) + '\n'
+            lines.append(f'| {markdown(name)} | ' + ' | '.join(texts) + ' |')
+        return '\n\n'.join(['  \n'.join(map(markdown_line, self._head())), '\n'.join(lines)]) + '\n'
 
     def latex(self) -> str:
         """Returns a table for LaTeX with booktabs; the best is bold."""
         lines = [
             r'\begin{table}',
             r'\centering',
-            rf'\caption{{{" ".join(map(_escaped, self._head()))}}}',
+            rf'\caption{{{" ".join(map(latex, self._head()))}}}',
             rf'\begin{{tabular}}{{l{"r" * len(self.columns)}}}',
             r'\toprule',
-            ' & '.join(['', *map(_escaped, self.columns)]) + r' \\',
+            ' & '.join(['', *map(latex, self.columns)]) + r' \\',
             r'\midrule',
         ]
         for name, found in self.rows:
@@ -95,7 +89,7 @@ class PaperTable:
             for cell in found:
                 text = cell.text().replace(' ± ', r' $\pm$ ')
                 texts.append(rf'\textbf{{{text}}}' if cell.best else text)
-            lines.append(' & '.join([_escaped(name), *texts]) + r' \\')
+            lines.append(' & '.join([latex(name), *texts]) + r' \\')
         return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', r'\end{table}']) + '\n'
 
     def csv(self) -> str:
@@ -106,12 +100,12 @@ class PaperTable:
         head = [
             h for name, own in zip(self.columns, spread, strict=True) for h in ([name, f'{name} sd'] if own else [name])
         ]
-        writer.writerow(['system', *head])
+        writer.writerow(['system', *map(csv_cell, head)])
         for name, found in self.rows:
             values: list[Any] = []
             for cell, own in zip(found, spread, strict=True):
                 values += [_plain(cell.mean), _plain(cell.spread)] if own else [_plain(cell.mean)]
-            writer.writerow([name, *values])
+            writer.writerow([csv_cell(name), *values])
         return file.getvalue()
 
     def frame(self) -> Any:
@@ -133,14 +127,9 @@ class PaperTable:
         return [self.caption, *source, *self.notes]
 
 
-def markdown_cell(text: str) -> str:
-    """Returns text that Markdown takes for nothing else, in a table."""
-    return re.sub(r'([\\\\|<>*`])', r'\\\1', text).replace('\n', ' ')
-
-
 def markdown_row(cells: Sequence[str]) -> str:
     """Returns a row of a Markdown table."""
-    return f'| {" | ".join(map(markdown_cell, cells))} |'
+    return f'| {" | ".join(map(markdown, cells))} |'
 
 
 def make_table(
@@ -184,7 +173,8 @@ def make_table(
         for _, found in rows if len(set(means)) > 1 else ():
             if found[place].mean == max(means):
                 found[place] = replace(found[place], best=True)
-    notes = []
+    unchecked = dict.fromkeys(run.label for s in systems for run in s.runs.values() if not run.checked)
+    notes = [f'{name} has no queries.npz: its numbers could not be checked.' for name in unchecked]
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
     if len(protocols) > 1:
         notes.append(f'These rows are of different protocols ({"; ".join(protocols)}) and cannot be compared.')
@@ -212,11 +202,6 @@ def _measured(system: System, name: str, metric: str) -> Cell:
 
 def _config_name(system: System) -> str:
     return str(system.first.config.get('name', system.name))
-
-
-def _escaped(text: str) -> str:
-    escaped = re.sub(r'[\\&%$#_{}~^]', lambda found: LATEX[found[0]], text)
-    return escaped.replace('±', r'$\pm$')
 
 
 def _plain(value: float | None) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.scoring import results
+from vireid.core.scoring import result_file, results
 from vireid.core.wording import counted
+from vireid.launch.work_dir import require_own_folder
 from vireid.studies.jobs import Job, check_first, finish
 
 
@@ -24,6 +25,7 @@ def check_trials(jobs: Sequence[Job], base: Path) -> None:
     """
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
+    require_own_folder(base)
     check_first(jobs)
     for job in jobs:
         job.experiment.build_dataset().split('train')
@@ -70,14 +72,14 @@ def _add_intervals(rows: Sequence[dict[str, Any]], files: Sequence[Path]) -> Non
     """Adds intervals over the identities of all splits, if these are few; a run of an earlier vireid has no queries."""
     if not all(file.is_file() for file in files):
         return
-    loaded = [np.load(file) for file in files]
-    whole = {key: np.concatenate([found[key] for found in loaded]) for key in loaded[0].files}
+    loaded = [result_file.read_queries(file) for file in files]
+    told = [{key: found[key] for key in ('row', 'identity')} | results.metric_values(found) for found in loaded]
+    whole = {key: np.concatenate([found[key] for found in told]) for key in told[0]}
     whole['model'] = np.repeat(np.arange(len(loaded)), [len(found['row']) for found in loaded])
     for number, row in enumerate(rows):
         own = {key: values[whole['row'] == number] for key, values in whole.items()}
         _, part = np.unique(own['model'], return_inverse=True)
-        values = results.metric_values(own['ahead'], own['ap'], own['inp'])
-        results.add_intervals(row, values, own['identity'], part)
+        results.add_intervals(row, own, own['identity'], part)
 
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -90,5 +92,7 @@ def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, An
         for key in results.METRICS:
             means = [r[key]['mean'] for r in same]
             row[key] = {'mean': statistics.fmean(means), 'std': statistics.pstdev(means)}
+        if tied := [r for r in same if 'tied' in r]:
+            row |= {'tied': sum(r['tied'] for r in tied) / len(same), 'ties': tied[0]['ties']}
         rows.append(row)
     return rows

@@ -82,8 +82,10 @@ def test_a_config_changes_what_it_names_and_inherits_the_rest_in_any_mix_of_form
 @pytest.mark.parametrize('form', FORMS)
 def test_bases_may_have_bases_in_other_folders(tmp_path: Path, form: str) -> None:
     (tmp_path / 'deep' / 'er').mkdir(parents=True)
-    write(tmp_path / 'deep', **{f'root__{form}': child(form, [], {'a': {'x': 1, 'y': 1}})})
-    write(tmp_path / 'deep' / 'er', **{f'middle__{form}': child(form, f'../root.{form}', {'a': {'y': 2, 'z': 2}})})
+    # only a program may name a file outside its folder
+    folder, base = (tmp_path / 'deep', '../root') if form == 'py' else (tmp_path / 'deep/er', './root')
+    write(folder, **{f'root__{form}': child(form, [], {'a': {'x': 1, 'y': 1}})})
+    write(tmp_path / 'deep' / 'er', **{f'middle__{form}': child(form, f'{base}.{form}', {'a': {'y': 2, 'z': 2}})})
     path = write(tmp_path, **{f'leaf__{form}': child(form, f'deep/er/middle.{form}', {'a': {'z': 3}})})
     assert load(path) == {'a': {'x': 1, 'y': 2, 'z': 3}}
 

@@ -228,12 +228,13 @@ class TestStreams:
 
 
 def test_trials_are_scored_from_their_own_images() -> None:
-    a, b, c = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abc'))
+    a, b, c, d = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abcd'))
     q = Sample('q', 1, 3, INFRARED)
-    embeddings = Embeddings((a, b, c, q), np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [1, 0]], dtype=np.float32))
-    trials = [Trial('all', 0, (q,), (a, b, c)), Trial('all', 1, (q,), (b, c)), Trial('all', 2, (q,), (b,))]
+    features = np.array([[1, 0], [0.6, 0.8], [0.8, 0.6], [0, 1], [1, 0]], dtype=np.float32)
+    embeddings = Embeddings((a, b, c, d, q), features)
+    trials = [Trial('all', 0, (q,), (a, b, c)), Trial('all', 1, (q,), (b, c)), Trial('all', 2, (q,), (b, d))]
     results = score_trials(embeddings, 'p', trials)
-    # identity 1 is b: behind a and c, behind c, alone
+    # identity 1 is b: behind a and c, behind c, before d
     assert [s.mean_ap for s in results.scores] == pytest.approx([1 / 3, 1 / 2, 1])
     assert results.trials == tuple(trials)
     assert results.embeddings is embeddings
@@ -270,6 +271,18 @@ def test_flip_and_re_ranking_come_beside_the_plain_scores_never_instead() -> Non
     assert [row['name'] for row in found.rows()] == ['all', 'all, turned', 'all, flip', 'all, flip, turned']
     assert found.weights == 'after step 3'
     assert told == [(0, 1), (1, 1)]
+
+
+def test_ties_in_gallery_order_are_named_beside_the_protocol() -> None:
+    a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
+    q = Sample('q', 1, 3, INFRARED)
+    embeddings, trials = Embeddings((a, b, q), np.ones((3, 2), dtype=np.float32)), [Trial('all', 0, (q,), (a, b))]
+    mean, ordered = score_trials(embeddings, 'p', trials), score_trials(embeddings, 'p', trials, ties='gallery-order')
+    assert (mean.protocol, mean.scores[0].rank(1), mean.scores[0].mean_ap) == ('p', 0.5, 0.75)
+    assert ordered.protocol == 'p, ties in gallery order'
+    assert (ordered.scores[0].rank(1), ordered.scores[0].mean_ap) == (0, 0.5)
+    assert mean.table().splitlines()[-1] == '  ties decide 100.0% of the queries: mean over their orders'
+    assert ordered.table().splitlines()[-1] == '  ties decide 100.0% of the queries: gallery order'
 
 
 def test_an_image_that_was_not_embedded_is_named() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
+from vireid.core.scoring import result_file
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores
+from vireid.core.scoring.retrieval import Scores, TiedQueries
 from vireid.core.types import Trial
 from vireid.statistics.interval import identity_interval
 
@@ -82,6 +83,54 @@ def test_queries_are_columns_of_all_rows_and_trials() -> None:
     }
 
 
+def with_a_tie() -> Scores:
+    """Two queries; the second one's match ties with three others, of one identity each."""
+    within = np.array([[1, 1, 1, 1], [0.25, 1, 1, 1]])
+    ties = TiedQueries(np.array([False, True]), within, np.array([0.625, 0.75, 0.875, 1]))
+    ap = np.array([1, 25 / 48])
+    return Scores(np.array([7, 8]), np.array([0, 1.5]), ap, ap, queries=3, length=4, ties=ties)
+
+
+def test_a_row_says_which_share_of_the_queries_ties_decide() -> None:
+    clean = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
+    found = results('p', ('all', with_a_tie()), ('all', clean), ('other', clean))
+    first, second = found.rows()
+    assert (first['tied'], first['ties']) == (0.25, 'mean')
+    assert first['R1']['mean'] == (0.625 + 0.5) / 2
+    assert 'tied' not in second
+    assert 'ties' not in second
+    lines, without = found.table().splitlines(), results('p', ('all', clean), ('other', clean)).table().splitlines()
+    assert lines[4] == '  ties decide 25.0% of the queries: mean over their orders'
+    assert len(lines) == len(without) + 1
+    assert lines[1] == without[1].ljust(len(lines[1]), '-')
+    rare = results_file.tied_queries({'tied': 1e-5})
+    assert rare == 'ties decide less than 0.1% of the queries: mean over their orders'
+
+
+def test_queries_of_ties_are_read_back_as_they_count_and_clean_ones_as_ever(tmp_path: Path) -> None:
+    clean = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
+    results_file.write(tmp_path / 'clean', {'rows': []}, results('p', ('all', clean)))
+    with np.load(tmp_path / 'clean' / 'queries.npz') as read:
+        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
+        assert read['ahead'].dtype == np.int64
+        assert results_file.metric_values(read)['R1'].tolist() == [1, 0]
+    results_file.write(tmp_path / 'tied', {'rows': []}, results('p', ('all', with_a_tie()), ('all', clean)))
+    with np.load(tmp_path / 'tied' / 'queries.npz') as read:
+        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'R1', 'R5', 'R10', 'R20']
+        assert read['ahead'].tolist() == [0, 1.5, 0, 3]
+        assert results_file.metric_values(read)['R1'].tolist() == [1, 0.25, 1, 0]
+        assert results_file.metric_values(read)['R5'].tolist() == [1, 1, 1, 1]
+
+
+def test_ties_in_gallery_order_are_counted_and_change_no_file() -> None:
+    clean = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
+    found = results('p', ('all', replace(clean, ties=TiedQueries(np.array([True, False])))))
+    (row,) = found.rows()
+    assert (row['tied'], row['ties'], row['R1']['mean']) == (0.5, 'gallery-order', 0.5)
+    assert list(found.queries()) == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
+    assert found.table().splitlines()[-1] == '  ties decide 50.0% of the queries: gallery order'
+
+
 def test_trials_with_other_numbers_of_valid_queries_show_the_range() -> None:
     found = results('p', ('all', scores([1], 1, 1, valid=190)), ('all', scores([1], 1, 1, valid=210)))
     assert found.rows()[0]['valid'] == (190, 210)
@@ -128,7 +177,7 @@ def test_result_json_holds_protocol_weights_and_rows(tmp_path: Path) -> None:
     assert content['protocol'] == 'sysu/agw'
     assert content['weights'] == 'w'
     assert content['rows'][0]['mAP'] == {'mean': 0.25, 'std': 0}
-    assert results_file.read(tmp_path / 'run') == content
+    assert result_file.read(tmp_path / 'run') == content
     assert [p.name for p in (tmp_path / 'run').iterdir()] == ['result.json']
 
 
@@ -136,16 +185,23 @@ def test_result_json_holds_protocol_weights_and_rows(tmp_path: Path) -> None:
 def test_a_result_that_is_missing_or_torn_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / 'result.json').write_text(content)
-    assert results_file.read(tmp_path) is None
+    assert result_file.read(tmp_path) is None
 
 
 @pytest.mark.parametrize('missing', ['variant', 'identities'])
 def test_a_file_of_an_earlier_vireid_is_named(tmp_path: Path, missing: str) -> None:
-    row = {'variant': '', **{key: {'mean': 0.5, 'std': 0.0} for key in results_file.METRICS}}
+    row = {
+        'name': 'all',
+        'variant': '',
+        'trials': 1,
+        'queries': (4, 4),
+        'valid': (4, 4),
+        **{key: {'mean': 0.5, 'std': 0.0} for key in results_file.METRICS},
+    }
     content = {'rows': [row], 'steps': 3, 'identities': 4}
     results_file.write(tmp_path, content)
-    assert results_file.read(tmp_path) is not None
+    assert result_file.read(tmp_path) is not None
     del (row if missing == 'variant' else content)[missing]
     results_file.write(tmp_path, content)
     with pytest.raises(VireidError, match='was written by an earlier vireid'):
-        results_file.read(tmp_path)
+        result_file.read(tmp_path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from unittest import mock
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring import retrieval
-from vireid.core.scoring.retrieval import Scores, rank_gallery, score, score_similarity
+from vireid.core.scoring.retrieval import Scores, matched_within, rank_gallery, score, score_similarity
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 
 DropsOne = Callable[[Sample, Sample], bool]
@@ -109,6 +110,11 @@ def make_trial(
     return Trial('all', 0, query, gallery, cmc, RULES[rule][0])  # type: ignore[arg-type]
 
 
+def in_order(similarity: np.ndarray, trial: Trial) -> Scores:
+    """Scores as the loop does: ties in gallery order."""
+    return score_similarity(lambda rows: similarity[rows].copy(), trial, 'gallery-order')
+
+
 def random_trial(rng: np.random.Generator, n_query: int, n_gallery: int, n_ids: int, cmc: str, rule: str) -> Trial:
     return make_trial(
         rng.integers(0, n_ids, n_query).tolist(),
@@ -141,15 +147,20 @@ def check(similarity: np.ndarray, trial: Trial, rule: str, run: Callable[[], Sco
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Trial, str, int]:
-    """Small trials of every kind, with the name of their drop rule and a chunk size in pairs."""
-    n_query, n_gallery = draw(st.integers(1, 7)), draw(st.integers(1, 20))
-    ids = st.integers(0, draw(st.integers(0, 6)))
+def cases(draw: st.DrawFn, most: int = 20) -> tuple[Trial, str, int]:
+    """Small trials of every kind, with the name of their drop rule and a chunk size in pairs.
+
+    Args:
+        draw: of hypothesis.
+        most: gallery images.
+    """
+    n_query, n_gallery = draw(st.integers(1, 7)), draw(st.integers(2, most))
+    ids = st.integers(0, draw(st.integers(1, 6)))
     cameras = st.integers(1, 4)
     rule = draw(st.sampled_from(sorted(RULES)))
     trial = make_trial(
         draw(st.lists(ids, min_size=n_query, max_size=n_query)),
-        draw(st.lists(ids, min_size=n_gallery, max_size=n_gallery)),
+        draw(st.lists(ids, min_size=n_gallery, max_size=n_gallery).filter(lambda found: len(set(found)) > 1)),
         draw(st.lists(cameras, min_size=n_query, max_size=n_query)),
         draw(st.lists(cameras, min_size=n_gallery, max_size=n_gallery)),
         cmc=draw(st.sampled_from(['identity', 'image'])),
@@ -175,7 +186,7 @@ class TestAgainstTheLoop:
         values = st.integers(-spread, spread)
         similarity = data.draw(grids(len(trial.query), len(trial.gallery), values)).astype(dtype)
         with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
-            check(similarity, trial, rule, lambda: score_similarity(lambda rows: similarity[rows].copy(), trial))
+            check(similarity, trial, rule, lambda: in_order(similarity, trial))
 
     @settings(max_examples=100)
     @given(st.data(), cases(), dtypes)
@@ -184,7 +195,7 @@ class TestAgainstTheLoop:
         values = st.floats(allow_nan=False, allow_infinity=False, width=32)  # both zeros and denormals among them
         similarity = data.draw(grids(len(trial.query), len(trial.gallery), values)).astype(dtype)
         with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
-            check(similarity, trial, rule, lambda: score_similarity(lambda rows: similarity[rows].copy(), trial))
+            check(similarity, trial, rule, lambda: in_order(similarity, trial))
 
     @settings(max_examples=100)
     @given(st.data(), cases(), dtypes)
@@ -197,7 +208,12 @@ class TestAgainstTheLoop:
         gallery = data.draw(grids(len(trial.gallery), width, quarters)) / 4
         inner = [[sum(a * b for a, b in zip(x, y, strict=True)) for y in gallery.tolist()] for x in query.tolist()]
         with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
-            check(np.array(inner), trial, rule, lambda: score(query.astype(dtype), gallery.astype(dtype), trial))
+            check(
+                np.array(inner),
+                trial,
+                rule,
+                lambda: score(query.astype(dtype), gallery.astype(dtype), trial, 'gallery-order'),
+            )
 
     @pytest.mark.parametrize('rule', RULES)
     @pytest.mark.parametrize('cmc', ['identity', 'image'])
@@ -207,7 +223,7 @@ class TestAgainstTheLoop:
         trial = random_trial(rng, 60, 100, 30, cmc, rule)
         similarity = rng.standard_normal((60, 100)).astype(dtype)
         expected = reference(similarity.tolist(), trial, RULES[rule][1])
-        assert_same(score_similarity(lambda rows: similarity[rows].copy(), trial), expected, trial)
+        assert_same(in_order(similarity, trial), expected, trial)
 
     @pytest.mark.parametrize('cmc', ['identity', 'image'])
     @pytest.mark.parametrize('pairs', [1, 99, 100, 101, 700, 10**6])
@@ -217,7 +233,7 @@ class TestAgainstTheLoop:
         trial = random_trial(rng, 60, 100, 40, cmc, 'same place (SYSU-MM01)')
         query, gallery = rng.integers(-3, 4, (60, 16)) / 4.0, rng.integers(-3, 4, (100, 16)) / 4.0
         expected = reference((query @ gallery.T).tolist(), trial, RULES['same place (SYSU-MM01)'][1])
-        assert_same(score(query, gallery, trial), expected, trial)
+        assert_same(score(query, gallery, trial, 'gallery-order'), expected, trial)
 
     @pytest.mark.parametrize('cmc', ['identity', 'image'])
     def test_sysu_shape_with_a_missing_camera(self, cmc: str) -> None:
@@ -233,7 +249,7 @@ class TestAgainstTheLoop:
         )
         similarity = np.random.default_rng(3).standard_normal((48, len(cells)))
         expected = reference(similarity.tolist(), trial, RULES['same place (SYSU-MM01)'][1])
-        scores = score_similarity(lambda rows: similarity[rows].copy(), trial)
+        scores = in_order(similarity, trial)
         assert scores.valid == 46  # camera 3's two queries of person 0 lose all matches
         assert_same(scores, expected, trial)
 
@@ -243,6 +259,7 @@ class TestAgainstTheLoop:
         trial, _, _ = case
         stays = [j for j, image in enumerate(trial.gallery) if image.camera != 1]
         assume({trial.gallery[j].identity for j in stays} & {q.identity for q in trial.query})
+        assume(len({trial.gallery[j].identity for j in stays}) > 1)
         similarity = data.draw(grids(len(trial.query), len(trial.gallery), st.integers(-2, 2))).astype(float)
         whole = Trial('all', 0, trial.query, trial.gallery, trial.cmc, RULES['gallery camera 1'][0])
         less = Trial('all', 0, trial.query, tuple(trial.gallery[j] for j in stays), trial.cmc)
@@ -266,13 +283,13 @@ class TestByHand:
             [0.1, 0.9, -0.7, -0.2, 0.5],  # g1 g4 g0 g3 g2
             [-0.3, 0.2, 0.8, -0.9, 0.6],  # g2 g4 g1 g0 g3, after the drop g1 g0 g3
             [0.9, 0.7, 0.8, 0.5, 0.6],  # g0 g2 g1 g4 g3
-            [0.4, 0.4, 0.4, 0.4, 0.4],  # g0 g1 g2 g3 g4: ties in gallery order
+            [0.4, 0.4, 0.4, 0.4, 0.4],  # g0 g1 g2 g3 g4, ties in gallery order
         ]
     )
 
     def scored(self, cmc: str, rule: str = 'same place (SYSU-MM01)') -> Scores:
         trial = make_trial([1, 2, 3, 2], [1, 2, 1, 3, 2], [6, 3, 6, 6], [1, 1, 2, 1, 2], cmc=cmc, rule=rule)
-        return score(self.SIMILARITY, np.eye(5), trial)
+        return score(self.SIMILARITY, np.eye(5), trial, 'gallery-order')
 
     def test_identity_level_cmc(self) -> None:
         # identities in order: 2 1 3 -> rank 2; 2 1 3 -> rank 1; 1 2 3 -> rank 3; 1 2 3 -> rank 2
@@ -310,15 +327,17 @@ class TestByHand:
         assert scores.cmc.tolist() == [0, 1]
         assert (scores.mean_ap, scores.mean_inp) == (1 / 2, 1 / 2)
 
-    def test_one_identity_is_always_found_at_once_by_identities(self) -> None:
-        trial = make_trial([4, 4], [4, 4, 4])
+    def test_lists_of_one_identity_after_the_drop(self) -> None:
+        # identity 5 is there by camera 2 only, which camera 3 drops
+        trial = make_trial([4, 4], [4, 4, 5], [3, 3], [1, 1, 2], rule='same place (SYSU-MM01)')
         scores = score_similarity(lambda rows: np.array([[1.0, 2, 3], [-1, -2, -3]])[rows], trial)
-        assert scores.cmc.tolist() == [1]
+        assert scores.cmc.tolist() == [1, 1]
         assert (scores.mean_ap, scores.mean_inp) == (1, 1)
 
-    def test_a_gallery_of_one(self) -> None:
-        scores = score(np.array([[-1.0]]), np.array([[1.0]]), make_trial([3], [3], cmc='image'))
-        assert (scores.cmc.tolist(), scores.mean_ap, scores.mean_inp) == ([1], 1, 1)
+    def test_a_list_of_one(self) -> None:
+        trial = make_trial([3], [3, 4], [3], [1, 2], cmc='image', rule='same place (SYSU-MM01)')
+        scores = score(np.array([[-1.0]]), np.array([[1.0], [-1.0]]), trial)
+        assert (scores.cmc.tolist(), scores.mean_ap, scores.mean_inp) == ([1, 1], 1, 1)
 
 
 class TestRanks:
@@ -367,9 +386,112 @@ def test_equal_embeddings_tie_whatever_the_matrix_product_rounds(
     gallery = np.tile(twin / np.linalg.norm(twin), (17, 1))
     query = rng.standard_normal((37, 512)).astype(dtype)
     query /= np.linalg.norm(query, axis=1, keepdims=True)
-    # all 17 tie: the gallery's order stands, and person 5 comes sixth
-    found = score(query, gallery, make_trial([5] * 37, list(range(17))))
-    assert found.mean_ap == pytest.approx(1 / 6, abs=1e-12)
+    trial = make_trial([5] * 37, list(range(17)))
+    # all 17 tie: in the gallery's order person 5 comes sixth
+    assert score(query, gallery, trial, 'gallery-order').mean_ap == pytest.approx(1 / 6, abs=1e-12)
+    assert score(query, gallery, trial).mean_ap == pytest.approx(sum(1 / n for n in range(1, 18)) / 17, abs=1e-12)
+
+
+def over_all_orders(similarity: np.ndarray, trial: Trial, rule: str) -> list[Reference]:
+    """The loop on every order of the gallery: those of ties are equally frequent among them."""
+    found = []
+    for order in itertools.permutations(range(len(trial.gallery))):
+        turned = replace(trial, gallery=tuple(trial.gallery[j] for j in order))
+        found.append(reference(similarity[:, order].tolist(), turned, RULES[rule][1]))
+    return found
+
+
+class TestTies:
+    @settings(max_examples=120)
+    @given(st.data(), cases(most=6), dtypes)
+    def test_metrics_are_means_over_all_orders(
+        self, data: st.DataObject, case: tuple[Trial, str, int], dtype: type
+    ) -> None:
+        trial, rule, pairs = case
+        spread = data.draw(st.integers(0, 2))
+        values = st.integers(-spread, spread)
+        similarity = data.draw(grids(len(trial.query), len(trial.gallery), values)).astype(dtype)
+        orders = over_all_orders(similarity, trial, rule)
+        assume(orders[0].ranks)
+        with mock.patch.object(retrieval, 'PAIRS_PER_CHUNK', pairs):
+            scores = score_similarity(lambda rows: similarity[rows].copy(), trial)
+        ranks = np.array([found.ranks for found in orders])
+        for k in range(1, 9):
+            assert scores.rank(k) == pytest.approx((ranks <= k).mean(), abs=1e-12)
+        length = len({g.identity for g in trial.gallery}) if trial.cmc == 'identity' else len(trial.gallery)
+        assert scores.cmc == pytest.approx([scores.rank(k) for k in range(1, length + 1)], abs=1e-12)
+        for k in retrieval.RANKS:
+            assert matched_within(scores.columns(), k) == pytest.approx((ranks <= k).mean(axis=0), abs=1e-12)
+        assert scores.ahead == pytest.approx(ranks.mean(axis=0) - 1, abs=1e-12)
+        ap, inp = (np.array([getattr(f, name) for f in orders]) for name in ('average_precisions', 'inverse_penalties'))
+        assert scores.ap == pytest.approx(ap.mean(axis=0), abs=1e-12)
+        assert scores.inp == pytest.approx(inp.mean(axis=0), abs=1e-12)
+        assert scores.tied.tolist() == (np.ptp(ap, axis=0) > 1e-9).tolist()
+
+    @pytest.mark.parametrize('cmc', ['identity', 'image'])
+    @pytest.mark.parametrize('rule', RULES)
+    def test_without_ties_that_matter_all_arrays_are_those_of_the_stable_sort(self, cmc: str, rule: str) -> None:
+        rng = np.random.default_rng(2)
+        trial = random_trial(rng, 60, 40, 15, cmc, rule)
+        similarity = rng.standard_normal((60, 40)).astype(np.float32)
+        person = np.array([g.identity for g in trial.gallery])
+        for row, query in zip(similarity, trial.query, strict=True):  # the matches of a query tie, and two others do
+            row[person == query.identity] = 0.5
+            row[np.flatnonzero(person != query.identity)[:2]] = 0.25
+        found, stable = score_similarity(lambda rows: similarity[rows].copy(), trial), in_order(similarity, trial)
+        assert found.ties is None
+        assert not found.tied.any()
+        for name in ('identities', 'ahead', 'ap', 'inp', 'cmc'):
+            mine, theirs = getattr(found, name), getattr(stable, name)
+            assert (mine.dtype, mine.tobytes()) == (theirs.dtype, theirs.tobytes())
+        assert found.ahead.dtype == np.int64
+        expected = reference(similarity.tolist(), trial, RULES[rule][1])
+        assert found.ahead.tolist() == [rank - 1 for rank in expected.ranks]
+        assert found.inp.tolist() == expected.inverse_penalties
+        assert found.ap == pytest.approx(expected.average_precisions, rel=1e-15)
+
+    def test_a_query_without_ties_keeps_its_bits_beside_one_with(self) -> None:
+        rng = np.random.default_rng(5)
+        trial = random_trial(rng, 50, 40, 9, 'identity', 'nothing')
+        similarity = rng.standard_normal((50, 40))
+        similarity[::2] = similarity[::2].round()
+        found, stable = score_similarity(lambda rows: similarity[rows].copy(), trial), in_order(similarity, trial)
+        assert found.tied.tolist() == stable.tied.tolist()
+        assert 0 < found.tied.sum() < 26
+        for name in ('ahead', 'ap', 'inp'):
+            assert np.array_equal(getattr(found, name)[~found.tied], getattr(stable, name)[~found.tied])
+
+    def test_by_hand(self) -> None:
+        # the query is 1. Ranked: person 2; then a tie of 1, 2, 3, 3; then a tie of 1, 4; the last is dropped, and ties
+        trial = make_trial([1], [2, 1, 2, 3, 3, 1, 4, 1], [3], [1, 1, 1, 1, 1, 1, 1, 2], rule='same place (SYSU-MM01)')
+        scores = score_similarity(lambda rows: np.array([[9.0, 5, 5, 5, 5, 2, 2, 5]]), trial)
+        # the first match is 2nd to 5th, each at 1/4; the other is 6th or 7th
+        first = (Fraction(1, 2) + Fraction(1, 3) + Fraction(1, 4) + Fraction(1, 5)) / 4
+        other = (Fraction(2, 6) + Fraction(2, 7)) / 2
+        assert scores.mean_ap == pytest.approx(float((first + other) / 2), abs=1e-15)
+        assert scores.mean_inp == pytest.approx(float(other), abs=1e-15)
+        # 2 is ahead anyway; 3 is, with two images, unless the match comes first of three: at 2/3
+        assert scores.cmc == pytest.approx([0, 1 / 3, 1, 1], abs=1e-15)
+        assert scores.ahead == pytest.approx([1 + 2 / 3], abs=1e-15)
+        images = score_similarity(lambda rows: np.array([[9.0, 5, 5, 5, 5, 2, 2, 5]]), replace(trial, cmc='image'))
+        assert images.cmc == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1, 1, 1], abs=1e-15)
+        assert images.ahead == pytest.approx([2.5], abs=1e-15)
+
+    @pytest.mark.parametrize('cmc', ['identity', 'image'])
+    def test_constant_embeddings_score_what_chance_scores(self, cmc: str) -> None:
+        rng = np.random.default_rng(11)
+        trial = random_trial(rng, 30, 60, 12, cmc, 'same place (SYSU-MM01)')
+        found = score(np.ones((30, 8), np.float32), np.ones((60, 8), np.float32), trial)
+        drawn = [in_order(rng.random((30, 60)), trial) for _ in range(2000)]
+        assert found.tied.all()
+        for of in (lambda s: s.mean_ap, lambda s: s.mean_inp, *(lambda s, k=k: s.rank(k) for k in (1, 3, 5, 10))):
+            values = [of(s) for s in drawn]
+            assert of(found) == pytest.approx(np.mean(values), abs=4 * np.std(values) / 2000**0.5)
+
+    def test_the_setting_has_two_values(self) -> None:
+        with pytest.raises(VireidError) as raised:
+            score(np.ones((1, 2)), np.ones((2, 2)), make_trial([1], [1, 2]), 'gallery order')  # type: ignore[arg-type]
+        assert str(raised.value) == "evaluation.ties is 'gallery order'\n  allowed: 'mean', 'gallery-order'"
 
 
 class TestErrors:
@@ -398,6 +520,15 @@ class TestErrors:
         assert str(raised.value) == (
             f'all, trial 0: {n_query} query and {n_gallery} gallery images\n'
             '  next:    check the test identities and the cameras of this protocol'
+        )
+
+    def test_a_gallery_of_one_identity(self) -> None:
+        with pytest.raises(VireidError) as raised:
+            score(np.ones((2, 4)), np.ones((3, 4)), make_trial([1, 2], [2, 2, 2]))
+        assert str(raised.value) == (
+            'all, trial 0: the gallery (3 images) shows identity 2 alone, so any ranking is right\n'
+            '  allowed: a gallery of two identities or more\n'
+            '  next:    test on more people: check the test identities and the cameras of this protocol'
         )
 
     @pytest.mark.parametrize('pairs', [1, 1000])

@@ -285,7 +285,9 @@ def test_interrupted_runs_have_no_result(small_sysu, tmp_path, make_tiny):
 
     manager = create_manager()
     manager.register(Stopper(), 'stopper')
-    (tmp_path / 'result.json').write_text('{"rows": []}')  # of an earlier, finished state of this folder
+    # of an earlier, finished state of this folder
+    (tmp_path / 'config.yaml').write_text('dataset: {}\nprotocol: {}\nmodel: {}\ntraining: {}\n')
+    (tmp_path / 'result.json').write_text('{"rows": []}')
     with pytest.raises(Interrupted):
         train(make_tiny(small_sysu, manager=manager), tmp_path)
     assert not (tmp_path / 'result.json').exists()

@@ -530,6 +530,6 @@ class TestBadImages:
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):
-        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no image')
+        (damaged / 'cam3/0004/0001.jpg').write_bytes(b'no image either')
         with pytest.raises(VireidError, match=r'cam3/0004/0001\.jpg cannot be read'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')

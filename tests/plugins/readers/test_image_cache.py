@@ -7,8 +7,10 @@ import multiprocessing
 import os
 import pickle
 import signal
+import stat
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
 
+from vireid.core.data.contents import content_digest
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
@@ -172,12 +175,12 @@ def test_no_room_is_said_before_anything_is_read(samples, tmp_path, monkeypatch)
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
 def test_a_disk_that_fills_up_is_an_error_and_leaves_nothing(samples, tmp_path, monkeypatch):
-    real = Path.open
-    monkeypatch.setattr(
-        Path,
-        'open',
-        lambda self, *a, **k: real(Path('/dev/full'), *a, **k) if self.suffix == '.part' else real(self, *a, **k),
-    )
+    real = os.open
+
+    def full(path, flags, *mode, **options):
+        return real('/dev/full', os.O_WRONLY) if str(path).endswith('.part') else real(path, flags, *mode, **options)
+
+    monkeypatch.setattr(os, 'open', full)
     with pytest.raises(VireidError, match='No space left'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
@@ -277,3 +280,151 @@ def test_two_builders_at_once_build_one_cache(samples, tmp_path):
     sums = {line for lines in outputs for line in lines if line.startswith('sum')}
     assert len(sums) == 1
     assert len(files(tmp_path / 'cache')) == 1
+
+
+def test_sources_are_told_without_reading_them_again(samples, tmp_path):
+    paths = [s.path for s in samples]
+    expected = [content_digest(p) for p in paths]
+    cache(samples, tmp_path / 'cache')
+    read = cache(samples, tmp_path / 'cache')
+    for path in paths:
+        Path(path).unlink()
+    assert read.digests(paths[::-1]) == expected[::-1]
+    assert pickle.loads(pickle.dumps(read)).digests(paths) == expected
+
+
+@pytest.mark.parametrize('what', ['lock', 'cache'])
+@pytest.mark.parametrize('exists', [True, False], ids=['a file', 'nothing'])
+def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
+    read = cache(samples, tmp_path / 'cache')
+    victim = tmp_path / 'victim'
+    if exists:
+        victim.write_bytes(read.file.read_bytes() if what == 'cache' else b'precious')
+    before = victim.read_bytes() if exists else None
+    planted = read.file if what == 'cache' else tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
+    read.file.unlink()
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(victim)
+    with pytest.raises(VireidError, match='is a link'):
+        cache(samples, tmp_path / 'cache')
+    assert (victim.read_bytes() if victim.exists() else None) == before
+
+
+@pytest.mark.parametrize('what', ['lock', 'cache'])
+def test_a_planted_pipe_blocks_nobody(samples, tmp_path, what):
+    read = cache(samples, tmp_path / 'cache')
+    planted = read.file if what == 'cache' else tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
+    read.file.unlink()
+    planted.unlink(missing_ok=True)
+    os.mkfifo(planted)
+    with pytest.raises(VireidError, match='is no regular file'):
+        cache(samples, tmp_path / 'cache')
+
+
+def test_what_stands_in_a_lock_stays(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    lock = tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
+    lock.write_text('precious')
+    read.file.unlink()
+    cache(samples, tmp_path / 'cache')
+    assert lock.read_text() == 'precious'
+
+
+def test_files_of_the_user_of_root_and_of_the_folder_s_owner_are_trusted_others_are_not(tmp_path, monkeypatch):
+    own = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, 'getuid', lambda: 1234)
+    for user in (own, 1234, 0):
+        image_cache._require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
+    with pytest.raises(VireidError, match=r'x\.u8 belongs to user 4321\n.*\n.*name another folder'):
+        image_cache._require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason='only root gives files away')
+@pytest.mark.parametrize('what', ['lock', 'cache'])
+def test_a_stranger_s_file_is_refused(samples, tmp_path, what):
+    read = cache(samples, tmp_path / 'cache')
+    lock = tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
+    os.chown(read.file if what == 'cache' else lock, 4321, 4321)
+    if what == 'lock':
+        read.file.unlink()
+    with pytest.raises(VireidError, match='belongs to user 4321'):
+        cache(samples, tmp_path / 'cache')
+
+
+def overwrite(file: Path, start: int, content: bytes) -> None:
+    with file.open('rb+') as handle:
+        handle.seek(start)
+        handle.write(content)
+
+
+def test_a_file_of_the_same_size_is_not_taken_for_the_cache(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    whole = read.file.read_bytes()
+    other = cache(samples[:5] + samples[:1], tmp_path / 'other')
+    head = other._head(*other._parse(other.file.read_bytes()[: other._head_size()]))
+    for content in (bytes(len(whole)), head.ljust(len(whole), b'\0'), whole[:-1], whole + b'\0', b''):
+        read.file.write_bytes(content)
+        again = cache(samples, tmp_path / 'cache')
+        assert again.file.read_bytes() == whole
+
+
+@pytest.mark.parametrize('start', [0, 8, 20, 60, 100, 300])
+def test_a_damaged_head_makes_it_new(samples, tmp_path, start):
+    read = cache(samples, tmp_path / 'cache')
+    whole = read.file.read_bytes()
+    overwrite(read.file, start, bytes([whole[start] ^ 1]))
+    cache(samples, tmp_path / 'cache')
+    assert read.file.read_bytes() == whole
+
+
+def test_other_pixels_are_noticed_when_they_are_read(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    overwrite(read.file, read._start() + 3 * 32 * 16 * 3, b'planted')
+    for reader in (read, cache(samples, tmp_path / 'cache')):
+        reader(samples[0].path)
+        with pytest.raises(VireidError, match=r'(?s)is damaged: the pixels of .*3\.jpg.*delete that file'):
+            reader(samples[3].path)
+
+
+def test_a_cache_cut_short_in_the_middle_of_a_run_is_an_error(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    os.truncate(read.file, read._start() + 100)
+    with pytest.raises(VireidError, match='is damaged'):
+        read(samples[0].path)
+
+
+def test_a_worker_that_starts_after_the_cache_was_replaced_says_so(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    packed = pickle.dumps(read)
+    overwrite(read.file, 0, b'other')
+    with pytest.raises(VireidError, match='was replaced'):
+        pickle.loads(packed)(samples[0].path)
+
+
+def test_others_may_read_a_cache_as_the_umask_says_and_nobody_else_writes(samples, tmp_path):
+    for umask, mode in ((0o022, 0o644), (0o002, 0o664), (0o077, 0o600), (0, 0o664)):
+        before = os.umask(umask)
+        try:
+            read = cache(samples, tmp_path / f'cache{umask}')
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(read.file.stat().st_mode) == mode
+
+
+def test_what_others_left_there_does_not_stop_it(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    place = read.file.name.split('-')[0]
+    read.file.unlink()
+    for name in (f'.{place}-{"0" * 16}.u8.x.part', f'{place}-{"0" * 16}.u8', f'.{read.file.name}.x.part'):
+        (tmp_path / 'cache' / name).mkdir()
+    assert torch.equal(cache(samples, tmp_path / 'cache')(samples[0].path), read(samples[0].path))
+
+
+def test_who_waits_shows_how_far_the_other_is(samples, tmp_path):
+    read = cache(samples, tmp_path / 'cache')
+    part = read.file.with_name(f'.{read.file.name}.0123456789abcdef.part')
+    told: list[tuple[int, int]] = []
+    for size in (0, read._start(), read._start() + 4 * 32 * 16 * 3, read._size()):
+        part.write_bytes(bytes(size))
+        read._tell_of_another(lambda done, total: told.append((done, total)))
+    assert told == [(0, 10), (0, 10), (4, 10), (9, 10)]

@@ -149,7 +149,7 @@ def test_within_a_page_it_takes_the_colours_and_font_of_the_page(drawn):
     text = inline_svg(drawn[0], 'curves & "bars"')
     assert text.startswith('<svg ')
     assert text.endswith('</svg>')
-    assert 'role="img" aria-label="curves &amp; &quot;bars&quot;"' in text
+    assert 'role="img" aria-label="curves &amp; &#34;bars&#34;"' in text
     assert 'width="100%"' in text
     assert 'currentColor' in text
     assert not re.search(r'#000000|#000\b|#161718|black', text)

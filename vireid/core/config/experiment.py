@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,16 +178,19 @@ class Experiment:
 
     def build_reader(
         self, part: str, samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
-    ) -> Callable[[str], Tensor] | None:
+    ) -> Callable[[str], Tensor]:
         """Builds what turns paths into images for the transforms `train` or `test`; a cache fills itself here.
 
-        None where the config names no reader: the files are decoded each time.
+        Where the config names no reader, the files are decoded each time.
 
-        A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from) and
-        `on_progress`, called with (done, total) images.
+        A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from),
+        `decode` (what turns a path into an image) and `on_progress`, called with (done, total) images.
         """
+        from vireid.core.data.images import read_image
+
+        decode = functools.partial(read_image, max_pixels=self.image_settings.max_pixels)
         if self.image_settings.reader is None:
-            return None
+            return decode
         size = tuple(self.image_settings.size)
         config = self.images[part][0] if self.images[part] else None
         where = f'images.{part}.0'
@@ -197,6 +201,7 @@ class Experiment:
             samples=samples,
             first=self.manager.components.build('transforms', config or {}, where=where, defaults={'size': size}),
             first_config={'size': size, **(config or {})},
+            decode=decode,
             on_progress=on_progress,
         )
 

@@ -1,13 +1,14 @@
 """Reading configs: Python text, YAML or JSON with `_base_`, and writing them back.
 
-A Python config is code and is run; YAML and JSON are data and execute nothing.
+A Python config is a program and is run. YAML and JSON are data: they run nothing, and the files they name are data in
+their own folder (see SECURITY.md).
 """
 
 from __future__ import annotations
 
 import ast
 import copy
-import json
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +17,15 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from vireid.boundary.paths import is_inside
+from vireid.boundary.reading import duplicate, parse_json, read_text, reads, require_small
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
+from vireid.core.config.received import DATA, require_no_address
 from vireid.core.errors import VireidError, did_you_mean
 
-SUFFIXES = ('.py', '.yaml', '.yml', '.json')
+SUFFIXES = ('.py', *DATA)
+BYTES, NODES, DEPTH = 2**20, 50_000, 64  # of a YAML or JSON config; vireid's own have 600 nodes
+FILES = 100  # that one config is read from
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
 
 
@@ -29,6 +35,7 @@ def load(
     over: Sequence[str | Path] = (),
     folders: Folders | None = None,
     origins: Origins | None = None,
+    plugins: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Reads a config with its bases.
 
@@ -41,12 +48,14 @@ def load(
         over: configs laid over it before the options, as if it were their base.
         folders: gives the config folders by package; None knows no packages.
         origins: is filled with the file that each value came from, by path; a list is one value, options change none.
+        plugins: Python files that may run; they are added to those of the config.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
 
     Raises:
-        VireidError: if the file or a base is missing, does not parse, or an option has no `=` or no place to go.
+        VireidError: if the file or a base is missing or does not parse, an option has no `=` or no place to go, or data
+            name a base outside their folder or a plugin file that is not among `plugins`.
     """
     reader = _Files(folders or dict)
     try:
@@ -57,6 +66,15 @@ def load(
         merged['plugins'] = merged['plugins']['files']
         found[('plugins',)] = found[('plugins', 'files')]
     merged = without_delete(merged)
+    given = [str(Path(file).resolve()) for file in plugins]
+    if named := [*merged.get('plugins', ()), *given]:
+        merged['plugins'] = list(dict.fromkeys(named))
+    refused = [file for file in merged.get('plugins', ()) if file in reader.named_by_data and file not in given]
+    if refused:
+        raise VireidError(
+            f'{path} names the plugin files {", ".join(refused)}, and a config that is data runs no code',
+            todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
+        )
     if origins is not None:
         origins.update({place: found[place] for place in leaves(merged) if place in found})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
@@ -78,8 +96,41 @@ def dump_value(value: Any) -> str:
     return text.removesuffix('\n').removesuffix('\n...')
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads a YAML or JSON config as it stands there, to be shown: names of other files in it are only text.
+
+    Raises:
+        VireidError: if it cannot be read.
+    """
+    if path.suffix not in DATA:
+        raise VireidError(f'{path} is no record of a config', allowed=', '.join(DATA))
+    return _plain(_read_data(path), f'config {path}')
+
+
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with the numbers people write: YAML 1.1 takes 5e-4 for a string."""
+    """PyYAML's safe loader, with the numbers people write (YAML 1.1 takes 5e-4 for a string), of a bounded size."""
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self._depth, self._sizes = 0, dict[int, int]()
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Composes a node; one that an alias repeats counts as often as it stands there."""
+        alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        if self._depth > DEPTH:
+            raise ValueError(f'it is nested more than {DEPTH} levels deep')
+        node: Any = super().compose_node(parent, index)
+        self._depth -= 1
+        if alias and id(node) not in self._sizes:
+            raise ValueError('it holds a list or a dict that holds itself')
+        if not alias:
+            inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
+            own = inner if isinstance(node, yaml.CollectionNode) else ()
+            self._sizes[id(node)] = 1 + sum(self._sizes[id(n)] for n in own)
+        if self._sizes[id(node)] > NODES:
+            raise ValueError(f'it holds more than {NODES:,} values')
+        return node
 
 
 def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
@@ -92,15 +143,9 @@ def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
 _Loader.add_constructor('tag:yaml.org,2002:map', _construct_mapping)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _require_once([key for key, _ in pairs], 'somewhere')
-    return dict(pairs)
-
-
 def _require_once(keys: Sequence[Any], where: str) -> None:
     """Raises if a key stands twice: of the two values only one would count."""
-    texts = [str(key) for key in keys]
-    twice = next((text for text in texts if texts.count(text) > 1), None)
+    twice = duplicate(map(str, keys))
     if twice is not None:
         raise VireidError(f'{where}: the key {twice!r} stands twice', todo='take one of them away')
 
@@ -119,6 +164,8 @@ class _Files:
 
     def __init__(self, folders: Folders) -> None:
         self.folders = folders
+        self.named_by_data: set[str] = set()  # plugin files
+        self.loaded = 0
 
     def locate(self, name: str | Path, beside: Path | None = None) -> Path:
         """Finds a file by its path, from the folder `beside`, or by `package::file`."""
@@ -134,7 +181,7 @@ class _Files:
                 todo='install the plugin, or see `vireid plugins`',
             )
         for folder in known[package]:
-            if (folder / file).is_file():
+            if (folder / file).is_file() and is_inside(folder / file, folder):
                 return folder / file
         offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
         raise VireidError(
@@ -143,23 +190,29 @@ class _Files:
 
     def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
         """Reads one file over its bases."""
+        self.loaded += 1
+        if self.loaded > FILES:  # bases that each name the next one twice double with every file
+            raise VireidError(f'config {path} is one of more than {FILES} bases', todo='name each base once')
         if path.resolve() in chain:
             raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
             raise self._no_such_config(path)
-        own = _run_python(path) if path.suffix == '.py' else _read_data(path)
+        data = path.suffix != '.py'
+        own = _read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])
         bases = [bases] if isinstance(bases, str) else bases
         if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
             raise VireidError(f'config {path}: _base_ is {bases!r}', allowed='a file name, or a list of them')
-        for base in bases:
-            if base.endswith('.py') and path.suffix != '.py':
-                raise VireidError(
-                    f'config {path}: its base {base} is Python, and loading {path.suffix} executes nothing',
-                    todo=f'write the base as YAML (vireid train {base} --print-config), or this config as Python',
-                )
+        for what, names in (('base', bases), ('stage', own.get('stages'))) if data else ():
+            for name in names if isinstance(names, (list, tuple)) else ():
+                if isinstance(name, str):
+                    _require_data(name, functools.partial(self.locate, name, path.parent), path, what)
         merged = self.load_over([self.locate(base, path.parent) for base in bases], (*chain, path.resolve()))
-        return self._lay(_plain(_with_paths(own, path), f'config {path}'), merged, path)
+        own = _with_paths(own, path)
+        if data:
+            require_no_address(own, path)
+            self.named_by_data |= set(own.get('plugins', {}).get('files', ()))
+        return self._lay(_plain(own, f'config {path}'), merged, path)
 
     def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
         """Reads files and lays each over those before; marks with nothing below them yet are kept for what comes."""
@@ -183,6 +236,26 @@ class _Files:
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
         return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
+
+
+def _require_data(name: str, locate: Callable[[], Path], path: Path, what: str) -> None:
+    """Raises unless a file that the data in `path` name is data too, in the same folder or below it."""
+    python = Path(name).suffix == '.py'
+    file = path if python else locate()
+    real = Path(file.resolve())  # what is opened: the suffix may be that of a link
+    if python or real.suffix == '.py':
+        raise VireidError(
+            f'config {path}: its {what} {name} is Python, and loading {path.suffix} executes nothing',
+            todo=f'write the {what} as YAML (vireid train {name} --print-config), or this config as Python',
+        )
+    folder = path.parent
+    outside = '::' not in name and (Path(name).is_absolute() or '..' in Path(name).parts or not is_inside(file, folder))
+    if outside or real.suffix not in DATA:
+        raise VireidError(
+            f'config {path}: its {what} is {name}, and a config that is data names no file outside its folder',
+            allowed=f'a {" or ".join(DATA)} file below {folder}, without ..',
+            todo='copy the file into the folder, or write this config as Python',
+        )
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -258,17 +331,21 @@ def _run_python(path: Path) -> dict[str, Any]:
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
 
 
+@reads('a config', '*.yaml', '*.yml', '*.json')
 def _read_data(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding='utf-8')
+        text = read_text(path, BYTES)
         if path.suffix == '.json':
-            config = json.loads(text, object_pairs_hook=_once)
+            config = parse_json(text)
+            require_small(config, NODES)
         else:
             config = yaml.load(text, Loader=_Loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise VireidError(f'config {path} cannot be read: {error}') from error
+    except RecursionError:
+        raise
     except VireidError as error:
         raise VireidError(f'config {path}, {error.given}', todo=error.todo) from error
+    except Exception as error:  # a damaged file may fail in any way
+        raise VireidError(f'config {path} cannot be read: {error if str(error) else type(error).__name__}') from error
     if not isinstance(config, dict):
         raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
     return config

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
+from vireid.boundary.paths import LONGEST, is_name
 from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
@@ -46,7 +47,8 @@ class ImageSettings:
             same identity and modality replaces it, and the result counts them. Scoring always stops.
         check: what is made sure of before the first step: that the `files` of all images are there, have bytes and
             may be read, unless a `reader` stands before them; that all `images` can be decoded, which takes minutes;
-            or `nothing`.
+            or `nothing`. Unless it is `nothing`, no image may be both trained on and scored, or be its own match.
+        max_pixels: a larger image is refused before it is decoded, which takes up to 20 bytes a pixel.
     """
 
     size: tuple[Pixels, Pixels]
@@ -57,9 +59,10 @@ class ImageSettings:
     reader: Annotated[dict | None, Component('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
     check: Literal['files', 'images', 'nothing'] = 'files'
+    max_pixels: Positive = 32_000_000
 
 
-READING = ('workers', 'reader', 'check', 'on_bad_image')  # image settings that change no image
+READING = ('workers', 'reader', 'check', 'on_bad_image', 'max_pixels')  # image settings that change no image
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ class EvaluationSettings:
         similarity: config of a component among `similarities`, which ranks the gallery instead of cosine; None is that.
         flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
         rerank: config of a component among `rerankers`, whose metrics are printed beside the plain ones.
+        ties: metrics of equally similar images are the `mean` over all their orders; or those of `gallery-order`, which
+            the field's code computes, and which the protocol's name then says.
         select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
             those best on trial 0 of the test (`test`), which is what most published metrics are.
         select_by: the metric of the protocol's first row that `select` goes by.
@@ -138,6 +143,7 @@ class EvaluationSettings:
     similarity: Annotated[dict | None, Component('similarities')] = None
     flip: bool = False
     rerank: Annotated[dict | None, Component('rerankers')] = None
+    ties: Literal['mean', 'gallery-order'] = 'mean'
     select: Literal['last', 'validation', 'test'] = 'last'
     select_by: Literal['R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'] = 'R1'
     before_training: bool = False
@@ -151,6 +157,12 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
         return values.get(key, default) if isinstance(values, Mapping) else default
 
     problems = []
+    name = config.get('name', 'experiment')
+    if isinstance(name, str) and not is_name(name):
+        text = f'name is {name!r}, and the folder of the run is called that'
+        allowed = f'up to {LONGEST} characters that can name a folder on any system: no / \\ : * ? " < > |'
+        problems.append(VireidError(text, allowed=allowed, todo="set name='my_run', or rename the config file"))
+        problems[-1].path = 'name'
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'

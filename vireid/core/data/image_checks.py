@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from vireid.core.config.settings import ImageSettings
-from vireid.core.data.images import read_image
+from vireid.core.data.images import MOST_PIXELS, read_image
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
@@ -34,7 +36,7 @@ def check_images(
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
-    own = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress)
+    own = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress, settings.max_pixels)
     found = [line for part in gather_objects(own) for line in part]
     if found:
         more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
@@ -46,7 +48,10 @@ def check_images(
 
 
 def find_unreadable(
-    paths: Sequence[str], decode: bool = False, on_progress: Callable[[int, int], None] = lambda done, total: None
+    paths: Sequence[str],
+    decode: bool = False,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    max_pixels: int = MOST_PIXELS,
 ) -> list[str]:
     """Looks at images' files; returns what is wrong, a line for each that cannot be read.
 
@@ -54,8 +59,9 @@ def find_unreadable(
         paths: the files.
         decode: read each one whole, instead of looking whether it is there, has bytes and may be read.
         on_progress: called with (done, total) images.
+        max_pixels: larger images are not decoded.
     """
-    look = _error_within if decode else _error_outside
+    look = functools.partial(_error_within, max_pixels) if decode else _error_outside
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     found: list[str] = []
     done = 0
@@ -69,16 +75,19 @@ def find_unreadable(
 
 def _error_outside(path: str) -> str:
     try:
-        if os.stat(path).st_size == 0:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            return f'{path} is not a regular file'
+        if found.st_size == 0:
             return f'{path} is empty'
     except OSError as error:
         return f'{path}: {error.strerror}'
     return '' if os.access(path, os.R_OK) else f'{path}: no permission to read it'
 
 
-def _error_within(path: str) -> str:
+def _error_within(max_pixels: int, path: str) -> str:
     try:
-        read_image(path)
+        read_image(path, max_pixels)
     except VireidError as error:
         return error.given
     return ''

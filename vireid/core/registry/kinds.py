@@ -31,7 +31,7 @@ _CONTEXT: dict[str, set[str]] = {
     'weighters': _MODEL | {'task_names', 'other_tasks'},
     'similarities': {'model'},
     'samplers': {'samples', 'seed', 'rank', 'world_size'},
-    'readers': {'samples', 'first', 'first_config', 'on_progress'},
+    'readers': {'samples', 'first', 'first_config', 'decode', 'on_progress'},
     'steps': {'model', 'fabric', 'components'},
     'optimizers': {'params'},
     'schedules': {'optimizer'},

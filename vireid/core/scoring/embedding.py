@@ -18,7 +18,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores, compare, score, score_similarity
+from vireid.core.scoring.retrieval import Scores, Ties, compare, score, score_similarity
 from vireid.core.types import Batch, Reranker, Sample, Similarity, Trial, joint_order
 
 FLIP = 'flip'
@@ -127,6 +127,7 @@ def score_trials(
     *,
     similarity: Similarity | None = None,
     reranker: Reranker | None = None,
+    ties: Ties = 'mean',
     weights: str = '',
     data: str = '',
     on_progress: Callable[[int, int], None] | None = None,
@@ -139,6 +140,8 @@ def score_trials(
         trials: what to score.
         similarity: ranks the gallery, and is named beside the protocol; cosine if None.
         reranker: scores re-ranked similarities, of the embeddings, beside the plain ones.
+        ties: metrics of equally similar images are the `mean` over all their orders, or those of `gallery-order`, which
+            is named beside the protocol.
         weights: which weights made the embeddings.
         data: what the images are.
         on_progress: called with (done, total) trials.
@@ -150,20 +153,22 @@ def score_trials(
         for flipped in (False, True) if embeddings.flipped is not None else (False,):
             query, gallery = embeddings.of(trial.query, flipped), embeddings.of(trial.gallery, flipped)
             if similarity is None:
-                found = score(query, gallery, trial)
+                found = score(query, gallery, trial, ties)
             else:
-                found = score_similarity(compare(similarity, query, gallery, trial), trial)
+                found = score_similarity(compare(similarity, query, gallery, trial), trial, ties)
             scores.setdefault(FLIP if flipped else '', []).append(found)
             if reranker is not None:
                 beside = reranker.name if similarity is None else f'{reranker.name} of cosine'
                 name = f'{FLIP}, {beside}' if flipped else beside
-                found = score_similarity(reranker.similarity(query, gallery), trial)
+                found = score_similarity(reranker.similarity(query, gallery), trial, ties)
                 scores.setdefault(name, []).append(found)
     if on_progress:
         on_progress(len(trials), len(trials))
     plain = tuple(scores.pop('', ()))
     variants = {name: tuple(found) for name, found in scores.items()}
     named = protocol if similarity is None else f'{protocol}, {similarity.name}'
+    if ties == 'gallery-order':
+        named += ', ties in gallery order'
     return Results(named, tuple(trials), plain, embeddings, variants, weights, data, similarity)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from vireid.boundary.reading import duplicate
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
@@ -27,7 +28,14 @@ class Embeddings:
     _index: dict[str, int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, '_index', {s.path: i for i, s in enumerate(self.samples)})
+        index = {s.path: i for i, s in enumerate(self.samples)}
+        if len(index) < len(self.samples):
+            twice = duplicate(s.path for s in self.samples)
+            raise VireidError(
+                f'the image {twice} is there twice: one of the two would be found in place of the other',
+                todo='give each image a path of its own',
+            )
+        object.__setattr__(self, '_index', index)
 
     def of(self, samples: Sequence[Sample], flipped: bool = False) -> np.ndarray:
         """Returns the (n, D) embeddings of `samples`, in their order; averaged with their mirror images if `flipped`.

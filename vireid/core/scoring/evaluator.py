@@ -112,6 +112,7 @@ class Evaluator:
             self.trials,
             similarity=similarity,
             reranker=self.reranker if variants else None,
+            ties=run.experiment.evaluation_settings.ties,
             weights=weights or f'after step {progress.step:,}',
             data=run.data,
             on_progress=on_progress('scoring trials'),

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
+from vireid.boundary.writing import write_whole
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.retrieval import RANKS, Scores, compare
+from vireid.core.scoring.retrieval import RANKS, Scores, compare, matched_within
 from vireid.core.types import Similarity, Trial
 from vireid.core.wording import aligned
 from vireid.statistics.interval import identity_interval
@@ -63,13 +62,15 @@ class Results:
 
         Keys: `name`; `variant`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
         the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them. With
-        fewer than 100 test identities, each has `low` and `high` too, a 95 % interval over `identities`.
+        fewer than 100 test identities, each has `low` and `high` too, a 95 % interval over `identities`. Where metrics
+        depend on the order of equally similar images: `tied`, of which share of the valid queries (mean over trials),
+        and `ties`, what was done: `mean` over their orders, or `gallery-order`.
         """
         rows = []
         for name in dict.fromkeys(trial.name for trial in self.trials):
             for variant, scores in {'': self.scores, **self.variants}.items():
                 own = [s for t, s in zip(self.trials, scores, strict=True) if t.name == name]
-                columns = [metric_values(s.ahead, s.ap, s.inp) for s in own]
+                columns = [metric_values(s.columns()) for s in own]
                 means = {key: [float(c[key].mean()) for c in columns] for key in METRICS}
                 row = {
                     'name': f'{name}, {variant}' if variant else name,
@@ -82,22 +83,30 @@ class Results:
                 values = {key: np.concatenate([c[key] for c in columns]) for key in METRICS}
                 trial = np.repeat(np.arange(len(own)), [s.valid for s in own])
                 add_intervals(row, values, np.concatenate([s.identities for s in own]), trial)
+                if found := [s.ties for s in own if s.ties is not None]:
+                    row['tied'] = float(np.mean([s.tied.mean() for s in own]))
+                    row['ties'] = 'gallery-order' if found[0].cmc is None else 'mean'
                 rows.append(row)
         return rows
 
     def queries(self) -> dict[str, np.ndarray]:
         """Returns the metrics of each valid query of each row and trial, as columns of one length.
 
-        Columns: `row` (its number in `rows()`), `trial`, `identity`, `ahead`, `ap`, `inp`; see `Scores`.
+        Columns: `row` (its number in `rows()`), `trial`, `identity`, `ahead`, `ap`, `inp`; see `Scores`. If a metric is
+        a mean over orders of ties, `R1`, `R5`, `R10` and `R20` too, which `ahead` does not tell then.
         """
         columns: dict[str, list[np.ndarray]] = {}
+        scored = [s for scores in (self.scores, *self.variants.values()) for s in scores]
+        means = any(s.ties is not None and s.ties.within is not None for s in scored)
         row = 0
         for name in dict.fromkeys(trial.name for trial in self.trials):
             for scores in (self.scores, *self.variants.values()):
                 for trial, s in zip(self.trials, scores, strict=True):
                     if trial.name == name:
                         place = {'row': np.full(s.valid, row), 'trial': np.full(s.valid, trial.index)}
-                        found = {'identity': s.identities, 'ahead': s.ahead, 'ap': s.ap, 'inp': s.inp}
+                        found = s.columns()
+                        if means:
+                            found |= {f'R{k}': matched_within(found, k) for k in RANKS}
                         for key, values in {**place, **found}.items():
                             columns.setdefault(key, []).append(values)
                 row += 1
@@ -118,9 +127,9 @@ class Results:
         return ', '.join(filter(None, [self.data, self.weights]))
 
 
-def metric_values(ahead: np.ndarray, ap: np.ndarray, inp: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns each of `METRICS` for each query, from what `Scores` holds; all fractions."""
-    return {**{f'R{k}': (ahead < k).astype(np.float64) for k in RANKS}, 'mAP': ap, 'mINP': inp}
+def metric_values(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns each of `METRICS` for each query, from `Scores.columns` or `queries.npz`; all fractions."""
+    return {**{f'R{k}': matched_within(columns, k) for k in RANKS}, 'mAP': columns['ap'], 'mINP': columns['inp']}
 
 
 def add_intervals(
@@ -145,19 +154,31 @@ def add_intervals(
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
     """Lays rows out as aligned text under the protocol's name; `last` heads the column of how many are averaged."""
     lines = [[protocol, *METRICS, 'valid queries', last]]
+    below: dict[int, str] = {}
     for row in rows:
         lines.append([row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])])
         if 'identities' in row:  # of a test of few
             ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
             lines.append([f'  95 % interval over {row["identities"]} identities', *ranges, '', ''])
+        if 'tied' in row:
+            below[len(lines) - 1] = f'  {tied_queries(row)}'
     text = aligned(lines)
-    return '\n'.join([text[0], '-' * len(text[0]), *text[1:]])
+    # a line about ties is a sentence, which must not widen the first column
+    spaced = [line for place, row in enumerate(text) for line in (row, below.get(place)) if line is not None]
+    return '\n'.join([text[0], '-' * len(text[0]), *spaced[1:]])
 
 
 def metrics_in_percent(row: Mapping[str, Any]) -> list[str]:
     """Returns a row's metrics as text, in percent."""
     several = row['trials'] > 1
     return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in METRICS]
+
+
+def tied_queries(row: Mapping[str, Any]) -> str:
+    """Says what ties decide in a row that has some, and what was done about it."""
+    share = f'{100 * row["tied"]:.1f}%' if row['tied'] >= 0.0005 else 'less than 0.1%'
+    done = 'gallery order' if row.get('ties') == 'gallery-order' else 'mean over their orders'
+    return f'ties decide {share} of the queries: {done}'
 
 
 def valid_queries(row: Mapping[str, Any]) -> str:
@@ -173,25 +194,3 @@ def write(folder: Path, content: Mapping[str, Any], found: Results | None = None
         np.savez_compressed(packed, **found.queries())  # type: ignore[arg-type]
         write_whole(folder / QUERIES, packed.getvalue())
     write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
-
-
-def read(folder: Path) -> dict[str, Any] | None:
-    """Returns what `write` wrote, or None if there is nothing whole.
-
-    Raises:
-        VireidError: if an earlier vireid wrote it, in another form.
-    """
-    try:
-        content = json.loads((folder / FILE).read_text(encoding='utf-8'))
-    except (FileNotFoundError, ValueError):
-        return None
-    if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
-        return None
-    rows = content['rows']
-    old = 'steps' in content and 'identities' not in content
-    if old or any('variant' not in row or not all(isinstance(row.get(k), dict) for k in METRICS) for row in rows):
-        raise VireidError(
-            f'{folder / FILE} was written by an earlier vireid',
-            todo='choose another --work-dir, or move that folder away',
-        )
-    return content

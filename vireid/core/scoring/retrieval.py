@@ -1,14 +1,15 @@
 """From similarities to CMC, mAP and mINP, for all queries at once.
 
-Definitions (the field's, see docs/protocols.md): a query's ranked list is the gallery by falling similarity, ties in
-gallery order, without the images a protocol drops for it. Queries without a match left are skipped, not misses.
+Definitions (the field's but for ties, see docs/protocols.md): a query's ranked list is the gallery by falling
+similarity, without the images a protocol drops for it. Queries without a match left are skipped, not misses. Where
+images tie, a metric is its mean over all their orders; what the field computes, ties in gallery order, has a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,10 +17,29 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Sample, Similarity, Trial
+from vireid.core.wording import counted
+from vireid.statistics import ties as tied_lists
 
+Ties = Literal['mean', 'gallery-order']
 RANKS = (1, 5, 10, 20)
 # Query-gallery pairs worked on at a time: about 100 MB of work arrays.
 PAIRS_PER_CHUNK = 2_000_000
+
+
+@dataclass(frozen=True)
+class TiedQueries:
+    """What the order of equally similar images decides among the V valid queries of a trial.
+
+    Attributes:
+        which: (V,) bool, queries some of whose metrics depend on it.
+        within: (V, 4) float64, over all orders the share with a match within each of `RANKS`; None if gallery order
+            stands.
+        cmc: (R,) float64, the mean over queries of the same for ranks 1..R; None likewise.
+    """
+
+    which: np.ndarray
+    within: np.ndarray | None = None
+    cmc: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -28,11 +48,12 @@ class Scores:
 
     Attributes:
         identities: (V,) int64, the person of each.
-        ahead: (V,) int64, identities or images ahead of its first match.
+        ahead: (V,) int64, identities or images ahead of its first match; float64 if ties make some of them means.
         ap: (V,) average precision, by images, above 0 and up to 1.
         inp: (V,) inverse negative penalty: number of matches / rank of the last match.
         queries: queries given.
         length: ranks R of the CMC.
+        ties: None if no metric depends on the order of ties.
     """
 
     identities: np.ndarray
@@ -41,11 +62,17 @@ class Scores:
     inp: np.ndarray
     queries: int
     length: int
+    ties: TiedQueries | None = None
 
     @property
     def valid(self) -> int:
         """V."""
         return len(self.ahead)
+
+    @property
+    def tied(self) -> np.ndarray:
+        """(V,) bool, queries whose metrics depend on the order of ties."""
+        return np.zeros(self.valid, dtype=bool) if self.ties is None else self.ties.which
 
     @property
     def mean_ap(self) -> float:
@@ -60,11 +87,32 @@ class Scores:
     @property
     def cmc(self) -> np.ndarray:
         """(R,) share of valid queries with a match among the first 1..R ranks."""
+        if self.ties is not None and self.ties.cmc is not None:
+            return self.ties.cmc
         return np.bincount(self.ahead, minlength=self.length).cumsum() / len(self.ahead)
 
     def rank(self, k: int) -> float:
         """CMC at rank k >= 1; past the end of the list it is 1, as every valid query has matched."""
+        if self.ties is not None and self.ties.cmc is not None:
+            return float(self.ties.cmc[k - 1]) if k <= self.length else 1.0
         return float((self.ahead < k).mean())
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Returns what is kept of each query: `identity`, `ahead`, `ap`, `inp`; `R1` and so on if ties make means."""
+        found = {'identity': self.identities, 'ahead': self.ahead, 'ap': self.ap, 'inp': self.inp}
+        if self.ties is not None and self.ties.within is not None:
+            found |= {f'R{k}': values for k, values in zip(RANKS, self.ties.within.T, strict=True)}
+        return found
+
+
+def matched_within(columns: Mapping[str, np.ndarray], k: int) -> np.ndarray:
+    """Says of each query whether it has a match within rank k of `RANKS`, (Q,) float64; a share where ties decide it.
+
+    Args:
+        columns: of `Scores.columns` or `queries.npz`; without ties, or of an earlier vireid, they lack `R1` and so on.
+        k: the rank.
+    """
+    return columns[f'R{k}'] if f'R{k}' in columns else (columns['ahead'] < k).astype(np.float64)
 
 
 def rank_gallery(
@@ -96,16 +144,17 @@ def rank_gallery(
     return stable_top(distance, distance.shape[1]), kept
 
 
-def score(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Scores:
+def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'mean') -> Scores:
     """Scores one trial from embeddings.
 
     Args:
         query: (Q, D) floats in the order of `trial.query`; similarity is the inner product.
         gallery: (G, D) floats in the order of `trial.gallery`.
         trial: the protocol's draw.
+        ties: as in `score_similarity`.
 
     Raises:
-        VireidError: if embeddings are not finite, sizes do not fit, or no query has a match.
+        VireidError: if embeddings are not finite or sizes do not fit; and as `score_similarity` does.
     """
     if query.shape[0] != len(trial.query) or gallery.shape[0] != len(trial.gallery):
         raise VireidError(
@@ -126,9 +175,9 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Scores:
     place: dict[bytes, int] = {}
     column = np.array([place.setdefault(row.tobytes(), len(place)) for row in gallery])
     if len(place) == len(gallery):
-        return score_similarity(lambda rows: query[rows] @ gallery.T, trial)
+        return score_similarity(lambda rows: query[rows] @ gallery.T, trial, ties)
     unlike = gallery[np.unique(column, return_index=True)[1]]
-    return score_similarity(lambda rows: (query[rows] @ unlike.T)[:, column], trial)
+    return score_similarity(lambda rows: (query[rows] @ unlike.T)[:, column], trial, ties)
 
 
 def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], Any]:
@@ -157,51 +206,157 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
     return rows
 
 
-def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial) -> Scores:
+def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ties: Ties = 'mean') -> Scores:
     """Scores one trial from similarities, a chunk of queries at a time.
 
     Args:
         similarity: called with a slice of the queries, returns a new (q, G) array of finite floats.
         trial: the protocol's draw.
+        ties: metrics of equally similar images are the `mean` over all their orders, or those of `gallery-order`.
 
     Raises:
-        VireidError: if query or gallery is empty, or no query has a match.
+        VireidError: if query or gallery is empty, the gallery is of one identity, or no query has a match.
     """
     n_queries, n_gallery = len(trial.query), len(trial.gallery)
+    if ties not in get_args(Ties):
+        raise VireidError(f'evaluation.ties is {ties!r}', allowed=', '.join(map(repr, get_args(Ties))))
     if not n_queries or not n_gallery:
         raise VireidError(
             f'{trial.name}, trial {trial.index}: {n_queries} query and {n_gallery} gallery images',
             todo='check the test identities and the cameras of this protocol',
         )
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
-    identities, gallery_identity = np.unique(gallery_ids, return_inverse=True)
+    identities, person = np.unique(gallery_ids, return_inverse=True)
+    if len(identities) == 1:
+        raise VireidError(
+            f'{trial.name}, trial {trial.index}: the gallery ({counted(n_gallery, "image")}) shows identity '
+            f'{identities[0]} alone, so any ranking is right',
+            allowed='a gallery of two identities or more',
+            todo='test on more people: check the test identities and the cameras of this protocol',
+        )
+    length = len(identities) if trial.cmc == 'identity' else n_gallery
     chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
-    persons: list[np.ndarray] = []
-    first_match: list[np.ndarray] = []
-    ap: list[np.ndarray] = []
-    inp: list[np.ndarray] = []
+    parts: list[Scores] = []
     for start in range(0, n_queries, chunk):
         rows = slice(start, min(start + chunk, n_queries))
-        order, kept = rank_gallery(similarity(rows), trial, rows)
+        similar = similarity(rows)
+        order, kept = rank_gallery(similar, trial, rows)
         match = (gallery_ids[order] == query_ids[rows, None]) & (np.arange(n_gallery) < kept[:, None])
-        valid = match.any(axis=1)
-        persons.append(query_ids[rows][valid])
-        order, match = order[valid], match[valid]
-        place = match.argmax(axis=1)
-        if trial.cmc == 'identity':
-            first_match.append(_identities_ahead(gallery_identity[order], place, len(identities)))
-        else:
-            first_match.append(place)
-        for values, found in zip((ap, inp), _precision(match), strict=True):
-            values.append(found)
-    if not sum(map(len, persons)):
+        valid = np.flatnonzero(match.any(axis=1))
+        if len(valid):
+            some = valid if len(valid) < len(match) else slice(None)  # which copies nothing
+            lists = _Lists(similar, valid, order[some], match[some], kept[some], person)
+            parts.append(_score_lists(lists, query_ids[rows][valid], trial.cmc, length, ties))
+    if not parts:
         raise VireidError(
             f'{trial.name}, trial {trial.index}: none of {n_queries} queries has a match in the gallery',
             todo='check that query and gallery share identities, and what the protocol drops',
         )
-    length = len(identities) if trial.cmc == 'identity' else n_gallery
-    person, ahead, precision, penalty = (np.concatenate(parts) for parts in (persons, first_match, ap, inp))
-    return Scores(person, ahead, precision, penalty, n_queries, length)
+    return _joined(parts, n_queries)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Ranked lists of V queries that have a match, of those that (q, G) similarities were made of.
+
+    Attributes:
+        similarity: (q, G).
+        row: (V,) int64, whose row of it each list is of.
+        order: (V, G) int64, gallery indices.
+        match: (V, G) bool, in ranked order.
+        kept: (V,) int64, how many of each list count.
+        person: (G,) int64 index 0..P-1 of the person of each gallery image.
+    """
+
+    similarity: np.ndarray
+    row: np.ndarray
+    order: np.ndarray
+    match: np.ndarray
+    kept: np.ndarray
+    person: np.ndarray
+
+    def some(self, which: np.ndarray) -> _Lists:
+        """Returns some of the lists."""
+        return _Lists(
+            self.similarity, self.row[which], self.order[which], self.match[which], self.kept[which], self.person
+        )
+
+
+def _score_lists(lists: _Lists, persons: np.ndarray, cmc: str, length: int, ties: Ties) -> Scores:
+    """Scores lists in gallery order, then those anew whose ties decide something, if so wanted."""
+    match = lists.match
+    row, column = np.nonzero(match)
+    place = match.argmax(axis=1)
+    ahead = _identities_ahead(lists.person[lists.order], place, length) if cmc == 'identity' else place
+    ap, inp = _precision(row, column, match.sum(axis=1))
+    tied = _mixed(lists, row, column)
+    if not tied.any():
+        return Scores(persons, ahead, ap, inp, len(ap), length)
+    if ties == 'gallery-order':
+        return Scores(persons, ahead, ap, inp, len(ap), length, TiedQueries(tied))
+    which = np.flatnonzero(tied)
+    some = lists.some(which)
+    groups = tied_lists.Groups.of(_group_starts(some), some.match)
+    if cmc == 'identity':
+        found = tied_lists.identities_ahead(groups, some.match, some.person[some.order], length, RANKS)
+    else:
+        found = tied_lists.images_ahead(groups, RANKS, length)
+    counts = np.bincount(ahead[~tied], minlength=length) + found.counts
+    within = (ahead[:, None] < np.array(RANKS)).astype(np.float64)
+    ahead = ahead.astype(np.float64)
+    ahead[which], within[which] = found.mean, found.within
+    ap[which], inp[which] = tied_lists.average_precision(groups), tied_lists.inverse_penalty(groups)
+    return Scores(persons, ahead, ap, inp, len(ap), length, TiedQueries(tied, within, _as_cmc(counts)))
+
+
+def _as_cmc(counts: np.ndarray) -> np.ndarray:
+    """Returns the CMC of queries of which `counts` have 0, 1, ... ahead; all of them match in the end."""
+    share = np.minimum(counts.cumsum() / counts.sum(), 1.0)
+    share[-1] = 1.0
+    return share
+
+
+def _joined(parts: Sequence[Scores], queries: int) -> Scores:
+    """Joins the scores of chunks of queries of one trial."""
+    person, ahead, ap, inp = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ('identities', 'ahead', 'ap', 'inp')
+    )
+    scores = Scores(person, ahead, ap, inp, queries, parts[0].length)
+    if all(p.ties is None for p in parts):
+        return scores
+    which = np.concatenate([p.tied for p in parts])
+    if all(p.ties is None or p.ties.cmc is None for p in parts):
+        return replace(scores, ties=TiedQueries(which))
+    within = np.concatenate([np.stack([matched_within(p.columns(), k) for k in RANKS], axis=1) for p in parts])
+    counts = np.sum([p.valid * np.diff(p.cmc, prepend=0.0) for p in parts], axis=0)
+    return replace(scores, ties=TiedQueries(which, within, _as_cmc(counts)))
+
+
+def _mixed(lists: _Lists, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+    """Says in which lists a match ties with an image of somebody else, (V,) bool.
+
+    Args:
+        lists: V of them.
+        row: list of each match.
+        column: its place, from 0.
+    """
+    tied = np.zeros(len(lists.match), dtype=bool)
+    own = lists.similarity[lists.row[row], lists.order[row, column]]
+    # ranked ties are neighbors: where a group holds both, a match stands beside somebody else
+    for beside in (column - 1, column + 1):
+        inside = (beside >= 0) & (beside < lists.kept[row])
+        at, place = row[inside], beside[inside]
+        equal = lists.similarity[lists.row[at], lists.order[at, place]] == own[inside]
+        tied[at[equal & ~lists.match[at, place]]] = True
+    return tied
+
+
+def _group_starts(lists: _Lists) -> np.ndarray:
+    """Says where in ranked order a group of equally similar images begins, (V, G) bool; one at the first dropped."""
+    near = lists.similarity[lists.row[:, None], lists.order]
+    starts = np.ones(near.shape, dtype=bool)
+    starts[:, 1:] = near[:, 1:] != near[:, :-1]
+    return starts | (np.arange(near.shape[1]) == lists.kept[:, None])
 
 
 def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
@@ -210,12 +365,14 @@ def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
     return pairs[:, 0], pairs[:, 1]
 
 
-def _precision(match: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and inverse negative penalty of (q, G) matches in ranked order, at least one a row."""
-    if not len(match):
-        return np.zeros(0), np.zeros(0)
-    row, column = np.nonzero(match)
-    count = match.sum(axis=1)
+def _precision(row: np.ndarray, column: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average precision and inverse negative penalty of V lists.
+
+    Args:
+        row: list of each match, ascending; every list has one.
+        column: its place, from 0, ascending within a list.
+        count: (V,) matches of each list.
+    """
     start = count.cumsum() - count
     nth = np.arange(len(row)) - start[row] + 1
     return np.add.reduceat(nth / (column + 1), start) / count, count / (column[start + count - 1] + 1)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
+import secrets
 import shutil
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required
 
 import numpy as np
 import torch
+from pydantic import AfterValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
+from vireid.boundary.reading import reads, reason
+from vireid.boundary.tensors import load_tensors, names_code
+from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 
 FORMAT = 2  # others are refused, with the version that wrote them
@@ -33,19 +37,14 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         VireidError: if it cannot be written; an older file at `path` is left as it was.
     """
     path = Path(path)
-    temporary = path.with_name(f'.{path.name}.part')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open('wb') as file:
+        with open_whole(path) as file:
             torch.save({'format': FORMAT, **content}, file)
             file.flush()
             os.fsync(file.fileno())
-        _keep(path, keep)
-        temporary.replace(path)
+            _keep(path, keep)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-        with suppress(OSError):
-            temporary.unlink()
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
         raise VireidError(
             f'checkpoint {path} could not be written: {error}{kept}',
@@ -99,9 +98,7 @@ def _keep(path: Path, keep: int) -> None:
         if earlier(path, age - 1).exists():
             earlier(path, age - 1).replace(earlier(path, age))
     first = earlier(path, 1)
-    link = path.with_name(f'.{first.name}.part')
-    with suppress(FileNotFoundError):
-        link.unlink()
+    link = path.with_name(f'.{first.name}.{secrets.token_hex(8)}.part')
     try:
         os.link(path, link)  # no copy: the new file takes the old one's name, not its place
     except OSError:  # a file system without links
@@ -145,6 +142,73 @@ def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
     return None
 
 
+class _Place(TypedDict, total=False):
+    step: NonNegativeInt
+    steps_per_epoch: PositiveInt
+
+
+class _Config(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    dataset: dict
+    protocol: dict
+    images: dict
+    sampler: dict
+    model: dict
+    step: dict
+    losses: dict
+    training: dict
+    evaluation: dict
+    loggers: list
+    plugins: list[str]
+    name: str
+
+
+def _are_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype != torch.int64 or tensor.dim() != 1:
+        raise ValueError('it is no list of integers')
+    return tensor
+
+
+def _is_best(best: dict[str, int | float]) -> dict[str, int | float]:
+    if best and (type(best.get('step')) is not int or type(best.get('value')) is not float):
+        raise ValueError('it does not say which step is the best')
+    return best
+
+
+class _Content(TypedDict, total=False):
+    """What a checkpoint holds; parts that are missing are from earlier versions."""
+
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    format: int
+    model: Required[dict[str, InstanceOf[torch.Tensor]]]
+    config: Required[_Config]
+    step: dict
+    progress: _Place
+    processes: PositiveInt
+    num_identities: PositiveInt
+    data: str
+    split: str
+    chosen: str | None
+    precision_reason: str
+    trained_on: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
+    trained_contents: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
+    unreadable: list[str]
+    skipped: list[int]
+    fitted_step: int | None
+    versions: dict[str, str]
+    best: Annotated[dict[str, int | float], AfterValidator(_is_best)]
+    adapted: dict
+    before_adapting: dict[str, InstanceOf[torch.Tensor]]
+    converted: dict
+    similarity: dict
+
+
+_SCHEMA = TypeAdapter(_Content)
+WHOLE = ('num_identities', 'progress', 'config')  # what a model is built from, beside its weights
+SECTIONS = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'training')
+
+
+@reads('a checkpoint of vireid', '*.pt', allowed='files that `vireid train` wrote under checkpoints/')
 def load(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint onto the CPU; executes nothing that is in it.
 
@@ -153,25 +217,24 @@ def load(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:  # torch stores a sum of every part and compares none
-            torn = archive.testzip()
-        if torn is not None:
-            raise ValueError(f'{torn} does not have the sum that was written with it')
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        content = load_tensors(path)
     except FileNotFoundError as error:
         raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
     except Exception as error:  # a damaged file may fail in any way
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):  # torch advises to load it unsafely; we do not
-            reason = 'it holds no tensors, or more than tensors and plain values'
+        # torch advises to load code unsafely; we do not
+        why = 'it holds no tensors, or more than tensors and plain values' if names_code(error) else reason(error)
         raise VireidError(
-            f'{path} is not a checkpoint of vireid or is damaged: {reason}',
+            f'{path} is not a checkpoint of vireid or is damaged: {why}',
             allowed='files that `vireid train` wrote under checkpoints/',
         ) from error
-    if not isinstance(content, dict) or not _is_ours(content):
+    try:
+        _SCHEMA.validate_python(content)
+    except ValidationError as error:
+        where = '.'.join(map(str, error.errors()[0]['loc'][:3])) if isinstance(content, dict) else ''
         raise VireidError(
-            f'{path} can be read but is no checkpoint of vireid', allowed='files written under checkpoints/'
-        )
+            f'{path} can be read but is no checkpoint of vireid' + (f' ({where})' if where else ''),
+            allowed='files written under checkpoints/',
+        ) from error
     if content.get('format') != FORMAT:
         wrote = content.get('versions', {}).get('vireid', 'of another version')
         raise VireidError(
@@ -181,23 +244,16 @@ def load(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def _is_ours(content: dict[Any, Any]) -> bool:
-    """Says whether what was read has the shape of what is written; missing parts are from earlier versions."""
-    weights, config, at = content.get('model'), content.get('config'), content.get('progress', {})
-    sections = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'losses', 'training', 'evaluation')
-    numbers = [content.get('format', 0), content.get('num_identities', 0), content.get('processes', 1)]
-    best = content.get('best', {})
-    return (
-        isinstance(weights, dict)
-        and all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items())
-        and isinstance(config, dict)
-        and all(isinstance(config.get(section, {}), dict) for section in sections)
-        and all(isinstance(content.get(key, {}), dict) for key in ('step', 'progress', 'versions', 'best'))
-        and all(type(at.get(key, 1)) is int for key in ('step', 'steps_per_epoch'))
-        and at.get('steps_per_epoch', 1) > 0
-        and all(type(number) is int for number in numbers)
-        and (not best or (type(best.get('step')) is int and type(best.get('value')) is float))
-    )
+def require_whole(content: Mapping[str, Any], source: str | Path) -> None:
+    """Raises if a loaded checkpoint lacks what a model is built from."""
+    lacking = [key for key in WHOLE if key not in content]
+    lacking += [f'config.{section}' for section in SECTIONS if section not in content['config']]
+    if 'step' not in content.get('progress', {}):
+        lacking.append('progress.step')
+    if lacking:
+        raise VireidError(
+            f'{source} lacks {", ".join(dict.fromkeys(lacking))}', allowed='files that `vireid train` wrote'
+        )
 
 
 def digest(weights: Mapping[str, torch.Tensor]) -> str:
@@ -212,6 +268,8 @@ def digest(weights: Mapping[str, torch.Tensor]) -> str:
 
 def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Path) -> torch.nn.Module:
     """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    if 'num_identities' not in content:
+        raise VireidError(f'{source} does not say of how many identities it is', allowed='checkpoints of a run')
     model = experiment.build_model(int(content['num_identities']), pretrained=False)
     load_weights(model, content['model'], source)
     return model.eval()

@@ -40,7 +40,8 @@ class Run:
         precision_reason: where the precision of its config comes from, in a few words.
         resumed: whether it goes on from a checkpoint.
         init: of which weights it begins, if of any: `file`, their digest, and whether only what fits was taken.
-        seen: numbers of the images that those weights were trained on.
+        seen: numbers of the images that those weights were trained on: of their places and of their contents.
+        contents: numbers of the contents of the training images.
         unreadable: training images that could not be read so far, where the config lets them be skipped.
         skipped: steps that were left out so far, since their loss or gradient was not finite.
         fitted_step: after which step the model was fitted to the training images last, if it has a `fit`.
@@ -59,6 +60,7 @@ class Run:
     resumed: bool = False
     init: dict[str, Any] | None = None
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    contents: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     fitted_step: int | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.writing import open_whole
 from vireid.core.config.settings import EvaluationSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
@@ -69,10 +70,8 @@ class Selection:
         for found in dict.fromkeys([*checkpoint.kept(path), *checkpoint.kept(beside)]):
             if checkpoint.step_of(found) == self.best['step']:
                 if found != path:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    part = path.with_name(f'.{path.name}.part')
-                    shutil.copyfile(found, part)
-                    part.replace(path)
+                    with found.open('rb') as source, open_whole(path) as copy:
+                        shutil.copyfileobj(source, copy)
                 return
         raise VireidError(
             f'the best weights of this run so far are those of step {self.best["step"]:,}, and they are not in '

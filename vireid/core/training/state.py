@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,7 +31,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'data': run.data,
         'precision_reason': run.precision_reason,
         'split': run.split,
-        'trained_on': torch.from_numpy(np.union1d(run.fingerprint, run.seen)),
+        'trained_on': torch.from_numpy(np.unique(np.concatenate([run.fingerprint, run.contents, run.seen]))),
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
         'fitted_step': run.fitted_step,
@@ -61,9 +61,19 @@ def versions() -> dict[str, str]:
     return {'vireid': __version__, 'torch': str(torch.__version__)}
 
 
-def require_unseen(samples: Sequence[Sample], seen: np.ndarray, source: str) -> None:
-    """Raises if weights were trained on some of the images that they would be scored on."""
-    both = np.isin(fingerprint(samples), seen).sum()
+def require_unseen(
+    samples: Sequence[Sample], seen: np.ndarray, source: str, contents: Mapping[str, int] | None = None
+) -> None:
+    """Raises if weights were trained on some of the images that they would be scored on.
+
+    Args:
+        samples: the images to score.
+        seen: (N,) int64, numbers of the images that were trained on.
+        source: names the weights.
+        contents: numbers of the contents of the images by path; without, only their places are compared.
+    """
+    known = np.array([(contents or {}).get(s.path, 0) for s in samples], dtype=np.int64)
+    both = (np.isin(fingerprint(samples), seen) | (np.isin(known, seen) & (known != 0))).sum()
     if both:
         raise VireidError(
             f'{source} was trained on {both:,} of the images that this would score it on',
@@ -148,6 +158,7 @@ def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
         kept['evaluation.similarity'] = evaluation.get('similarity')
         kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
+        kept['evaluation.ties'] = evaluation.get('ties', EvaluationSettings.ties)
         kept['evaluation.before_training'] = evaluation.get('before_training', EvaluationSettings.before_training)
         kept['protocol'] = settings.get('protocol', {})
         kept['dataset'] = {**settings.get('dataset', {}), 'root': None}

@@ -10,11 +10,11 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from vireid.boundary.writing import remove_parts, write_whole
 from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
 from vireid.core.distributed.processes import agreed, wait_for_all
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluator
@@ -78,6 +78,8 @@ class Trainer:
             if self.fabric.is_global_zero:
                 self.run.work_dir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(self.run.work_dir))
+                for folder in (self.run.work_dir, self.run.checkpoint.parent):
+                    remove_parts(folder)
                 self._write_start()
             if self.resume is None:
                 self.save()  # so that there is something to go on from at every moment

@@ -18,7 +18,12 @@ from vireid.plugins.backbones.weights import published_weights
 
 Library = Literal['torchvision', 'timm']
 ALLOWED = "'pretrained', the path of a state dict (.pth or .safetensors), or None for random weights"
-OURS = ('weights', 'pretrained', 'progress', 'device', 'dtype', 'in_chans')  # the framework's own to say
+# the framework's own to say; timm would read a file or an address by some of these
+OURS = (
+    *('weights', 'pretrained', 'progress', 'device', 'dtype', 'in_chans', 'model_name', 'checkpoint_path', 'cache_dir'),
+    *('pretrained_cfg', 'pretrained_cfg_overlay', 'pretrained_strict', 'pretrained_filter_fn'),
+    *('scriptable', 'exportable', 'no_jit'),
+)
 
 
 def require_network(network: str, library: Library) -> None:

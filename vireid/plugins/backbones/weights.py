@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.tensors import load_tensors
 from vireid.core.errors import VireidError
 
 WRAPPERS = ('state_dict', 'model')
 
 
-def read_weights(path: Path, allowed: str, todo: str = 'give the path of another file') -> Any:
+@reads('a file of weights', '*.pth', '*.safetensors')
+def read_weights(path: Path, allowed: str = 'a state dict', todo: str = 'give the path of another file') -> Any:
     """Reads the state dict of a `.safetensors` file, or of one of torch.save, to the CPU; nothing else is unpickled.
 
     Args:
@@ -117,7 +120,7 @@ def _sizes(tensor: Tensor) -> str:
 
 
 def _saved(path: Path) -> Any:
-    return torch.load(path, map_location='cpu', weights_only=True)
+    return load_tensors(path)
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -128,7 +131,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
             f'backbone weights {str(path)!r} cannot be read: safetensors is not installed',
             todo="pip install 'vireid[timm]', or give a file of torch.save",
         ) from error
-    with path.open('rb'):  # the library's own word for a missing file names no reason
+    with open_regular(path):  # the library's own word for a missing file names no reason
         pass
     return load_file(path)
 
@@ -136,7 +139,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 def _what_is_wrong(path: Path, error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
-    with path.open('rb') as file:
+    with open_regular(path) as file:
         head = file.read(256).lstrip().lower()
     if not head:
         return 'it is empty'

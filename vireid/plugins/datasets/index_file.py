@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import VireidError
 
 
+@reads('an index file', '*.txt', allowed='lines of a relative path and a label')
 def read_index(index: Path) -> list[tuple[str, int]]:
     """Returns the (relative path, label) of each line; empty lines are passed over.
 
@@ -14,8 +16,8 @@ def read_index(index: Path) -> list[tuple[str, int]]:
         VireidError: if the file cannot be read, names nothing, has a malformed line or names an image twice.
     """
     try:
-        lines = index.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(index).splitlines()
+    except (OSError, ValueError) as error:
         raise VireidError(f'index {index} cannot be read: {error}', todo='restore it from the dataset') from error
     found: list[tuple[str, int]] = []
     seen: dict[str, int] = {}
@@ -23,10 +25,13 @@ def read_index(index: Path) -> list[tuple[str, int]]:
         if not line.strip():
             continue
         path, _, label = line.strip().rpartition(' ')
-        if not path or not (label.isascii() and label.isdecimal()):
+        path = path.strip()
+        if not path or not (label.isascii() and label.isdecimal() and len(label) < 10) or not path.isprintable():
             raise VireidError(
                 f'{index}, line {number}: {line[:60]!r}', allowed='relative/path label, such as Visible/1/a.bmp 0'
             )
+        if path.startswith('/') or '..' in path.split('/') or '\\' in path:
+            raise VireidError(f'{index}, line {number} names {path}', allowed="images below the dataset's folder")
         if path in seen:
             raise VireidError(f'{index}, line {number}: {path} is also in line {seen[path]}')
         seen[path] = number

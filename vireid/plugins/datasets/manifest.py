@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.reading import open_regular, read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
@@ -69,17 +71,18 @@ class Manifest(OwnImages):
         super().__init__(f'manifest {self.path}', numbers, listed, dealing, _no_split(columns, rows, self.path))
 
 
+@reads('a table of images', '*.csv')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        with path.open(newline='', encoding='utf-8-sig') as file:
-            reader = csv.DictReader(file, strict=True)
-            return list(reader.fieldnames or ()), [{**row, LINE: reader.line_num} for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path, errors='surrogateescape')), strict=True)
+        return list(reader.fieldnames or ()), [{**row, LINE: reader.line_num} for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
         ) from error
 
 
+@reads('a table of images', '*.parquet')
 def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
         from pyarrow import ArrowException
@@ -90,7 +93,8 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
             todo="pip install 'vireid[parquet]', or use CSV",
         ) from error
     try:
-        table = read_table(path)
+        with open_regular(path) as file:
+            table = read_table(file)
     except (OSError, ArrowException) as error:
         raise VireidError(f'manifest {path} cannot be read: {error}') from error
     used = table.select([column for column in COLUMNS if column in table.column_names])

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.types import Sample
 
@@ -71,6 +72,7 @@ def images(folder: Path) -> list[str]:
     return [str(folder / name) for name in sorted(found) if not name.startswith('.')]
 
 
+@reads('an id list', '*_id.txt', allowed='integers separated by commas')
 def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
     """Reads identities from a file of comma-separated integers (SYSU-MM01's are one line), sorted.
 
@@ -78,8 +80,8 @@ def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
         VireidError: if the file is missing, is empty and may not be, has anything but integers, or names one twice.
     """
     try:
-        text = path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, ValueError) as error:
         raise VireidError(f'id list {path} cannot be read: {error}', todo='restore it from the dataset') from error
     words = [word for word in re.split(r'[\s,]+', text) if word]
     bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]

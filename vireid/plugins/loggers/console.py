@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
-from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vireid import __version__
+from vireid.boundary.terminal import Terminal
 from vireid.core import types
 from vireid.core.distributed.processes import world
 from vireid.core.scoring.results import FEW, Results
@@ -30,7 +29,7 @@ class Console:
 
     def __init__(self, every: float = 30.0) -> None:
         self.every = every
-        self.console = RichConsole(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.console = Terminal(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         self._of_its_own = False  # a bar of an evaluation outside training
         self._last_line = self._started = time.monotonic()
@@ -128,11 +127,11 @@ class Console:
 
     def _start_bar(self, description: str, total: int, done: int) -> None:
         self._bar = Progress(
-            TextColumn('{task.description}'),
+            TextColumn('{task.description}', markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn('{task.fields[metrics]}'),
+            TextColumn('{task.fields[metrics]}', markup=False),
             console=self.console,
             refresh_per_second=4,
         )

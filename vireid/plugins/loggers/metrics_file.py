@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from vireid.core.files import write_whole
+from vireid.boundary.writing import open_to_append, write_whole
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
@@ -34,7 +34,7 @@ class MetricsFile:
     def run_started(self, run: Run) -> None:
         path = run.work_dir / 'metrics.jsonl'
         _keep_until(path, run.progress.step)
-        self._file = path.open('a', buffering=1, encoding='utf-8')  # whole lines, whatever ends the process
+        self._file = open_to_append(path)  # whole lines, whatever ends the process
 
     @hookimpl
     def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:

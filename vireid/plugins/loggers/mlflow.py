@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vireid.core.files import write_whole
+from vireid.boundary.writing import write_whole
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
+from vireid.plugins.loggers.run_id import read_run_id
 from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
 
 ID_FILE = 'mlflow_run_id.txt'
@@ -40,6 +41,8 @@ class MLflow:
         VireidError: if the package mlflow is not installed, or for a file of its own sqlalchemy or alembic is not.
     """
 
+    reaches_out = True  # to a server: a config that is data does not choose it
+
     def __init__(self, experiment: str = 'vireid', uri: str | None = None) -> None:
         self.experiment, self.uri = experiment, uri or os.environ.get('MLFLOW_TRACKING_URI')
         self._mlflow = import_package('mlflow', 'MLflow', 'mlflow')
@@ -58,7 +61,7 @@ class MLflow:
         self._client = self._mlflow.MlflowClient(tracking_uri=uri)
         path = run.work_dir / ID_FILE
         if run.resumed and path.exists():
-            self._run_id = path.read_text(encoding='utf-8').strip()
+            self._run_id = read_run_id(path)
             self._client.update_run(self._run_id, status='RUNNING')
             return
         found = self._client.get_experiment_by_name(self.experiment)

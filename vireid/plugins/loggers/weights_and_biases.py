@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from typing import Any, Literal
 
+from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.files import write_whole
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.loggers.optional_packages import import_package
+from vireid.plugins.loggers.run_id import read_run_id
 from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
 
 ID_FILE = 'wandb_run_id.txt'
@@ -34,6 +35,8 @@ class WeightsAndBiases:
         VireidError: if the package wandb is not installed, or it would be online and nobody is logged in.
     """
 
+    reaches_out = True  # to a server: a config that is data does not choose it
+
     def __init__(self, project: str = 'vireid', mode: Literal['online', 'offline', 'disabled'] | None = None) -> None:
         self.project, self.mode = project, mode
         self._wandb = import_package('wandb', 'WeightsAndBiases', 'wandb')
@@ -49,7 +52,7 @@ class WeightsAndBiases:
             project=self.project,
             mode=self.mode,
             dir=str(run.work_dir),
-            id=path.read_text(encoding='utf-8').strip(),
+            id=read_run_id(path),
             resume='allow',
             name=run.experiment.name,
             config=run.experiment.to_config(),

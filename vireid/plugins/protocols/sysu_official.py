@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
+from vireid.boundary.reading import open_regular, reads
 from vireid.core.errors import VireidError
 from vireid.core.types import Dataset, Sample, Trial
 from vireid.plugins.protocols.choices import require_choices, require_trials
@@ -70,6 +71,7 @@ class SYSUOfficial:
         return sysu_trials(dataset, self.modes, self.shots, draws)
 
 
+@reads('a permutation file', 'rand_perm_cam.mat')
 def read_permutation(path: Path) -> Any:
     """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, images) numbers from 1.
 
@@ -84,7 +86,8 @@ def read_permutation(path: Path) -> Any:
             todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
         )
     try:
-        return loadmat(str(path))['rand_perm_cam'][:, 0]
+        with open_regular(path) as file:
+            return loadmat(file)['rand_perm_cam'][:, 0]
     except Exception as error:  # SciPy raises many kinds for a file that is none
         raise VireidError(
             f'{path} is no permutation file: {error}', todo="restore it from the authors' evaluation code"

@@ -1,19 +1,23 @@
-"""Decoded images in one file, mapped into memory."""
+"""Decoded images in one file, with a checksum of each."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import inspect
 import json
 import os
 import shutil
+import stat
+import threading
 import time
-import uuid
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 import PIL
@@ -21,13 +25,38 @@ import torch
 import torchvision
 from torch import Tensor
 
+from vireid.boundary.writing import open_whole
+from vireid.core.data.contents import content_digest
 from vireid.core.data.images import read_image
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
-FORMAT = 1
+FORMAT = 2
+MAGIC = b'vireid-2'
+PAGE = 4096  # pixels begin at a multiple of it
 AT_ONCE = 64  # images decoded before they are written
+# another user may plant a link or a pipe in a shared folder: the one is not followed, the other does not block
+GUARDED = sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_NOCTTY', 'O_CLOEXEC', 'O_BINARY'))
+
+_turn = threading.Lock()  # of reading, where a file has one position for all threads
+
+
+@dataclass(frozen=True)
+class Content:
+    """A cache file that is open and whole.
+
+    Attributes:
+        file: unbuffered; it stays readable when another process takes the file away.
+        start: where the pixels begin.
+        sources: a checksum of each image's own file.
+        sums: a CRC-32 of each image's pixels.
+    """
+
+    file: BinaryIO
+    start: int
+    sources: list[bytes]
+    sums: list[int]
 
 
 class ImageCache:
@@ -42,16 +71,24 @@ class ImageCache:
     at the start, under a name of its own that is changed at the end, so that a crash leaves nothing that looks
     complete; a second process waits for the first one's.
 
+    The folder may be one that others write into. A cache or lock that is a link, or that belongs to neither the
+    current user, root, nor the folder's owner, is refused; one whose head is not the expected one is made anew; pixels
+    are compared with their checksum whenever they are read.
+
     Args:
         samples: what it will be asked for.
         first: the first transform.
         first_config: what that was built from.
         folder: where caches lie; several may share it. Training images of SYSU-MM01 at 288 x 144 take 4.3 GB.
         on_progress: called with (done, total) images while it is built.
+        decode: turns a path into a (3, H, W) uint8 image; `read_image` if None.
 
     Raises:
-        VireidError: if the first transform does not fit, an image cannot be read, or the folder cannot be written.
+        VireidError: if the first transform does not fit, an image cannot be read, the folder cannot be written, or a
+            file in it is not to be trusted.
     """
+
+    reaches_out = True  # it writes into a folder of its own: a config that is data does not choose it
 
     def __init__(
         self,
@@ -60,6 +97,7 @@ class ImageCache:
         first_config: Mapping[str, Any],
         folder: str,
         on_progress: Callable[[int, int], None] | None = None,
+        decode: Callable[[str], Tensor] | None = None,
     ) -> None:
         paths = sorted({s.path for s in samples})
         if not paths:
@@ -70,85 +108,240 @@ class ImageCache:
         self._index = {path: number for number, path in enumerate(paths)}
         settings = [FORMAT, dict(first_config), _source(first), torchvision.__version__, PIL.__version__]
         place, stamps = _digest([settings, [os.path.abspath(p) for p in paths]]), _stamps(paths)
+        key = json.dumps([settings, [os.path.abspath(p) for p in paths], stamps], default=str)
+        self._key = hashlib.sha256(key.encode()).hexdigest()
         base = Path(folder).expanduser()
         self.file = base / f'{place}-{_digest(stamps)}.u8'
         try:
             base.mkdir(parents=True, exist_ok=True)
-            if not self._is_whole():
+            # kept open: another process may find the cache outdated and take it away
+            self._content: Content | None = self._open()
+            if self._content is None:
                 with _alone(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)) as alone:
-                    if not self._is_whole():  # another process may have built it meanwhile
-                        self._build(paths, first, on_progress, alone)
+                    self._content = self._open()  # another process may have built it meanwhile
+                    if self._content is None:
+                        self._build(paths, lambda path: first((decode or read_image)(path)), on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
                             raise VireidError('images were changed while they were read', todo='start again')
+                        self._content = self._open()
         except OSError as error:
             raise VireidError(
                 f'the image cache in {base} cannot be written: {error}',
-                todo=f'free {self._bytes() / 1e9:.1f} GB there, name another folder, or leave images.reader out',
+                todo=f'free {self._size() / 1e9:.1f} GB there, name another folder, or leave images.reader out',
             ) from error
-        # at once: another process may find the cache outdated and take it away
-        self._images: np.ndarray | None = self._map()
+        self._opened()
 
     def __call__(self, path: str) -> Tensor:
-        """Returns the image as (3, H, W) uint8."""
-        if self._images is None:
-            self._images = self._map()
-        return torch.from_numpy(np.array(self._images[self._index[path]]))
+        """Returns the image as (3, H, W) uint8.
+
+        Raises:
+            VireidError: if the pixels are not those that were written.
+        """
+        content, number = self._opened(), self._index[path]
+        image = np.empty(self.shape[1:], dtype=np.uint8)
+        try:
+            whole = _read_into(content.file, image.data.cast('B'), content.start + number * image.nbytes)
+        except OSError as error:
+            self._refuse(f'cannot be read: {error}')
+        if not whole or zlib.crc32(image.data) != content.sums[number]:
+            self._refuse(f'is damaged: the pixels of {path} are not those that were written')
+        return torch.from_numpy(image)
+
+    def digests(self, paths: Sequence[str]) -> list[bytes]:
+        """Returns `content_digest` of each image's own file, taken when the cache was built."""
+        sources = self._opened().sources
+        return [sources[self._index[path]] for path in paths]
 
     def __getstate__(self) -> dict[str, Any]:
-        # a mapped file would be copied into the pickle
-        return {**self.__dict__, '_images': None}
+        # an open file goes into no pickle
+        return {**self.__dict__, '_content': None}
 
-    def _map(self) -> np.ndarray:
-        return np.memmap(self.file, dtype=np.uint8, mode='r', shape=self.shape)
+    def _opened(self) -> Content:
+        """Returns the open file, opened again in a process that got this object as a pickle."""
+        if self._content is None:
+            try:
+                self._content = self._open()
+            except OSError as error:
+                self._refuse(f'cannot be read: {error}')
+        if self._content is None:
+            self._refuse('was replaced, damaged or deleted')
+        return self._content
 
-    def _is_whole(self) -> bool:
-        return self.file.is_file() and self.file.stat().st_size == self._bytes()
+    def _refuse(self, why: str) -> NoReturn:
+        raise VireidError(f'the image cache {self.file} {why}', todo='delete that file and start again')
 
-    def _bytes(self) -> int:
-        return int(np.prod(self.shape))
+    def _open(self) -> Content | None:
+        """Opens the file; returns None if there is none, or its head is not the one that belongs there.
+
+        Raises:
+            VireidError: if it is a link, or another user's.
+            OSError: if it cannot be opened.
+        """
+        try:
+            handle = _open_trusted(self.file, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        file = os.fdopen(handle, 'rb', buffering=0)
+        size = os.fstat(handle).st_size
+        found = self._parse(file.read(self._head_size()) or b'') if size == self._size() else None
+        if found is None:
+            file.close()
+            return None
+        return Content(file, self._start(), *found)  # type: ignore[arg-type]
+
+    def _head(self, sources: Sequence[bytes], sums: Sequence[int]) -> bytes:
+        """Returns what stands before the pixels; its length depends on the number of images alone."""
+        images = [[source.hex(), f'{total:08x}'] for source, total in zip(sources, sums, strict=True)]
+        text = json.dumps({'key': self._key, 'shape': self.shape, 'images': images}).encode()
+        head = MAGIC + len(text).to_bytes(8, 'little') + text
+        return head + hashlib.sha256(head).digest()
+
+    def _parse(self, head: bytes) -> tuple[list[bytes], list[int]] | None:
+        """Returns the checksums in a head; None if it is not what this cache would have written."""
+        try:
+            images = json.loads(head[len(MAGIC) + 8 : -hashlib.sha256().digest_size])['images']
+            sources, sums = [bytes.fromhex(s) for s, _ in images], [int(total, 16) for _, total in images]
+            return (sources, sums) if self._head(sources, sums) == head else None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            return None
+
+    def _head_size(self) -> int:
+        count = self.shape[0]
+        return len(self._head([bytes(8)] * count, [0] * count))
+
+    def _start(self) -> int:
+        return -(-self._head_size() // PAGE) * PAGE
+
+    def _size(self) -> int:
+        return self._start() + int(np.prod(self.shape))
 
     def _tell_of_another(self, on_progress: Callable[[int, int], None] | None) -> None:
         """Shows how far the process has come that builds what this one waits for."""
         if on_progress:
-            parts = list(self.file.parent.glob(f'.{self.file.name}.*.part'))
-            size = max((p.stat().st_size for p in parts if p.exists()), default=0)
-            on_progress(min(self.shape[0] - 1, size * self.shape[0] // self._bytes()), self.shape[0])
+            sizes = [0]
+            for part in self.file.parent.glob(f'.{self.file.name}.*.part'):
+                with suppress(OSError):  # renamed meanwhile
+                    sizes.append(part.lstat().st_size - self._start())
+            on_progress(min(self.shape[0] - 1, max(sizes) // int(np.prod(self.shape[1:]))), self.shape[0])
 
     def _build(
         self,
         paths: Sequence[str],
-        first: Callable[[Tensor], Tensor],
+        make: Callable[[str], Tensor],
         on_progress: Callable[[int, int], None] | None,
         alone: bool,
     ) -> None:
-        for left in self.file.parent.glob(f'.{self.file.name.split("-")[0]}-*.part'):
-            if alone or time.time() - left.stat().st_mtime > 3600:  # of a process that was killed
-                left.unlink(missing_ok=True)
-        free = shutil.disk_usage(self.file.parent).free
-        if free < self._bytes():
-            raise OSError(f'{free / 1e9:.1f} GB are free and {self._bytes() / 1e9:.1f} GB are needed')
-        part = self.file.with_name(f'.{self.file.name}.{uuid.uuid4().hex[:8]}.part')
-        try:
-            # written, not mapped: a full disk is an error here and would be a crash there
-            with part.open('wb') as file, ThreadPoolExecutor() as pool:
-                for start in range(0, len(paths), AT_ONCE):
-                    if on_progress:
-                        on_progress(start, len(paths))
-                    some = paths[start : start + AT_ONCE]
-                    for image in pool.map(lambda path: first(read_image(path)), some):
-                        file.write(image.contiguous().numpy().tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self.file)
-        finally:
-            with suppress(OSError):
-                part.unlink()
+        base = self.file.parent
+        for left in base.glob(f'.{self.file.name.split("-")[0]}-*.part'):
+            with suppress(OSError):  # gone meanwhile, or another user's
+                if alone or time.time() - left.lstat().st_mtime > 3600:  # of a process that was killed
+                    left.unlink()
+        free = shutil.disk_usage(base).free
+        if free < self._size():
+            raise OSError(f'{free / 1e9:.1f} GB are free and {self._size() / 1e9:.1f} GB are needed')
+        sources: list[bytes] = []
+        sums: list[int] = []
+        # written, not mapped: a full disk is an error here and would be a crash there
+        with open_whole(self.file, sync=True) as file, ThreadPoolExecutor() as pool:
+            _forbid_others_to_write(file)
+            file.seek(self._start())
+            for start in range(0, len(paths), AT_ONCE):
+                if on_progress:
+                    on_progress(start, len(paths))
+                for source, image in pool.map(
+                    lambda path: (_source_digest(path), make(path)), paths[start : start + AT_ONCE]
+                ):
+                    pixels = image.contiguous().numpy().tobytes()
+                    if len(pixels) != int(np.prod(self.shape[1:])):
+                        raise VireidError(f'the first transform makes {tuple(image.shape)} of an image')
+                    sources.append(source)
+                    sums.append(zlib.crc32(pixels))
+                    file.write(pixels)
+            file.seek(0)
+            file.write(self._head(sources, sums))
         if on_progress:
             on_progress(len(paths), len(paths))
-        for outdated in self.file.parent.glob(f'{self.file.name.split("-")[0]}-*.u8'):
+        for outdated in base.glob(f'{self.file.name.split("-")[0]}-*.u8'):
             if outdated != self.file:
-                outdated.unlink(missing_ok=True)
+                with suppress(OSError):  # another user's
+                    outdated.unlink()
+
+
+def _source_digest(path: str) -> bytes:
+    try:
+        return content_digest(path)
+    except OSError as error:
+        raise VireidError(f'image {path} cannot be read: {error}', todo='check the data folder') from error
+
+
+def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
+    """Fills memory with what stands in a file from some byte on; says whether the file had that much.
+
+    A file that is cut short while it is mapped would kill the process; reading it does not.
+    """
+    while len(left):
+        if hasattr(os, 'preadv'):
+            got = os.preadv(file.fileno(), [left], start)
+        else:
+            with _turn:
+                file.seek(start)
+                got = file.readinto(left)  # type: ignore[attr-defined]
+        if not got:
+            return False
+        left, start = left[got:], start + got
+    return True
+
+
+def _open_trusted(path: Path, flags: int) -> int:
+    """Opens a regular file that no stranger has put there, and returns its handle.
+
+    Raises:
+        VireidError: if it is a link or anything but a file, or belongs to another user.
+        OSError: if it cannot be opened.
+    """
+    try:
+        handle = os.open(path, flags | GUARDED, 0o666)
+    except OSError:
+        with suppress(FileNotFoundError):
+            _require_trusted(path, path.lstat())  # says more than `permission denied`
+        raise
+    try:
+        _require_trusted(path, os.fstat(handle))
+    except VireidError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _require_trusted(path: Path, status: os.stat_result) -> None:
+    """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
+    another = 'name another folder'
+    if hasattr(os, 'getuid') and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
+        raise VireidError(
+            f'{path} belongs to {_user(status.st_uid)}',
+            allowed='a file of yours, of root, or of the owner of the folder',
+            todo=another,
+        )
+    if not stat.S_ISREG(status.st_mode):
+        what = 'a link' if stat.S_ISLNK(status.st_mode) else 'no regular file'
+        raise VireidError(f'{path} is {what}', todo=f'delete it, or {another}')
+
+
+def _user(number: int) -> str:
+    """Returns the name of a user, or the number of one who has none."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(number).pw_name
+    except (ImportError, KeyError):
+        return f'user {number}'
+
+
+def _forbid_others_to_write(file: BinaryIO) -> None:
+    """Takes from everyone the permission to write into a file, which a careless umask has given."""
+    with suppress(OSError, AttributeError):  # a file system without permissions; Windows
+        os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
 
 
 def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -208,7 +401,7 @@ def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
     except ImportError:  # Windows
         yield False
         return
-    with lock.open('w') as handle:
+    with _open_lock(lock) as handle:
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -220,3 +413,15 @@ def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
                 yield False
                 return
         yield True
+
+
+def _open_lock(lock: Path) -> BinaryIO:
+    """Opens a lock file, made if there is none; what is in one is left alone."""
+    for _ in range(100):
+        try:
+            return os.fdopen(_open_trusted(lock, os.O_RDWR), 'rb+', buffering=0)
+        except FileNotFoundError:
+            # the kernel may refuse O_CREAT on another user's file in a folder that all may write into
+            with suppress(FileExistsError):
+                return os.fdopen(_open_trusted(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL), 'rb+', buffering=0)
+    raise OSError(errno.EAGAIN, 'the lock appears and vanishes', str(lock))

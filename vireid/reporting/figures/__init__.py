@@ -6,7 +6,6 @@ matplotlib is imported when the first one is drawn, and pyplot never: nothing gl
 from __future__ import annotations
 
 import hashlib
-import html
 import importlib
 import io
 import re
@@ -14,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
+from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.core.files import write_whole
+from vireid.reporting.markup import html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +113,7 @@ def save(figure: Figure, path: str | Path) -> None:
     write_whole(Path(path), packed.getvalue())
 
 
-def inline_svg(figure: Figure, label: str) -> str:
+def inline_svg(figure: Figure, label: str) -> Markup:
     """Returns a figure as an `<svg>` element for a page: text is text, and takes the colour and font of the page.
 
     Args:
@@ -128,21 +130,28 @@ def inline_svg(figure: Figure, label: str) -> str:
     # its rule for all elements would hold for the page's own; the style of the root is inherited just as well
     for pattern in (r'<!--.*?-->', r'<metadata>.*?</metadata>', r'<style.*?</style>'):
         text = re.sub(pattern, '', text, flags=re.DOTALL)
-    text = re.sub(INK, 'currentColor', text, flags=re.IGNORECASE)
-    text = re.sub(r'font-family: [^;"]+', 'font-family: system-ui, sans-serif', text)
-    text = re.sub(r'(font: (?:[a-z0-9.]+ )*?[0-9.]+px) [^;\"]+', r'\1 system-ui, sans-serif', text)
-    mark = f'f{hashlib.sha256((label + text).encode()).hexdigest()[:10]}-'
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf'\1{mark}', text)
-    root, rest = text[: text.index('>')], text[text.index('>') :]
-    box = re.search(r'viewBox="[^"]*"', root)
+    mark = f'f{hashlib.sha256((label + text).encode(errors="replace")).hexdigest()[:10]}-'
+    text = re.sub(r'<[^>]*>', lambda tag: _of_the_page(tag[0], INK, mark), text)
+    root, rest = text[: text.index('>')], text[text.index('>') + 1 :]
+    box = re.search(r'viewBox="([^"]*)"', root)
     assert box is not None
-    widest = round(figure.get_figwidth() * 96 * 1.4)  # a narrow figure would have huge letters
-    kept = (
+    kept = html(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'role="img" aria-label="{html.escape(label)}" {box.group()} width="100%" '
-        f'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt"'
+        'role="img" aria-label="{label}" viewBox="{box}" width="100%" '
+        'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt">',
+        label=label,
+        box=box[1],
+        widest=round(figure.get_figwidth() * 96 * 1.4),  # a narrow figure would have huge letters
     )
-    return (kept + re.sub(r'\n\s*', '\n', rest)).strip()
+    return kept + Markup(re.sub(r'\n\s*', '\n', rest).rstrip())  # matplotlib has escaped what it wrote
+
+
+def _of_the_page(tag: str, ink: str, mark: str) -> str:
+    """Returns a tag with the colour and font of the page, and with ids that no other figure has."""
+    tag = re.sub(ink, 'currentColor', tag, flags=re.IGNORECASE)
+    tag = re.sub(r'font-family: [^;"]+', 'font-family: system-ui, sans-serif', tag)
+    tag = re.sub(r'(font: (?:[a-z0-9.]+ )*?[0-9.]+px) [^;\"]+', r'\1 system-ui, sans-serif', tag)
+    return re.sub(r'(\bid="|href="#|url\(#)', rf'\1{mark}', tag)
 
 
 def _or(words: Sequence[str] | dict[str, Any]) -> str:

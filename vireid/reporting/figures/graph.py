@@ -26,6 +26,7 @@ LANE = 0.05  # inches, of a line that passes a layer
 TITLE, ABOUT = 7.0, 6.0  # points
 LETTERS = 24  # of a line in a box
 SWEEPS = 12
+AGAIN = 'score it again: vireid test CONFIG CHECKPOINT'
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
     kept, notes = choose_evidence(
         runs, lambda evidence: (evidence.about.get('graph') or {}).get('nodes'), 'graph (its model tells none)'
     )
-    graphs = [run.evidence.about['graph'] for run in kept if run.evidence is not None]
+    graphs = [_checked(run.evidence.about['graph'], run.label) for run in kept if run.evidence is not None]
     layouts = [layout(_sizes(graph), [tuple(edge) for edge in graph['edges']]) for graph in graphs]
     natural = max(2.5, *(found.width for found in layouts)) + 0.2
     scale = 1.0 if width is None else width / natural
@@ -90,6 +91,24 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
     add_legend(figure, [Patch(facecolor=colour + '40', edgecolor=colour, label=kind) for kind, colour in shown])
     add_notes(figure, notes)
     return figure
+
+
+def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
+    """Returns a graph, which comes from a file.
+
+    Raises:
+        VireidError: unless its nodes are texts by key, each id once, and its edges pairs of ids.
+    """
+    nodes = [{'about': '', **node} if isinstance(node, Mapping) else {} for node in graph['nodes']]
+    texts = all(isinstance(node.get(key), str) for node in nodes for key in ('id', 'kind', 'title', 'about'))
+    ids = {node['id'] for node in nodes} if texts else set()
+    edges = all(
+        isinstance(edge, (list, tuple)) and len(edge) == 2 and all(isinstance(end, str) for end in edge)
+        for edge in graph['edges']
+    )
+    if len(ids) != len(nodes) or not edges:
+        raise VireidError(f'{whose}: the graph in its evidence is damaged', todo=AGAIN)
+    return graph
 
 
 def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]]) -> Layout:

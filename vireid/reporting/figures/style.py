@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import textwrap
 import threading
@@ -13,6 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from vireid.boundary.showing import one_line
 from vireid.core.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.record import RunRecord
@@ -26,6 +28,7 @@ BLUE, ORANGE, GREEN = PALETTE[:3]
 LINES: tuple[Any, ...] = ('-', '--', '-.', ':', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', 'p')
 LETTER = 0.56  # mean width of a letter, as a share of its height
+LONGEST = 200  # letters of a text that is drawn
 
 SETTINGS: dict[str, Any] = {
     'font.family': 'sans-serif',
@@ -86,17 +89,41 @@ def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
 
 
 def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
-    """Draws in this style and settles where everything is: a figure is the same however often it is written."""
+    """Draws in this style and settles where everything is: a figure is the same however often it is written.
+
+    Whatever text the arguments hold can be drawn then: see `drawable`.
+    """
 
     @functools.wraps(draw)
     def drawn(*args: Options.args, **kwargs: Options.kwargs) -> Figure:
         with style():
-            figure = draw(*args, **kwargs)
+            figure = draw(*drawable(args), **drawable(kwargs))
             figure.draw_without_rendering()
             figure.set_layout_engine('none')
         return figure
 
     return drawn
+
+
+def drawable(value: Any) -> Any:
+    """Returns a value, or a record of values, each text of which is one line without control characters, not too long.
+
+    Fonts and files of drawings fail at control characters, and endless labels leave no room for the drawing. The
+    `metrics` of a run stay as they are.
+    """
+    if isinstance(value, (float, int, bytes)):
+        return value
+    if isinstance(value, str):
+        return one_line(value[: 2 * LONGEST])[:LONGEST]
+    if isinstance(value, dict):
+        return {drawable(key): drawable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(drawable, value)) if type(value) in (list, tuple) else value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # a run's metrics may have millions of values, and one figure draws their names
+        fields = [field.name for field in dataclasses.fields(value) if field.init and field.name != 'metrics']
+        return dataclasses.replace(value, **{name: drawable(getattr(value, name)) for name in fields})
+    return value
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import Circle, Rectangle
-from PIL import Image
 
 from vireid.core.errors import VireidError
+from vireid.reporting import thumbnails
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, choose_evidence, new_figure
 from vireid.reporting.record import RunRecord
@@ -92,13 +91,7 @@ class Sheet:
 
 def decode(evidence: Evidence, index: int) -> np.ndarray | None:
     """Returns image `index` of evidence as (H, W, 3) uint8; None if it could not be read."""
-    if not 0 <= index < len(evidence.thumbs) or not evidence.thumbs[index]:
-        return None
-    try:
-        with Image.open(io.BytesIO(evidence.thumbs[index])) as image:
-            return np.asarray(image.convert('RGB'))
-    except (OSError, ValueError, SyntaxError):
-        return None
+    return thumbnails.decode(evidence.thumbs[index]) if 0 <= index < len(evidence.thumbs) else None
 
 
 def aspect_of(images: Sequence[np.ndarray | None]) -> float:

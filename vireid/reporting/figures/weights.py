@@ -19,6 +19,7 @@ from vireid.reporting.figures.style import (
     add_legend,
     add_notes,
     choose,
+    drawable,
     look,
     new_figure,
     protocol_note,
@@ -51,7 +52,7 @@ def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
         'draw a folder that vireid train wrote, with logger MetricsFile',
     )
     several = len(kept) > 1
-    panels = _panels_of_several(kept) if several else _panels_of_one(kept[0])
+    panels: Panels = drawable(_panels_of_several(kept) if several else _panels_of_one(kept[0]))
     columns = 2 if width >= 5 and len(panels) > 1 else 1
     rows = math.ceil(len(panels) / columns)
     figure = new_figure(width, 1.7 * rows + 0.2)

@@ -1,0 +1,293 @@
+"""Every function that reads a file from outside, on files damaged at random: a clear error each, and nothing runs.
+
+The readers are found by themselves (`READERS`): a new one is tried as soon as a file in `examples` has its name.
+10,000 damaged files of each: VIREID_FUZZ=10000 pytest tests/boundary/test_readers.py
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import fnmatch
+import importlib
+import io
+import json
+import os
+import pkgutil
+import random
+import shutil
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+import vireid
+from vireid.boundary.reading import READERS
+from vireid.core.config import files as config
+from vireid.core.errors import VireidError
+from vireid.core.scoring.embeddings import Embeddings
+from vireid.core.training import checkpoint
+from vireid.core.types import Sample
+from vireid.exchange.features import save as save_features
+from vireid.reporting.evidence import Evidence
+
+TIMES = int(os.environ.get('VIREID_FUZZ', 150))
+ROOT = Path(vireid.__file__).parent
+
+for found in pkgutil.walk_packages(vireid.__path__, 'vireid.'):
+    if not found.name.endswith('__main__'):
+        importlib.import_module(found.name)
+
+
+def write(text: str) -> Callable[[Path], None]:
+    return lambda path: path.write_text(text, encoding='utf-8')
+
+
+def make_checkpoint(path: Path) -> None:
+    content = {'model': {'w': torch.randn(20, 10)}, 'config': {'seed': 1}, 'progress': {'step': 3}}
+    checkpoint.save(path, {**content, 'trained_on': torch.arange(3), 'best': {'step': 1, 'value': 0.5}})
+
+
+def make_features(path: Path) -> None:
+    samples = tuple(Sample(f'cam1/{i}.jpg', i, 1, 'visible') for i in range(6))
+    about = {'experiment': 'x', 'protocol': {'type': 'cross'}, 'dataset': {'type': 'Folders'}, 'weights': 'w'}
+    save_features(path, Embeddings(samples, np.eye(6, dtype=np.float32)), about, None)
+
+
+def make_evidence(path: Path) -> None:
+    about: dict[str, Any] = {
+        **dict.fromkeys(('name', 'protocol', 'data', 'weights', 'similarity', 'trial'), 'x'),
+        **{key: [] for key in ('rows', 'notes', 'pairs')},
+        'images': [['a.jpg', 1, 1, 'visible'], ['b.jpg', 1, 2, 'infrared']],
+        'identities': [{'identity': 1, 'queries': 1, 'R1': 1.0, 'mAP': 1.0}],
+        'cameras': [{'camera': 2, 'modality': 'infrared', 'queries': 1, 'R1': 1.0, 'mAP': 1.0}],
+        'graph': {'nodes': [], 'edges': []},
+        'kinds': [['best']],
+    }
+    lists = {
+        'query': np.array([1]),
+        'gallery': np.array([[0, -1]]),
+        'similarity': np.ones((1, 2), dtype=np.float32),
+        'right': np.array([[True, False]]),
+        'ap': np.ones(1),
+        'first': np.ones(1, dtype=np.int64),
+    }
+    Evidence(about, [b'', b''], {'all': np.ones(3)}, {'same across': np.arange(5)}, lists).save(path)
+
+
+def make_queries(path: Path) -> None:
+    whole = {key: np.zeros(4, dtype=np.int64) for key in ('row', 'trial', 'identity', 'ahead')}
+    np.savez_compressed(path, **whole, ap=np.ones(4), inp=np.ones(4))
+
+
+def make_parquet(path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {'path': ['a.jpg'], 'identity': ['anna'], 'camera': [1], 'modality': ['visible'], 'split': ['train']}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
+def make_safetensors(path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({'w': torch.ones(4)}, str(path), metadata={'num_identities': '3'})
+
+
+def cells(count: int) -> np.ndarray:
+    found = np.empty((1, count), dtype=object)
+    for number in range(count):
+        found[0, number] = np.arange(1.0, 4.0)
+    return found
+
+
+METRIC = {'mean': 0.5, 'std': 0.0}
+ROW = {'name': 'all', 'variant': '', 'trials': 1, 'queries': [4, 4], 'valid': [4, 4]}
+RESULT = {'rows': [{**ROW, **dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), METRIC)}], 'protocol': 'p'}
+MADE = {'command': ['vireid'], 'seed': 0, 'machine': {'threads': 2}, 'init': None, 'versions': {'torch': '2'}}
+TABLE = 'path,identity,camera,modality,split\na.jpg,anna,1,visible,train\nb.jpg,ben,2,infrared,test\n'
+# by the name of the file, what makes one that is sound
+EXAMPLES: dict[str, Callable[[Path], Any]] = {
+    'last.pt': make_checkpoint,
+    'net.pth': lambda path: torch.save({'w': torch.ones(3)}, path),
+    'old.t': lambda path: torch.save({'net': {'w': torch.ones(3)}}, path, _use_new_zipfile_serialization=False),
+    'x.safetensors': make_safetensors,
+    'model.safetensors': make_safetensors,
+    '0001.jpg': lambda path: Image.effect_noise((24, 48), 60).convert('RGB').save(path, quality=90),
+    '0001.png': lambda path: Image.effect_noise((24, 48), 60).save(path),
+    '0001.webp': lambda path: Image.effect_noise((24, 48), 60).convert('RGB').save(path),
+    '0001.tif': lambda path: Image.effect_noise((24, 48), 60).save(path),
+    'train_id.txt': write('1,2,3,10,533\n'),
+    'test_id.txt': write('6,10,17\n'),
+    'idx.txt': write('Visible/1/a.bmp 0\nVisible/2/b.bmp 1\n'),
+    'manifest.csv': write(TABLE),
+    'manifest.parquet': make_parquet,
+    'config.yaml': lambda path: path.write_text(config.dump(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
+    'config.json': write(json.dumps(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
+    'features.npz': make_features,
+    'report.npz': make_evidence,
+    'queries.npz': make_queries,
+    'result.json': write(json.dumps(RESULT)),
+    'run.json': write(json.dumps(MADE)),
+    'metrics.jsonl': write('{"step": 1, "loss": 2.0, "tasks": {"a": 1.0}}\n{"step": 2, "loss": 1.5}\n'),
+    'wandb_run_id.txt': write('0123456789abcdef' * 2 + '\n'),
+    'rand_perm_cam.mat': lambda path: savemat(path, {'rand_perm_cam': cells(6)}, do_compression=True),
+    'x_cam1.mat': lambda path: savemat(path, {'feature': cells(3)}, do_compression=True),
+    'test_id.mat': lambda path: savemat(path, {'id': np.arange(1.0, 4.0)}, do_compression=True),
+}
+WITH = {'vireid.exchange.mat_files.read_cell': ('feature',)}  # what a reader takes besides the path
+
+
+def damaged(whole: bytes, rng: random.Random) -> bytes:
+    """Flips, cuts, doubles, moves or fills some bytes."""
+    content = bytearray(whole)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(max(1, len(content)))
+        length = rng.choice([1, 2, 8, 64])
+        kind = rng.randrange(6)
+        if kind == 0 and content:
+            content[at] ^= 1 << rng.randrange(8)
+        elif kind == 1:
+            del content[at : at + length]
+        elif kind == 2:
+            content[at:at] = content[at : at + length]
+        elif kind == 3:
+            del content[at:]
+        elif kind == 4:
+            content[at : at + length] = rng.randbytes(length)
+        else:
+            some = [b'\0', b'-1', b'9' * 21, b'\xff\xfe', b'\n', b'../', b'nan', b'null', b'[', b'{}', b'"', b'1e999']
+            content[at:at] = rng.choice(some)
+    return bytes(content)
+
+
+TRIED = [
+    (name, example) for name, reader in READERS.items() for example in EXAMPLES
+    if any(fnmatch.fnmatch(example, pattern) for pattern in reader.names)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('name', 'example'), TRIED)
+def test_a_damaged_file_is_read_or_refused_with_its_name(name, example, tmp_path, data_only):
+    path = tmp_path / example
+    torch.manual_seed(0)
+    EXAMPLES[example](path)
+    read, more = READERS[name].function, WITH.get(name, ())
+    whole, rng = path.read_bytes(), random.Random(f'{name} {example}')
+    data_only(tmp_path)
+    slow = example.startswith('config.') or example.endswith('.parquet')  # parsing takes its time
+    refused: list[str] = []
+    for _ in range(max(25, TIMES // (4 if slow else 1))):
+        path.write_bytes(damaged(whole, rng))
+        try:
+            with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+                warnings.simplefilter('ignore')
+                read(path, *more)
+        except VireidError as error:
+            refused.append(str(error))
+    assert refused or name.endswith('read_metrics')  # they end where a line is none
+    assert [text for text in refused if example not in text] == []
+    assert [p.name for p in tmp_path.iterdir()] == [example]
+
+
+@pytest.mark.parametrize(('name', 'example'), TRIED)
+@pytest.mark.parametrize('what', ['folder', 'pipe', 'empty', 'missing', 'endless'])
+def test_what_is_no_file_is_refused_at_once(name, example, what, tmp_path):
+    path = tmp_path / example
+    if what == 'folder':
+        path.mkdir()
+    elif what == 'pipe':
+        os.mkfifo(path)
+    elif what == 'empty':
+        path.touch()
+    elif what == 'endless':
+        path.symlink_to('/dev/zero')
+    try:
+        read = READERS[name].function(path, *WITH.get(name, ()))
+    except VireidError:
+        return
+    assert not read or (what == 'empty' and read == ([], []))  # what a run has not come to yet is none, or empty
+
+
+def test_every_reader_is_tried():
+    assert {name for name, _ in TRIED} == set(READERS)
+
+
+# what opens a file for reading; a function that does is a reader, or stands here with the reason why it need not be
+OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table'}  # fmt: skip  # noqa: E501
+EXEMPT = {
+    'vireid.boundary': 'what readers are made of',
+    'vireid.synth': 'writes only',
+    'vireid.cli.experiment.quiet_others': 'the null device',
+    'vireid.cli.export._weights': 'plugin files that the user named, copied',
+    'vireid.core.config.files._run_python': 'a program',
+    'vireid.core.data.contents.content_digest': 'bytes, not looked into',
+    'vireid.core.training.checkpoint._sync_folder': 'a folder',
+    'vireid.core.training.lock.exclusive': 'a folder',
+    'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
+    'vireid.exchange.mat_files': 'parts of read_cell',
+    'vireid.exchange.released.convert': 'bytes, for their checksum',
+    'vireid.plugins.backbones.weights': 'parts of read_weights',
+    'vireid.plugins.git_commit': 'the index, copied as bytes',
+    'vireid.plugins.provenance._processor': 'a file of the system',
+    'vireid.plugins.provenance.describe': 'plugin files that were run, for their checksum',
+    'vireid.plugins.readers.image_cache': 'has a format of its own, with checksums, and tests of its own',
+    'vireid.reporting.collect._thumb': 'an image that was read before; what fails is left out',
+    'vireid.reporting.markup.asset': 'a file of the package',
+    'vireid.reporting.thumbnails.decode': 'what fails is left out',
+}
+
+
+def openers() -> list[str]:
+    """Returns the dotted names of the functions that open a file to read it and are no readers."""
+    found = []
+    for file in sorted(ROOT.rglob('*.py')):
+        module = '.'.join(file.relative_to(ROOT.parent).with_suffix('').parts).removesuffix('.__init__')
+
+        def visit(node: ast.AST, where: str, module: str = module) -> None:
+            for inner in ast.iter_child_nodes(node):
+                here = where
+                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)):
+                    here = f'{where}.{inner.name}'
+                if isinstance(inner, ast.Call):
+                    name = getattr(inner.func, 'attr', getattr(inner.func, 'id', ''))
+                    if name in OPENING and not any(f'{module}{part}' in READERS for part in _outer(where)):
+                        found.append(f'{module}{where}')
+                visit(inner, here)
+
+        visit(ast.parse(file.read_text(encoding='utf-8')), '')
+    return sorted(set(found))
+
+
+def _outer(where: str) -> list[str]:
+    parts = where.split('.')[1:]
+    return ['.' + '.'.join(parts[: n + 1]) for n in range(len(parts))]
+
+
+def test_no_function_reads_a_file_without_being_a_reader():
+    assert [name for name in openers() if not any(name == e or name.startswith(f'{e}.') for e in EXEMPT)] == []
+
+
+def test_no_exemption_is_idle():
+    opening = openers()
+    assert [e for e in EXEMPT if not any(name == e or name.startswith(f'{e}.') for name in opening)] == []
+
+
+def test_a_copy_of_every_example_is_read_whole(tmp_path):
+    """Damage proves nothing of a reader that refuses everything."""
+    for name, example in TRIED:
+        folder = tmp_path / f'{name}-{example}'
+        folder.mkdir()
+        EXAMPLES[example](folder / example)
+        with contextlib.suppress(VireidError):
+            READERS[name].function(folder / example, *WITH.get(name, ()))
+            shutil.rmtree(folder)
+    # two readers each take only some of the files of their names
+    left = {p.name.rpartition('.')[0] for p in tmp_path.iterdir()}
+    assert len(list(tmp_path.iterdir())) < len(TRIED) / 2, left

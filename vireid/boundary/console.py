@@ -1,0 +1,253 @@
+"""What a command prints: a reader that is gone, a full disk or an old encoding costs the console, never the run.
+
+Text from outside reaches no terminal as it is: `sys.stdout` and `sys.stderr` show control characters as escapes. rich
+writes its own to `terminal()`; see `vireid/boundary/terminal.py`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import select
+import stat
+import sys
+import traceback
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, TextIO
+
+from vireid.boundary.showing import printable
+
+# whoever read is gone: a pipe, a socket, a terminal
+GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'ESHUTDOWN', errno.EPIPE)}
+WAIT = 60.0  # seconds for a reader that is slow and lets nobody wait
+
+
+class Output:
+    """Writes bytes where a stream of the process leads, whatever becomes of that.
+
+    Args:
+        stream: `sys.stdout` or `sys.stderr` as Python made it.
+
+    Attributes:
+        error: the first error that was not a reader's going, such as a full disk.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.error: OSError | None = None
+        self._patience = WAIT
+        self._raw: Any = getattr(stream.buffer, 'raw', stream.buffer)
+        self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('backslashreplace')
+
+    def write(self, text: str) -> None:
+        """Writes text at once; what the encoding lacks becomes an escape."""
+        if os.linesep != '\n':
+            text = text.replace('\n', os.linesep)
+        left = memoryview(self._encoder.encode(text))
+        while len(left):
+            try:
+                done = self._raw.write(left)
+            except OSError as error:
+                if not self._is_gone(error):
+                    self.error = self.error or error
+                    return
+                self.silence()
+                return
+            except ValueError:  # someone has closed it
+                return
+            if not done and not self._wait():
+                self._patience = 0.0  # the run is not held up by every line
+                self.error = self.error or BlockingIOError(errno.EAGAIN, 'nobody reads')
+                return
+            left = left[done or 0 :]
+
+    def silence(self) -> None:
+        """Sends all that follows, of children too, to nowhere."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, self._raw.fileno())
+            finally:
+                os.close(nowhere)
+
+    def _is_gone(self, error: OSError) -> bool:
+        """Says whether an error means that nobody reads; on a disk, EIO is a defect."""
+        with suppress(OSError, ValueError):
+            if stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode):
+                return False
+        return error.errno in GONE or (os.name == 'nt' and error.errno == errno.EINVAL)
+
+    def _wait(self) -> bool:
+        """Waits for a pipe that does not block; says whether it takes more."""
+        try:
+            return bool(select.select([], [self._raw], [], self._patience)[1])
+        except (OSError, ValueError):
+            return False
+
+
+class Stream(io.TextIOBase):
+    """A text stream that writes whole lines to an `Output`.
+
+    Args:
+        output: where to.
+        own_escapes: whether the one who writes makes escape sequences; else they are shown, not obeyed.
+    """
+
+    def __init__(self, output: Output, own_escapes: bool = False) -> None:
+        self.output, self._own_escapes = output, own_escapes
+        self._parts: deque[str] = deque()
+        self._line = ''  # how the line begins that is not ended yet
+
+    def write(self, text: str) -> int:
+        """Takes text; a line is shown as soon as it ends."""
+        shown = text if self._own_escapes else self._shown(text)
+        self._parts.append(shown)
+        if '\n' in shown or '\r' in shown:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Shows what was taken."""
+        parts = []
+        with suppress(IndexError):
+            while True:
+                parts.append(self._parts.popleft())
+        if parts:
+            self.output.write(''.join(parts))
+
+    def _shown(self, text: str) -> str:
+        """Returns text without control characters, but lets a line that began with a return begin again.
+
+        So the progress bars of libraries stay on their line, and a name cannot write over what stands before it.
+        """
+        body, before, after = text, '', ''
+        if text.startswith('\r') and self._line in ('', '\r'):
+            body, before = text[1:], '\r'
+            if body.endswith('\r'):
+                body, after = body[:-1], '\r'
+        rest = text.rpartition('\n')[2]
+        self._line = rest[:1] if '\n' in text else self._line or text[:1]
+        return before + printable(body) + after
+
+    def __getattr__(self, name: str) -> Any:
+        if name == 'output':  # not set yet
+            raise AttributeError(name)
+        return getattr(self.output.stream, name)
+
+    def writable(self) -> bool:
+        return True
+
+    def isatty(self) -> bool:
+        return self.output.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.output.stream.fileno()
+
+    @property
+    def buffer(self) -> Any:
+        """The bytes beneath."""
+        self.flush()
+        return self.output.stream.buffer  # type: ignore[attr-defined]
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.output.stream.encoding
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return 'backslashreplace'
+
+    @property
+    def name(self) -> Any:
+        return self.output.stream.name
+
+    def close(self) -> None:
+        """Shows what was taken; the stream of the process stays open."""
+        with suppress(ValueError):
+            self.flush()
+
+
+@contextmanager
+def surviving() -> Iterator[list[Output]]:
+    """Lets printing within the block survive; yields where it leads.
+
+    Only streams that Python made for the process are taken: what a notebook or a test put in their place stays.
+    """
+    before: dict[str, TextIO | None] = {}
+    taken: dict[str, Any] = {}
+    outputs: list[Output] = []
+    for name in ('stdout', 'stderr'):
+        stream = getattr(sys, name)
+        if stream is None:
+            taken[name] = _nowhere()
+        elif stream is getattr(sys, f'__{name}__') and _is_of_the_process(stream):
+            with suppress(OSError, ValueError):
+                stream.flush()
+            outputs.append(Output(stream))
+            taken[name] = Stream(outputs[-1])
+        else:
+            continue
+        before[name] = stream
+        setattr(sys, name, taken[name])
+    try:
+        yield outputs
+    except Exception:
+        if outputs:  # Python is about to print it, with whatever names are in it
+            sys.excepthook = _show_exception
+        raise
+    finally:
+        for name, stream in taken.items():
+            for last in (getattr(sys, name), stream):  # another may stand there: rich's, while it shows a bar
+                with suppress(OSError, ValueError, AttributeError):
+                    last.flush()
+            setattr(sys, name, before[name])
+        for output in outputs:
+            _settle(output)
+
+
+def terminal() -> TextIO:
+    """Returns the stream for a rich console: `sys.stdout`, in which rich's own escape sequences are obeyed.
+
+    Texts from outside have to be `printable` before they are given to rich; `Terminal` makes them so.
+    """
+    stream = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a bar
+    return Stream(stream.output, own_escapes=True) if isinstance(stream, Stream) else stream  # type: ignore[return-value]
+
+
+def _is_of_the_process(stream: Any) -> bool:
+    try:
+        return stream.fileno() in (1, 2) and stream.buffer is not None
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+def _show_exception(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    with surviving():
+        traceback.print_exception(kind, error, trace)
+
+
+def _nowhere() -> TextIO:
+    """Opens what a closed stream is replaced by; a file opened later must not get its number."""
+    handle = os.open(os.devnull, os.O_WRONLY)
+    while handle == 0:
+        handle = os.dup(handle)
+    return os.fdopen(handle, 'w', encoding='utf-8', closefd=False)
+
+
+def _settle(output: Output) -> None:
+    """Leaves nothing that Python would try to write again, and complain about, when the process ends."""
+    try:
+        output.stream.flush()
+    except OSError as error:
+        if not output._is_gone(error):
+            output.error = output.error or error
+        output.silence()
+        with suppress(OSError, ValueError):
+            output.stream.flush()
+    except ValueError:  # closed
+        pass

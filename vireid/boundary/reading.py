@@ -1,0 +1,223 @@
+"""Files from outside, read as data: regular files of a bounded size, in which nothing runs."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, ParamSpec, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from vireid.core.errors import VireidError
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+TEXT = 64 * 2**20  # bytes of a text file
+ARRAYS = 256 * 2**20  # bytes that a small archive may unpack to; a large one to four times its size more
+VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, shared ones counted wherever they stand
+# Windows knows none of these; it has no pipes or devices among ordinary paths
+OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A function that reads a file from outside; the suite damages files of each at random.
+
+    Attributes:
+        function: takes the path first.
+        kind: what messages call the file.
+        names: patterns of the file names that it reads, such as `*.yaml`.
+    """
+
+    function: Callable[..., Any]
+    kind: str
+    names: tuple[str, ...]
+
+
+READERS: dict[str, Reader] = {}  # by module and function
+
+
+def reads(
+    kind: str, *names: str, allowed: str | None = None, todo: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Marks a function that reads a file from outside: any exception that a damaged file causes is a `VireidError`.
+
+    Args:
+        kind: what messages call the file, with its article: `a features file`.
+        *names: patterns of the file names that it reads.
+        allowed: what would have been accepted.
+        todo: what to do about a damaged file.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except VireidError:
+                raise
+            except Exception as error:  # a damaged file may fail in any way
+                given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
+                raise VireidError(given, allowed=allowed, todo=todo) from error
+
+        READERS[f'{function.__module__}.{function.__qualname__}'] = Reader(guarded, kind, names)
+        return guarded
+
+    return decorate
+
+
+def reason(error: BaseException) -> str:
+    """Returns the first line of what an exception says, or its type; of pydantic's, what is wrong where."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f'{".".join(map(str, first["loc"])) or "its content"}: {first["msg"]}'
+    lines = str(error).strip().splitlines()
+    known = isinstance(error, (ValueError, OSError)) and not isinstance(error, UnicodeError)
+    return (lines[0] if known else f'{type(error).__name__}: {lines[0]}') if lines else type(error).__name__
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a regular file; a pipe, a device or a folder raises at once instead of blocking.
+
+    Raises:
+        OSError: if it cannot be opened or is no regular file.
+    """
+    handle = os.open(path, OPEN)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, 'not a regular file', str(path))
+    return os.fdopen(handle, 'rb')
+
+
+def read_bytes(path: str | Path, most: int = TEXT) -> bytes:
+    """Reads a file of at most so many bytes.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is larger.
+    """
+    with open_regular(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f'it has more than {most / 2**20:,.0f} MiB')
+    return content
+
+
+def read_text(path: str | Path, most: int = TEXT, errors: str = 'strict') -> str:
+    """Reads UTF-8 text; a byte-order mark, as Windows editors write it, is dropped. Raises as `read_bytes` does.
+
+    File names may be any bytes: `errors='surrogateescape'` keeps those that are not UTF-8, as Python's own names do.
+    """
+    content = read_bytes(path, most)
+    if b'\0' in content:
+        raise ValueError('it is no text')
+    return content.decode('utf-8-sig', errors).replace('\r\n', '\n')
+
+
+def read_json(path: str | Path, most: int = TEXT) -> Any:
+    """Reads a JSON file; raises as `read_bytes` does, and ValueError for what `parse_json` refuses."""
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Reads JSON; a key that stands twice in an object, or nesting that is too deep, is a ValueError."""
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise ValueError('it is nested too deeply') from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f'the key {duplicate(key for key, _ in pairs)!r} stands twice')
+    return found
+
+
+def duplicate(items: Iterable[Any]) -> Any:
+    """Returns the first item that an earlier one equals; None if there is none."""
+    seen = set()
+    for item in items:
+        if item in seen:
+            return item
+        seen.add(item)
+    return None
+
+
+def require_small(value: Any, most: int = VALUES) -> None:
+    """Raises ValueError if nested lists and dicts hold too much.
+
+    What stands in several places is counted in each: a few lines can make lists of lists of one list, which takes no
+    memory until something walks through it.
+    """
+    left, stack = most, [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, Mapping):
+            inner: Iterable[Any] = item.values()
+        elif isinstance(item, (list, tuple, set, frozenset)):
+            inner = item
+        else:
+            continue
+        left -= len(item)
+        if depth >= DEPTH:
+            raise ValueError(f'it is nested more than {DEPTH} levels deep')
+        if left < 0:
+            raise ValueError(f'it holds more than {most:,} values')
+        stack += [(entry, depth + 1) for entry in inner]
+
+
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the arrays of an `.npz` file; nothing in it is executed.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is damaged, holds anything but plain arrays, or announces more than it has.
+    """
+    with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+        require_sizes(archive.infolist(), os.fstat(file.fileno()).st_size, packed=True)
+        return {info.filename.removesuffix('.npy'): _read_array(archive, info) for info in archive.infolist()}
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(info) as member:
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        version = np.lib.format.read_magic(member)
+        if version not in read:
+            raise ValueError(f'{info.filename} has version {version} of the format')
+        shape, _, dtype = read[version](member)
+        count = functools.reduce(int.__mul__, shape, 1)
+        if dtype.hasobject or member.tell() + count * dtype.itemsize != info.file_size:
+            raise ValueError(f'{info.filename} announces {dtype} of shape {shape} and has {info.file_size:,} bytes')
+    with archive.open(info) as member:
+        array = np.lib.format.read_array(member, allow_pickle=False)
+        member.read(1)  # the end: there the checksum is compared
+    return array
+
+
+def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool) -> None:
+    """Raises ValueError if the members of an archive announce more than its file can hold.
+
+    Args:
+        members: of the archive.
+        size: of its file, in bytes.
+        packed: whether they may be compressed.
+    """
+    twice = duplicate(member.filename for member in members)
+    if twice is not None:
+        raise ValueError(f'it has two parts named {twice!r}')
+    announced = sum(member.file_size for member in members)
+    if not packed and any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError('its parts are compressed')
+    most = ARRAYS + 4 * size if packed else size
+    if announced > most or sum(member.compress_size for member in members) > size:
+        raise ValueError(f'its parts announce {announced:,} bytes and the file has {size:,}')

@@ -1,0 +1,101 @@
+"""Text from outside, made harmless where it is shown: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid.
+
+HTML is escaped by MarkupSafe: see `vireid/reporting/markup.py`.
+"""
+
+from __future__ import annotations
+
+import re
+
+# C0 but tab and newline, delete, C1, marks that reorder a line (bidirectional text), lone surrogates, and what XML
+# does not have
+_CONTROL = re.compile(
+    '[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]'
+)
+_BREAKS = re.compile('[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+')
+# a closing bracket that makes a link, an image, or what one refers to; a box of a task list
+_LINK = re.compile(r'\][(\[:]|!\[|^\[[ xX]\]')
+_BLOCK = re.compile(r'^(\s*)(?:([#+=~-])|(\d{1,9})([.)]))')
+_LATEX = {
+    '\\': r'\textbackslash{}',
+    **{c: f'\\{c}' for c in '&%$#_{}'},
+    '~': r'\textasciitilde{}',
+    '^': r'\textasciicircum{}',
+    '±': r'$\pm$',
+}
+_FORMULA = '=+\\-@|%\uff0b\uff0d\uff1d\uff20'  # the last are wide forms, which spreadsheets of East Asia take alike
+_MERMAID = {**{c: f'#{ord(c)};' for c in '#%`$\\|&'}, '"': '#quot;', '<': '#lt;', '>': '#gt;'}
+
+
+def printable(text: str) -> str:
+    """Returns text for a terminal or a log: control characters become escapes such as `\\x1b`; newlines stay."""
+    return text if text.isprintable() else _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """Returns text that is printable and has no line breaks: they become blanks."""
+    return text if text.isprintable() else printable(_BREAKS.sub(' ', text))
+
+
+def markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is, within a line: no link, image, emphasis, code, mathematics or HTML.
+
+    No bracket, parenthesis or colon may follow it at once. At the beginning of a line use `markdown_line`.
+    """
+    text = re.sub(r'([\\`*<>|$])', r'\\\1', one_line(text))
+    text = re.sub(r'(?<![^\W_])_|_(?![^\W_])', r'\\_', text)  # within a word it is no emphasis
+    text = re.sub(r'&(?=#?\w+;)', r'\\&', text)
+    if text.count('~') > 1:
+        text = text.replace('~', r'\~')
+    if _LINK.search(text):
+        text = re.sub(r'([\[\]])', r'\\\1', text)
+    # GitHub links bare addresses
+    text = re.sub(r'(?<=[A-Za-z]):(?=//)|(?<=www)\.', lambda found: f'\\{found[0]}', text, flags=re.IGNORECASE)
+    return re.sub(r'(?<=[\w.+-])@(?=\w)', r'\\@', text)
+
+
+def markdown_line(text: str) -> str:
+    """Returns text that Markdown shows as it is, at the beginning of a line: no heading, list, rule or code either."""
+    return _BLOCK.sub(_first_escaped, markdown(text).strip())
+
+
+def _first_escaped(found: re.Match[str]) -> str:
+    return f'\\{found[2]}' if found[2] else f'{found[3]}\\{found[4]}'
+
+
+def markdown_code(text: str) -> str:
+    """Returns text as code within a line of Markdown."""
+    text = one_line(text)
+    ticks = _ticks(text, 1)
+    # a blank on both sides is taken away again
+    return f'{ticks} {text} {ticks}' if text[:1] in ('`', ' ', '') or text[-1:] in ('`', ' ') else ticks + text + ticks
+
+
+def markdown_block(text: str, language: str = '') -> str:
+    """Returns lines of text as a block of code in Markdown, which no line of them ends."""
+    ticks = _ticks(text, 3)
+    return f'{ticks}{language}\n{printable(text)}\n{ticks}'
+
+
+def _ticks(text: str, least: int) -> str:
+    """Returns more backticks than stand together anywhere in text."""
+    return '`' * max([least, *(len(found) + 1 for found in re.findall('`+', text))])
+
+
+def latex(text: str) -> str:
+    """Returns text that LaTeX sets as it is, at the beginning of a row too."""
+    text = re.sub(r'[\\&%$#_{}~^±]', lambda found: _LATEX[found[0]], one_line(text))
+    return re.sub(r'^(\s*)([\[*])', r'\1{\2}', text)  # after the end of a row these are options of it
+
+
+def csv_cell(text: str) -> str:
+    """Returns a cell that spreadsheets take for text: what begins like a formula gets an apostrophe before it.
+
+    So does what would begin a cell where semicolons divide them, as they do in much of Europe.
+    """
+    return re.sub(rf'(^|;)(\s*)(?=[{_FORMULA}])', r"\1'\2", one_line(text).replace('\t', ' '))
+
+
+def mermaid(text: str) -> str:
+    """Returns text for a label of Mermaid within quotes: it ends no label, and holds no directive, Markdown or HTML."""
+    return re.sub(r'[#%`$\\|&"<>]', lambda found: _MERMAID[found[0]], one_line(text))

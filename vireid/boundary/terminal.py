@@ -1,0 +1,69 @@
+"""rich on a terminal: its own escape sequences are obeyed, those of the texts it is given are shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderHook
+from rich.file_proxy import FileProxy
+from rich.segment import Segment
+
+from vireid.boundary.console import terminal
+from vireid.boundary.showing import printable
+
+
+class Terminal(Console):
+    """A rich console on `sys.stdout` for texts from outside: names of files, tasks, plugins.
+
+    Args:
+        **options: as of rich's console.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(file=terminal(), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Returns what is to be written; whatever is not rich's own is printable and links nowhere."""
+        for segment in super().render(renderable, options):
+            if segment.control:
+                yield segment
+                continue
+            style = segment.style
+            yield Segment(printable(segment.text), style.update_link(None) if style and style.link else style)
+
+    def push_render_hook(self, hook: RenderHook) -> None:
+        """Begins to show a bar. What others print meanwhile comes here, and rich would read escape sequences in it."""
+        super().push_render_hook(hook)
+        for name in ('stdout', 'stderr'):
+            stream = getattr(sys, name)
+            if isinstance(stream, FileProxy):
+                setattr(sys, name, _Shown(stream))  # rich puts back the one it found
+
+
+class _Shown(FileProxy):
+    """What is printed while a bar is shown. Another bar leaves it alone, since it is a FileProxy."""
+
+    def __init__(self, proxy: FileProxy) -> None:
+        self._proxy = proxy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._proxy, name)
+
+    @property
+    def rich_proxied_file(self) -> Any:
+        return self._proxy.rich_proxied_file
+
+    def write(self, text: str) -> int:
+        self._proxy.write(printable(text.strip('\r')))
+        return len(text)
+
+    def flush(self) -> None:
+        self._proxy.flush()
+
+    def fileno(self) -> int:
+        return self._proxy.fileno()
+
+    def isatty(self) -> bool:
+        return self._proxy.isatty()

@@ -1,0 +1,72 @@
+"""Files, written whole or not at all, and never through a link."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+# Windows has no links that O_NOFOLLOW would have to refuse, and opens files as text unless told otherwise
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
+
+
+@contextmanager
+def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
+    """Opens a new file that takes the place of `path` when the block ends; if the block raises, nothing changes.
+
+    The file is written under a name that nobody can foresee, so that a link planted in the folder is not followed. If
+    `path` itself is a link, it is replaced; what it points to stays as it was. Makes the folder if needed.
+
+    Args:
+        path: the file.
+        sync: wait until the disk has the content, so that it survives a power cut.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name[:80]}.{secrets.token_hex(8)}.part')
+    handle = os.open(part, NEW, 0o666)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink()
+        raise
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all; see `open_whole`.
+
+    Text is written as UTF-8; bytes of file names that are not UTF-8 are written as they are.
+    """
+    with open_whole(path) as file:
+        file.write(content.encode('utf-8', 'surrogateescape') if isinstance(content, str) else content)
+
+
+def open_to_append(path: Path) -> TextIO:
+    """Opens a text file to add lines to, each written at once; one that is a link is refused.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)
+    return os.fdopen(os.open(path, flags, 0o666), 'a', buffering=1, encoding='utf-8', errors='backslashreplace')
+
+
+def remove_parts(folder: Path) -> None:
+    """Removes what `open_whole` left in a folder when its process was killed.
+
+    Call it only where no other process writes.
+    """
+    for part in folder.glob('.*.part'):
+        with suppress(OSError):
+            part.unlink()

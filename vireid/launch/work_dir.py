@@ -1,0 +1,48 @@
+"""The folder that a run is written into: a new one, or that of a run; never the data, or files of somebody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vireid.boundary.paths import inside
+from vireid.core.config.files import read_record
+from vireid.core.errors import VireidError
+from vireid.core.scoring import result_file, results
+from vireid.core.training.run import RECORD
+
+# what a run or an evaluation writes; the loggers that are built in among them
+FILES = ('config.yaml', 'metrics.jsonl', results.FILE, results.QUERIES, 'report.npz', 'report.html', RECORD)
+NAMES = (*FILES, 'checkpoints')
+SECTIONS = {'dataset', 'protocol', 'model', 'training'}  # by which a config.yaml is one of ours
+TODO = 'choose another --work-dir, such as runs/my_run'
+
+
+def require_own_folder(folder: Path, dataset: Any = None) -> None:
+    """Checks that a run may be written into a folder.
+
+    Args:
+        folder: it need not exist.
+        dataset: the reader of the run's images; its `root` is not written into.
+
+    Raises:
+        VireidError: if the folder is that of the data, holds files of our names that no run wrote, or one of these is a
+            link that leads out of it.
+    """
+    root = getattr(dataset, 'root', None)
+    if root is not None and folder.resolve() == Path(root).resolve():
+        raise VireidError(f'{folder} is the folder of the data, and a run would write into it', todo=TODO)
+    there = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
+    for name in there:
+        inside(folder, name)
+    if there and not _is_run(folder):
+        raise VireidError(f'{folder} holds {", ".join(there)}, which no run of vireid wrote', todo=TODO)
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        if (folder / 'config.yaml').exists():
+            return set(read_record(folder / 'config.yaml')) >= SECTIONS
+        return result_file.read(folder) is not None
+    except VireidError:
+        return False

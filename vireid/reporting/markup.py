@@ -1,0 +1,86 @@
+"""HTML and SVG by construction: templates are written here in the package, and every value put into one is escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any, LiteralString
+
+from markupsafe import Markup
+
+from vireid.boundary.showing import printable
+
+NOTHING = Markup('')
+
+
+def html(template: LiteralString, **values: Any) -> Markup:
+    """Returns a template with its fields filled; whatever is neither markup nor a number is escaped.
+
+    Args:
+        template: a literal, in the language of `str.format`; a test looks for others.
+        **values: by field. Control characters become escapes such as `\\x1b`, which text of HTML cannot hold.
+
+    Raises:
+        ValueError: for text where the template formats a number.
+    """
+    return Markup(template).format(**{name: _safe(value) for name, value in values.items()})
+
+
+def join(parts: Iterable[Markup]) -> Markup:
+    """Returns pieces of markup one after the other."""
+    return NOTHING.join(parts)
+
+
+def script_data(value: Any) -> Markup:
+    """Returns a value as JSON for a `<script>` element, which no text in it ends."""
+    text = json.dumps(value)
+    return Markup(text.replace('&', r'\u0026').replace('<', r'\u003c').replace('>', r'\u003e'))
+
+
+def asset(name: LiteralString) -> Markup:
+    """Returns the style or the script of pages."""
+    return Markup(resources.files('vireid.reporting').joinpath(name).read_text(encoding='utf-8'))
+
+
+def document(title: str, header: Markup, main: Markup, data: Markup = NOTHING, script: Markup = NOTHING) -> str:
+    """Returns a page that asks for nothing outside, and in which a browser runs no script but this one.
+
+    Args:
+        title: of the page.
+        header: below the title.
+        main: the page itself.
+        data: elements behind it.
+        script: the text of the script, if there is one.
+    """
+    policy = [
+        "default-src 'none'",
+        'img-src data:',
+        "style-src 'unsafe-inline'",  # the drawings have styles of their own
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    if script:
+        digest = hashlib.sha256(script.encode()).digest()
+        policy.append(f"script-src 'sha256-{base64.b64encode(digest).decode()}'")
+    return str(
+        html(
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" '
+            'content="width=device-width, initial-scale=1"><title>{title}</title><style>{style}</style></head><body>'
+            '<header><h1>{title}</h1>{header}</header><main>{main}</main>{data}{script}</body></html>\n',
+            policy='; '.join(policy),
+            title=title,
+            style=asset('page.css'),
+            header=header,
+            main=main,
+            data=data,
+            script=html('<script>{text}</script>', text=script) if script else NOTHING,
+        )
+    )
+
+
+def _safe(value: Any) -> Any:
+    return value if hasattr(value, '__html__') or isinstance(value, (int, float)) else printable(str(value))
