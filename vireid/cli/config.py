@@ -51,10 +51,11 @@ def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], st
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
-    from vireid.launch.preflight import find_problems
-
     try:
-        config, manager = _read(path, args)
+        config, manager = _read(path, args)  # which needs no torch to refuse a file
+
+        from vireid.launch.preflight import find_problems
+
         problems = find_problems(config, manager, FILLED)
         stages = config.get('stages', [])
         for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):

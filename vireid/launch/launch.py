@@ -16,6 +16,7 @@ from vireid.core.config.origin import data_name
 from vireid.core.data.contents import content_numbers, require_apart, require_no_twins
 from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
+from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError, raise_all
@@ -95,7 +96,8 @@ def prepare(
     evaluator, candidates, selection = _build_evaluators(experiment, dataset, samples, hooks)
     scored = (*evaluator.samples, *candidates.samples)
     check_images(experiment.image_settings, samples, scored, progress_callback(hooks, 'looking at images'))
-    read = experiment.build_reader('train', samples, progress_callback(hooks, 'preparing training images'))
+    told = progress_callback(hooks, 'preparing training images')
+    read = experiment.build_reader('train', samples, decoder(experiment.image_settings), told)
     batches = _build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     identities = len({s.identity for s in samples})

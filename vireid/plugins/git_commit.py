@@ -74,7 +74,7 @@ def _runner(program: str, environment: Mapping[str, str], deadline: float) -> Gi
         """Returns what git prints if it ends with a status; None if not, or if the time is up."""
         options = [word for setting in SAFE for word in ('-c', setting)]
         try:
-            made = subprocess.run(
+            made = subprocess.run(  # noqa: S603, a program by its full path, and words of ours
                 [program, '--no-pager', *options, *words],
                 stdin=subprocess.DEVNULL, capture_output=True, check=False, env=dict(environment),
                 timeout=max(0.0, deadline - time.monotonic()),

@@ -238,7 +238,7 @@ def _plane(run: int, found: Evidence) -> Markup:
             # the golden angle: neighbours in number differ in colour
             hue = identities[images[image][1]] * 137.508 % 360
             marks.append(_point(f'{run}-{image}', images[image], hue, float(px), float(py)))
-        hidden = Markup('' if key == there[0] else ' hidden')
+        hidden = Markup('' if key == there[0] else ' hidden')  # noqa: S704, two literals
         groups.append(html('<g data-projection="{key}"{hidden}>{marks}</g>', key=key, hidden=hidden, marks=join(marks)))
     return html(
         '<div class="controls"><label>Projection<select class="projection">{options}</select></label></div>'
@@ -328,7 +328,8 @@ def _figure(name: str, runs: Sequence[RunRecord], caption: str) -> Markup:
         return _missing(f'{error.given}' + (f' ({error.todo})' if error.todo else ''))
     return html(
         '<figure{kind}>{moved}<figcaption>{caption}</figcaption></figure>',
-        kind=Markup('' if name in NARROW else ' class="wide"'),  # on a telephone it is moved, not shrunk
+        # on a telephone it is moved, not shrunk
+        kind=Markup('' if name in NARROW else ' class="wide"'),  # noqa: S704, two literals
         moved=scroll(f'the figure {name}', drawn),
         caption=caption,
     )

@@ -84,7 +84,7 @@ def check_repeatable(module: Any, run: Callable[[Any], Any], build: Callable[[],
         with no_random_numbers('it'):
             again = tensors(run(module))
         require(all(map(torch.equal, expected, again)), 'the same input gives another output in evaluation')
-        twin = pickle.loads(pickle.dumps(module))
+        twin = pickle.loads(pickle.dumps(module))  # noqa: S301, packed a moment before
         require(all(map(torch.equal, expected, tensors(run(twin)))), 'its pickle gives another output')
         other = build().eval()
         other.load_state_dict(copy.deepcopy(module.state_dict()))

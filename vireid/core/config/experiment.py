@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
@@ -177,18 +176,19 @@ class Experiment:
         return Chain(parts, where)
 
     def build_reader(
-        self, part: str, samples: Sequence[Sample], on_progress: Callable[[int, int], None] | None = None
+        self,
+        part: str,
+        samples: Sequence[Sample],
+        decode: Callable[[str], Tensor],
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Callable[[str], Tensor]:
         """Builds what turns paths into images for the transforms `train` or `test`; a cache fills itself here.
 
-        Where the config names no reader, the files are decoded each time.
+        Where the config names no reader, that is `decode`: the files are decoded each time.
 
         A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from),
-        `decode` (what turns a path into an image) and `on_progress`, called with (done, total) images.
+        `decode` (see `data.images.decoder`) and `on_progress`, called with (done, total) images.
         """
-        from vireid.core.data.images import read_image
-
-        decode = functools.partial(read_image, max_pixels=self.image_settings.max_pixels)
         if self.image_settings.reader is None:
             return decode
         size = tuple(self.image_settings.size)

@@ -325,7 +325,7 @@ def _run_python(path: Path) -> dict[str, Any]:
             _require_once(keys, f'config {path}, line {node.lineno}')
     names: dict[str, Any] = {}
     try:
-        exec(compile(tree, str(path), 'exec'), names)
+        exec(compile(tree, str(path), 'exec'), names)  # noqa: S102, a Python config is a program
     except (Exception, SystemExit) as error:  # the config is the user's code: whatever it raises is theirs to see
         raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
@@ -339,7 +339,7 @@ def _read_data(path: Path) -> dict[str, Any]:
             config = parse_json(text)
             require_small(config, NODES)
         else:
-            config = yaml.load(text, Loader=_Loader)
+            config = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader with limits
     except RecursionError:
         raise
     except VireidError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from vireid.boundary.reading import open_regular, reads
+from vireid.core.config.settings import ImageSettings
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
@@ -61,6 +62,11 @@ def read_image(path: str | Path, max_pixels: int = MOST_PIXELS) -> Tensor:
             todo='replace it, or take it out of the data folder',
         ) from error
     return torch.from_numpy(array.copy()).permute(2, 0, 1)
+
+
+def decoder(settings: ImageSettings) -> Reader:
+    """Returns what decodes an image as the settings say."""
+    return partial(read_image, max_pixels=settings.max_pixels)
 
 
 def _about(path: str | Path, error: Exception) -> str:

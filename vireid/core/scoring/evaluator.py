@@ -11,12 +11,14 @@ from lightning_fabric.utilities import move_data_to_device
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
+from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
 from vireid.core.scoring.results import Results
+from vireid.core.scoring.scorable import require_match, require_scorable
 from vireid.core.types import Batch, Dataset, Progress, Sample
 
 
@@ -50,13 +52,17 @@ class Evaluator:
         self.experiment, self.dataset, self.fits, self.fitted = experiment, dataset, fits, fitted
         protocol = experiment.build_protocol()
         self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
+        for trial in self.trials:  # before hours of training, not after
+            require_scorable(trial)
+            require_match(trial)
         self.samples = all_samples(self.trials, more)
         self.identities = {s.identity for trial in self.trials for s in trial.query}
         # a reader that keeps images keeps those of the whole split: another protocol finds them there
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        self.read = experiment.build_reader('test', prepared, progress_callback(hooks, 'preparing images to score'))
+        decode, told = decoder(experiment.image_settings), progress_callback(hooks, 'preparing images to score')
+        self.read = experiment.build_reader('test', prepared, decode, told)
 
     def evaluate(
         self,
@@ -124,7 +130,7 @@ class Evaluator:
         """Fits the run's model to the training images, as they are seen in scoring."""
         samples = require_samples(self.dataset.split('train'), run.model)
         images, size = run.experiment.image_settings, run.experiment.evaluation_settings.batch_size
-        read = run.experiment.build_reader('test', samples)
+        read = run.experiment.build_reader('test', samples, decoder(images))
         data = ImageSet(samples, self.transform, read=read, skip_bad=images.on_bad_image == 'skip')
         batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
         workers = default_workers(run.device) if images.workers is None else images.workers

@@ -16,8 +16,8 @@ import numpy as np
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import names_argument
-from vireid.core.types import Sample, Similarity, Trial
-from vireid.core.wording import counted
+from vireid.core.scoring.scorable import labels, no_match, require_scorable
+from vireid.core.types import Similarity, Trial
 from vireid.statistics import ties as tied_lists
 
 Ties = Literal['mean', 'gallery-order']
@@ -220,20 +220,9 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
     n_queries, n_gallery = len(trial.query), len(trial.gallery)
     if ties not in get_args(Ties):
         raise VireidError(f'evaluation.ties is {ties!r}', allowed=', '.join(map(repr, get_args(Ties))))
-    if not n_queries or not n_gallery:
-        raise VireidError(
-            f'{trial.name}, trial {trial.index}: {n_queries} query and {n_gallery} gallery images',
-            todo='check the test identities and the cameras of this protocol',
-        )
+    require_scorable(trial)
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
     identities, person = np.unique(gallery_ids, return_inverse=True)
-    if len(identities) == 1:
-        raise VireidError(
-            f'{trial.name}, trial {trial.index}: the gallery ({counted(n_gallery, "image")}) shows identity '
-            f'{identities[0]} alone, so any ranking is right',
-            allowed='a gallery of two identities or more',
-            todo='test on more people: check the test identities and the cameras of this protocol',
-        )
     length = len(identities) if trial.cmc == 'identity' else n_gallery
     chunk = max(1, PAIRS_PER_CHUNK // n_gallery)
     parts: list[Scores] = []
@@ -248,10 +237,7 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
             lists = _Lists(similar, valid, order[some], match[some], kept[some], person)
             parts.append(_score_lists(lists, query_ids[rows][valid], trial.cmc, length, ties))
     if not parts:
-        raise VireidError(
-            f'{trial.name}, trial {trial.index}: none of {n_queries} queries has a match in the gallery',
-            todo='check that query and gallery share identities, and what the protocol drops',
-        )
+        raise no_match(trial)
     return _joined(parts, n_queries)
 
 
@@ -357,12 +343,6 @@ def _group_starts(lists: _Lists) -> np.ndarray:
     starts = np.ones(near.shape, dtype=bool)
     starts[:, 1:] = near[:, 1:] != near[:, :-1]
     return starts | (np.arange(near.shape[1]) == lists.kept[:, None])
-
-
-def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the (N,) int64 identities and cameras of N samples."""
-    pairs = np.array([(s.identity, s.camera) for s in samples], dtype=np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
 
 
 def _precision(row: np.ndarray, column: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
