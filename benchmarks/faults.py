@@ -38,6 +38,7 @@ from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
 from vireid.launch.launch import train
 from vireid.launch.preflight import preflight
+from vireid.launch.weights import newest
 from vireid.plugin_manager.manager import create_manager, hookimpl
 from vireid.synth import synthesize
 
@@ -238,7 +239,7 @@ def in_children(works: list[Callable[[], None]]) -> list[int]:
 
 def run(data: Path, folder: Path, kind: Kind, clock: Clock | None = None) -> None:
     """Trains in `folder`, from its newest checkpoint if there is one."""
-    found = checkpoint.newest(folder / 'checkpoints' / 'last.pt', lambda line: None)
+    found = newest(folder / 'checkpoints' / 'last.pt', lambda line: None)
     made = experiment(data, kind)
     if clock:
         sys.settrace(clock)

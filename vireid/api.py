@@ -8,11 +8,11 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.received import leave_out
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import lay_over
 from vireid.core.config.files import load as read
 from vireid.core.config.overrides import Origins, set_value, without_delete
-from vireid.core.config.received import leave_out
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run

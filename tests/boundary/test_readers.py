@@ -227,7 +227,6 @@ EXEMPT = {
     'vireid.cli.experiment.quiet_others': 'the null device',
     'vireid.cli.export._weights': 'plugin files that the user named, copied',
     'vireid.core.config.files._run_python': 'a program',
-    'vireid.core.data.contents.content_digest': 'bytes, not looked into',
     'vireid.core.training.checkpoint._sync_folder': 'a folder',
     'vireid.core.training.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',

@@ -16,6 +16,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.launch.launch import train
+from vireid.launch.weights import load_partly
 from vireid.plugin_manager.manager import create_manager
 
 PLUGIN = str(Path(faults.__file__))
@@ -261,11 +262,11 @@ class TestInit:
         content = checkpoint.load(run / 'checkpoints/last.pt')
         model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
         weights = {n: t for n, t in content['model'].items() if not n.startswith('necks.a')}
-        shares = checkpoint.load_partly(model, weights, 'x.pt')
+        shares = load_partly(model, weights, 'x.pt')
         assert shares['necks.a'][0] == 0
         assert shares['backbone'][0] == shares['backbone'][1] > 0
         with pytest.raises(VireidError, match=r'nothing in x\.pt fits'):
-            checkpoint.load_partly(model, {'other': torch.zeros(1)}, 'x.pt')
+            load_partly(model, {'other': torch.zeros(1)}, 'x.pt')
 
     @pytest.mark.parametrize(
         ('flags', 'text'),

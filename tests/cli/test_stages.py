@@ -17,8 +17,8 @@ import torch
 import vireid
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file
 from vireid.core.training import checkpoint
+from vireid.reporting import result_file
 
 FIRST = """
 _base_ = {base!r}

@@ -83,8 +83,8 @@ def _check(args: argparse.Namespace) -> int:
     from rich.progress import Progress
 
     from vireid.boundary.terminal import Terminal
-    from vireid.core.config.origin import data_name, is_generated
     from vireid.diagnostics.dataset_report import check_dataset
+    from vireid.launch.data_name import data_name, is_generated
 
     trial = {} if args.trial is None else {'trial': args.trial}
     name = args.dataset or _reader(Path(args.root).expanduser()) or 'SYSU-MM01'

@@ -173,9 +173,9 @@ def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:
 
     `name=2024` looks like a number; where only a text fits, it is one.
     """
+    from vireid.boundary.received import leave_out
     from vireid.core.config.experiment import check_config
     from vireid.core.config.overrides import override, split_key
-    from vireid.core.config.received import leave_out
 
     manager = make_manager(args, config.get('plugins', ()))
     if not args.trust_config:

@@ -56,9 +56,10 @@ def _weights(args: argparse.Namespace) -> int:
 
     from vireid.core.config.files import dump
     from vireid.core.training import checkpoint
+    from vireid.launch.weights import require_whole
 
     content = checkpoint.load(args.checkpoint)
-    checkpoint.require_whole(content, args.checkpoint)
+    require_whole(content, args.checkpoint)
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
     config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
     digest = checkpoint.digest(content['model'])
@@ -121,7 +122,8 @@ def _whole_folder(out: Path) -> Iterator[Path]:
 def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     """Returns the model card: what it is, what it was trained on, and what was measured, as far as the run knows."""
     from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
-    from vireid.core.scoring import result_file, results
+    from vireid.core.scoring import results
+    from vireid.reporting import result_file
 
     config, at = content['config'], content['progress']
     names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}

@@ -50,13 +50,14 @@ def newest_checkpoint(folders: list[Path]) -> Path:
         VireidError: if none of them has one.
     """
     from vireid.core.training import checkpoint
+    from vireid.launch.weights import newest
 
     places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]
     places.sort(key=lambda place: checkpoint.kept(place)[0].stat().st_mtime, reverse=True)
     damaged: VireidError | None = None
     for place in places:
         try:
-            found = checkpoint.newest(place, warn_once)
+            found = newest(place, warn_once)
         except VireidError as error:
             damaged = error
             continue

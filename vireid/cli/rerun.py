@@ -33,11 +33,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from vireid.core.distributed.processes import wait_for_all
-    from vireid.core.scoring.result_file import read
     from vireid.core.training import checkpoint
     from vireid.core.training.run import RECORD
     from vireid.launch.launch import train
     from vireid.reporting.record import read_made, read_metrics
+    from vireid.reporting.result_file import read
 
     first = read_made(inside(args.folder, RECORD))
     threads = first.get('machine', {}).get('threads')

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     work_dir, resume = choose_place(args, experiment.name)
-    from vireid.core.config.received import reaching
+    from vireid.boundary.received import reaching
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.signals import Interrupted
     from vireid.launch import launch

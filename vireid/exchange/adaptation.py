@@ -15,7 +15,6 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
-from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
@@ -27,6 +26,7 @@ from vireid.core.wording import counted
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabelled_images import find_images
+from vireid.launch.image_checks import check_images
 
 OnProgress = Callable[[str, int, int], None]  # what is done, and how much of how much
 

@@ -9,19 +9,19 @@ from typing import Any
 from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.origin import data_name
-from vireid.core.data.contents import content_numbers, require_no_twins
-from vireid.core.data.image_checks import check_images
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
-from vireid.core.training.checkpoint import initialize_from, restore_model
 from vireid.core.training.run import Run
 from vireid.core.training.state import require_unseen, state_of, versions
 from vireid.core.types import Dataset, Progress, Sample
+from vireid.launch.contents import content_numbers, require_no_twins
+from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
+from vireid.launch.image_checks import check_images
+from vireid.launch.weights import initialize_from, restore_model
 from vireid.launch.work_dir import require_own_folder
 
 

@@ -14,8 +14,8 @@ from vireid.core.config import files as configs
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.core.training.checkpoint import restore_model
 from vireid.exchange.evaluation import is_fitted
+from vireid.launch.weights import restore_model
 from vireid.plugin_manager.manager import PluginManager, create_manager
 
 

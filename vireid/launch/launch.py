@@ -12,9 +12,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.origin import data_name
-from vireid.core.data.contents import content_numbers, require_apart, require_no_twins
-from vireid.core.data.image_checks import check_images
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
@@ -23,16 +20,20 @@ from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
-from vireid.core.training.checkpoint import initialize_from
 from vireid.core.training.run import Run
-from vireid.core.training.selection import Selection, ValidationSplit
+from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Dataset, Progress, Sample, Sampler
 from vireid.launch import precision
 from vireid.launch.compilation import compile_forward
+from vireid.launch.contents import content_numbers, require_apart, require_no_twins
+from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
+from vireid.launch.image_checks import check_images
 from vireid.launch.preflight import missing_init, preflight
+from vireid.launch.validation_split import ValidationSplit
+from vireid.launch.weights import initialize_from
 from vireid.launch.work_dir import require_own_folder
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.paths import inside
+from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file, results
+from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 
 # what a run or an evaluation writes; the loggers that are built in among them
@@ -43,6 +44,6 @@ def _is_run(folder: Path) -> bool:
     try:
         if (folder / 'config.yaml').exists():
             return set(read_record(folder / 'config.yaml')) >= SECTIONS
-        return result_file.read(folder) is not None
-    except VireidError:
+        return 'rows' in read_json(folder / results.FILE)  # of `vireid score`
+    except (VireidError, OSError, ValueError, TypeError):
         return False

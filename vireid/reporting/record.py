@@ -15,9 +15,9 @@ from vireid.boundary.reading import parse_json, read_bytes, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.config import files
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file, results
+from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
-from vireid.reporting import evidence
+from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 
 METRICS = 512 * 2**20  # bytes of metrics.jsonl that are read; a million steps have about as many

@@ -15,9 +15,9 @@ from vireid.boundary.showing import printable
 from vireid.boundary.writing import write_whole
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file
 from vireid.core.scoring.retrieval import matched_within
 from vireid.core.wording import aligned, counted
+from vireid.reporting import result_file
 from vireid.statistics.interval import PRIOR
 from vireid.studies.jobs import Job, check_first, finish
 

@@ -17,13 +17,15 @@ from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.settings import READING, EvaluationSettings, LossSettings, TrainingSettings
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file, results
+from vireid.core.scoring import results
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
 from vireid.launch.preflight import on_meta, preflight
+from vireid.launch.weights import newest
 from vireid.plugin_manager.manager import hookimpl
+from vireid.reporting import result_file
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def finish(
             result = {**done, **scored.to_dict()}
             tell(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
-        train(experiment, folder, resume=checkpoint.newest(last, warn))
+        train(experiment, folder, resume=newest(last, warn))
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)

@@ -12,8 +12,8 @@ import numpy as np
 from vireid.boundary.paths import inside
 from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file
 from vireid.core.scoring.results import QUERIES
+from vireid.reporting import result_file
 from vireid.reporting.record import RunRecord, read_run
 
 OWN = ('name', 'seed', 'loggers', 'plugins')  # what runs of one system may differ in

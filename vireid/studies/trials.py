@@ -11,9 +11,10 @@ import numpy as np
 
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file, results
+from vireid.core.scoring import results
 from vireid.core.wording import counted
 from vireid.launch.work_dir import require_own_folder
+from vireid.reporting import result_file
 from vireid.studies.jobs import Job, check_first, finish
 
 

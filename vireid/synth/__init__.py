@@ -6,7 +6,7 @@ takes one picture of them. Nothing here imports torch.
 
 from __future__ import annotations
 
-from vireid.core.config.origin import STAMP
+from vireid.launch.data_name import STAMP
 from vireid.synth.generate import VERSION, Summary, synthesize
 from vireid.synth.layouts import LAYOUTS
 from vireid.synth.look import Look, person

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.core.config.origin import STAMP
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.launch.data_name import STAMP
 from vireid.synth.layouts import LAYOUTS, Job, Layout
 from vireid.synth.workers import draw_all
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring import result_file
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores, TiedQueries
 from vireid.core.types import Trial
+from vireid.reporting import result_file
 from vireid.statistics.interval import identity_interval
 
 

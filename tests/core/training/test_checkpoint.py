@@ -15,6 +15,7 @@ import torch
 
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
+from vireid.launch.weights import newest
 
 CONTENT = {'model': {'w': torch.arange(3.0)}, 'config': {'seed': 1, 'size': (2, 3)}, 'note': None}
 
@@ -147,13 +148,13 @@ class TestDamage:
         whole = (folder / 'last.pt').read_bytes()
         (folder / 'last.pt').write_bytes(whole[: len(whole) // 2] if content is None else content)
         told: list[str] = []
-        assert checkpoint.newest(folder / 'last.pt', told.append) == folder / 'last-1.pt'
+        assert newest(folder / 'last.pt', told.append) == folder / 'last-1.pt'
         assert 'last.pt is not a checkpoint of vireid or is damaged' in told[0]
         assert told[1] == f'going on from {folder / "last-1.pt"}'
 
     def test_a_damaged_one_never_takes_the_place_of_a_sound_one(self, folder):
         (folder / 'last.pt').write_bytes(b'torn')
-        checkpoint.newest(folder / 'last.pt', lambda line: None)
+        newest(folder / 'last.pt', lambda line: None)
         assert (folder / 'last.damaged').read_bytes() == b'torn'
         content = {'model': {'w': torch.zeros(1)}, 'config': {}, 'progress': {'step': 5}}
         checkpoint.save(folder / 'last.pt', content, keep=2)
@@ -161,14 +162,14 @@ class TestDamage:
 
     def test_killed_between_two_renames_there_is_one(self, folder):
         (folder / 'last.pt').unlink()
-        assert checkpoint.newest(folder / 'last.pt', lambda line: None) == folder / 'last-1.pt'
+        assert newest(folder / 'last.pt', lambda line: None) == folder / 'last-1.pt'
 
     def test_if_all_are_damaged_that_is_an_error_and_if_there_is_none_it_is_none(self, folder):
         for path in folder.iterdir():
             path.write_bytes(b'')
         with pytest.raises(VireidError):
-            checkpoint.newest(folder / 'last.pt', lambda line: None)
-        assert checkpoint.newest(folder / 'elsewhere' / 'last.pt', lambda line: None) is None
+            newest(folder / 'last.pt', lambda line: None)
+        assert newest(folder / 'elsewhere' / 'last.pt', lambda line: None) is None
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores
 from vireid.core.signals import Interrupted
 from vireid.core.training import checkpoint
-from vireid.core.training.selection import Selection, ValidationSplit
+from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Progress, Sample, Trial
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
+from vireid.launch.validation_split import ValidationSplit
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']

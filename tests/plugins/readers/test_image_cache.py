@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
 
-from vireid.core.data.contents import content_digest
+from vireid.boundary.reading import content_digest
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import copy
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ import yaml
 from mmengine.config import Config
 
 from vireid.boundary.paths import is_inside
-from vireid.boundary.reading import duplicate, parse_json, read_text, reads, require_small
+from vireid.boundary.reading import parse_json, read_text, reads, require_small
+from vireid.boundary.received import DATA, require_no_address
+from vireid.boundary.yaml_text import NODES, Dumper, Loader, require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
-from vireid.core.config.received import DATA, require_no_address
 from vireid.core.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', *DATA)
-BYTES, NODES, DEPTH = 2**20, 50_000, 64  # of a YAML or JSON config; vireid's own have 600 nodes
+BYTES = 2**20  # of a YAML or JSON config; vireid's own have 20 KiB
 FILES = 100  # that one config is read from
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
 
@@ -86,13 +86,13 @@ def load(
 def dump(config: Mapping[str, Any]) -> str:
     """Writes a config as YAML that `load` reads back (tuples become lists)."""
     plain = _plain(config, 'config', tuples=list)
-    return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def dump_value(value: Any) -> str:
     """Writes one value as YAML on one line."""
     plain = _plain(value, '', tuples=list)
-    text = yaml.dump(plain, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False)
+    text = yaml.dump(plain, Dumper=Dumper, default_flow_style=True, width=10**6, sort_keys=False)
     return text.removesuffix('\n').removesuffix('\n...')
 
 
@@ -105,58 +105,6 @@ def read_record(path: Path) -> dict[str, Any]:
     if path.suffix not in DATA:
         raise VireidError(f'{path} is no record of a config', allowed=', '.join(DATA))
     return _plain(_read_data(path), f'config {path}')
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with the numbers people write (YAML 1.1 takes 5e-4 for a string), of a bounded size."""
-
-    def __init__(self, stream: Any) -> None:
-        super().__init__(stream)
-        self._depth, self._sizes = 0, dict[int, int]()
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Composes a node; one that an alias repeats counts as often as it stands there."""
-        alias = self.check_event(yaml.AliasEvent)
-        self._depth += 1
-        if self._depth > DEPTH:
-            raise ValueError(f'it is nested more than {DEPTH} levels deep')
-        node: Any = super().compose_node(parent, index)
-        self._depth -= 1
-        if alias and id(node) not in self._sizes:
-            raise ValueError('it holds a list or a dict that holds itself')
-        if not alias:
-            inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
-            own = inner if isinstance(node, yaml.CollectionNode) else ()
-            self._sizes[id(node)] = 1 + sum(self._sizes[id(n)] for n in own)
-        if self._sizes[id(node)] > NODES:
-            raise ValueError(f'it holds more than {NODES:,} values')
-        return node
-
-
-def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> Any:
-    merge = 'tag:yaml.org,2002:merge'  # `<<: *name` brings keys that may be set again
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
-    _require_once(keys, f'line {node.start_mark.line + 1}')
-    return yaml.SafeLoader.construct_yaml_map(loader, node)
-
-
-_Loader.add_constructor('tag:yaml.org,2002:map', _construct_mapping)
-
-
-def _require_once(keys: Sequence[Any], where: str) -> None:
-    """Raises if a key stands twice: of the two values only one would count."""
-    twice = duplicate(map(str, keys))
-    if twice is not None:
-        raise VireidError(f'{where}: the key {twice!r} stands twice', todo='take one of them away')
-
-
-class _Dumper(yaml.SafeDumper):
-    """The safe dumper that quotes what `_Loader` would take for a number."""
-
-
-_FLOAT = re.compile(r'[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+)$')
-for _class in (_Loader, _Dumper):
-    _class.add_implicit_resolver('tag:yaml.org,2002:float', _FLOAT, list('-+0123456789.'))
 
 
 class _Files:
@@ -322,7 +270,7 @@ def _run_python(path: Path) -> dict[str, Any]:
             )
         if isinstance(node, ast.Dict):
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
-            _require_once(keys, f'config {path}, line {node.lineno}')
+            require_once(keys, f'config {path}, line {node.lineno}')
     names: dict[str, Any] = {}
     try:
         exec(compile(tree, str(path), 'exec'), names)  # noqa: S102, a Python config is a program
@@ -339,7 +287,7 @@ def _read_data(path: Path) -> dict[str, Any]:
             config = parse_json(text)
             require_small(config, NODES)
         else:
-            config = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader with limits
+            config = yaml.load(text, Loader=Loader)  # noqa: S506, a SafeLoader with limits
     except RecursionError:
         raise
     except VireidError as error:

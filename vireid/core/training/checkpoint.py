@@ -6,16 +6,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Required
+from typing import Any
 
-import numpy as np
 import torch
-from pydantic import AfterValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import ValidationError
 
+from vireid.boundary.checkpoint_schema import SCHEMA
 from vireid.boundary.reading import reads, reason
 from vireid.boundary.tensors import load_tensors, names_code
 from vireid.boundary.writing import open_whole
@@ -106,108 +104,6 @@ def _keep(path: Path, keep: int) -> None:
     link.replace(first)
 
 
-def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
-    """Returns the newest checkpoint that is complete: the one at `path`, or the first sound one that was kept.
-
-    Damaged ones before it are renamed to `.damaged`.
-
-    Args:
-        path: where the newest one is written.
-        tell: is called with a line for each that is damaged.
-
-    Returns:
-        Its path; None if there is none at all.
-
-    Raises:
-        VireidError: if there are some and all are damaged.
-    """
-    damaged: VireidError | None = None
-    aside: list[Path] = []
-    for found in kept(path):
-        try:
-            load(found)
-        except VireidError as error:
-            damaged = error
-            aside.append(found)
-            tell(f'{error.given}; looking for an earlier one')
-            continue
-        for bad in aside:  # or the next save would keep it in place of the sound one
-            with suppress(OSError):
-                bad.replace(bad.with_suffix('.damaged'))
-        if damaged is not None:
-            tell(f'going on from {found}')
-        return found
-    if damaged is not None:
-        raise damaged
-    return None
-
-
-class _Place(TypedDict, total=False):
-    step: NonNegativeInt
-    steps_per_epoch: PositiveInt
-
-
-class _Config(TypedDict, total=False):
-    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
-    dataset: dict
-    protocol: dict
-    images: dict
-    sampler: dict
-    model: dict
-    step: dict
-    losses: dict
-    training: dict
-    evaluation: dict
-    loggers: list
-    plugins: list[str]
-    name: str
-
-
-def _are_numbers(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.dtype != torch.int64 or tensor.dim() != 1:
-        raise ValueError('it is no list of integers')
-    return tensor
-
-
-def _is_best(best: dict[str, int | float]) -> dict[str, int | float]:
-    if best and (type(best.get('step')) is not int or type(best.get('value')) is not float):
-        raise ValueError('it does not say which step is the best')
-    return best
-
-
-class _Content(TypedDict, total=False):
-    """What a checkpoint holds; parts that are missing are from earlier versions."""
-
-    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
-    format: int
-    model: Required[dict[str, InstanceOf[torch.Tensor]]]
-    config: Required[_Config]
-    step: dict
-    progress: _Place
-    processes: PositiveInt
-    num_identities: PositiveInt
-    data: str
-    split: str
-    chosen: str | None
-    precision_reason: str
-    trained_on: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
-    trained_contents: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
-    unreadable: list[str]
-    skipped: list[int]
-    fitted_step: int | None
-    versions: dict[str, str]
-    best: Annotated[dict[str, int | float], AfterValidator(_is_best)]
-    adapted: dict
-    before_adapting: dict[str, InstanceOf[torch.Tensor]]
-    converted: dict
-    similarity: dict
-
-
-_SCHEMA = TypeAdapter(_Content)
-WHOLE = ('num_identities', 'progress', 'config')  # what a model is built from, beside its weights
-SECTIONS = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'training')
-
-
 @reads('a checkpoint of vireid', '*.pt', allowed='files that `vireid train` wrote under checkpoints/')
 def load(path: str | Path) -> dict[str, Any]:
     """Reads a checkpoint onto the CPU; executes nothing that is in it.
@@ -228,7 +124,7 @@ def load(path: str | Path) -> dict[str, Any]:
             allowed='files that `vireid train` wrote under checkpoints/',
         ) from error
     try:
-        _SCHEMA.validate_python(content)
+        SCHEMA.validate_python(content)
     except ValidationError as error:
         where = '.'.join(map(str, error.errors()[0]['loc'][:3])) if isinstance(content, dict) else ''
         raise VireidError(
@@ -244,18 +140,6 @@ def load(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def require_whole(content: Mapping[str, Any], source: str | Path) -> None:
-    """Raises if a loaded checkpoint lacks what a model is built from."""
-    lacking = [key for key in WHOLE if key not in content]
-    lacking += [f'config.{section}' for section in SECTIONS if section not in content['config']]
-    if 'step' not in content.get('progress', {}):
-        lacking.append('progress.step')
-    if lacking:
-        raise VireidError(
-            f'{source} lacks {", ".join(dict.fromkeys(lacking))}', allowed='files that `vireid train` wrote'
-        )
-
-
 def digest(weights: Mapping[str, torch.Tensor]) -> str:
     """Returns the SHA-256 of weights: of their names, types, shapes and values, however they are stored."""
     total = hashlib.sha256()
@@ -264,45 +148,6 @@ def digest(weights: Mapping[str, torch.Tensor]) -> str:
         total.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
         total.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b'')
     return total.hexdigest()
-
-
-def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Path) -> torch.nn.Module:
-    """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
-    if 'num_identities' not in content:
-        raise VireidError(f'{source} does not say of how many identities it is', allowed='checkpoints of a run')
-    model = experiment.build_model(int(content['num_identities']), pretrained=False)
-    load_weights(model, content['model'], source)
-    return model.eval()
-
-
-def initialize_from(
-    model: torch.nn.Module, source: str, partial: bool, show: bool = True
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Initialises a model with the weights of another run.
-
-    Returns:
-        Which weights these are, for run.json, and the numbers of the images that they were trained on.
-
-    Args:
-        model: what is initialised.
-        source: the checkpoint.
-        partial: take what fits.
-        show: say how much that is.
-    """
-    content = load(source)
-    weights, seen = content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy()
-    about = {'file': str(Path(source).absolute()), 'weights': digest(weights), 'partial': partial}
-    if not partial:
-        try:
-            load_weights(model, weights, source)
-        except VireidError as error:
-            todo = f'{error.todo}; or take what fits: --partial, or training.init_partial=True in the config'
-            raise VireidError(f'training.init: {error.given}', todo=todo) from error
-        return about, seen
-    for part, (loaded, total) in load_partly(model, weights, source).items():
-        if show:
-            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
-    return about, seen
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:
@@ -331,28 +176,6 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             todo='use the config the checkpoint was trained with (config.yaml beside its run)',
         )
     module.load_state_dict(weights)
-
-
-def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
-    """Loads the weights that fit, by name and shape.
-
-    Returns:
-        For each part of the module, such as `backbone`, how many of its values were loaded, and how many it has.
-
-    Raises:
-        VireidError: if nothing fits.
-    """
-    own = module.state_dict()
-    fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-    if not fits:
-        raise VireidError(f'nothing in {source} fits the model', todo='see what it holds: vireid checkpoint show')
-    module.load_state_dict({**own, **fits})
-    shares: dict[str, tuple[int, int]] = {}
-    for name, tensor in own.items():
-        part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])
-        loaded, total = shares.get(part, (0, 0))
-        shares[part] = loaded + (tensor.numel() if name in fits else 0), total + tensor.numel()
-    return shares
 
 
 def _some(names: list[str], shown: int = 3) -> str:

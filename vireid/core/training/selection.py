@@ -6,7 +6,7 @@ Choosing on the test is what the field does. The choice follows one rule that is
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from vireid.core.config.settings import EvaluationSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
-from vireid.core.types import Dataset, Progress, Sample
+from vireid.core.types import Progress
 
 
 class Selection:
@@ -91,31 +91,3 @@ class Selection:
         if 'before' in self.best and 'after' in self.best:
             both = f' ({100 * self.best["before"]:.1f} before training, {100 * self.best["after"]:.1f} after)'
         return f'{weights}, {self.rule}{both}'
-
-
-class ValidationSplit:
-    """A dataset whose test split is the validation split of another: any protocol can be scored on it."""
-
-    def __init__(self, dataset: Dataset, trained_on: Sequence[Sample]) -> None:
-        self._dataset, self._train = dataset, tuple(trained_on)
-        try:
-            self._samples = tuple(dataset.split('val'))
-        except VireidError as error:
-            raise VireidError(
-                f'evaluation.select is validation: {error.given}',
-                todo=f"{error.todo or 'name a split val in the data'}; or choose evaluation.select='last'",
-            ) from error
-        both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
-        if both:
-            raise VireidError(
-                f'evaluation.select is validation, and {len(both)} validation identities are trained on, such as '
-                f'{min(both)}',
-                todo="train on the others: dataset.train_lists=['train']",
-            )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._dataset, name)
-
-    def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the training samples for `train`, and the validation samples for anything else."""
-        return self._train if name == 'train' else self._samples

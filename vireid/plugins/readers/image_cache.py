@@ -25,8 +25,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from vireid.boundary.reading import content_digest
 from vireid.boundary.writing import open_whole
-from vireid.core.data.contents import content_digest
 from vireid.core.data.images import read_image
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError

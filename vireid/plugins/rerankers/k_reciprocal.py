@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring.retrieval import stable_top
+from vireid.statistics.ranking import stable_top
 
 # Elements of the largest work array: an eighth of a gigabyte in float32.
 ELEMENTS = 32_000_000

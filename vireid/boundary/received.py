@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.config.overrides import Origins
 from vireid.core.errors import VireidError
-from vireid.core.registry.manager import Manager
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a shared folder of Windows
@@ -26,7 +24,7 @@ def require_no_address(config: Mapping[str, Any], path: Path) -> None:
             )
 
 
-def reaching(config: Mapping[str, Any], manager: Manager) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
     """Finds the loggers and the reader of a config that reach beyond the folder of a run.
 
     A component says that it does by `reaches_out = True`; a logger that is given an address does too.
@@ -51,7 +49,9 @@ def reaching(config: Mapping[str, Any], manager: Manager) -> list[tuple[tuple[st
     return found
 
 
-def leave_out(config: dict[str, Any], origins: Origins, manager: Manager, tell: Callable[[str], None]) -> None:
+def leave_out(
+    config: dict[str, Any], origins: Mapping[tuple[str, ...], str], manager: Any, tell: Callable[[str], None]
+) -> None:
     """Leaves out what reaches beyond the folder of a run if a config that is data says so.
 
     Args:

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vireid.boundary.reading import open_regular
+from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
 
-HEAD = 65_536  # bytes of a file that are compared, with its size: the crops of a dataset are smaller
 AT_ONCE = 256  # files that one thread reads, and between two lines of progress
 DONE = 'take it out of one of the two places; if the dataset is published like this: images.check=nothing'
-
-
-def content_digest(path: str | Path) -> bytes:
-    """Returns 8 bytes by which an image's file is known: BLAKE2b of its size and its first 64 KiB.
-
-    Raises:
-        OSError: if it cannot be read.
-    """
-    with open_regular(path) as file:
-        head, size = file.read(HEAD), file.seek(0, 2)
-    return hashlib.blake2b(size.to_bytes(8, 'little') + head, digest_size=8).digest()
 
 
 def content_numbers(

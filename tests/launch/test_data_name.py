@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.core.config.origin import data_name, is_generated
 from vireid.core.types import Sample
+from vireid.launch.data_name import data_name, is_generated
 from vireid.launch.launch import train
 from vireid.synth import synthesize
 

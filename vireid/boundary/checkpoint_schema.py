@@ -1,0 +1,73 @@
+"""What a checkpoint holds, by pydantic: a file from outside may hold anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Required
+
+import torch
+from pydantic import AfterValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter
+from typing_extensions import TypedDict
+
+
+class _Place(TypedDict, total=False):
+    step: NonNegativeInt
+    steps_per_epoch: PositiveInt
+
+
+class _Config(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    dataset: dict
+    protocol: dict
+    images: dict
+    sampler: dict
+    model: dict
+    step: dict
+    losses: dict
+    training: dict
+    evaluation: dict
+    loggers: list
+    plugins: list[str]
+    name: str
+
+
+def _are_numbers(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.dtype != torch.int64 or tensor.dim() != 1:
+        raise ValueError('it is no list of integers')
+    return tensor
+
+
+def _is_best(best: dict[str, int | float]) -> dict[str, int | float]:
+    if best and (type(best.get('step')) is not int or type(best.get('value')) is not float):
+        raise ValueError('it does not say which step is the best')
+    return best
+
+
+class _Content(TypedDict, total=False):
+    """What a checkpoint holds; parts that are missing are from earlier versions."""
+
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    format: int
+    model: Required[dict[str, InstanceOf[torch.Tensor]]]
+    config: Required[_Config]
+    step: dict
+    progress: _Place
+    processes: PositiveInt
+    num_identities: PositiveInt
+    data: str
+    split: str
+    chosen: str | None
+    precision_reason: str
+    trained_on: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
+    trained_contents: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
+    unreadable: list[str]
+    skipped: list[int]
+    fitted_step: int | None
+    versions: dict[str, str]
+    best: Annotated[dict[str, int | float], AfterValidator(_is_best)]
+    adapted: dict
+    before_adapting: dict[str, InstanceOf[torch.Tensor]]
+    converted: dict
+    similarity: dict
+
+
+SCHEMA = TypeAdapter(_Content)
