@@ -1,0 +1,40 @@
+"""What is known of a trial before anything is embedded."""
+
+from __future__ import annotations
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.scoring.scorable import QUERIES_AT_ONCE, require_match, require_scorable
+from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+
+
+def trial(query: list[int], gallery: list[int], **more: object) -> Trial:
+    samples = [
+        tuple(Sample(f'{m}/{n}', i, 1, m) for n, i in enumerate(ids))
+        for m, ids in ((INFRARED, query), (VISIBLE, gallery))
+    ]
+    return Trial('all', 3, *samples, **more)
+
+
+def test_a_sound_one():
+    for check in (require_scorable, require_match):
+        check(trial([1, 2], [1, 2]))
+        check(trial([7] * 200 + [2], [1, 2]))  # the one with a match comes late
+
+
+@pytest.mark.parametrize(
+    ('query', 'gallery', 'said'), [([], [1, 2], '0 query'), ([1], [], '0 gallery'), ([1], [1, 1], 'identity 1 alone')]
+)
+def test_what_no_score_can_be_of(query, gallery, said):
+    with pytest.raises(VireidError, match=f'all, trial 3: .*{said}'):
+        require_scorable(trial(query, gallery))
+
+
+def test_no_match_at_all_or_none_that_is_kept():
+    with pytest.raises(VireidError, match='none of 2 queries has a match'):
+        require_match(trial([3, 4], [1, 2]))
+    many = [1] * (QUERIES_AT_ONCE + 3)
+    with pytest.raises(VireidError, match=f'none of {len(many)} queries'):
+        require_match(trial(many, [1, 2], drop=lambda qi, qc, gi, gc: qc == gc))
+    require_match(trial(many, [1, 2], drop=lambda qi, qc, gi, gc: (qi == gi) & (gi == 2)))
