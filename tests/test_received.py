@@ -33,7 +33,7 @@ from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting.collect import collect
 
-TIMES = int(os.environ.get('VIREID_FUZZ', 60))
+TIMES = int(os.environ.get('VIREID_FUZZ', 32))
 DEMO = Path(__file__).parents[1] / 'configs/tffn_demo.py'
 MADE = {'command': ['vireid', 'train'], 'seed': 0, 'machine': {'threads': 1}, 'init': None, 'versions': {'torch': '2'}}
 SECRET = 'c2VjcmV0'
@@ -132,7 +132,7 @@ def test_no_base_and_no_stage_of_data_runs_or_is_shown(sent, key, command, capfd
     (sent / 'innocent.yaml').write_text("_base_: 'evil.py/'\n")
     outside = [str(sent / 'evil.py'), str(sent.parent / 'secret.json')]
     # one way shows all of them: it does not look where they lead
-    for base in ['evil.py/', 'secret.yaml', outside[1]] if command in SHOWING else [*BASES.values(), *outside]:
+    for base in ['evil.py/', outside[1]] if command in SHOWING else [*BASES.values(), *outside]:
         change(sent, **{key: base if key == '_base_' else [base] if isinstance(base, str) else base})
         status = main(COMMANDS[command](sent))
         # what is shown is the file itself, and the names of stages
@@ -172,6 +172,39 @@ def test_a_release_holds_no_file_that_the_user_did_not_name(sent, tmp_path, caps
         assert main(['export', 'weights', str(tmp_path / 'steal.pt'), str(tmp_path / 'release'), *flags]) == 2
         assert not (tmp_path / 'release').exists()
     assert 'secret.json' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('where', 'value'),
+    [
+        (('config', 'images', 'size'), 'x'),
+        (('config', 'images', 'size'), [64]),
+        (('config', 'model', 'backbone'), [1]),
+        (('config', 'model', 'type'), 3),
+        (('config', 'name'), '](http://evil)\x1b[2J'),
+        (('config',), {}),
+        (('progress',), {}),
+        (('num_identities',), 0),
+        (('versions',), {'vireid': 3}),
+        (('trained_on',), torch.zeros(2, 2)),
+        (('model',), {'w': 'not a tensor'}),
+        (('best',), {'step': 1}),
+    ],
+)
+def test_a_strange_checkpoint_is_a_clear_error(sent, where, value, tmp_path, capsys):
+    content = {**checkpoint.load(sent / 'checkpoints/last.pt'), 'progress': {'step': 1}}
+    holder = content
+    for key in where[:-1]:
+        holder = holder[key]
+    holder[where[-1]] = value
+    torch.save(content, tmp_path / 'strange.pt')
+    statuses = [main(['checkpoint', 'show', str(tmp_path / 'strange.pt')])]
+    statuses.append(main(['export', 'weights', str(tmp_path / 'strange.pt'), str(tmp_path / 'release')]))
+    assert set(statuses) <= {0, 2}
+    if where != ('config', 'name'):
+        assert 'strange.pt' in capsys.readouterr().err or statuses == [0, 0]
+    elif statuses[-1] == 0:
+        assert '](http:' not in (tmp_path / 'release/README.md').read_text().replace('\\]', '')
 
 
 class TestAddresses:

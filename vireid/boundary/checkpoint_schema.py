@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Required
 
 import torch
+from annotated_types import Len
 from pydantic import AfterValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
@@ -14,11 +15,16 @@ class _Place(TypedDict, total=False):
     steps_per_epoch: PositiveInt
 
 
+class _Images(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    size: tuple[PositiveInt, PositiveInt] | Annotated[list[PositiveInt], Len(2, 2)]
+
+
 class _Config(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
     dataset: dict
     protocol: dict
-    images: dict
+    images: _Images
     sampler: dict
     model: dict
     step: dict

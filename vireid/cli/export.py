@@ -70,7 +70,11 @@ def _weights(args: argparse.Namespace) -> int:
         raise VireidError(f'{args.out} holds a {there[0]} that is no release', todo='name another folder')
     for file in files:
         print(f'the release gets a copy of {file}')
-    card = _card(args.checkpoint, content, digest)
+    try:
+        card = _card(args.checkpoint, content, digest)
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        given = f'the config in {args.checkpoint} is damaged: {type(error).__name__}: {error}'
+        raise VireidError(given, allowed='files that `vireid train` wrote') from error
     # copies: a module that has two names is two tensors in one memory, which the format refuses
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content['model'].items()}
     with _whole_folder(args.out) as folder:

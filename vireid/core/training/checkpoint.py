@@ -164,6 +164,8 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
         for k in own
         if k in weights and weights[k].shape != own[k].shape
     ]
+    other = [k for k in own if k in weights and weights[k].is_floating_point() != own[k].is_floating_point()]
+    misfits += [f'{k} is {weights[k].dtype}, the model wants {own[k].dtype}' for k in other]
     if missing or unexpected or misfits:
         fits = len(own) - len(missing) - len(misfits)
         parts = [
