@@ -172,7 +172,7 @@ class Trial:
         name: the row it is averaged into, such as `all` or `visible to thermal`.
         index: number of the trial, from 0.
         query: the images searched for.
-        gallery: the images searched in, in drawing order, which also breaks ties.
+        gallery: the images searched in, in drawing order.
         cmc: `identity` counts distinct identities up to the first match, `image` counts images.
         drop: which gallery images do not count for which queries; None drops nothing.
     """
