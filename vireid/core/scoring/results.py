@@ -21,6 +21,7 @@ from vireid.statistics.interval import identity_interval
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
 QUERIES = 'queries.npz'  # the metrics of each query, beside it
+TOLD = 0.01  # share of the queries from which on a table says that ties decide: a few tie by rounding alone
 FEW = 100  # test identities, from which on tables show no interval
 
 
@@ -160,7 +161,7 @@ def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials'
         if 'identities' in row:  # of a test of few
             ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
             lines.append([f'  95 % interval over {row["identities"]} identities', *ranges, '', ''])
-        if 'tied' in row:
+        if row.get('tied', 0) >= TOLD:
             below[len(lines) - 1] = f'  {tied_queries(row)}'
     text = aligned(lines)
     # a line about ties is a sentence, which must not widen the first column
@@ -176,7 +177,7 @@ def metrics_in_percent(row: Mapping[str, Any]) -> list[str]:
 
 def tied_queries(row: Mapping[str, Any]) -> str:
     """Says what ties decide in a row that has some, and what was done about it."""
-    share = f'{100 * row["tied"]:.1f}%' if row['tied'] >= 0.0005 else 'less than 0.1%'
+    share = f'{100 * row["tied"]:.1f}%'
     done = 'gallery order' if row.get('ties') == 'gallery-order' else 'mean over their orders'
     return f'ties decide {share} of the queries: {done}'
 
