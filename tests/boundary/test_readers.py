@@ -236,7 +236,6 @@ EXEMPT = {
     'vireid.plugins.git_commit': 'the index, copied as bytes',
     'vireid.plugins.provenance._processor': 'a file of the system',
     'vireid.plugins.provenance.describe': 'plugin files that were run, for their checksum',
-    'vireid.plugins.readers.image_cache': 'has a format of its own, with checksums, and tests of its own',
     'vireid.reporting.collect._thumb': 'an image that was read before; what fails is left out',
     'vireid.reporting.markup.asset': 'a file of the package',
     'vireid.reporting.thumbnails.decode': 'what fails is left out',

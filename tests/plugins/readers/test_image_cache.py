@@ -19,6 +19,7 @@ from PIL import Image
 from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
 
 from vireid.boundary.reading import content_digest
+from vireid.boundary.shared_folders import require_trusted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
@@ -334,9 +335,9 @@ def test_files_of_the_user_of_root_and_of_the_folder_s_owner_are_trusted_others_
     own = tmp_path.stat().st_uid
     monkeypatch.setattr(os, 'getuid', lambda: 1234)
     for user in (own, 1234, 0):
-        image_cache._require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
+        require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
     with pytest.raises(VireidError, match=r'x\.u8 belongs to user 4321\n.*\n.*name another folder'):
-        image_cache._require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
+        require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason='only root gives files away')

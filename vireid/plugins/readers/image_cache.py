@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import inspect
 import json
 import os
 import shutil
-import stat
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -26,6 +24,8 @@ import torchvision
 from torch import Tensor
 
 from vireid.boundary.reading import content_digest
+from vireid.boundary.shared_folders import alone as alone_in
+from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
 from vireid.core.data.images import read_image
 from vireid.core.data.randomness import seeded
@@ -36,8 +36,7 @@ FORMAT = 2
 MAGIC = b'vireid-2'
 PAGE = 4096  # pixels begin at a multiple of it
 AT_ONCE = 64  # images decoded before they are written
-# another user may plant a link or a pipe in a shared folder: the one is not followed, the other does not block
-GUARDED = sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_NOCTTY', 'O_CLOEXEC', 'O_BINARY'))
+
 
 _turn = threading.Lock()  # of reading, where a file has one position for all threads
 
@@ -117,7 +116,7 @@ class ImageCache:
             # kept open: another process may find the cache outdated and take it away
             self._content: Content | None = self._open()
             if self._content is None:
-                with _alone(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)) as alone:
+                with alone_in(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)) as alone:
                     self._content = self._open()  # another process may have built it meanwhile
                     if self._content is None:
                         self._build(paths, lambda path: first((decode or read_image)(path)), on_progress, alone)
@@ -179,7 +178,7 @@ class ImageCache:
             OSError: if it cannot be opened.
         """
         try:
-            handle = _open_trusted(self.file, os.O_RDONLY)
+            handle = open_trusted(self.file, os.O_RDONLY)
         except FileNotFoundError:
             return None
         file = os.fdopen(handle, 'rb', buffering=0)
@@ -244,7 +243,7 @@ class ImageCache:
         sums: list[int] = []
         # written, not mapped: a full disk is an error here and would be a crash there
         with open_whole(self.file, sync=True) as file, ThreadPoolExecutor() as pool:
-            _forbid_others_to_write(file)
+            forbid_others_to_write(file)
             file.seek(self._start())
             for start in range(0, len(paths), AT_ONCE):
                 if on_progress:
@@ -293,57 +292,6 @@ def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
     return True
 
 
-def _open_trusted(path: Path, flags: int) -> int:
-    """Opens a regular file that no stranger has put there, and returns its handle.
-
-    Raises:
-        VireidError: if it is a link or anything but a file, or belongs to another user.
-        OSError: if it cannot be opened.
-    """
-    try:
-        handle = os.open(path, flags | GUARDED, 0o666)
-    except OSError:
-        with suppress(FileNotFoundError):
-            _require_trusted(path, path.lstat())  # says more than `permission denied`
-        raise
-    try:
-        _require_trusted(path, os.fstat(handle))
-    except VireidError:
-        os.close(handle)
-        raise
-    return handle
-
-
-def _require_trusted(path: Path, status: os.stat_result) -> None:
-    """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
-    another = 'name another folder'
-    if hasattr(os, 'getuid') and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
-        raise VireidError(
-            f'{path} belongs to {_user(status.st_uid)}',
-            allowed='a file of yours, of root, or of the owner of the folder',
-            todo=another,
-        )
-    if not stat.S_ISREG(status.st_mode):
-        what = 'a link' if stat.S_ISLNK(status.st_mode) else 'no regular file'
-        raise VireidError(f'{path} is {what}', todo=f'delete it, or {another}')
-
-
-def _user(number: int) -> str:
-    """Returns the name of a user, or the number of one who has none."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(number).pw_name
-    except (ImportError, KeyError):
-        return f'user {number}'
-
-
-def _forbid_others_to_write(file: BinaryIO) -> None:
-    """Takes from everyone the permission to write into a file, which a careless umask has given."""
-    with suppress(OSError, AttributeError):  # a file system without permissions; Windows
-        os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
-
-
 def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -> tuple[int, int, int]:
     """Tries the first transform on noise of two sizes; returns the (3, H, W) it makes of them."""
     outputs = []
@@ -388,40 +336,3 @@ def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
 
 def _digest(content: Any) -> str:
     return hashlib.blake2b(json.dumps(content, default=str).encode(), digest_size=8).hexdigest()
-
-
-@contextmanager
-def _alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
-    """Lets one process at a time in; the others wait. A lock goes with its process, however that ends.
-
-    Yields False where there are no locks: builders then do the work twice, each into a file of its own.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    with _open_lock(lock) as handle:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                while_waiting()
-                time.sleep(0.2)
-            except OSError:  # a file system without locks
-                yield False
-                return
-        yield True
-
-
-def _open_lock(lock: Path) -> BinaryIO:
-    """Opens a lock file, made if there is none; what is in one is left alone."""
-    for _ in range(100):
-        try:
-            return os.fdopen(_open_trusted(lock, os.O_RDWR), 'rb+', buffering=0)
-        except FileNotFoundError:
-            # the kernel may refuse O_CREAT on another user's file in a folder that all may write into
-            with suppress(FileExistsError):
-                return os.fdopen(_open_trusted(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL), 'rb+', buffering=0)
-    raise OSError(errno.EAGAIN, 'the lock appears and vanishes', str(lock))

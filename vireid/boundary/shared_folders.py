@@ -1,0 +1,105 @@
+"""Files in folders that others write into: no link is followed, and only files of trusted owners are used."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from vireid.core.errors import VireidError
+
+# another user may plant a link or a pipe in a shared folder: the one is not followed, the other does not block
+GUARDED = sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_NOCTTY', 'O_CLOEXEC', 'O_BINARY'))
+
+
+def open_trusted(path: Path, flags: int) -> int:
+    """Opens a regular file that no stranger has put there, and returns its handle.
+
+    Raises:
+        VireidError: if it is a link or anything but a file, or belongs to another user.
+        OSError: if it cannot be opened.
+    """
+    try:
+        handle = os.open(path, flags | GUARDED, 0o666)
+    except OSError:
+        with suppress(FileNotFoundError):
+            require_trusted(path, path.lstat())  # says more than `permission denied`
+        raise
+    try:
+        require_trusted(path, os.fstat(handle))
+    except VireidError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def require_trusted(path: Path, status: os.stat_result) -> None:
+    """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
+    another = 'name another folder'
+    if hasattr(os, 'getuid') and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
+        raise VireidError(
+            f'{path} belongs to {_user(status.st_uid)}',
+            allowed='a file of yours, of root, or of the owner of the folder',
+            todo=another,
+        )
+    if not stat.S_ISREG(status.st_mode):
+        what = 'a link' if stat.S_ISLNK(status.st_mode) else 'no regular file'
+        raise VireidError(f'{path} is {what}', todo=f'delete it, or {another}')
+
+
+def _user(number: int) -> str:
+    """Returns the name of a user, or the number of one who has none."""
+    try:
+        import pwd
+
+        return pwd.getpwuid(number).pw_name
+    except (ImportError, KeyError):
+        return f'user {number}'
+
+
+def forbid_others_to_write(file: BinaryIO) -> None:
+    """Takes from everyone the permission to write into a file, which a careless umask has given."""
+    with suppress(OSError, AttributeError):  # a file system without permissions; Windows
+        os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
+
+
+@contextmanager
+def alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
+    """Lets one process at a time in; the others wait. A lock goes with its process, however that ends.
+
+    Yields False where there are no locks: builders then do the work twice, each into a file of its own.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield False
+        return
+    with _open_lock(lock) as handle:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                while_waiting()
+                time.sleep(0.2)
+            except OSError:  # a file system without locks
+                yield False
+                return
+        yield True
+
+
+def _open_lock(lock: Path) -> BinaryIO:
+    """Opens a lock file, made if there is none; what is in one is left alone."""
+    for _ in range(100):
+        try:
+            return os.fdopen(open_trusted(lock, os.O_RDWR), 'rb+', buffering=0)
+        except FileNotFoundError:
+            # the kernel may refuse O_CREAT on another user's file in a folder that all may write into
+            with suppress(FileExistsError):
+                return os.fdopen(open_trusted(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL), 'rb+', buffering=0)
+    raise OSError(errno.EAGAIN, 'the lock appears and vanishes', str(lock))
