@@ -244,6 +244,14 @@ class TestAddresses:
 
 
 class TestWriting:
+    @pytest.mark.parametrize('folder', ['../x', '/tmp/x', 'a/b', ''])
+    def test_tensorboard_writes_into_the_folder_of_the_run(self, folder):
+        pytest.importorskip('tensorboard')
+        from vireid.plugins.loggers.tensorboard import TensorBoard
+
+        with pytest.raises(VireidError, match='folder is'):
+            TensorBoard(folder)
+
     def test_no_link_in_the_folder_is_followed(self, sent, tmp_path):
         mine = tmp_path / 'mine'
         mine.write_text('precious')
@@ -309,6 +317,7 @@ class TestScoresThatCannotBeTrue:
     def test_an_edited_result_is_held_against_its_queries(self, sent, capsys):
         edited = json.loads((sent / 'result.json').read_text())
         edited['rows'][0]['R1']['mean'] = 0.99
+        edited['models'] = [1]  # a word that says nothing of the queries beside it
         (sent / 'result.json').write_text(json.dumps(edited))
         for command in ('report', 'table', 'plot', 'compare'):
             assert main(COMMANDS[command](sent)) == 2

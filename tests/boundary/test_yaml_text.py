@@ -60,3 +60,10 @@ def test_a_key_stands_once():
 def test_no_tag_makes_an_object(tag):
     with pytest.raises(yaml.YAMLError):
         yaml.load(f'a: {tag}\n', Loader)
+
+
+def test_a_number_is_short_and_no_time_of_day():
+    assert yaml.load('[1:30, 1:30.5]', Loader) == ['1:30', '1:30.5']
+    assert yaml.load('a: 1' + ':1' * 100_000, Loader)['a'].startswith('1:1')
+    with pytest.raises(ValueError, match='line 1: a number of 6,002 characters'):
+        yaml.load('a: 0x' + 'f' * 6000, Loader)

@@ -44,7 +44,7 @@ def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, .
                 component = manager.components.get(kind, own['type'])
             except VireidError:  # told where the config is checked
                 continue
-            if getattr(component, 'reaches_out', False) or any(ADDRESS.match(text) for _, text in _texts(own)):
+            if getattr(component, 'reaches_out', False) or any(ADDRESS.match(text.strip()) for _, text in _texts(own)):
                 found.append((place, own))
     return found
 

@@ -118,21 +118,22 @@ def require_same(result: Mapping[str, Any], folder: Path) -> bool:
     """Compares a result with the metrics of its queries, if these lie beside it.
 
     Returns:
-        Whether they do. Several models have theirs in their own folders.
+        Whether they do; those of several models lie in their own folders.
 
     Raises:
         VireidError: if a number of the result is not the mean of its queries.
     """
     path = inside(folder, QUERIES)
-    if 'models' in result or not path.is_file():
-        return 'models' in result
+    if not path.is_file():
+        return False
     columns = read_queries(path)
     metrics = metric_values(columns)
     for number, row in enumerate(result['rows']):
         own = columns['row'] == number
-        trials = [own & (columns['trial'] == trial) for trial in np.unique(columns['trial'][own])]
+        _, trial = np.unique(columns['trial'][own], return_inverse=True)
+        counts = np.bincount(trial)
         for key in METRICS:
-            mean = float(np.mean([metrics[key][trial].mean() for trial in trials])) if trials else np.nan
+            mean = float(np.mean(np.bincount(trial, metrics[key][own]) / counts)) if own.any() else np.nan
             if not abs(mean - row[key]['mean']) <= CLOSE:
                 raise VireidError(
                     f'{path} is of another evaluation than {FILE} beside it: {key} of {row["name"]} is '

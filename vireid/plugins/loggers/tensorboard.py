@@ -5,7 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from vireid.boundary.paths import inside, is_name
 from vireid.core.config import files
+from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
@@ -29,6 +31,8 @@ class TensorBoard:
 
     def __init__(self, folder: str = 'tensorboard') -> None:
         import_package('tensorboard', 'TensorBoard', 'tensorboard')
+        if not is_name(folder):
+            raise VireidError(f'folder is {folder!r}', allowed="a name within the run's folder, such as tensorboard")
         self.folder = folder
         self._writer: Any = None
 
@@ -38,7 +42,7 @@ class TensorBoard:
 
         # a run that begins anew hides all of an earlier one in this folder
         first = run.progress.step + 1 if run.resumed else 0
-        self._writer = SummaryWriter(str(run.work_dir / self.folder), purge_step=first, flush_secs=30)
+        self._writer = SummaryWriter(str(inside(run.work_dir, self.folder)), purge_step=first, flush_secs=30)
         text = textwrap.indent(files.dump(run.experiment.to_config()), '    ')  # four spaces: as it is, in Markdown
         self._writer.add_text('config', text, run.progress.step)
 

@@ -17,7 +17,10 @@ def require_choices(**choices: Sequence[str]) -> None:
             raise VireidError(f'{name} names {twice!r} twice', allowed='each once')
 
 
+MOST_TRIALS = 1000  # each is a list of samples: a number from outside may be any
+
+
 def require_trials(count: int, most: int | None = None) -> None:
     """Raises if a number of trials is out of range."""
-    if count < 1 or (most is not None and count > most):
-        raise VireidError(f'trials is {count}', allowed=f'1 to {most}' if most else 'at least 1')
+    if not 1 <= count <= (most or MOST_TRIALS):
+        raise VireidError(f'trials is {count}', allowed=f'1 to {most or MOST_TRIALS:,}')
