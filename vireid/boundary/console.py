@@ -24,7 +24,7 @@ from vireid.boundary.showing import printable
 
 # whoever read is gone: a pipe, a socket, a terminal
 GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'ESHUTDOWN', errno.EPIPE)}
-WAIT = 60.0  # seconds for a reader that is slow and lets nobody wait
+WAIT = 60.0  # seconds to wait for a slow reader of a non-blocking pipe
 
 
 class Output:
@@ -62,7 +62,7 @@ class Output:
                 return
             if not done and not self._wait():
                 self._patience = 0.0  # the run is not held up by every line
-                self.error = self.error or BlockingIOError(errno.EAGAIN, 'nobody reads')
+                self.error = self.error or BlockingIOError(errno.EAGAIN, 'the reader does not read')
                 return
             left = left[done or 0 :]
 
@@ -76,7 +76,7 @@ class Output:
                 os.close(nowhere)
 
     def _is_gone(self, error: OSError) -> bool:
-        """Says whether an error means that nobody reads; on a disk, EIO is a defect."""
+        """Says whether an error means that the reader is gone; on a disk, EIO is a defect."""
         with suppress(OSError, ValueError):
             if stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode):
                 return False

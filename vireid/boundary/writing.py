@@ -17,7 +17,7 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | geta
 def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     """Opens a new file that takes the place of `path` when the block ends; if the block raises, nothing changes.
 
-    The file is written under a name that nobody can foresee, so that a link planted in the folder is not followed. If
+    The file gets an unpredictable temporary name, so that a link planted in the folder is not followed. If
     `path` itself is a link, it is replaced; what it points to stays as it was. Makes the folder if needed.
 
     Args:

@@ -72,7 +72,7 @@ ADVICE = {
 
 
 def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
-    """Runs a command line. It goes on when nobody reads what it prints, and ends as ever.
+    """Runs a command line. It continues when the reader of its output is gone, and ends with its usual status.
 
     Args:
         arguments: without the program's name; the process's own if None.
