@@ -123,6 +123,9 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     '0001.png': lambda path: Image.effect_noise((24, 48), 60).save(path),
     '0001.webp': lambda path: Image.effect_noise((24, 48), 60).convert('RGB').save(path),
     '0001.tif': lambda path: Image.effect_noise((24, 48), 60).save(path),
+    '0001.gif': lambda path: Image.effect_noise((24, 48), 60).save(path),
+    '0001.pgm': lambda path: Image.effect_noise((24, 48), 60).save(path),
+    '0001.jp2': lambda path: Image.effect_noise((24, 48), 60).save(path),
     'train_id.txt': write('1,2,3,10,533\n'),
     'test_id.txt': write('6,10,17\n'),
     'idx.txt': write('Visible/1/a.bmp 0\nVisible/2/b.bmp 1\n'),
@@ -141,7 +144,11 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'x_cam1.mat': lambda path: savemat(path, {'feature': cells(3)}, do_compression=True),
     'test_id.mat': lambda path: savemat(path, {'id': np.arange(1.0, 4.0)}, do_compression=True),
 }
-WITH = {'vireid.exchange.mat_files.read_cell': ('feature',)}  # what a reader takes besides the path
+# what a reader takes besides the path
+WITH: dict[str, tuple[Any, ...]] = {
+    'vireid.exchange.matlab_features._read_cells': ('feature',),
+    'vireid.reporting.record.scan_metrics': (lambda line: None,),
+}
 
 
 def damaged(whole: bytes, rng: random.Random) -> bytes:
@@ -191,7 +198,7 @@ def test_a_damaged_file_is_read_or_refused_with_its_name(name, example, tmp_path
                 read(path, *more)
         except VireidError as error:
             refused.append(str(error))
-    assert refused or name.endswith('read_metrics')  # they end where a line is none
+    assert refused or name.endswith('scan_metrics')  # they end where a line is none
     assert [text for text in refused if example not in text] == []
     assert [p.name for p in tmp_path.iterdir()] == [example]
 
@@ -220,7 +227,7 @@ def test_every_reader_is_tried():
 
 
 # what opens a file for reading; a function that does is a reader, or stands here with the reason why it need not be
-OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table'}  # fmt: skip  # noqa: E501
+OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table', 'read_cell', 'read_variable'}  # fmt: skip  # noqa: E501
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
@@ -230,13 +237,12 @@ EXEMPT = {
     'vireid.core.training.checkpoint._sync_folder': 'a folder',
     'vireid.core.training.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
-    'vireid.exchange.mat_files': 'parts of read_cell',
     'vireid.exchange.released.convert': 'bytes, for their checksum',
     'vireid.plugins.backbones.weights': 'parts of read_weights',
     'vireid.plugins.git_commit': 'the index, copied as bytes',
     'vireid.plugins.provenance._processor': 'a file of the system',
     'vireid.plugins.provenance.describe': 'plugin files that were run, for their checksum',
-    'vireid.reporting.collect._thumb': 'an image that was read before; what fails is left out',
+    'vireid.boundary.image_files.is_raw': 'a header; what fails is told by whoever reads the image',
     'vireid.reporting.markup.asset': 'a file of the package',
     'vireid.reporting.thumbnails.decode': 'what fails is left out',
 }

@@ -180,3 +180,11 @@ def test_a_file_is_known_by_its_size_and_its_beginning(tmp_path):
     assert len(set(names.values())) == 5
     assert json.dumps(names['a'].hex())  # 8 bytes
     assert len(names['a']) == 8
+
+
+def test_json_with_half_a_character_is_refused_and_bytes_of_file_names_are_not():
+    with pytest.raises(ValueError, match=r"'a\\ud800b' holds half a character"):
+        parse_json(r'{"name": ["a\ud800b"]}')
+    with pytest.raises(ValueError, match='half a character'):
+        parse_json(rb'{"\udfff": 1}')
+    assert parse_json(r'["\ud83d\ude00", "\udcd5\udcc5"]') == ['\U0001f600', '\udcd5\udcc5']

@@ -67,3 +67,9 @@ def test_a_number_is_short_and_no_time_of_day():
     assert yaml.load('a: 1' + ':1' * 100_000, Loader)['a'].startswith('1:1')
     with pytest.raises(ValueError, match='line 1: a number of 6,002 characters'):
         yaml.load('a: 0x' + 'f' * 6000, Loader)
+
+
+def test_half_a_character_is_refused_and_a_byte_of_a_file_name_is_not():
+    with pytest.raises(ValueError, match='half a character'):
+        yaml.load(r'name: "\ud800"', Loader)
+    assert yaml.load(r'root: "\udcd5"', Loader) == {'root': '\udcd5'}

@@ -61,7 +61,7 @@ def test_an_identity_of_one_modality_is_a_warning(copy, capsys):
     for camera in (3, 6):
         shutil.rmtree(copy / f'cam{camera}' / f'{identity:04d}', ignore_errors=True)
     assert main(['data', 'check', str(copy)]) == 0
-    assert f'1 identities have no infrared image: {identity}' in capsys.readouterr().out
+    assert f'1 identity has no infrared image: {identity}' in capsys.readouterr().out
 
 
 def test_a_copy_without_some_identities_is_counted_all_the_same(copy, capsys):

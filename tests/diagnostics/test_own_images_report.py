@@ -51,7 +51,7 @@ def test_someone_of_one_modality_is_called_by_name(mine, capsys):
     shutil.rmtree(mine / 'infrared/bert')
     status, printed = check(mine, capsys)
     assert status == 0
-    assert 'warning: train: 1 identities have no infrared image: bert' in printed
+    assert 'warning: train: 1 identity has no infrared image: bert' in printed
 
 
 def test_fewer_than_four_people_are_too_few(mine, capsys):
@@ -178,3 +178,64 @@ def test_published_datasets_are_not_asked(tmp_path, capsys):
     status, printed = check(tmp_path / 'regdb', capsys, 'RegDB')
     assert status == 0
     assert 'nothing is wrong' in printed
+
+
+def as_counts(mine: Path, low: int = 7400, span: int = 800) -> int:
+    """Writes the infrared images as a sensor gives them: 16-bit counts; returns how many."""
+    for file in sorted((mine / 'infrared').rglob('*.jpg')):
+        grey = np.asarray(Image.open(file).convert('L')).astype(float) / 255
+        Image.fromarray((low + span * grey).astype(np.uint16)).save(file.with_suffix('.png'))
+        file.unlink()
+    return len(list((mine / 'infrared').rglob('*.png')))
+
+
+def test_raw_values_are_an_error_with_the_bounds_of_all_images(mine, capsys):
+    count = as_counts(mine)
+    status, printed = check(mine, capsys)
+    assert status == 1
+    assert f'error: {count} images have raw values (16-bit values), 74' in printed
+    assert 'images.scale_raw=percentiles (of each image), or images.scale_raw=[74' in printed
+    assert main(['data', 'check', str(mine), '--scale-raw', '7400,8200']) == 0
+    assert 'nothing is wrong' in capsys.readouterr().out
+
+
+def test_a_scaling_that_leaves_few_grey_levels_is_a_warning(mine, capsys):
+    count = as_counts(mine)
+    assert main(['data', 'check', str(mine), '--scale-raw', '0,65535']) == 0
+    assert f'warning: {count} images have fewer than 32 grey levels' in capsys.readouterr().out
+
+
+def test_a_scaling_that_is_none_is_refused(mine, capsys):
+    for text in ('percent', '1', '1,2,3', 'a,b'):
+        assert main(['data', 'check', str(mine), '--scale-raw', text]) == 2
+        assert f'--scale-raw is {text!r}' in capsys.readouterr().err
+
+
+def test_one_person_in_two_spellings_is_an_error_with_both(mine, capsys):
+    (mine / 'infrared/bert').rename(mine / 'infrared/Bert')
+    status, printed = check(mine, capsys)
+    assert status == 1
+    assert "1 person seems to be spelled in several ways: 'Bert' and 'bert'" in printed
+
+
+def test_what_is_not_read_is_named(mine, capsys):
+    (mine / 'visible/anna/track2').mkdir()
+    first = images(mine / 'visible/anna')[0]
+    first.rename(first.parent / 'track2' / first.name)
+    status, printed = check(mine, capsys)
+    assert status == 0
+    assert "1 image in folders within a person's folder is not read: visible/anna/track2 (1)" in printed
+
+
+def test_a_test_split_without_any_match_is_an_error(mine, capsys):
+    for name, modality in (('dora', 'visible'), ('emil', 'infrared'), ('carl', 'infrared')):
+        shutil.rmtree(mine / modality / name, ignore_errors=True)
+    table = ['path,identity,camera,modality,split']
+    for file in sorted(mine.rglob('*.jpg')):
+        modality, name = file.parts[-3:-1]
+        split = 'train' if name in NAMES[:2] else 'test'
+        table.append(f'{modality}/{name}/{file.name},{name},{1 + (modality == "infrared")},{modality},{split}')
+    (mine / 'manifest.csv').write_text('\n'.join(table) + '\n')
+    status, printed = check(mine / 'manifest.csv', capsys, 'Manifest')
+    assert status == 1
+    assert 'error: test: no query has a match, as no person has both visible and infrared images' in printed

@@ -19,13 +19,11 @@ from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
-from vireid.exchange import unlabelled_images
 from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabelled_images import find_images
 from vireid.plugin_manager.manager import create_manager
-from vireid.plugins.datasets import raw_folder
 
 PLUGIN = """
 import torch
@@ -522,9 +520,6 @@ class TestImages:
         visible = ['visible/b.jpg', 'visible/a/2.PNG', 'visible/a/deep/1.bmp']
         infrared = ['infrared/x.jpg', 'infrared/y.webp', 'infrared/link/l.jpg']
         assert found == [*((VISIBLE, name) for name in visible), *((INFRARED, name) for name in infrared)]
-
-    def test_endings_are_those_that_readers_know(self) -> None:
-        assert unlabelled_images.SUFFIXES == raw_folder.PICTURES
 
     def table(self, folder: Path, text: str) -> Path:
         path = folder / 'table.csv'

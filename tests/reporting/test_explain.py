@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from vireid.core.data.images import Decoder
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, Sample
 from vireid.reporting.explain import Pair, explain, grad_cam, look, scaled
 
@@ -79,7 +80,7 @@ def pairs(tmp_path) -> list[Pair]:
 
 def test_the_stages_that_are_maps_are_explained_for_each_pair(tmp_path):
     notes: list[str] = []
-    found = explain(Model(), pairs(tmp_path), lambda image: image / 255, 'cpu', notes)
+    found = explain(Model(), pairs(tmp_path), lambda image: image / 255, 'cpu', notes, Decoder())
     assert {key: value.shape for key, value in found.items()} == {
         'cam deep': (1, 2, 4, 2),
         'features deep': (1, 2, 4, 2),
@@ -89,9 +90,9 @@ def test_the_stages_that_are_maps_are_explained_for_each_pair(tmp_path):
 
 def test_what_cannot_be_explained_is_said(tmp_path):
     notes: list[str] = []
-    assert explain(nn.Identity(), pairs(tmp_path), None, 'cpu', notes) == {}
+    assert explain(nn.Identity(), pairs(tmp_path), None, 'cpu', notes, Decoder()) == {}
     assert explain(Model(), [Pair(Sample('no.png', 1, 1, VISIBLE), Sample('no', 1, 1, VISIBLE), 0, True)],
-                   lambda image: image / 255, 'cpu', notes) == {}  # fmt: skip
+                   lambda image: image / 255, 'cpu', notes, Decoder()) == {}  # fmt: skip
     assert notes == [
         'no maps of where the model looked: Identity has no backbone with stages',
         'no maps of where the model looked: image no.png is gone',
@@ -102,8 +103,8 @@ def test_a_model_whose_embedding_has_no_gradient_is_said(tmp_path):
     model = Model()
     model.embed = torch.no_grad()(model.embed)
     notes: list[str] = []
-    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes) == {}
+    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes, Decoder()) == {}
     assert 'RuntimeError' in notes[0]
     model.embed = lambda images, modality: images.mean((2, 3))
-    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes) == {}
+    assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes, Decoder()) == {}
     assert 'the embedding of Model does not come from its backbone' in notes[1]

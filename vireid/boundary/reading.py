@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ParamSpec, TypeVar
@@ -125,6 +125,27 @@ def read_bytes(path: str | Path, most: int = TEXT) -> bytes:
     return content
 
 
+def read_lines(path: str | Path, most: int, longest: int, lines: int) -> Iterator[bytes]:
+    """Yields the lines of a file, one at a time, each with its end.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it has more than `most` bytes or `lines` lines, or a line of more than `longest` bytes.
+    """
+    with open_regular(path) as file:
+        for number in range(lines + 1):
+            line = file.readline(longest + 1)
+            if not line:
+                return
+            if number == lines:
+                raise ValueError(f'it has more than {lines:,} lines')
+            if len(line) > longest:
+                raise ValueError(f'line {number + 1:,} has more than {longest / 2**10:,.0f} KiB')
+            if file.tell() > most:
+                raise ValueError(f'it has more than {most / 2**20:,.0f} MiB')
+            yield line
+
+
 def read_text(path: str | Path, most: int = TEXT, errors: str = 'strict') -> str:
     """Reads UTF-8 text; a byte-order mark, as Windows editors write it, is dropped. Raises as `read_bytes` does.
 
@@ -142,11 +163,34 @@ def read_json(path: str | Path, most: int = TEXT) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Reads JSON; a key that stands twice in an object, or nesting that is too deep, is a ValueError."""
+    """Reads JSON; a key that stands twice, nesting that is too deep, and half characters are a ValueError."""
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        found = json.loads(text, object_pairs_hook=_once)
+        if (b'\\u' if isinstance(text, bytes) else '\\u') in text:  # type: ignore[operator]
+            for part in _texts(found):
+                require_whole_characters(part)
+        return found
     except RecursionError as error:
         raise ValueError('it is nested too deeply') from error
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for part in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            yield from _texts(part)
+
+
+def require_whole_characters(text: str) -> None:
+    """Raises ValueError for half a character (a lone surrogate), which no file name, terminal or page can show.
+
+    Those that stand for bytes of file names that are not UTF-8 (U+DC80 to U+DCFF) are allowed.
+    """
+    try:
+        text.encode('utf-8', 'surrogateescape')
+    except UnicodeEncodeError as error:
+        raise ValueError(f'the text {ascii(text[:40])} holds half a character') from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

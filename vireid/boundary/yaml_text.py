@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from vireid.boundary.reading import duplicate
+from vireid.boundary.reading import duplicate, require_whole_characters
 from vireid.core.errors import VireidError
 
 LONGEST = 100  # characters of a number
@@ -24,7 +24,9 @@ class Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Composes a node; one that an alias repeats counts as often as it stands there."""
-        alias = self.check_event(yaml.AliasEvent)
+        alias, event = self.check_event(yaml.AliasEvent), self.peek_event()
+        if isinstance(event, yaml.ScalarEvent):
+            require_whole_characters(event.value)
         self._depth += 1
         if self._depth > DEPTH:
             raise ValueError(f'it is nested more than {DEPTH} levels deep')

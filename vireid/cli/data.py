@@ -6,10 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 from vireid.cli import curve
 from vireid.cli.experiment import add_plugin_argument, make_manager
 from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.boundary.image_files import ScaleRaw
 
 TABLE = 'manifest.csv'
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # one of them, and it is the layout that `Folders` reads
@@ -44,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument('--splits', nargs='+', help='default: train test; all of your own images')
     check.add_argument('--trial', type=int, help='split of a dataset that has several (RegDB: 1 to 10)')
+    check.add_argument(
+        '--scale-raw',
+        type=_scaling,
+        metavar='percentiles|LOW,HIGH',
+        help='how raw values (more than 8 bits) become grey levels; the same as images.scale_raw in a config',
+    )
     check.set_defaults(act=_check)
     add_plugin_argument(check)
     split = actions.add_parser(
@@ -101,11 +111,23 @@ def _check(args: argparse.Namespace) -> int:
             args.splits,
             expected=None if generated else getattr(dataset, 'expected', None),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            scale_raw=args.scale_raw,
         )
     if generated:
         print(f'{args.root}: {data_name({"type": name, "root": args.root})}')
     print(report.text())
     return 1 if report.errors else 0
+
+
+def _scaling(text: str) -> ScaleRaw:
+    """Returns `percentiles`, or two bounds, of an argument."""
+    if text == 'percentiles':
+        return 'percentiles'
+    try:
+        low, high = map(float, text.strip('[]()').split(','))
+    except ValueError:
+        raise VireidError(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
+    return low, high
 
 
 def _reader(root: Path) -> str | None:
@@ -147,6 +169,8 @@ def _split(args: argparse.Namespace) -> int:
     what = 'folders' if folders else 'table'
     print(f'split {len(splits)} people of the {what} {images} into {out}\n')
     print(describe(dataset, splits))
+    for line in getattr(dataset, 'passed_over', ()):
+        print(f'Passed over: {line}')
     if folders and (images / TABLE).exists() and out != images / TABLE:
         print(f'Not read: {images / TABLE}. To split that table, give its path.')
     dropped = getattr(dataset, 'other_columns', ())

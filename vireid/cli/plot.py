@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option, text in HELP.items():
         takers = ', '.join(name for name, own in figures.OPTIONS.items() if option in own)
         words = WORDS.get(option)
-        metavar = '|'.join(words) if words else 'N'
-        parser.add_argument(f'--{option}', type=str if words else int, metavar=metavar, help=f'{text} ({takers})')
+        metavar = '|'.join(words) if words else 'NAME' if option == 'identity' else 'N'
+        kind = int if metavar == 'N' else str
+        parser.add_argument(f'--{option}', type=kind, metavar=metavar, help=f'{text} ({takers})')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -36,12 +36,18 @@ class Sample:
         identity: the dataset's own number of the person (not the label 0..K-1 a classifier sees).
         camera: the dataset's own camera number, from 1.
         modality: `visible` or `infrared`.
+        name: what the user calls the person; the number if that is all there is. Two samples may differ in it alone.
     """
 
     path: str
     identity: int
     camera: int
     modality: Modality
+    name: str = field(default='', compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, 'name', str(self.identity))
 
 
 @dataclass
@@ -61,6 +67,18 @@ class Batch:
     cameras: dict[Modality, Tensor] = field(default_factory=dict)
     paths: dict[Modality, list[str]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # to another process a tensor goes as a file descriptor, and there may be few of these: numbers go as lists
+        numbers = {part: {m: t.tolist() for m, t in getattr(self, part).items()} for part in ('identities', 'cameras')}
+        return vars(self) | numbers
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import torch
+
+        for part in ('identities', 'cameras'):
+            state[part] = {m: torch.tensor(numbers, dtype=torch.int64) for m, numbers in state[part].items()}
+        vars(self).update(state)
 
 
 @dataclass(frozen=True)

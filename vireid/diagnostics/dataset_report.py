@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vireid.core.errors import IncompleteData
-from vireid.core.types import MODALITIES, Sample
+from vireid.boundary.image_files import RawImage, ScaleRaw, read_pixels
+from vireid.core.errors import IncompleteData, VireidError
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colours import channel_spread, colour_warnings, colourfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
 
 SHOWN = 5  # examples of each kind of trouble
 LEAST_IDENTITIES = 4
+FEW_LEVELS = 32  # grey levels; the darkest photograph has more, raw values cut to 8 bits have a handful
 
 
 @dataclass
@@ -56,6 +58,8 @@ class _Image:
 
     digest: bytes = b''
     error: str = ''
+    raw: tuple[str, float, float] | None = None  # the kind, the least and the greatest of values without a scaling
+    levels: int = 256  # distinct values of the green channel
     small: np.ndarray | None = None  # (SIDE, SIDE) uint8, grey
     spread: float = 0.0
     colour: float = 0.0
@@ -66,19 +70,22 @@ def check_dataset(
     splits: Sequence[str] | None = None,
     expected: dict[str, tuple[int | None, ...]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    scale_raw: ScaleRaw = None,
 ) -> Report:
     """Counts, reads every image, and looks for identities of one modality and for images that are there twice.
 
     Of one's own images it also tells what a published dataset need not be asked for, as nobody can change it, and its
     modalities may well look otherwise (thermal images in false colours): few people or cameras, images that look like
     the other modality, and nearly the same image of two identities. A reader says that it is one by
-    `own_images = True`; it has `names`, `parts` and `fault` as `plugins/datasets/own_images.py` describes them.
+    `own_images = True`; it has `names`, `parts`, `fault`, `alike` and `passed_over` as
+    `plugins/datasets/own_images.py` describes them.
 
     Args:
         dataset: a reader.
         splits: which of its splits; None takes `train` and `test`, of one's own images all there are.
         expected: by split, identities, visible and infrared images; None where it is not known.
         on_progress: called with (done, total) images.
+        scale_raw: how raw values become grey levels, as `images.scale_raw` of a config says.
     """
     report = Report()
     own = getattr(dataset, 'own_images', False)
@@ -90,13 +97,21 @@ def check_dataset(
         of_split |= dict.fromkeys((s.path for s in samples), split)
         _count(report, split or 'all', samples, (expected or {}).get(split, (None,) * 3), names)
     if own:
-        report.warnings += _identity_warnings(everything, names)
-    images = _read_all(everything, own, on_progress)
-    unreadable = [image.error for _, image in images if image.error]
+        report.errors[:0] = [dataset.alike.given] if dataset.alike else []
+        report.warnings += [*dataset.passed_over, *_identity_warnings(everything, names)]
+    images = _read_all(everything, partial(_read, own, scale_raw), on_progress)
+    unreadable = [image.error for _, image in images if image.error and not image.raw]
+    _raw(report, [image.raw for _, image in images if image.raw])
     readable = [(sample, image) for sample, image in images if not image.error]
     if unreadable:
         report.errors.append(f'{len(unreadable)} images cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
     _twins(report, readable, of_split)
+    few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
+    if few:
+        report.warnings.append(
+            f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} grey levels, as '
+            f'raw values that were cut to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
+        )
     if own:
         samples = [sample for sample, _ in readable]
         found = [image for _, image in readable]
@@ -140,11 +155,17 @@ def _count(
             report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
     if split in ('val', 'test') and counts[0] == 1:
         report.errors.append(f'{split}: 1 identity, so any ranking of it is right: scoring needs 2 or more')
+    both = {s.identity for s in samples if s.modality == VISIBLE} & {
+        s.identity for s in samples if s.modality == INFRARED
+    }
+    if split in ('val', 'test') and counts[0] > 1 and all(counts) and not both:
+        report.errors.append(f'{split}: no query has a match, as no person has both visible and infrared images')
     for modality in MODALITIES:
         lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
         if lacking:
             report.warnings.append(
-                f'{split}: {len(lacking)} identities have no {modality} image: {_few(lacking, names)}'
+                f'{split}: {counted(len(lacking), "identity has", "identities have")} no {modality} image: '
+                f'{_few(lacking, names)}'
             )
 
 
@@ -175,6 +196,17 @@ def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> l
                 f'{_few(alone, names)}'
             )
     return warnings
+
+
+def _raw(report: Report, found: Sequence[tuple[str, float, float]]) -> None:
+    """Reports images of raw values, with what a config may say of them."""
+    if found:
+        least, most = min(low for _, low, _ in found), max(high for _, _, high in found)
+        report.errors.append(
+            f'{counted(len(found), "image has", "images have")} raw values ({found[0][0]}), {least:g} to {most:g} in '
+            'all, and no scaling is given. Name one in the config: images.scale_raw=percentiles (of each image), or '
+            f'images.scale_raw=[{least:g},{most:g}] (the same for all); here: --scale-raw percentiles'
+        )
 
 
 def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str]) -> None:
@@ -225,36 +257,37 @@ def _one_person_twice(
 
 
 def _read_all(
-    samples: Sequence[Sample], own: bool, on_progress: Callable[[int, int], None] | None
+    samples: Sequence[Sample], read: Callable[[Sample], _Image], on_progress: Callable[[int, int], None] | None
 ) -> list[tuple[Sample, _Image]]:
     """Decodes every file once."""
     unique = list({s.path: s for s in samples}.values())
     images = []
     with ThreadPoolExecutor() as pool:  # decoding lets go of the interpreter
-        for done, (sample, image) in enumerate(zip(unique, pool.map(partial(_read, own), unique), strict=True), 1):
+        for done, (sample, image) in enumerate(zip(unique, pool.map(read, unique), strict=True), 1):
             images.append((sample, image))
             if on_progress:
                 on_progress(done, len(unique))
     return images
 
 
-def _read(own: bool, sample: Sample) -> _Image:
-    from vireid.core.data.images import read_image
-    from vireid.core.errors import VireidError
-
+def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
     try:
-        pixels = read_image(sample.path).permute(1, 2, 0).numpy()
+        pixels = read_pixels(sample.path, scale_raw=scale_raw)
         # of the pixels: a copy in another file format, or with other metadata, is a copy
-        digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).data).digest()
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+        levels = int(np.count_nonzero(np.bincount(pixels[:, :, 1].ravel(), minlength=256)))
+    except RawImage as error:
+        return _Image(error=error.given, raw=error.values if scale_raw is None else None)
     except VireidError as error:
         return _Image(error=error.given)
     except OSError as error:
         return _Image(error=f'image {sample.path}: {error}')
     if not own:
-        return _Image(digest)
-    small = Image.fromarray(np.ascontiguousarray(pixels)).resize((SIDE, SIDE), Image.Resampling.BOX)
+        return _Image(digest, levels=levels)
+    small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
     return _Image(
         digest,
+        levels=levels,
         small=np.asarray(small.convert('L')),
         spread=channel_spread(pixels),
         colour=colourfulness(np.asarray(small)),

@@ -16,6 +16,7 @@ from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from vireid.core.data.image_set import ImageSet
+from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
@@ -115,9 +116,9 @@ def adapt(
         raise VireidError(error.given, todo='replace them, or take them away') from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
-    size = experiment.evaluation_settings.batch_size
-    trained = ImageSet(samples, experiment.build_transform('train'), seed=experiment.seed)
-    tested = ImageSet(samples, experiment.build_transform('test'))
+    size, decode = experiment.evaluation_settings.batch_size, decoder(settings)
+    trained = ImageSet(samples, experiment.build_transform('train'), seed=experiment.seed, read=decode)
+    tested = ImageSet(samples, experiment.build_transform('test'), read=decode)
     workers = default_workers(device) if settings.workers is None else settings.workers
 
     def batches(data: ImageSet, keys: Sequence[Sequence[Any]], what: str, processes: int = workers) -> _Batches:

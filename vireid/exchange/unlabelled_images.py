@@ -7,11 +7,11 @@ import io
 import os
 from pathlib import Path
 
+from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Modality, Sample
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')  # as readers of datasets have them
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
 LEAST = 2  # images of each modality: the variance of one is not defined

@@ -8,8 +8,9 @@ import stat
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from vireid.boundary.image_files import RawImage, is_raw
 from vireid.core.config.settings import ImageSettings
-from vireid.core.data.images import MOST_PIXELS, read_image
+from vireid.core.data.images import Decoder
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
@@ -36,58 +37,67 @@ def check_images(
     samples = [*(training if settings.on_bad_image == 'stop' else ()), *test]
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
-    own = find_unreadable(paths[rank::processes], settings.check == 'images', on_progress, settings.max_pixels)
-    found = [line for part in gather_objects(own) for line in part]
+    decode = Decoder(settings.max_pixels, settings.scale_raw)
+    own = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
+    found = [error for part in gather_objects(own) for error in part]
     if found:
         more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
+        todo = 'replace them or take them out of the data folder; training, not scoring, can go without them: '
+        todo += 'images.on_bad_image=skip'
+        if all(raw for raw, _ in found):
+            todo = 'name the scaling by --cfg-options or in the config; scripts and models keep it'
         raise VireidError(
-            f'{len(found):,} of {len(paths):,} images cannot be read:\n    ' + '\n    '.join(found[:SHOWN]) + more,
-            todo='replace them or take them out of the data folder; training, not scoring, can go without them: '
-            'images.on_bad_image=skip',
+            f'{len(found):,} of {len(paths):,} images cannot be read:\n    '
+            + '\n    '.join(line for _, line in found[:SHOWN])
+            + more,
+            todo=todo,
         )
 
 
 def find_unreadable(
     paths: Sequence[str],
-    decode: bool = False,
+    decode: Decoder,
+    whole: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    max_pixels: int = MOST_PIXELS,
-) -> list[str]:
-    """Looks at images' files; returns what is wrong, a line for each that cannot be read.
+) -> list[tuple[bool, str]]:
+    """Looks at images' files; returns what is wrong with each that cannot be read: are its values raw, and a line.
 
     Args:
         paths: the files.
-        decode: read each one whole, instead of looking whether it is there, has bytes and may be read.
+        decode: what reads an image.
+        whole: read each one, instead of looking whether it is there, has bytes, may be read, and whether its header
+            announces raw values without a scaling.
         on_progress: called with (done, total) images.
-        max_pixels: larger images are not decoded.
     """
-    look = functools.partial(_error_within, max_pixels) if decode else _error_outside
+    look = functools.partial(_error_within if whole else _error_outside, decode)
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
-    found: list[str] = []
+    found: list[tuple[bool, str]] = []
     done = 0
     with ThreadPoolExecutor() as pool:  # waiting for files, and decoding them, lets go of the interpreter
-        for chunk, lines in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
-            found += filter(None, lines)
+        for chunk, errors in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
+            found += filter(None, errors)
             done += len(chunk)
             on_progress(done, len(paths))
     return found
 
 
-def _error_outside(path: str) -> str:
+def _error_outside(decode: Decoder, path: str) -> tuple[bool, str] | None:
     try:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            return f'{path} is not a regular file'
+            return False, f'{path} is not a regular file'
         if found.st_size == 0:
-            return f'{path} is empty'
+            return False, f'{path} is empty'
     except OSError as error:
-        return f'{path}: {error.strerror}'
-    return '' if os.access(path, os.R_OK) else f'{path}: no permission to read it'
+        return False, f'{path}: {error.strerror}'
+    if not os.access(path, os.R_OK):
+        return False, f'{path}: no permission to read it'
+    return _error_within(decode, path) if decode.scale_raw is None and is_raw(path) else None
 
 
-def _error_within(max_pixels: int, path: str) -> str:
+def _error_within(decode: Decoder, path: str) -> tuple[bool, str] | None:
     try:
-        read_image(path, max_pixels)
+        decode(path)
     except VireidError as error:
-        return error.given
-    return ''
+        return isinstance(error, RawImage), error.given
+    return None

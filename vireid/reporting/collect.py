@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vireid.boundary.reading import open_regular
-from vireid.core.data.images import FORMATS, read_image
+from vireid.boundary.image_files import ScaleRaw, read_pixels
+from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, matched_within, rank_gallery
 from vireid.core.types import MODALITIES, Sample, Trial
 from vireid.reporting.evidence import Evidence
-from vireid.reporting.explain import ANY, Pair, explain
+from vireid.reporting.explain import Pair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
 
@@ -30,10 +30,16 @@ COMPARED = 1500  # images of each modality between which distances are counted
 BINS = 100
 THUMB = (64, 128)  # width, height; persons are upright
 RIGHT_PAIRS, WRONG_PAIRS = 3, 2
+ANY = 2**63 - 1  # pixels of an image that was scored: its size was allowed
 
 
 def collect(
-    results: Results, model: Any = None, transform: Any = None, device: Any = 'cpu', name: str = ''
+    results: Results,
+    model: Any = None,
+    transform: Any = None,
+    device: Any = 'cpu',
+    name: str = '',
+    scale_raw: ScaleRaw = None,
 ) -> Evidence:
     """Gathers the evidence of an evaluation.
 
@@ -46,6 +52,7 @@ def collect(
         transform: of test images, for the model.
         device: where the model is.
         name: of the run.
+        scale_raw: how raw values become grey levels, as `images.scale_raw` says.
     """
     seed = np.random.default_rng(0)
     shown = _Shown()
@@ -55,7 +62,7 @@ def collect(
     lists, kinds = _lists(queries, first, shown, seed)
     points = _points(results.embeddings, first, shown, seed, notes)
     pairs = _pairs(queries, first)
-    maps = {} if model is None else explain(model, pairs, transform, device, notes)
+    maps = {} if model is None else explain(model, pairs, transform, device, notes, Decoder(ANY, scale_raw))
     about = {
         'name': name,
         **results.to_dict(),
@@ -73,12 +80,18 @@ def collect(
         else [],
         'notes': notes,
     }
-    thumbs = [_thumb(sample) for sample in shown.samples]
+    thumbs = [_thumb(sample, scale_raw) for sample in shown.samples]
     gone = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
     if gone:
         more = f' and {len(gone) - 3:,} more' if len(gone) > 3 else ''
         notes.append(f'{len(gone):,} images cannot be read and are not shown: {", ".join(gone[:3])}{more}')
     about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
+    about['names'] = {
+        str(s.identity): s.name
+        for trial in results.trials
+        for s in (*trial.query, *shown.samples)
+        if s.name != str(s.identity)
+    }
     return Evidence(about, thumbs, _cmc(results), _distances(results.embeddings, first, seed), lists, points, maps)
 
 
@@ -275,18 +288,13 @@ def _valid(trial: Trial) -> list[Sample]:
     return [trial.query[i] for i in np.flatnonzero(match.any(axis=1))]
 
 
-def _thumb(sample: Sample) -> bytes:
+def _thumb(sample: Sample, scale_raw: ScaleRaw) -> bytes:
     """Returns a small JPEG of an image; nothing if it cannot be read."""
     try:
-        with open_regular(sample.path) as file, Image.open(file, formats=FORMATS) as image:
-            image.draft('RGB', (2 * THUMB[0], 2 * THUMB[1]))  # a JPEG is decoded at a lower size at once
-            plain = image.mode in ('RGB', 'L')
-            small = image.convert('RGB').resize(THUMB, Image.Resampling.BILINEAR) if plain else None
-        if small is None:
-            array = read_image(sample.path, ANY).permute(1, 2, 0).numpy()
-            small = Image.fromarray(array).resize(THUMB, Image.Resampling.BILINEAR)
-    except (OSError, VireidError, ValueError, SyntaxError, Image.DecompressionBombError):
+        array = read_pixels(sample.path, ANY, scale_raw, thumbnail=(2 * THUMB[0], 2 * THUMB[1]))
+    except VireidError:
         return b''
+    small = Image.fromarray(array).resize(THUMB, Image.Resampling.BILINEAR)
     packed = io.BytesIO()
     small.save(packed, 'JPEG', quality=75, optimize=True)
     return packed.getvalue()

@@ -7,7 +7,7 @@ import io
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Required
+from typing import Annotated, Any, NotRequired, Required
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -31,7 +31,8 @@ class Evidence:
             (see `Results.rows`), `trial` (of the ranking lists), `notes` (what is left out, and why), `images` (path,
             identity, camera and modality of each image shown), `identities` and `cameras` (dicts of scores), `graph`
             (`nodes` and `edges`, empty if the model tells none), `pairs` (dicts of two `images`, their `similarity`,
-            and whether they are of one person, `right`) and `kinds` (of each ranking list a list of those of `best`,
+            and whether they are of one person, `right`), `names` (by number as text, what the user calls an identity,
+            where that is not its number) and `kinds` (of each ranking list a list of those of `best`,
             `worst` and `random` that it is one of).
         thumbs: a JPEG of each image shown; empty if it could not be read.
         cmc: by row name, (R,) share of queries with a match among the first 1..R ranks.
@@ -50,6 +51,10 @@ class Evidence:
     lists: dict[str, np.ndarray] = field(default_factory=dict)
     points: dict[str, np.ndarray] = field(default_factory=dict)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def name_of(self, identity: int) -> str:
+        """Returns what the user calls an identity."""
+        return str(self.about.get('names', {}).get(str(identity), identity))
 
     def save(self, path: Path) -> None:
         """Writes it, whole or not at all."""
@@ -113,6 +118,7 @@ class _About(TypedDict):
     graph: _Graph
     pairs: list[_Pair]
     kinds: list[list[str]]
+    names: NotRequired[dict[str, str]]
 
 
 @reads('the evidence of an evaluation', FILE, todo=AGAIN)

@@ -19,12 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vireid.core.data.images import read_image
+from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
-
-ANY = 2**63 - 1  # pixels of an image that was scored: its size was allowed
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,9 @@ class Pair:
     right: bool
 
 
-def explain(model: Any, pairs: Sequence[Pair], transform: Any, device: Any, notes: list[str]) -> dict[str, np.ndarray]:
+def explain(
+    model: Any, pairs: Sequence[Pair], transform: Any, device: Any, notes: list[str], decode: Decoder
+) -> dict[str, np.ndarray]:
     """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 from 0 to 1.
 
     Args:
@@ -46,6 +46,7 @@ def explain(model: Any, pairs: Sequence[Pair], transform: Any, device: Any, note
         transform: of test images.
         device: where the model is.
         notes: gets a line where nothing can be said, and why.
+        decode: reads the images.
     """
     specs = getattr(getattr(model, 'backbone', None), 'outputs', None)
     stages = [name for name, spec in specs.items() if spec.kind == 'map'] if isinstance(specs, Mapping) else []
@@ -55,7 +56,7 @@ def explain(model: Any, pairs: Sequence[Pair], transform: Any, device: Any, note
     told = names_argument(transform, 'modality')
     try:
         images = [
-            [transform(read_image(s.path, ANY), **({'modality': s.modality} if told else {})) for s in both]
+            [transform(decode(s.path), **({'modality': s.modality} if told else {})) for s in both]
             for both in ((p.query, p.gallery) for p in pairs)
         ]
     except VireidError as error:

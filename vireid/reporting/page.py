@@ -152,7 +152,8 @@ def _rankings(runs: Sequence[RunRecord]) -> Markup:
 
 def _query(run: int, found: Evidence, row: int, level: int) -> Markup:
     lists, images = found.lists, found.about['images']
-    path, identity, camera, modality = images[lists['query'][row]]
+    path, number, camera, modality = images[lists['query'][row]]
+    identity = found.name_of(number)
     items = [
         html(
             '<li>{image}query, cam {camera}</li>',
@@ -164,7 +165,8 @@ def _query(run: int, found: Evidence, row: int, level: int) -> Markup:
         if index < 0:
             break
         right = bool(lists['right'][row, place])
-        _, other, seen_by, _ = images[index]
+        _, number, seen_by, _ = images[index]
+        other = found.name_of(number)
         what = f'rank {place + 1}: identity {other}, {"right" if right else "wrong"}'
         mark = html('<span class="mark" aria-hidden="true">{sign}</span>', sign='✓' if right else '✗')
         items.append(
@@ -237,7 +239,8 @@ def _plane(run: int, found: Evidence) -> Markup:
         for image, px, py in zip(points['image'], x, SIZE - y, strict=True):
             # the golden angle: neighbours in number differ in colour
             hue = identities[images[image][1]] * 137.508 % 360
-            marks.append(_point(f'{run}-{image}', images[image], hue, float(px), float(py)))
+            name = found.name_of(images[image][1])
+            marks.append(_point(f'{run}-{image}', name, images[image], hue, float(px), float(py)))
         hidden = Markup('' if key == there[0] else ' hidden')  # noqa: S704, two literals
         groups.append(html('<g data-projection="{key}"{hidden}>{marks}</g>', key=key, hidden=hidden, marks=join(marks)))
     return html(
@@ -255,9 +258,9 @@ def _plane(run: int, found: Evidence) -> Markup:
     )
 
 
-def _point(thumb: str, image: Sequence[Any], hue: float, x: float, y: float) -> Markup:
+def _point(thumb: str, name: str, image: Sequence[Any], hue: float, x: float, y: float) -> Markup:
     """Returns a point of the plane: a circle for a visible image, a triangle for another."""
-    path, identity, camera, modality = image
+    path, _, camera, modality = image
     shape = (
         html('<circle cx="{x:.1f}" cy="{y:.1f}" r="5"', x=x, y=y)
         if modality == VISIBLE
@@ -268,7 +271,7 @@ def _point(thumb: str, image: Sequence[Any], hue: float, x: float, y: float) -> 
         shape=shape,
         hue=hue,
         thumb=thumb,
-        title=f'identity {identity}, camera {camera}, {Path(path).name}',
+        title=f'identity {name}, camera {camera}, {Path(path).name}',
         tag='circle' if modality == VISIBLE else 'path',
     )
 
@@ -278,7 +281,7 @@ def _scores(run: RunRecord) -> Markup:
         return _missing('There are no scores by camera and identity.')
     about = run.evidence.about
     cameras = [[str(r['camera']), r['modality'], f'{r["queries"]:,}', *_two(r)] for r in about['cameras']]
-    people = [[str(r['identity']), f'{r["queries"]:,}', *_two(r)] for r in about['identities']]
+    people = [[run.evidence.name_of(r['identity']), f'{r["queries"]:,}', *_two(r)] for r in about['identities']]
     head = ['identity', 'queries', 'rank-1', 'mAP']
     text = html(
         '<p>By the camera of the query, worst first; a query counts once in each trial.</p>{cameras}'

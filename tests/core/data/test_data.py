@@ -91,65 +91,11 @@ def states() -> list[object]:
     return [torch.get_rng_state().tolist(), numpy, random.getstate()]
 
 
-def palette(transparent: bool) -> Image.Image:
-    image = Image.new('P', SIZE, 1)
-    image.putpalette([0, 0, 0, 10, 20, 30])
-    if transparent:
-        image.info['transparency'] = b'\x00\x80'
-    return image
-
-
-def sixteen_bit(value: int) -> Image.Image:
-    return Image.fromarray(np.full(SIZE[::-1], value, np.uint16))
-
-
-@pytest.mark.parametrize(
-    ('image', 'ending', 'expected'),
-    [
-        (Image.new('RGB', SIZE, (10, 20, 30)), 'png', (10, 20, 30)),
-        (Image.new('RGB', SIZE, (10, 20, 30)), 'bmp', (10, 20, 30)),
-        (Image.new('RGB', SIZE, (90, 90, 90)), 'jpg', (90, 90, 90)),
-        (Image.new('L', SIZE, 100), 'png', (100, 100, 100)),
-        (Image.new('L', SIZE, 100), 'bmp', (100, 100, 100)),
-        (Image.new('L', SIZE, 100), 'jpg', (100, 100, 100)),
-        (Image.new('LA', SIZE, (100, 0)), 'png', (100, 100, 100)),
-        (Image.new('RGBA', SIZE, (10, 20, 30, 0)), 'png', (10, 20, 30)),
-        (palette(transparent=False), 'png', (10, 20, 30)),
-        (palette(transparent=True), 'png', (10, 20, 30)),
-        (Image.new('CMYK', SIZE, (0, 0, 0, 0)), 'tif', (255, 255, 255)),
-        (Image.new('CMYK', SIZE, (255, 0, 0, 0)), 'tif', (0, 255, 255)),
-        (Image.new('CMYK', SIZE, (0, 0, 0, 0)), 'jpg', (255, 255, 255)),
-        (Image.new('1', SIZE, 1), 'png', (255, 255, 255)),
-        (Image.new('1', SIZE, 0), 'png', (0, 0, 0)),
-        (sixteen_bit(65_535), 'png', (255, 255, 255)),
-        (sixteen_bit(25_700), 'png', (100, 100, 100)),  # 100 * 257
-        (sixteen_bit(256), 'tif', (1, 1, 1)),
-        (sixteen_bit(0), 'png', (0, 0, 0)),
-        (Image.fromarray(np.full(SIZE[::-1], 65_535, np.int32)), 'tif', (255, 255, 255)),
-    ],
-    ids=lambda value: getattr(value, 'mode', None) or str(value).replace(' ', ''),
-)
-@pytest.mark.filterwarnings('error')
-def test_every_kind_of_image_becomes_three_channels_of_uint8(
-    tmp_path: Path, image: Image.Image, ending: str, expected: tuple[int, int, int]
-) -> None:
-    path = tmp_path / f'image.{ending}'
-    image.save(path)
-    found = read_image(path)
-    assert (found.dtype, tuple(found.shape)) == (torch.uint8, (3, SIZE[1], SIZE[0]))
-    assert found.flatten(1).T.unique(dim=0).tolist() == [list(expected)]
-
-
 def test_rows_are_height_and_columns_are_width(tmp_path: Path) -> None:
     image = Image.new('RGB', SIZE)
     image.putpixel((3, 5), (1, 2, 3))  # right column, bottom row
     image.save(tmp_path / 'a.png')
     assert read_image(tmp_path / 'a.png')[:, 5, 3].tolist() == [1, 2, 3]
-
-
-def test_the_16_bits_of_a_thermal_image_keep_their_order(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[0, 256, 512, 65_280]], np.uint16)).save(tmp_path / 'a.png')
-    assert read_image(tmp_path / 'a.png')[0].tolist() == [[0, 1, 2, 255]]
 
 
 def encoded(kind: str, **options: int) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -88,7 +90,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 def test_folders_without_any_image_are_named(tmp_path: Path) -> None:
     for modality in ('visible', 'infrared'):
         (tmp_path / modality / 'a').mkdir(parents=True)
-    with pytest.raises(VireidError, match='hold no images'):
+    with pytest.raises(VireidError, match='2 folders without images are not taken for people: visible/a, infrared/a'):
         Folders(str(tmp_path))
 
 
@@ -156,3 +158,98 @@ def test_someone_in_train_and_in_test_is_one_person_in_a_fold(tmp_path: Path) ->
     data = Folders(str(tmp_path), folds=2)
     assert len(data.split('train')) + len(data.split('test')) == 4 * 4 + 4
     assert members(data, 'train').isdisjoint(members(data, 'test'))
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_one_name_in_several_spellings_of_unicode_and_blanks_is_one_person(tmp_path: Path) -> None:
+    touch(tmp_path, 'visible/José/1.jpg', f'infrared/{unicodedata.normalize("NFD", "José")}/1.jpg')
+    touch(tmp_path, 'visible/anna/1.jpg', 'visible/anna /2.jpg', 'infrared/anna/1.jpg')
+    data = Folders(str(tmp_path), test_share=1.0)
+    assert set(data.names.values()) == {'anna', 'José'}
+    assert sorted((s.name, s.modality) for s in data.samples) == [
+        ('José', 'infrared'), ('José', 'visible'), ('anna', 'infrared'), ('anna', 'visible'), ('anna', 'visible'),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(('one', 'other'), [('Anna', 'anna'), ('0007', '7'), ('7', '7.0')])
+def test_names_that_look_like_one_person_are_refused_with_both_spellings(tmp_path: Path, one: str, other: str) -> None:
+    touch(tmp_path, f'visible/{one}/1.jpg', f'infrared/{other}/1.jpg', 'visible/x/1.jpg', 'infrared/x/1.jpg')
+    data = Folders(str(tmp_path))
+    for refused in (lambda: data.split('train'), lambda: data.divide(0.5)):
+        with pytest.raises(VireidError) as caught:
+            refused()
+        assert f"'{one}' and '{other}'" in caught.value.given
+
+
+def test_what_is_passed_over_is_counted_and_named(tmp_path: Path) -> None:
+    for name in ('a', 'b'):
+        touch(tmp_path, f'visible/{name}/1.jpg', f'infrared/{name}/1.pgm')
+    touch(
+        tmp_path, 'visible/a/track2/2.jpg', 'visible/a/track2/deep/3.jpg', 'infrared/b/@eaDir/1.jpg',
+        'visible/__MACOSX/._1.jpg', 'visible/@eaDir/a/thumb.jpg', 'infrared/empty/Thumbs.db', 'visible/loose.jpg',
+        'visible/a/2.heic', 'visible/b/2.HEIC', 'infrared/a/notes.txt', 'infrared/a/.hidden.jpg',
+        'infrared/a/Thumbs.db', 'thermal/a/1.jpg', 'visible/front/anna/1.jpg',
+    )  # fmt: skip
+    data = Folders(str(tmp_path), test_share=1.0)
+    assert {(s.name, s.modality) for s in data.samples} == {(n, m) for n in 'ab' for m in (VISIBLE, INFRARED)}
+    assert data.passed_over == (
+        "2 images in folders within a person's folder are not read: visible/a/track2 (2); move them up into the "
+        "person's folder",
+        "2 folders without images of their own are not read, nor what lies below: visible/front, thermal; a person's "
+        "folder holds images, and a camera's is called cam1, cam2, ...",
+        "1 image outside any person's folder is not read: visible/loose.jpg",
+        '3 files of a kind that is not read: .heic (2), .txt (1), such as visible/a/2.heic',
+        '3 folders without images are not taken for people: visible/@eaDir, visible/__MACOSX, infrared/empty',
+    )
+
+
+def test_a_clean_folder_passes_nothing_over(tmp_path: Path) -> None:
+    touch(tmp_path, *(f'{m}/cam{c}/{n}/1.jpg' for m, c in ((VISIBLE, 1), (INFRARED, 2)) for n in 'ab'))
+    assert Folders(str(tmp_path)).passed_over == ()
+
+
+@pytest.mark.parametrize('name', ['Cam1', 'camera1', 'cam_1', 'CAM 01'])
+def test_cameras_may_be_spelled_in_other_ways(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, f'visible/{name}/a/1.jpg', 'visible/cam2/a/1.jpg', 'infrared/a/1.jpg')
+    assert {(s.camera, s.name) for s in Folders(str(tmp_path), 1.0).samples if s.modality == VISIBLE} == {
+        (1, 'a'),
+        (2, 'a'),
+    }
+
+
+def test_two_folders_of_one_camera_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, 'visible/cam1/a/1.jpg', 'visible/Camera_1/a/2.jpg', 'infrared/a/1.jpg')
+    with pytest.raises(VireidError, match='has Camera_1 and cam1, which both are camera 1'):
+        Folders(str(tmp_path))
+
+
+def test_one_person_is_too_few_and_named(tmp_path: Path) -> None:
+    person(tmp_path, 'anna')
+    with pytest.raises(VireidError, match="has one person, anna, so its split 'train' is empty") as caught:
+        Folders(str(tmp_path)).split('train')
+    assert 'did you mean' not in str(caught.value)
+
+
+def test_links_that_lead_back_end_and_a_folder_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in 'ab':
+        person(tmp_path, name)
+    (tmp_path / 'visible/a/again').symlink_to(tmp_path / 'visible')
+    (tmp_path / 'visible/loop').symlink_to('loop')
+    (tmp_path / 'visible/a/loop.jpg').symlink_to('loop.jpg')
+    data = Folders(str(tmp_path))
+    assert str(tmp_path / 'visible/a/loop.jpg') in {s.path for s in data.samples}  # whoever reads it names it
+    assert 'visible/a/again (' in data.passed_over[0]
+
+    def scandir(path):
+        raise PermissionError(13, 'Permission denied', str(path))
+
+    monkeypatch.setattr(os, 'scandir', scandir)
+    with pytest.raises(VireidError, match=r'visible cannot be read: Permission denied'):
+        Folders(str(tmp_path))

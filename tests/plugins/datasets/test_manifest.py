@@ -205,3 +205,47 @@ def test_the_registry_builds_a_fold(tmp_path: Path) -> None:
     }
     data = create_manager().components.build('datasets', config, where='dataset')
     assert [len(members(data, part)) for part in ('train', 'val', 'test')] == [2, 2, 2]
+
+
+@pytest.mark.parametrize('delimiter', [',', ';', '\t'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+def test_a_table_is_read_as_spreadsheets_of_all_countries_write_it(tmp_path: Path, delimiter: str, end: str) -> None:
+    text = '\ufeff' + (HEADER + ROWS).replace(',', delimiter).replace('\n', end)
+    assert Manifest(table(tmp_path, text)).samples == Manifest(table(tmp_path, HEADER + ROWS)).samples
+
+
+def test_blanks_at_the_ends_of_cells_are_no_part_of_them(tmp_path: Path) -> None:
+    blanks = HEADER.replace(',', ' , ') + '\n'.join(row.replace(',', ' ,  ') + ' ' for row in ROWS.splitlines())
+    for name in 'abcd':
+        (tmp_path / f'{name}.jpg').touch()
+    assert Manifest(table(tmp_path, blanks)).samples == Manifest(table(tmp_path, HEADER + ROWS)).samples
+
+
+def test_half_of_the_rows_with_a_blank_make_no_other_people(tmp_path: Path) -> None:
+    rows = ROWS.replace('7,3', '7 ,3').replace('9,4', '9 ,4')
+    data = Manifest(table(tmp_path, HEADER + rows))
+    assert data.names == {7: '7', 9: '9'}
+    assert {s.name for s in data.samples} == {'7', '9'}
+
+
+def test_one_image_in_two_spellings_of_its_path_is_listed_twice(tmp_path: Path) -> None:
+    with pytest.raises(VireidError, match=r'line 6: \./a\.jpg is also in line 3'):
+        Manifest(table(tmp_path, HEADER + ROWS + './a.jpg,7,1,visible,test\n'))
+
+
+@pytest.mark.parametrize('cell', ['cam3', 'Camera_3', '3.0', ' 3'])
+def test_cameras_may_be_named(tmp_path: Path, cell: str) -> None:
+    assert Manifest(table(tmp_path, HEADER + ROWS.replace('7,3', f'7,{cell}'))).split('test')[1].camera == 3
+
+
+def test_usual_words_in_capitals_are_the_same_words(tmp_path: Path) -> None:
+    rows = ROWS.replace('visible', 'Visible').replace('test', 'Test').replace('train', 'TRAIN')
+    assert Manifest(table(tmp_path, HEADER + rows)).split('train') == Manifest(table(tmp_path, HEADER + ROWS)).split(
+        'train'
+    )
+
+
+def test_zeros_and_floats_that_differ_are_refused_with_both(tmp_path: Path) -> None:
+    data = Manifest(table(tmp_path, HEADER + ROWS.replace('b.jpg,7', 'b.jpg,0007').replace('d.jpg,9', 'd.jpg,9.0')))
+    with pytest.raises(VireidError, match=r"2 people seem .*: '0007' and '7'; '9' and '9\.0'"):
+        data.split('test')

@@ -21,7 +21,7 @@ from torchvision.transforms.v2 import RandomCrop, RandomHorizontalFlip, Resize
 from vireid.boundary.reading import content_digest
 from vireid.boundary.shared_folders import require_trusted
 from vireid.core.data.image_set import ImageSet
-from vireid.core.data.images import read_image
+from vireid.core.data.images import Decoder, read_image
 from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Sample
 from vireid.plugins.readers import image_cache
@@ -151,6 +151,22 @@ def test_an_image_that_cannot_be_read_leaves_nothing(samples, tmp_path):
     Path(samples[7].path).unlink()
     with pytest.raises(VireidError, match=r'7\.jpg is gone'):
         cache(samples, tmp_path / 'cache')
+
+
+def test_another_scaling_of_raw_values_makes_another_cache(tmp_path):
+    path = tmp_path / 'raw.png'
+    Image.fromarray(np.arange(2048, dtype=np.uint16).reshape(64, 32)).save(path)
+
+    def mean(scale_raw):
+        read = ImageCache(
+            [Sample(str(path), 1, 1, VISIBLE)], Resize(SIZE), CONFIG, str(tmp_path / 'cache'),
+            decode=Decoder(scale_raw=scale_raw),
+        )  # fmt: skip
+        return float(read(str(path)).float().mean())
+
+    dark, light = mean((0.0, 8192.0)), mean((0.0, 2048.0))
+    assert (round(dark), round(light)) == (32, 127)  # 1,024 of 8,192 and of 2,048
+    assert mean((0.0, 8192.0)) == dark
 
 
 def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch):
@@ -294,6 +310,14 @@ def test_sources_are_told_without_reading_them_again(samples, tmp_path):
     assert pickle.loads(pickle.dumps(read)).digests(paths) == expected
 
 
+def taken_away(read: ImageCache, what: str) -> Path:
+    """Takes a cache and its lock away; returns where the one or the other was."""
+    lock = read.file.parent / f'.{read.file.name.split("-")[0]}.lock'
+    read.file.unlink()
+    lock.unlink(missing_ok=True)
+    return read.file if what == 'cache' else lock
+
+
 @pytest.mark.parametrize('what', ['lock', 'cache'])
 @pytest.mark.parametrize('exists', [True, False], ids=['a file', 'nothing'])
 def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
@@ -302,9 +326,7 @@ def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
     if exists:
         victim.write_bytes(read.file.read_bytes() if what == 'cache' else b'precious')
     before = victim.read_bytes() if exists else None
-    planted = read.file if what == 'cache' else tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
-    read.file.unlink()
-    planted.unlink(missing_ok=True)
+    planted = taken_away(read, what)
     planted.symlink_to(victim)
     with pytest.raises(VireidError, match='is a link'):
         cache(samples, tmp_path / 'cache')
@@ -314,9 +336,7 @@ def test_a_planted_link_is_not_followed(samples, tmp_path, what, exists):
 @pytest.mark.parametrize('what', ['lock', 'cache'])
 def test_a_planted_pipe_blocks_nobody(samples, tmp_path, what):
     read = cache(samples, tmp_path / 'cache')
-    planted = read.file if what == 'cache' else tmp_path / 'cache' / f'.{read.file.name.split("-")[0]}.lock'
-    read.file.unlink()
-    planted.unlink(missing_ok=True)
+    planted = taken_away(read, what)
     os.mkfifo(planted)
     with pytest.raises(VireidError, match='is no regular file'):
         cache(samples, tmp_path / 'cache')

@@ -182,7 +182,7 @@ def test_processes_share_out_the_draw_of_one_process_with_as_many_identities(
 @pytest.mark.parametrize(
     ('images', 'said'),
     [
-        ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identities have no visible image: 2'),
+        ({1: (2, 2), 2: (0, 2), 3: (2, 2)}, '1 training identity has no visible image: 2'),
         ({1: (2, 0), 2: (2, 2), 3: (2, 0)}, '2 training identities have no infrared image: 1, 3'),
         (dict.fromkeys(range(1, 8), (2, 0)), '7 training identities have no infrared image: 1, 2, 3, 4, 5, ...'),
     ],

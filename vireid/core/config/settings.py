@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
+from vireid.boundary.image_files import ScaleRaw
 from vireid.boundary.paths import LONGEST, is_name
 from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
@@ -49,6 +50,8 @@ class ImageSettings:
             may be read, unless a `reader` stands before them; that all `images` can be decoded, which takes minutes;
             or `nothing`. Unless it is `nothing`, no image may be both trained on and scored, or be its own match.
         max_pixels: a larger image is refused before it is decoded, which takes up to 20 bytes a pixel.
+        scale_raw: how grey values of more than 8 bits, such as thermal counts or degrees, become grey levels: the
+            `percentiles` 1 and 99 of each image, or (low, high) of all images, are black and white. None refuses them.
     """
 
     size: tuple[Pixels, Pixels]
@@ -60,6 +63,7 @@ class ImageSettings:
     on_bad_image: Literal['stop', 'skip'] = 'stop'
     check: Literal['files', 'images', 'nothing'] = 'files'
     max_pixels: Positive = 32_000_000
+    scale_raw: ScaleRaw = None
 
 
 READING = ('workers', 'reader', 'check', 'on_bad_image', 'max_pixels')  # image settings that change no image
@@ -193,6 +197,11 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
             given = f'images.views.{name}.train.0 is {(begins or [None])[0]!r}'
             text = f'{given}, and images.reader keeps images as images.train.0 makes them'
             problems.append(VireidError(text, todo='begin with the same transform, or take the reader (--cache) away'))
+    bounds = at('images', 'scale_raw')
+    if isinstance(bounds, (list, tuple)) and [isinstance(b, (int, float)) for b in bounds] == [True, True]:
+        if not bounds[0] < bounds[1]:
+            text = f'images.scale_raw is {list(bounds)}'
+            problems.append(VireidError(text, allowed='[LOW,HIGH], the values that become black and white: LOW < HIGH'))
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, and stages give the initial weights'
         problems.append(VireidError(text, todo='take one of them away'))

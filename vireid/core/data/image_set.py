@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
+from vireid.boundary.image_files import RawImage
 from vireid.core.data.images import Reader, Transform, read_image
 from vireid.core.data.randomness import preserved, reseed
 from vireid.core.errors import VireidError
@@ -74,8 +75,8 @@ class ImageSet(TorchDataset):
         sample = self.samples[index]
         try:
             image = self.read(sample.path)
-        except VireidError:
-            if not self.skip_bad:
+        except VireidError as error:
+            if not self.skip_bad or isinstance(error, RawImage):
                 raise
             sample, image = self._instead(index)
         label = sample.identity if self.labels is None else self.labels[sample.identity]
@@ -103,8 +104,8 @@ class ImageSet(TorchDataset):
                 except VireidError:
                     self._unreadable.append(other.path)
         raise VireidError(
-            f'identity {bad.identity} has no {bad.modality} image that can be read, such as {bad.path}',
-            todo='replace one of them, or take the identity out of the training list',
+            f'{bad.name} has no {bad.modality} image that can be read, such as {bad.path}',
+            todo='replace one of them, or take the person out of the training list',
         )
 
 

@@ -24,7 +24,7 @@ def read_index(index: Path) -> list[tuple[str, int]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        path, _, label = line.strip().rpartition(' ')
+        path, _, label = line.strip().replace('\t', ' ').rpartition(' ')
         path = path.strip()
         if not path or not (label.isascii() and label.isdecimal() and len(label) < 10) or not path.isprintable():
             raise VireidError(
@@ -32,6 +32,7 @@ def read_index(index: Path) -> list[tuple[str, int]]:
             )
         if path.startswith('/') or '..' in path.split('/') or '\\' in path:
             raise VireidError(f'{index}, line {number} names {path}', allowed="images below the dataset's folder")
+        path = '/'.join(part for part in path.split('/') if part not in ('', '.'))
         if path in seen:
             raise VireidError(f'{index}, line {number}: {path} is also in line {seen[path]}')
         seen[path] = number

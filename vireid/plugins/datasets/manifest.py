@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import open_regular, read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
-from vireid.plugins.datasets.own_images import OwnImages, number_identities
+from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import Dealing
 
 LINE = 'line of the file'
@@ -23,8 +24,9 @@ COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 class Manifest(OwnImages):
     """Reads a CSV or Parquet table with the columns path, identity, camera, modality, split; others are passed over.
 
-    `path` is relative to the table's folder, or absolute; `identity` a number or any text; `camera` a number from 0;
-    `modality` `visible` or `infrared`; `split` any name - training reads `train`, scoring `test`. With `folds` there
+    `path` is relative to the table's folder, or absolute; `identity` a number or any text; `camera` a number from 0, or
+    `cam1`; `modality` `visible` or `infrared`; `split` any name - training reads `train`, scoring `test`. Blanks at the
+    ends of a cell are no part of it, and columns are separated by commas, semicolons or tabs. With `folds` there
     need not be a column `split`; `vireid data split` writes one.
 
     Args:
@@ -66,7 +68,7 @@ class Manifest(OwnImages):
         columns, rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
         _require_columns(columns, self.path)
         self.other_columns = tuple(column for column in columns if column not in COLUMNS)
-        numbers = number_identities(row['identity'] for row in rows)
+        numbers = number_identities(plain_name(row['identity']) for row in rows)
         listed = _samples(rows, numbers, self.path)
         super().__init__(f'manifest {self.path}', numbers, listed, dealing, _no_split(columns, rows, self.path))
 
@@ -74,8 +76,11 @@ class Manifest(OwnImages):
 @reads('a table of images', '*.csv')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path, errors='surrogateescape')), strict=True)
-        return list(reader.fieldnames or ()), [{**row, LINE: reader.line_num} for row in reader]
+        text = read_text(path, errors='surrogateescape')
+        head = text.partition('\n')[0]
+        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=max(',;\t', key=head.count))
+        reader.fieldnames = [str(column).strip() for column in reader.fieldnames or ()]
+        return list(reader.fieldnames), [{**row, LINE: reader.line_num} for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
@@ -120,7 +125,7 @@ def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path
     todo = f'make splits with `vireid data split {path} -o split.csv`, or cross-validate with dataset.folds=5'
     if SPLIT not in columns:
         return _lacks(SPLIT, columns, path, todo)
-    lines = [row[LINE] for row in rows if not row[SPLIT]]
+    lines = [row[LINE] for row in rows if not str(row[SPLIT] or '').strip()]
     if lines:
         return VireidError(
             f'manifest {path}, line {lines[0]}: split is empty (in {counted(len(lines), "line")} of {len(rows):,})',
@@ -135,22 +140,31 @@ def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: P
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
     for row in rows:
-        line = row[LINE]
+        line, name = row[LINE], plain_name('' if row['identity'] is None else row['identity'])
         where = f'manifest {path}, line {line}'
-        image = str(path.parent / str(row['path'] or ''))
-        camera = str(row['camera']).removesuffix('.0')  # tables with gaps hold whole numbers as floats
-        if not row['path'] or row['identity'] in (None, ''):
+        modality, camera = str(row['modality'] or '').strip().lower(), _camera(row['camera'])
+        if not str(row['path'] or '').strip() or not name:
             raise VireidError(f'{where}: path or identity is empty', allowed='something in each')
-        if row['modality'] not in MODALITIES:
+        if modality not in MODALITIES:
             raise VireidError(
-                f'{where}: modality is {row["modality"]!r}{did_you_mean(str(row["modality"]), MODALITIES)}',
+                f'{where}: modality is {row["modality"]!r}{did_you_mean(modality, MODALITIES)}',
                 allowed=', '.join(MODALITIES),
             )
-        if not (camera.isascii() and camera.isdecimal() and len(camera) < 10):
-            raise VireidError(f'{where}: camera is {row["camera"]!r}', allowed='a number from 0 to 999999999')
+        if camera is None:
+            raise VireidError(
+                f'{where}: camera is {row["camera"]!r}', allowed='a number from 0 to 999999999, or such as cam1'
+            )
+        image = find_listed(path.parent, str(row['path']))
         if image in seen:
             raise VireidError(f'{where}: {row["path"]} is also in line {seen[image]}')
         seen[image] = line
-        sample = Sample(image, numbers[str(row['identity'])], int(camera), row['modality'])
-        splits.setdefault(str(row.get(SPLIT) or ''), []).append(sample)
+        split = str(row.get(SPLIT) or '').strip()
+        sample = Sample(image, numbers[name], camera, modality, name)
+        splits.setdefault(split.lower() if split.lower() in SPLITS else split, []).append(sample)
     return splits
+
+
+def _camera(cell: Any) -> int | None:
+    """Returns the number in `3`, in `3.0`, which tables with gaps hold, or in `cam3`; None if there is none."""
+    text = str(cell).strip().removesuffix('.0')
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else camera_number(text)

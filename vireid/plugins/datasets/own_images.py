@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from vireid.boundary.names import alike
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.splitting import Dealing, divide
+from vireid.plugins.datasets.splitting import LEAST, Dealing, divide
 
 LARGEST = 2**31
 SPLITS = ('train', 'val', 'test')
@@ -21,6 +22,7 @@ class OwnImages:
         listed: the samples by split, as the data have it.
         dealing: which identities are used for what.
         fault: why the splits cannot be used as they are, if so; `split` raises it. With folds they are not used.
+        passed: a sentence for each kind of thing in the data folder that is not read.
 
     Attributes:
         own_images: tells `vireid data check` that the images are one's own: it looks for what a published dataset need
@@ -30,6 +32,8 @@ class OwnImages:
         names: by number, what the user calls the identities.
         split_name: which split of several this is; empty if it is the only one.
         fault: what is wrong with the splits; None if nothing is.
+        alike: the error that names look like those of one person; `split` and `divide` raise it. None if none do.
+        passed_over: what was passed over, as given.
     """
 
     own_images = True
@@ -41,8 +45,10 @@ class OwnImages:
         listed: Mapping[str, Sequence[Sample]],
         dealing: Dealing,
         fault: VireidError | None = None,
+        passed: Sequence[str] = (),
     ) -> None:
-        self.source = source
+        self.source, self.passed_over = source, tuple(passed)
+        self.alike = alike(numbers, source)
         self.names = {number: name for name, number in numbers.items()}
         self.samples = tuple(sample for samples in listed.values() for sample in samples)
         self.split_name = dealing.split_name
@@ -53,14 +59,22 @@ class OwnImages:
         """Returns the samples of a split, visible first, otherwise in the order of the data.
 
         Raises:
-            VireidError: if there is no such split, it lacks a modality, or an identity is in training and in test.
+            VireidError: if there is no such split, it lacks a modality, an identity is in training and in test, or two
+                names seem to be one person's.
         """
-        if self.fault:
-            raise self.fault
+        for error in (self.alike, self.fault):
+            if error:
+                raise error
         return require_split(self.parts, name, self.source)
 
     def divide(self, test: float, val: float = 0.0, seed: int = 0) -> dict[int, str]:
-        """Returns a split for each identity, as `splitting.divide` deals them."""
+        """Returns a split for each identity, as `splitting.divide` deals them.
+
+        Raises:
+            VireidError: if two names seem to be one person's, or there are too few identities.
+        """
+        if self.alike:
+            raise self.alike
         return divide(self.samples, test, val, seed, self.source)
 
 
@@ -79,7 +93,15 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
     Raises:
         VireidError: if there is no such split, or it lacks a modality.
     """
-    if not splits.get(name):
+    if name in splits and not splits[name]:
+        people = sorted({s.name for found in splits.values() for s in found})
+        raise VireidError(
+            f'{source} has one person, {people[0]}, so its split {name!r} is empty'
+            if len(people) == 1
+            else f'{source}: the split {name!r} is empty',
+            allowed=f'{LEAST} people or more in training, and in testing',
+        )
+    if name not in splits:
         raise VireidError(
             f'{source} has no split {name!r}{did_you_mean(name, splits)}', allowed=', '.join(splits) or 'it is empty'
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,8 +10,7 @@ from pathlib import Path
 from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.types import Sample
-
-PICTURES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+from vireid.plugins.datasets.passed_over import Listing
 
 
 def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[str], obtain: str, synth: str) -> Path:
@@ -63,13 +61,8 @@ def incomplete(
 
 
 def images(folder: Path) -> list[str]:
-    """Returns the paths of the images in a folder, sorted by name; other files (Thumbs.db, ...) are passed over.
-
-    A link that leads nowhere is one: whoever reads it says that it is gone, rather than train on less.
-    """
-    with os.scandir(folder) as entries:
-        found = [e.name for e in entries if e.name.lower().endswith(PICTURES) and not e.is_dir()]
-    return [str(folder / name) for name in sorted(found) if not name.startswith('.')]
+    """Returns the paths of the images in a folder, sorted by name; other files (Thumbs.db, ...) are passed over."""
+    return [str(folder / name) for name in Listing(folder).images]
 
 
 @reads('an id list', '*_id.txt', allowed='integers separated by commas')

@@ -32,8 +32,8 @@ from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 
-FORMAT = 2
-MAGIC = b'vireid-2'
+FORMAT = 3
+MAGIC = b'vireid-3'
 PAGE = 4096  # pixels begin at a multiple of it
 AT_ONCE = 64  # images decoded before they are written
 
@@ -65,8 +65,8 @@ class ImageCache:
     (`Resize`, `ResizeScaled`); the transforms are then applied as ever, so what the network sees is what it sees
     without a cache, bit for bit.
 
-    A cache belongs to a list of files with their sizes and times of change, to the transform's settings, and to the
-    version of torchvision: anything else makes a new one, in place of an outdated one of the same files. It is built
+    A cache belongs to a list of files with their sizes and times of change, to the settings of the transform and of
+    decoding, and to the versions of torchvision and Pillow: anything else makes a new one, in place of an outdated one of the same files. It is built
     at the start, under a name of its own that is changed at the end, so that a crash leaves nothing that looks
     complete; a second process waits for the first one's.
 
@@ -105,7 +105,8 @@ class ImageCache:
             raise VireidError("folder is ''", allowed='where the cache is to be, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
-        settings = [FORMAT, dict(first_config), _source(first), torchvision.__version__, PIL.__version__]
+        scale_raw = getattr(decode, 'scale_raw', None)
+        settings = [FORMAT, dict(first_config), scale_raw, _source(first), torchvision.__version__, PIL.__version__]
         place, stamps = _digest([settings, [os.path.abspath(p) for p in paths]]), _stamps(paths)
         key = json.dumps([settings, [os.path.abspath(p) for p in paths], stamps], default=str)
         self._key = hashlib.sha256(key.encode()).hexdigest()

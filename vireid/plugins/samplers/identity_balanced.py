@@ -8,6 +8,7 @@ import numpy as np
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.core.wording import counted
 
 
 class IdentityBalanced:
@@ -58,9 +59,11 @@ class IdentityBalanced:
         seen, lit = set(self.indices[VISIBLE]), set(self.indices[INFRARED])
         for lacking, modality in ((lit - seen, VISIBLE), (seen - lit, INFRARED)):
             if lacking:
-                some = ', '.join(map(str, sorted(lacking)[:5])) + (', ...' if len(lacking) > 5 else '')
+                names = {s.identity: s.name for s in samples}
+                some = ', '.join(names[i] for i in sorted(lacking)[:5]) + (', ...' if len(lacking) > 5 else '')
                 raise VireidError(
-                    f'{len(lacking)} training identities have no {modality} image: {some}',
+                    f'{counted(len(lacking), "training identity has", "training identities have")} no {modality} '
+                    f'image: {some}',
                     todo='take them out of the training list, as `vireid data split` does with your own, or add some',
                 )
         self.numbers = sorted(seen)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from vireid.boundary.names import look
 from vireid.core.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures.style import LETTER, PAGE, SMALL, choose, choose_evidence, protocol_note, styled
@@ -23,7 +24,7 @@ def draw(
     queries: int = 5,
     top: int = 10,
     kind: str = 'worst',
-    identity: int | None = None,
+    identity: str | int | None = None,
     width: float = PAGE,
 ) -> Figure:
     """Draws queries on the left and the gallery by rank to the right, as papers of the field do.
@@ -36,7 +37,7 @@ def draw(
         queries: rows of each run, at most.
         top: gallery images of each, at most.
         kind: of queries: `best` or `worst` by average precision, one of each person, or `random`.
-        identity: draws the queries of this person instead.
+        identity: draws the queries of this person instead: the name or number that the data have.
         width: in inches.
     """
     if kind not in KINDS:
@@ -67,11 +68,11 @@ def draw(
     return sheet.figure
 
 
-def chosen_lists(evidence: Evidence, kind: str, identity: int | None) -> list[int]:
+def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> list[int]:
     """Returns the numbers of the lists of a kind, or of a person; by average precision, random ones as they come."""
     about, lists = evidence.about, evidence.lists
     if identity is not None:
-        found = [i for i, query in enumerate(lists['query']) if about['images'][int(query)][1] == identity]
+        found = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
         return sorted(found, key=lambda i: (lists['ap'][i], i))
     found = [i for i, own in enumerate(about.get('kinds', ())) if kind in own]
     if kind == 'random':
@@ -79,12 +80,20 @@ def chosen_lists(evidence: Evidence, kind: str, identity: int | None) -> list[in
     return sorted(found, key=lambda i: (lists['ap'][i] * (1 if kind == 'worst' else -1), i))
 
 
+def _is(evidence: Evidence, number: int, identity: str | int) -> bool:
+    """Says whether a person is meant by a name or number, whose zeros and accents may be written in other ways."""
+    return str(identity) in (evidence.name_of(number), str(number)) or look(str(identity)) == look(
+        evidence.name_of(number)
+    )
+
+
 def _people(runs: Sequence[RunRecord]) -> str:
-    found: set[int] = set()
+    found: dict[str, int] = {}
     for run in runs:
         if run.evidence is not None:
-            found |= {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
-    shown = [str(identity) for identity in sorted(found)]
+            numbers = {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
+            found |= {run.evidence.name_of(number): number for number in numbers}
+    shown = sorted(found, key=lambda name: (found[name], name))
     return ', '.join(shown[:12]) + (f' and {len(shown) - 12} more' if len(shown) > 12 else '')
 
 
@@ -106,7 +115,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int)
         sheet.image(across[0], sheet.y, size, shown[query])
         sheet.frame(across[0], sheet.y, size, None)
         below = sheet.y + size[1] + 0.04
-        for place, text in enumerate((f'person {images[query][1]}', f'AP {lists["ap"][number]:.2f}')):
+        for place, text in enumerate((f'person {evidence.name_of(images[query][1])}', f'AP {lists["ap"][number]:.2f}')):
             fitting = min(small, tile * 72 / (len(text) * LETTER * 1.05))
             sheet.write(across[0] + tile / 2, below + place * line, text, fitting, ha='center')
         for column, index in enumerate(gallery[row][:columns]):

@@ -151,7 +151,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, kind: str, paint: Paint, pairs: 
                 shown = np.full((128, 64, 3), 128, dtype=np.uint8) if image is None else image
                 sheet.image(x + column * cell, sheet.y, size, paint(shown, found))
         sheet.y += size[1] + 0.03
-        sheet.write(MARGIN, sheet.y, _fitting(_caption(about, row), sheet.width - 2 * MARGIN, SMALL))
+        sheet.write(MARGIN, sheet.y, _fitting(_caption(evidence, row), sheet.width - 2 * MARGIN, SMALL))
         sheet.y += LINE + GAP
 
 
@@ -162,10 +162,11 @@ def _spread(pairs: Sequence[dict[str, Any]], count: int) -> list[int]:
     return sorted(i for _, _, i in sorted(turns)[:count])
 
 
-def _caption(about: dict[str, Any], row: int) -> str:
+def _caption(evidence: Evidence, row: int) -> str:
+    about = evidence.about
     pair = about['pairs'][row]
     sides = [about['images'][index] for index in pair['images']]
-    both = ', '.join(f'{modality} of {identity}' for _, identity, _, modality in sides)
+    both = ', '.join(f'{modality} of {evidence.name_of(identity)}' for _, identity, _, modality in sides)
     return f'{both}: {"the same person" if pair["right"] else "two persons"}, similarity {pair["similarity"]:.2f}'
 
 

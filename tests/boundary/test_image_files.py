@@ -1,0 +1,236 @@
+"""Images are what a viewer shows, whatever their mode, depth, file format and orientation; raw values need a scaling."""
+
+import io
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image, ImageOps
+
+from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, is_raw, read_pixels
+from vireid.core.errors import VireidError
+
+H, W = 5, 3
+GREY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
+COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
+LOSSLESS = {'PNG': {}, 'TIFF': {}, 'BMP': {}, 'WEBP': {'lossless': True}, 'PPM': {}, 'JPEG2000': {}, 'GIF': {}}
+ENDING = {'JPEG': 'jpg', 'TIFF': 'tif', 'JPEG2000': 'jp2', 'PPM': 'pgm'}
+# where the pixel that is stored first is shown, by the EXIF orientation (EXIF 2.32, table of tag 0x0112)
+SHOWN = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored[::-1, ::-1].swapaxes(0, 1),
+    8: lambda stored: np.rot90(stored),
+}
+
+
+def save(image: Image.Image, folder: Path, kind: str = 'PNG', orientation: int = 1, **options: object) -> Path:
+    path = folder / f'image.{ENDING.get(kind, kind.lower())}'
+    tags = Image.Exif()
+    if orientation != 1:
+        tags[0x0112] = orientation
+        options['exif'] = tags
+    image.save(path, kind, **options)
+    return path
+
+
+def grey(path: Path, **options: object) -> list[list[int]]:
+    """Returns the grey levels of an image whose three channels are equal."""
+    pixels = read_pixels(path, **options)
+    assert (pixels.dtype, pixels.shape[2]) == (np.uint8, 3)
+    assert (pixels == pixels[:, :, :1]).all()
+    return pixels[:, :, 0].tolist()
+
+
+@pytest.mark.parametrize('orientation', SHOWN)
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF', 'JPEG', 'JPEG2000'])
+def test_the_orientation_of_exif_is_applied(tmp_path: Path, kind: str, orientation: int) -> None:
+    large = np.kron(COLOUR, np.ones((8, 8, 1), dtype=np.uint8))  # of the blocks that JPEG has
+    options = {'quality': 100, 'subsampling': 0} if kind == 'JPEG' else LOSSLESS[kind]
+    tagged = 1 if kind == 'JPEG2000' else orientation  # Pillow writes none there
+    path = save(Image.fromarray(large), tmp_path, kind, tagged, **options)
+    assert np.abs(read_pixels(path).astype(int) - SHOWN[tagged](large)).max() <= (2 if kind == 'JPEG' else 0)
+
+
+@pytest.mark.parametrize('orientation', [1, 6])
+@pytest.mark.parametrize('kind', FORMATS)
+@pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB'])
+@pytest.mark.filterwarnings('error')
+def test_an_image_of_8_bits_is_read_as_pillow_shows_it(tmp_path: Path, mode: str, kind: str, orientation: int) -> None:
+    image = Image.fromarray(COLOUR).convert('L').convert(mode) if mode in '1LA' else Image.fromarray(COLOUR)
+    try:
+        path = save(image.convert(mode), tmp_path, kind, orientation)
+    except (OSError, ValueError):
+        return  # the format has no such mode
+    # from bytes: Pillow 13 garbles a TIFF that it both maps into memory and turns
+    with Image.open(io.BytesIO(path.read_bytes())) as opened:
+        opened.load()  # turns a TIFF
+        expected = np.asarray(ImageOps.exif_transpose(opened).convert('RGB'))
+    assert np.array_equal(read_pixels(path), expected)
+    assert not is_raw(path)
+
+
+@pytest.mark.parametrize('mode', ['LA', 'RGBA', 'P'])
+def test_transparent_pixels_are_white_whatever_colour_is_stored_below(tmp_path: Path, mode: str) -> None:
+    if mode == 'P':
+        image = Image.new('P', (2, 1))
+        image.putpalette([10, 10, 10, 40, 40, 40])
+        image.putpixel((1, 0), 1)
+        image.info['transparency'] = b'\x00\xff'
+    else:
+        colour = (10,) if mode == 'LA' else (10, 10, 10)
+        image = Image.new(mode, (2, 1), (*colour, 0))
+        image.putpixel((1, 0), (*(40 for _ in colour), 255))
+    assert grey(save(image, tmp_path)) == [[255, 40]]
+
+
+def test_half_transparent_pixels_are_half_white(tmp_path: Path) -> None:
+    image = Image.new('RGBA', (1, 1), (100, 100, 100, 51))  # a fifth
+    assert grey(save(image, tmp_path)) == [[224]]  # 255 - (255 - 100) / 5
+
+
+def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
+    frames = [Image.new('L', (2, 2), value) for value in (200, 50)]
+    for kind in ('GIF', 'TIFF', 'PNG'):
+        path = save(frames[0], tmp_path, kind, save_all=True, append_images=frames[1:])
+        assert grey(path) == [[200, 200], [200, 200]]
+
+
+def test_16_bit_colours_are_their_upper_8_bits_as_viewers_show_them(tmp_path: Path) -> None:
+    path = tmp_path / 'deep.ppm'
+    path.write_bytes(b'P6 1 1 65535\n' + struct.pack('>3H', 0, 25_700, 65_535))
+    assert read_pixels(path).tolist() == [[[0, 100, 255]]]
+
+
+@pytest.mark.filterwarnings('ignore:Corrupt EXIF')
+@pytest.mark.parametrize('damage', [b'Exif\0\0', b'Exif\0\0II*\0\xff\xff\xff\xff', b'Exif\0\0MM\0*' + b'\xff' * 40])
+def test_damaged_metadata_turn_nothing(tmp_path: Path, damage: bytes) -> None:
+    save(Image.fromarray(GREY), tmp_path, 'PNG', exif=damage)
+    assert grey(tmp_path / 'image.png') == GREY.tolist()
+
+
+@pytest.mark.parametrize('orientation', [0, 9, 65_535])
+def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, orientation: int) -> None:
+    assert grey(save(Image.fromarray(GREY), tmp_path, orientation=orientation)) == GREY.tolist()
+
+
+def raw(values: object, folder: Path, kind: str) -> Path:
+    return save(Image.fromarray(np.array(values, dtype=DEPTHS[kind][1])), folder, DEPTHS[kind][0])
+
+
+DEPTHS = {
+    'counts in PNG': ('PNG', np.uint16),
+    'counts in TIFF': ('TIFF', np.uint16),
+    'counts in JPEG 2000': ('JPEG2000', np.uint16),
+    'long counts': ('TIFF', np.int32),
+    'degrees': ('TIFF', np.float32),
+    'counts in PGM': ('PPM', np.uint16),
+}
+
+
+@pytest.mark.parametrize('kind', DEPTHS)
+def test_raw_values_without_a_scaling_are_refused_with_the_lines_to_add(tmp_path: Path, kind: str) -> None:
+    path = raw([[7400, 7500], [8000, 8200]], tmp_path, kind)
+    assert is_raw(path)
+    with pytest.raises(RawImage) as caught:
+        read_pixels(path)
+    assert str(path) in caught.value.given
+    assert '7400 to 8200' in caught.value.given
+    assert 'images.scale_raw=percentiles' in caught.value.given
+    assert 'images.scale_raw=[7400,8200]' in caught.value.given
+
+
+@pytest.mark.parametrize('kind', DEPTHS)
+def test_fixed_bounds_are_black_and_white(tmp_path: Path, kind: str) -> None:
+    path = raw([[7000, 7400, 7600], [7800, 8200, 9000]], tmp_path, kind)
+    # (v - 7400) / 800 of 255, cut off outside
+    assert grey(path, scale_raw=(7400.0, 8200.0)) == [[0, 0, 64], [128, 255, 255]]
+
+
+def test_bounds_scale_values_between_0_and_1_too(tmp_path: Path) -> None:
+    assert grey(raw([[0, 0.2, 1]], tmp_path, 'degrees'), scale_raw=(0.0, 1.0)) == [[0, 51, 255]]
+    assert grey(raw([[-10, 0, 40]], tmp_path, 'degrees'), scale_raw=(-10.0, 40.0)) == [[0, 51, 255]]
+
+
+def test_percentiles_leave_a_dead_pixel_out(tmp_path: Path) -> None:
+    values = np.linspace(7400, 8200, 1000).reshape(20, 50).round()
+    values[3, 3] = 0  # a dead pixel would turn all others white
+    levels = np.array(grey(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles'))
+    low, high = np.percentile(values, [1, 99])
+    assert np.array_equal(levels, np.rint(255 * ((values - low) / (high - low)).clip(0, 1)))
+    assert len(np.unique(levels)) > 240
+
+
+def test_percentiles_that_are_equal_give_way_to_the_least_and_greatest_value(tmp_path: Path) -> None:
+    values = np.full((20, 50), 7400)
+    values[0, :3] = 7500, 7600, 7800  # three of a thousand
+    assert grey(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles')[0][:4] == [64, 128, 255, 0]
+
+
+@pytest.mark.parametrize(
+    'bounds', [(0.0, 7000.0), (9000.0, 1e4), (8200.0, 9000.0), (7500.0, 7500.0), (2.0, 1.0), (0.0, 1e9)]
+)
+def test_bounds_that_make_an_image_one_grey_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
+    with pytest.raises(RawImage, match=r'7400 to 8200; by images.scale_raw=.* all of them are one grey'):
+        read_pixels(raw([[7400, 8200]], tmp_path, 'counts in PNG'), scale_raw=bounds)
+
+
+def test_an_image_of_one_raw_value_is_refused_as_blank(tmp_path: Path) -> None:
+    with pytest.raises(RawImage) as caught:
+        read_pixels(raw([[7, 7]], tmp_path, 'counts in PNG'), scale_raw='percentiles')
+    assert 'blank' in str(caught.value.todo)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_raw_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    with pytest.raises(VireidError, match='infinite or not a number'):
+        read_pixels(raw([[1, value]], tmp_path, 'degrees'), scale_raw='percentiles')
+
+
+def test_raw_images_are_turned_upright_too(tmp_path: Path) -> None:
+    values = GREY.astype(np.uint16) * 100
+    for kind in ('PNG', 'TIFF'):
+        path = save(Image.fromarray(values), tmp_path, kind, orientation=6)
+        assert grey(path, scale_raw=(0.0, 25_500.0)) == np.rot90(GREY, -1).tolist()
+
+
+def test_images_of_8_bits_are_never_scaled(tmp_path: Path) -> None:
+    path = save(Image.fromarray(GREY), tmp_path)
+    assert grey(path, scale_raw='percentiles') == grey(path, scale_raw=(3.0, 4.0)) == GREY.tolist()
+
+
+@given(
+    values=arrays.arrays(np.uint16, (4, 6), elements=st.integers(0, 65_535)),
+    bounds=st.tuples(st.integers(0, 65_535), st.integers(0, 65_535)).map(sorted),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_scaling_never_changes_the_order_of_values(values: np.ndarray, bounds: list[int]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, 'PNG')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('vireid.boundary.image_files.open_regular', lambda path: file)
+        for scaling in ('percentiles', tuple(map(float, bounds))):
+            file.seek(0)
+            file.close = lambda: None  # type: ignore[method-assign]
+            try:
+                levels = read_pixels('x.png', scale_raw=scaling)[:, :, 0]
+            except RawImage:
+                continue
+            order = np.argsort(values, axis=None)
+            assert (np.diff(levels.ravel()[order].astype(int)) >= 0).all()
+            assert len(np.unique(levels)) > 1 or len(np.unique(values)) == 1
+
+
+def test_every_format_that_is_read_has_its_usual_suffix() -> None:
+    for kind in FORMATS:
+        Image.init()
+        usual = {suffix for suffix, of in Image.registered_extensions().items() if of == kind}
+        assert usual & set(SUFFIXES), kind
