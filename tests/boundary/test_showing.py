@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 import re
 
 import pytest
 from markdown_it import MarkdownIt
 
 from vireid.boundary.showing import (
+    as_json,
     csv_cell,
     latex,
     markdown,
@@ -172,3 +175,11 @@ def test_a_label_of_mermaid_holds_no_syntax(text):
 
 def test_a_plain_label_of_mermaid_stays():
     assert mermaid('f: GlobalHead + x (joint map, 64 x 72)') == 'f: GlobalHead + x (joint map, 64 x 72)'
+
+
+def test_json_of_file_names_that_are_not_utf_8_is_json():
+    name = os.fsdecode('张三'.encode('gbk'))
+    text = as_json({'images': [[f'data/{name}/1.jpg', 1]], name: 'José'})
+    assert 'ud' not in text  # no lone surrogate, which other programs refuse
+    assert json.loads(text) == {'images': [['data/\\xd5\\xc5\\xc8\\xfd/1.jpg', 1]], '\\xd5\\xc5\\xc8\\xfd': 'José'}
+    assert json.loads(as_json(['\U0001f600'], indent=1)) == ['\U0001f600']

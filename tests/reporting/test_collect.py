@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,3 +150,12 @@ def test_a_model_is_explained_on_pairs_right_and_wrong(evaluation):
     assert [Path(s.path).stem for s in (right.query, right.gallery)] == ['q1', 'g1']
     assert [Path(s.path).stem for s in (wrong.query, wrong.gallery)] == ['q2', 'g1']
     assert (right.right, wrong.right) == (True, False)
+
+
+def test_names_of_people_are_kept_where_they_are_not_their_numbers(evaluation):
+    results = evaluation(trials=1)
+    trial = results.trials[0]
+    called = [replace(s, name='anna') if s.identity == 1 else s for s in trial.query]
+    found = collect(replace(results, trials=[replace(trial, query=tuple(called))]))
+    assert found.about['names'] == {'1': 'anna'}
+    assert [found.name_of(number) for number in (1, 2)] == ['anna', '2']

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -149,15 +149,16 @@ def _scaled(values: np.ndarray, path: str | Path, scale_raw: ScaleRaw) -> np.nda
     scaled = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
     if scaled.min() == scaled.max():
         raise RawImage(
-            f'{about}; by images.scale_raw={_spelled(scale_raw)} all of them are one grey',
+            f'{about}; by images.scale_raw={spelled(scale_raw)} all of them are one grey',
             allowed=f'percentiles, or bounds with values between them, such as {bounds}',
             todo='correct images.scale_raw' if least < most else 'take the image out of the data folder: it is blank',
         )
     return scaled
 
 
-def _spelled(scale_raw: ScaleRaw) -> str:
-    return scale_raw if isinstance(scale_raw, str) else f'[{",".join(f"{v:g}" for v in scale_raw or ())}]'
+def spelled(scale_raw: Any) -> str:
+    """Returns `images.scale_raw` as the command line takes it."""
+    return f'[{",".join(f"{v:g}" for v in scale_raw)}]' if isinstance(scale_raw, (list, tuple)) else str(scale_raw)
 
 
 def _about(error: Exception) -> str:

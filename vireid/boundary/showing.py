@@ -5,7 +5,9 @@ HTML is escaped by MarkupSafe: see `vireid/reporting/markup.py`.
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 # C0 but tab and newline, delete, C1, marks that reorder a line (bidirectional text), lone surrogates, and what XML
 # does not have
@@ -25,6 +27,25 @@ _LATEX = {
 }
 _FORMULA = '=+\\-@|%\uff0b\uff0d\uff1d\uff20'  # the last are wide forms, which spreadsheets of East Asia take alike
 _MERMAID = {**{c: f'#{ord(c)};' for c in '#%`$\\|&'}, '"': '#quot;', '<': '#lt;', '>': '#gt;'}
+
+
+def as_json(value: Any, **options: Any) -> str:
+    """Returns JSON that any program reads: bytes of file names that are not UTF-8 are shown as `\\xd5`.
+
+    Args:
+        value: of lists, dicts, texts and numbers.
+        options: those of `json.dumps`.
+    """
+    text = json.dumps(value, **options)
+    return json.dumps(_in_unicode(value), **options) if '\\ud' in text else text
+
+
+def _in_unicode(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')
+    if isinstance(value, dict):
+        return {_in_unicode(key): _in_unicode(item) for key, item in value.items()}
+    return [_in_unicode(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def printable(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
 from vireid.core.wording import counted
@@ -170,10 +170,11 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
     else:
         lines += ['No metrics lie beside the checkpoint this was made from.', '']
     lines += [
-        '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import read_image', '',
+        '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import decoder', '',
         f"model = vireid.load_weights('this folder'{plugins})",
         "prepare = model.experiment.build_transform('test')",
-        'images = torch.stack([prepare(read_image(file)) for file in files])',
+        'read = decoder(model.experiment.image_settings)',
+        'images = torch.stack([prepare(read(file)) for file in files])',
         "query = torch.nn.functional.normalize(model.embed(images, 'infrared'), dim=1)  # and the gallery alike",
         'similarity = query @ gallery.T  # the largest is the most alike', '```', '',
     ]  # fmt: skip
@@ -229,7 +230,7 @@ def _onnx(args: argparse.Namespace) -> int:
     }
     if rerank := model.experiment.evaluation.get('rerank'):
         about['re-rank'] = {'with all queries and the whole gallery at once': rerank}
-    (args.out / 'model.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
+    (args.out / 'model.json').write_text(as_json(about, indent=1) + '\n', encoding='utf-8')
     print(f'{args.out / "model.json"}: how images are prepared; largest difference from torch {worst:.1e}')
     if worst > LARGEST:
         raise VireidError(f'the exported model differs from torch by {worst:.1e}', allowed=f'at most {LARGEST:.0e}')

@@ -182,3 +182,14 @@ def words(figure) -> str:
     from matplotlib.text import Text
 
     return ' '.join(text.get_text() for text in figure.findobj(Text)).replace('\n', ' ')
+
+
+def test_letters_that_no_font_has_are_named_once(new_run, tmp_path, capsys, recwarn):
+    named = new_run('named')
+    number = named.evidence.about['images'][int(named.evidence.lists['query'][0])][1]
+    named.evidence.about['names'] = {str(number): '\U00013000\U00013000a'}  # a hieroglyph
+    save(draw('rankings', [named], identity=number), tmp_path / 'a.png')
+    assert 'a.png has boxes for \U00013000, which no font' in capsys.readouterr().err
+    assert not recwarn.list
+    save(draw('rankings', [new_run('latin')]), tmp_path / 'b.png')
+    assert capsys.readouterr().err == ''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.text import Text
@@ -112,3 +113,16 @@ def test_a_kind_that_no_list_is_of(new_run):
     with pytest.raises(VireidError, match="no ranking list of kind 'random'"):
         draw([none], kind='random')
     assert np.all(none.evidence.lists['ap'] >= 0)
+
+
+def test_people_are_called_as_the_user_calls_them(new_run):
+    called = new_run('called')
+    numbers = sorted({called.evidence.about['images'][int(q)][1] for q in called.evidence.lists['query']})
+    called.evidence.about['names'] = {str(numbers[0]): 'José', str(numbers[1]): '0007'}
+    texts = [t.get_text() for t in draw([called], identity='josé').findobj(Text)]
+    assert 'person José' in texts
+    assert not any(text.startswith('person ') and text != 'person José' for text in texts)
+    for other in ('0007', '7', numbers[1]):  # as it is spelled, without its zeros, and by its number
+        assert 'person 0007' in [t.get_text() for t in draw([called], identity=other).findobj(Text)]
+    with pytest.raises(VireidError, match=r'no ranking list of person carl\n.*José, 0007'):
+        draw([called], identity='carl')

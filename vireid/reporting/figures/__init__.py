@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import io
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,12 +106,19 @@ def save(figure: Figure, path: str | Path) -> None:
         VireidError: for another ending.
     """
     suffix = check_path(path)
-    from vireid.reporting.figures.style import style
+    from vireid.reporting.figures.style import missing_letters, style
 
     packed = io.BytesIO()
     with style({'pdf.fonttype': 42, 'svg.fonttype': 'path'}):
         figure.savefig(packed, format=suffix[1:], dpi=DPI, metadata=METADATA[suffix])
     write_whole(Path(path), packed.getvalue())
+    missing = missing_letters(figure)
+    if missing:
+        print(
+            f'warning: {path} has boxes for {missing[:20]}, which no font of this machine has; install one that does, '
+            'such as Noto Sans CJK, or open report.html',
+            file=sys.stderr,
+        )
 
 
 def inline_svg(figure: Figure, label: str) -> Markup:

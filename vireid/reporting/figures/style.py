@@ -6,13 +6,16 @@ import dataclasses
 import functools
 import textwrap
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ParamSpec
 
 import matplotlib
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from vireid.boundary.showing import one_line
 from vireid.core.errors import VireidError
@@ -32,7 +35,6 @@ LONGEST = 200  # letters of a text that is drawn
 
 SETTINGS: dict[str, Any] = {
     'font.family': 'sans-serif',
-    'font.sans-serif': ['DejaVu Sans'],  # comes with matplotlib, so figures are the same on every machine
     'font.size': FONT,
     'text.parse_math': False,  # names may have dollar signs
     'axes.titlesize': FONT,
@@ -70,6 +72,21 @@ SETTINGS: dict[str, Any] = {
     'savefig.dpi': 'figure',
     'svg.hashsalt': 'vireid',
 }
+# fonts of Linux, Windows and macOS that have the letters of most scripts; those that are installed are used
+FALLBACKS = (
+    *('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans SC', 'WenQuanYi Micro Hei', 'WenQuanYi Zen Hei'),
+    *('Microsoft YaHei', 'SimHei', 'PingFang SC', 'Hiragino Sans GB', 'Yu Gothic', 'Malgun Gothic'),
+    *(
+        'Arial Unicode MS',
+        'Noto Sans',
+        'Noto Sans Arabic',
+        'Noto Sans Hebrew',
+        'Noto Sans Devanagari',
+        'Noto Sans Thai',
+        'FreeSans',
+        'Unifont',
+    ),
+)
 _LOCK = threading.RLock()  # matplotlib has one table of settings for all threads
 Options = ParamSpec('Options')
 
@@ -83,9 +100,28 @@ def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
     """
     session = ('backend', 'webagg', 'tk', 'interactive', 'toolbar', 'savefig.directory')
     own: dict[Any, Any] = {key: v for key, v in matplotlib.rcParamsDefault.items() if not key.startswith(session)}
-    own |= {**SETTINGS, **(settings or {})}
-    with _LOCK, matplotlib.rc_context(own):
+    own |= {**SETTINGS, 'font.sans-serif': _families(), **(settings or {})}
+    with _LOCK, matplotlib.rc_context(own), warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Glyph')  # `figures.save` says which letters no font has
         yield
+
+
+@functools.cache
+def _families() -> list[str]:
+    """Returns the fonts that letters are looked for in: names of people may be in any script.
+
+    The first comes with matplotlib, so that figures in Latin letters are the same on every machine.
+    """
+    installed = set(font_manager.get_font_names())
+    return ['DejaVu Sans', *(name for name in FALLBACKS if name in installed)]
+
+
+def missing_letters(figure: Figure) -> str:
+    """Returns the letters in a figure that no installed font has, each once."""
+    faces = [font_manager.get_font(font_manager.findfont(name)) for name in _families()]
+    texts = ''.join(text.get_text() for text in figure.findobj(Text))
+    known = set().union(*(face.get_charmap() for face in faces))
+    return ''.join(letter for letter in dict.fromkeys(texts) if letter.isprintable() and ord(letter) not in known)
 
 
 def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
