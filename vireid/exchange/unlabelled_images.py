@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.reading import read_text, reads
+from vireid.boundary.names import find_listed
+from vireid.boundary.reading import reads
+from vireid.boundary.tables import read_csv
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Modality, Sample
 
@@ -81,8 +82,7 @@ def _no_images(images: Path) -> VireidError:
 def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
     """Returns the images that a table names, by modality."""
     try:
-        reader = csv.DictReader(io.StringIO(read_text(path, errors='surrogateescape')), strict=True)
-        columns, rows = list(reader.fieldnames or ()), [(reader.line_num, row) for row in reader]
+        columns, rows = read_csv(path)
     except (OSError, ValueError, csv.Error) as error:
         raise VireidError(f'table {path} cannot be read: {error}', allowed=f'{TABLE}; or {FOLDER}') from error
     for column in ('path', 'modality', *(['split'] if split is not None else [])):
@@ -92,7 +92,7 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
                 f'{did_you_mean(column, columns)}',
                 allowed=f'{TABLE}; or {FOLDER}',
             )
-    splits = list(dict.fromkeys(row['split'] or '' for _, row in rows)) if split is not None else []
+    splits = list(dict.fromkeys((row['split'] or '').strip() for _, row in rows)) if split is not None else []
     if split is not None and split not in splits:
         raise VireidError(
             f'table {path} has no split {split!r}{did_you_mean(split, splits)}', allowed=', '.join(filter(None, splits))
@@ -100,14 +100,15 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
     found: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
     lines: dict[str, int] = {}
     for line, row in rows:
-        if split is not None and row['split'] != split:
+        if split is not None and (row['split'] or '').strip() != split:
             continue
-        if not row['path'] or row['modality'] not in MODALITIES:
-            told = f'modality is {row["modality"]!r}' if row['path'] else 'path is empty'
+        listed, modality = row['path'] or '', (row['modality'] or '').strip().lower()
+        if not listed.strip() or modality not in MODALITIES:
+            told = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
             raise VireidError(f'table {path}, line {line}: {told}', allowed=f'a path, and {" or ".join(MODALITIES)}')
-        image = str(path.parent / row['path'])
+        image = find_listed(path.parent, listed)
         if image in lines:
-            raise VireidError(f'table {path}, line {line}: {row["path"]} is also in line {lines[image]}')
+            raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[image]}')
         lines[image] = line
-        found[row['modality']].append(image)
+        found[modality].append(image)
     return found

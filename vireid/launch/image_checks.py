@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import stat
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from vireid.boundary.image_files import RawImage, is_raw
 from vireid.core.config.settings import ImageSettings
@@ -45,13 +47,24 @@ def check_images(
         todo = 'replace them or take them out of the data folder; training, not scoring, can go without them: '
         todo += 'images.on_bad_image=skip'
         if all(raw for raw, _ in found):
-            todo = 'name the scaling by --cfg-options or in the config; scripts and models keep it'
+            todo = 'choose one of the two, by --cfg-options or in the config; the model keeps it'
         raise VireidError(
             f'{len(found):,} of {len(paths):,} images cannot be read:\n    '
             + '\n    '.join(line for _, line in found[:SHOWN])
             + more,
             todo=todo,
         )
+
+
+def tell_passed_over(dataset: Any) -> None:
+    """Prints what lies in one's own data folder and is not read, once for a folder."""
+    for line in getattr(dataset, 'passed_over', ()):
+        _tell_once(f'warning: {dataset.source}: {line}')
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def find_unreadable(

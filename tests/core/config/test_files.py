@@ -500,3 +500,11 @@ def test_what_is_laid_over_is_left_as_it_was() -> None:
     for _ in range(2):
         assert lay_over(over, {'neck': {'type': 'A', 'a': 1}}, 'this') == {'neck': {'type': 'B'}}
     assert over == {'neck': {'_delete_': True, 'type': 'B'}}
+
+
+@pytest.mark.parametrize('end', ['\n', '\r\n'])
+@pytest.mark.parametrize('form', FORMS)
+def test_a_config_is_read_as_windows_editors_save_it(tmp_path: Path, form: str, end: str) -> None:
+    for name, text in (('base', child(form, [], {'seed': 3})), ('x', child(form, f'base.{form}', {'name': 'x'}))):
+        (tmp_path / f'{name}.{form}').write_bytes(f'\ufeff{text}\n'.replace('\n', end).encode())
+    assert load(tmp_path / f'x.{form}') == {'seed': 3, 'name': 'x'}

@@ -14,9 +14,9 @@ from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
 IMAGES = {m: torch.linspace(0, n, 2 * 3 * 32 * 16).sin().view(2, 3, 32, 16) for m, n in ((VISIBLE, 99), (INFRARED, 70))}
 
 
-def block(channels: int, reduction: int = 2) -> NonLocal:
+def block(channels: int, inner: int | None = None) -> NonLocal:
     """A block in float64 whose BatchNorm passes something on."""
-    made = NonLocal(channels, reduction).double()
+    made = NonLocal(channels, inner).double()
     with torch.no_grad():
         made.norm.weight.uniform_(0.5, 1.5)
         made.norm.bias.uniform_(-0.5, 0.5)
@@ -53,10 +53,10 @@ def literal(made: NonLocal, cells: torch.Tensor) -> torch.Tensor:
     return torch.stack(z).reshape(cells.shape)
 
 
-@pytest.mark.parametrize('reduction', [1, 2, 3])
-def test_equals_the_literal_loop_with_gradients(reduction):
-    torch.manual_seed(reduction)
-    made = block(6, reduction)
+@pytest.mark.parametrize('inner', [1, 2, 6])
+def test_equals_the_literal_loop_with_gradients(inner):
+    torch.manual_seed(inner)
+    made = block(6, inner)
     cells = torch.randn(2, 6, 3, 2, dtype=torch.float64, requires_grad=True)
     output, expected = made(cells), literal(made, cells)
     assert torch.allclose(output, expected, rtol=0, atol=1e-10)
@@ -113,13 +113,17 @@ def test_many_cells_of_one_value_do_not_overflow_in_half_precision():
 def test_its_parameters_by_hand():
     # theta, phi, g: 4 weights and a bias for each of 2 channels; W: 2 weights for each of 4; BatchNorm: 2 for each of 4
     assert sum(p.numel() for p in NonLocal(4).parameters()) == 3 * (4 * 2 + 2) + 2 * 4 + 2 * 4 == 46
-    assert NonLocal(7, 2).theta.out_channels == 3
+    assert NonLocal(7).theta.out_channels == 3
+    # one channel inside, as in the released AGW
+    assert sum(p.numel() for p in NonLocal(4, 1).parameters()) == 3 * (4 + 1) + 4 + 2 * 4 == 27
 
 
-@pytest.mark.parametrize('reduction', [0, 5])
-def test_a_reduction_that_leaves_nothing_is_refused(reduction):
-    with pytest.raises(VireidError, match=rf'reduction is {reduction}\n  allowed: 1 to 4, the channels'):
-        NonLocal(4, reduction)
+@pytest.mark.parametrize('inner', [0, 5])
+def test_channels_that_are_none_or_too_many_are_refused(inner):
+    with pytest.raises(
+        VireidError, match=rf'non-local blocks of {inner} channels\n  allowed: 1 to 4, those of the map'
+    ):
+        NonLocal(4, inner)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +156,16 @@ def test_resnet_50_gets_agws_five_blocks_and_their_parameters():
     by_hand = sum(3 * (c * c // 2 + c // 2) + c * c // 2 + 2 * c for c in (512, 512, 1024, 1024, 1024))
     added = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in without.parameters())
     assert added == by_hand == 7_354_368
+
+
+def test_their_channels_are_a_setting_and_half_of_the_maps_by_default():
+    def channels(inner: int | None) -> list[int]:
+        with torch.device('meta'):
+            network = TwoStreamResNet(18, weights=None, non_local=(0, 1, 1, 0), non_local_channels=inner)
+        return [module.g.out_channels for module in network.modules() if isinstance(module, NonLocal)]
+
+    assert channels(None) == [64, 128]  # of 128 and 256
+    assert channels(1) == [1, 1]
 
 
 def test_a_stage_with_fewer_residual_blocks_gets_one_behind_each():

@@ -149,8 +149,24 @@ def test_weights_are_spared_where_a_checkpoint_replaces_them():
     TwoStreamResNet(18, weights='nowhere.pth', pretrained=False)
 
 
+def test_weights_of_moco_are_those_of_its_encoder(resnet18_file, tmp_path, capsys):
+    """As LUPerson's are published: of DataParallel, an encoder beside its momentum copy, and a head of another size."""
+    state = torch.load(resnet18_file, weights_only=True)
+    named = {f'module.encoder_q.{name}': tensor for name, tensor in state.items() if not name.startswith('fc.')}
+    named |= {f'module.encoder_k.{name}': torch.zeros_like(tensor) for name, tensor in state.items()}
+    named['module.encoder_q.fc.0.weight'] = torch.ones(128, 512)
+    torch.save({'epoch': 199, 'arch': 'resnet18', 'state_dict': named}, tmp_path / 'moco.pth')
+    network = TwoStreamResNet(18, shared_from=1, weights=str(tmp_path / 'moco.pth'))
+    assert torch.equal(network.streams['visible']['stage0'][0].weight, state['conv1.weight'])
+    assert torch.equal(network.shared['stage4'][1].conv2.weight, state['layer4.1.conv2.weight'])
+    said = capsys.readouterr().out
+    assert f'weights {tmp_path}/moco.pth: 100 of 100 tensors, taken from' in said
+    assert "without the prefix 'module.encoder_q.'; left out: fc.0.weight, module.encoder_k.conv1.weight" in said
+    assert "those taken from 'state_dict' without the prefix 'module.encoder_k.' fit as well" in said
+
+
 def test_weights_of_another_depth_are_refused(resnet18_file):
-    with pytest.raises(VireidError, match=r'do not fit ResNet-50: \d+ of 318 tensors fit'):
+    with pytest.raises(VireidError, match=r'do not fit ResNet-50: \d+ of 265 tensors fit'):
         TwoStreamResNet(50, weights=str(resnet18_file))
 
 
@@ -158,7 +174,7 @@ def test_partial_weights_are_refused(resnet18_file, tmp_path):
     state = torch.load(resnet18_file, weights_only=True)
     del state['layer3.0.conv1.weight']
     torch.save(state, tmp_path / 'partial.pth')
-    with pytest.raises(VireidError, match=r'119 of 120 tensors fit; layer3\.0\.conv1\.weight does not'):
+    with pytest.raises(VireidError, match=r'99 of 100 tensors fit; layer3\.0\.conv1\.weight does not'):
         TwoStreamResNet(18, weights=str(tmp_path / 'partial.pth'))
 
 
@@ -191,7 +207,7 @@ def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monk
     own.write_bytes(spoil(resnet18_file.read_bytes()))
     with pytest.raises(VireidError, match='give the path of another file') as caught:
         TwoStreamResNet(18, weights=str(own))
-    assert f"backbone weights '{own}' cannot be read: {said}" in str(caught.value)
+    assert f"weights '{own}' cannot be read: {said}" in str(caught.value)
     # in the place where torch keeps what it downloads, too
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     kept = tmp_path / 'checkpoints' / torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]

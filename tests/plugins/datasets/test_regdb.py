@@ -11,6 +11,7 @@ import pytest
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.regdb import RegDB
 
 TRIALS = range(1, 11)
@@ -202,3 +203,22 @@ def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> N
     with pytest.raises(VireidError, match=r'test_visible_1\.txt names Thermal/') as caught:
         RegDB(str(copy)).split('test')
     assert 'images below Visible' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '\ufeffVisible/1/a.bmp 0\r\nVisible/2/b.bmp 1\r\n',
+        'Visible/1/a.bmp\t0  \n\n./Visible//2/./b.bmp  1\t\n',
+    ],
+    ids=['as Windows editors save it', 'tabs, blanks and dots'],
+)
+def test_a_list_is_read_however_it_was_saved(tmp_path, text):
+    (tmp_path / 'x.txt').write_bytes(text.encode())
+    assert read_index(tmp_path / 'x.txt') == [('Visible/1/a.bmp', 0), ('Visible/2/b.bmp', 1)]
+
+
+def test_one_image_in_two_spellings_is_listed_twice(tmp_path):
+    (tmp_path / 'x.txt').write_text('Visible/1/a.bmp 0\n./Visible/1/a.bmp 0\n')
+    with pytest.raises(VireidError, match='line 2: Visible/1/a.bmp is also in line 1'):
+        read_index(tmp_path / 'x.txt')

@@ -113,8 +113,38 @@ def test_a_file_that_is_no_permutation_is_named(tmp_path: Path) -> None:
     path = tmp_path / 'p.mat'
     for content in (b'', b'not matlab', b'MATLAB 5.0 MAT-file' + bytes(200)):
         path.write_bytes(content)
-        with pytest.raises(VireidError, match='is no permutation file'):
+        with pytest.raises(VireidError, match='is damaged or is not a permutation file'):
             SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_a_matlab_file_of_something_else_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'p.mat'
+    for content, said in (
+        ({'x': 1}, "there is no 'rand_perm_cam'"),
+        ({'rand_perm_cam': np.eye(6)}, 'not a cell array'),
+    ):
+        savemat(path, content)
+        with pytest.raises(VireidError, match=said):
+            SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+@pytest.mark.parametrize(
+    'rows', [np.ones((10, 3, 2)), np.array(['text']), np.ones((10, 3)) * np.nan, np.zeros((10, 0))]
+)
+def test_cells_of_something_else_are_no_permutations(tmp_path: Path, rows: np.ndarray) -> None:
+    path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
+    with pytest.raises(VireidError, match='permut'):
+        SYSUOfficial(permutation=str(path)).trials(Few())
+
+
+def test_a_permutation_of_matlab_7_3_is_read_too(tmp_path: Path) -> None:
+    h5py = pytest.importorskip('h5py')
+    with h5py.File(tmp_path / 'p.mat', 'w') as file:
+        rows = file.create_dataset('rows', data=np.tile([[2], [3], [1]], (1, 10)))  # transposed
+        own = file.create_dataset('own', data=[[rows.ref]], dtype=h5py.ref_dtype)
+        file.create_dataset('rand_perm_cam', data=[[own.ref] * 6], dtype=h5py.ref_dtype)
+    (trial,) = SYSUOfficial(['all'], 1, ['multi'], str(tmp_path / 'p.mat')).trials(Few())
+    assert [s.path[-8:-4] for s in trial.gallery] == ['0002', '0003', '0001']
 
 
 def test_images_that_a_copy_lacks_are_named(tmp_path: Path) -> None:

@@ -235,3 +235,9 @@ def test_a_config_says_identities_and_images_and_the_run_says_the_rest() -> None
         'samplers', config, where='sampler', samples=EVEN, seed=7, rank=0, world_size=1
     )
     assert built.batches(2) == IdentityBalanced(EVEN, 7, identities=2, visible=3, infrared=1).batches(2)
+
+
+def test_people_without_a_modality_are_called_as_the_user_calls_them() -> None:
+    samples = [Sample('a', 1, 1, VISIBLE, 'anna'), Sample('b', 1, 2, INFRARED, 'anna'), Sample('c', 2, 1, VISIBLE, 'carl')]
+    with pytest.raises(VireidError, match='1 training identity has no infrared image: carl'):
+        IdentityBalanced(samples, 0, identities=1)

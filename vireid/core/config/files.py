@@ -259,7 +259,7 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
 def _run_python(path: Path) -> dict[str, Any]:
     """Runs a Python config and returns its top-level names. It holds no imports: components are named by string."""
     try:
-        tree = ast.parse(path.read_text(encoding='utf-8'), filename=str(path))
+        tree = ast.parse(path.read_text(encoding='utf-8-sig'), filename=str(path))
     except (SyntaxError, ValueError) as error:
         raise VireidError(f'config {path} is not valid Python: {error}') from error
     for node in ast.walk(tree):

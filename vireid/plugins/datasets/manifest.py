@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from vireid.boundary.names import camera_number, find_listed, plain_name
-from vireid.boundary.reading import open_regular, read_text, reads
+from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.tables import read_csv
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
@@ -65,6 +66,11 @@ class Manifest(OwnImages):
         if not self.path.exists() and other.exists():
             self.path = other
         self.root = self.path.parent
+        if not self.path.exists() and any((given / m).is_dir() for m in MODALITIES):
+            raise VireidError(
+                f'Manifest: there is no table {self.path}, and {given} has folders of people',
+                todo=f'write one: vireid data split {quote(str(given))}; or read the folders: dataset.type=Folders',
+            )
         columns, rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
         _require_columns(columns, self.path)
         self.other_columns = tuple(column for column in columns if column not in COLUMNS)
@@ -76,11 +82,8 @@ class Manifest(OwnImages):
 @reads('a table of images', '*.csv')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        text = read_text(path, errors='surrogateescape')
-        head = text.partition('\n')[0]
-        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=max(',;\t', key=head.count))
-        reader.fieldnames = [str(column).strip() for column in reader.fieldnames or ()]
-        return list(reader.fieldnames), [{**row, LINE: reader.line_num} for row in reader]
+        columns, rows = read_csv(path)
+        return columns, [{**row, LINE: line} for line, row in rows]
     except (OSError, ValueError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
