@@ -220,5 +220,5 @@ def test_a_list_is_read_however_it_was_saved(tmp_path, text):
 
 def test_one_image_in_two_spellings_is_listed_twice(tmp_path):
     (tmp_path / 'x.txt').write_text('Visible/1/a.bmp 0\n./Visible/1/a.bmp 0\n')
-    with pytest.raises(VireidError, match='line 2: Visible/1/a.bmp is also in line 1'):
+    with pytest.raises(VireidError, match=r'line 2: Visible/1/a\.bmp is also in line 1'):
         read_index(tmp_path / 'x.txt')

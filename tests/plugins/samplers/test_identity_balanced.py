@@ -238,6 +238,7 @@ def test_a_config_says_identities_and_images_and_the_run_says_the_rest() -> None
 
 
 def test_people_without_a_modality_are_called_as_the_user_calls_them() -> None:
-    samples = [Sample('a', 1, 1, VISIBLE, 'anna'), Sample('b', 1, 2, INFRARED, 'anna'), Sample('c', 2, 1, VISIBLE, 'carl')]
+    samples = [Sample('a', 1, 1, VISIBLE, 'anna'), Sample('b', 1, 2, INFRARED, 'anna')]
+    samples.append(Sample('c', 2, 1, VISIBLE, 'carl'))
     with pytest.raises(VireidError, match='1 training identity has no infrared image: carl'):
         IdentityBalanced(samples, 0, identities=1)
