@@ -202,6 +202,13 @@ def test_raw_images_are_turned_upright_too(tmp_path: Path) -> None:
         assert grey(path, scale_raw=(0.0, 25_500.0)) == np.rot90(GREY, -1).tolist()
 
 
+@pytest.mark.parametrize('depth', [np.uint16, np.float32])
+def test_a_raw_tiff_whose_zero_is_white_is_read_so(tmp_path: Path, depth: type) -> None:
+    path = tmp_path / 'image.tif'
+    Image.fromarray(np.array([[0, 51, 255]], dtype=depth)).save(path, tiffinfo={262: 0})
+    assert grey(path, scale_raw=(0.0, 255.0)) == [[255, 204, 0]]
+
+
 def test_images_of_8_bits_are_never_scaled(tmp_path: Path) -> None:
     path = save(Image.fromarray(GREY), tmp_path)
     assert grey(path, scale_raw='percentiles') == grey(path, scale_raw=(3.0, 4.0)) == GREY.tolist()

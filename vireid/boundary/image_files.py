@@ -20,6 +20,7 @@ SUFFIXES = (
 MAY_BE_RAW = ('.png', '.tif', '.tiff', '.pgm', '.pnm', '.ppm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc')
 MOST_PIXELS = 32_000_000  # four times a 4K frame; decoding takes up to 20 bytes a pixel
 ORIENTATION = 0x0112  # the EXIF tag
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,6 +85,8 @@ def read_pixels(
             shown = _upright(image)
             if _holds_raw(shown):
                 grey = _scaled(np.asarray(shown), path, scale_raw)
+                if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+                    grey = 255 - grey  # which Pillow heeds for 8 bits only
                 return np.repeat(grey[:, :, None], 3, axis=2)
             if shown.mode in ('LA', 'PA', 'La', 'RGBA', 'RGBa') or 'transparency' in shown.info:
                 layer = shown.convert('RGBA')
