@@ -100,6 +100,14 @@ def make_safetensors(path: Path) -> None:
     save_file({'w': torch.ones(4)}, str(path), metadata={'num_identities': '3'})
 
 
+def make_matlab_7_3(path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, 'w') as file:
+        stored = file.create_dataset('x', data=np.eye(8), chunks=(4, 4), compression='gzip')
+        file.create_dataset('feature', data=[[stored.ref]] * 3, dtype=h5py.ref_dtype)
+
+
 def cells(count: int) -> np.ndarray:
     found = np.empty((1, count), dtype=object)
     for number in range(count):
@@ -142,6 +150,7 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'wandb_run_id.txt': write('0123456789abcdef' * 2 + '\n'),
     'rand_perm_cam.mat': lambda path: savemat(path, {'rand_perm_cam': cells(6)}, do_compression=True),
     'x_cam1.mat': lambda path: savemat(path, {'feature': cells(3)}, do_compression=True),
+    'hdf5_cam1.mat': make_matlab_7_3,
     'test_id.mat': lambda path: savemat(path, {'id': np.arange(1.0, 4.0)}, do_compression=True),
 }
 # what a reader takes besides the path
@@ -238,7 +247,6 @@ EXEMPT = {
     'vireid.core.training.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
     'vireid.exchange.released.convert': 'bytes, for their checksum',
-    'vireid.plugins.backbones.weights': 'parts of read_weights',
     'vireid.plugins.git_commit': 'the index, copied as bytes',
     'vireid.plugins.provenance._processor': 'a file of the system',
     'vireid.plugins.provenance.describe': 'plugin files that were run, for their checksum',

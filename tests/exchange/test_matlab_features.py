@@ -181,6 +181,12 @@ class TestReading:
         assert {s.identity for s in found.split('test')} == {2, 6}
         assert found.notes[0] == f'2 identities, those of {where / name}'
 
+    def test_the_list_may_be_of_matlab_7_3(self, folder: Path) -> None:
+        h5py = pytest.importorskip('h5py')
+        with h5py.File(folder / 'test_id.mat', 'w') as file:
+            file['id'] = np.array([[2.0], [6.0]])
+        assert {s.identity for s in matlab_features.load(folder).split('test')} == {2, 6}
+
     def test_features_of_others_may_be_anything(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells[1, 5][0, 0] = np.nan
@@ -378,6 +384,22 @@ class TestRefused:
         write_mat(path, [EMPTY, content])
         self.refused(folder, 'mine_cam1.mat, identity 2: the cell holds no real matrix')
 
+    @pytest.mark.parametrize('inner', [[np.ones((1, 8)), np.ones((2, 8))], [np.ones((1, 8))]])
+    def test_a_cell_of_cells(self, folder: Path, inner: list[np.ndarray]) -> None:
+        cells = np.empty((1, len(inner)), dtype=object)
+        for place, rows in enumerate(inner):
+            cells[0, place] = rows
+        write_mat(folder / 'mine_cam1.mat', [EMPTY, cells])
+        self.refused(folder, 'mine_cam1.mat, identity 2: the cell holds no real matrix')
+
+    def test_empty_text_and_an_empty_cell_array_are_empty_cells(self, folder: Path) -> None:
+        write_mat(folder / 'mine_cam1.mat', [np.array(['']), np.empty((0, 0), dtype=object), np.ones((1, 8))])
+        assert [s.path for s in matlab_features.load(folder).split('test') if s.camera == 1] == ['cam1/0003/0001.jpg']
+
+    def test_more_rows_than_anybody_has_images(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(matlab_features, 'MOST', 30)  # there are 36 on camera 1, of which identity 6 has 12
+        self.refused(folder, 'mine_cam1.mat, identity 6: there are more than 30 features')
+
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_empty_cells_alone(self, tmp_path: Path, writer: Any) -> None:
         self.refused(write(tmp_path / 'mat', {}, writer=writer), 'every cell is empty')
@@ -388,7 +410,7 @@ class TestRefused:
         path = write(tmp_path / 'mat', make_cells(), writer=writer) / 'mine_cam2.mat'
         content = path.read_bytes()
         path.write_bytes(content[: int(part * len(content))])
-        self.refused(tmp_path / 'mat', f'{path} is no MATLAB file or is damaged')
+        self.refused(tmp_path / 'mat', f'{path} is damaged or is not a MATLAB file')
 
     def test_a_file_of_something_else(self, folder: Path) -> None:
         for content in (b'version https://git-lfs.github.com/spec/v1', b'MATLAB 7.3', b'\x89HDF\r\n\x1a\n', bytes(500)):
@@ -416,7 +438,7 @@ class TestRefused:
         self.refused(folder, "'feature' is not a cell array")
         with h5py.File(path, 'w') as file:  # references to nothing
             file.create_dataset('feature', (2, 1), dtype=h5py.ref_dtype)
-        self.refused(folder, 'is no MATLAB file or is damaged')
+        self.refused(folder, 'is damaged or is not a MATLAB file')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_a_table_of_cells(self, folder: Path, writer: Any) -> None:
@@ -440,14 +462,18 @@ class TestRefused:
         (folder / 'test_id.txt').write_text('1,2,5,6,9')
         self.refused(folder, f'there are no features of identities 1, 9, whom {folder / "test_id.txt"} names')
 
+    def test_a_matlab_file_without_a_list(self, folder: Path) -> None:
+        savemat(folder / 'test_id.mat', {'ids': np.array([[2, 6]])})
+        self.refused(folder, 'test_id.mat is damaged or is not a list of identities: there is no variable `id`')
+
     @pytest.mark.parametrize('content', ['', '2;5', '0,2', '2.5', '-1'])
     def test_a_list_of_something_else(self, folder: Path, content: str) -> None:
         (folder / 'test_id.txt').write_text(content)
-        self.refused(folder, 'test_id.txt is no list of identities')
+        self.refused(folder, 'test_id.txt is damaged or is not a list of identities')
 
     def test_a_torn_list(self, folder: Path) -> None:
         (folder / 'test_id.mat').write_bytes(b'MATLAB 5.0')
-        self.refused(folder, 'test_id.mat is no list of identities')
+        self.refused(folder, 'test_id.mat is damaged or is not a list of identities')
 
 
 class TestPermutation:
@@ -494,13 +520,18 @@ class TestPermutation:
     def test_one_that_is_something_else(self, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / 'rand_perm_cam.mat'
         path.write_bytes(b'nothing of MATLAB')
-        self.refused(folder, path, 'is no MATLAB file or is damaged')
+        self.refused(folder, path, 'is damaged or is not a MATLAB file')
         savemat(path, {'other': 1})
         self.refused(folder, path, "there is no 'rand_perm_cam'")
         cells = np.empty((6, 1), dtype=object)
         cells[:, 0] = [np.ones((2, 2))] * 6
         savemat(path, {'rand_perm_cam': cells})
         self.refused(folder, path, 'camera 1 has no cell array')
+        inner = np.empty((6, 1), dtype=object)
+        inner[:, 0] = ['text', np.array([EMPTY, np.ones(2)], dtype=object), EMPTY, EMPTY, 'text', np.ones((10, 3))]
+        cells[:, 0] = [inner] * 6
+        savemat(path, {'rand_perm_cam': cells})
+        self.refused(folder, path, f'there are features of identities 2, 5, for whom {path} has no permutation')
 
     def test_other_protocols_read_none(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         (folder / 'rand_perm_cam.mat').write_bytes(b'nothing of MATLAB')

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from vireid.boundary.reading import open_regular, read_text, reads
+from vireid.boundary.mat_files import read_cell, read_variable
+from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.core.wording import counted
 from vireid.exchange.features import SavedFeatures
-from vireid.exchange.mat_files import read_cell
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 NAME = 'vireid'  # of the files that `export` writes
@@ -23,6 +23,7 @@ FILE = re.compile(r'(.*)_cam([1-6])\.mat')
 PERMUTATION = 'rand_perm_cam.mat'
 TEST_IDENTITIES = ('test_id.mat', 'test_id.txt')  # of the authors' evaluation code, and of the dataset
 UNIT = 1e-5  # what float32 leaves of a length of 1
+MOST = 1_000_000  # images of a camera; SYSU-MM01 has 45,863 on all six together
 
 
 class EuclideanDistance:
@@ -264,12 +265,15 @@ def _read_camera(
     """
     wanted = None if identities is None else set(identities)
     rows: dict[Sample, np.ndarray] = {}
-    for identity, found in enumerate(read_cell(path, 'feature'), start=1):
-        if (wanted is not None and identity not in wanted) or np.size(found) == 0:
+    for identity, found in enumerate(_read_cells(path, 'feature'), start=1):
+        empty = not found if isinstance(found, list) else np.size(found) == 0
+        if empty or (wanted is not None and identity not in wanted):
             continue
         where = f'{path}, identity {identity}'
         if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in 'fiu':
             raise VireidError(f'{where}: the cell holds no real matrix', allowed='a row of numbers for each image')
+        if len(rows) + len(found) > MOST:
+            raise VireidError(f'{where}: there are more than {MOST:,} features', allowed='a row for each image')
         if other is not None and found.shape[1] != len(other):
             raise VireidError(
                 f'{where}: features are of {counted(found.shape[1], "number")}, and those before of {len(other)}',
@@ -291,7 +295,7 @@ def _read_camera(
 def _read_permutation(path: Path) -> dict[tuple[int, int], int]:
     """Returns how many images `rand_perm_cam.mat` permutes, by identity and camera; none are left out."""
     found: dict[tuple[int, int], int] = {}
-    for camera, cells in enumerate(read_cell(path, 'rand_perm_cam'), start=1):
+    for camera, cells in enumerate(_read_cells(path, 'rand_perm_cam'), start=1):
         if not isinstance(cells, list):
             raise VireidError(
                 f'{path}: camera {camera} has no cell array',
@@ -301,30 +305,33 @@ def _read_permutation(path: Path) -> dict[tuple[int, int], int]:
         found |= {
             (identity, camera): np.atleast_2d(rows).shape[1]
             for identity, rows in enumerate(cells, start=1)
-            if np.size(rows)
+            if isinstance(rows, np.ndarray) and rows.size
         }
     return found
 
 
-@reads('a list of identities', 'test_id.txt', 'test_id.mat')
+@reads(
+    'a MATLAB file', '*.mat',
+    allowed='a .mat file with a cell array',
+    todo="copy or write it again; if it is sound, save(..., '-v6') writes it without compression",
+)  # fmt: skip
+def _read_cells(path: Path, variable: str) -> list[Any]:
+    return read_cell(path, variable)
+
+
+@reads(
+    'a list of identities', 'test_id.txt', 'test_id.mat',
+    allowed='numbers separated by commas; in a .mat file, a variable `id`',
+    todo="restore it from the dataset or the authors' evaluation code",
+)  # fmt: skip
 def _read_identities(path: Path) -> list[int]:
     """Reads test identities: numbers separated by commas, or a variable `id` of a MATLAB file."""
-    try:
-        if path.suffix == '.mat':
-            from scipy.io import loadmat
-
-            with open_regular(path) as file:
-                numbers = np.asarray(loadmat(file, variable_names=['id'])['id'], dtype=np.float64).ravel()
-        else:
-            numbers = np.array(read_text(path).replace(',', ' ').split(), dtype=np.float64)
-        if not len(numbers) or (numbers < 1).any() or (numbers % 1 != 0).any():
-            raise ValueError('these are not whole numbers from 1 on')
-    except Exception as error:  # a damaged file may fail in any way
-        raise VireidError(
-            f'{path} is no list of identities: {error}',
-            allowed='numbers separated by commas; in a .mat file, a variable `id`',
-            todo="restore it from the dataset or the authors' evaluation code",
-        ) from error
+    found = read_variable(path, 'id') if path.suffix == '.mat' else read_text(path).replace(',', ' ').split()
+    if found is None:
+        raise ValueError('there is no variable `id`')
+    numbers = np.asarray(found, dtype=np.float64).ravel()
+    if not len(numbers) or (numbers < 1).any() or (numbers % 1 != 0).any():
+        raise ValueError('these are not whole numbers from 1 on')
     return sorted({int(number) for number in numbers})
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
-from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.mat_files import read_cell
+from vireid.boundary.reading import reads
 from vireid.core.errors import VireidError
 from vireid.core.types import Dataset, Sample, Trial
 from vireid.plugins.protocols.choices import require_choices, require_trials
@@ -71,8 +71,8 @@ class SYSUOfficial:
         return sysu_trials(dataset, self.modes, self.shots, draws)
 
 
-@reads('a permutation file', 'rand_perm_cam.mat')
-def read_permutation(path: Path) -> Any:
+@reads('a permutation file', FILE, todo="restore it from the authors' evaluation code")
+def read_permutation(path: Path) -> list[Any]:
     """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, images) numbers from 1.
 
     Raises:
@@ -85,27 +85,21 @@ def read_permutation(path: Path) -> Any:
             allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
             todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
         )
-    try:
-        with open_regular(path) as file:
-            return loadmat(file)['rand_perm_cam'][:, 0]
-    except Exception as error:  # SciPy raises many kinds for a file that is none
-        raise VireidError(
-            f'{path} is no permutation file: {error}', todo="restore it from the authors' evaluation code"
-        ) from error
+    return read_cell(path, 'rand_perm_cam')
 
 
-def _numbers(cameras: Any, cell: tuple[int, int], path: Path) -> np.ndarray:
+def _numbers(cameras: list[Any], cell: tuple[int, int], path: Path) -> np.ndarray:
     identity, camera = cell
     try:
-        numbers = np.atleast_2d(cameras[camera - 1][identity - 1, 0]).astype(np.int64)
-    except (IndexError, ValueError, TypeError):
-        numbers = np.zeros((0, 0), dtype=np.int64)
-    whole = np.arange(1, numbers.shape[1] + 1)
-    if len(numbers) < 10 or not (np.sort(numbers[:10], axis=1) == whole).all():
+        numbers = cameras[camera - 1][identity - 1]
+    except IndexError:
+        numbers = None
+    sound = isinstance(numbers, np.ndarray) and numbers.ndim == 2 and len(numbers) >= 10
+    if not sound or not (np.sort(numbers[:10], axis=1) == np.arange(1, numbers.shape[1] + 1)).all():
         raise VireidError(
             f'{path} has no permutation for identity {identity} on camera {camera}',
             allowed='identities and cameras that the file has ten permutations of',
             todo="choose weights on validation identities by protocol.type='sysu/agw', then score checkpoints/best.pt: "
             'vireid test ... --protocol sysu/official',
         )
-    return numbers
+    return numbers.astype(np.int64)
