@@ -14,6 +14,7 @@ import torch
 
 def test_a_dozen_kills_change_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr('sys.argv', ['faults.py', '--kills', '12', '--seed', '0'])
+    monkeypatch.setenv('VIREID_START_METHOD', 'fork')  # each run would start a server of its own
     threads = torch.get_num_threads()
     try:
         status = faults.main()  # what it kills are processes that it forks

@@ -31,6 +31,7 @@ from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
 
 TIMES = int(os.environ.get('VIREID_FUZZ', 32))
@@ -55,7 +56,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trials = [Trial('all', number, query, gallery) for number in range(2)]
     found = score_trials(Embeddings(tuple(samples.values()), features), 'a protocol', trials, data='two people')
     run = folder / 'run'
-    results.write(run, found.to_dict(), found)
+    results.write(run, found.to_dict(), found.queries())
     collect(found, name='tffn').save(run / 'report.npz')
     sections = {**config.load(DEMO), 'name': 'tffn_demo', 'stages': []}
     (run / 'config.yaml').write_text(config.dump(sections))
@@ -140,6 +141,27 @@ def test_no_base_and_no_stage_of_data_runs_or_is_shown(sent, key, command, capfd
         assert (status == 2) != shown, base
         require_harmless(sent)
     assert SECRET not in ''.join(capfd.readouterr())
+
+
+def test_a_config_of_ones_own_may_have_bases_elsewhere_and_these_run_nothing_either(sent, capsys):
+    above, own = sent.parent / 'above.yaml', sent / 'own.yaml'
+    above.write_text('seed: 7\n')
+    own.write_text('_base_: ../above.yaml\nname: mine\n')
+    assert main(['config', 'show', str(own)]) == 2
+    assert 'if you trust this config, add --trust-config (from Python: trust_config=True)' in capsys.readouterr().err
+    assert main(['config', 'show', str(own), '--trust-config']) == 0
+    assert 'seed: 7' in capsys.readouterr().out
+    assert config.load(own, trust=True) == {'seed': 7, 'name': 'mine'}
+    (sent / 'link.yaml').symlink_to(sent / 'evil.py')
+    for base in ('../evil.py', 'evil.py/', 'link.yaml', '../nowhere.yaml', str(sent.parent / 'evil.py')):
+        own.write_text(f'_base_: {base}\n')
+        with pytest.raises(VireidError, match=r'is Python|no config file'):
+            config.load(own, trust=True)
+    above.write_text('plugins: [evil.py]\n')
+    own.write_text('_base_: ../above.yaml\n')
+    with pytest.raises(VireidError, match='runs no code'):
+        config.load(own, trust=True)
+    require_harmless(sent)
 
 
 @pytest.mark.parametrize('command', ['config check', 'config show', 'train', 'test', 'rerun'])
@@ -309,8 +331,13 @@ class TestWorkDir:
 
         shutil.move(sent / 'checkpoints', tmp_path / 'elsewhere')
         (sent / 'checkpoints').symlink_to(tmp_path / 'elsewhere')
-        with pytest.raises(VireidError, match='leads out of its folder'):
+        with pytest.raises(VireidError, match=r'checkpoints is a link to .*elsewhere') as caught:
             prepare(make_tiny(small_sysu), sent)
+        assert f'move {sent} to that disk, and give the new path as --work-dir' in caught.value.todo
+
+    def test_but_the_whole_folder_may_be_a_link_that_the_user_names(self, sent, tmp_path):
+        (tmp_path / 'run').symlink_to(sent)
+        require_own_folder(tmp_path / 'run')
 
 
 class TestScoresThatCannotBeTrue:
@@ -321,7 +348,7 @@ class TestScoresThatCannotBeTrue:
         (sent / 'result.json').write_text(json.dumps(edited))
         for command in ('report', 'table', 'plot', 'compare'):
             assert main(COMMANDS[command](sent)) == 2
-            assert 'R1 of all is 99.00 there' in capsys.readouterr().err
+            assert 'R1 of all is 99.00% there' in capsys.readouterr().err
 
     @pytest.mark.parametrize('value', [1.5, -0.1, float('nan'), 'high', None])
     def test_a_number_out_of_range_is_refused(self, sent, value):

@@ -43,14 +43,18 @@ def test_there_are_twenty_and_each_says_where_and_what_instead() -> None:
         assert 'Traceback' not in text
 
 
-@pytest.mark.parametrize('name', ['unreachable_task', 'everything', 'parameter_group'])
-def test_training_is_refused_with_the_same_words_before_any_data_is_read(name: str, capsys) -> None:
+@pytest.mark.parametrize(
+    ('name', 'by_building'), [('unreachable_task', True), ('parameter_group', False), ('everything', False)]
+)
+def test_training_is_refused_with_the_same_words(name: str, by_building: bool, capsys) -> None:
+    """What only building tells comes with what is wrong with the data; names and types come before any is read."""
     with contextlib.chdir(FOLDER):
         assert main(['train', f'{name}.py', '--data-root', '/no/such/folder']) == 2
-    error = capsys.readouterr().err
+    lines = capsys.readouterr().err.removeprefix('error: ').splitlines()
     wanted = [line[2:] for line in (FOLDER / f'{name}.txt').read_text().splitlines()[1:]]
-    assert error.removeprefix('error: ').splitlines() == wanted
-    assert '/no/such/folder' not in error
+    assert lines[: len(wanted)] == wanted
+    data = lines[len(wanted) :]
+    assert data[:1] == (['dataset: SYSU-MM01: no folder /no/such/folder'] if by_building else [])
 
 
 def test_checking_writes_nothing_and_says_nothing_else(tmp_path: Path, monkeypatch, capfd) -> None:

@@ -42,7 +42,8 @@ def load_experiment(
     Args:
         config: a config file, `package::file` for one that a plugin offers, or its sections.
         plugins: Python files with components of yours; those that a YAML or JSON config names have to be among them.
-        trust_config: let a YAML or JSON config choose loggers with a server and a cache folder.
+        trust_config: let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside
+            its folder.
         **overrides: laid over the config: `training=dict(steps=100)` merges, as a config does over its base;
             `**{'training.steps': 100}` sets one value, as `--cfg-options` does.
 
@@ -58,7 +59,8 @@ def load_experiment(
             files = [*sections.get('plugins', ()), *map(str, plugins)]
             sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
         else:
-            sections = read(config, folders=lambda: create_manager().configs, origins=origins, plugins=plugins)
+            folders = lambda: create_manager().configs  # noqa: E731, one expression
+            sections = read(config, folders=folders, origins=origins, plugins=plugins, trust=trust_config)
             sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
             sections.setdefault('plugins', [])
         manager = create_manager(sections['plugins'])

@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(non_local=(0, 2, 3, 0)),
     heads=dict(
         stage4=dict(
-            pool=dict(type='GeM', p=3.0, learn=False),
+            pool=dict(type='GeM', p=3.0, learn=False, eps=1e-4),  # the released code's 1e-12 below the cube root
             losses=dict(tri=dict(_delete_=True, type='WeightedRegularizedTriplet')),
         ),
     ),

@@ -34,7 +34,7 @@ def program(*lines: str) -> list[str]:
 
 
 def ended(*lines: str, **options) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(program(*lines), capture_output=True, timeout=30, **options)
+    return subprocess.run(program(*lines), capture_output=True, timeout=600, **options)
 
 
 def test_a_reader_that_is_gone_costs_nothing(tmp_path):
@@ -44,7 +44,7 @@ def test_a_reader_that_is_gone_costs_nothing(tmp_path):
         assert process.stdout.readline() == b'line 0\n'
         process.stdout.close()
         assert process.stderr.read() == b''
-        assert process.wait(30) == 0
+        assert process.wait(600) == 0
     assert mark.exists()
 
 
@@ -54,7 +54,7 @@ def test_children_are_silent_then_too():
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b''
-        assert process.wait(30) == 0
+        assert process.wait(600) == 0
 
 
 @pytest.mark.parametrize('name', ['stdout', 'stderr'])
@@ -100,7 +100,7 @@ def test_streams_that_were_closed_from_the_start(closed, tmp_path):
 @pytest.mark.parametrize(
     ('encoding', 'expected'),
     [
-        ('ascii', rb'\u5f20 \xb1 \u2192'),
+        ('ascii', rb'\u5f20 +- \u2192'),
         ('cp1252', b'\\u5f20 \xb1 \\u2192'),
         ('gbk', '张 ± →'.encode('gbk')),
         ('latin-1:strict', b'\\u5f20 \xb1 \\u2192'),
@@ -248,7 +248,7 @@ def on_terminal(*lines: str, closes_after: bytes | None = None) -> tuple[int, by
             seen += part
     finally:
         os.close(ours)
-    return process.wait(30), seen
+    return process.wait(600), seen
 
 
 def test_a_terminal_that_vanishes_costs_nothing(tmp_path):

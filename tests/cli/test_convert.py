@@ -30,7 +30,7 @@ def test_what_it_prints_scores_the_new_checkpoint_by_both_protocols(people, syst
     out = capsys.readouterr().out
     assert 'released.t as a checkpoint: new.pt' in out
     assert 'identities   7\n' in out
-    assert 'tensors of the file\nleft out     ' in out
+    assert "tensors of the file, taken from 'net'\nleft out     " in out
     assert 'weights      converted from released.t' in out
     commands = [line.strip() for line in out.splitlines() if line.startswith('  vireid test ')]
     assert [command.partition('--work-dir ')[2] for command in commands] == [
@@ -54,7 +54,7 @@ def test_a_config_of_regdb_holds_the_checkpoint_to_its_split(people, tmp_path, m
         "_base_ = 'vireid::systems/agw.py'\n"
         "dataset = dict(_delete_=True, type='RegDB', root=None, trial=1)\n"
         "protocol = dict(_delete_=True, type='regdb/agw')\n"
-        'model = dict(backbone=dict(depth=18))\n'
+        'model = dict(backbone=dict(depth=18, non_local_channels=1))\n'
         'images = dict(size=(64, 32), workers=0)\n'
         'loggers = []\n'
     )
@@ -70,7 +70,7 @@ def test_a_config_of_regdb_holds_the_checkpoint_to_its_split(people, tmp_path, m
 def test_what_is_wrong_is_said_in_one_error(tmp_path, capsys):
     (tmp_path / 'page.t').write_text('<html>not found</html>')
     assert main(['convert', 'agw', str(tmp_path / 'page.t'), '-o', str(tmp_path / 'new.pt')]) == 2
-    assert 'page.t cannot be read: it is no file of tensors' in capsys.readouterr().err
+    assert "page.t' cannot be read: it is a web page" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(['convert', 'tffn', 'released.t', '-o', 'new.pt'])
     assert 'agw' in capsys.readouterr().err

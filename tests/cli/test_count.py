@@ -12,6 +12,7 @@ import torch
 
 from vireid.cli import main
 from vireid.cli.count import table
+from vireid.core.config.files import dump, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +67,13 @@ def test_the_page_is_as_the_configs_are(monkeypatch, tmp_path):
 def test_prints_a_table(capsys):
     assert main(['count', str(ROOT / 'configs/dmcf_sysu.py')]) == 0
     assert '50,843,779' in capsys.readouterr().out
+
+
+def test_the_name_of_a_file_is_text_in_the_table(tmp_path):
+    config = tmp_path / 'a|b [x](evil) <img src=x>.yaml'
+    config.write_text(dump({**load(ROOT / 'configs/dmcf_sysu.py'), 'name': 'x'}))
+    row = table([config]).splitlines()[2]
+    assert row.startswith(r'| a\|b \[x\](evil) \<img src=x\> | ')
 
 
 @pytest.mark.parametrize('identities', ['0', '-3'])

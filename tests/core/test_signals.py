@@ -90,13 +90,13 @@ def test_a_batch_system_s_signal_saves_and_has_a_status_of_its_own(people, tmp_p
         [sys.executable, '-m', 'vireid', *words(people, tmp_path / 'run')],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    for _ in range(600):
+    for _ in range(6000):
         if has_begun(tmp_path / 'run'):
             break
         assert run.poll() is None, run.communicate()
         time.sleep(0.1)
     run.send_signal(signal.SIGTERM)
-    out, error = run.communicate(timeout=60)
+    out, error = run.communicate(timeout=600)
     assert run.returncode == 143, error
     assert_saved(tmp_path / 'run', out)
 

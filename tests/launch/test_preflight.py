@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 from vireid.core.config import files as config
-from vireid.core.errors import VireidError
-from vireid.launch.preflight import find_problems, on_meta, preflight
+from vireid.core.errors import VireidError, raise_all
+from vireid.launch.launch import prepare
+from vireid.launch.preflight import attempt_all, find_problems, on_meta, preflight
 from vireid.plugin_manager.manager import create_manager
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'tffn_demo.py'
@@ -90,3 +92,28 @@ def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path
     reader = 'images.reader={"type": "ImageCache", "folder": "x"}'
     with pytest.raises(VireidError, match=r'images.views.dark.train.0 is .* and images.reader keeps images'):
         make_small(tmp_path, view, reader)
+
+
+def test_what_stops_a_run_before_its_first_step_is_told_at_once(make_tiny, tmp_path):
+    """A checkpoint, weights, a package and a data folder that are all not there."""
+    small = make_tiny(tmp_path / 'nowhere', 'model.backbone={"type": "TwoStreamResNet", "weights": "none.pth"}')
+    small = replace(small, loggers=[{'type': 'TensorBoard', 'folder': '../x'}])
+    with pytest.raises(VireidError) as caught:
+        prepare(small, tmp_path / 'run', init=tmp_path / 'init.pt', partial=True)
+    told = str(caught.value)
+    for text in ('init.pt', "'none.pth' cannot be read: No such file", "folder is '../x'", 'nowhere'):
+        assert text in told
+    assert len(caught.value.errors) == 4
+    assert not (tmp_path / 'run').exists()
+
+
+def test_errors_of_several_steps_are_raised_as_one():
+    def fail(*texts: str) -> None:
+        raise_all([VireidError(text) for text in texts])
+
+    assert attempt_all(lambda: 1, lambda: 2) == [1, 2]
+    with pytest.raises(VireidError) as caught:
+        attempt_all(lambda: fail('a', 'b'), lambda: 2, lambda: fail('c'))
+    assert [error.given for error in caught.value.errors] == ['a', 'b', 'c']
+    with pytest.raises(VireidError, match=r'^c$'):
+        attempt_all(lambda: fail('c'))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 
 import pytest
 
@@ -57,11 +58,34 @@ def test_one_that_fails_is_named_once_and_left_out_and_the_others_go_on(capsys):
     )
 
 
-@pytest.mark.parametrize('error', [KeyboardInterrupt(), BrokenPipeError()])
-def test_ctrl_c_and_a_closed_pipe_pass_through(error):
-    observers = Observers(Hooks, [('a', Watcher([], 'a', error))])
-    with pytest.raises(type(error)):
+def test_ctrl_c_passes_through():
+    observers = Observers(Hooks, [('a', Watcher([], 'a', KeyboardInterrupt()))])
+    with pytest.raises(KeyboardInterrupt):
         observers.step_ended(run='r', progress=1, record={})
+
+
+def test_a_broken_connection_costs_the_logger_that_had_it_and_never_the_run(capsys):
+    """What is printed to a closed pipe is another thing: see tests/boundary/test_console.py."""
+    calls: list[str] = []
+    broken = BrokenPipeError(errno.EPIPE, 'Broken pipe')
+    observers = Observers(Hooks, [('logger W', Watcher(calls, 'w', broken)), ('b', Watcher(calls, 'b'))])
+    for step in (1, 2):
+        observers.step_ended(run='r', progress=step, record={})
+    assert calls == ['w step 1', 'b step 1', 'b step 2']
+    assert 'logger W failed in step_ended: BrokenPipeError: [Errno 32] Broken pipe' in capsys.readouterr().err
+
+
+def test_one_that_fails_where_nobody_reads_what_it_says_is_left_out_all_the_same(monkeypatch):
+    class Gone:
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, 'stderr', Gone())
+    calls: list[str] = []
+    observers = Observers(Hooks, [('a', Watcher(calls, 'a', ValueError())), ('b', Watcher(calls, 'b'))])
+    for step in (1, 2):
+        observers.step_ended(run='r', progress=step, record={})
+    assert calls == ['a step 1', 'b step 1', 'b step 2']
 
 
 def test_what_is_no_hook_is_no_attribute():

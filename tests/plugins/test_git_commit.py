@@ -209,7 +209,7 @@ def test_a_pipe_in_place_of_the_index_blocks_nobody(repository):
     os.mkfifo(repository / '.git/index')
     begun = time.monotonic()
     assert commit() == head(repository)
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < git_commit.SECONDS
 
 
 def test_it_waits_for_so_long_and_no_longer(repository, monkeypatch):
@@ -218,7 +218,7 @@ def test_it_waits_for_so_long_and_no_longer(repository, monkeypatch):
     git(repository, 'config', 'include.path', 'config.more')
     begun = time.monotonic()
     assert commit() == ''
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 60  # and not until someone writes into the pipe
 
 
 Plant = Callable[[Path, Path], None]

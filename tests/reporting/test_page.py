@@ -123,6 +123,25 @@ def test_half_a_run_shows_its_curves_and_says_so(run):
     assert 'Raw values are faint' in text
 
 
+def test_numbers_that_could_not_be_checked_are_said_in_words_of_the_table_too(run, capsys):
+    said = 'a <b>run</b> first has no queries.npz: its numbers could not be checked.'
+    assert said in Reader(render([read_run(run)])).text
+    assert main(['table', str(run)]) == 0
+    assert said in capsys.readouterr().out
+    assert main(['plot', 'cmc', str(run), '-o', str(run / 'cmc.svg')]) == 0
+    assert said in capsys.readouterr().err
+
+
+def test_ties_and_equal_embeddings_are_said(tmp_path):
+    """Two people whom nothing tells apart."""
+    samples = [Sample(f'{m}{i}', i, c, m) for m, c in ((VISIBLE, 1), (INFRARED, 3)) for i in (1, 2)]
+    embeddings = Embeddings(tuple(samples), np.ones((4, 2), dtype=np.float32))
+    results = score_trials(embeddings, 'p', [Trial('all', 0, tuple(samples[2:]), tuple(samples[:2]))])
+    text = Reader(render([read_run(write_run(tmp_path / 'run', results))])).text
+    assert 'all 4 images have the same embedding: these numbers say nothing about a model.' in text
+    assert 'equally similar images decide 100.0% of the queries, counted as the mean over their orders.' in text
+
+
 def test_a_run_without_metrics_says_who_writes_them(run):
     (run / 'metrics.jsonl').unlink()
     assert 'the logger MetricsFile writes it' in Reader(render([read_run(run)])).text

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from vireid.cli import main
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
+from vireid.reporting import record
 from vireid.reporting.collect import collect
 from vireid.reporting.record import read_metrics, read_run, read_runs
 
@@ -74,10 +76,50 @@ def test_a_line_torn_by_a_crash_ends_the_metrics(tmp_path):
     assert read_metrics(tmp_path / 'none.jsonl') == []
 
 
-@pytest.mark.parametrize('text', ['3', '{"step": "x"}', '[]', 'torn'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '3', '[]', 'torn', '{"step": "x"}', '{"step": "1"}', '{"step": -1}', '{"step": 1e3}', f'{{"step": {10**30}}}',
+        '{"step": 1, "loss": "x"}', '{"step": 1, "loss": 2.0, "weights": "first"}', '{"step": 1, "curves": {"a": 1}}',
+        '{"step": 1, "tasks": {"a": "b"}}', '{"step": 1, "rows": [{}]}', '{"step": 1, "lr": {"a": 1}}',
+        '{"step": 1, "rows": [{"name": "all", "R1": {"mean": 1}, "mAP": {}}]}',
+    ],
+)  # fmt: skip
 def test_a_line_that_is_no_step_ends_the_metrics(tmp_path, text):
     (tmp_path / 'metrics.jsonl').write_text(f'{{"step": 1}}\n{text}\n{{"step": 2}}\n')
     assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1}]
+
+
+@pytest.mark.parametrize(
+    ('limits', 'said'),
+    [
+        ({'LINES': 2}, 'more than 2 lines'),
+        ({'LINE': 1024}, 'line 2 has more than 1 KiB'),
+        ({'METRICS': 2**20}, 'more than 1 MiB'),
+    ],
+)
+def test_metrics_without_end_are_refused_once_somebody_wants_them(run, monkeypatch, capsys, limits, said):
+    long = 'x' * (2**20 if 'METRICS' in limits else 2000)
+    (run / 'metrics.jsonl').write_text(f'{{"step": 1}}\n{{"step": 2, "more": "{long}"}}\n{{"step": 3}}\n')
+    monkeypatch.setattr(record, 'LINE', 2**24)
+    for name, value in limits.items():
+        monkeypatch.setattr(record, name, value)
+    found = read_run(run)  # which does not look
+    for words in (['table', str(run)], ['plot', 'cmc', str(run), '-o', str(run / 'cmc.svg')]):
+        assert main(words) == 0
+    for _ in range(2):
+        with pytest.raises(VireidError, match=rf'metrics\.jsonl is damaged .*: .*{said}'):
+            len(found.metrics)
+    assert main(['report', str(run)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_of_a_line_no_more_is_kept_than_is_drawn(tmp_path):
+    (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 2, "gradient": 0.5, "more": {"a": [1, 2]}}\n')
+    assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1, 'loss': 2.0, 'gradient': 0.5}]
+    whole = []
+    record.scan_metrics(tmp_path / 'metrics.jsonl', whole.append)
+    assert whole == [{'step': 1, 'loss': 2.0, 'gradient': 0.5, 'more': {'a': [1, 2]}}]
 
 
 @pytest.mark.parametrize('content', ['{"rows": []}', '{"rows": [{"variant": "", "R1": {}}]}', 'torn', '[]'])
@@ -92,3 +134,21 @@ def test_evidence_of_an_evaluation_before_is_not_shown(run):
     content['rows'][0]['R1']['mean'] = 0.123
     (run / 'result.json').write_text(json.dumps(content))
     assert read_run(run).evidence is None
+
+
+def test_a_curve_that_does_not_pass_through_the_numbers_is_refused(run, evaluation):
+    found = collect(evaluation())
+    found.cmc['all'][0] = 0.99
+    found.save(run / 'report.npz')
+    with pytest.raises(VireidError, match=r'the CMC of all is 99.00% at rank 1, and its R1 50.00%'):
+        read_run(run)
+
+
+def test_rows_of_the_evidence_are_rows(run, evaluation):
+    (run / 'result.json').unlink()
+    for row in ({}, {**evaluation().rows()[0], 'R1': {'mean': 2.0, 'std': 0.0}}):
+        found = collect(evaluation())
+        found.about['rows'] = [row]
+        found.save(run / 'report.npz')
+        with pytest.raises(VireidError, match=r'report\.npz is damaged'):
+            read_run(run)

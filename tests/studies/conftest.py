@@ -54,6 +54,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             'valid': [len(ranks)] * 2,
             **{key: {'mean': value, 'std': 0.0} for key, value in means.items()},
         }
+        results.add_intervals(row, results.metric_values(queries), identity, queries['trial'])
         content = {'data': 'people', 'protocol': 'p', 'weights': 'last', 'rows': [row], 'steps': 10, 'identities': 5}
         content['select'] = 'the last'
         results.write(folder, {**content, **more})

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vireid.core.config import files
+from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import METRICS, Results
@@ -18,7 +19,7 @@ from vireid.reporting.record import read_run
 from vireid.studies.curve import paired_gain
 from vireid.studies.jobs import SCORING, _changed
 from vireid.studies.systems import read_queries
-from vireid.studies.trials import _add_intervals, _over_models
+from vireid.studies.trials import _add_intervals, _over_models, _queries
 
 GALLERY = tuple(Sample(f'g{n}', n, 1, VISIBLE) for n in range(3))
 QUERY = tuple(Sample(f'q{n}', n, 3, INFRARED) for n in range(3))
@@ -35,7 +36,7 @@ def write_run(folder: Path, tied: bool) -> Path:
     found = evaluation(tied)
     folder.mkdir()
     (folder / 'config.yaml').write_text(files.dump({'name': folder.name, 'seed': 0}))
-    results.write(folder, {**found.to_dict(), 'steps': 1, 'identities': 3}, found)
+    results.write(folder, {**found.to_dict(), 'steps': 1, 'identities': 3}, found.queries())
     return folder
 
 
@@ -59,9 +60,17 @@ def test_the_mean_over_models_of_which_one_has_ties(tmp_path: Path) -> None:
     rows = _over_models([evaluation(tied).rows() for tied in (False, True)])
     assert (rows[0]['tied'], rows[0]['ties']) == (0.5, 'mean')
     assert rows[0]['R1']['mean'] == pytest.approx(2 / 3)
-    _add_intervals(rows, [folder / results.QUERIES for folder in folders])
+    queries = _queries([folder / results.QUERIES for folder in folders])
+    _add_intervals(rows, queries)
     assert rows[0]['R1']['low'] < 2 / 3 < rows[0]['R1']['high']
     assert 'tied' not in _over_models([evaluation(False).rows()] * 2)[0]
+    (tmp_path / 'mean').mkdir()
+    results.write(tmp_path / 'mean', {'models': [1, 2], 'rows': rows}, queries)
+    assert read_run(tmp_path / 'mean').checked
+    rows[0]['R1']['std'] = 0.0
+    results.write(tmp_path / 'mean', {'models': [1, 2], 'rows': rows})
+    with pytest.raises(VireidError, match=r'R1 \(std\) of all is 0.00% there, and 33.33% by its queries'):
+        read_run(tmp_path / 'mean')
 
 
 @pytest.mark.parametrize(('select', 'lasts'), [('last', False), ('validation', True)])

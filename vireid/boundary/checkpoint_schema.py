@@ -6,7 +6,7 @@ from typing import Annotated, Required
 
 import torch
 from annotated_types import Len
-from pydantic import AfterValidator, ConfigDict, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
 
@@ -58,7 +58,8 @@ class _Content(TypedDict, total=False):
     step: dict
     progress: _Place
     processes: PositiveInt
-    num_identities: PositiveInt
+    num_identities: Annotated[int, Field(gt=0, lt=2**31)]
+    identities: list[str]
     data: str
     split: str
     chosen: str | None

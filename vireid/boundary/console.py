@@ -27,25 +27,40 @@ GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'E
 WAIT = 60.0  # seconds to wait for a slow reader of a non-blocking pipe
 
 
+def _without(error: UnicodeError) -> tuple[str, int]:
+    """Returns what stands for characters that an encoding lacks: escapes, but for the sign in tables of metrics."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return ''.join('+-' if c == '±' else c.encode('ascii', 'backslashreplace').decode() for c in lacking), error.end
+
+
+codecs.register_error('vireid.without', _without)
+
+
 class Output:
     """Writes bytes where a stream of the process leads, whatever becomes of that.
 
     Args:
         stream: `sys.stdout` or `sys.stderr` as Python made it.
+        flushes: others write to the stream too; what they have written comes first.
 
     Attributes:
         error: the first error that was not a reader's going, such as a full disk.
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
+    def __init__(self, stream: TextIO, flushes: bool = False) -> None:
+        self.stream, self._flushes = stream, flushes
         self.error: OSError | None = None
         self._patience = WAIT
         self._raw: Any = getattr(stream.buffer, 'raw', stream.buffer)
-        self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('backslashreplace')
+        self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('vireid.without')
 
     def write(self, text: str) -> None:
         """Writes text at once; what the encoding lacks becomes an escape."""
+        if self._flushes:
+            with suppress(OSError, ValueError):
+                self.stream.flush()
         if os.linesep != '\n':
             text = text.replace('\n', os.linesep)
         left = memoryview(self._encoder.encode(text))
@@ -215,8 +230,13 @@ def terminal() -> TextIO:
 
     Texts from outside have to be `printable` before they are given to rich; `Terminal` makes them so.
     """
-    stream = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a bar
-    return Stream(stream.output, own_escapes=True) if isinstance(stream, Stream) else stream  # type: ignore[return-value]
+    stream: Any = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a bar
+    if isinstance(stream, Stream):
+        return Stream(stream.output, own_escapes=True)  # type: ignore[return-value]
+    if stream is None or not _is_of_the_process(stream):
+        return stream
+    # a script's own: what it printed before comes first
+    return Stream(Output(stream, flushes=True), own_escapes=True)  # type: ignore[return-value]
 
 
 def _is_of_the_process(stream: Any) -> bool:

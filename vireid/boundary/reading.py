@@ -190,7 +190,7 @@ def require_whole_characters(text: str) -> None:
     try:
         text.encode('utf-8', 'surrogateescape')
     except UnicodeEncodeError as error:
-        raise ValueError(f'the text {ascii(text[:40])} holds half a character') from error
+        raise ValueError(f'the text {text[:40]!a} holds half a character') from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,10 +7,40 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.paths import is_inside
 from vireid.core.errors import VireidError
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a shared folder of Windows
+
+
+def require_data(name: str, locate: Callable[[], Path], path: Path, what: str, trust: bool = False) -> None:
+    """Raises unless a file that a config names is data too, in the folder of the config or below it.
+
+    Args:
+        name: of the file, as the config has it.
+        locate: finds the file.
+        path: of the config, which is data.
+        what: what the file is to the config: `base` or `stage`.
+        trust: the file may lie elsewhere.
+    """
+    python = Path(name).suffix == '.py'
+    file = path if python else locate()
+    real = Path(file.resolve())  # what is opened: the suffix may be that of a link
+    if python or real.suffix == '.py':
+        raise VireidError(
+            f'config {path}: its {what} {name} is Python, and loading {path.suffix} executes nothing',
+            todo=f'write the {what} as YAML (vireid train {name} --print-config), or this config as Python',
+        )
+    folder = path.parent
+    outside = '::' not in name and (Path(name).is_absolute() or '..' in Path(name).parts or not is_inside(file, folder))
+    if real.suffix not in DATA or (outside and not trust):
+        raise VireidError(
+            f'config {path}: its {what} is {name}, and a config that is data names no file outside its folder',
+            allowed=f'a {" or ".join(DATA)} file below {folder}, without ..',
+            todo='copy the file into the folder; or, if you trust this config, add --trust-config (from Python: '
+            'trust_config=True)',
+        )
 
 
 def require_no_address(config: Mapping[str, Any], path: Path) -> None:

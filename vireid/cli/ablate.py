@@ -56,9 +56,10 @@ def run(args: argparse.Namespace) -> int:
         if row not in known:
             raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
     jobs = [(table, found) for table in tables if (found := _jobs(table, args))]
-    check_tables(jobs)
+    draws = args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found)
+    check_tables(jobs, data=not draws)
     quiet_others()
-    if args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found):
+    if draws:
         draw_people()
     try:
         run_tables(jobs, args.data_label or '', whole=not args.rows, warn=warn_once)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     found = convert(args.system, args.file, args.out, experiment, args.split)
     print(f'{args.file} as a checkpoint: {args.out}\n{found.text()}')
     command = f'vireid test {quote(str(path))} {quote(str(args.out))} --data-root DIR'
-    options = ' '.join(map(quote, args.cfg_options))
+    options = ' '.join(map(quote, [*args.cfg_options, *found.options]))
     command += f' --cfg-options {options}' if options else ''
     command += ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
     print(f'\nScore it:\n  {command} --work-dir scored')

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from vireid.boundary.showing import markdown
 from vireid.cli.experiment import (
     PLUGIN_FLAGS,
     add_plugin_argument,
@@ -50,7 +51,7 @@ def table(
     lines = [HEADER, tuple('---' for _ in HEADER)]
     flags = argparse.Namespace(**{key: getattr(args, key) for key in PLUGIN_FLAGS} if args else {})
     lines += [_line(Path(path), identities, options, flags) for path in paths]
-    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return '\n'.join(f'| {" | ".join(map(markdown, line))} |' for line in lines)
 
 
 def _line(path: Path, identities: int, options: Sequence[str], flags: argparse.Namespace) -> tuple[str, ...]:

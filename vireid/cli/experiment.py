@@ -15,6 +15,7 @@ from vireid.core.errors import VireidError, raise_all
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
+    from vireid.core.scoring.results import Results
     from vireid.plugin_manager.manager import PluginManager
 
 
@@ -60,7 +61,8 @@ def add_plugin_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-config',
         action='store_true',
-        help='let a YAML or JSON config choose loggers with a server and a cache folder (see SECURITY.md)',
+        help='let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside its '
+        'folder (see SECURITY.md)',
     )
 
 
@@ -80,6 +82,13 @@ def quiet_others() -> None:
 
     if world()[0] > 0 and sys.stdout.name != os.devnull:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
+
+
+def print_result(experiment: Experiment, found: Results, last: str = '') -> None:
+    """Prints the result table and a last line, unless a logger of the experiment has."""
+    quiet_others()
+    if not any(logger['type'] == 'Console' for logger in experiment.loggers):
+        print(f'{found.caption()}, in percent:\n{found.table()}\n{last}')
 
 
 def make_manager(
@@ -108,7 +117,8 @@ def read_config(
 
     args.origins = origins = {} if origins is None else origins  # `prepare` asks which values data said
     folders = lambda: make_manager(args).configs  # noqa: E731, one expression
-    config = load(args.config, over=over, folders=folders, origins=origins, plugins=args.plugin)
+    given = {'folders': folders, 'origins': origins, 'plugins': args.plugin, 'trust': args.trust_config}
+    config = load(args.config, over=over, **given)
     config.setdefault('name', Path(str(args.config).rpartition('::')[2]).stem)
     dataset = config.get('dataset', {})
     stated = isinstance(dataset, dict) and dataset.get('root')

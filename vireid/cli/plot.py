@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.cli.experiment import warn_once
 from vireid.core.errors import VireidError
 from vireid.reporting import figures
 
@@ -46,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     from vireid.reporting.record import read_runs
 
     runs = read_runs(args.runs)
+    for line in (line for run in runs if args.figure == 'cmc' for line in run.warnings()):
+        warn_once(line)
     figures.save(figures.draw(args.figure, runs, **options), args.out)
     print(f'{args.figure} of {", ".join(run.label for run in runs)} written to {args.out}')
     return 0

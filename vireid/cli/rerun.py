@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from vireid.boundary.paths import inside
 from vireid.cli.experiment import (
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.training import checkpoint
     from vireid.core.training.run import RECORD
     from vireid.launch.launch import train
-    from vireid.reporting.record import read_made, read_metrics
+    from vireid.reporting.record import read_made, scan_metrics
     from vireid.reporting.result_file import read
 
     first = read_made(inside(args.folder, RECORD))
@@ -62,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     quiet_others()
     second = read_made(work_dir / RECORD)
     last = [checkpoint.load(inside(folder, 'checkpoints/last.pt'))['model'] for folder in (args.folder, work_dir)]
-    lines = [read_metrics(inside(folder, 'metrics.jsonl')) for folder in (args.folder, work_dir)]
+    lines: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
+    for folder, own in zip((args.folder, work_dir), lines, strict=True):
+        scan_metrics(inside(folder, 'metrics.jsonl'), own.append)
     rows = [(read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]
     equal = {
         'weights': checkpoint.digest(last[0]) == checkpoint.digest(last[1]),

@@ -120,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     print(f'{about or args.features}, in percent:\n{found.table()}')
     if args.result:
         require_own_folder(args.result)
-        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())}, found)
+        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())}, found.queries())
         print(f'written to {args.result / results.FILE}')
     return 0
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, read_config
+from vireid.cli.experiment import make_experiment, print_result, read_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.save_features:
         features.require_writable(args.save_features)  # now, and not when everything is embedded
     found = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))
+    print_result(experiment, found)
     if args.save_features:
         features.save_results(args.save_features, experiment, args.checkpoint, found)
         print(f'features are in {args.save_features}; score them again: vireid score {args.save_features}')

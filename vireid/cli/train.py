@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, prepare, quiet_others, read_config
+from vireid.cli.experiment import make_experiment, prepare, print_result, quiet_others, read_config
 from vireid.cli.places import choose_place
 from vireid.core.errors import VireidError
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.launch import launch
 
     try:
-        launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
+        found = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
@@ -93,4 +93,5 @@ def run(args: argparse.Namespace) -> int:
         print(f'go on with: {shlex.join(again)}', flush=True)
         wait_for_all()  # a launcher ends the others as soon as one has left
         return stopped.status
+    print_result(experiment, found, f'\nwritten to {work_dir}')
     return 0

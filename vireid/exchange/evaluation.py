@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.image_files import spelled
 from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
@@ -20,7 +21,8 @@ from vireid.core.types import Dataset, Progress, Sample
 from vireid.launch.contents import content_numbers, require_no_twins
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
-from vireid.launch.image_checks import check_images
+from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.preflight import attempt_all
 from vireid.launch.weights import initialize_from, restore_model
 from vireid.launch.work_dir import require_own_folder
 
@@ -40,8 +42,10 @@ def score_checkpoint(
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
     """
-    content = checkpoint.load(source) if source is not None else None
-    dataset = experiment.build_dataset()
+    content, dataset = attempt_all(
+        lambda: checkpoint.load(source) if source is not None else None, experiment.build_dataset
+    )
+    tell_passed_over(dataset)
     if content is not None:
         _require_unseen(experiment, dataset, content, str(source))
     split = getattr(dataset, 'split_name', '')
@@ -72,6 +76,9 @@ def score_checkpoint(
         trained = tuple(content['config'].get('images', {}).get('size', size))
         if size != trained:
             weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
+        there, here = (spelled(i.get('scale_raw')) for i in (content['config'].get('images', {}), experiment.images))
+        if here != there:
+            weights += f', trained with images.scale_raw={there} and scored with {here}'
     model = model.to(fabric.device)
     data = data_name(experiment.dataset, dataset)
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split, data=data)
@@ -94,7 +101,7 @@ def score_checkpoint(
         if content is not None:
             about |= {'steps': progress.step, 'identities': content.get('num_identities', 0)}
         write_whole(run.work_dir / 'config.yaml', files.dump(experiment.to_config()))
-        results_file.write(run.work_dir, {**about, **results.to_dict()}, results)
+        results_file.write(run.work_dir, {**about, **results.to_dict()}, results.queries())
     return results
 
 
@@ -112,14 +119,15 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
     Raises:
         VireidError: if it has parameters to train.
     """
-    model: Any = experiment.build_model(max(1, len({s.identity for s in samples}))).eval()
+    identities = max(1, len({s.identity for s in samples}))
+    model: Any = experiment.build_model(identities).eval()
     free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     settings = experiment.training_settings
     if experiment.stages and settings.init is None:
         given = f'stages: {", ".join(experiment.stages)} come before this'
         raise VireidError(given, todo='train them by vireid train, and name their checkpoint: training.init=...')
     if settings.init is not None:
-        seen = initialize_from(model, settings.init, settings.init_partial)[1]
+        seen = initialize_from(model, settings.init, settings.init_partial, identities=identities)[1]
         numbers = content_numbers(evaluator.samples, experiment.image_settings, evaluator.read)
         require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:

@@ -7,41 +7,33 @@ nothing is passed over in silence: what a file holds is used, or is among what i
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from vireid.boundary.reading import reads
-from vireid.boundary.tensors import load_tensors
+from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint as checkpoints
 from vireid.core.training.state import versions
 from vireid.core.wording import counted
+from vireid.launch.preflight import on_meta
 from vireid.plugin_manager.manager import create_manager
 
 CLASSIFIER = 'classifier.weight'
-WRAPPERS = ('net', 'state_dict')
+CHANNELS = 'model.backbone.non_local_channels'
 # what their network holds and never runs, by why; the same in both systems
 STEMS = 'each stem is a whole ResNet of which only the stem is run, and the shared part one without its stem'
 IDLE = {
     r'(visible_module\.visible|thermal_module\.thermal)\.(layer\d|fc)\..*': STEMS,
     r'base_resnet\.base\.(conv1|bn1|fc)\..*': STEMS,
 }
-# made by pickles of NumPy's arrays and numbers, before version 2 and since
-NUMPY = ('multiarray.scalar', 'multiarray._reconstruct', 'numeric._frombuffer')
-NUMPY_NAMES = (
-    *(f'numpy.{core}.{name}' for core in ('core', '_core') for name in NUMPY),
-    'numpy.ndarray',
-    'numpy.dtype',
-)
 
 
 def same(tensor: Tensor) -> Tensor:
@@ -165,6 +157,8 @@ class Converted:
         left_out: how many are not, by why.
         training: tensors of ours that only training reads: as they are in a new network.
         weights: which weights these are, as tables say it.
+        place: where in the file they were, in words; empty if they are all that it holds.
+        options: what the config has to say besides, as `--cfg-options` takes it.
     """
 
     out: Path
@@ -173,11 +167,15 @@ class Converted:
     left_out: dict[str, int]
     training: tuple[str, ...]
     weights: str
+    place: str = ''
+    options: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Returns the same in words, a line for each thing."""
         lines = [f'identities   {self.identities:,}', f'used         {counted(self.used, "tensor")} of the file']
+        lines[-1] += f', {self.place}' if self.place else ''
         lines += [f'left out     {counted(count, "tensor")}: {why}' for why, count in self.left_out.items()]
+        lines += [f'by the file  {option}' for option in self.options]
         if self.training:
             lines.append(f'new          {", ".join(self.training)}: only training reads them')
         return '\n'.join([*lines, f'weights      {self.weights}'])
@@ -190,10 +188,11 @@ def convert(
 
     Args:
         system: `agw` or `ddag`.
-        source: what the authors' training wrote with torch.save: a state dict, or one under `net` or `state_dict`.
+        source: what the authors' training wrote with torch.save: a state dict, below any key and behind any prefix;
+            see `find_weights`.
         out: the file to write; it may not be there.
         config: of the same network, for other data or images; the system's own if None. What it says of the network is
-            believed: a stride, say, leaves no trace in a file.
+            believed: a stride, say, leaves no trace in a file. But the channels inside non-local blocks are the file's.
         split: the split of the config's dataset that the weights were trained on, such as `trial 3` of RegDB; a
             dataset with several is scored on this one alone.
 
@@ -209,19 +208,27 @@ def convert(
         raise VireidError(f'no released weights of {system!r} are known', allowed=', '.join(SYSTEMS))
     if out.exists():
         raise VireidError(f'{out} exists already', todo='name another file with -o; no checkpoint is written over')
-    theirs = read_released(source)
+    content = read_weights(source, "what the authors' training wrote")
+    if is_checkpoint(content):
+        raise VireidError(
+            f'{source} is a checkpoint of vireid already', todo='use it as it is: vireid test CONFIG FILE'
+        )
+    experiment = config if isinstance(config, Experiment) else _experiment(config or f'vireid::systems/{system}.py')
+    found = find_weights(content, _wanted(system, on_meta(lambda: experiment.build_model(2, pretrained=False))))
+    theirs = found.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
         raise VireidError(
             f'{source} has no {CLASSIFIER} of two dimensions: it is no released checkpoint of {system}',
-            allowed=f"what the authors' training wrote; it holds {_some(list(theirs)) or 'no tensor'}",
+            allowed=f"what the authors' training wrote; it holds {_some(list(theirs)) or 'no tensors by name'}",
         )
     identities = len(theirs[CLASSIFIER])
     if not identities:
         raise VireidError(f'{source}: {CLASSIFIER} is of no identity')
-    experiment = config if isinstance(config, Experiment) else _experiment(config or f'vireid::systems/{system}.py')
+    experiment, options = _with_channels(experiment, theirs)
     own = experiment.build_model(identities, pretrained=False).state_dict()
     weights, used = _filled(system, own, theirs, source)
     reasons = [next(w for p, w in SYSTEMS[system].idle.items() if re.fullmatch(p, n)) for n in theirs if n not in used]
+    reasons += ['beside the network'] * len(found.apart)
     training = tuple(name for name in own if re.fullmatch(SYSTEMS[system].training, name))
     chosen = f'converted from {source.name}'
     with source.open('rb') as file:
@@ -240,62 +247,32 @@ def convert(
         'converted': {'system': system, 'file': source.name, 'sha256': digest},
     }
     checkpoints.save(out, content)
-    return Converted(
-        out, identities, len(used), {w: reasons.count(w) for w in dict.fromkeys(reasons)}, training, chosen
-    )
+    left_out = {why: reasons.count(why) for why in dict.fromkeys(reasons)}
+    return Converted(out, identities, len(used), left_out, training, chosen, found.place, options)
 
 
-class _Unread:
-    """Stands for a NumPy value in a file, such as the scores beside the weights: it takes all and keeps nothing."""
-
-    def __new__(cls, *values: Any) -> _Unread:
-        return super().__new__(cls)
-
-    def __init__(self, *values: Any) -> None: ...
-
-    def __setstate__(self, state: Any) -> None: ...
-
-
-@reads('a released checkpoint', '*.pth', '*.t')
-def read_released(path: Path) -> dict[str, Tensor]:
-    """Reads a released state dict to the CPU and executes nothing of it; names lose the `module.` of DataParallel.
-
-    Raises:
-        VireidError: if the file is missing or damaged, or holds code or no state dict.
-    """
-    try:
-        # NumPy's own functions can be made to build arrays of what is no memory of theirs; these cannot
-        with torch.serialization.safe_globals([(_Unread, name) for name in NUMPY_NAMES]):
-            content = load_tensors(path)
-    except FileNotFoundError as error:
-        raise VireidError(f'no file {path}', todo="give the path of the authors' checkpoint") from error
-    except Exception as error:  # a damaged file may fail in any way
-        code = re.search(r'GLOBAL (\S+)', str(error)) if isinstance(error, pickle.UnpicklingError) else None
-        if code:
-            raise VireidError(
-                f'{path} holds code, {code[1]}; none of it was executed',
-                allowed='files of tensors, numbers and texts',
-                todo="if it holds a whole module, save its state_dict() where you trust it: torch.save({'net': ...})",
-            ) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if isinstance(error, pickle.UnpicklingError):  # torch advises to load it unsafely; we do not
-            reason = 'it is no file of tensors that torch.save wrote, or is cut short'
-        raise VireidError(f'{path} cannot be read: {reason}', todo='download or copy it again') from error
-    if isinstance(content, dict) and {'model', 'config', 'format'} <= set(content):
-        raise VireidError(f'{path} is a checkpoint of vireid already', todo='use it as it is: vireid test CONFIG FILE')
-    for name in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(name), dict):
-            content = content[name]
-    if not isinstance(content, dict) or not content or not all(map(_is_entry, content.items())):
-        raise VireidError(
-            f'{path} holds no state dict', allowed=f'tensors by name, alone or under {" or ".join(map(repr, WRAPPERS))}'
-        )
-    return {name.removeprefix('module.'): tensor for name, tensor in content.items()}
+def _wanted(system: str, model: nn.Module) -> Shapes:
+    """Returns the names in a released file, and the shapes of those that we take as they are."""
+    own = model.state_dict()
+    numbers, found = _number_non_local(own), dict[str, tuple[int, ...] | None]()
+    for name, tensor in own.items():
+        names, make = _origin(SYSTEMS[system].rules, numbers[name])
+        found.update(dict.fromkeys(names, tuple(tensor.shape) if make is same else None))
+    return found
 
 
-def _is_entry(entry: tuple[Any, Any]) -> bool:
-    name, value = entry
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided
+def _with_channels(experiment: Experiment, theirs: Mapping[str, Tensor]) -> tuple[Experiment, tuple[str, ...]]:
+    """Lets a config say how many channels the non-local blocks of a file have inside; returns what it did not say."""
+    name, backbone = CHANNELS.rpartition('.')[2], experiment.model.get('backbone', {})
+    blocks = [t.shape for n, t in theirs.items() if re.fullmatch(r'NL_\d\.\d+\.theta\.weight', n) and t.dim() == 4]
+    halves = all(shape[0] == shape[1] // 2 for shape in blocks)
+    if not blocks or (not halves and len({shape[0] for shape in blocks}) > 1):
+        return experiment, ()
+    channels = None if halves else blocks[0][0]
+    if backbone.get(name) == channels:
+        return experiment, ()
+    model = {**experiment.model, 'backbone': {**backbone, name: channels}}
+    return replace(experiment, model=model), (f'{CHANNELS}={channels}',)
 
 
 def _experiment(config: str | Path) -> Experiment:
@@ -382,7 +359,7 @@ def _made(make: Callable[..., Tensor], parts: Sequence[Tensor], wanted: Tensor) 
     if any(part.is_floating_point() != wanted.is_floating_point() for part in parts):
         return None
     try:
-        made = make(*parts)
+        made = make(*(part.to(wanted.dtype) for part in parts))  # half precision would be computed in
     except (RuntimeError, IndexError):  # of other dimensions
         return None
     if made.shape != wanted.shape:

@@ -8,6 +8,7 @@ import sys
 import warnings
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 
 from vireid.core.config.settings import TrainingSettings
 from vireid.core.distributed.processes import gather_objects
@@ -18,7 +19,7 @@ from vireid.launch import precision
 def make_fabric(settings: TrainingSettings) -> Fabric:
     """Starts lightning-fabric with the devices and precision of a config, quietly."""
     chosen = precision.resolve(vars(settings)).name
-    _require_as_launched(settings.devices, settings.nodes)
+    environment = _find_environment(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning_fabric')
     try:
@@ -28,6 +29,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
             num_nodes=settings.nodes,
             strategy=settings.strategy,
             precision=chosen,  # type: ignore[arg-type]
+            plugins=environment,
         )
     except Exception as error:  # Fabric has several of its own
         raise VireidError(
@@ -44,23 +46,41 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
     return fabric
 
 
-def _require_as_launched(devices: int | str, nodes: int) -> None:
-    """Raises if torchrun started other processes than the config asks for; warns if srun did."""
-    tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))
-    if tasks > 1 and devices == nodes == 1:  # which may be meant: a trial each
+def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | None:
+    """Returns who started the processes of a run; None leaves it to lightning-fabric.
+
+    That takes every process of a Slurm job for one that `srun` started, whatever `sbatch`, `salloc` or JupyterHub is.
+
+    Raises:
+        VireidError: if torchrun or srun started other processes than the config asks for.
+    """
+    alone = devices == nodes == 1
+    tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))  # of srun; those of the whole job are SLURM_NTASKS
+    if 'TORCHELASTIC_RUN_ID' in os.environ:
+        started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
+        _require_as_started('torchrun', started, total // started, devices, nodes)
+        return None
+    if tasks > 1 and not alone:
+        machines = int(os.environ.get('SLURM_STEP_NUM_NODES', os.environ.get('SLURM_NNODES', '1')))
+        _require_as_started('srun', tasks // machines, machines, devices, nodes)
+        # lightning-fabric looks for the job's numbers, which may be others, or not there
+        step = {'SLURM_NTASKS': tasks, 'SLURM_NTASKS_PER_NODE': tasks // machines, 'SLURM_NNODES': machines}
+        os.environ |= {name: str(number) for name, number in step.items()}
+        return SLURMEnvironment(auto_requeue=False)
+    if tasks > 1:  # which may be meant: a trial each
         print(f'warning: srun started {tasks} tasks; each is a run of its own, since --devices is 1', file=sys.stderr)
-    if nodes > 1 and not {'TORCHELASTIC_RUN_ID', 'SLURM_NTASKS', 'MASTER_ADDR'} & os.environ.keys():
+    if nodes > 1 and 'MASTER_ADDR' not in os.environ:
         raise VireidError(
             f'training.nodes is {nodes} and nothing says where the other machines are',
             todo='start each with torchrun, or all with srun, or take training.nodes away',
         )
-    if 'TORCHELASTIC_RUN_ID' not in os.environ:
-        return
-    started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
-    machines = total // started
-    if (devices, nodes) != (started, machines):
+    return LightningEnvironment() if 'SLURM_NTASKS' in os.environ else None
+
+
+def _require_as_started(launcher: str, processes: int, machines: int, devices: int | str, nodes: int) -> None:
+    if (devices, nodes) != (processes, machines):
         raise VireidError(
-            f'torchrun started {started} processes on each of {machines} machines; training.devices is {devices!r} '
-            f'and training.nodes {nodes}',
-            todo=f'--devices {started}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
+            f'{launcher} started {processes} processes on each of {machines} machines; training.devices is '
+            f'{devices!r} and training.nodes {nodes}',
+            todo=f'--devices {processes}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
         )

@@ -30,8 +30,9 @@ from vireid.launch.compilation import compile_forward
 from vireid.launch.contents import content_numbers, require_apart, require_no_twins
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
-from vireid.launch.image_checks import check_images
-from vireid.launch.preflight import missing_init, preflight
+from vireid.launch.identities import name_identities, require_same_identities
+from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from
 from vireid.launch.work_dir import require_own_folder
@@ -81,38 +82,40 @@ def prepare(
                 f'stages: {", ".join(experiment.stages)} come before this',
                 todo='train all by the command: vireid train CONFIG; or name their checkpoint as init',
             )
-    raise_all(missing_init({'init': None if init is None else str(init)}))
     fabric = make_fabric(settings)
     if fabric.is_global_zero:
         precision.warn_once(chosen)
-    preflight(experiment, pretrained=resume is None and (init is None or partial))
-    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
-
-    dataset = experiment.build_dataset()
-    if fabric.is_global_zero:
-        require_own_folder(Path(work_dir), dataset)
-    samples = tuple(dataset.split('train'))
-    sampler = experiment.build_sampler(samples, fabric.global_rank, fabric.world_size)
+    pretrained = resume is None and (init is None or partial)
+    *_, hooks, (dataset, samples) = attempt_all(
+        lambda: raise_all(missing_init({'init': None if init is None else str(init)})),
+        lambda: preflight(experiment, pretrained),
+        lambda: experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else []),
+        lambda: _read_dataset(experiment, work_dir if fabric.is_global_zero else None),
+    )
+    identities, split = name_identities(dataset, samples), getattr(dataset, 'split_name', '')
+    if content is not None and content.get('split', '') == split:  # of another split, that is told instead
+        require_same_identities(content, identities, str(resume))
+    sampler, (evaluator, candidates, selection) = attempt_all(
+        lambda: experiment.build_sampler(samples, fabric.global_rank, fabric.world_size),
+        lambda: _build_evaluators(experiment, dataset, samples, hooks),
+    )
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
-    evaluator, candidates, selection = _build_evaluators(experiment, dataset, samples, hooks)
     scored = (*evaluator.samples, *candidates.samples)
     check_images(experiment.image_settings, samples, scored, progress_callback(hooks, 'looking at images'))
     told = progress_callback(hooks, 'preparing training images')
     read = experiment.build_reader('train', samples, decoder(experiment.image_settings), told)
     batches = _build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
-    identities = len({s.identity for s in samples})
-    pretrained = resume is None and (init is None or partial)
-    model = experiment.build_model(identities, pretrained, progress.steps_per_epoch).to(fabric.device)
+    model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
     if resume is None and init is not None:
-        initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero)
+        initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero, len(identities))
         require_unseen(scored, seen, f'training.init: {init}', numbers)
     _adjust(model, experiment, fabric)
     run = Run(
-        experiment, Path(work_dir), model, fabric.device, progress, samples, getattr(dataset, 'split_name', ''),
-        chosen.reason, resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
-        data=data_name(experiment.dataset, dataset),
+        experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,
+        resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
+        data=data_name(experiment.dataset, dataset), identities=identities,
         contents=np.array([numbers[s.path] for s in samples if s.path in numbers], dtype=np.int64),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
@@ -120,6 +123,15 @@ def prepare(
     if content is not None:
         trainer.load_state_dict(content, str(resume))
     return trainer
+
+
+def _read_dataset(experiment: Experiment, work_dir: str | Path | None) -> tuple[Dataset, tuple[Sample, ...]]:
+    """Returns the dataset with its training samples; the process that writes into a folder looks at that, too."""
+    dataset = experiment.build_dataset()
+    if work_dir is not None:
+        tell_passed_over(dataset)
+        require_own_folder(Path(work_dir), dataset)
+    return dataset, tuple(dataset.split('train'))
 
 
 def _compare_images(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.accelerators import CPUAccelerator
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
 from vireid.core.config.experiment import Chain, Experiment, check_config, sections
@@ -38,6 +39,24 @@ def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = T
         VireidError: for all that cannot be built.
     """
     raise_all(_building(experiment, pretrained, trains))
+
+
+def attempt_all(*steps: Callable[[], Any]) -> list[Any]:
+    """Calls each step and returns what they return; errors of several are raised as one.
+
+    Nobody should repair one thing to be told of the next.
+
+    Raises:
+        VireidError: for all that failed.
+    """
+    results, problems = [], list[VireidError]()
+    for step in steps:
+        try:
+            results.append(step())
+        except VireidError as error:
+            problems.extend(error.errors or (error,))
+    raise_all(problems)
+    return results
 
 
 def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
@@ -137,7 +156,8 @@ def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.n
 def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
     """Builds the step, and moves its schedules once: torch looks at some arguments only then."""
     model.to_empty(device='cpu')  # Fabric refuses `meta`; memory that nobody reads or writes costs nothing
-    fabric = Fabric(strategy=SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator()))
+    strategy = SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator())
+    fabric = Fabric(strategy=strategy, plugins=LightningEnvironment())  # this process alone, whatever started it
     step = experiment.build_step(model, fabric)
     for schedule in [s for s in getattr(step, 'schedules', ()) if hasattr(s, 'step')]:
         try:

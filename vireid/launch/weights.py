@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from vireid.boundary.weights import COUNTER, Weights, find_weights, is_checkpoint, read_weights
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
+from vireid.launch.preflight import on_meta
 
 WHOLE = ('num_identities', 'progress', 'config')  # what a model is built from, beside its weights
 SECTIONS = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'training')
@@ -69,38 +73,63 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
     """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
     if 'num_identities' not in content:
         raise VireidError(f'{source} does not say of how many identities it is', allowed='checkpoints of a run')
-    model = experiment.build_model(int(content['num_identities']), pretrained=False)
+    build = functools.partial(experiment.build_model, int(content['num_identities']), pretrained=False)
+    _require_shapes(build, content['model'], source)
+    model = build()
     checkpoint.load_weights(model, content['model'], source)
     return model.eval()
 
 
+def _require_shapes(build: Callable[[], torch.nn.Module], weights: Mapping[str, Any], source: str | Path) -> None:
+    """Raises if weights do not fit a model, before it takes memory: a file may say that it is of any size."""
+    try:
+        model = on_meta(build, again=False)
+    except VireidError:
+        raise
+    except Exception:  # a constructor may compute with values
+        return
+    own = model.state_dict()
+    if any(name not in weights or weights[name].shape != tensor.shape for name, tensor in own.items()):
+        checkpoint.load_weights(model, weights, source)  # raises, and says all that does not fit
+
+
 def initialize_from(
-    model: torch.nn.Module, source: str, partial: bool, show: bool = True
+    model: torch.nn.Module, source: str, partial: bool, show: bool = True, identities: int = 0
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Initialises a model with the weights of another run.
+    """Initialises a model with the weights of another run, or of any file that holds the state dict of such a model.
 
     Returns:
-        Which weights these are, for run.json, and the numbers of the images that they were trained on.
+        Which weights these are, for run.json, and the numbers of the images that they were trained on: none of a file
+        that no run wrote.
 
     Args:
         model: what is initialised.
-        source: the checkpoint.
+        source: the checkpoint, or another file of weights: see `vireid.boundary.weights.find_weights`.
         partial: take what fits.
-        show: say how much that is.
+        show: say what was taken.
+        identities: how many the model knows. What differs in their number alone, such as a classifier, is left out.
     """
-    content = checkpoint.load(source)
-    weights, seen = content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy()
+    weights, seen, found = _read(model, source)
+    own = model.state_dict()
     about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
-    if not partial:
+    left_out = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
+    lines = [found.text(source, left_out)] if found else []
+    if partial:
+        for part, (loaded, total) in load_partly(model, weights, source).items():
+            share = f'{loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)'
+            lines.append(f'from {source}: {part:<16} {share}')
+    else:
+        others = _of_other_identities(own, {n: weights[n] for n in left_out if n in own}, identities)
+        kept = [n for n in own if n in others or (found and n.endswith(COUNTER) and n not in weights)]
         try:
-            checkpoint.load_weights(model, weights, source)
+            checkpoint.load_weights(model, {**weights, **{name: own[name] for name in kept}}, source)
         except VireidError as error:
             todo = f'{error.todo}; or take what fits: --partial, or training.init_partial=True in the config'
             raise VireidError(f'training.init: {error.given}', todo=todo) from error
-        return about, seen
-    for part, (loaded, total) in load_partly(model, weights, source).items():
-        if show:
-            print(f'from {source}: {part:<16} {loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)')
+        if others:
+            lines.append(f'from {source}: left out, as this run has {identities:,} identities: {", ".join(others)}')
+    for line in lines if show else ():
+        print(line)
     return about, seen
 
 
@@ -124,3 +153,38 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
         loaded, total = shares.get(part, (0, 0))
         shares[part] = loaded + (tensor.numel() if name in fits else 0), total + tensor.numel()
     return shares
+
+
+def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarray, Weights | None]:
+    """Returns the weights in a file, numbers of the images that they were trained on, and where they were found.
+
+    The last is None for a checkpoint of vireid.
+    """
+    allowed = 'a checkpoint of a run, or a file with the state dict of such a model'
+    content = read_weights(source, allowed)
+    if is_checkpoint(content):
+        content = checkpoint.load(source)  # it says more of itself, and is held to it
+        return content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy(), None
+    own = model.state_dict()
+    found = find_weights(content, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    if not found.tensors.keys() & own.keys():
+        some = ', '.join(list(found.tensors)[:3])
+        raise VireidError(
+            f'training.init: nothing in {source} fits the model; it holds {some or "no tensors"}',
+            allowed=allowed,
+            todo=f'if these are weights of the backbone alone: --cfg-options model.backbone.weights={source}',
+        )
+    return found.tensors, np.zeros(0, dtype=np.int64), found
+
+
+def _of_other_identities(
+    own: Mapping[str, torch.Tensor], misfits: Mapping[str, torch.Tensor], identities: int
+) -> list[str]:
+    """Returns the tensors of another shape if all differ in one number alone, and ours is that of the identities."""
+    found = {
+        (ours, theirs)
+        for name, tensor in misfits.items()
+        for ours, theirs in zip_longest(own[name].shape, tensor.shape)
+        if ours != theirs
+    }
+    return list(misfits) if len(found) == 1 and next(iter(found))[0] == identities else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.paths import inside
+from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
@@ -34,6 +34,14 @@ def require_own_folder(folder: Path, dataset: Any = None) -> None:
     if root is not None and folder.resolve() == Path(root).resolve():
         raise VireidError(f'{folder} is the folder of the data, and a run would write into it', todo=TODO)
     there = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
+    # a link that an archive or a copy made belongs to the user, as the user's own does: nothing tells them apart
+    if not is_inside(folder / 'checkpoints', folder):
+        raise VireidError(
+            f'{folder / "checkpoints"} is a link to {(folder / "checkpoints").resolve()}, and a run writes through no '
+            'link in its folder: whoever sent the folder may have put it there',
+            todo=f'to keep checkpoints on another disk, have the whole run there: put a folder in the place of the '
+            f'link, move {folder} to that disk, and give the new path as --work-dir (a link to all of it will do)',
+        )
     for name in there:
         inside(folder, name)
     if there and not _is_run(folder):

@@ -7,7 +7,6 @@ stops the others: it gets a status, a reason, and a line on stderr.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any
 
 import pluggy
 
+from vireid.boundary.plugin_files import run_file
 from vireid.core.errors import VireidError, did_you_mean, nearest
 from vireid.core.registry.components import Components, NameTaken
 from vireid.plugin_manager.hooks import API, Hooks, hookimpl
@@ -301,19 +301,12 @@ def _import_file(path: Path) -> ModuleType:
             f'no plugin file {path}' + (f', did you mean {path.parent / near}?' if near else ''),
             allowed='a Python file; what a config names in `plugins` is looked for beside the config',
         )
-    name = f'vireid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return run_file(f'vireid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}', path)
     except (Exception, SystemExit) as error:  # whatever the user's file raises is theirs to see
-        del sys.modules[name]
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
         raise VireidError(
             f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
             todo='fix the file',
         ) from error
-    return module

@@ -6,6 +6,7 @@ import errno
 import inspect
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -18,8 +19,7 @@ class Observers:
     """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of everyone who has it, in order.
 
     Each is given those arguments that it names. One that raises is named on stderr with what it raised, and is not
-    called again in this run. Ctrl-C passes through, and so does a closed pipe; a full disk stops the run, so that no
-    log has a gap.
+    called again in this run. Ctrl-C passes through; a full disk stops the run, so that no log has a gap.
 
     Args:
         hooks: the class whose methods are the hooks there are.
@@ -46,8 +46,6 @@ class Observers:
                 continue
             try:
                 function(**{key: arguments[key] for key in wanted})
-            except BrokenPipeError:  # whoever read our output has seen enough
-                raise
             except OSError as error:
                 if error.errno in FULL:
                     full = VireidError(
@@ -62,10 +60,9 @@ class Observers:
 
     def _leave_out(self, number: int, name: str, hook: str, error: Exception) -> None:
         self._left_out.add(number)
-        print(
-            f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run',
-            file=sys.stderr,
-        )
+        given = f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run'
+        with suppress(OSError):  # stderr may be gone too
+            print(given, file=sys.stderr)
 
     def _find(self, hook: str) -> list[tuple[int, str, Callable[..., Any], list[str]]]:
         found = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 
 from vireid.boundary.paths import inside
+from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.config import files as config
 from vireid.core.distributed.processes import world
@@ -60,7 +60,7 @@ def write(run: Run) -> None:
 
 
 def _write(folder: Path, content: dict[str, Any]) -> None:
-    write_whole(folder / RECORD, json.dumps(content, indent=1) + '\n')
+    write_whole(folder / RECORD, as_json(content, indent=1) + '\n')
 
 
 def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Required
 
 import numpy as np
 from annotated_types import Ge, Le
-from pydantic import ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.reading import load_arrays, reads
+from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
+from vireid.reporting.result_file import require_rows
 
 FILE = 'report.npz'
 FORMAT = 1
@@ -58,7 +59,7 @@ class Evidence:
 
     def save(self, path: Path) -> None:
         """Writes it, whole or not at all."""
-        arrays: dict[str, np.ndarray] = {'about': _bytes(json.dumps(self.about).encode())}
+        arrays: dict[str, np.ndarray] = {'about': _bytes(as_json(self.about).encode())}
         arrays['thumbs'] = _bytes(b''.join(self.thumbs))
         arrays['thumb_sizes'] = np.array([len(t) for t in self.thumbs], dtype=np.int64)
         for group in _GROUPS:
@@ -109,7 +110,7 @@ class _About(TypedDict):
     data: str
     weights: str
     similarity: str
-    rows: list[dict]
+    rows: Annotated[list[dict], AfterValidator(require_rows)]
     trial: str
     notes: list[str]
     images: list[tuple[str, int, int, str]]
@@ -167,8 +168,9 @@ def _require_fit(found: Evidence) -> None:
     require(all(i < count for pair in found.about['pairs'] for i in pair['images']), 'pairs')
     for name, curve in found.cmc.items():
         require(numbers(curve, None, low=0) and bool((curve <= 1 + 1e-9).all()) and len(curve) > 0, f'cmc/{name}')
-    for name, bins in found.distances.items():
-        require(numbers(bins, None, kind='iu', low=0) and len(bins) > 0, f'distances/{name}')
+    bins = len(next(iter(found.distances.values()), ()))  # each histogram divides the same distances
+    for name, counts in found.distances.items():
+        require(numbers(counts, bins, kind='iu', low=0) and bins > 0, f'distances/{name}')
     if lists := found.lists:
         length = len(lists.get('query', ()))
         require(len(found.about['kinds']) == length, 'kinds')
@@ -181,11 +183,10 @@ def _require_fit(found: Evidence) -> None:
     if points := found.points:
         length = len(points.get('image', ()))
         require(indices(points.get('image'), length) and numbers(points.get('pca'), length, 2), 'points')
-        near = points.get('tsne')
-        require(near is None or (numbers(near, len(near), 2) and len(near) in (0, length)), 'points/tsne')
+        require(numbers(points.get('tsne'), None, 2) and len(points['tsne']) in (0, length), 'points/tsne')
         require(numbers(points.get('explained'), 2, low=0), 'points/explained')
     for name, maps in found.maps.items():
-        require(numbers(maps, len(found.about['pairs']), 2, None, None, low=0), f'maps/{name}')
+        require(numbers(maps, len(found.about['pairs']), 2, None, None, low=0) and maps.size > 0, f'maps/{name}')
 
 
 _GROUPS = tuple(f.name for f in dataclasses.fields(Evidence) if f.name not in ('about', 'thumbs'))

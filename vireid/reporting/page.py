@@ -86,9 +86,9 @@ def _result(runs: Sequence[RunRecord]) -> Markup:
                 ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
                 text = f'95 % interval over {row["identities"]} identities'
                 body += cells([*([''] if several else []), text, *ranges, '', ''], 'interval')
-        about = run.result or (run.evidence.about if run.evidence else None)
+        about = run.about
         whose = f'{run.label}: ' if several else ''
-        if about is None:
+        if not about:
             notes.append(f'{whose}not finished; there is no result.')
         else:
             ranked = run.evidence.about['similarity'] if run.evidence else ''
@@ -96,7 +96,8 @@ def _result(runs: Sequence[RunRecord]) -> Markup:
                 f'{whose}{", ".join(filter(None, [about["data"], about["protocol"], about["weights"]]))}; '
                 f'ranked by {ranked or "cosine similarity"} but where a row says otherwise.'
             )
-        if run.evidence is None and about is not None:
+        notes += run.warnings()
+        if run.evidence is None and about:
             notes.append(f'{whose}there is no {_EVIDENCE}.')
         notes += [f'{whose}{note}' for note in (run.evidence.about['notes'] if run.evidence else ())]
     protocols = {run.protocol for run in runs if run.protocol}

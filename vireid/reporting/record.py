@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Required
 
@@ -11,16 +13,20 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import parse_json, read_bytes, read_text, reads
+from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.config import files
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
+from vireid.core.scoring.retrieval import RANKS
 from vireid.core.training.run import RECORD
 from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
+from vireid.statistics.identical import identical_note
 
-METRICS = 512 * 2**20  # bytes of metrics.jsonl that are read; a million steps have about as many
+# of a metrics.jsonl; a million steps have some 500 MB
+METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10  # bytes, lines, bytes of a line
+MOST_STEPS = 2**53  # above it, floats skip numbers
 
 
 @dataclass
@@ -31,7 +37,7 @@ class RunRecord:
         folder: where it lies.
         label: what figures of several runs call it.
         config: the sections of its config.
-        metrics: the lines of `metrics.jsonl`, see `MetricsFile`.
+        metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read when they are first asked for.
         result: what `result.json` says; None for a run that is not finished.
         made: what `run.json` says: versions, machine, data.
         evidence: what its last evaluation left to look at.
@@ -41,7 +47,7 @@ class RunRecord:
     folder: Path
     label: str
     config: dict[str, Any]
-    metrics: list[dict[str, Any]]
+    metrics: Sequence[dict[str, Any]]
     result: dict[str, Any] | None
     made: dict[str, Any]
     evidence: Evidence | None
@@ -60,10 +66,25 @@ class RunRecord:
         return self.evidence.about['rows'] if self.evidence is not None else []
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What is said beside the rows, such as `data`, `protocol` and `weights`; empty without a result."""
+        return self.result or (self.evidence.about if self.evidence is not None else {})
+
+    @property
     def protocol(self) -> str:
         """The name of the protocol it was scored by; empty without a result."""
-        found = self.result or (self.evidence.about if self.evidence is not None else {})
-        return str(found.get('protocol', ''))
+        return str(self.about.get('protocol', ''))
+
+    def warnings(self) -> list[str]:
+        """Returns sentences without which its rows say more than is known."""
+        if not self.rows:
+            return []
+        missing = results.FILE if self.result is None else results.QUERIES
+        found = [] if self.checked else [f'{self.label} has no {missing}: its numbers could not be checked.']
+        if self.about.get('identical'):
+            found.append(f'{self.label}: {identical_note(self.about["identical"])}.')
+        tied = [row for row in self.rows if row.get('tied', 0) >= results.TOLD]
+        return found + [f'{self.label}, {row["name"]}: {results.tied_queries(row)}.' for row in tied]
 
 
 def read_run(folder: str | Path) -> RunRecord:
@@ -85,12 +106,27 @@ def read_run(folder: str | Path) -> RunRecord:
     result = _read_result(folder) if results.FILE in there else None
     if found is not None and result is not None and found.about['rows'] != result['rows']:
         found = None  # of an evaluation before
+    if found is not None:
+        _require_curves(found, folder)
     checked = result is not None and result_file.require_same(result, folder)
     name = str(config.get('name') or (found.about.get('name') if found else '') or folder.name)
     record = inside(folder, RECORD)
     made = read_made(record) if record.is_file() else {}
-    lines = read_metrics(inside(folder, 'metrics.jsonl'))
+    lines = Metrics(inside(folder, 'metrics.jsonl'))
     return RunRecord(folder, one_line(name), config, lines, result, made, found, checked)
+
+
+def _require_curves(found: Evidence, folder: Path) -> None:
+    """Raises unless the CMC passes through the numbers of the rows."""
+    for row in found.about['rows']:
+        curve = found.cmc.get(row['name'], ())
+        for rank in RANKS:
+            if rank <= len(curve) and abs(curve[rank - 1] - row[f'R{rank}']['mean']) > result_file.CLOSE:
+                raise VireidError(
+                    f'{folder / evidence.FILE} is damaged: the CMC of {row["name"]} is {100 * curve[rank - 1]:.2f}% at '
+                    f'rank {rank}, and its R{rank} {100 * row[f"R{rank}"]["mean"]:.2f}%',
+                    todo=evidence.AGAIN,
+                )
 
 
 def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
@@ -107,35 +143,78 @@ def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
     return found
 
 
-class _Line(TypedDict, total=False):
+class Metrics(Sequence[dict[str, Any]]):
+    """The lines of a metrics file, read when one is first asked for: a long run has hundreds of thousands."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @cached_property
+    def _lines(self) -> list[dict[str, Any]]:
+        return read_metrics(self._path)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+
+_Values = dict[str, float | None]
+
+
+class _Mean(TypedDict):
     __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
-    step: Required[int]
+    mean: float
+
+
+class _Scored(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='allow')  # type: ignore[misc]
+    name: str
+    R1: _Mean
+    mAP: _Mean
+
+
+class _Line(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
+    step: Required[Annotated[int, Ge(0), Le(MOST_STEPS)]]
     epoch: float
     loss: float | None
-    tasks: dict[str, float | None]
-    weights: dict[str, float | None] | str
-    curves: dict[str, Any]
-    lr: dict[str, float | None] | float | None
+    tasks: _Values | None
+    weights: _Values | str | None
+    curves: dict[str, _Values | None] | None
+    lr: float | None
     gradient: float | None
+    data: str
     protocol: str
-    rows: list[dict[str, Any]]
+    rows: list[_Scored]
 
 
 _LINE = TypeAdapter(_Line)
 
 
-@reads('the metrics of a run', 'metrics.jsonl')
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file; the first that is none, such as one torn by a crash, ends it."""
+    """Returns the lines of a metrics file, of each what `_Line` names; see `scan_metrics`."""
     lines: list[dict[str, Any]] = []
-    for text in read_bytes(path, METRICS).splitlines() if path.exists() else ():
-        try:
-            line = parse_json(text)
-            _LINE.validate_python(line)
-        except ValueError:
-            break
-        lines.append(line)
+    scan_metrics(path, lambda line: lines.append({key: line[key] for key in _Line.__annotations__ if key in line}))
     return lines
+
+
+@reads('the metrics of a run', 'metrics.jsonl', todo='move it away: the run is shown without its curves')
+def scan_metrics(path: Path, take: Callable[[dict[str, Any]], object]) -> None:
+    """Calls `take` with each line of a metrics file; the first that is none, such as one torn by a crash, ends it.
+
+    Raises:
+        VireidError: if it is too large.
+    """
+    for text in read_lines(path, METRICS, LINE, LINES) if path.exists() else ():
+        try:
+            line: Any = _LINE.validate_json(text)  # four times as fast as `parse_json`
+        except ValueError:
+            return
+        if 'loss' in line and isinstance(line.get('weights'), str):  # of an evaluation, they are a text
+            return
+        take(line)
 
 
 class _Machine(TypedDict, total=False):

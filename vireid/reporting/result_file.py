@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Required
 
 import numpy as np
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le, Len, MinLen
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import load_arrays, parse_json, read_text, reads
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import FILE, METRICS, QUERIES, metric_values
+from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, metric_values
 
 AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR'
 CLOSE = 1e-6  # how far a mean may be from that of the queries: both are sums of float64
 Share = Annotated[float, Ge(0), Le(1 + 1e-9)]
-Range = tuple[NonNegativeInt, NonNegativeInt]
+Range = Annotated[list[NonNegativeInt], Len(2, 2)]
+
+
+COLUMNS = ('row', 'trial', 'identity', 'ahead', 'ap', 'inp')
 
 
 class Metric(TypedDict, total=False):
@@ -32,6 +36,7 @@ class Metric(TypedDict, total=False):
 
 
 class _Row(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
     name: Required[str]
     variant: Required[str]
     trials: Required[PositiveInt]
@@ -48,9 +53,18 @@ class _Row(TypedDict, total=False):
     ties: str
 
 
+class _Identical(TypedDict):
+    images: PositiveInt
+    equal: NonNegativeInt
+    distinct: PositiveInt
+    queries: PositiveInt
+    found: NonNegativeInt
+
+
 class _Result(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
     rows: Required[Annotated[list[_Row], MinLen(1)]]
+    identical: _Identical
     data: str
     protocol: str
     weights: str | list[str]
@@ -62,7 +76,7 @@ class _Result(TypedDict, total=False):
     models: list[int]
 
 
-_SCHEMA = TypeAdapter(_Result)
+_SCHEMA, _ROWS = TypeAdapter(_Result), TypeAdapter(list[_Row])
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -90,7 +104,30 @@ def read_result(path: Path) -> dict[str, Any] | None:
             f'{path} was written by an earlier vireid', todo='choose another --work-dir, or move that folder away'
         )
     _SCHEMA.validate_json(text)
+    require_rows(content['rows'])
     return content
+
+
+def require_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns rows of a result as they are; raises ValueError if they are none, or exclude themselves."""
+    _ROWS.validate_python(rows)
+    for row in rows:
+        _require_order(row)
+    return rows
+
+
+def _require_order(row: Mapping[str, Any]) -> None:
+    """Raises ValueError for numbers of a row that exclude each other."""
+    for key in METRICS:
+        mean, low, high = (row[key].get(part, row[key]['mean']) for part in ('mean', 'low', 'high'))
+        if not low - CLOSE <= mean <= high + CLOSE:
+            raise ValueError(f'{key} of {row["name"]} is {mean}, with an interval from {low} to {high}')
+    hits = [row[key]['mean'] for key in METRICS if key.startswith('R')]
+    if any(b < a - CLOSE for a, b in pairwise(hits)):
+        raise ValueError(f'the CMC of {row["name"]} falls: {", ".join(map(str, hits))}')
+    for fewest, most in (row['valid'], row['queries'], *zip(row['valid'], row['queries'], strict=True)):
+        if fewest > most:
+            raise ValueError(f'{row["name"]} has {row["valid"]} valid queries of {row["queries"]}')
 
 
 def _is_current(row: Mapping[str, Any]) -> bool:
@@ -99,11 +136,14 @@ def _is_current(row: Mapping[str, Any]) -> bool:
 
 @reads('the metrics of the queries of an evaluation', QUERIES, todo=AGAIN)
 def read_queries(path: Path) -> dict[str, np.ndarray]:
-    """Returns the columns of a `queries.npz`, all of one length Q; see `Results.queries`."""
+    """Returns the columns of a `queries.npz`, all of one length Q; see `Results.queries`.
+
+    Where several models are averaged, `model` is a column too.
+    """
     columns = load_arrays(path)
     length = len(columns['row'])
-    for name in ('row', 'trial', 'identity', 'ahead', 'ap', 'inp'):
-        kinds = 'iu' if name in ('row', 'trial', 'identity') else 'iuf'
+    for name in (*COLUMNS, *({'model'} & columns.keys())):
+        kinds = 'iuf' if name in ('ahead', 'ap', 'inp') else 'iu'
         if columns[name].shape != (length,) or columns[name].dtype.kind not in kinds or not length:
             raise ValueError(f'{name} is {columns[name].dtype} of shape {columns[name].shape}')
     for name, values in metric_values(columns).items():
@@ -118,26 +158,66 @@ def require_same(result: Mapping[str, Any], folder: Path) -> bool:
     """Compares a result with the metrics of its queries, if these lie beside it.
 
     Returns:
-        Whether they do; those of several models lie in their own folders.
+        Whether they do.
 
     Raises:
-        VireidError: if a number of the result is not the mean of its queries.
+        VireidError: if a number of the result is not what its queries make.
     """
     path = inside(folder, QUERIES)
     if not path.is_file():
         return False
     columns = read_queries(path)
-    metrics = metric_values(columns)
-    for number, row in enumerate(result['rows']):
-        own = columns['row'] == number
-        _, trial = np.unique(columns['trial'][own], return_inverse=True)
-        counts = np.bincount(trial)
+
+    def differs(what: str, there: Any, here: Any) -> VireidError:
+        given = f'{path} is of another evaluation than {FILE} beside it: {what} is {there} there'
+        return VireidError(f'{given}, and {here} by its queries', todo=AGAIN)
+
+    rows = result['rows']
+    numbers = np.unique(columns['row'])
+    if numbers.tolist() != list(range(len(rows))):
+        raise differs('the number of rows', len(rows), len(numbers))
+    for number, row in enumerate(rows):
+        made = _row({name: values[columns['row'] == number] for name, values in columns.items()})
         for key in METRICS:
-            mean = float(np.mean(np.bincount(trial, metrics[key][own]) / counts)) if own.any() else np.nan
-            if not abs(mean - row[key]['mean']) <= CLOSE:
-                raise VireidError(
-                    f'{path} is of another evaluation than {FILE} beside it: {key} of {row["name"]} is '
-                    f'{100 * row[key]["mean"]:.2f} there, and the mean of its queries {100 * mean:.2f}',
-                    todo=AGAIN,
-                )
+            for part in ('mean', 'std', 'low', 'high'):
+                there, here = row[key].get(part), made[key].get(part)
+                if (there is None) != (here is None) or (there is not None and abs(there - here) > CLOSE):
+                    what = key if part == 'mean' else f'{key} ({part})'
+                    raise differs(f'{what} of {row["name"]}', _percent(there), _percent(here))
+        for key in ('trials', 'valid', 'identities'):
+            there, here = (list(v) if isinstance(v, (list, tuple)) else v for v in (row.get(key), made.get(key)))
+            if there != here:
+                raise differs(f'{key} of {row["name"]}', there, here)
+        if row.get('tied', 0) < made['tied'] - CLOSE:
+            raise differs(f'tied of {row["name"]}', _percent(row.get('tied', 0)), f'at least {_percent(made["tied"])}')
     return True
+
+
+def _row(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns what queries say of their row of a result; see `Results.rows`.
+
+    `tied` is the share of queries with a metric that is a mean over orders; ties may decide more.
+    """
+    values = metric_values(columns)
+    counted = [columns['ahead'], *(v for key, v in values.items() if key.startswith('R'))]
+    values['tied'] = np.any([v % 1 > 0 for v in counted], axis=0)
+    # a mean over trials; over models, the mean of theirs
+    _, trial = np.unique(columns['trial'], return_inverse=True)
+    _, model = np.unique(columns.get('model', columns['trial']), return_inverse=True)
+    pairs, place, counts = np.unique(model * (trial.max() + 1) + trial, return_inverse=True, return_counts=True)
+    of_model = pairs // (trial.max() + 1)
+    means = {
+        key: np.bincount(of_model, np.bincount(place, v) / counts) / np.bincount(of_model) for key, v in values.items()
+    }
+    row: dict[str, Any] = {
+        'trials': len(means['mAP']),
+        'valid': (int(counts.min()), int(counts.max())),
+        'tied': float(means['tied'].mean()),
+        **{key: {'mean': float(means[key].mean()), 'std': float(means[key].std())} for key in METRICS},
+    }
+    add_intervals(row, values, columns['identity'], model)
+    return row
+
+
+def _percent(value: float | None) -> str:
+    return 'none' if value is None else f'{100 * value:.2f}%'

@@ -118,14 +118,19 @@ class Table:
         )
 
 
-def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]]) -> None:
-    """Tries to build a run of each row, so that what cannot be built is known before hours of training."""
+def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True) -> None:
+    """Tries to build a run of each row, so that what cannot be built is known before hours of training.
+
+    Args:
+        jobs: the runs of each table.
+        data: look whether their data are there, too.
+    """
     for _, found in jobs:
         by_row: dict[str, list[Row]] = {}
         for job in found:
             by_row.setdefault(job.row, []).append(job)
         for row in by_row.values():
-            check_first(row)
+            check_first(row, data)
 
 
 def run_tables(

@@ -224,6 +224,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
     confidence = 1 - 0.05 / len(couples)  # Bonferroni
     pairs = [_pair(a, b, column, confidence, systems) for a, b in couples for column in COLUMNS]
     said = [f'NOT ALIKE: {note}' for note in notes]
+    said += dict.fromkeys(note for system in systems for run in system.runs.values() for note in run.warnings())
     if len({tuple(sorted(system.runs)) for system in systems}) > 1:
         seeds = '; '.join(f'{system.name} {", ".join(map(str, sorted(system.runs)))}' for system in systems)
         said.append(f'Other seeds ({seeds}): the table has all of them, differences are of those that both have.')

@@ -50,7 +50,7 @@ def run_curve(
         VireidError: if a run cannot be built or its data be had, before anything is trained.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    check_first(points)
+    check_first(points, data=True)
     points = _different(points)
     found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
     lines = [*_table(found), '', _verdict(found)]

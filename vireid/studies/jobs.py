@@ -22,7 +22,7 @@ from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
-from vireid.launch.preflight import on_meta, preflight
+from vireid.launch.preflight import attempt_all, on_meta, preflight
 from vireid.launch.weights import newest
 from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
@@ -69,9 +69,19 @@ def check_job(job: Job) -> None:
     preflight(job.experiment, pretrained=not job.begun())
 
 
-def check_first(jobs: Sequence[Job]) -> None:
-    """Checks one of runs that differ in their seed or split alone; those that have begun need no pretrained weights."""
-    check_job(next((job for job in jobs if not job.begun()), jobs[0]))
+def check_first(jobs: Sequence[Job], data: bool = False) -> None:
+    """Checks one of runs that differ in their seed or split alone.
+
+    Those that have begun need no pretrained weights, and those that are done no data.
+
+    Args:
+        jobs: the runs.
+        data: look whether its data are there, too.
+    """
+    first = next((job for job in jobs if not job.begun()), jobs[0])
+    started = first.begun() or (first.folder / results.FILE).exists()
+    reading = [lambda: first.experiment.build_dataset().split('train')] if data and not started else []
+    attempt_all(lambda: check_job(first), *reading)
 
 
 def _check_weights(job: Job, before: Job) -> None:

@@ -173,10 +173,7 @@ def make_table(
         for _, found in rows if len(set(means)) > 1 else ():
             if found[place].mean == max(means):
                 found[place] = replace(found[place], best=True)
-    unchecked = dict.fromkeys(
-        run.label for s in systems for run in s.runs.values() if not (run.checked or 'models' in (run.result or {}))
-    )
-    notes = [f'{name} has no queries.npz: its numbers could not be checked.' for name in unchecked]
+    notes = list(dict.fromkeys(note for s in systems for run in s.runs.values() for note in run.warnings()))
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
     if len(protocols) > 1:
         notes.append(f'These rows are of different protocols ({"; ".join(protocols)}) and cannot be compared.')

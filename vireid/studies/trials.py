@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def check_trials(jobs: Sequence[Job], base: Path) -> None:
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
     require_own_folder(base)
-    check_first(jobs)
+    check_first(jobs, data=True)
     for job in jobs:
         job.experiment.build_dataset().split('train')
 
@@ -53,7 +53,9 @@ def run_trials(
     """
     done = [finish(job, data_may_move=True, tell=tell, warn=warn) for job in jobs]
     rows = _over_models([found['rows'] for found in done])
-    _add_intervals(rows, [found['queries'] for found in done])
+    queries = _queries([found['queries'] for found in done])
+    if queries is not None:
+        _add_intervals(rows, queries)
     tell(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
         f'over {counted(len(trials), "model")}, each on its own split:'
@@ -65,22 +67,29 @@ def run_trials(
         'rows': rows,
     }
     if world()[0] == 0:
-        results.write(base, {**content, 'weights': [found['weights'] for found in done]})
+        results.write(base, {**content, 'weights': [found['weights'] for found in done]}, queries)
     tell(f'\nwritten to {base / results.FILE}; each run lies beside it')
 
 
-def _add_intervals(rows: Sequence[dict[str, Any]], files: Sequence[Path]) -> None:
-    """Adds intervals over the identities of all splits, if these are few; a run of an earlier vireid has no queries."""
+def _queries(files: Sequence[Path]) -> dict[str, np.ndarray] | None:
+    """Returns the queries of all models, with a column `model`; None if a run of an earlier vireid has none."""
     if not all(file.is_file() for file in files):
-        return
+        return None
     loaded = [result_file.read_queries(file) for file in files]
-    told = [{key: found[key] for key in ('row', 'identity')} | results.metric_values(found) for found in loaded]
-    whole = {key: np.concatenate([found[key] for found in told]) for key in told[0]}
-    whole['model'] = np.repeat(np.arange(len(loaded)), [len(found['row']) for found in loaded])
+    names = list(loaded[0])
+    if len({len(found) for found in loaded}) > 1:  # ties made means for some of them
+        names = [*result_file.COLUMNS, *(name for name in results.METRICS if name.startswith('R'))]
+    whole = [found | results.metric_values(found) for found in loaded]
+    model = np.repeat(np.arange(len(loaded)), [len(found['row']) for found in loaded])
+    return {'model': model, **{name: np.concatenate([found[name] for found in whole]) for name in names}}
+
+
+def _add_intervals(rows: Sequence[dict[str, Any]], queries: Mapping[str, np.ndarray]) -> None:
+    """Adds intervals over the identities of all splits, if these are few."""
     for number, row in enumerate(rows):
-        own = {key: values[whole['row'] == number] for key, values in whole.items()}
+        own = {key: values[queries['row'] == number] for key, values in queries.items()}
         _, part = np.unique(own['model'], return_inverse=True)
-        results.add_intervals(row, own, own['identity'], part)
+        results.add_intervals(row, results.metric_values(own), own['identity'], part)
 
 
 def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:

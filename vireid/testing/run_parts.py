@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, nn
 
 from vireid.core.registry.contracts import require_embedding, require_record
@@ -69,7 +70,7 @@ class _Classifier(nn.Module):
 
 
 def _check_step(build: Builder) -> None:
-    fabric = Fabric(accelerator='cpu', devices=1)
+    fabric = Fabric(accelerator='cpu', devices=1, plugins=LightningEnvironment())
 
     def make() -> tuple[Any, _Classifier]:
         model = _Classifier()

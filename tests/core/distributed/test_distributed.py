@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -52,32 +51,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
     tasks = [*script.GRADIENTS, 'train', 'mishaps']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    status, stderr = launch(words, environment, folder)
-    if status is None:
-        status, stderr = launch(words, environment, folder)
-    assert status == 0, stderr[-3000:]
-    (folder / 'stderr.txt').write_text(stderr)
-    return folder
-
-
-def launch(words: list[str], environment: dict[str, str], folder: Path) -> tuple[int | None, str]:
-    """Returns the status, None if it hangs, and what was said.
-
-    A process that has threads, as gloo's has, may hang in `fork` when it starts a loader process: seen once, in
-    libc's own handlers, before any line of ours. So the launch is tried twice.
-    """
-    for left in ('run-two', 'run-mishaps'):
-        shutil.rmtree(folder / left, ignore_errors=True)
     (folder / 'die').touch()
-    process = subprocess.Popen(
-        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
-    )
-    try:
-        stderr = process.communicate(timeout=120)[1]
-        return process.returncode, stderr
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        return None, 'it hangs'
+    ended = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    (folder / 'stderr.txt').write_text(ended.stderr)
+    return folder
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -281,8 +281,26 @@ def test_ties_in_gallery_order_are_named_beside_the_protocol() -> None:
     assert (mean.protocol, mean.scores[0].rank(1), mean.scores[0].mean_ap) == ('p', 0.5, 0.75)
     assert ordered.protocol == 'p, ties in gallery order'
     assert (ordered.scores[0].rank(1), ordered.scores[0].mean_ap) == (0, 0.5)
-    assert mean.table().splitlines()[-1] == '  ties decide 100.0% of the queries: mean over their orders'
-    assert ordered.table().splitlines()[-1] == '  ties decide 100.0% of the queries: gallery order'
+    decide = '  equally similar images decide 100.0% of the queries, counted'
+    same = 'all 3 images have the same embedding: these numbers say nothing about a model'
+    assert mean.table().splitlines()[-2:] == [f'{decide} as the mean over their orders', same]
+    assert ordered.table().splitlines()[-2:] == [f'{decide} in gallery order', same]
+    assert ordered.to_dict()['identical'] == {'images': 3, 'equal': 3, 'distinct': 1, 'queries': 1, 'found': 1}
+
+
+def test_a_query_that_has_the_embedding_of_a_gallery_image_is_told() -> None:
+    a, b = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('ab'))
+    p, q = (Sample(name, i, 3, INFRARED) for i, name in enumerate('pq'))
+    features = np.array([[1, 0], [0, 1], [0.6, 0.8], [0, 1]], dtype=np.float32)  # of a, b, p, q
+    found = score_trials(Embeddings((a, b, p, q), features), 'p', [Trial('all', 0, (p, q), (a, b))])
+    assert found.table().splitlines()[-1] == (
+        '2 of 4 images have exactly the embedding of another one, and 1 of 2 queries that of a gallery image, which '
+        'ranks first'
+    )
+    features[3] = 0.8, 0.6
+    told = score_trials(Embeddings((a, b, p, q), features), 'p', [Trial('all', 0, (p, q), (a, b))])
+    assert 'identical' not in told.to_dict()
+    assert 'embedding' not in told.table()
 
 
 def test_an_image_that_was_not_embedded_is_named() -> None:

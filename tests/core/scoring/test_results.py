@@ -100,22 +100,22 @@ def test_a_row_says_which_share_of_the_queries_ties_decide() -> None:
     assert 'tied' not in second
     assert 'ties' not in second
     lines, without = found.table().splitlines(), results('p', ('all', clean), ('other', clean)).table().splitlines()
-    assert lines[4] == '  ties decide 25.0% of the queries: mean over their orders'
+    assert lines[4] == '  equally similar images decide 25.0% of the queries, counted as the mean over their orders'
     assert len(lines) == len(without) + 1
     assert lines[1] == without[1].ljust(len(lines[1]), '-')
     # a few queries tie by rounding alone: their share is in the rows, and no line in the table
-    assert 'ties decide' not in results_file.table('p', [{**first, 'tied': 0.009}])
-    assert 'ties decide 1.0% of the queries' in results_file.table('p', [{**first, 'tied': 0.01}])
+    assert 'images decide' not in results_file.table('p', [{**first, 'tied': 0.009}])
+    assert 'images decide 1.0% of the queries' in results_file.table('p', [{**first, 'tied': 0.01}])
 
 
 def test_queries_of_ties_are_read_back_as_they_count_and_clean_ones_as_ever(tmp_path: Path) -> None:
     clean = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
-    results_file.write(tmp_path / 'clean', {'rows': []}, results('p', ('all', clean)))
+    results_file.write(tmp_path / 'clean', {'rows': []}, results('p', ('all', clean)).queries())
     with np.load(tmp_path / 'clean' / 'queries.npz') as read:
         assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
         assert read['ahead'].dtype == np.int64
         assert results_file.metric_values(read)['R1'].tolist() == [1, 0]
-    results_file.write(tmp_path / 'tied', {'rows': []}, results('p', ('all', with_a_tie()), ('all', clean)))
+    results_file.write(tmp_path / 'tied', {'rows': []}, results('p', ('all', with_a_tie()), ('all', clean)).queries())
     with np.load(tmp_path / 'tied' / 'queries.npz') as read:
         assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'R1', 'R5', 'R10', 'R20']
         assert read['ahead'].tolist() == [0, 1.5, 0, 3]
@@ -129,7 +129,8 @@ def test_ties_in_gallery_order_are_counted_and_change_no_file() -> None:
     (row,) = found.rows()
     assert (row['tied'], row['ties'], row['R1']['mean']) == (0.5, 'gallery-order', 0.5)
     assert list(found.queries()) == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
-    assert found.table().splitlines()[-1] == '  ties decide 50.0% of the queries: gallery order'
+    said = '  equally similar images decide 50.0% of the queries, counted in gallery order'
+    assert found.table().splitlines()[-1] == said
 
 
 def test_trials_with_other_numbers_of_valid_queries_show_the_range() -> None:

@@ -264,7 +264,7 @@ def test_a_run_that_another_process_writes_is_left_alone(tree, tmp_path):
             sys.executable,
             '-c',
             f'import fcntl, os, time\nfcntl.flock(os.open({str(tmp_path)!r}, os.O_RDONLY), fcntl.LOCK_EX)\n'
-            'print("held", flush=True)\ntime.sleep(60)',
+            'print("held", flush=True)\ntime.sleep(600)',
         ],
         stdout=subprocess.PIPE,
     )
@@ -441,6 +441,16 @@ def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_
     assert skipped == [1, 2, 3]
 
 
+class Exit:
+    """A transform that ends the loader process that it is in."""
+
+    def __init__(self) -> None:
+        self.main = os.getpid()
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        return image if os.getpid() == self.main else os._exit(1)
+
+
 @pytest.mark.usefixtures('deaths_are_noticed_soon')
 class TestDyingWorkers:
     """A loader process that is killed: its batch is read again, once."""
@@ -465,11 +475,11 @@ class TestDyingWorkers:
         whole, killed = weights(short), weights(tmp_path)
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
-    def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path, monkeypatch):
-        from vireid.core.data import image_set as data
-
-        made = experiment(tree, 'images.workers=1', 'training.epochs=1')
-        monkeypatch.setattr(data.ImageSet, '__getitems__', lambda self, keys: os._exit(1))
+    def test_a_second_death_at_the_same_step_stops_the_run_with_a_checkpoint(self, tree, tmp_path):
+        manager = create_manager()
+        manager.components.add('transforms', 'Exit', Exit)
+        size = '{"type": "Resize"}, {"type": "ToFloat"}, {"type": "Exit"}'
+        made = experiment(tree, 'images.workers=1', 'training.epochs=1', f'images.train=[{size}]', manager=manager)
         with pytest.raises(VireidError, match=r'for the second time at step 1; saved in .*last\.pt') as caught:
             train(made, tmp_path)
         assert 'go on with --resume' in str(caught.value)

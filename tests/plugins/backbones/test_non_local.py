@@ -156,6 +156,10 @@ def test_resnet_50_gets_agws_five_blocks_and_their_parameters():
     by_hand = sum(3 * (c * c // 2 + c // 2) + c * c // 2 + 2 * c for c in (512, 512, 1024, 1024, 1024))
     added = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in without.parameters())
     assert added == by_hand == 7_354_368
+    with torch.device('meta'):
+        released = TwoStreamResNet(50, shared_from=1, weights=None, non_local=(0, 2, 3, 0), non_local_channels=1)
+    fewer = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in released.parameters())
+    assert added - fewer == sum(3 * (c + 1) + c + 2 * c for c in (512, 512, 1024, 1024, 1024)) == 24_591
 
 
 def test_their_channels_are_a_setting_and_half_of_the_maps_by_default():

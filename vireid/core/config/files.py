@@ -18,7 +18,7 @@ from mmengine.config import Config
 
 from vireid.boundary.paths import is_inside
 from vireid.boundary.reading import parse_json, read_text, reads, require_small
-from vireid.boundary.received import DATA, require_no_address
+from vireid.boundary.received import DATA, require_data, require_no_address
 from vireid.boundary.yaml_text import NODES, Dumper, Loader, require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
 from vireid.core.errors import VireidError, did_you_mean
@@ -36,6 +36,7 @@ def load(
     folders: Folders | None = None,
     origins: Origins | None = None,
     plugins: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Reads a config with its bases.
 
@@ -49,6 +50,7 @@ def load(
         folders: gives the config folders by package; None knows no packages.
         origins: is filled with the file that each value came from, by path; a list is one value, options change none.
         plugins: Python files that may run; they are added to those of the config.
+        trust: let data name bases and stages outside their folder; these are data, too.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
@@ -57,7 +59,7 @@ def load(
         VireidError: if the file or a base is missing or does not parse, an option has no `=` or no place to go, or data
             name a base outside their folder or a plugin file that is not among `plugins`.
     """
-    reader = _Files(folders or dict)
+    reader = _Files(folders or dict, trust)
     try:
         merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
@@ -110,8 +112,8 @@ def read_record(path: Path) -> dict[str, Any]:
 class _Files:
     """Reads files over their bases. `_delete_` means what it means to mmengine."""
 
-    def __init__(self, folders: Folders) -> None:
-        self.folders = folders
+    def __init__(self, folders: Folders, trust: bool) -> None:
+        self.folders, self.trust = folders, trust
         self.named_by_data: set[str] = set()  # plugin files
         self.loaded = 0
 
@@ -154,7 +156,7 @@ class _Files:
         for what, names in (('base', bases), ('stage', own.get('stages'))) if data else ():
             for name in names if isinstance(names, (list, tuple)) else ():
                 if isinstance(name, str):
-                    _require_data(name, functools.partial(self.locate, name, path.parent), path, what)
+                    require_data(name, functools.partial(self.locate, name, path.parent), path, what, self.trust)
         merged = self.load_over([self.locate(base, path.parent) for base in bases], (*chain, path.resolve()))
         own = _with_paths(own, path)
         if data:
@@ -184,26 +186,6 @@ class _Files:
     def _lay(over: dict[str, Any], under: tuple[dict[str, Any], Origins], path: Path) -> tuple[dict[str, Any], Origins]:
         config, origins = under
         return _merge(over, config, path), {**origins, **dict.fromkeys(leaves(over), str(path))}
-
-
-def _require_data(name: str, locate: Callable[[], Path], path: Path, what: str) -> None:
-    """Raises unless a file that the data in `path` name is data too, in the same folder or below it."""
-    python = Path(name).suffix == '.py'
-    file = path if python else locate()
-    real = Path(file.resolve())  # what is opened: the suffix may be that of a link
-    if python or real.suffix == '.py':
-        raise VireidError(
-            f'config {path}: its {what} {name} is Python, and loading {path.suffix} executes nothing',
-            todo=f'write the {what} as YAML (vireid train {name} --print-config), or this config as Python',
-        )
-    folder = path.parent
-    outside = '::' not in name and (Path(name).is_absolute() or '..' in Path(name).parts or not is_inside(file, folder))
-    if outside or real.suffix not in DATA:
-        raise VireidError(
-            f'config {path}: its {what} is {name}, and a config that is data names no file outside its folder',
-            allowed=f'a {" or ".join(DATA)} file below {folder}, without ..',
-            todo='copy the file into the folder, or write this config as Python',
-        )
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
 
-Positive = Annotated[int, Ge(1)]
-NotNegative = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1), Le(10**9)]
+Processes = Annotated[int, Ge(1), Le(1024)]
+Workers = Annotated[int, Ge(0), Le(1024)]
 Pixels = Annotated[int, Ge(1), Le(8192)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 
@@ -58,7 +59,7 @@ class ImageSettings:
     train: list[Annotated[dict, Component('transforms')]]
     test: list[Annotated[dict, Component('transforms')]]
     views: dict[str, Annotated[dict, Section(ViewSettings)]] = field(default_factory=dict)
-    workers: NotNegative | None = None
+    workers: Workers | None = None
     reader: Annotated[dict | None, Component('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
     check: Literal['files', 'images', 'nothing'] = 'files'
@@ -108,15 +109,15 @@ class TrainingSettings:
     steps: Positive | None = None
     precision: Literal['auto', '32-true', 'bf16-mixed', '16-mixed'] = '32-true'
     accelerator: Literal['auto', 'cpu', 'cuda', 'gpu', 'mps', 'tpu'] = 'auto'
-    devices: Positive | Literal['auto'] = 1
-    nodes: Positive = 1
+    devices: Processes | Literal['auto'] = 1
+    nodes: Processes = 1
     strategy: str = 'auto'
     evaluate_every: Positive | None = None
     checkpoint_every: Positive | None = None
     init: str | None = None
     init_partial: bool = False
     freeze: list[str] = field(default_factory=list)
-    keep: Positive = 2
+    keep: Annotated[int, Ge(1), Le(100)] = 2
     sync_batchnorm: bool = False
     compile: bool = False
 

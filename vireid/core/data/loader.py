@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from vireid.boundary.worker_processes import Sent, start_method, start_server, started, starting
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
 from vireid.core.signals import SIGNALS
 from vireid.core.types import Batch, Progress, Sampler
+
+SHARED_MEMORY = 'enlarge /dev/shm (of a container: docker run --shm-size=8g), or read by no process: images.workers=0'
+SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # what all workers need
 
 
 class EpochBatches:
@@ -55,9 +57,24 @@ class BatchLoader(DataLoader):
     at whatever line the main process has come to, in the middle of a step or of a checkpoint.
     """
 
+    def __init__(self, data: ImageSet, batches: Any, workers: int, **options: Any) -> None:
+        method = start_method() if workers else None
+        if method == 'forkserver':
+            start_server(SERVER_IMPORTS, SIGNALS)
+        super().__init__(
+            data if method in (None, 'fork') else Sent(data),  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=_collate_in_worker if workers else collate,
+            num_workers=workers,
+            multiprocessing_context=method,
+            worker_init_fn=_worker_started,
+            generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
+            **options,
+        )
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
-            with _keeping_child_signals():
+            with starting(SIGNALS) if self.num_workers else nullcontext():
                 batches = super().__iter__()  # of workers that live on, which may have died meanwhile
             while True:
                 try:
@@ -65,44 +82,43 @@ class BatchLoader(DataLoader):
                 except StopIteration:
                     return
                 if isinstance(batch, VireidError):
-                    raise batch
+                    try:
+                        raise batch
+                    finally:
+                        del batch  # a circle of error and frame: freed by the collector, the workers end 5 s late
                 yield batch
-        except (RuntimeError, ConnectionError, EOFError) as error:
-            if not self.num_workers or not _is_death(error):
+        except (RuntimeError, OSError, EOFError) as error:
+            text = str(error).partition('\n')[0].partition('. ')[0]
+            if not self.num_workers or text.startswith('Caught '):  # what a transform raised, which torch quotes
                 raise
             self._iterator = None  # the next iteration starts new workers
-            raise WorkerDied(
-                f'a process that reads images died: {str(error).splitlines()[0] if str(error) else "it is gone"}',
-                todo='give it more memory, or fewer processes (images.workers=1)',
-            ) from error
+            died = 'died: ' if text.startswith('DataLoader worker (pid') else 'cannot be reached: '
+            raise WorkerDied(f'a process that reads images {died}{text or "it is gone"}', todo=_todo(text)) from error
 
 
-def _is_death(error: Exception) -> bool:
-    """Tells the end of a loader process from what a transform raised in it, which torch quotes."""
-    text = str(error)
-    if isinstance(error, RuntimeError):
-        return text.startswith('DataLoader worker (pid')
-    return not text.startswith('Caught ')  # the images' way from there to here broke off
+def _todo(text: str) -> str:
+    """Returns what helps against the end of a worker, by torch's or the system's words for it."""
+    if 'open files' in text:
+        return 'raise the limit of open files (ulimit -n 1024), or take fewer processes (images.workers=1)'
+    if 'Bus error' in text or 'No space left' in text:
+        return SHARED_MEMORY
+    return 'give it more memory, or take fewer processes (images.workers=1)'
 
 
-@contextmanager
-def _keeping_child_signals() -> Iterator[None]:
-    """Puts the handler of children's deaths back that was there before the block."""
-    number = getattr(signal, 'SIGCHLD', None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        yield  # where there is none, or where torch sets none
-        return
-    before = signal.getsignal(number)
+def _collate_in_worker(items: Any) -> Batch | VireidError:
+    """Collates into shared memory: torch would do so later, where a lack of it leaves the main process waiting."""
+    batch = collate(items)
     try:
-        yield
-    finally:
-        if before is not None:  # None: set by something that is not Python
-            signal.signal(number, before)
+        for images in batch.images.values() if isinstance(batch, Batch) else ():
+            images.share_memory_()
+    except RuntimeError as error:
+        return VireidError(f'a batch finds no room in shared memory: {error}', todo=SHARED_MEMORY)
+    return batch
 
 
 def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchLoader:
     """Returns the loader of training batches; set `order.epoch` and `.start` before iterating."""
-    return _loader(data, order, workers, persistent_workers=workers > 0)
+    return BatchLoader(data, order, workers, persistent_workers=workers > 0)
 
 
 class BatchStream:
@@ -154,19 +170,7 @@ class BatchStream:
 
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
     """Returns a loader of given batches, in order; each of indices of samples or of keys."""
-    return _loader(data, batches, workers)
-
-
-def _loader(data: ImageSet, batches: Any, workers: int, **options: Any) -> BatchLoader:
-    return BatchLoader(
-        data,
-        batch_sampler=batches,
-        collate_fn=collate,
-        num_workers=workers,
-        worker_init_fn=_worker_started,
-        generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
-        **options,
-    )
+    return BatchLoader(data, batches, workers)
 
 
 def default_workers(device: torch.device | str) -> int:
@@ -182,9 +186,6 @@ def default_workers(device: torch.device | str) -> int:
 
 
 def _worker_started(worker: int) -> None:
-    # signals may reach the whole process group, and the main process decides when the workers stop; but for SIGTERM, by
-    # which it stops them
-    for number in SIGNALS:
-        if number != signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)
+    # signals may reach the whole process group, and the main process decides when the workers stop
+    started(SIGNALS)
     torch.set_num_threads(1)

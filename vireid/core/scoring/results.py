@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS, Scores, compare, matched_within
 from vireid.core.types import Similarity, Trial
 from vireid.core.wording import aligned
+from vireid.statistics.identical import identical_embeddings, identical_note
 from vireid.statistics.interval import identity_interval
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
@@ -113,15 +115,24 @@ class Results:
                 row += 1
         return {key: np.concatenate(values) for key, values in columns.items()}
 
+    @cached_property
+    def identical(self) -> dict[str, int] | None:
+        """What `identical_embeddings` counts; None if it is not worth telling."""
+        place = {sample.path: index for index, sample in enumerate(self.embeddings.samples)}
+        trials = [[[place[s.path] for s in side] for side in (t.query, t.gallery)] for t in self.trials if place]
+        return identical_embeddings(self.embeddings.features, trials)
+
     def table(self) -> str:
         """Returns the rows as aligned text, in percent, mean and standard deviation where there are several trials."""
-        return table(self.protocol, self.rows())
+        text = table(self.protocol, self.rows())
+        return f'{text}\n{identical_note(self.identical)}' if self.identical else text
 
     __repr__ = table  # for notebooks
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what was scored, by which protocol, and the rows, as plain values."""
-        return {'data': self.data, 'protocol': self.protocol, 'weights': self.weights, 'rows': self.rows()}
+        about: dict[str, Any] = {'data': self.data, 'protocol': self.protocol, 'weights': self.weights}
+        return about | ({'identical': self.identical} if self.identical else {}) | {'rows': self.rows()}
 
     def caption(self) -> str:
         """Returns what stands above the table: the data and which weights."""
@@ -178,8 +189,8 @@ def metrics_in_percent(row: Mapping[str, Any]) -> list[str]:
 def tied_queries(row: Mapping[str, Any]) -> str:
     """Says what ties decide in a row that has some, and what was done about it."""
     share = f'{100 * row["tied"]:.1f}%'
-    done = 'gallery order' if row.get('ties') == 'gallery-order' else 'mean over their orders'
-    return f'ties decide {share} of the queries: {done}'
+    done = 'in gallery order' if row.get('ties') == 'gallery-order' else 'as the mean over their orders'
+    return f'equally similar images decide {share} of the queries, counted {done}'
 
 
 def valid_queries(row: Mapping[str, Any]) -> str:
@@ -187,11 +198,11 @@ def valid_queries(row: Mapping[str, Any]) -> str:
     return ' of '.join(f'{a:,}' if a == b else f'{a:,}-{b:,}' for a, b in (row['valid'], row['queries']))
 
 
-def write(folder: Path, content: Mapping[str, Any], found: Results | None = None) -> None:
-    """Writes `result.json` into a folder, whole or not at all; before it, the queries of what was `found`."""
+def write(folder: Path, content: Mapping[str, Any], queries: Mapping[str, np.ndarray] | None = None) -> None:
+    """Writes `result.json` into a folder, whole or not at all; before it, the metrics of its `queries`."""
     folder.mkdir(parents=True, exist_ok=True)
-    if found is not None:
+    if queries is not None:
         packed = io.BytesIO()
-        np.savez_compressed(packed, **found.queries())  # type: ignore[arg-type]
+        np.savez_compressed(packed, **queries)  # type: ignore[arg-type]
         write_whole(folder / QUERIES, packed.getvalue())
-    write_whole(folder / FILE, json.dumps(content, indent=1) + '\n')
+    write_whole(folder / FILE, as_json(content, indent=1) + '\n')

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from vireid.boundary.checkpoint_schema import SCHEMA
 from vireid.boundary.reading import reads, reason
-from vireid.boundary.tensors import load_tensors, names_code
+from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 
@@ -118,7 +118,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
     except Exception as error:  # a damaged file may fail in any way
         # torch advises to load code unsafely; we do not
-        why = 'it holds no tensors, or more than tensors and plain values' if names_code(error) else reason(error)
+        why = 'it holds no tensors, or more than tensors and plain values' if is_foreign(error) else reason(error)
         raise VireidError(
             f'{path} is not a checkpoint of vireid or is damaged: {why}',
             allowed='files that `vireid train` wrote under checkpoints/',

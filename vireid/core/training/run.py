@@ -36,6 +36,7 @@ class Run:
         samples: the training samples.
         tested: how many identities are searched for in the test; 0 where it is not known.
         data: what tables call the images.
+        identities: names of the training identities, in the order of their labels.
         split: which part of the dataset this is, if it has several (`trial 3`), else empty.
         precision_reason: where the precision of its config comes from, in a few words.
         resumed: whether it goes on from a checkpoint.
@@ -68,6 +69,7 @@ class Run:
     results: Results | None = None
     tested: int = 0
     data: str = ''
+    identities: tuple[str, ...] = ()
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Notes training images that could not be read; says so once for each."""

@@ -28,6 +28,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'processes': world()[1],
         'config': run.experiment.to_config(),
         'num_identities': len({s.identity for s in run.samples}),
+        'identities': list(run.identities),
         'data': run.data,
         'precision_reason': run.precision_reason,
         'split': run.split,

@@ -226,7 +226,7 @@ class Trainer:
 
     def _write_result(self, found: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'
-        results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected}, found)
+        results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected}, found.queries())
         if self.run.fitted is not None:
             final = self.run.checkpoint if self.selection.on == 'last' else self.run.best
             checkpoint.amend(final, {'similarity': self.run.fitted})

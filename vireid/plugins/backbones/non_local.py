@@ -19,14 +19,14 @@ class NonLocal(nn.Module):
 
     Args:
         channels: C of the map, at least 2.
-        reduction: theta, phi and g make C / reduction channels, 1 to C.
+        inner: channels C' that theta, phi and g make, 1 to C; None is half of C, as Wang et al. have it.
     """
 
-    def __init__(self, channels: int, reduction: int = 2) -> None:
+    def __init__(self, channels: int, inner: int | None = None) -> None:
         super().__init__()
-        if not 1 <= reduction <= channels:
-            raise VireidError(f'reduction is {reduction}', allowed=f'1 to {channels}, the channels of the map')
-        inner = channels // reduction
+        inner = channels // 2 if inner is None else inner
+        if not 1 <= inner <= channels:
+            raise VireidError(f'non-local blocks of {inner} channels', allowed=f'1 to {channels}, those of the map')
         self.theta = nn.Conv2d(channels, inner, 1)
         self.phi = nn.Conv2d(channels, inner, 1)
         self.g = nn.Conv2d(channels, inner, 1)
@@ -36,23 +36,24 @@ class NonLocal(nn.Module):
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, cells: Tensor) -> Tensor:
-        theta, phi, g = (part(cells).flatten(2) for part in (self.theta, self.phi, self.g))  # (B, C/r, N) each
+        theta, phi, g = (part(cells).flatten(2) for part in (self.theta, self.phi, self.g))  # (B, C', N) each
         # 1/N in two halves before the sum: in half precision the sum overflows, and small values over N vanish
         scale = phi.shape[2] ** -0.5
-        moments = (scale * g) @ (scale * phi).transpose(1, 2)  # (B, C/r, C/r)
-        y = (moments @ theta).unflatten(2, cells.shape[2:])  # (B, C/r, H, W)
+        moments = (scale * g) @ (scale * phi).transpose(1, 2)  # (B, C', C')
+        y = (moments @ theta).unflatten(2, cells.shape[2:])  # (B, C', H, W)
         return cells + self.norm(self.W(y))  # (B, C, H, W)
 
 
-def with_non_local(stage: nn.Sequential, count: int, channels: int) -> nn.Sequential:
+def with_non_local(stage: nn.Sequential, count: int, channels: int, inner: int | None = None) -> nn.Sequential:
     """Puts a non-local block behind each of the last `count` residual blocks of a stage, or of all if it has fewer.
 
-    The residual blocks keep their names, so that weights trained without non-local blocks still fit them.
+    Each is a `NonLocal(channels, inner)`. The residual blocks keep their names, so that weights trained without
+    non-local blocks still fit them.
     """
     blocks = OrderedDict[str, nn.Module]()
     first = len(stage) - count
     for position, (name, block) in enumerate(stage.named_children()):
         blocks[name] = block
         if position >= first:
-            blocks[f'non_local{name}'] = NonLocal(channels)
+            blocks[f'non_local{name}'] = NonLocal(channels, inner)
     return nn.Sequential(blocks)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vireid.boundary.weights import read_weights
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
@@ -25,7 +26,7 @@ from vireid.plugins.backbones.vision_transformer import (
     tokens_as_map,
     transformer_stages,
 )
-from vireid.plugins.backbones.weights import fitting, read_weights
+from vireid.plugins.backbones.weights import fitting
 
 PROBE = (256, 128)  # divides by 32, and height and width differ
 
@@ -49,8 +50,8 @@ class TwoStreamNetwork(TwoStreams):
         library: `torchvision` or `timm` (pip install 'vireid[timm]').
         shared_from: first shared stage, 0 (one network for all) to 5 (nothing shared).
         out_stages: stages whose maps are handed on, of those that the network has; 3 is 1/16 of the image.
-        weights: `pretrained` (torchvision's DEFAULT or timm's, downloaded once), the path of a state dict of this
-            network (`.pth`, `.pt`, `.safetensors`), or None for random weights.
+        weights: `pretrained` (torchvision's DEFAULT or timm's, downloaded once), the path of a file with this network
+            (of torch.save, or `.safetensors`), below any key and behind any prefix, or None for random weights.
         options: arguments of the network's constructor, such as {'drop_path_rate': 0.1}.
         pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
         image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.

@@ -9,11 +9,12 @@ from typing import Literal
 import torchvision
 from torch import Tensor, nn
 
+from vireid.boundary.weights import read_weights
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.plugins.backbones.non_local import with_non_local
 from vireid.plugins.backbones.streams import STAGES, TwoStreams, with_channels
-from vireid.plugins.backbones.weights import fitting, published_weights, read_weights
+from vireid.plugins.backbones.weights import fitting, published_weights
 
 
 class TwoStreamResNet(TwoStreams):
@@ -30,14 +31,15 @@ class TwoStreamResNet(TwoStreams):
         shared_from: first shared stage, 0 (one network for both) to 5 (nothing shared).
         out_stages: stages whose maps are handed on, in rising order.
         last_stride: stride of stage 4; 1 keeps maps at 1/16 of the image, 2 is ImageNet's.
-        weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a ResNet state dict of the
-            same depth, or None for random weights.
+        weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a file with a ResNet of the same
+            depth, below any key and behind any prefix, or None for random weights.
         pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
         image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
         modalities: channels of the images by modality; 3 of visible and infrared ones if None. Each has a stream.
         streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
         non_local: how many non-local blocks each of the four stages gets, from 0, behind its last residual blocks. A
             stage with fewer residual blocks gets one behind each: (0, 2, 3, 0), made for depth 50, is 0, 2, 2, 0 at 18.
+        non_local_channels: channels inside them; None is half of those of the map. AGW's released code has 1.
 
     Raises:
         VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
@@ -55,6 +57,7 @@ class TwoStreamResNet(TwoStreams):
         modalities: Mapping[Modality, int] | None = None,
         streams: dict[Modality, Modality] | None = None,
         non_local: Sequence[int] = (0, 0, 0, 0),
+        non_local_channels: int | None = None,
     ) -> None:
         super().__init__(shared_from, out_stages, modalities, streams)
         if len(non_local) != len(STAGES) or min(non_local) < 0:
@@ -75,7 +78,7 @@ class TwoStreamResNet(TwoStreams):
         for stages in [*self.streams.values(), self.shared]:
             for s, count in zip(STAGES, non_local, strict=True):
                 if count and f'stage{s}' in stages:
-                    stages[f'stage{s}'] = with_non_local(stages[f'stage{s}'], count, widths[s])
+                    stages[f'stage{s}'] = with_non_local(stages[f'stage{s}'], count, widths[s], non_local_channels)
 
 
 def _stages(depth: int, state: dict[str, Tensor] | None, last_stride: int, channels: int) -> dict[str, nn.Module]:

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from vireid.boundary.writing import open_to_append, write_whole
+from vireid.boundary.showing import as_json
+from vireid.boundary.writing import open_to_append, open_whole
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import Progress
 from vireid.plugin_manager.manager import hookimpl
-from vireid.reporting.record import read_metrics
+from vireid.reporting.record import scan_metrics
 
 
 class MetricsFile:
@@ -54,7 +55,7 @@ class MetricsFile:
         if self._file:
             epoch = round(progress.step / progress.steps_per_epoch, 4)
             values = _finite({'step': progress.step, 'epoch': epoch, **values})
-            self._file.write(json.dumps(values, allow_nan=False) + '\n')
+            self._file.write(as_json(values, allow_nan=False) + '\n')
 
 
 def _finite(values: Any) -> Any:
@@ -69,6 +70,11 @@ def _finite(values: Any) -> Any:
 def _keep_until(path: Path, step: int) -> None:
     if not path.exists():
         return
-    # the evaluation of the checkpoint's own step is run again: it may not have come to its end
-    kept = [v for v in read_metrics(path) if v['step'] <= step and not ('rows' in v and v['step'] == step)]
-    write_whole(path, ''.join(json.dumps(line) + '\n' for line in kept))
+    with open_whole(path) as file:
+
+        def keep(line: dict[str, Any]) -> None:
+            # the evaluation of the checkpoint's own step is run again: it may not have come to its end
+            if line['step'] < step or (line['step'] == step and 'rows' not in line):
+                file.write(json.dumps(line).encode() + b'\n')
+
+        scan_metrics(path, keep)

@@ -66,9 +66,9 @@ class ImageCache:
     without a cache, bit for bit.
 
     A cache belongs to a list of files with their sizes and times of change, to the settings of the transform and of
-    decoding, and to the versions of torchvision and Pillow: anything else makes a new one, in place of an outdated one of the same files. It is built
-    at the start, under a name of its own that is changed at the end, so that a crash leaves nothing that looks
-    complete; a second process waits for the first one's.
+    decoding, and to the versions of torchvision and Pillow: anything else makes a new one, in place of an outdated one
+    of the same files. It is built at the start, under a name of its own that is changed at the end, so that a crash
+    leaves nothing that looks complete; a second process waits for the first one's.
 
     The folder may be one that others write into. A cache or lock that is a link, or that belongs to neither the
     current user, root, nor the folder's owner, is refused; one whose head is not the expected one is made anew; pixels

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.core.wording import counted
+
+Count = Annotated[int, Ge(1), Le(1000)]  # above it, no network of the field takes a batch
 
 
 class IdentityBalanced:
@@ -40,14 +44,14 @@ class IdentityBalanced:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
-        identities: int = 4,
-        visible: int = 4,
-        infrared: int = 4,
+        identities: Count = 4,
+        visible: Count = 4,
+        infrared: Count = 4,
         fewer: bool = False,
     ) -> None:
         for name, value in (('identities', identities), ('visible', visible), ('infrared', infrared)):
-            if value < 1:
-                raise VireidError(f'{name} is {value}', allowed='an integer of at least 1')
+            if not 1 <= value <= 1000:
+                raise VireidError(f'{name} is {value}', allowed='an integer of 1 to 1000')
         if seed < 0:
             raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
         self.seed, self.rank, self.world_size = seed, rank, world_size

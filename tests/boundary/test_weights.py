@@ -1,0 +1,232 @@
+"""Weights as training scripts leave them: where they are in a file is found, and said."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from vireid.boundary.weights import Weights, find_weights, is_checkpoint, read_weights
+from vireid.core.errors import VireidError
+
+# a stem, a BatchNorm and a block; in every file with a classifier of its own
+STATE = {
+    'conv.weight': torch.arange(12.0).view(4, 3),
+    'bn.weight': torch.ones(4),
+    'bn.num_batches_tracked': torch.tensor(7),
+    'layer1.0.conv.weight': torch.zeros(4, 4),
+}
+WANTED = {name: tuple(tensor.shape) for name, tensor in STATE.items()}
+FILE = {**STATE, 'fc.weight': torch.ones(9, 4)}
+
+
+def renamed(prefix: str, state: dict[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    return {prefix + name: tensor for name, tensor in (state or FILE).items()}
+
+
+def compiled(name: str) -> str:
+    return name.replace('layer1.0', 'layer1._orig_mod.0')
+
+
+MOCO = {**renamed('module.encoder_q.'), **renamed('module.encoder_k.'), 'module.queue': torch.ones(2, 5)}
+LIGHTNING = {'state_dict': {**renamed('backbone.'), 'loss.centers': torch.ones(2)}, 'hyper_parameters': {'lr': 0.1}}
+DINO = {'student': renamed('module.backbone.'), 'teacher': renamed('backbone.'), 'epoch': 3, 'args': Namespace(lr=1)}
+OPTIMIZER = {'state': {0: {'exp_avg': torch.ones(4)}}, 'param_groups': [{'lr': 0.1}]}
+
+
+@pytest.mark.parametrize(
+    ('content', 'place'),
+    [
+        (FILE, ''),
+        (OrderedDict(FILE), ''),
+        ({name: nn.Parameter(t, requires_grad=t.is_floating_point()) for name, t in FILE.items() if t.dim()}, ''),
+        *[
+            ({key: FILE, 'epoch': 3, 'optimizer': OPTIMIZER}, f"taken from '{key}'")
+            for key in ('state_dict', 'model_state_dict', 'model', 'net', 'teacher', 'state_dict_ema', 'weights')
+        ],
+        ({'model': {'state_dict': FILE}}, "taken from 'model.state_dict'"),
+        (renamed('module.'), "without the prefix 'module.'"),
+        ({'state_dict': renamed('module.')}, "taken from 'state_dict' without the prefix 'module.'"),
+        ({'state_dict': MOCO}, "taken from 'state_dict' without the prefix 'module.encoder_q.'"),
+        (LIGHTNING, "taken from 'state_dict' without the prefix 'backbone.'"),
+        (DINO, "taken from 'teacher' without the prefix 'backbone.'"),
+        (renamed('module._orig_mod.'), "without the prefix 'module._orig_mod.'"),
+        ({compiled(name): tensor for name, tensor in FILE.items()}, ''),
+        ({'model': FILE, 'model_ema': FILE}, "taken from 'model_ema'"),
+        ({**renamed('student.'), **renamed('teacher.')}, "without the prefix 'teacher.'"),
+        ({'a': FILE, 'b': FILE}, "taken from 'a'"),  # else the first
+    ],
+    ids=str,
+)
+def test_the_place_where_most_tensors_fit_is_found(content, place):
+    found = find_weights(content, WANTED)
+    assert found.place == place
+    assert (found.fits, found.wanted) == (3, 3)  # the counter is no evidence
+    for name in ('conv.weight', 'bn.weight', 'layer1.0.conv.weight'):
+        assert torch.equal(found.tensors[name], STATE[name])
+    assert 'fc.weight' in found.tensors
+    assert not any(tensor.requires_grad for tensor in found.tensors.values())
+
+
+def test_what_fits_by_name_alone_counts_less_than_what_fits_by_shape():
+    other = {name: torch.ones(5, 5) for name in STATE}
+    assert find_weights({'teacher': other, 'net': FILE}, WANTED).key == 'net'
+    found = find_weights({'optimizer': {'first': torch.ones(1)}, 'net': other}, WANTED)
+    assert (found.key, found.fits, found.wanted, found.tensors.keys()) == ('net', 0, 3, other.keys())
+
+
+def test_counters_alone_are_no_evidence():
+    counters = {f'norm{i}.num_batches_tracked': torch.tensor(0) for i in range(20)}
+    wanted = {**WANTED, **dict.fromkeys(counters, ())}
+    found = find_weights({'a': counters, 'b': {'conv.weight': STATE['conv.weight']}}, wanted)
+    assert (found.key, found.fits, found.wanted) == ('b', 1, 3)
+
+
+def test_a_shape_of_none_takes_any():
+    found = find_weights({'x.w': torch.ones(2), 'y.w': torch.ones(3), 'y.v': torch.ones(1)}, {'w': None, 'v': (1,)})
+    assert (found.prefix, found.fits) == ('y.', 2)
+
+
+@pytest.mark.parametrize('content', [None, [1, 2], {}, {'a': 1}, {1: torch.ones(1)}, {'net': {'epoch': 3}}], ids=str)
+def test_a_file_without_tensors_by_name_gives_none(content):
+    assert find_weights(content, WANTED) == Weights({}, wanted=3)
+
+
+def test_where_nothing_fits_the_most_tensors_are_shown():
+    held = {'a': torch.ones(1), 'b': torch.ones(1)}
+    assert find_weights({'ema': {'c': torch.ones(1)}, 'net': held}, WANTED).tensors == held
+
+
+def test_a_line_says_what_was_taken_and_what_was_left():
+    found = find_weights({'state_dict': MOCO}, WANTED)
+    assert len(found.apart) == 6  # encoder_k and the queue
+    assert found.text('moco.pth', ['fc.weight']) == (
+        "weights moco.pth: 3 of 3 tensors, taken from 'state_dict' without the prefix 'module.encoder_q.'; left out: "
+        'fc.weight, module.encoder_k.conv.weight, module.encoder_k.bn.weight, module.encoder_k.bn.num_batches_tracked '
+        "and 3 more; those taken from 'state_dict' without the prefix 'module.encoder_k.' fit as well"
+    )
+    assert find_weights(STATE, WANTED).text('w.pth', []) == 'weights w.pth: 3 of 3 tensors'
+    both = find_weights({'model': STATE, 'model_ema': STATE}, WANTED)
+    assert both.text('w.pth', []).endswith("taken from 'model_ema'; those taken from 'model' fit as well")
+    spoilt = find_weights({'\x1b[2J\n': STATE}, WANTED)
+    assert "taken from '\\\\x1b[2J '" in spoilt.text('w.pth', [])
+    assert len(found.text('w.pth', ['y' * 9999])) < 600
+
+
+def test_a_name_of_thousands_of_parts_is_no_work():
+    found = find_weights({'a.' * 100_000 + 'conv.weight': torch.ones(4, 3), **STATE}, WANTED)
+    assert found.fits == 3
+
+
+def refusal(path: Path) -> VireidError:
+    with pytest.raises(VireidError) as caught:
+        read_weights(path, 'a file', 'get another')
+    assert caught.value.given.startswith(f'weights {str(path)!r} cannot be read: ')
+    return caught.value
+
+
+def said(path: Path) -> str:
+    error = refusal(path)
+    assert (error.allowed, error.todo) == ('a file', 'get another')
+    return error.given.partition('cannot be read: ')[2]
+
+
+@pytest.mark.parametrize('name', ['w.pth', 'w.pth.tar', 'w.safetensors'])
+def test_a_file_gives_back_what_was_saved(tmp_path, name):
+    path = tmp_path / name
+    save_file(FILE, path) if path.suffix == '.safetensors' else torch.save(FILE, path)
+    found = read_weights(path)
+    assert found.keys() == FILE.keys()
+    assert all(torch.equal(found[key], FILE[key]) for key in FILE)
+
+
+@pytest.mark.parametrize('today', [True, False])
+def test_what_a_script_keeps_beside_the_weights_is_passed_over(tmp_path, today):
+    beside = {'args': Namespace(lr=0.1, out=tmp_path), 'acc': np.float64(0.5), 'cmc': np.linspace(0, 1, 5)}
+    torch.save({'model': FILE, **beside}, tmp_path / 'w.pth', _use_new_zipfile_serialization=today)
+    assert find_weights(read_weights(tmp_path / 'w.pth'), WANTED).place == "taken from 'model'"
+
+
+def test_a_file_of_a_gpu_is_read_to_the_cpu(tmp_path):
+    path = tmp_path / 'w.pth'
+    torch.save({'w': torch.ones(1)}, path, _use_new_zipfile_serialization=False)
+    texts = [b'X' + len(text).to_bytes(4, 'little') + text for text in (b'cpu', b'cuda:0')]  # as pickles have them
+    assert texts[0] in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(*texts))
+    assert read_weights(path)['w'].device.type == 'cpu'
+
+
+@pytest.mark.parametrize('name', ['w.pth', 'w.safetensors'])
+def test_what_is_wrong_with_a_file_is_said(tmp_path, name):
+    path = tmp_path / name
+    assert said(path) == 'No such file or directory'
+    save_file(FILE, path) if path.suffix == '.safetensors' else torch.save(FILE, path)
+    whole = path.read_bytes()
+    for content, text in (
+        (b'', 'it is empty'),
+        (b'<!DOCTYPE html>', 'it is a web page'),
+        (whole[:-8], 'its end is missing, as of a download that broke off'),
+        (b'not weights', 'it holds no tensors'),
+    ):
+        path.write_bytes(content)
+        assert said(path) == text
+
+
+@pytest.mark.parametrize(
+    ('save', 'name'),
+    [
+        (lambda path: torch.save(nn.Linear(2, 2), path), 'torch.nn.modules.linear.Linear'),
+        (lambda path: torch.save({'net': nn.Linear(2, 2)}, path), 'torch.nn.modules.linear.Linear'),
+        (
+            lambda path: torch.save(nn.DataParallel(nn.Linear(2, 2)), path, _use_new_zipfile_serialization=False),
+            'torch.nn.parallel.data_parallel.DataParallel',
+        ),
+        # how torch itself knows TorchScript, which is slow to write
+        (lambda path: ZipFile(path, 'w').writestr('net/constants.pkl', b''), 'torch.jit.ScriptModule'),
+    ],
+)
+def test_a_whole_module_is_refused_by_its_name(tmp_path, save, name):
+    save(tmp_path / 'w.pth')
+    error = refusal(tmp_path / 'w.pth')
+    assert error.given.endswith(f'it holds a whole module, {name}, which is not run')
+    assert error.allowed == 'tensors by name, as model.state_dict() gives them'
+    assert error.todo == "where you trust it, save its weights alone: torch.save(model.state_dict(), 'weights.pth')"
+
+
+class Code:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_code_beside_the_weights_is_refused_and_not_run(tmp_path):
+    torch.save({'net': FILE, 'x': Code(tmp_path / 'mark')}, tmp_path / 'w.pth')
+    error = refusal(tmp_path / 'w.pth')
+    assert 'it holds code, ' in error.given
+    assert "torch.save(what_you_loaded['state_dict'], 'weights.pth')" in error.todo
+    assert not (tmp_path / 'mark').exists()
+
+
+def test_safetensors_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    save_file(FILE, tmp_path / 'w.safetensors')
+    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    with pytest.raises(VireidError, match='safetensors is not installed') as caught:
+        read_weights(tmp_path / 'w.safetensors')
+    assert "pip install 'vireid[timm]'" in caught.value.todo
+
+
+def test_a_checkpoint_of_vireid_is_told_from_other_files():
+    assert is_checkpoint({'format': 2, 'model': {}, 'config': {}, 'step': {}})
+    assert not is_checkpoint({'model': {}, 'config': {}})
+    assert not is_checkpoint([1])
