@@ -88,6 +88,8 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         {'features': np.zeros(3, dtype=np.float32)},
         {'features': np.zeros((3, 2))},
         {'identities': np.array([1.5, 2.0, 3.0])},
+        {'identities': np.array([[1], [2], [3]])},
+        {'paths': np.array([1, 2, 3])},
         {'modalities': np.array(['visible', 'infrared', 'thermal'])},
         {'paths': np.array(['a'])},
     ],

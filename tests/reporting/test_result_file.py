@@ -15,6 +15,7 @@ from vireid.core.scoring import results
 from vireid.core.scoring.results import METRICS
 from vireid.reporting import result_file
 from vireid.reporting.record import read_run
+from vireid.reporting.result_file import which_weights
 
 
 @pytest.fixture
@@ -153,3 +154,9 @@ def test_every_metric_is_compared(folder: Path) -> None:
         with pytest.raises(VireidError, match=rf'{key} \(std\)'):
             read_run(folder)
         edit(folder, lambda row, key=key: row[key].update(std=row[key]['std'] - 0.1))
+
+
+def test_the_weights_of_several_models_are_told_once_each():
+    assert which_weights({'weights': 'after step 3'}) == 'after step 3'
+    assert which_weights({'weights': ['after step 3', 'best', 'after step 3']}) == 'after step 3; best'
+    assert which_weights({}) == ''

@@ -164,7 +164,7 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         rows = [{**row, 'name': one_line(str(row['name']))} for row in done['rows']]
         lines += [
             f'Measured on {markdown(str(done.get("data") or names["dataset"]))} by '
-            f'{markdown_code(str(done["protocol"]))} ({markdown(str(done["weights"]))}):', '',
+            f'{markdown_code(str(done["protocol"]))} ({markdown(result_file.which_weights(done))}):', '',
             markdown_block(results.table(one_line(str(done['protocol'])), rows)), '',
         ]  # fmt: skip
     else:

@@ -152,11 +152,12 @@ def load(path: str | Path) -> SavedFeatures:
     try:
         arrays = load_arrays(path)
         about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about'])))
-        columns = [arrays[key].tolist() for key in ('paths', 'identities', 'cameras', 'modalities')]
+        kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
+        if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
+            raise ValueError('paths and modalities are not lists of texts, or identities and cameras of whole numbers')
+        columns = [arrays[key].tolist() for key in kinds]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')
-        if any(arrays[key].dtype.kind not in 'iu' for key in ('identities', 'cameras')):
-            raise ValueError('identities and cameras are not whole numbers')
         if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
             raise ValueError('the features are not float32')
     except FileNotFoundError as error:

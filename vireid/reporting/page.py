@@ -21,6 +21,7 @@ from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures import draw, inline_svg
 from vireid.reporting.markup import NOTHING, asset, document, html, join, script_data
 from vireid.reporting.record import RunRecord
+from vireid.reporting.result_file import which_weights
 from vireid.reporting.thumbnails import decode
 
 SIZE, MARGIN = 640, 20  # of the plane of embeddings, in its own units
@@ -93,7 +94,7 @@ def _result(runs: Sequence[RunRecord]) -> Markup:
         else:
             ranked = run.evidence.about['similarity'] if run.evidence else ''
             notes.append(
-                f'{whose}{", ".join(filter(None, [about["data"], about["protocol"], about["weights"]]))}; '
+                f'{whose}{", ".join(filter(None, [about["data"], about["protocol"], which_weights(about)]))}; '
                 f'ranked by {ranked or "cosine similarity"} but where a row says otherwise.'
             )
         notes += run.warnings()

@@ -88,6 +88,12 @@ def read(folder: Path) -> dict[str, Any] | None:
     return read_result(inside(folder, FILE))
 
 
+def which_weights(found: Mapping[str, Any]) -> str:
+    """Returns which weights were scored; of several models, each different answer once."""
+    weights = found.get('weights') or ''
+    return weights if isinstance(weights, str) else '; '.join(dict.fromkeys(weights))
+
+
 @reads('a result of an evaluation', FILE, todo=AGAIN)
 def read_result(path: Path) -> dict[str, Any] | None:
     """Reads a `result.json`; see `read`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Rectangle
 from matplotlib.text import Text
