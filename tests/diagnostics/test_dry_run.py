@@ -135,7 +135,7 @@ class TestErrors:
             assert re.search(rf'^{re.escape(path)}: ', text, re.MULTILINE), (path, text)
         assert 'model.heads.s3' not in text  # it could not be tried, and that is no error of its own
 
-    def test_a_real_run_tells_the_same_before_it_looks_for_the_data(self, capsys, tmp_path, monkeypatch):
+    def test_a_real_run_tells_the_same_and_that_the_data_are_missing(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         options = [*SMALL, 'model.heads.s2.channels=-4', 'protocol.trials=0']
         arguments = ['train', str(CONFIGS / 'tffn_sysu.py'), '--data-root', '/no/such', '--cfg-options', *options]
@@ -143,7 +143,7 @@ class TestErrors:
         error = capsys.readouterr().err
         assert 'model.heads.s2: channels is -4' in error
         assert 'protocol: trials is 0' in error
-        assert '/no/such' not in error
+        assert 'no folder /no/such' in error
 
     @pytest.mark.parametrize(
         ('option', 'said'),

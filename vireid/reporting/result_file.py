@@ -83,9 +83,17 @@ def read(folder: Path) -> dict[str, Any] | None:
     """Returns what `results.write` wrote into a folder, or None if nothing whole is there.
 
     Raises:
-        VireidError: if it is damaged, or an earlier vireid wrote it, in another form.
+        VireidError: if it is damaged, an earlier vireid wrote it, in another form, or its queries make other numbers.
     """
-    return read_result(inside(folder, FILE))
+    found = read_result(inside(folder, FILE))
+    if found is not None and has_queries(folder):
+        _require_same(found, inside(folder, QUERIES))
+    return found
+
+
+def has_queries(folder: Path) -> bool:
+    """Says whether the metrics of the queries lie beside a result, so that `read` compares the two."""
+    return inside(folder, QUERIES).is_file()
 
 
 def which_weights(found: Mapping[str, Any]) -> str:
@@ -160,18 +168,8 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def require_same(result: Mapping[str, Any], folder: Path) -> bool:
-    """Compares a result with the metrics of its queries, if these lie beside it.
-
-    Returns:
-        Whether they do.
-
-    Raises:
-        VireidError: if a number of the result is not what its queries make.
-    """
-    path = inside(folder, QUERIES)
-    if not path.is_file():
-        return False
+def _require_same(result: Mapping[str, Any], path: Path) -> None:
+    """Raises VireidError if a number of a result is not what its queries make."""
     columns = read_queries(path)
 
     def differs(what: str, there: Any, here: Any) -> VireidError:
@@ -196,7 +194,6 @@ def require_same(result: Mapping[str, Any], folder: Path) -> bool:
                 raise differs(f'{key} of {row["name"]}', there, here)
         if row.get('tied', 0) < made['tied'] - CLOSE:
             raise differs(f'tied of {row["name"]}', _percent(row.get('tied', 0)), f'at least {_percent(made["tied"])}')
-    return True
 
 
 def _row(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def results(tmp_path):
 
 
 def run_in(folder: Path, step: int = 0) -> SimpleNamespace:
-    experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None)
+    images = SimpleNamespace(scale_raw=None)
+    experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None, image_settings=images)
     return SimpleNamespace(work_dir=folder, progress=at(step), experiment=experiment, model=None, device='cpu')
 
 

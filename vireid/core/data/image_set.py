@@ -104,7 +104,7 @@ class ImageSet(TorchDataset):
                 except VireidError:
                     self._unreadable.append(other.path)
         raise VireidError(
-            f'{bad.name} has no {bad.modality} image that can be read, such as {bad.path}',
+            f'identity {bad.name} has no {bad.modality} image that can be read, such as {bad.path}',
             todo='replace one of them, or take the person out of the training list',
         )
 
