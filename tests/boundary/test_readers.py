@@ -156,7 +156,7 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
 # what a reader takes besides the path
 WITH: dict[str, tuple[Any, ...]] = {
     'vireid.exchange.matlab_features._read_cells': ('feature',),
-    'vireid.reporting.record.scan_metrics': (lambda line: None,),
+    'vireid.reporting.record.scan_metrics': (lambda line, text: None,),
 }
 
 

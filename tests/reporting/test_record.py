@@ -118,7 +118,7 @@ def test_of_a_line_no_more_is_kept_than_is_drawn(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 2, "gradient": 0.5, "more": {"a": [1, 2]}}\n')
     assert read_metrics(tmp_path / 'metrics.jsonl') == [{'step': 1, 'loss': 2.0, 'gradient': 0.5}]
     whole = []
-    record.scan_metrics(tmp_path / 'metrics.jsonl', whole.append)
+    record.scan_metrics(tmp_path / 'metrics.jsonl', lambda line, _: whole.append(line))
     assert whole == [{'step': 1, 'loss': 2.0, 'gradient': 0.5, 'more': {'a': [1, 2]}}]
 
 

@@ -196,13 +196,15 @@ _LINE = TypeAdapter(_Line)
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Returns the lines of a metrics file, of each what `_Line` names; see `scan_metrics`."""
     lines: list[dict[str, Any]] = []
-    scan_metrics(path, lambda line: lines.append({key: line[key] for key in _Line.__annotations__ if key in line}))
+    scan_metrics(path, lambda line, _: lines.append({key: line[key] for key in _Line.__annotations__ if key in line}))
     return lines
 
 
 @reads('the metrics of a run', 'metrics.jsonl', todo='move it away: the run is shown without its curves')
-def scan_metrics(path: Path, take: Callable[[dict[str, Any]], object]) -> None:
-    """Calls `take` with each line of a metrics file; the first that is none, such as one torn by a crash, ends it.
+def scan_metrics(path: Path, take: Callable[[dict[str, Any], bytes], object]) -> None:
+    """Calls `take` with each line of a metrics file, parsed and as it stands there.
+
+    The first that is none, such as one torn by a crash, ends it.
 
     Raises:
         VireidError: if it is too large.
@@ -214,7 +216,7 @@ def scan_metrics(path: Path, take: Callable[[dict[str, Any]], object]) -> None:
             return
         if 'loss' in line and isinstance(line.get('weights'), str):  # of an evaluation, they are a text
             return
-        take(line)
+        take(line, text)
 
 
 class _Machine(TypedDict, total=False):

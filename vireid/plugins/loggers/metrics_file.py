@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,9 +71,9 @@ def _keep_until(path: Path, step: int) -> None:
         return
     with open_whole(path) as file:
 
-        def keep(line: dict[str, Any]) -> None:
+        def keep(line: dict[str, Any], text: bytes) -> None:
             # the evaluation of the checkpoint's own step is run again: it may not have come to its end
             if line['step'] < step or (line['step'] == step and 'rows' not in line):
-                file.write(json.dumps(line).encode() + b'\n')
+                file.write(text.rstrip(b'\r\n') + b'\n')  # as it was: a number parsed and written may differ
 
         scan_metrics(path, keep)
