@@ -1,4 +1,4 @@
-"""Images are what a viewer shows, whatever their mode, depth, file format and orientation; raw values need a scaling."""
+"""Images are what a viewer shows, whatever their mode, depth, format and orientation; raw values need a scaling."""
 
 import io
 import struct

@@ -62,6 +62,7 @@ def starting(signals: Collection[int]) -> Iterator[None]:
 
     The handler of children's deaths that torch sets, which would raise at any line of this process, is undone.
     """
+    child: Any
     child, main = getattr(signal, 'SIGCHLD', None), sys.modules['__main__']
     if threading.current_thread() is not threading.main_thread():
         child = None  # torch sets none then
@@ -143,7 +144,8 @@ class Received:
     """
 
     def __init__(self, files: Sources, pickled: bytes) -> None:
-        self._files, self._pickled, self._data = files, pickled, None
+        self._files, self._pickled = files, pickled
+        self._data: Any = None
 
     def __getitems__(self, keys: Any) -> Any:
         if self._data is None:

@@ -65,7 +65,11 @@ def run(args: argparse.Namespace) -> int:
     last = [checkpoint.load(inside(folder, 'checkpoints/last.pt'))['model'] for folder in (args.folder, work_dir)]
     lines: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for folder, own in zip((args.folder, work_dir), lines, strict=True):
-        scan_metrics(inside(folder, 'metrics.jsonl'), lambda line, _, own=own: own.append(line))
+
+        def keep(line: dict[str, Any], _: bytes, own: list[dict[str, Any]] = own) -> None:
+            own.append(line)
+
+        scan_metrics(inside(folder, 'metrics.jsonl'), keep)
     rows = [(read(folder) or {}).get('rows') for folder in (args.folder, work_dir)]
     equal = {
         'weights': checkpoint.digest(last[0]) == checkpoint.digest(last[1]),

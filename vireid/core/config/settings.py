@@ -199,10 +199,10 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
             text = f'{given}, and images.reader keeps images as images.train.0 makes them'
             problems.append(VireidError(text, todo='begin with the same transform, or take the reader (--cache) away'))
     bounds = at('images', 'scale_raw')
-    if isinstance(bounds, (list, tuple)) and [isinstance(b, (int, float)) for b in bounds] == [True, True]:
-        if not bounds[0] < bounds[1]:
-            text = f'images.scale_raw is {list(bounds)}'
-            problems.append(VireidError(text, allowed='[LOW,HIGH], the values that become black and white: LOW < HIGH'))
+    numbers = [b for b in bounds if isinstance(b, (int, float))] if isinstance(bounds, (list, tuple)) else []
+    if len(numbers) == 2 and not numbers[0] < numbers[1]:
+        text = f'images.scale_raw is {numbers}'
+        problems.append(VireidError(text, allowed='[LOW,HIGH], the values that become black and white: LOW < HIGH'))
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, and stages give the initial weights'
         problems.append(VireidError(text, todo='take one of them away'))
