@@ -70,9 +70,23 @@ class Tiny(nn.Module):
         return {'deep': self.shared(torch.cat([self.streams[m](images[m]) for m in joint_order(images)]))}
 
 
+class Pooled(nn.Module):
+    """A backbone without convolutions, which some processors compute wrongly in bf16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(3, 8), nn.BatchNorm2d(8)
+        self.outputs = {'deep': FeatureSpec(8, 'map')}
+
+    def forward(self, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        pooled = nn.functional.avg_pool2d(torch.cat([images[m] for m in joint_order(images)]), 4)
+        return {'deep': self.norm(self.linear(pooled.movedim(1, -1)).movedim(-1, 1))}
+
+
 @hookimpl
 def register_components(add: Callable[..., None]) -> None:
     add('backbones', 'Tiny', Tiny)
+    add('backbones', 'Pooled', Pooled)
 
 
 class Kind(NamedTuple):

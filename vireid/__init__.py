@@ -5,6 +5,7 @@ The names below are the public API. Each is imported on first use, so that `impo
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 __version__ = '0.1.0.dev0'
@@ -29,6 +30,10 @@ _LAZY = {
     'train': 'vireid.api',
 }
 __all__ = [*_LAZY, '__version__']
+
+if os.name == 'posix' and not os.environ.get('HOME', os.path.expanduser('~')).startswith('/'):
+    # a user without an entry in passwd, as in containers: libraries that look for the home fail when they are imported
+    os.environ['HOME'] = os.devnull
 
 
 def __getattr__(name: str) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
-from vireid.launch.fabric import make_fabric
+from vireid.launch.fabric import _find_environment, make_fabric
+from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager
 
 
@@ -33,13 +35,54 @@ def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training
     assert caught.value.todo == todo
 
 
+BATCH = {'SLURM_JOB_ID': 1, 'SLURM_NTASKS': 4, 'SLURM_NODELIST': 'node1', 'SLURM_PROCID': 0, 'SLURM_LOCALID': 0}
+
+
+def in_slurm(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
+    for name in ('SLURM_NTASKS_PER_NODE', 'SLURM_NNODES', 'SLURM_STEP_NUM_TASKS', 'MASTER_ADDR', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**BATCH, 'SLURM_NODEID': 0, **variables}.items():
+        monkeypatch.setenv(name, str(value))
+
+
+@pytest.mark.parametrize(
+    'variables',
+    [
+        {'SLURM_JOB_NAME': 'jupyterhub'},
+        {'SLURM_JOB_NAME': 'bash'},
+        {'SLURM_JOB_NAME': 'train', 'SLURM_NTASKS_PER_NODE': 2, 'SLURM_NNODES': 2},  # a script of sbatch, without srun
+        {'SLURM_NTASKS': 1, 'SLURM_STEP_NUM_TASKS': 1, 'SLURM_NTASKS_PER_NODE': 8},  # srun -n1
+    ],
+)
+def test_one_process_in_a_job_of_slurm_trains_alone(monkeypatch, capsys, variables):
+    in_slurm(monkeypatch, **variables)
+    assert make_fabric(experiment().training_settings).world_size == 1
+    assert isinstance(_find_environment(2, 1), LightningEnvironment)  # which starts the second process itself
+    assert capsys.readouterr().err == ''
+
+
+def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(monkeypatch):
+    """A step of 2 x 2 tasks in a job of 16."""
+    step = {'SLURM_STEP_NUM_TASKS': 4, 'SLURM_STEP_NUM_NODES': 2, 'SLURM_NTASKS': 16, 'SLURM_PROCID': 3}
+    in_slurm(monkeypatch, SLURM_JOB_NAME='interactive', SLURM_NTASKS_PER_NODE=8, SLURM_NNODES=2, **step)
+    found = _find_environment(2, 2)
+    assert isinstance(found, SLURMEnvironment)
+    assert (found.world_size(), found.global_rank()) == (4, 3)
+    found.validate_settings(num_devices=2, num_nodes=2)
+    with pytest.raises(VireidError, match='srun started 2 processes on each of 2 machines') as caught:
+        _find_environment(4, 1)
+    assert caught.value.todo == '--devices 2 --cfg-options training.nodes=2'
+
+
 def test_tasks_of_srun_that_train_alone_are_told(monkeypatch, capsys):
-    monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '10')
+    in_slurm(monkeypatch, SLURM_STEP_NUM_TASKS=10)
     assert make_fabric(experiment().training_settings).world_size == 1  # a trial each, say
     assert 'srun started 10 tasks; each is a run of its own, since --devices is 1' in capsys.readouterr().err
-    monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')
-    make_fabric(experiment().training_settings)
-    assert capsys.readouterr().err == ''
+
+
+def test_the_check_of_a_step_is_not_taken_for_a_process_of_slurm_s(monkeypatch, small_sysu, make_tiny):
+    in_slurm(monkeypatch, SLURM_JOB_NAME='train')
+    preflight(make_tiny(small_sysu))
 
 
 def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
@@ -55,7 +98,7 @@ def test_sharding_is_refused_with_a_word_why():
 
 
 def test_several_machines_need_a_launcher(monkeypatch):
-    for name in ('TORCHELASTIC_RUN_ID', 'SLURM_NTASKS', 'MASTER_ADDR'):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
+    in_slurm(monkeypatch)
     with pytest.raises(VireidError, match=r'training\.nodes is 2 and nothing says where the other machines are'):
         make_fabric(experiment(nodes=2).training_settings)

@@ -26,6 +26,7 @@ from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Dataset, Progress, Sample, Sampler
 from vireid.launch import precision
+from vireid.launch.bf16_trial import settle_precision
 from vireid.launch.compilation import compile_forward
 from vireid.launch.contents import content_numbers, require_apart, require_no_twins
 from vireid.launch.data_name import data_name
@@ -111,6 +112,7 @@ def prepare(
     if resume is None and init is not None:
         initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero, len(identities))
         require_unseen(scored, seen, f'training.init: {init}', numbers)
+    chosen, experiment, fabric = settle_precision(chosen, experiment, model, batches, fabric)
     _adjust(model, experiment, fabric)
     run = Run(
         experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,

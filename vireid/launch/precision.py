@@ -25,11 +25,13 @@ class Precision:
         name: as lightning-fabric has it; never `auto`.
         reason: where it comes from, in a few words.
         warning: what the user should know before it begins; empty if there is nothing.
+        tentative: it was chosen for its speed, and is given up if it computes wrongly; see `bf16_trial.py`.
     """
 
     name: str
     reason: str
     warning: str = ''
+    tentative: bool = False
 
 
 def resolve(training: Mapping[str, Any], kept: Precision | None = None, source: object = None) -> Precision:
@@ -46,6 +48,7 @@ def resolve(training: Mapping[str, Any], kept: Precision | None = None, source: 
     native, hardware = native_bf16(settings.accelerator)
     name: str = settings.precision
     reason, warning = 'set by the config' if 'precision' in training else 'the default', ''
+    tentative = name == AUTO and kept is None and native
     if name == AUTO:
         here = BF16 if native else FLOAT32
         name, reason = (here, f'auto: {hardware}') if kept is None else (kept.name, kept.reason)
@@ -55,7 +58,7 @@ def resolve(training: Mapping[str, Any], kept: Precision | None = None, source: 
         reason = kept.reason  # config.yaml of a run has what `auto` became
     if name == BF16 and not native:
         warning += f'precision is {BF16} and {hardware}: a step may take ten times as long as in {FLOAT32}'
-    return Precision(name, reason, warning.strip())
+    return Precision(name, reason, warning.strip(), tentative)
 
 
 def of_checkpoint(content: Mapping[str, Any] | None) -> Precision | None:

@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faults
@@ -16,8 +17,8 @@ from torch import Tensor, nn
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.core.training.nonfinite import is_finite
-from vireid.core.types import Progress
+from vireid.core.training.nonfinite import is_finite, not_finite
+from vireid.core.types import Batch, Progress
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize
@@ -136,7 +137,7 @@ def test_weights_that_are_not_finite_are_not_saved(people, tmp_path):
 
 def test_the_way_on_that_errors_name_is_open(people, tmp_path):
     spoilt = {'at': [2], 'value': 'nan', 'backward': True}
-    with pytest.raises(VireidError, match=r'go on with --resume and step\.clip_norm'):
+    with pytest.raises(VireidError, match=r'go on with --resume and step\.clip_norm'):  # it is in float32 already
         train(experiment(people, spoilt), tmp_path)
     newest = tmp_path / 'checkpoints' / 'last.pt'
     with pytest.raises(VireidError, match=r"the gradient's norm is nan[\s\S]*step\.skip_nonfinite, the number"):
@@ -153,11 +154,25 @@ def test_the_error_names_task_and_images(people, tmp_path):
     assert 'step.skip_nonfinite' in caught.value.todo
 
 
+@pytest.mark.parametrize(
+    ('precision', 'first'),
+    [
+        ('bf16-mixed', 'go on with --resume and --precision 32-true (this run has bf16-mixed), step.clip_norm, or '),
+        ('32-true', 'go on with --resume and step.clip_norm, or '),
+    ],
+)
+def test_the_precision_is_suspected_first_where_it_is_not_full(people, tmp_path, precision, first):
+    made = experiment(people)
+    made.training['precision'] = precision
+    run = SimpleNamespace(experiment=made, checkpoint=tmp_path / 'last.pt')
+    batch = Batch({}, {}, paths={'visible': ['a.jpg', 'b.jpg']})
+    assert not_finite({'loss': math.nan}, batch, run).todo.startswith(first)
+
+
 def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tuple[Any, nn.Module, Any, Any]:
     """A step as of 16-mixed, with torch's scaler on the CPU, its model, a batch, and the scaler."""
     from lightning_fabric.plugins.precision.amp import MixedPrecision
 
-    from vireid.core.types import Batch
     from vireid.launch.fabric import make_fabric
 
     made = experiment(people, {'at': at, 'value': 'inf', 'backward': True}, skip_nonfinite=1)

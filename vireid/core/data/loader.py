@@ -135,11 +135,16 @@ class BatchStream:
     """
 
     def __init__(self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1) -> None:
-        self._order = EpochBatches(sampler, rank, world_size)
+        self._data, self._order = data, EpochBatches(sampler, rank, world_size)
         self._loader = training_loader(data, self._order, workers)
         self._sampler = type(sampler).__name__
         self._batches: Iterator[Batch] | None = None
         self._died_at = -1
+
+    def first(self) -> Batch:
+        """Returns the first batch of the run, read by this process; `next` begins with it as ever."""
+        order = EpochBatches(self._order.sampler, self._order.rank, self._order.world_size)
+        return next(iter(training_loader(self._data, order, workers=0)))
 
     def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
         """Returns the batch of the step that follows `progress`; calls go on from step to step.

@@ -25,8 +25,10 @@ def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     paths = [path for found in batch.paths.values() for path in found]
     share = ' of which this process has the part' if world()[1] > 1 else ''
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
+    precision = run.experiment.training_settings.precision
+    exact = '' if precision == '32-true' else f'--precision 32-true (this run has {precision}), '
     return VireidError(
         f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',
-        todo='go on with --resume and step.clip_norm, --precision 32-true, or step.skip_nonfinite, the number of such '
-        'steps that may be left out (of several optimizers each has its own); or begin anew with a lower learning rate',
+        todo=f'go on with --resume and {exact}step.clip_norm, or step.skip_nonfinite, the number of such steps that '
+        'may be left out (of several optimizers each has its own); or begin anew with a lower learning rate',
     )
