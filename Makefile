@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 
-.PHONY: demo test test-random test-matrix lint docs clean
+.PHONY: demo test test-random test-matrix start-methods lint docs clean
 
 demo: .venv/installed
 	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
@@ -19,6 +19,13 @@ test-random: .venv/installed
 # the suite as other processors and threads would run it; an hour and more
 test-matrix: .venv/installed
 	$(BIN)/python benchmarks/suite_matrix.py
+
+# the tests with loader processes, as Linux (forkserver), macOS and Windows (spawn) and older Pythons (fork) start them
+start-methods: .venv/installed
+	for method in fork forkserver spawn; do echo $$method; \
+	    VIREID_START_METHOD=$$method OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/core/data \
+	    tests/core/distributed tests/core/scoring/test_embedding.py tests/core/test_signals.py tests/core/training \
+	    tests/boundary/test_worker_processes.py tests/test_disk_faults.py tests/cli/test_cli.py || exit 1; done
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -70,8 +70,10 @@ def levels(data: Any, workers: int = 1) -> list[float]:
 @pytest.mark.parametrize('method', METHODS)
 def test_what_a_plugin_file_or_a_script_has_is_the_same_in_every_process(samples, tmp_path, monkeypatch, method):
     more = 2.0
-    file = tmp_path / 'brighter.py'
+    file, other = tmp_path / 'brighter.py', tmp_path / 'other.py'
     file.write_text(PLUGIN)
+    other.write_text(PLUGIN + f'\nopen({str(tmp_path / "once")!r}, "x")')  # this one is of no use to the processes
+    create_manager([other])
     transform = create_manager([file]).components.build('transforms', {'type': 'Brighter'}, where='images.train.0')
     file.write_text('raise RuntimeError("it was edited while the run went on")')
     monkeypatch.setenv(START_METHOD, method)

@@ -17,9 +17,9 @@ def run_file(name: str, path: Path) -> ModuleType:
     return _run(name, str(path), path.read_bytes())
 
 
-def sources() -> Sources:
-    """Returns the files that were run here, as they were then: they may be edited while a run goes on."""
-    return dict(_sources)
+def sources(pickled: bytes) -> Sources:
+    """Returns the files that a pickle is made with, as they were when they were run: they may be edited meanwhile."""
+    return {name: source for name, source in _sources.items() if name.encode() in pickled}
 
 
 def run_again(files: Sources) -> None:

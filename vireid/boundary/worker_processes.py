@@ -132,7 +132,7 @@ class Sent:
                     f'the transforms or the reader of images cannot be sent to the processes that read images: {error}',
                     todo=f'let them hold no open files, locks or generators; or {ELSE}',
                 ) from error
-        return Received, (sources(), self._pickled)
+        return Received, (sources(self._pickled), self._pickled)
 
 
 class Received:
