@@ -129,6 +129,13 @@ class TestOverrides:
     def test_a_key_that_nothing_accepts_cannot_be_added(self, here, capsys, option, text):
         assert text in printed(capsys, 'check', 'configs/tffn_demo.py', '--cfg-options', option, status=2)
 
+    def test_numbers_that_no_machine_takes_are_all_told_at_once(self, here, capsys):
+        names = ('sampler.identities', 'sampler.visible', 'sampler.infrared', 'training.devices', 'training.nodes')
+        names += ('images.workers', 'training.steps', 'training.keep', 'evaluation.batch_size')
+        options = [f'{name}={10**10}' for name in names]
+        text = printed(capsys, 'check', 'configs/tffn_demo.py', '--cfg-options', *options, status=2)
+        assert [name for name in names if f'{name} is {10**10} (int)\n    allowed: an integer of ' not in text] == []
+
     def test_training_takes_them_the_same_way(self, here, capsys):
         assert main(['train', 'configs/tffn_demo.py', '--print-config', '--cfg-options', 'name=7']) == 0
         assert "name: '7'" in capsys.readouterr().out

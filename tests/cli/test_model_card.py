@@ -62,3 +62,11 @@ def test_plain_text_stays(tmp_path):
     shown = card(tmp_path, PLAIN)
     assert '\n# tffn_sysu\n' in shown
     assert '\nMeasured on SYSU-MM01 by `sysu/agw` (all):\n\n```\nsysu/agw ' in shown
+
+
+def test_numbers_that_are_not_checked_or_edited_are_said(tmp_path):
+    assert '\nThe queries of this result are missing: its numbers could not be checked.\n' in card(tmp_path, PLAIN)
+    (tmp_path / results.QUERIES).write_text('no queries')
+    shown = card(tmp_path, PLAIN)
+    assert '\nThe metrics beside the checkpoint are damaged, or not those of their queries.\n' in shown
+    assert 'Measured on' not in shown

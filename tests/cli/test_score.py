@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,38 @@ def test_another_protocol_may_be_scored_from_the_same_file(saved, tmp_path, caps
 def test_ties_in_gallery_order_are_had_by_name(saved, capsys):
     assert main(['score', str(saved), '--cfg-options', 'evaluation.ties=gallery-order']) == 0
     assert 'sysu/agw, ties in gallery order ' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('ties', ['mean', 'gallery-order'])
+def test_a_model_that_makes_one_embedding_of_all_images_is_told(saved, tmp_path, capsys, ties):
+    read = features.load(saved)
+    one = np.repeat(read.embeddings.features[:1], len(read.embeddings.samples), axis=0)
+    features.save(tmp_path / 'one.npz', Embeddings(read.embeddings.samples, one), read.about, None)
+    words = ['score', str(tmp_path / 'one.npz'), '--cfg-options', 'protocol.modes=["all"]', f'evaluation.ties={ties}']
+    assert main([*words, '--result', str(tmp_path / 'result')]) == 0
+    done = 'in gallery order' if ties == 'gallery-order' else 'as the mean over their orders'
+    tied, same = capsys.readouterr().out.splitlines()[-3:-1]
+    assert tied == f'  equally similar images decide 100.0% of the queries, counted {done}'
+    assert re.fullmatch(r'all \d+ images have the same embedding: these numbers say nothing about a model', same)
+    assert main(['table', str(tmp_path / 'result')]) == 0  # whoever reads the folder later is told too
+    shown = capsys.readouterr().out
+    assert same in shown
+    assert tied.strip() in shown
+
+
+def test_a_gallery_that_was_saved_as_the_queries_too_is_told(saved, tmp_path, capsys):
+    """Each infrared image has the embedding of a visible one of its person: all are found at once."""
+    samples, found = features.load(saved).embeddings.samples, features.load(saved).embeddings.features.copy()
+    for place, sample in enumerate(samples):
+        if sample.modality == INFRARED:
+            found[place] = next(
+                f for s, f in zip(samples, found, strict=True)
+                if (s.identity, s.camera, s.path[-8:]) == (sample.identity, 1, '0001.jpg')
+            )  # fmt: skip
+    features.save(tmp_path / 'own.npz', Embeddings(samples, found), features.load(saved).about, None)
+    words = ['score', str(tmp_path / 'own.npz'), '--cfg-options', 'protocol.modes=["all"]', 'protocol.shots=["multi"]']
+    assert main(words) == 0
+    assert 'of 12 queries that of a gallery image, which ranks first' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver, resource_tracker
 from types import ModuleType
 from typing import Any
 
@@ -48,6 +47,8 @@ def start_server(imports: Collection[str], signals: Collection[int]) -> None:
         imports: names of the modules.
         signals: those that do not reach it.
     """
+    from multiprocessing import forkserver, resource_tracker  # of POSIX
+
     global _server_of
     _server_of = os.getpid()
     forkserver.set_forkserver_preload(list(imports))

@@ -154,10 +154,11 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
         '- licence and terms of the training data: to be filled in by whoever releases this', '',
     ]  # fmt: skip
+    folder, missing = source.parent.parent, 'No metrics lie beside the checkpoint this was made from.'
     try:
-        done = result_file.read(source.parent.parent)
-    except VireidError:  # of an earlier vireid
-        done = None
+        done = result_file.read(folder)
+    except VireidError:  # of an earlier vireid, or edited
+        done, missing = None, 'The metrics beside the checkpoint are damaged, or not those of their queries.'
     if content.get('adapted'):  # the run's metrics are those of other statistics
         lines += ['Its normalisation was adapted to other cameras; nobody has measured yet whether that helped.', '']
     elif done and done.get('rows'):
@@ -167,8 +168,10 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
             f'{markdown_code(str(done["protocol"]))} ({markdown(result_file.which_weights(done))}):', '',
             markdown_block(results.table(one_line(str(done['protocol'])), rows)), '',
         ]  # fmt: skip
+        if not result_file.has_queries(folder):
+            lines += ['The queries of this result are missing: its numbers could not be checked.', '']
     else:
-        lines += ['No metrics lie beside the checkpoint this was made from.', '']
+        lines += [missing, '']
     lines += [
         '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import decoder', '',
         f"model = vireid.load_weights('this folder'{plugins})",

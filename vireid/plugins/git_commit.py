@@ -145,3 +145,6 @@ def _config(git: Git, sha256: bool) -> str:
 def _copy(source: Path, target: Path) -> None:
     with open_regular(source) as file, target.open('xb') as copy:
         shutil.copyfileobj(file, copy)
+        times = os.fstat(file.fileno())
+    # git looks into files that were written no earlier than the index: their size and time may be as before
+    os.utime(target, ns=(times.st_atime_ns, times.st_mtime_ns))

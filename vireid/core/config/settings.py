@@ -90,7 +90,7 @@ class TrainingSettings:
         epochs: length of the run in epochs; give this or `steps`.
         steps: length of the run in steps.
         precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on hardware
-            that multiplies bf16 by itself, else `32-true`; see `launch/precision.py`. Scoring is always float32.
+            that computes bf16 by itself, and rightly, else `32-true`; see `launch/bf16_trial.py`. Scoring is float32.
         accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
         devices: how many on this machine, or `auto`.
         nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.

@@ -143,8 +143,9 @@ class BatchStream:
 
     def first(self) -> Batch:
         """Returns the first batch of the run, read by this process; `next` begins with it as ever."""
-        order = EpochBatches(self._order.sampler, self._order.rank, self._order.world_size)
-        return next(iter(training_loader(self._data, order, workers=0)))
+        order, steps = self._order, len(self._order.sampler)
+        stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size)
+        return stream.next(Progress(0, 0, steps, steps))
 
     def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
         """Returns the batch of the step that follows `progress`; calls go on from step to step.
