@@ -156,7 +156,7 @@ def test_dry_run_needs_no_data_and_shows_the_graph(tmp_path, capsys, monkeypatch
 
 
 def test_train_then_test_from_the_shell(tree, tmp_path, monkeypatch, capsys):
-    options = small('training.epochs=1', LOADER)
+    options = small('training.epochs=1')
     trained = shell(str(ROOT / 'tools/train.py'), CONFIG, *options, cwd=tmp_path, VIREID_DATA=str(tree))
     assert trained.returncode == 0, trained.stderr
     run = tmp_path / 'runs' / 'tffn_sysu'
