@@ -32,7 +32,7 @@ def main() -> None:
         options.append("step.optimizer={'type': 'Adam', 'lr': 0.001}")
     experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
     model = experiment.build_model(395)
-    step = experiment.build_step(model, make_fabric(experiment.training_settings))
+    step = experiment.build_step(model, make_fabric(experiment.training))
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     step.optimization.optimizer.step()

@@ -42,7 +42,7 @@ def vireid_step(
     experiment: Experiment, batch: Batch, start: Progress, folder: Path
 ) -> tuple[torch.nn.Module, Callable]:
     """One turn of the loop: what `Trainer.train_step` does, without the data."""
-    fabric = make_fabric(experiment.training_settings)
+    fabric = make_fabric(experiment.training)
     model = experiment.build_model(IDENTITIES)
     step = experiment.build_step(model, fabric)
     run = Run(experiment, folder, model, fabric.device, start)
@@ -72,7 +72,7 @@ def bare_step(experiment: Experiment, batch: Batch, start: Progress) -> tuple[to
     model = experiment.build_model(IDENTITIES).to(batch.images[VISIBLE].device).train()
     settings = {key: value for key, value in experiment.step['optimizer'].items() if key != 'type'}
     optimizer = torch.optim.SGD(model.parameters(), **settings)
-    mixed = experiment.training_settings.precision == 'bf16-mixed'
+    mixed = experiment.training.precision == 'bf16-mixed'
     device = batch.images[VISIBLE].device.type
     progress = start
 
@@ -114,7 +114,7 @@ def bare_turns(experiment: Experiment, batch: Batch, start: Progress) -> tuple[t
         'graph': [p for p in graph if p.requires_grad],
     }
     optimizers = {name: torch.optim.SGD(parameters, **settings) for name, parameters in groups.items()}
-    mixed, device = experiment.training_settings.precision == 'bf16-mixed', batch.images[VISIBLE].device.type
+    mixed, device = experiment.training.precision == 'bf16-mixed', batch.images[VISIBLE].device.type
     progress = start
 
     def turn() -> None:
@@ -167,7 +167,7 @@ def main() -> None:
     total = (args.blocks + 1) * args.steps
     start = Progress(0, 0, STEPS_PER_EPOCH, total)
     with tempfile.TemporaryDirectory() as folder:
-        device = make_fabric(experiment.training_settings).device
+        device = make_fabric(experiment.training).device
         batch = fixed_batch(tuple(args.size), device)
         models, turns = {}, {}
         models['vireid'], turns['vireid'] = vireid_step(experiment, batch, start, Path(folder))

@@ -256,9 +256,9 @@ def test_dmcf_learns_at_the_papers_two_rates() -> None:
     read = experiment(Path('dmcf_sysu.py'))
     from vireid.launch.fabric import make_fabric
 
-    step = read.build_step(read.build_model(3), make_fabric(read.training_settings))
+    step = read.build_step(read.build_model(3), make_fabric(read.training))
     assert [group['lr'] for group in step.optimization.optimizer.param_groups] == [0.001, 0.01]
-    assert (read.training_settings.steps, read.step['optimizer']['type']) == (50_000, 'Adam')
+    assert (read.training.steps, read.step['optimizer']['type']) == (50_000, 'Adam')
     assert config.load(CONFIGS / 'dmcf_regdb.py')['training']['steps'] == 5_000
 
 
@@ -293,7 +293,7 @@ WRONG = [
     ('model.heads.high.overlap=0.01', ['model.heads.high: overlap is 0.01', 'less than half a row']),
     (
         "model.embedding=keys && model.necks.keys={'type': 'CorrespondenceConcat', 'inputs': 'stage2'}",
-        ["model.necks: 'keys' cannot be a name"],
+        ["model.necks: invalid name 'keys'"],
     ),
     ("model.necks.low.inputs=['stage2', 'stage3']", ['model.necks.low: CorrespondenceConcat reads one feature']),
     (
@@ -305,7 +305,7 @@ WRONG = [
         "model.embedding='middle' && model.heads.low.inputs=glfm && model.necks.glfm={'type': 'GLFM', 'inputs': 'low'}",
         ['model.necks.glfm: GLFM reads a vector', 'map of'],
     ),
-    ('model.heads.middle.losses.parts=None', ["model.heads.middle.losses: no loss reads 'parts'"]),
+    ('model.heads.middle.losses.parts=None', ["model.heads.middle.losses: no loss reads the output 'parts'"]),
     ("model.heads.low.pool='Maximum'", ["model.heads.low.pool: no pooling called 'Maximum', did you mean"]),
 ]
 

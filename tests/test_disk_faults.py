@@ -221,20 +221,17 @@ def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, 
         image.symlink_to(tmp_path / 'nowhere.jpg')
     else:
         image.write_bytes(content[: len(content) // 2] if how == 'torn' else b'')
-    made = faults.experiment(data)
-    made.images['check'] = check
+    made = faults.experiment(data).with_overrides({'images.check': check})
     with pytest.raises(VireidError, match=rf'1 of \d+ images cannot be read:\n    .*{image.name}.*{said}'):
         train(made, tmp_path / 'run')
-    made.images['on_bad_image'] = 'skip'
-    train(made, tmp_path / 'run')  # another image of the same person stands for it
+    train(made.with_overrides({'images.on_bad_image': 'skip'}), tmp_path / 'run')  # another image of the same person stands for it
     assert str(image) in (tmp_path / 'run' / 'result.json').read_text()
 
 
 def test_an_image_that_cannot_be_scored_is_named_before_the_first_step_whatever_is_skipped(faults, data, tmp_path):
     image = Path(faults.experiment(data).build_dataset().split('test')[0].path)
     image.write_bytes(b'')
-    made = faults.experiment(data)
-    made.images['on_bad_image'] = 'skip'
+    made = faults.experiment(data).with_overrides({'images.on_bad_image': 'skip'})
     with pytest.raises(VireidError, match=f'{image.name} is empty'):
         train(made, tmp_path / 'run')
 
@@ -249,7 +246,7 @@ def test_images_that_vanish_while_training_are_named_and_cost_nothing(faults, pe
             camera.rename(people / f'gone-{camera.name}')
 
     try:
-        with pytest.raises(VireidError, match=r'image .*/cam\d/.* is gone'):
+        with pytest.raises(VireidError, match=r'image .*/cam\d/.* does not exist'):
             train(meddled(faults, people, 1, take_away, workers=workers), tmp_path / 'run')
     finally:
         for camera in cameras:

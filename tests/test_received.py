@@ -246,9 +246,9 @@ class TestAddresses:
         sections = yaml.safe_load((sent / 'config.yaml').read_text())
         folder = {'type': 'ImageCache', 'folder': str(tmp_path / 'elsewhere')}
         change(sent, images={**sections['images'], 'reader': folder}, dataset={'type': 'Folders', 'root': 'x'})
-        assert load_experiment(sent / 'config.yaml').image_settings.reader is None
+        assert load_experiment(sent / 'config.yaml').images.reader is None
         asked = load_experiment(DEMO, images={'reader': folder}, dataset={'root': 'x'})
-        assert asked.image_settings.reader == folder
+        assert asked.images.reader == folder
 
     @pytest.mark.parametrize('text', ['http://evil/x.pth', 'FTP://evil', r'\\evil\share', 's3://evil/x'])
     def test_an_address_anywhere_else_is_refused(self, sent, text):

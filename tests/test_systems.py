@@ -99,7 +99,7 @@ def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
     torch.manual_seed(0)
     made = experiment(name)
     model: Any = made.build_model(IDENTITIES)
-    step = made.build_step(model, make_fabric(made.training_settings))
+    step = made.build_step(model, make_fabric(made.training))
     labels = torch.arange(IDENTITIES).repeat_interleave(SHOTS)
     model.train()
     for number in range(steps):

@@ -179,7 +179,7 @@ def test_percentiles_that_are_equal_give_way_to_the_least_and_greatest_value(tmp
     'bounds', [(0.0, 7000.0), (9000.0, 1e4), (8200.0, 9000.0), (7500.0, 7500.0), (2.0, 1.0), (0.0, 1e9)]
 )
 def test_bounds_that_make_an_image_one_grey_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
-    with pytest.raises(RawImage, match=r'7400 to 8200; by images.scale_raw=.* all of them are one grey'):
+    with pytest.raises(RawImage, match=r'7400 to 8200; images.scale_raw=.* maps all of them to one gray'):
         read_pixels(raw([[7400, 8200]], tmp_path, 'counts in PNG'), scale_raw=bounds)
 
 
@@ -191,7 +191,7 @@ def test_an_image_of_one_raw_value_is_refused_as_blank(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
 def test_raw_values_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
-    with pytest.raises(VireidError, match='infinite or not a number'):
+    with pytest.raises(VireidError, match='infinite or NaN'):
         read_pixels(raw([[1, value]], tmp_path, 'degrees'), scale_raw='percentiles')
 
 

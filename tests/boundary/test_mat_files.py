@@ -320,18 +320,18 @@ class TestHostileMatlab5:
             (cell(double(1), shape=(1,)), 'without a shape'),
             (cell(double(1), shape=(1,) * 33), 'without a shape'),
             (cell(double(1), shape=(1, 2)), 'requires a buffer'),
-            (cell(element(COMPRESSED, b'')), 'holds something of type 15'),
+            (cell(element(COMPRESSED, b'')), 'contains an element of type 15'),
             # SciPy takes the type as an index without looking, which ends the process
-            (cell(array(DOUBLE, (1, 1), element(0x7FFF, bytes(8)))), 'holds something of type 32767'),
+            (cell(array(DOUBLE, (1, 1), element(0x7FFF, bytes(8)))), 'contains an element of type 32767'),
             (cell(array(DOUBLE, (2**31 - 1,) * 8, element(FLOAT64, bytes(8)))), 'numbers has 8 bytes'),
             (cell(array(DOUBLE, (1, 1), element(FLOAT64, bytes(16)))), 'a matrix of 1 numbers has 16 bytes'),
             (cell(array(DOUBLE, (1, 1), struct.pack('<II', FLOAT64, 2**32 - 1))), 'ends too early'),
             (cell(array(DOUBLE, (1, 1), struct.pack('<II', 5 << 16 | BYTES, 0) + bytes(8))), 'ends too early'),
             (struct.pack('<II', MATRIX, 2**32 - 1), 'ends too early'),
             (struct.pack('<II', COMPRESSED, 2**32 - 1), 'ends too early'),
-            (element(99, bytes(8)), 'of type 99 in place of a variable'),
+            (element(99, bytes(8)), 'of type 99 where a variable belongs'),
             (element(COMPRESSED, zlib.compress(cell(double(1)))[:-4]), 'ends too early'),
-            (element(COMPRESSED, zlib.compress(cell(double(1)) + bytes(8))), "'feature' announces"),
+            (element(COMPRESSED, zlib.compress(cell(double(1)) + bytes(8))), "'feature' declares"),
         ],
         ids=map(str, range(16)),
     )
@@ -482,7 +482,7 @@ class TestHostileMatlab73:
             stored.id.write_direct_chunk((0, 0), bytes(100), filter_mask=1)
             return [stored]
 
-        self.refused(mat73(tmp_path / 'a.mat', make), 'announces 128 bytes')
+        self.refused(mat73(tmp_path / 'a.mat', make), 'declares 128 bytes')
 
     def test_a_reference_to_nothing(self, tmp_path: Path) -> None:
         with h5py.File(tmp_path / 'a.mat', 'w') as file:
@@ -492,7 +492,7 @@ class TestHostileMatlab73:
 
 def test_a_file_of_matlab_4_or_of_something_else_is_none(tmp_path: Path) -> None:
     savemat(tmp_path / 'a.mat', {'id': ONE}, format='4')
-    with pytest.raises(ValueError, match='no header of MATLAB 5 to 7'):
+    with pytest.raises(ValueError, match='no MATLAB 5 to 7'):
         read_variable(tmp_path / 'a.mat', 'id')
 
 

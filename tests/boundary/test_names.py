@@ -36,7 +36,7 @@ def test_another_spelling_of_a_person_is_an_error_with_both(name, change):
     assert error is not None
     assert repr(name) in error.given
     assert repr(other) in error.given
-    assert error.given.startswith('manifest x.csv: 1 person seems to be spelled in several ways')
+    assert error.given.startswith('manifest x.csv: 1 identity seems to have several spellings')
 
 
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=6))
@@ -61,7 +61,7 @@ def test_the_error_names_five_and_counts_the_rest():
     names = [f'{number:04d}' for number in range(8)] + [str(number) for number in range(8)]
     error = alike(names, 'Folders: data')
     assert error.given.count(' and ') == 6  # five pairs, and the rest
-    assert "8 people seem to be spelled in several ways: '0' and '0000'" in error.given
+    assert "8 identities seem to have several spellings: '0' and '0000'" in error.given
     assert error.given.endswith('; and 3 more')
 
 

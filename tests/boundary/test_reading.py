@@ -31,7 +31,7 @@ def test_text_is_read_as_windows_writes_it(tmp_path):
     with pytest.raises(UnicodeDecodeError):
         read_text(tmp_path / 'a.txt')
     (tmp_path / 'a.txt').write_bytes(b'a\0b')
-    with pytest.raises(ValueError, match='no text'):
+    with pytest.raises(ValueError, match='not text'):
         read_text(tmp_path / 'a.txt')
 
 
@@ -44,7 +44,7 @@ def test_a_file_that_is_too_large_is_not_read_on(tmp_path):
 
 def test_json_has_each_key_once_and_60_000_of_them_take_no_time():
     assert len(parse_json('{' + ','.join(f'"k{n}":1' for n in range(60_000)) + '}')) == 60_000
-    with pytest.raises(ValueError, match="the key 'b' stands twice"):
+    with pytest.raises(ValueError, match="duplicate key 'b'"):
         parse_json('{"a": {"b": 1, "c": 2, "b": 3}}')
     with pytest.raises(ValueError, match='nested'):
         parse_json('[' * 200_000 + ']' * 200_000)
@@ -95,7 +95,7 @@ def header(shape: tuple[int, ...], dtype: str = '<f8') -> bytes:
 def test_an_array_that_announces_more_than_it_has_is_refused(tmp_path, content):
     (tmp_path / 'a.npz').write_bytes(packed(a=content))
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r'announces|version'):
+    with pytest.raises(ValueError, match=r'declares|version'):
         load_arrays(tmp_path / 'a.npz')
     assert tracemalloc.get_traced_memory()[1] < 10**7
     tracemalloc.stop()
@@ -104,7 +104,7 @@ def test_an_array_that_announces_more_than_it_has_is_refused(tmp_path, content):
 def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
     (tmp_path / 'a.npz').write_bytes(packed(a=bytes(300 * 2**20)))
     assert (tmp_path / 'a.npz').stat().st_size < 10**6
-    with pytest.raises(ValueError, match='announce'):
+    with pytest.raises(ValueError, match='declare'):
         load_arrays(tmp_path / 'a.npz')
 
 
@@ -135,7 +135,7 @@ class TestTensors:
 
     def test_one_value_shown_a_trillion_times_is_refused(self, tmp_path):
         torch.save({'w': torch.zeros(1).expand(10**6, 10**6)}, tmp_path / 'a.pt')
-        with pytest.raises(ValueError, match='announce'):
+        with pytest.raises(ValueError, match='declare'):
             load_tensors(tmp_path / 'a.pt')
 
     def test_parts_that_are_compressed_are_refused(self, tmp_path):
@@ -183,7 +183,7 @@ def test_a_file_is_known_by_its_size_and_its_beginning(tmp_path):
 
 
 def test_json_with_half_a_character_is_refused_and_bytes_of_file_names_are_not():
-    with pytest.raises(ValueError, match=r"'a\\ud800b' holds half a character"):
+    with pytest.raises(ValueError, match=r"'a\\ud800b' contains half a character"):
         parse_json(r'{"name": ["a\ud800b"]}')
     with pytest.raises(ValueError, match='half a character'):
         parse_json(rb'{"\udfff": 1}')

@@ -112,11 +112,11 @@ def test_a_line_says_what_was_taken_and_what_was_left():
     assert found.text('moco.pth', ['fc.weight']) == (
         "weights moco.pth: 3 of 3 tensors, taken from 'state_dict' without the prefix 'module.encoder_q.'; left out: "
         'fc.weight, module.encoder_k.conv.weight, module.encoder_k.bn.weight, module.encoder_k.bn.num_batches_tracked '
-        "and 3 more; those taken from 'state_dict' without the prefix 'module.encoder_k.' fit as well"
+        "and 3 more; the tensors taken from 'state_dict' without the prefix 'module.encoder_k.' would fit as well"
     )
     assert find_weights(STATE, WANTED).text('w.pth', []) == 'weights w.pth: 3 of 3 tensors'
     both = find_weights({'model': STATE, 'model_ema': STATE}, WANTED)
-    assert both.text('w.pth', []).endswith("taken from 'model_ema'; those taken from 'model' fit as well")
+    assert both.text('w.pth', []).endswith("taken from 'model_ema'; the tensors taken from 'model' would fit as well")
     spoilt = find_weights({'\x1b[2J\n': STATE}, WANTED)
     assert "taken from '\\\\x1b[2J '" in spoilt.text('w.pth', [])
     assert len(found.text('w.pth', ['y' * 9999])) < 600
@@ -174,8 +174,8 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, name):
     for content, text in (
         (b'', 'it is empty'),
         (b'<!DOCTYPE html>', 'it is a web page'),
-        (whole[:-8], 'its end is missing, as of a download that broke off'),
-        (b'not weights', 'it holds no tensors'),
+        (whole[:-8], 'it is truncated, perhaps by an interrupted download'),
+        (b'not weights', 'it contains no tensors'),
     ):
         path.write_bytes(content)
         assert said(path) == text
@@ -197,9 +197,9 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path, name):
 def test_a_whole_module_is_refused_by_its_name(tmp_path, save, name):
     save(tmp_path / 'w.pth')
     error = refusal(tmp_path / 'w.pth')
-    assert error.given.endswith(f'it holds a whole module, {name}, which is not run')
+    assert error.given.endswith(f'it contains a whole module, {name}, which is not executed')
     assert error.allowed == 'tensors by name, as model.state_dict() gives them'
-    assert error.todo == "where you trust it, save its weights alone: torch.save(model.state_dict(), 'weights.pth')"
+    assert error.todo == "if you trust the file, save only its weights: torch.save(model.state_dict(), 'weights.pth')"
 
 
 class Code:

@@ -88,7 +88,7 @@ def test_what_cannot_be_sent_is_said_with_what_helps(samples, monkeypatch):
         with lock:
             return image.float()
 
-    with pytest.raises(VireidError, match=r'cannot be sent to the processes that read images: .*lock') as caught:
+    with pytest.raises(VireidError, match=r'cannot be sent to the worker processes: .*lock') as caught:
         levels(ImageSet(samples, locked))
     assert 'images.workers=0' in caught.value.todo
     assert f'{START_METHOD}=fork' in caught.value.todo
@@ -109,7 +109,7 @@ def _found(process: int) -> Lost:
 
 def test_what_cannot_be_taken_over_is_said_and_not_that_a_process_died(samples, monkeypatch):
     monkeypatch.setenv(START_METHOD, METHODS[-2])
-    with pytest.raises(VireidError, match=r"cannot take over .*: ModuleNotFoundError: .*'of_mine'") as caught:
+    with pytest.raises(VireidError, match=r"cannot load .*: ModuleNotFoundError: .*'of_mine'") as caught:
         levels(ImageSet(samples, Lost()))
     assert not isinstance(caught.value, WorkerDied)
     del caught  # and the loader in its frames: freed by the garbage collector, it ends 5 s late

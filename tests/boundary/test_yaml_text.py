@@ -43,7 +43,7 @@ def test_deep_nesting_is_refused():
 
 @pytest.mark.parametrize('text', ['a: &x [*x]', '&x {a: *x}', 'a: &x {b: [1, *x]}'])
 def test_what_holds_itself_is_refused(text):
-    with pytest.raises(ValueError, match='holds itself'):
+    with pytest.raises(ValueError, match='circular reference'):
         yaml.load(text, Loader)
 
 
@@ -52,7 +52,7 @@ def test_numbers_are_those_that_people_write():
 
 
 def test_a_key_stands_once():
-    with pytest.raises(VireidError, match="line 2: the key 'a' stands twice"):
+    with pytest.raises(VireidError, match="line 2: duplicate key 'a'"):
         yaml.load('x:\n  a: 1\n  a: 2\n', Loader)
 
 

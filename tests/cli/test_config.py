@@ -156,11 +156,11 @@ def test_yaml_and_json_are_checked_too_and_execute_nothing(here, tmp_path, capsy
 @pytest.mark.parametrize(
     ('name', 'text', 'said'),
     [
-        ('twice.yaml', 'seed: 1\ntraining: {epochs: 3, epochs: 4}\n', "line 2: the key 'epochs' stands twice"),
-        ('twice.json', '{"seed": 1, "seed": 2}', "the key 'seed' stands twice"),
-        ('twice.py', "training = {'epochs': 3,\n 'epochs': 4}\n", "line 1: the key 'epochs' stands twice"),
-        ('number.yaml', '1: a\n"1": b\n', "the key '1' stands twice"),
-        ('endless.yaml', 'a: &x [*x]\n', 'holds itself'),
+        ('twice.yaml', 'seed: 1\ntraining: {epochs: 3, epochs: 4}\n', "line 2: duplicate key 'epochs'"),
+        ('twice.json', '{"seed": 1, "seed": 2}', "duplicate key 'seed'"),
+        ('twice.py', "training = {'epochs': 3,\n 'epochs': 4}\n", "line 1: duplicate key 'epochs'"),
+        ('number.yaml', '1: a\n"1": b\n', "duplicate key '1'"),
+        ('endless.yaml', 'a: &x [*x]\n', 'circular reference'),
         ('endless.py', 'a = []\na.append(a)\n', 'holds itself'),
         ('leaves.py', 'raise SystemExit(3)\n', 'SystemExit: 3'),
     ],

@@ -162,9 +162,9 @@ class TestErrors:
             ),
             (
                 "model.heads.s2.losses={'keys': {'type': 'CrossEntropy'}}",
-                "model.heads.s2.losses: 'keys' cannot be a name",
+                "model.heads.s2.losses: invalid name 'keys'",
             ),
-            ('model.necks.mlfm.inputs=[]', 'model.necks.mlfm does not say what it reads'),
+            ('model.necks.mlfm.inputs=[]', 'model.necks.mlfm has no inputs'),
             ("model.heads.s2.losses={'id': None}", "model.heads.s2.losses is {'id': None}"),
         ],
         ids=lambda value: value[:40],

@@ -215,7 +215,7 @@ def test_one_person_in_two_spellings_is_an_error_with_both(mine, capsys):
     (mine / 'infrared/bert').rename(mine / 'infrared/Bert')
     status, printed = check(mine, capsys)
     assert status == 1
-    assert "1 person seems to be spelled in several ways: 'Bert' and 'bert'" in printed
+    assert "1 identity seems to have several spellings: 'Bert' and 'bert'" in printed
 
 
 def test_what_is_not_read_is_named(mine, capsys):

@@ -30,7 +30,7 @@ def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training
     for name, value in {'TORCHELASTIC_RUN_ID': 'x', 'LOCAL_WORLD_SIZE': local, 'WORLD_SIZE': world}.items():
         monkeypatch.setenv(name, str(value))
     with pytest.raises(VireidError) as caught:
-        make_fabric(experiment(**training).training_settings)
+        make_fabric(experiment(**training).training)
     assert f'torchrun started {local} processes on each of {world // local} machines' in caught.value.given
     assert caught.value.todo == todo
 
@@ -56,7 +56,7 @@ def in_slurm(monkeypatch: pytest.MonkeyPatch, **variables: object) -> None:
 )
 def test_one_process_in_a_job_of_slurm_trains_alone(monkeypatch, capsys, variables):
     in_slurm(monkeypatch, **variables)
-    assert make_fabric(experiment().training_settings).world_size == 1
+    assert make_fabric(experiment().training).world_size == 1
     assert isinstance(_find_environment(2, 1), LightningEnvironment)  # which starts the second process itself
     assert capsys.readouterr().err == ''
 
@@ -76,7 +76,7 @@ def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(
 
 def test_tasks_of_srun_that_train_alone_are_told(monkeypatch, capsys):
     in_slurm(monkeypatch, SLURM_STEP_NUM_TASKS=10)
-    assert make_fabric(experiment().training_settings).world_size == 1  # a trial each, say
+    assert make_fabric(experiment().training).world_size == 1  # a trial each, say
     assert 'srun started 10 tasks; each is a run of its own, since --devices is 1' in capsys.readouterr().err
 
 
@@ -87,7 +87,7 @@ def test_the_check_of_a_step_is_not_taken_for_a_process_of_slurm_s(monkeypatch, 
 
 def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
     with pytest.raises(VireidError, match="accelerator 'cuda', devices 1, precision '32-true' do not work here"):
-        make_fabric(experiment(accelerator='cuda').training_settings)
+        make_fabric(experiment(accelerator='cuda').training)
 
 
 def test_sharding_is_refused_with_a_word_why():
@@ -101,4 +101,4 @@ def test_several_machines_need_a_launcher(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
     in_slurm(monkeypatch)
     with pytest.raises(VireidError, match=r'training\.nodes is 2 and nothing says where the other machines are'):
-        make_fabric(experiment(nodes=2).training_settings)
+        make_fabric(experiment(nodes=2).training)

@@ -37,7 +37,7 @@ def test_raw_images_without_a_scaling_stop_a_run_with_the_lines_to_add(samples, 
 
 
 def test_a_scaling_that_fits_no_image_is_found_when_all_are_read(samples):
-    with pytest.raises(VireidError, match='all of them are one grey'):
+    with pytest.raises(VireidError, match='maps all of them to one gray'):
         check_images(settings(check='images', scale_raw=(0.0, 1.0)), samples, ())
 
 

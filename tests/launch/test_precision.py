@@ -7,17 +7,19 @@ import platform
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from vireid.core.config import files as config
+from vireid.core.config.settings import TrainingSettings
 from vireid.core.training import checkpoint
 from vireid.launch import precision
 from vireid.launch.launch import train
 
-AUTO = {'steps': 1, 'precision': 'auto'}
+AUTO = TrainingSettings(precision='auto')
 STEPS = ['training.epochs=None', 'training.steps=1', 'model.backbone.type=Pooled']
 
 
@@ -35,22 +37,22 @@ def with_bf16(monkeypatch: pytest.MonkeyPatch):
 
 def test_auto_is_bf16_where_the_processor_has_it_and_float32_elsewhere(with_bf16):
     with_bf16(True)
-    assert precision.resolve(AUTO) == precision.Precision('bf16-mixed', 'auto: this processor has bf16', tentative=True)
+    assert precision.choose(AUTO) == precision.Precision('bf16-mixed', 'auto: this processor has bf16', tentative=True)
     with_bf16(False)
-    assert precision.resolve(AUTO) == precision.Precision('32-true', 'auto: this processor has no bf16')
+    assert precision.choose(AUTO) == precision.Precision('32-true', 'auto: this processor has no bf16')
 
 
 def test_what_the_config_sets_is_kept_and_warned_of_where_it_is_slow(with_bf16):
-    asked = {'steps': 1, 'precision': 'bf16-mixed'}
+    asked = TrainingSettings(precision='bf16-mixed')
     with_bf16(True)
-    assert precision.resolve(asked) == precision.Precision('bf16-mixed', 'set by the config')
+    assert precision.choose(asked) == precision.Precision('bf16-mixed', 'set by the config')
     with_bf16(False)
-    found = precision.resolve(asked)
+    found = precision.choose(asked)
     assert (found.name, found.reason) == ('bf16-mixed', 'set by the config')
     assert found.warning == (
         'precision is bf16-mixed and this processor has no bf16: a step may take ten times as long as in 32-true'
     )
-    assert precision.resolve({'steps': 1}) == precision.Precision('32-true', 'the default')
+    assert precision.choose(TrainingSettings()) == precision.Precision('32-true', 'the default')
 
 
 @pytest.mark.parametrize('has', [True, False])
@@ -59,26 +61,26 @@ def test_a_gpu_is_asked_rather_than_the_processor(monkeypatch, with_bf16, has):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_name', lambda: 'A GPU')
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: has)
-    assert precision.resolve(AUTO).name == ('bf16-mixed' if has else '32-true')
-    assert precision.resolve(AUTO).reason == f'auto: A GPU has {"" if has else "no "}bf16'
-    assert precision.resolve({**AUTO, 'accelerator': 'cpu'}).name == ('32-true' if has else 'bf16-mixed')
+    assert precision.choose(AUTO).name == ('bf16-mixed' if has else '32-true')
+    assert precision.choose(AUTO).reason == f'auto: A GPU has {"" if has else "no "}bf16'
+    assert precision.choose(replace(AUTO, accelerator='cpu')).name == ('32-true' if has else 'bf16-mixed')
 
 
 @pytest.mark.parametrize('kept', ['32-true', 'bf16-mixed'])
 def test_a_resumed_run_keeps_its_precision(with_bf16, kept):
     before = precision.Precision(kept, 'auto: the processor of then')
     with_bf16(kept == '32-true')  # the machine would choose the other one
-    found = precision.resolve(AUTO, before, 'last.pt')
+    found = precision.choose(AUTO, before, 'last.pt')
     assert (found.name, found.reason) == (before.name, before.reason)
     assert f'last.pt was trained in {kept} and goes on in it' in found.warning
     with_bf16(kept == 'bf16-mixed')
-    assert precision.resolve(AUTO, before, 'last.pt') == before
+    assert precision.choose(AUTO, before, 'last.pt') == before
     # config.yaml of the run has the name that `auto` became
-    assert precision.resolve({'steps': 1, 'precision': kept}, before, 'last.pt').reason == before.reason
+    assert precision.choose(TrainingSettings(precision=kept), before, 'last.pt').reason == before.reason
 
 
 def test_a_checkpoint_that_says_nothing_was_trained_in_the_default():
-    assert precision.of_checkpoint({'config': {'training': {'steps': 1}}}).name == '32-true'
+    assert precision.of_checkpoint({'config': {'training': TrainingSettings()}}).name == '32-true'
     assert precision.of_checkpoint(None) is None
 
 

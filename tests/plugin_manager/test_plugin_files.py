@@ -349,7 +349,7 @@ model = dict(
     check = ['config', 'check', str(tmp_path / 'mine.py')]
     assert main(check) == 0
     assert main([*check, '--cfg-options', 'model.heads.deep.inputs=depe']) != 0
-    assert "nothing makes a feature 'depe', did you mean 'deep'?" in capsys.readouterr().out
+    assert "unknown feature 'depe', did you mean 'deep'?" in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.last=13']) != 0
     assert 'model.backbone: Net refuses its arguments: bad luck' in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.lost=13']) != 0

@@ -95,7 +95,7 @@ def test_what_cannot_be_explained_is_said(tmp_path):
                    lambda image: image / 255, 'cpu', notes, Decoder()) == {}  # fmt: skip
     assert notes == [
         'no maps of where the model looked: Identity has no backbone with stages',
-        'no maps of where the model looked: image no.png is gone',
+        'no maps of where the model looked: image no.png does not exist',
     ]
 
 

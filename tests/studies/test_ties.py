@@ -13,11 +13,9 @@ from vireid.core.scoring import results
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import METRICS, Results
 from vireid.core.scoring.retrieval import score
-from vireid.core.training.state import _lasting
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting.record import read_run
 from vireid.studies.curve import paired_gain
-from vireid.studies.jobs import SCORING, _changed
 from vireid.studies.systems import read_queries
 from vireid.studies.trials import _add_intervals, _over_models, _queries
 
@@ -71,13 +69,3 @@ def test_the_mean_over_models_of_which_one_has_ties(tmp_path: Path) -> None:
     results.write(tmp_path / 'mean', {'models': [1, 2], 'rows': rows})
     with pytest.raises(VireidError, match=r'R1 \(std\) of all is 0.00% there, and 33.33% by its queries'):
         read_run(tmp_path / 'mean')
-
-
-@pytest.mark.parametrize(('select', 'lasts'), [('last', False), ('validation', True)])
-def test_weights_that_were_chosen_depend_on_ties(select: str, lasts: bool) -> None:
-    plain = {'images': {}, 'protocol': {}, 'dataset': {}, 'training': {}, 'evaluation': {'select': select}}
-    mean, ordered = ({**plain, 'evaluation': {'select': select, 'ties': ties}} for ties in ('mean', 'gallery-order'))
-    assert _lasting(plain) == _lasting(mean)
-    assert (_lasting(plain) != _lasting(ordered)) == lasts
-    assert set(_changed(mean, plain, False)) <= SCORING
-    assert bool(set(_changed(ordered, plain, False)) - SCORING) == lasts

@@ -1,4 +1,4 @@
-"""Where the program meets what it did not make: files that are read, files that are written, texts that are shown.
+"""The boundary between vireid and the outside world: files it reads, files it writes, text it shows.
 
-SECURITY.md states the rule that these modules keep.
+SECURITY.md states the rules that these modules enforce.
 """

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, by pydantic: a file from outside may hold anything."""
+"""The pydantic schema of a checkpoint: a file from outside can contain anything."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class _Config(TypedDict, total=False):
 
 def _are_numbers(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.dtype != torch.int64 or tensor.dim() != 1:
-        raise ValueError('it is no list of integers')
+        raise ValueError('it is not a list of integers')
     return tensor
 
 
 def _is_best(best: dict[str, int | float]) -> dict[str, int | float]:
     if best and (type(best.get('step')) is not int or type(best.get('value')) is not float):
-        raise ValueError('it does not say which step is the best')
+        raise ValueError('it does not say which step is best')
     return best
 
 
 class _Content(TypedDict, total=False):
-    """What a checkpoint holds; parts that are missing are from earlier versions."""
+    """The content of a checkpoint; earlier versions lack some keys."""
 
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
     format: int

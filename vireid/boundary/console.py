@@ -1,7 +1,7 @@
-"""What a command prints: a reader that is gone, a full disk or an old encoding costs the console, never the run.
+"""Console output that never fails a run: a closed pipe, a full disk or a limited encoding only affects the console.
 
-Text from outside reaches no terminal as it is: `sys.stdout` and `sys.stderr` show control characters as escapes. rich
-writes its own to `terminal()`; see `vireid/boundary/terminal.py`.
+Text from outside never reaches a terminal unescaped: `sys.stdout` and `sys.stderr` show control characters as escapes.
+rich writes its own escape sequences to `terminal()`; see `vireid/boundary/terminal.py`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any, TextIO
 
 from vireid.boundary.showing import printable
 
-# whoever read is gone: a pipe, a socket, a terminal
+# errors that mean that the other end of a pipe, a socket or a terminal is closed
 GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'ESHUTDOWN', errno.EPIPE)}
 WAIT = 60.0  # seconds to wait for a slow reader of a non-blocking pipe
 
 
 def _without(error: UnicodeError) -> tuple[str, int]:
-    """Returns what stands for characters that an encoding lacks: escapes, but for the sign in tables of metrics."""
+    """Returns the replacement for characters that an encoding lacks: escapes, except for the ± in tables of metrics."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
@@ -39,14 +39,14 @@ codecs.register_error('vireid.without', _without)
 
 
 class Output:
-    """Writes bytes where a stream of the process leads, whatever becomes of that.
+    """Writes bytes to the target of a standard stream and survives its loss.
 
     Args:
-        stream: `sys.stdout` or `sys.stderr` as Python made it.
-        flushes: others write to the stream too; what they have written comes first.
+        stream: `sys.stdout` or `sys.stderr` as Python created it.
+        flushes: flush the stream first, because others write to it too.
 
     Attributes:
-        error: the first error that was not a reader's going, such as a full disk.
+        error: the first error other than a closed reader, such as a full disk.
     """
 
     def __init__(self, stream: TextIO, flushes: bool = False) -> None:
@@ -57,7 +57,7 @@ class Output:
         self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('vireid.without')
 
     def write(self, text: str) -> None:
-        """Writes text at once; what the encoding lacks becomes an escape."""
+        """Writes text immediately; characters that the encoding lacks become escapes."""
         if self._flushes:
             with suppress(OSError, ValueError):
                 self.stream.flush()
@@ -73,16 +73,16 @@ class Output:
                     return
                 self.silence()
                 return
-            except ValueError:  # someone has closed it
+            except ValueError:  # closed by someone else
                 return
             if not done and not self._wait():
-                self._patience = 0.0  # the run is not held up by every line
+                self._patience = 0.0  # wait once, not on every line
                 self.error = self.error or BlockingIOError(errno.EAGAIN, 'the reader does not read')
                 return
             left = left[done or 0 :]
 
     def silence(self) -> None:
-        """Sends all that follows, of children too, to nowhere."""
+        """Discards all further output, including that of child processes."""
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             try:
@@ -91,14 +91,14 @@ class Output:
                 os.close(nowhere)
 
     def _is_gone(self, error: OSError) -> bool:
-        """Says whether an error means that the reader is gone; on a disk, EIO is a defect."""
+        """Returns whether an error means that the reader is gone; on a disk, EIO is a defect."""
         with suppress(OSError, ValueError):
             if stat.S_ISREG(os.fstat(self._raw.fileno()).st_mode):
                 return False
         return error.errno in GONE or (os.name == 'nt' and error.errno == errno.EINVAL)
 
     def _wait(self) -> bool:
-        """Waits for a pipe that does not block; says whether it takes more."""
+        """Waits for a non-blocking pipe; returns whether it accepts more."""
         try:
             return bool(select.select([], [self._raw], [], self._patience)[1])
         except (OSError, ValueError):
@@ -109,17 +109,17 @@ class Stream(io.TextIOBase):
     """A text stream that writes whole lines to an `Output`.
 
     Args:
-        output: where to.
-        own_escapes: whether the one who writes makes escape sequences; else they are shown, not obeyed.
+        output: the target.
+        own_escapes: whether to pass escape sequences through, because the writer makes them; else they are escaped.
     """
 
     def __init__(self, output: Output, own_escapes: bool = False) -> None:
         self.output, self._own_escapes = output, own_escapes
         self._parts: deque[str] = deque()
-        self._line = ''  # how the line begins that is not ended yet
+        self._line = ''  # the start of the current, unfinished line
 
     def write(self, text: str) -> int:
-        """Takes text; a line is shown as soon as it ends."""
+        """Buffers text and writes it as soon as a line ends."""
         shown = text if self._own_escapes else self._shown(text)
         self._parts.append(shown)
         if '\n' in shown or '\r' in shown:
@@ -127,7 +127,7 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Shows what was taken."""
+        """Writes the buffered text."""
         parts = []
         with suppress(IndexError):
             while True:
@@ -136,9 +136,9 @@ class Stream(io.TextIOBase):
             self.output.write(''.join(parts))
 
     def _shown(self, text: str) -> str:
-        """Returns text without control characters, but lets a line that began with a return begin again.
+        """Returns text without control characters, but keeps a carriage return that restarts a line.
 
-        So the progress bars of libraries stay on their line, and a name cannot write over what stands before it.
+        Progress bars of libraries thus stay on their line, and a name cannot overwrite the text before it.
         """
         body, before, after = text, '', ''
         if text.startswith('\r') and self._line in ('', '\r'):
@@ -165,7 +165,7 @@ class Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        """The bytes beneath."""
+        """The underlying byte stream."""
         self.flush()
         return self.output.stream.buffer  # type: ignore[attr-defined]
 
@@ -182,16 +182,16 @@ class Stream(io.TextIOBase):
         return self.output.stream.name
 
     def close(self) -> None:
-        """Shows what was taken; the stream of the process stays open."""
+        """Writes the buffered text; the stream of the process stays open."""
         with suppress(ValueError):
             self.flush()
 
 
 @contextmanager
 def surviving() -> Iterator[list[Output]]:
-    """Lets printing within the block survive; yields where it leads.
+    """Makes printing within the block survive a broken console; yields the outputs.
 
-    Only streams that Python made for the process are taken: what a notebook or a test put in their place stays.
+    Replaces only the streams that Python created for the process; those of a notebook or a test stay in place.
     """
     before: dict[str, TextIO | None] = {}
     taken: dict[str, Any] = {}
@@ -212,12 +212,12 @@ def surviving() -> Iterator[list[Output]]:
     try:
         yield outputs
     except Exception:
-        if outputs:  # Python is about to print it, with whatever names are in it
+        if outputs:  # Python is about to print the exception, which may contain names from outside
             sys.excepthook = _show_exception
         raise
     finally:
         for name, stream in taken.items():
-            for last in (getattr(sys, name), stream):  # another may stand there: rich's, while it shows a bar
+            for last in (getattr(sys, name), stream):  # rich replaces the stream while it shows a progress bar
                 with suppress(OSError, ValueError, AttributeError):
                     last.flush()
             setattr(sys, name, before[name])
@@ -226,16 +226,16 @@ def surviving() -> Iterator[list[Output]]:
 
 
 def terminal() -> TextIO:
-    """Returns the stream for a rich console: `sys.stdout`, in which rich's own escape sequences are obeyed.
+    """Returns the stream for a rich console: `sys.stdout` with rich's own escape sequences passed through.
 
-    Texts from outside have to be `printable` before they are given to rich; `Terminal` makes them so.
+    Text from outside must be `printable` before it reaches rich; `Terminal` takes care of that.
     """
-    stream: Any = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a bar
+    stream: Any = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a progress bar
     if isinstance(stream, Stream):
         return Stream(stream.output, own_escapes=True)  # type: ignore[return-value]
     if stream is None or not _is_of_the_process(stream):
         return stream
-    # a script's own: what it printed before comes first
+    # the stream of a script: flush first what the script has printed
     return Stream(Output(stream, flushes=True), own_escapes=True)  # type: ignore[return-value]
 
 
@@ -252,7 +252,7 @@ def _show_exception(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def _nowhere() -> TextIO:
-    """Opens what a closed stream is replaced by; a file opened later must not get its number."""
+    """Opens a replacement for a closed stream, whose descriptor must not go to a file that is opened later."""
     handle = os.open(os.devnull, os.O_WRONLY)
     while handle == 0:
         handle = os.dup(handle)
@@ -260,7 +260,7 @@ def _nowhere() -> TextIO:
 
 
 def _settle(output: Output) -> None:
-    """Leaves nothing that Python would try to write again, and complain about, when the process ends."""
+    """Leaves nothing buffered that Python would write again at exit, and complain about."""
     try:
         output.stream.flush()
     except OSError as error:

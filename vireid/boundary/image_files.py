@@ -1,4 +1,4 @@
-"""Image files as pixels, as an image viewer shows them; raw sensor values by a scaling that the user names."""
+"""Decodes image files to pixels as an image viewer shows them; raw sensor values are scaled as the user asks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from PIL import Image, UnidentifiedImageError
 from vireid.boundary.reading import open_regular, reads
 from vireid.core.errors import VireidError
 
-# Pillow knows many more, and starts programs for some (PostScript) or follows what a file names
+# Pillow supports many more, but starts programs for some (PostScript) or opens files that an image names
 FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000')
 SUFFIXES = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.gif'),
     *('.pgm', '.ppm', '.pnm', '.pbm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc'),
 )
 MAY_BE_RAW = ('.png', '.tif', '.tiff', '.pgm', '.pnm', '.ppm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc')
-MOST_PIXELS = 32_000_000  # four times a 4K frame; decoding takes up to 20 bytes a pixel
+MOST_PIXELS = 32_000_000  # four 4K frames; decoding takes up to 20 bytes a pixel
 ORIENTATION = 0x0112  # the EXIF tag
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a tag of TIFF
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a TIFF tag and its value
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,16 +35,16 @@ ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
 
 
 class RawImage(VireidError):
-    """An image of raw values, whose scaling is missing or does not fit: the config is to be changed, not the image.
+    """An image of raw values whose scaling is missing or unsuitable: the config has to change, not the image.
 
     Attributes:
-        values: what it holds, such as `16-bit values`, its least and its greatest.
+        values: the kind of values, such as `16-bit values`, the minimum and the maximum.
     """
 
     values: tuple[str, float, float] = ('values', 0.0, 0.0)
 
 
-@reads('an image', *(f'*{suffix}' for suffix in SUFFIXES), todo='replace it, or take it out of the data folder')
+@reads('an image', *(f'*{suffix}' for suffix in SUFFIXES), todo='replace it, or remove it from the data folder')
 def read_pixels(
     path: str | Path,
     max_pixels: int = MOST_PIXELS,
@@ -53,23 +53,28 @@ def read_pixels(
 ) -> np.ndarray:
     """Decodes an image to (H, W, 3) uint8, as an image viewer shows it.
 
-    The EXIF orientation is applied. Grey images get three equal channels; palettes, CMYK and CIELAB become RGB, colours
-    of 16 bits their upper 8, and transparent pixels white. Of several frames the first is read. Colour profiles are not
-    applied.
+    Applies the EXIF orientation. Gray images get three equal channels; palettes, CMYK and CIELAB become RGB, 16-bit
+    colors keep their upper 8 bits, and transparent pixels become white. A file with several frames gives the first.
+    Color profiles are ignored.
 
-    Grey values of more than 8 bits (16 or 32 bits, floating point) have no look of their own. They are refused unless
-    `scale_raw` says which become black and white; those between are scaled linearly, those beyond are cut off.
+    Gray values of more than 8 bits (16-bit, 32-bit, floating-point) have no defined appearance. They raise an error
+    unless `scale_raw` gives the values that become black and white; values in between are scaled linearly, values
+    outside are clipped.
 
     Args:
-        path: the file, of one of `FORMATS` whatever its suffix.
-        max_pixels: a larger image is refused before it is decoded.
-        scale_raw: `percentiles` takes the 1st and 99th of each image (the least and greatest value if these are equal);
-            (low, high) is the same for all images. Images of 8 bits are never scaled.
-        thumbnail: (width, height) that will do: a JPEG may be decoded at a size just above it.
+        path: the file, in one of `FORMATS` whatever its suffix.
+        max_pixels: larger images raise an error before they are decoded.
+        scale_raw: `percentiles` takes the 1st and 99th percentile of each image (the minimum and maximum if these are
+            equal); (low, high) applies to all images. 8-bit images are never scaled.
+        thumbnail: (width, height) that is sufficient: a JPEG may be decoded at a size just above it.
+
+    Returns:
+        (H, W, 3) uint8.
 
     Raises:
-        RawImage: if it has raw values and no scaling is given, or one that makes a single grey of them.
-        VireidError: if the file is missing, no image, too large or truncated; the message names it.
+        RawImage: if it has raw values and the scaling is missing or maps all of them to one gray.
+        VireidError: if the file is missing, not an image, too large or truncated; the message names it.
+    """
     """
     try:
         with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
@@ -77,37 +82,37 @@ def read_pixels(
                 raise VireidError(
                     f'image {path} has {image.width:,} x {image.height:,} pixels',
                     allowed=f'up to {max_pixels:,} pixels',
-                    todo='cut the people out of it, or raise images.max_pixels',
+                    todo='crop the people out of it, or raise images.max_pixels',
                 )
             if thumbnail is not None:
                 image.draft('RGB', thumbnail)
-            image.load()  # which turns a TIFF upright by itself
+            image.load()  # Pillow itself rotates a TIFF upright here
             shown = _upright(image)
             if _holds_raw(shown):
-                grey = _scaled(np.asarray(shown), path, scale_raw)
+                gray = _scaled(np.asarray(shown), path, scale_raw)
                 if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
-                    grey = 255 - grey  # which Pillow heeds for 8 bits only
-                return np.repeat(grey[:, :, None], 3, axis=2)
+                    gray = 255 - gray  # Pillow inverts 8-bit images only
+                return np.repeat(gray[:, :, None], 3, axis=2)
             if shown.mode in ('LA', 'PA', 'La', 'RGBA', 'RGBa') or 'transparency' in shown.info:
                 layer = shown.convert('RGBA')
                 shown = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
             return np.array(shown.convert('RGB'))
     except FileNotFoundError as error:
-        raise VireidError(f'image {path} is gone', todo='check the data folder') from error
+        raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise VireidError(
-            f'image {path} cannot be read: {_about(error)}', todo='replace it, or take it out of the data folder'
+            f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
         ) from error
 
 
 def is_raw(path: str | Path) -> bool:
-    """Says whether a file's header announces raw values; False for damaged files and suffixes that never have them."""
+    """Returns whether a header declares raw values; False for damaged files and for suffixes that never have them."""
     if not str(path).lower().endswith(MAY_BE_RAW):
         return False
     try:
         with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             return _holds_raw(image)
-    except Exception:  # a damaged file may fail in any way; whoever reads it says so
+    except Exception:  # a damaged file may fail in any way; reading it reports the error
         return False
 
 
@@ -116,10 +121,10 @@ def _holds_raw(image: Image.Image) -> bool:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF orientation; damaged metadata say nothing, as in a viewer."""
+    """Applies the EXIF orientation; ignores damaged metadata, as a viewer does."""
     try:
         turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # Pillow parses them by several readers, each with errors of its own
+    except Exception:  # Pillow has several metadata parsers, each with its own errors
         return image
     return image if turn is None else image.transpose(turn)
 
@@ -129,16 +134,16 @@ def _scaled(values: np.ndarray, path: str | Path, scale_raw: ScaleRaw) -> np.nda
     least, most = float(values.min()), float(values.max())
     if not np.isfinite([least, most]).all():
         raise VireidError(
-            f'image {path} has values that are infinite or not a number', todo='replace them, or take the image out'
+            f'image {path} contains infinite or NaN values', todo='replace them, or remove the image'
         )
     bits = '32-bit floating-point' if values.dtype.kind == 'f' else f'{8 * values.dtype.itemsize}-bit'
     about = f'image {path} has raw {bits} values, {least:g} to {most:g}'
     bounds = f'[{least:g},{most:g}]'
     if scale_raw is None:
         error = RawImage(
-            f'{about}, and no scaling is given: images.scale_raw=percentiles, or fixed bounds such as '
+            f'{about}, but no scaling is set: use images.scale_raw=percentiles, or fixed bounds such as '
             f'images.scale_raw={bounds}',
-            todo='give one of the two by --cfg-options, or in the config',
+            todo='set one of the two with --cfg-options, or in the config',
         )
         error.values = (f'{bits} values', least, most)
         raise error
@@ -152,20 +157,20 @@ def _scaled(values: np.ndarray, path: str | Path, scale_raw: ScaleRaw) -> np.nda
     scaled = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
     if scaled.min() == scaled.max():
         raise RawImage(
-            f'{about}; by images.scale_raw={spelled(scale_raw)} all of them are one grey',
+            f'{about}; images.scale_raw={spelled(scale_raw)} maps all of them to one gray',
             allowed=f'percentiles, or bounds with values between them, such as {bounds}',
-            todo='correct images.scale_raw' if least < most else 'take the image out of the data folder: it is blank',
+            todo='correct images.scale_raw' if least < most else 'remove the image from the data folder: it is blank',
         )
     return scaled
 
 
 def spelled(scale_raw: Any) -> str:
-    """Returns `images.scale_raw` as the command line takes it."""
+    """Returns `images.scale_raw` in the syntax of the command line."""
     return f'[{",".join(f"{v:g}" for v in scale_raw)}]' if isinstance(scale_raw, (list, tuple)) else str(scale_raw)
 
 
 def _about(error: Exception) -> str:
-    """Returns what is wrong; of a file that Pillow cannot tell, the formats that are read."""
+    """Returns what is wrong; for a format that Pillow does not recognize, the supported formats."""
     if isinstance(error, UnidentifiedImageError):
-        return f'it is none of {", ".join(FORMATS)}'
+        return f'its format is none of {", ".join(FORMATS)}'
     return str(getattr(error, 'strerror', None) or error)

@@ -1,7 +1,7 @@
-"""Variables of MATLAB 5 to 7, as "MAT-File Format" of MathWorks lays them out.
+"""Reads variables from MATLAB 5 to 7 files, following MathWorks' "MAT-File Format".
 
-SciPy's reader trusts the types and sizes that a file announces: a damaged one ends the process or fills the memory.
-This one needs cell arrays and real matrices alone, and reads nothing beyond the bytes that are there.
+SciPy's reader trusts the types and sizes that a file declares: a damaged file crashes the process or fills the memory.
+This reader supports cell arrays and real matrices only, and never reads beyond the bytes that exist.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ import numpy as np
 
 from vireid.boundary.mat_limits import Room
 
-ORDERS = {b'IM': '<', b'MI': '>'}  # the end of the file's header, by byte order
+ORDERS = {b'IM': '<', b'MI': '>'}  # the last bytes of the file's header, by byte order
 NUMBERS = {1: 'i1', 2: 'u1', 3: 'i2', 4: 'u2', 5: 'i4', 6: 'u4', 7: 'f4', 9: 'f8', 12: 'i8', 13: 'u8'}
 MATRIX, COMPRESSED = 14, 15  # types of data elements
 CELL, NUMERIC, OPAQUE = 1, range(6, 16), 17  # classes of arrays
 COMPLEX = 0x800
-HEAD = 1_024  # bytes within which a variable has its name
+HEAD = 1_024  # bytes that always include a variable's name
 
 
 class Header(NamedTuple):
-    """What an array begins with.
+    """The header of an array.
 
     Attributes:
-        group: its class.
+        group: its MATLAB class.
         real: whether it has no imaginary part.
-        shape: its sizes.
-        name: of the variable; of a cell, nothing.
-        end: where its content begins.
+        shape: its dimensions.
+        name: the variable's name; empty for a cell.
+        end: the offset of its content.
     """
 
     group: int
@@ -42,17 +42,22 @@ class Header(NamedTuple):
 
 
 def read_mat5(file: BinaryIO, variable: str, room: Room) -> Any:
-    """Returns a variable; None if there is none.
+    """Returns a variable, or None if there is none of that name.
 
-    A real matrix is an array of the type in which it is stored, a cell array a list in MATLAB's order, and anything
-    else a text.
+    A real matrix becomes an array of the stored dtype, a cell array a list in MATLAB's order, and anything else a
+    string.
+
+    Args:
+        file: the open file.
+        variable: the name of the variable.
+        room: limits what may be read.
 
     Raises:
-        ValueError: if the file is damaged, something else, or too large unpacked.
+        ValueError: if the file is damaged, not a MATLAB file, or unpacks to too much.
     """
     order = ORDERS.get(file.read(128)[126:])
     if order is None:
-        raise ValueError('it has no header of MATLAB 5 to 7.3')
+        raise ValueError('it has no MATLAB 5 to 7.3 header')
     while tag := file.read(8):
         kind, size = struct.unpack(order + 'II', tag)
         content = head = file.read(min(size, room.size))
@@ -64,26 +69,26 @@ def read_mat5(file: BinaryIO, variable: str, room: Room) -> Any:
             kind, size = struct.unpack_from(order + 'II', head)
             head = head[8:]
         if kind != MATRIX:
-            raise ValueError(f'there is something of type {kind} in place of a variable')
+            raise ValueError(f'it has an element of type {kind} where a variable belongs')
         if _header(memoryview(head), order).name != variable.encode():
             continue
         if head is not content:
             content = head + unpack.decompress(unpack.unconsumed_tail, room.bytes)
             if unpack.unconsumed_tail:
                 raise ValueError(f'it unpacks to more than {room.bytes:,} bytes')
-            if not unpack.eof:  # there the checksum is compared
+            if not unpack.eof:  # reading to the end verifies the checksum
                 raise ValueError('it ends too early')
         if len(content) != size:
-            raise ValueError(f'{variable!r} announces {size:,} bytes and has {len(content):,}')
+            raise ValueError(f'{variable!r} declares {size:,} bytes but has {len(content):,}')
         return _array(memoryview(content), order, room, 0)
     return None
 
 
 def _element(content: memoryview, at: int, order: str) -> tuple[int, memoryview, int]:
-    """Returns the type of the data element at a place, its data, and where the next one begins."""
+    """Returns the type of the data element at an offset, its data, and the offset of the next one."""
     kind, size = struct.unpack_from(order + 'II', content, at)
     start, end = at + 8, at + 8 + size + -size % 8
-    if kind >> 16:  # a short one, whose data stand in the tag
+    if kind >> 16:  # a small element, with its data in the tag
         kind, size, start, end = kind & 0xFFFF, kind >> 16, at + 4, at + 8
     if start + size > min(end, len(content)):
         raise ValueError('it ends too early')
@@ -94,17 +99,17 @@ def _header(content: memoryview, order: str) -> Header:
     _, flags, at = _element(content, 0, order)
     word = struct.unpack_from(order + 'I', flags)[0]
     shape: tuple[int, ...] = ()
-    if word & 0xFF != OPAQUE:  # these have none
+    if word & 0xFF != OPAQUE:  # opaque objects have no dimensions
         _, sizes, at = _element(content, at, order)
         shape = struct.unpack(f'{order}{len(sizes) // 4}i', sizes)
         if not 2 <= len(shape) <= 32 or min(shape) < 0:
-            raise ValueError('it holds an array without a shape')
+            raise ValueError('it contains an array without a shape')
     _, name, at = _element(content, at, order)
     return Header(word & 0xFF, not word & COMPLEX, shape, bytes(name), at)
 
 
 def _array(content: memoryview, order: str, room: Room, depth: int) -> Any:
-    if not content:  # a cell that nothing was put into
+    if not content:  # an empty cell
         return np.zeros((0, 0))
     header = _header(content, order)
     at = header.end
@@ -114,14 +119,14 @@ def _array(content: memoryview, order: str, room: Room, depth: int) -> Any:
         for _ in range(math.prod(header.shape)):
             kind, data, at = _element(content, at, order)
             if kind != MATRIX:
-                raise ValueError(f'a cell holds something of type {kind}')
+                raise ValueError(f'a cell contains an element of type {kind}')
             cells.append(_array(data, order, room, depth + 1))
         return cells
     if header.group not in NUMERIC or not header.real:
         return 'something else' if all(header.shape) else np.zeros((0, 0))
     kind, data, _ = _element(content, at, order)
     if kind not in NUMBERS:
-        raise ValueError(f'a matrix holds something of type {kind}')
+        raise ValueError(f'a matrix contains an element of type {kind}')
     dtype, count = np.dtype(order + NUMBERS[kind]), math.prod(header.shape)
     if len(data) != count * dtype.itemsize:
         raise ValueError(f'a matrix of {count:,} numbers has {len(data):,} bytes')

@@ -1,7 +1,7 @@
-"""Variables of MATLAB 7.3 files, which are HDF5.
+"""Reads variables from MATLAB 7.3 files, which are HDF5.
 
-HDF5 can take data from any other file, so what MATLAB does not write is refused before it is looked into. Datasets are
-opened by h5py's low-level calls: a file has thousands of them, and `file[reference]` takes three times as long.
+HDF5 can take data from any other file, so anything that MATLAB does not write raises an error before it is opened.
+Datasets are opened with h5py's low-level API: a file has thousands, and `file[reference]` takes three times as long.
 """
 
 from __future__ import annotations
@@ -15,27 +15,33 @@ import numpy as np
 from vireid.boundary.mat_limits import Room
 from vireid.core.errors import VireidError
 
-DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3  # MATLAB compresses by the first; hdf5storage, a Python package, by all of them
-CHUNKS = 10_000  # of a dataset: the library takes 4 KB for each that is announced
-PARTS = 10_000  # besides one for each 8 bytes of the file: a reference takes as many, and a chunk takes more
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3  # MATLAB uses the first; hdf5storage, a Python package, all of them
+CHUNKS = 10_000  # of a dataset: the library allocates 4 KB for each declared chunk
+PARTS = 10_000  # plus one for every 8 bytes of the file: a reference takes 8 bytes, and a chunk takes more
 
 
 def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
-    """Returns a variable, as `read_mat5` does; None if there is none.
+    """Returns a variable as `read_mat5` does, or None if there is none of that name.
 
-    Arrays lie transposed there, a cell holds a reference, and of an empty array there are the sizes alone.
+    The file stores arrays transposed, cells as references, and of an empty array only its dimensions.
+
+    Args:
+        file: the open file.
+        variable: the name of the variable.
+        room: limits what may be read.
 
     Raises:
         VireidError: if h5py is not installed.
-        ValueError: if a part is not in the file, or too large for it. h5py raises others for a damaged file.
+        ValueError: if a part is stored outside the file, or exceeds the limits. A damaged file may raise other
+            exceptions, from h5py.
     """
     try:
         import h5py
         from h5py import h5d, h5l, h5r, h5s
     except ModuleNotFoundError as error:
         raise VireidError(
-            f'{room.path} is a file of MATLAB 7.3, and the package h5py is not installed',
-            todo="pip install 'vireid[matlab]', or write it in MATLAB by save(..., '-v7')",
+            f'{room.path} is a MATLAB 7.3 file, and the package h5py is not installed',
+            todo="pip install 'vireid[matlab]', or write it in MATLAB with save(..., '-v7')",
         ) from error
 
     def plain(dataset: Any, depth: int) -> Any:
@@ -44,7 +50,7 @@ def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
         if not isinstance(dataset, h5d.DatasetID):  # a struct, a sparse matrix
             return 'something else'
         layout = dataset.get_create_plist()
-        # if it takes data from other files, the library opens them as soon as it is asked for its shape
+        # if a dataset takes data from other files, the library opens them as soon as its shape is read
         if layout.get_external_count() or layout.get_layout() not in (h5d.COMPACT, h5d.CONTIGUOUS, h5d.CHUNKED):
             raise ValueError('it takes data from another file')
         if _note(dataset, b'MATLAB_empty'):
@@ -75,7 +81,7 @@ def read_hdf5(file: BinaryIO, variable: str, room: Room) -> Any:
 
 
 def _note(dataset: Any, name: bytes) -> Any:
-    """Returns a number or a short text, as bytes, that is noted of a dataset; None if there is none."""
+    """Returns an attribute of a dataset, a number or a short string as bytes; None if there is none."""
     from h5py import check_string_dtype, h5a
 
     if not h5a.exists(dataset, name):
@@ -90,15 +96,15 @@ def _note(dataset: Any, name: bytes) -> Any:
 
 
 def _take_chunks(dataset: Any, layout: Any, room: Room) -> None:
-    """Makes room for the chunks of a dataset.
+    """Reserves room for the chunks of a dataset.
 
     Raises:
-        ValueError: if they are too many or too large, or unpack to more than they announce: the library unpacks a
-            chunk to the end, however large it becomes.
+        ValueError: if they are too many or too large, or unpack to more than they declare: the library unpacks a
+            chunk to its end, however large it becomes.
     """
     filters = [layout.get_filter(place)[0] for place in range(layout.get_nfilters())]
     if set(filters) - {DEFLATE, SHUFFLE, FLETCHER32} or len(set(filters)) < len(filters):
-        raise ValueError(f'it is compressed by the filters {filters} of HDF5, and MATLAB uses gzip alone')
+        raise ValueError(f'it is compressed by the HDF5 filters {filters}, and MATLAB uses gzip only')
     steps = layout.get_chunk()
     count = math.prod(-(-extent // step) for extent, step in zip(dataset.shape, steps, strict=True))
     if count > CHUNKS:
@@ -115,4 +121,4 @@ def _take_chunks(dataset: Any, layout: Any, room: Room) -> None:
         if DEFLATE in filters and not skipped >> filters.index(DEFLATE) & 1:
             content = zlib.decompressobj().decompress(content, size + 5)
         if not size <= len(content) <= size + 4:  # a checksum of four bytes may follow
-            raise ValueError(f'a chunk that announces {size:,} bytes has more or less')
+            raise ValueError(f'a chunk that declares {size:,} bytes has a different size')

@@ -1,4 +1,4 @@
-"""How much of a MATLAB file is read."""
+"""Limits on what is read from a MATLAB file."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import BinaryIO
 from vireid.boundary.reading import ARRAYS, DEPTH
 from vireid.core.errors import VireidError
 
-PARTS = 200_000  # cells, shared ones counted wherever they stand, and HDF5's chunks; `export` writes half as many
+PARTS = 200_000  # cells, counting shared ones at every reference, and HDF5 chunks; `export` writes half as many
 
 
 class Room:
-    """What may still be read of a file: a few bytes can announce a terabyte, or cells of cells of one cell.
+    """The remaining allowance of a file: a few bytes can declare a terabyte, or deeply nested references to one cell.
 
-    Numbers count as float64, in which features are compared, however they are stored.
+    Numbers count as float64, the type in which features are compared, whatever their stored type.
 
     Attributes:
-        path: of the file.
-        size: of the file, in bytes.
-        bytes: that are left, of its numbers.
-        parts: cells and chunks that are left.
+        path: the file.
+        size: its size in bytes.
+        bytes: remaining bytes for numbers.
+        parts: remaining cells and chunks.
     """
 
     def __init__(self, path: Path, file: BinaryIO) -> None:
@@ -31,37 +31,37 @@ class Room:
         self.bytes, self.parts = ARRAYS + 4 * self.size, PARTS
 
     def take_cells(self, shape: Sequence[int], depth: int) -> None:
-        """Makes room for a cell array; `depth` is the number of those that it is within.
+        """Reserves room for a cell array; `depth` is the number of cell arrays around it.
 
         Raises:
-            VireidError: if it is no row or column.
-            ValueError: if there are too many cells, or too deep ones.
+            VireidError: if it is not a row or column.
+            ValueError: if there are too many cells, or they are nested too deeply.
         """
         if len(shape) > 2 or (len(shape) == 2 and min(shape) > 1):
             raise VireidError(
                 f'{self.path}: a cell array is {" x ".join(map(str, shape))}',
-                allowed='1 x N or N x 1, a cell for each identity',
+                allowed='1 x N or N x 1, one cell per identity',
             )
         if depth >= DEPTH:
             raise ValueError(f'cells are nested more than {DEPTH} levels deep')
         self.take_parts(math.prod(shape))
 
     def take_parts(self, count: int) -> None:
-        """Makes room for cells or chunks.
+        """Reserves room for cells or chunks.
 
         Raises:
             ValueError: if they are too many for the file.
         """
         self.parts -= count
         if self.parts < 0:
-            raise ValueError(f'it announces far more parts than a file of {self.size:,} bytes can hold')
+            raise ValueError(f'it declares far more parts than a file of {self.size:,} bytes can contain')
 
     def take_numbers(self, count: int) -> None:
-        """Makes room for a matrix.
+        """Reserves room for a matrix.
 
         Raises:
             ValueError: if it is too large for the file.
         """
         self.bytes -= 8 * count
         if self.bytes < 0:
-            raise ValueError(f'it announces far more numbers than a file of {self.size:,} bytes can hold')
+            raise ValueError(f'it declares far more numbers than a file of {self.size:,} bytes can contain')

@@ -1,4 +1,4 @@
-"""Names as a person means them: what is one name in two spellings, and what looks like one and may not be."""
+"""Identity and camera names: normalized spelling, and distinct names that look alike."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _INVISIBLE = re.compile('[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]')
 
 
 def plain_name(text: object) -> str:
-    """Returns a name in one spelling: blanks at its ends are no part of it, and accents are composed (Unicode NFC)."""
+    """Returns a name in its normalized spelling: without surrounding blanks, accents composed (Unicode NFC)."""
     return unicodedata.normalize('NFC', str(text)).strip()
 
 
 def look(name: str) -> str:
-    """Returns what is left of a name without case, leading zeros, a `.0` at the end, and kinds of blanks and letters.
+    """Returns a name without case, leading zeros, a trailing `.0`, and variants of blanks and letters.
 
-    Two names of one look are one person to most readers, and two to a program.
+    Two names with the same result are one identity to most readers, but two to a program.
     """
     folded = unicodedata.normalize('NFKC', _INVISIBLE.sub('', name)).casefold()
     folded = ' '.join(unicodedata.normalize('NFC', folded).split())
@@ -31,38 +31,38 @@ def look(name: str) -> str:
 
 
 def alike(names: Iterable[str], source: str) -> VireidError | None:
-    """Returns the error that different names look alike, with all their spellings; None if none do."""
+    """Returns an error with all spellings if different names look alike, else None."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         groups.setdefault(look(name), []).append(name)
-    found = [group for group in groups.values() if len(group) > 1]
-    if not found:
+    lookalikes = [group for group in groups.values() if len(group) > 1]
+    if not lookalikes:
         return None
-    shown = '; '.join(' and '.join(map(repr, group)) for group in found[:SHOWN])
-    more = f'; and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
-    who = '1 person seems' if len(found) == 1 else f'{len(found):,} people seem'
+    shown = '; '.join(' and '.join(map(repr, group)) for group in lookalikes[:SHOWN])
+    more = f'; and {len(lookalikes) - SHOWN:,} more' if len(lookalikes) > SHOWN else ''
+    who = '1 identity seems' if len(lookalikes) == 1 else f'{len(lookalikes):,} identities seem'
     return VireidError(
-        f'{source}: {who} to be spelled in several ways: {shown}{more}',
+        f'{source}: {who} to have several spellings: {shown}{more}',
         allowed='names that differ by more than case, leading zeros, .0 or blanks',
-        todo='spell each person in one way; if they are different people, give them names that say so',
+        todo='use one spelling per identity; if they are different people, give them clearly different names',
     )
 
 
 def camera_number(text: str) -> int | None:
-    """Returns the number in `cam3`, `Cam 3`, `camera_03`; None if this is no camera's name."""
-    found = CAMERA.fullmatch(text.strip())
-    return int(found.group(1)) if found else None
+    """Returns the number in `cam3`, `Cam 3` or `camera_03`; None if this is not a camera name."""
+    match = CAMERA.fullmatch(text.strip())
+    return int(match.group(1)) if match else None
 
 
 def find_listed(folder: Path, text: str) -> str:
-    """Returns the path of a file that a list names, below the list's folder.
+    """Returns the path of a file that a list names, relative to the list's folder.
 
-    If there is none of that very name, blanks at its ends, `\\` for `/`, and composed or decomposed accents are
-    forgiven, where that leads to a file.
+    If no file has exactly that name, also tries it without surrounding blanks, with `/` for `\\`, and with composed
+    or decomposed accents.
     """
     path = str(folder / text)
     if text.isascii() and '\\' not in text and text.strip() == text:
-        return path  # the usual case asks the disk nothing
+        return path  # the usual case does not touch the disk
     written = (text, text.strip(), text.strip().replace('\\', '/'))
     for form in (None, 'NFC', 'NFD'):
         for name in dict.fromkeys(written):
@@ -70,6 +70,6 @@ def find_listed(folder: Path, text: str) -> str:
             try:
                 if candidate.exists():
                     return str(candidate)
-            except OSError:  # the name is too long, say
+            except OSError:  # for example, the name is too long
                 break
     return path

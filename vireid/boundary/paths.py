@@ -1,4 +1,4 @@
-"""Names and paths from outside: a name is one part of a path, and a path stays in its folder."""
+"""Names and paths from outside: a name is a single path component, and a path stays in its folder."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from vireid.core.errors import VireidError
 
-LONGEST = 100  # characters of a name; folders and files add to it, and file systems stop at 255 bytes
-# device names of Windows, with any suffix
+LONGEST = 100  # characters of a name; folders and files append to it, and file systems stop at 255 bytes
+# Windows device names, with any suffix
 _RESERVED = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE)
 
 
 def is_name(text: str) -> bool:
-    """Says whether a text can name a file or a folder everywhere, and names nothing but that."""
+    """Returns whether a string is a valid file or folder name on every system, and nothing but a name."""
     return (
         0 < len(text) <= LONGEST
         and text == text.strip()
@@ -27,16 +27,16 @@ def is_name(text: str) -> bool:
 
 
 def is_inside(path: str | Path, folder: str | Path) -> bool:
-    """Says whether a path lies in a folder, or is that folder, once links are followed."""
+    """Returns whether a path is a folder or lies inside it, after links are resolved."""
     real, base = os.path.realpath(path), os.path.realpath(folder)
     return real == base or real.startswith(os.path.join(base, ''))
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Returns the path of a file that data names or a received folder holds.
+    """Returns the path of a file that untrusted data names or a received folder contains.
 
     Raises:
-        VireidError: if it leads out of the folder, by `..`, as an absolute path or through a link.
+        VireidError: if it leads out of the folder, through `..`, an absolute path or a link.
     """
     path = folder / name
     if not is_inside(path, folder):
@@ -44,6 +44,6 @@ def inside(folder: Path, name: str) -> Path:
         raise VireidError(
             f'{path} leads out of its folder, to {where}',
             allowed=f'a path below {folder}',
-            todo='if you trust it, put a copy of that file into the folder',
+            todo='if you trust it, copy that file into the folder',
         )
     return path

@@ -1,4 +1,4 @@
-"""Plugin files: Python that a user names and that is run, here and in the processes that read images."""
+"""Plugin files: Python files that a user names and that run in this process and in the data-loading workers."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-Sources = dict[str, tuple[str, bytes]]  # by the module's name: its file, and what stood in it
+Sources = dict[str, tuple[str, bytes]]  # by module name: the file, and its content
 
 _sources: Sources = {}
 
 
 def run_file(name: str, path: Path) -> ModuleType:
-    """Runs a Python file as a module of that name; if it raises, there is no such module afterwards."""
+    """Runs a Python file as a module of the given name; if it raises, the module does not exist afterwards."""
     return _run(name, str(path), path.read_bytes())
 
 
 def sources(pickled: bytes) -> Sources:
-    """Returns the files that a pickle is made with, as they were when they were run: they may be edited meanwhile."""
+    """Returns the plugin files that a pickle needs, with the content that was run: the files may have changed since."""
     return {name: source for name, source in _sources.items() if name.encode() in pickled}
 
 
 def run_again(files: Sources) -> None:
-    """Runs the plugin files of another process that were not run in this one."""
+    """Runs another process's plugin files that have not been run in this one."""
     for name, (path, source) in files.items():
         if name not in _sources:
             _run(name, path, source)

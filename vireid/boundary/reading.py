@@ -1,4 +1,4 @@
-"""Files from outside, read as data: regular files of a bounded size, in which nothing runs."""
+"""Reads files from outside as data: regular files of bounded size, with no code execution."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 TEXT = 64 * 2**20  # bytes of a text file
-ARRAYS = 256 * 2**20  # bytes that a small archive may unpack to; a large one to four times its size more
-HEAD = 65_536  # bytes by which a file is known, with its size: the crops of a dataset are smaller
-VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, shared ones counted wherever they stand
-# Windows knows none of these; it has no pipes or devices among ordinary paths
+ARRAYS = 256 * 2**20  # bytes that an archive may unpack to, plus four times its own size
+HEAD = 65_536  # bytes that identify a file, together with its size: the crops of a dataset are smaller
+VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, counting shared ones at every reference
+# Windows lacks some of these flags; there, ordinary paths lead to no pipes or devices
 OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A function that reads a file from outside; the suite damages files of each at random.
+    """A function that reads a file from outside; the test suite feeds each one randomly damaged files.
 
     Attributes:
-        function: takes the path first.
+        function: takes the path as its first argument.
         kind: what messages call the file.
-        names: patterns of the file names that it reads, such as `*.yaml`.
+        names: patterns of the file names it reads, such as `*.yaml`.
     """
 
     function: Callable[..., Any]
@@ -51,13 +51,13 @@ READERS: dict[str, Reader] = {}  # by module and function
 def reads(
     kind: str, *names: str, allowed: str | None = None, todo: str | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Marks a function that reads a file from outside: any exception that a damaged file causes is a `VireidError`.
+    """Marks a function that reads a file from outside: every exception from a damaged file becomes a `VireidError`.
 
     Args:
         kind: what messages call the file, with its article: `a features file`.
-        *names: patterns of the file names that it reads.
-        allowed: what would have been accepted.
-        todo: what to do about a damaged file.
+        *names: patterns of the file names it reads.
+        allowed: what the error says is accepted.
+        todo: what the error says to do about a damaged file.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -78,7 +78,7 @@ def reads(
 
 
 def reason(error: BaseException) -> str:
-    """Returns the first line of what an exception says, or its type; of pydantic's, what is wrong where."""
+    """Returns the first line of an exception's message, or its type; for pydantic errors, the place and the problem."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return f'{".".join(map(str, first["loc"])) or "its content"}: {first["msg"]}'
@@ -88,10 +88,10 @@ def reason(error: BaseException) -> str:
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Opens a regular file; a pipe, a device or a folder raises at once instead of blocking.
+    """Opens a regular file; a pipe, a device or a folder raises immediately instead of blocking.
 
     Raises:
-        OSError: if it cannot be opened or is no regular file.
+        OSError: if it cannot be opened or is not a regular file.
     """
     handle = os.open(path, OPEN)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
@@ -101,7 +101,7 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 
 def content_digest(path: str | Path) -> bytes:
-    """Returns 8 bytes by which an image's file is known: BLAKE2b of its size and its first 64 KiB.
+    """Returns 8 bytes that identify an image file: BLAKE2b of its size and its first 64 KiB.
 
     Raises:
         OSError: if it cannot be read.
@@ -112,7 +112,7 @@ def content_digest(path: str | Path) -> bytes:
 
 
 def read_bytes(path: str | Path, most: int = TEXT) -> bytes:
-    """Reads a file of at most so many bytes.
+    """Reads a file of at most `most` bytes.
 
     Raises:
         OSError: if it cannot be read.
@@ -126,11 +126,17 @@ def read_bytes(path: str | Path, most: int = TEXT) -> bytes:
 
 
 def read_lines(path: str | Path, most: int, longest: int, lines: int) -> Iterator[bytes]:
-    """Yields the lines of a file, one at a time, each with its end.
+    """Yields the lines of a file one at a time, including line ends.
+
+    Args:
+        path: the file.
+        most: the maximum number of bytes of the file.
+        longest: the maximum number of bytes of a line.
+        lines: the maximum number of lines.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it has more than `most` bytes or `lines` lines, or a line of more than `longest` bytes.
+        ValueError: if it exceeds one of the limits.
     """
     with open_regular(path) as file:
         for number in range(lines + 1):
@@ -147,29 +153,40 @@ def read_lines(path: str | Path, most: int, longest: int, lines: int) -> Iterato
 
 
 def read_text(path: str | Path, most: int = TEXT, errors: str = 'strict') -> str:
-    """Reads UTF-8 text; a byte-order mark, as Windows editors write it, is dropped. Raises as `read_bytes` does.
+    """Reads UTF-8 text and drops the byte-order mark that Windows editors write.
 
-    File names may be any bytes: `errors='surrogateescape'` keeps those that are not UTF-8, as Python's own names do.
+    Args:
+        path: the file.
+        most: the maximum number of bytes.
+        errors: as in `bytes.decode`; `surrogateescape` keeps bytes of file names that are not UTF-8.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is larger, or not text.
     """
     content = read_bytes(path, most)
     if b'\0' in content:
-        raise ValueError('it is no text')
+        raise ValueError('it is not text')
     return content.decode('utf-8-sig', errors).replace('\r\n', '\n')
 
 
 def read_json(path: str | Path, most: int = TEXT) -> Any:
-    """Reads a JSON file; raises as `read_bytes` does, and ValueError for what `parse_json` refuses."""
+    """Reads a JSON file; raises what `read_text` and `parse_json` raise."""
     return parse_json(read_text(path, most))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Reads JSON; a key that stands twice, nesting that is too deep, and half characters are a ValueError."""
+    """Parses JSON.
+
+    Raises:
+        ValueError: if it is invalid, has a duplicate key or a lone surrogate, or is nested too deeply.
+    """
     try:
-        found = json.loads(text, object_pairs_hook=_once)
+        content = json.loads(text, object_pairs_hook=_once)
         if (b'\\u' if isinstance(text, bytes) else '\\u') in text:  # type: ignore[operator]
-            for part in _texts(found):
+            for part in _texts(content):
                 require_whole_characters(part)
-        return found
+        return content
     except RecursionError as error:
         raise ValueError('it is nested too deeply') from error
 
@@ -183,25 +200,25 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def require_whole_characters(text: str) -> None:
-    """Raises ValueError for half a character (a lone surrogate), which no file name, terminal or page can show.
+    """Raises ValueError for a lone surrogate (half a character), which no file name, terminal or page can show.
 
-    Those that stand for bytes of file names that are not UTF-8 (U+DC80 to U+DCFF) are allowed.
+    The surrogates that represent file-name bytes that are not UTF-8 (U+DC80 to U+DCFF) are allowed.
     """
     try:
         text.encode('utf-8', 'surrogateescape')
     except UnicodeEncodeError as error:
-        raise ValueError(f'the text {text[:40]!a} holds half a character') from error
+        raise ValueError(f'the text {text[:40]!a} contains half a character') from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError(f'the key {duplicate(key for key, _ in pairs)!r} stands twice')
-    return found
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError(f'duplicate key {duplicate(key for key, _ in pairs)!r}')
+    return content
 
 
 def duplicate(items: Iterable[Any]) -> Any:
-    """Returns the first item that an earlier one equals; None if there is none."""
+    """Returns the first item that equals an earlier one; None if all differ."""
     seen = set()
     for item in items:
         if item in seen:
@@ -211,10 +228,10 @@ def duplicate(items: Iterable[Any]) -> Any:
 
 
 def require_small(value: Any, most: int = VALUES) -> None:
-    """Raises ValueError if nested lists and dicts hold too much.
+    """Raises ValueError if nested lists and dicts contain too many values or levels.
 
-    What stands in several places is counted in each: a few lines can make lists of lists of one list, which takes no
-    memory until something walks through it.
+    A shared value counts at every reference: a few lines can define lists of lists of one list, which take no memory
+    until something walks through them.
     """
     left, stack = most, [(value, 0)]
     while stack:
@@ -229,16 +246,16 @@ def require_small(value: Any, most: int = VALUES) -> None:
         if depth >= DEPTH:
             raise ValueError(f'it is nested more than {DEPTH} levels deep')
         if left < 0:
-            raise ValueError(f'it holds more than {most:,} values')
+            raise ValueError(f'it contains more than {most:,} values')
         stack += [(entry, depth + 1) for entry in inner]
 
 
 def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of an `.npz` file; nothing in it is executed.
+    """Reads the arrays of an `.npz` file without executing code.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged, holds anything but plain arrays, or announces more than it has.
+        ValueError: if it is damaged, contains anything but plain arrays, or declares more than it contains.
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
         require_sizes(archive.infolist(), os.fstat(file.fileno()).st_size, packed=True)
@@ -250,24 +267,24 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         version = np.lib.format.read_magic(member)
         if version not in read:
-            raise ValueError(f'{info.filename} has version {version} of the format')
+            raise ValueError(f'{info.filename} has format version {version}')
         shape, _, dtype = read[version](member)
         count = functools.reduce(int.__mul__, shape, 1)
         if dtype.hasobject or member.tell() + count * dtype.itemsize != info.file_size:
-            raise ValueError(f'{info.filename} announces {dtype} of shape {shape} and has {info.file_size:,} bytes')
+            raise ValueError(f'{info.filename} declares {dtype} of shape {shape} but has {info.file_size:,} bytes')
     with archive.open(info) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)
-        member.read(1)  # the end: there the checksum is compared
+        member.read(1)  # reading to the end verifies the checksum
     return array
 
 
 def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool) -> None:
-    """Raises ValueError if the members of an archive announce more than its file can hold.
+    """Raises ValueError if the members of an archive declare more than its file can contain.
 
     Args:
-        members: of the archive.
-        size: of its file, in bytes.
-        packed: whether they may be compressed.
+        members: the members of the archive.
+        size: the size of its file in bytes.
+        packed: whether members may be compressed.
     """
     twice = duplicate(member.filename for member in members)
     if twice is not None:
@@ -277,4 +294,4 @@ def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool) -> No
         raise ValueError('its parts are compressed')
     most = ARRAYS + 4 * size if packed else size
     if announced > most or sum(member.compress_size for member in members) > size:
-        raise ValueError(f'its parts announce {announced:,} bytes and the file has {size:,}')
+        raise ValueError(f'its parts declare {announced:,} bytes and the file has {size:,}')

@@ -1,4 +1,4 @@
-"""Files in folders that others write into: no link is followed, and only files of trusted owners are used."""
+"""Files in folders that other users can write to: follows no links and uses only files of trusted owners."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from typing import BinaryIO
 
 from vireid.core.errors import VireidError
 
-# another user may plant a link or a pipe in a shared folder: the one is not followed, the other does not block
+# another user may plant a link or a pipe in a shared folder: links are not followed, and pipes do not block
 GUARDED = sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_NOCTTY', 'O_CLOEXEC', 'O_BINARY'))
 
 
 def open_trusted(path: Path, flags: int) -> int:
-    """Opens a regular file that no stranger has put there, and returns its handle.
+    """Opens a regular file of a trusted owner and returns its file descriptor.
 
     Raises:
-        VireidError: if it is a link or anything but a file, or belongs to another user.
+        VireidError: if it is a link, not a regular file, or belongs to another user.
         OSError: if it cannot be opened.
     """
     try:
         handle = os.open(path, flags | GUARDED, 0o666)
     except OSError:
         with suppress(FileNotFoundError):
-            require_trusted(path, path.lstat())  # says more than `permission denied`
+            require_trusted(path, path.lstat())  # a more helpful error than `permission denied`
         raise
     try:
         require_trusted(path, os.fstat(handle))
@@ -40,20 +40,20 @@ def open_trusted(path: Path, flags: int) -> int:
 
 def require_trusted(path: Path, status: os.stat_result) -> None:
     """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
-    another = 'name another folder'
+    another = 'give another folder'
     if hasattr(os, 'getuid') and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
         raise VireidError(
             f'{path} belongs to {_user(status.st_uid)}',
-            allowed='a file of yours, of root, or of the owner of the folder',
+            allowed='a file that belongs to you, root, or the owner of the folder',
             todo=another,
         )
     if not stat.S_ISREG(status.st_mode):
-        what = 'a link' if stat.S_ISLNK(status.st_mode) else 'no regular file'
+        what = 'a link' if stat.S_ISLNK(status.st_mode) else 'not a regular file'
         raise VireidError(f'{path} is {what}', todo=f'delete it, or {another}')
 
 
 def _user(number: int) -> str:
-    """Returns the name of a user, or the number of one who has none."""
+    """Returns a user's name, or the number of a user without one."""
     try:
         import pwd
 
@@ -63,16 +63,16 @@ def _user(number: int) -> str:
 
 
 def forbid_others_to_write(file: BinaryIO) -> None:
-    """Takes from everyone the permission to write into a file, which a careless umask has given."""
+    """Removes the permission of others to write to a file, which a permissive umask may grant."""
     with suppress(OSError, AttributeError):  # a file system without permissions; Windows
         os.fchmod(file.fileno(), stat.S_IMODE(os.fstat(file.fileno()).st_mode) & ~stat.S_IWOTH)
 
 
 @contextmanager
 def alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
-    """Lets one process at a time in; the others wait. A lock goes with its process, however that ends.
+    """Holds an exclusive lock while other processes wait. The lock ends with its process, however that ends.
 
-    Yields False where there are no locks: builders then do the work twice, each into a file of its own.
+    Yields False where locks are unavailable: concurrent processes then repeat the work, each in its own file.
     """
     try:
         import fcntl
@@ -94,12 +94,12 @@ def alone(lock: Path, while_waiting: Callable[[], None]) -> Iterator[bool]:
 
 
 def _open_lock(lock: Path) -> BinaryIO:
-    """Opens a lock file, made if there is none; what is in one is left alone."""
+    """Opens a lock file and creates it if needed; never changes its content."""
     for _ in range(100):
         try:
             return os.fdopen(open_trusted(lock, os.O_RDWR), 'rb+', buffering=0)
         except FileNotFoundError:
-            # the kernel may refuse O_CREAT on another user's file in a folder that all may write into
+            # the kernel may refuse O_CREAT on another user's file in a world-writable folder
             with suppress(FileExistsError):
                 return os.fdopen(open_trusted(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL), 'rb+', buffering=0)
-    raise OSError(errno.EAGAIN, 'the lock appears and vanishes', str(lock))
+    raise OSError(errno.EAGAIN, 'the lock file keeps disappearing', str(lock))

@@ -1,4 +1,4 @@
-"""Text from outside, made harmless where it is shown: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid.
+"""Escapes text from outside for display: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid.
 
 HTML is escaped by MarkupSafe: see `vireid/reporting/markup.py`.
 """
@@ -9,13 +9,13 @@ import json
 import re
 from typing import Any
 
-# C0 but tab and newline, delete, C1, marks that reorder a line (bidirectional text), lone surrogates, and what XML
-# does not have
+# C0 except tab and newline, delete, C1, marks that reorder a line (bidirectional text), lone surrogates, and
+# characters that XML forbids
 _CONTROL = re.compile(
     '[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]'
 )
 _BREAKS = re.compile('[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+')
-# a closing bracket that makes a link, an image, or what one refers to; a box of a task list
+# brackets that form a link, an image or a reference definition; the checkbox of a task list
 _LINK = re.compile(r'\][(\[:]|!\[|^\[[ xX]\]')
 _BLOCK = re.compile(r'^(\s*)(?:([#+=~-])|(\d{1,9})([.)]))')
 _LATEX = {
@@ -25,15 +25,15 @@ _LATEX = {
     '^': r'\textasciicircum{}',
     '±': r'$\pm$',
 }
-_FORMULA = '=+\\-@|%\uff0b\uff0d\uff1d\uff20'  # the last are wide forms, which spreadsheets of East Asia take alike
+_FORMULA = '=+\\-@|%\uff0b\uff0d\uff1d\uff20'  # the last four are full-width forms, which spreadsheets also accept
 _MERMAID = {**{c: f'#{ord(c)};' for c in '#%`$\\|&'}, '"': '#quot;', '<': '#lt;', '>': '#gt;'}
 
 
 def as_json(value: Any, **options: Any) -> str:
-    """Returns JSON that any program reads: bytes of file names that are not UTF-8 are shown as `\\xd5`.
+    """Returns JSON that every program can read: bytes of file names that are not UTF-8 appear as `\\xd5`.
 
     Args:
-        value: of lists, dicts, texts and numbers.
+        value: lists, dicts, strings and numbers.
         options: those of `json.dumps`.
     """
     text = json.dumps(value, **options)
@@ -49,34 +49,34 @@ def _in_unicode(value: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Returns text for a terminal or a log: control characters become escapes such as `\\x1b`; newlines stay."""
+    """Returns text for a terminal or a log: control characters become escapes such as `\\x1b`; newlines remain."""
     return text if text.isprintable() else _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:
-    """Returns text that is printable and has no line breaks: they become blanks."""
+    """Returns printable text without line breaks: they become spaces."""
     return text if text.isprintable() else printable(_BREAKS.sub(' ', text))
 
 
 def markdown(text: str) -> str:
-    """Returns text that Markdown shows as it is, within a line: no link, image, emphasis, code, mathematics or HTML.
+    """Returns text that Markdown renders literally within a line: no link, image, emphasis, code, math or HTML.
 
-    No bracket, parenthesis or colon may follow it at once. At the beginning of a line use `markdown_line`.
+    Do not append a bracket, parenthesis or colon directly. Use `markdown_line` at the start of a line.
     """
     text = re.sub(r'([\\`*<>|$])', r'\\\1', one_line(text))
-    text = re.sub(r'(?<![^\W_])_|_(?![^\W_])', r'\\_', text)  # within a word it is no emphasis
+    text = re.sub(r'(?<![^\W_])_|_(?![^\W_])', r'\\_', text)  # inside a word it is not emphasis
     text = re.sub(r'&(?=#?\w+;)', r'\\&', text)
     if text.count('~') > 1:
         text = text.replace('~', r'\~')
     if _LINK.search(text):
         text = re.sub(r'([\[\]])', r'\\\1', text)
-    # GitHub links bare addresses
+    # GitHub turns bare addresses into links
     text = re.sub(r'(?<=[A-Za-z]):(?=//)|(?<=www)\.', lambda found: f'\\{found[0]}', text, flags=re.IGNORECASE)
     return re.sub(r'(?<=[\w.+-])@(?=\w)', r'\\@', text)
 
 
 def markdown_line(text: str) -> str:
-    """Returns text that Markdown shows as it is, at the beginning of a line: no heading, list, rule or code either."""
+    """Returns text that Markdown renders literally at the start of a line: also no heading, list, rule or code."""
     return _BLOCK.sub(_first_escaped, markdown(text).strip())
 
 
@@ -85,38 +85,38 @@ def _first_escaped(found: re.Match[str]) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Returns text as code within a line of Markdown."""
+    """Returns text as inline code in Markdown."""
     text = one_line(text)
     ticks = _ticks(text, 1)
-    # a blank on both sides is taken away again
+    # Markdown strips one space on each side
     return f'{ticks} {text} {ticks}' if text[:1] in ('`', ' ', '') or text[-1:] in ('`', ' ') else ticks + text + ticks
 
 
 def markdown_block(text: str, language: str = '') -> str:
-    """Returns lines of text as a block of code in Markdown, which no line of them ends."""
+    """Returns lines of text as a Markdown code block that no line of the text can close."""
     ticks = _ticks(text, 3)
     return f'{ticks}{language}\n{printable(text)}\n{ticks}'
 
 
 def _ticks(text: str, least: int) -> str:
-    """Returns more backticks than stand together anywhere in text."""
+    """Returns a longer run of backticks than any in the text."""
     return '`' * max([least, *(len(found) + 1 for found in re.findall('`+', text))])
 
 
 def latex(text: str) -> str:
-    """Returns text that LaTeX sets as it is, at the beginning of a row too."""
+    """Returns text that LaTeX renders literally, also at the start of a table row."""
     text = re.sub(r'[\\&%$#_{}~^±]', lambda found: _LATEX[found[0]], one_line(text))
-    return re.sub(r'^(\s*)([\[*])', r'\1{\2}', text)  # after the end of a row these are options of it
+    return re.sub(r'^(\s*)([\[*])', r'\1{\2}', text)  # after the end of a row they would be its options
 
 
 def csv_cell(text: str) -> str:
-    """Returns a cell that spreadsheets take for text: what begins like a formula gets an apostrophe before it.
+    """Returns a cell that spreadsheets treat as text: an apostrophe precedes anything that starts like a formula.
 
-    So does what would begin a cell where semicolons divide them, as they do in much of Europe.
+    The same applies after each semicolon, which separates cells in much of Europe.
     """
     return re.sub(rf'(^|;)(\s*)(?=[{_FORMULA}])', r"\1'\2", one_line(text).replace('\t', ' '))
 
 
 def mermaid(text: str) -> str:
-    """Returns text for a label of Mermaid within quotes: it ends no label, and holds no directive, Markdown or HTML."""
+    """Returns text for a quoted Mermaid label: it cannot close the label or contain a directive, Markdown or HTML."""
     return re.sub(r'[#%`$\\|&"<>]', lambda found: _MERMAID[found[0]], one_line(text))

@@ -1,4 +1,4 @@
-"""Tables of text (CSV), as spreadsheets of all countries write them."""
+"""Reads CSV tables as spreadsheets write them in any locale."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ DELIMITERS = ',;\t'
 
 
 def read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
-    """Reads a table with a head; columns are separated by commas, semicolons or tabs, whichever the head has most of.
+    """Reads a table with a header row, separated by commas, semicolons or tabs: the one most common in the header.
 
-    A byte-order mark, Windows line ends and blanks around the names of columns are no part of it. Bytes of file names
-    that are not UTF-8 are kept.
+    Ignores a byte-order mark, Windows line ends and spaces around column names. Keeps bytes of file names that are
+    not UTF-8.
 
     Returns:
-        The names of the columns; for each row the line that it ends on, and its cells by column, None if it is short.
+        The column names; for each row, the number of its last line and its cells by column (None if the row is short).
 
     Raises:
         OSError: if it cannot be read.
-        ValueError, csv.Error: if it is no table.
+        ValueError, csv.Error: if it is not a table.
     """
     text = read_text(path, errors='surrogateescape')
     head = text.partition('\n')[0]

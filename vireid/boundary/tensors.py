@@ -1,4 +1,4 @@
-"""Files of tensors from outside: what `torch.save` and safetensors wrote, read to the CPU; nothing in them runs."""
+"""Reads tensor files from outside, written by `torch.save` or safetensors, to the CPU without executing code."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 from vireid.boundary.reading import open_regular, require_sizes, require_small
 
-# bytes that tensors may add up to, and times the size of their file besides: several may share one memory
+# the total size of tensors: so many bytes, plus so many times the file size, since several may share one storage
 FREE, SHARED = 512 * 2**20, 8
-HEAD = 2**24  # bytes of a file in which a module names its parts
-# what training scripts keep beside weights, made by these: NumPy's numbers and arrays, before version 2 and since, and
-# the arguments of the script
+HEAD = 2**24  # bytes of a file that are searched for the attribute names of a module
+# types that training scripts save beside weights: NumPy's scalars and arrays, before and since NumPy 2, and the
+# script's arguments
 NUMPY = ('multiarray.scalar', 'multiarray._reconstruct', 'numeric._frombuffer')
 BESIDE = (
     *(f'numpy.{core}.{name}' for core in ('core', '_core') for name in NUMPY),
@@ -27,20 +27,20 @@ BESIDE = (
 
 
 class CodeFound(ValueError):
-    """A file names code, which is never run.
+    """A file refers to code, which is never executed.
 
     Attributes:
-        name: of the code, such as `torchvision.models.resnet.ResNet`.
-        is_module: it is a whole network, not its weights alone.
+        name: the code, such as `torchvision.models.resnet.ResNet`.
+        is_module: whether the file contains a whole module, not only its weights.
     """
 
     def __init__(self, name: str, is_module: bool) -> None:
         self.name, self.is_module = name, is_module
-        super().__init__(f'it holds {"a whole module" if is_module else "code"}, {name}, which is not run')
+        super().__init__(f'it contains {"a whole module" if is_module else "code"}, {name}, which is not executed')
 
 
 class Unread:
-    """Stands for what lies beside the tensors, such as scores: it takes all and keeps nothing."""
+    """Replaces an object beside the tensors, such as scores: accepts any state and stores nothing."""
 
     def __new__(cls, *values: Any) -> Unread:
         return super().__new__(cls)
@@ -55,13 +55,13 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
 
     Args:
         path: the file.
-        beside: NumPy's values and the arguments of a script are passed over (`Unread`), not refused as code.
+        beside: skip NumPy's values and a script's arguments (they become `Unread`) instead of rejecting them as code.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged, announces more than it has, or holds anything else.
-        CodeFound: if it names code.
-        pickle.UnpicklingError: if it is no file of torch.
+        ValueError: if it is damaged, declares more than it contains, or contains anything else.
+        CodeFound: if it refers to code.
+        pickle.UnpicklingError: if torch did not write it.
     """
     import torch
 
@@ -72,13 +72,13 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
                 if any(name.endswith('/constants.pkl') for name in archive.namelist()):
                     raise CodeFound('torch.jit.ScriptModule', is_module=True)
                 require_sizes(archive.infolist(), size, packed=False)
-                torn = archive.testzip()  # torch stores a sum of every part and compares none
+                torn = archive.testzip()  # torch stores a checksum of every part but verifies none
             if torn is not None:
-                raise ValueError(f'{torn} does not have the sum that was written with it')
+                raise ValueError(f'the checksum of {torn} does not match')
         file.seek(0)
-        # NumPy's own functions can be made to build arrays of what is no memory of theirs; `Unread` cannot
+        # NumPy's own functions could build arrays over memory that they do not own; `Unread` cannot
         with warnings.catch_warnings(), torch.serialization.safe_globals([(Unread, n) for n in BESIDE if beside]):
-            warnings.simplefilter('ignore')  # of pickle protocols
+            warnings.simplefilter('ignore')  # about pickle protocols
             try:
                 content = torch.load(file, map_location='cpu', weights_only=True)
             except pickle.UnpicklingError as error:
@@ -88,14 +88,14 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
                     raise CodeFound(code[1], b'_parameters' in head and b'_modules' in head) from error
                 raise
     require_small(content)
-    found = list(tensors(content))
-    unusual = next((t for t in found if t.layout is not torch.strided or t.is_quantized), None)
+    content_tensors = list(tensors(content))
+    unusual = next((t for t in content_tensors if t.layout is not torch.strided or t.is_quantized), None)
     if unusual is not None:
-        raise ValueError(f'a tensor is {unusual.layout}')
-    # a value that is shown a billion times takes no memory until something copies it
-    total = sum(tensor.numel() * tensor.element_size() for tensor in found)
+        raise ValueError(f'a tensor has the layout {unusual.layout}')
+    # an expanded tensor of a billion values takes no memory until something copies it
+    total = sum(tensor.numel() * tensor.element_size() for tensor in content_tensors)
     if total > FREE + SHARED * size:
-        raise ValueError(f'its tensors announce {total:,} bytes and the file has {size:,}')
+        raise ValueError(f'its tensors declare {total:,} bytes and the file has {size:,}')
     return content
 
 
@@ -111,5 +111,5 @@ def tensors(value: Any) -> Iterator[Any]:
 
 
 def is_foreign(error: BaseException) -> bool:
-    """Says whether torch could not make anything of a file: its own advice then is to run it; ours is not."""
+    """Returns whether torch could not parse a file; torch then advises to execute it, which vireid never does."""
     return isinstance(error, pickle.UnpicklingError)

@@ -1,4 +1,4 @@
-"""rich on a terminal: its own escape sequences are obeyed, those of the texts it is given are shown."""
+"""rich on a terminal: its own escape sequences take effect, those in the text it prints are escaped."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vireid.boundary.showing import printable
 
 
 class Terminal(Console):
-    """A rich console on `sys.stdout` for texts from outside: names of files, tasks, plugins.
+    """A rich console on `sys.stdout` for text from outside: names of files, tasks and plugins.
 
     Args:
-        **options: as of rich's console.
+        **options: those of rich's `Console`.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(file=terminal(), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Returns what is to be written; whatever is not rich's own is printable and links nowhere."""
+        """Yields the segments to write; all text is printable and has no links."""
         for segment in super().render(renderable, options):
             if segment.control:
                 yield segment
@@ -34,16 +34,16 @@ class Terminal(Console):
             yield Segment(printable(segment.text), style.update_link(None) if style and style.link else style)
 
     def push_render_hook(self, hook: RenderHook) -> None:
-        """Begins to show a bar. What others print meanwhile comes here, and rich would read escape sequences in it."""
+        """Starts a progress bar; rich would interpret escape sequences in what others print meanwhile, so escape it."""
         super().push_render_hook(hook)
         for name in ('stdout', 'stderr'):
             stream = getattr(sys, name)
             if isinstance(stream, FileProxy):
-                setattr(sys, name, _Shown(stream))  # rich puts back the one it found
+                setattr(sys, name, _Shown(stream))  # rich later restores the original
 
 
 class _Shown(FileProxy):
-    """What is printed while a bar is shown. Another bar leaves it alone, since it is a FileProxy."""
+    """Prints while a progress bar is shown. Being a FileProxy, it is not wrapped again by another bar."""
 
     def __init__(self, proxy: FileProxy) -> None:
         self._proxy = proxy

@@ -1,4 +1,4 @@
-"""Weights as training scripts leave them: below some key, behind some prefix, beside other things."""
+"""Finds weights in the files of training scripts: under some key, with some prefix, beside other content."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from vireid.boundary.showing import one_line
 from vireid.boundary.tensors import CodeFound, is_foreign, load_tensors
 from vireid.core.errors import VireidError
 
-Shapes = Mapping[str, tuple[int, ...] | None]  # by name, what a network wants; None is any shape
-COUNTER = 'num_batches_tracked'  # of BatchNorm: files older than torch 0.4.1 have none, and every network has some
-# modules that wrap one another wherever it stands: names go without them
+Shapes = Mapping[str, tuple[int, ...] | None]  # what a network expects, by name; None means any shape
+COUNTER = 'num_batches_tracked'  # of BatchNorm: missing in files older than torch 0.4.1, and present in every network
+# wrapper modules, which may appear anywhere in a name: names are compared without them
 WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
-AVERAGED = ('ema', 'teacher')  # words in the names of weights that are the mean of others
-PARTS = 16  # of a name, that may be a prefix
-NESTED = 4  # keys that a state dict may lie below
-SHOWN, LONGEST = 4, 80  # names that a text shows, and characters of each
+AVERAGED = ('ema', 'teacher')  # words in the names of weights that are averages of others
+PARTS = 16  # of a name that may form a prefix
+NESTED = 4  # keys above a state dict
+SHOWN, LONGEST = 4, 80  # names shown, and characters of each
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The state dict of a file that fits a network best.
+    """The state dict in a file that fits a network best.
 
     Attributes:
         tensors: by name, without the prefix.
-        fits: how many of them the network wants, in name and shape; counters do not count.
-        wanted: how many it wants.
-        key: what they lie below, such as `model.state_dict`; empty for the file itself.
-        prefix: what their names begin with in the file.
-        apart: names beside them that do not begin with it.
-        others: where the file has as many that fit.
+        fits: the number of tensors that match the network in name and shape, without BatchNorm counters.
+        wanted: the number of tensors that the network expects.
+        key: the key above them, such as `model.state_dict`; empty at the top level of the file.
+        prefix: the prefix of their names in the file.
+        apart: names beside them without the prefix.
+        others: places in the file that fit equally well.
     """
 
     tensors: dict[str, Tensor]
@@ -50,11 +50,11 @@ class Weights:
 
     @property
     def place(self) -> str:
-        """Where they are, in words; empty if they are all that the file holds, as they are."""
+        """Describes where they are; empty if they are at the top level without a prefix."""
         return _place(self.key, self.prefix)
 
     def text(self, source: str | Path, left_out: Sequence[str]) -> str:
-        """Says what was taken of a file, in a line; `left_out` names the tensors that were not."""
+        """Returns a line that reports what was loaded; `left_out` names the tensors that were not."""
         names = [*left_out, *self.apart]
         some = ', '.join(one_line(name[:LONGEST]) for name in names[:SHOWN])
         more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
@@ -62,22 +62,23 @@ class Weights:
             f'weights {source}: {self.fits:,} of {self.wanted:,} tensors'
             + (f', {self.place}' if self.place else '')
             + (f'; left out: {some}{more}' if names else '')
-            + (f'; those {" and ".join(self.others)} fit as well' if self.others else '')
+            + (f'; the tensors {" and ".join(self.others)} would fit as well' if self.others else '')
         )
 
 
 def find_weights(content: Any, wanted: Shapes) -> Weights:
-    """Finds the state dict in a file's content under whose key and prefix most tensors fit a network.
+    """Finds the state dict in a file's content, under the key and prefix with the most tensors that fit a network.
 
-    A prefix ends with a dot, such as `module.` or `module.encoder_q.`; one may be of several parts. Counters of batches
-    are no evidence. If several places fit equally, averaged weights are taken (`ema` or `teacher` is a word of their
-    key or prefix), else the first in the file. If nothing fits, it is the place with the most tensors.
+    A prefix ends with a dot and may have several parts, such as `module.` or `module.encoder_q.`. BatchNorm counters
+    do not count. If several places fit equally well, takes averaged weights (`ema` or `teacher` is a word of their key
+    or prefix), else the first in the file. If nothing fits, takes the place with the most tensors.
 
     Args:
-        content: what `read_weights` returned.
-        wanted: shapes by name.
+        content: what `read_weights` returns.
+        wanted: expected shapes by name.
     """
-    places: dict[tuple[str, str], tuple[int, int]] = {}  # tensors that fit, and names that do
+    """
+    places: dict[tuple[str, str], tuple[int, int]] = {}  # numbers of matching tensors, and of matching names
     held: dict[str, dict[str, Tensor]] = {}
     for key, tensors in _state_dicts(content):
         if key in held:
@@ -93,16 +94,16 @@ def find_weights(content: Any, wanted: Shapes) -> Weights:
         largest = max(held, key=lambda key: len(held[key]), default='')
         return Weights(held.get(largest, {}), 0, count, largest)
     most = max(places.values())
-    best = [place for place, found in places.items() if found == most]
+    best = [place for place, matches in places.items() if matches == most]
     key, prefix = chosen = next((place for place in best if _is_averaged(*place)), best[0])
     inside = {_without_wrappers(n.removeprefix(prefix)): t for n, t in held[key].items() if n.startswith(prefix)}
     apart = tuple(name for name in held[key] if not name.startswith(prefix))
-    others = tuple(_place(*place) or 'of the file itself' for place in best if place != chosen)
+    others = tuple(_place(*place) or 'at the top level of the file' for place in best if place != chosen)
     return Weights(inside, most[0], count, key, prefix, apart, others)
 
 
 def _state_dicts(content: Any, key: str = '', depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yields dicts with tensors by name in nested dicts, each with what it lies below."""
+    """Yields the dicts of named tensors in nested dicts, each with the key above it."""
     if not isinstance(content, Mapping):
         return
     tensors = {n: t.detach() for n, t in content.items() if isinstance(n, str) and isinstance(t, Tensor)}
@@ -114,7 +115,7 @@ def _state_dicts(content: Any, key: str = '', depth: int = 0) -> Iterator[tuple[
 
 
 def _endings(name: str) -> Iterator[tuple[str, str]]:
-    """Yields a name as a prefix and the rest, in every way."""
+    """Yields every split of a name into a prefix and the rest."""
     parts = name.split('.', PARTS)
     for start, part in enumerate(parts):
         if part not in WRAPPERS:
@@ -136,28 +137,28 @@ def _place(key: str, prefix: str) -> str:
 
 
 def is_checkpoint(content: Any) -> bool:
-    """Says whether a file's content is a checkpoint of vireid."""
+    """Returns whether a file's content is a vireid checkpoint."""
     return isinstance(content, Mapping) and {'format', 'model', 'config'} <= content.keys()
 
 
-@reads('a file of weights', '*.pth', '*.t', '*.safetensors')
+@reads('a weights file', '*.pth', '*.t', '*.safetensors')
 def read_weights(
     path: str | Path,
     allowed: str = 'a state dict',
     todo: str = 'download or copy it again, or give the path of another file',
 ) -> Any:
-    """Reads a `.safetensors` file, or what `torch.save` wrote, to the CPU; nothing in it is executed.
+    """Reads a `.safetensors` file, or what `torch.save` wrote, to the CPU without executing code.
 
     Args:
         path: the file.
-        allowed: what may be given instead, for the error.
-        todo: what to do about a file that cannot be read, for the error.
+        allowed: what the error says is accepted.
+        todo: what the error says to do about a file that cannot be read.
 
     Returns:
-        What it holds: tensors by name, or dicts of them by key; see `find_weights`.
+        Its content: tensors by name, or dicts of them by key; see `find_weights`.
 
     Raises:
-        VireidError: if it cannot be read; it says whether it is missing, empty, a web page, cut short or code.
+        VireidError: if it cannot be read: it is missing, empty, a web page, truncated, or contains code.
     """
     path = Path(path)
     try:
@@ -168,7 +169,7 @@ def read_weights(
         if isinstance(error, CodeFound):
             allowed = 'tensors by name, as model.state_dict() gives them'
             saved = 'model.state_dict()' if error.is_module else "what_you_loaded['state_dict']"
-            todo = f"where you trust it, save its weights alone: torch.save({saved}, 'weights.pth')"
+            todo = f"if you trust the file, save only its weights: torch.save({saved}, 'weights.pth')"
         raise VireidError(
             f'weights {str(path)!r} cannot be read: {_what_is_wrong(path, error)}', allowed=allowed, todo=todo
         ) from error
@@ -180,9 +181,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     except ImportError as error:
         raise VireidError(
             f'weights {str(path)!r} cannot be read: safetensors is not installed',
-            todo="pip install 'vireid[timm]', or give a file of torch.save",
+            todo="pip install 'vireid[timm]', or give a file that torch.save wrote",
         ) from error
-    with open_regular(path):  # the library's own word for a missing file names no reason
+    with open_regular(path):  # the library's error for a missing file gives no reason
         pass
     return load_file(path)
 
@@ -199,7 +200,7 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
     if head.startswith((b'<!doctype', b'<html', b'<?xml')):
         return 'it is a web page'
     if (head.startswith(b'pk') and not zipfile.is_zipfile(path)) or 'not fully covered' in str(error):
-        return 'its end is missing, as of a download that broke off'
-    # for a foreign file torch advises to load it unsafely; we do not
+        return 'it is truncated, perhaps by an interrupted download'
+    # for a file that torch cannot parse, torch advises to load it unsafely; vireid does not
     foreign = is_foreign(error) or not str(error) or path.suffix == '.safetensors'
-    return 'it holds no tensors' if foreign else str(error).splitlines()[0]
+    return 'it contains no tensors' if foreign else str(error).splitlines()[0]

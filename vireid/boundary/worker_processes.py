@@ -1,4 +1,4 @@
-"""Processes that read images: how they start, what they are sent, and that they end with the one that started them."""
+"""Data-loading workers: how they start, what they receive, and that they end with the process that started them."""
 
 from __future__ import annotations
 
@@ -27,49 +27,52 @@ _kept: list[Any] = []
 
 
 def start_method() -> str:
-    """Returns how processes start: as VIREID_START_METHOD says, else by `forkserver` on Linux and `spawn` elsewhere.
+    """Returns how worker processes start: VIREID_START_METHOD, else `forkserver` on Linux and `spawn` elsewhere.
 
-    These are Python's own defaults from 3.14 on. A process with threads, such as torch's, may hang in a fork of it; the
-    fork server has none, and imports torch once for all processes that it starts.
+    These defaults are Python's own from 3.14 on. Forking a process that has threads, such as torch's, can hang; the
+    fork server has none, and imports torch once for all its processes.
+
+    Raises:
+        VireidError: if VIREID_START_METHOD is not a start method.
     """
     method, allowed = os.environ.get(START_METHOD, ''), multiprocessing.get_all_start_methods()
     if method and method not in allowed:
         raise VireidError(f'{START_METHOD} is {method!r}', allowed=', '.join(allowed), todo=f'unset {START_METHOD}')
     method = method or ('forkserver' if sys.platform == 'linux' else 'spawn')
-    # a process that was forked from one with a server cannot use that
+    # a process forked from one with a fork server cannot use that server
     return 'spawn' if method == 'forkserver' and _server_of not in (None, os.getpid()) else method
 
 
 def start_server(imports: Collection[str], signals: Collection[int]) -> None:
-    """Starts the fork server unless it runs; it imports modules while this process goes on.
+    """Starts the fork server unless it is running; it imports modules in the background.
 
     Args:
         imports: names of the modules.
-        signals: those that do not reach it.
+        signals: signals that do not reach the server.
     """
-    from multiprocessing import forkserver, resource_tracker  # of POSIX
+    from multiprocessing import forkserver, resource_tracker  # POSIX only
 
     global _server_of
     _server_of = os.getpid()
     forkserver.set_forkserver_preload(list(imports))
     for start in (resource_tracker.ensure_running, forkserver.ensure_running):
-        with _blocked(signals):  # of each: the first one unblocks some
+        with _blocked(signals):  # for each call: the first one unblocks some signals
             start()
 
 
 @contextmanager
 def starting(signals: Collection[int]) -> Iterator[None]:
-    """Starts processes in the block: no signal reaches them before `started`, and none runs the user's script again.
+    """Prepares for starting workers in the block: blocks signals until `started` runs, and hides the user's script.
 
-    The handler of children's deaths that torch sets, which would raise at any line of this process, is undone.
+    Also restores the SIGCHLD handler that torch replaces, since torch's would raise at any line of this process.
     """
     child: Any
     child, main = getattr(signal, 'SIGCHLD', None), sys.modules['__main__']
     if threading.current_thread() is not threading.main_thread():
-        child = None  # torch sets none then
+        child = None  # torch then sets no handler
     before = signal.getsignal(child) if child is not None else None
     if start_method() != 'fork':
-        sys.modules['__main__'] = ModuleType('__main__')  # a script without a guard would train in each process
+        sys.modules['__main__'] = ModuleType('__main__')  # an unguarded script would train again in each worker
     try:
         with _blocked(signals):
             yield
@@ -80,7 +83,7 @@ def starting(signals: Collection[int]) -> Iterator[None]:
 
 
 def started(signals: Collection[int]) -> None:
-    """Is called in a process that was started: it ignores signals but SIGTERM, and ends with its parent."""
+    """Sets up a new worker: it ignores all signals but SIGTERM, and ends with its parent."""
     for number in signals:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
@@ -88,8 +91,8 @@ def started(signals: Collection[int]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     console = surviving()
     console.__enter__()
-    _kept.append(console)  # it is left when it is collected
-    # torch asks for the process above, which is the fork server
+    _kept.append(console)  # garbage collection would exit it
+    # torch would watch the parent process, which is the fork server
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -113,12 +116,12 @@ def _blocked(signals: Collection[int]) -> Iterator[None]:
 
 
 class Sent:
-    """A data set that is sent to processes, with the plugin files that its classes are from.
+    """A dataset sent to workers, with the plugin files that define its classes.
 
-    What a script or a notebook defines is sent too, as cloudpickle does.
+    Classes and functions from a script or a notebook are sent as well, by cloudpickle.
 
     Args:
-        data: has `__getitems__`.
+        data: a dataset with `__getitems__`.
     """
 
     def __init__(self, data: Any) -> None:
@@ -130,18 +133,18 @@ class Sent:
                 self._pickled = cloudpickle.dumps(self._data)
             except (pickle.PicklingError, TypeError, AttributeError, ValueError, RecursionError) as error:
                 raise VireidError(
-                    f'the transforms or the reader of images cannot be sent to the processes that read images: {error}',
-                    todo=f'let them hold no open files, locks or generators; or {ELSE}',
+                    f'the transforms or the image reader cannot be sent to the worker processes: {error}',
+                    todo=f'remove open files, locks and generators from them; or {ELSE}',
                 ) from error
         return Received, (sources(self._pickled), self._pickled)
 
 
 class Received:
-    """The data set in a process that it was sent to.
+    """A dataset as a worker receives it.
 
     Args:
         files: plugin files to run first.
-        pickled: the data set.
+        pickled: the pickled dataset.
     """
 
     def __init__(self, files: Sources, pickled: bytes) -> None:
@@ -152,11 +155,11 @@ class Received:
         if self._data is None:
             try:
                 run_again(self._files)
-                self._data = pickle.loads(self._pickled)  # noqa: S301, from this user's own process
+                self._data = pickle.loads(self._pickled)  # noqa: S301, from the user's own process
             except Exception as error:  # whatever a plugin file raises
                 return VireidError(
-                    'a process that reads images cannot take over the transforms or the reader of images: '
+                    'a worker process cannot load the transforms or the image reader: '
                     f'{type(error).__name__}: {error}',
-                    todo=f'put what they need into a module that can be imported; or {ELSE}',
+                    todo=f'put what they need into an importable module; or {ELSE}',
                 )
         return self._data.__getitems__(keys)

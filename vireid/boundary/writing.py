@@ -1,4 +1,4 @@
-"""Files, written whole or not at all, and never through a link."""
+"""Writes files atomically, and never through a link."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-# Windows has no links that O_NOFOLLOW would have to refuse, and opens files as text unless told otherwise
+# Windows has no links that O_NOFOLLOW would have to reject, and needs O_BINARY to write bytes unchanged
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
 
 
 @contextmanager
 def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
-    """Opens a new file that takes the place of `path` when the block ends; if the block raises, nothing changes.
+    """Opens a new file that replaces `path` when the block ends; if the block raises, nothing changes.
 
-    The file gets an unpredictable temporary name, so that a link planted in the folder is not followed. If
-    `path` itself is a link, it is replaced; what it points to stays as it was. Makes the folder if needed.
+    The temporary file has an unpredictable name, so a link planted in the folder is not followed. If `path` itself is
+    a link, the link is replaced and its target unchanged. Creates the folder if needed.
 
     Args:
         path: the file.
-        sync: wait until the disk has the content, so that it survives a power cut.
+        sync: wait until the disk has the content, so that it survives a power failure.
 
     Raises:
         OSError: if the file cannot be written.
@@ -44,16 +44,19 @@ def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file whole or not at all; see `open_whole`.
+    """Writes a file atomically; see `open_whole`.
 
-    Text is written as UTF-8; bytes of file names that are not UTF-8 are written as they are.
+    Text is written as UTF-8, with bytes of file names that are not UTF-8 unchanged.
+
+    Raises:
+        OSError: if the file cannot be written.
     """
     with open_whole(path) as file:
         file.write(content.encode('utf-8', 'surrogateescape') if isinstance(content, str) else content)
 
 
 def open_to_append(path: Path) -> TextIO:
-    """Opens a text file to add lines to, each written at once; one that is a link is refused.
+    """Opens a text file to append lines, each written immediately; rejects links.
 
     Raises:
         OSError: if it cannot be opened.
@@ -63,9 +66,9 @@ def open_to_append(path: Path) -> TextIO:
 
 
 def remove_parts(folder: Path) -> None:
-    """Removes what `open_whole` left in a folder when its process was killed.
+    """Removes the temporary files that `open_whole` left in a folder when its process was killed.
 
-    Call it only where no other process writes.
+    Call it only while no other process writes to the folder.
     """
     for part in folder.glob('.*.part'):
         with suppress(OSError):

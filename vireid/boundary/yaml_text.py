@@ -1,4 +1,4 @@
-"""YAML of a bounded size, with the numbers that people write; each key once."""
+"""Reads YAML of bounded size, with intuitive number syntax and no duplicate keys."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from vireid.boundary.reading import duplicate, require_whole_characters
 from vireid.core.errors import VireidError
 
 LONGEST = 100  # characters of a number
-NODES, DEPTH = 50_000, 64  # of a file; vireid's own configs have 600 nodes
+NODES, DEPTH = 50_000, 64  # of a file; vireid's own configs have at most 600 nodes
 
 
 class Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, with the numbers people write (YAML 1.1 takes 5e-4 for a string), of a bounded size."""
+    """PyYAML's safe loader with a size limit and intuitive numbers (YAML 1.1 reads 5e-4 as a string)."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
         self._depth, self._sizes = 0, dict[int, int]()
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Composes a node; one that an alias repeats counts as often as it stands there."""
+        """Composes a node; an alias counts with the full size of its node."""
         alias, event = self.check_event(yaml.AliasEvent), self.peek_event()
         if isinstance(event, yaml.ScalarEvent):
             require_whole_characters(event.value)
@@ -33,25 +33,25 @@ class Loader(yaml.SafeLoader):
         node: Any = super().compose_node(parent, index)
         self._depth -= 1
         if alias and id(node) not in self._sizes:
-            raise ValueError('it holds a list or a dict that holds itself')
+            raise ValueError('it contains a circular reference')
         if not alias:
             inner = [n for pair in node.value for n in pair] if isinstance(node, yaml.MappingNode) else node.value
             own = inner if isinstance(node, yaml.CollectionNode) else ()
             self._sizes[id(node)] = 1 + sum(self._sizes[id(n)] for n in own)
         if self._sizes[id(node)] > NODES:
-            raise ValueError(f'it holds more than {NODES:,} values')
+            raise ValueError(f'it contains more than {NODES:,} values')
         return node
 
 
 def _construct_mapping(loader: Loader, node: yaml.MappingNode) -> Any:
-    merge = 'tag:yaml.org,2002:merge'  # `<<: *name` brings keys that may be set again
+    merge = 'tag:yaml.org,2002:merge'  # `<<: *name` merges keys that may be overridden
     keys = [loader.construct_object(key, deep=True) for key, _ in node.value if key.tag != merge]
     require_once(keys, f'line {node.start_mark.line + 1}')
     return yaml.SafeLoader.construct_yaml_map(loader, node)
 
 
 def _construct_number(loader: Loader, node: yaml.ScalarNode) -> Any:
-    """Returns a number; YAML 1.1 takes `1:30` for 90, in time that grows with the square of its length."""
+    """Returns a number, but a string for `1:30`, which YAML 1.1 reads as 90, in time quadratic in its length."""
     if ':' in node.value:
         return node.value
     if len(node.value) > LONGEST:
@@ -66,14 +66,14 @@ Loader.add_constructor('tag:yaml.org,2002:float', _construct_number)
 
 
 def require_once(keys: Sequence[Any], where: str) -> None:
-    """Raises if a key stands twice: of the two values only one would count."""
+    """Raises VireidError for a duplicate key, of whose two values only one would take effect."""
     twice = duplicate(map(str, keys))
     if twice is not None:
-        raise VireidError(f'{where}: the key {twice!r} stands twice', todo='take one of them away')
+        raise VireidError(f'{where}: duplicate key {twice!r}', todo='remove one of them')
 
 
 class Dumper(yaml.SafeDumper):
-    """The safe dumper that quotes what `Loader` would take for a number."""
+    """The safe dumper; it quotes strings that `Loader` would read as numbers."""
 
 
 _FLOAT = re.compile(r'[-+]?(?:\d[\d_]*\.[\d_]*(?:[eE][-+]?\d+)?|\.\d[\d_]*(?:[eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+)$')

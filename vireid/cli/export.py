@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
+from vireid.core.config.frozen import thaw
 from vireid.core.errors import VireidError
 from vireid.core.wording import counted
 
@@ -176,7 +177,7 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
         '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import decoder', '',
         f"model = vireid.load_weights('this folder'{plugins})",
         "prepare = model.experiment.build_transform('test')",
-        'read = decoder(model.experiment.image_settings)',
+        'read = decoder(model.experiment.images)',
         'images = torch.stack([prepare(read(file)) for file in files])',
         "query = torch.nn.functional.normalize(model.embed(images, 'infrared'), dim=1)  # and the gallery alike",
         'similarity = query @ gallery.T  # the largest is the most alike', '```', '',
@@ -200,7 +201,7 @@ def _onnx(args: argparse.Namespace) -> int:
     from vireid.core.types import MODALITIES
 
     model: Any = vireid.load(args.checkpoint, args.plugin)
-    height, width = model.experiment.image_settings.size
+    height, width = model.experiment.images.size
     args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     worst, length = 0.0, 0
@@ -228,10 +229,10 @@ def _onnx(args: argparse.Namespace) -> int:
         'size': [height, width],
         'embedding': length,
         'differs by': worst,
-        'test': model.experiment.images['test'],
+        'test': thaw(model.experiment.images.test),
         'search': 'divide each embedding by its length; the largest inner product is the most alike',
     }
-    if rerank := model.experiment.evaluation.get('rerank'):
+    if rerank := model.experiment.evaluation.rerank:
         about['re-rank'] = {'with all queries and the whole gallery at once': rerank}
     (args.out / 'model.json').write_text(as_json(about, indent=1) + '\n', encoding='utf-8')
     print(f'{args.out / "model.json"}: how images are prepared; largest difference from torch {worst:.1e}')

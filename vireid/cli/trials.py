@@ -80,9 +80,9 @@ def _job(args: argparse.Namespace, trial: int) -> Job:
     without_console(config)
     experiment = make_experiment(config, own)
     base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
-    if experiment.training_settings.init is not None:
+    if experiment.training.init is not None:
         raise VireidError(
-            f'training.init is {experiment.training["init"]!r}, and --trials trains on several splits',
+            f'training.init is {experiment.training.init!r}, and --trials trains on several splits',
             todo='take it away: weights of one split have seen identities that another is tested on',
         )
     label, folder = f'trial {trial}', base / f'trial_{trial}'

@@ -19,7 +19,7 @@ def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
     Nothing is computed and no weights are read. A multiplication and an addition count as two operations; only
     convolutions and matrix products are counted.
     """
-    height, width = experiment.image_settings.size
+    height, width = experiment.images.size
     with torch.device('meta'):
         model: Any = experiment.build_model(identities, pretrained=False).eval()
         image = torch.empty(1, 3, height, width)

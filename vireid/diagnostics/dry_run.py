@@ -74,16 +74,16 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     raise_all(missing_init(experiment.training))
     if experiment.stages:
         notes.append(f'trained before, and not tried here: {", ".join(experiment.stages)}')
-    if init := experiment.training_settings.init:
+    if init := experiment.training.init:
         notes.append(f'the run begins with the weights of {init}, which are not tried here')
-    fabric = make_fabric(experiment.training_settings)
+    fabric = make_fabric(experiment.training)
     preflight(experiment, trains=False)
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     trains = any(parameter.requires_grad for parameter in model.parameters())
     step = experiment.build_step(model, fabric) if trains else None
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
-    height, width = experiment.image_settings.size
+    height, width = experiment.images.size
     cameras = getattr(target, 'cameras', None)
     if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
         cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # it does not tell
@@ -108,7 +108,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         if not math.isfinite(record['loss']):
             tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
             half = (
-                '' if experiment.training['precision'] == precision.FLOAT32 else '; random images may do that in bf16'
+                '' if experiment.training.precision == precision.FLOAT32 else '; random images may do that in bf16'
             )
             of = f' (from {", ".join(tasks)})' if tasks else ''
             notes.append(f'the loss is {record["loss"]}{of}{half}; with real images it stops the run')
@@ -122,7 +122,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     total, frozen = (
         sum(p.numel() for p in model.parameters() if held or not p.requires_grad) for held in (True, False)
     )
-    fixed = f' ({frozen / 1e6:.2f} M of them frozen)' if experiment.training_settings.freeze else ''
+    fixed = f' ({frozen / 1e6:.2f} M of them frozen)' if experiment.training.freeze else ''
     lines = [f'{experiment.name}: {total / 1e6:.2f} M parameters{fixed}, {IDENTITIES} identities, {height}x{width}', '']
     graph_of = model if is_graph(model) else None  # another model may be anything
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
@@ -161,15 +161,15 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
 
 def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
     """Returns the experiment as a machine without GPU, and without a cache of images, can try it."""
-    training = {**experiment.training, 'accelerator': 'cpu', 'devices': 1, 'nodes': 1, 'strategy': 'auto'}
     notes = []
-    asked = experiment.training_settings.precision
-    training['precision'] = precision.resolve(training).name
-    if asked == '16-mixed' or not precision.native_bf16('cpu')[0]:
-        training['precision'] = precision.FLOAT32
-    if asked not in (training['precision'], precision.AUTO):
-        notes.append(f'tried in {training["precision"]}, on the CPU; {asked} is tried by the run itself')
-    return replace(experiment, training=training, images={**experiment.images, 'reader': None}), notes
+    asked = experiment.training.precision
+    tried = precision.FLOAT32
+    if asked != '16-mixed' and precision.native_bf16('cpu')[0]:
+        tried = precision.choose(replace(experiment.training, accelerator='cpu')).name
+    if asked not in (tried, precision.AUTO):
+        notes.append(f'tried in {tried}, on the CPU; {asked} is tried by the run itself')
+    here = {'accelerator': 'cpu', 'devices': 1, 'nodes': 1, 'strategy': 'auto', 'precision': tried}
+    return experiment.with_overrides({f'training.{k}': v for k, v in here.items()} | {'images.reader': None}), notes
 
 
 def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, int]:
@@ -208,7 +208,7 @@ def _evaluate(
     """Scores the model by the protocol; returns the embeddings, and how much there was to score, never how well."""
     protocol = experiment.build_protocol()
     trials = protocol.trials(dataset)
-    settings = experiment.evaluation_settings
+    settings = experiment.evaluation
     transform = experiment.build_transform('test')
     embeddings = embed_samples(
         model,

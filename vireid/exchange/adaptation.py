@@ -109,14 +109,14 @@ def adapt(
     counts = {m: sum(s.modality == m for s in samples) for m in MODALITIES}
     model: Any = load(checkpoint, plugins)
     experiment = model.experiment
-    settings = replace(experiment.image_settings, reader=None)  # a cache is of the images of training
+    settings = replace(experiment.images, reader=None)  # a cache is of the images of training
     try:
         check_images(settings, (), samples, lambda done, total: on_progress('looking at images', done, total))
     except VireidError as error:
         raise VireidError(error.given, todo='replace them, or take them away') from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
-    size, decode = experiment.evaluation_settings.batch_size, decoder(settings)
+    size, decode = experiment.evaluation.batch_size, decoder(settings)
     trained = ImageSet(samples, experiment.build_transform('train'), seed=experiment.seed, read=decode)
     tested = ImageSet(samples, experiment.build_transform('test'), read=decode)
     workers = default_workers(device) if settings.workers is None else settings.workers

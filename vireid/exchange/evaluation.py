@@ -49,17 +49,17 @@ def score_checkpoint(
     if content is not None:
         _require_unseen(experiment, dataset, content, str(source))
     split = getattr(dataset, 'split_name', '')
-    fabric = make_fabric(experiment.training_settings)
+    fabric = make_fabric(experiment.training)
     if fabric.is_global_zero:
         require_own_folder(Path(work_dir), dataset)
     hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})
-    fitted = kept.get('state') if kept.get('config') == experiment.evaluation.get('similarity') else None
+    fitted = kept.get('state') if kept.get('config') == experiment.evaluation.similarity else None
     fits = content is None or not is_fitted(content)
     evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=fits, fitted=fitted)
-    check_images(experiment.image_settings, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
-    numbers = content_numbers(evaluator.samples, experiment.image_settings, evaluator.read)
+    check_images(experiment.images, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
+    numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
     require_no_twins(evaluator.trials, numbers)
     if content is not None and 'trained_on' in content:
         require_unseen(evaluator.samples, content['trained_on'].numpy(), str(source), numbers)
@@ -72,11 +72,12 @@ def score_checkpoint(
         step = content.get('progress', {}).get('step', 0)
         progress = Progress(0, 0, content.get('progress', {}).get('steps_per_epoch', 1), step).at(step)
         weights = content.get('chosen') or f'after step {progress.step:,}'
-        size = tuple(experiment.image_settings.size)
+        size = experiment.images.size
         trained = tuple(content['config'].get('images', {}).get('size', size))
         if size != trained:
             weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
-        there, here = (spelled(i.get('scale_raw')) for i in (content['config'].get('images', {}), experiment.images))
+        there = spelled(content['config'].get('images', {}).get('scale_raw'))
+        here = spelled(experiment.images.scale_raw)
         if here != there:
             weights += f', trained with images.scale_raw={there} and scored with {here}'
     model = model.to(fabric.device)
@@ -122,13 +123,13 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
     identities = max(1, len({s.identity for s in samples}))
     model: Any = experiment.build_model(identities).eval()
     free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    settings = experiment.training_settings
+    settings = experiment.training
     if experiment.stages and settings.init is None:
         given = f'stages: {", ".join(experiment.stages)} come before this'
         raise VireidError(given, todo='train them by vireid train, and name their checkpoint: training.init=...')
     if settings.init is not None:
         seen = initialize_from(model, settings.init, settings.init_partial, identities=identities)[1]
-        numbers = content_numbers(evaluator.samples, experiment.image_settings, evaluator.read)
+        numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
         require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:
         raise VireidError(

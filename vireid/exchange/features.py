@@ -16,6 +16,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.reading import duplicate, load_arrays, parse_json, reads, reason
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.frozen import thaw
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
@@ -98,7 +99,7 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
         'split': getattr(dataset, 'split_name', ''),
         'protocol': experiment.protocol,
         'weights': results.weights,
-        'similarity': experiment.evaluation.get('similarity'),
+        'similarity': thaw(experiment.evaluation.similarity),
         'versions': versions(),
     }
     if world()[0] == 0:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +271,7 @@ def _with_channels(experiment: Experiment, theirs: Mapping[str, Tensor]) -> tupl
     channels = None if halves else blocks[0][0]
     if backbone.get(name) == channels:
         return experiment, ()
-    model = {**experiment.model, 'backbone': {**backbone, name: channels}}
-    return replace(experiment, model=model), (f'{CHANNELS}={channels}',)
+    return experiment.with_overrides({CHANNELS: channels}), (f'{CHANNELS}={channels}',)
 
 
 def _experiment(config: str | Path) -> Experiment:

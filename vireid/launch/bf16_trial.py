@@ -7,7 +7,6 @@ or trained; where every convolution of one size is wrong by as much as its resul
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,8 +53,8 @@ def settle_precision(
     )
     if fabric.is_global_zero:
         warn_once(settled)
-    experiment = replace(experiment, training={**experiment.training, 'precision': FLOAT32})
-    return settled, experiment, make_fabric(experiment.training_settings)
+    experiment = experiment.with_overrides({'training.precision': FLOAT32})
+    return settled, experiment, make_fabric(experiment.training)
 
 
 def bf16_error(model: nn.Module, batch: Batch, fabric: Fabric) -> float:

@@ -18,7 +18,7 @@ from vireid.launch import precision
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
     """Starts lightning-fabric with the devices and precision of a config, quietly."""
-    chosen = precision.resolve(vars(settings)).name
+    chosen = precision.choose(settings).name
     environment = _find_environment(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning_fabric')

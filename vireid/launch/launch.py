@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +71,9 @@ def prepare(
         VireidError: for anything the user can fix.
     """
     content = checkpoint.load(resume) if resume is not None else None
-    chosen = precision.resolve(experiment.training, precision.of_checkpoint(content), resume)
-    experiment = replace(experiment, training={**experiment.training, 'precision': chosen.name})
-    settings = experiment.training_settings
+    chosen = precision.choose(experiment.training, precision.of_checkpoint(content), resume)
+    experiment = experiment.with_overrides({'training.precision': chosen.name})
+    settings = experiment.training
     partial = partial or settings.init_partial
     if resume is None:
         init = settings.init if init is None else init
@@ -102,9 +101,9 @@ def prepare(
     )
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     scored = (*evaluator.samples, *candidates.samples)
-    check_images(experiment.image_settings, samples, scored, progress_callback(hooks, 'looking at images'))
+    check_images(experiment.images, samples, scored, progress_callback(hooks, 'looking at images'))
     told = progress_callback(hooks, 'preparing training images')
-    read = experiment.build_reader('train', samples, decoder(experiment.image_settings), told)
+    read = experiment.build_reader('train', samples, decoder(experiment.images), told)
     batches = _build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
@@ -140,7 +139,7 @@ def _compare_images(
     experiment: Experiment, samples: Sequence[Sample], evaluators: Sequence[Evaluator], read: Any, hooks: Any
 ) -> dict[str, int]:
     """Returns numbers of the contents of all images, once none is both trained on and scored, or finds itself."""
-    settings, told = experiment.image_settings, progress_callback(hooks, 'comparing images')
+    settings, told = experiment.images, progress_callback(hooks, 'comparing images')
     numbers = content_numbers(samples, settings, read, told)
     for evaluator in dict.fromkeys(evaluators):
         numbers |= content_numbers(evaluator.samples, settings, evaluator.read)
@@ -155,18 +154,18 @@ def _build_evaluators(
     """Builds what scores, here, so that what the end of the run needs is checked at its start."""
     evaluator = candidates = Evaluator(experiment, dataset, hooks)
     identities = 0
-    if experiment.evaluation_settings.select == 'validation':
+    if experiment.evaluation.select == 'validation':
         validation = ValidationSplit(dataset, samples)
         identities = len({s.identity for s in validation.split('val')})
         candidates = Evaluator(experiment, validation, hooks, f' on {identities} validation identities')
         evaluator.fits = False  # what the best candidate was fitted to is saved with it
-    return evaluator, candidates, Selection(experiment.evaluation_settings, identities)
+    return evaluator, candidates, Selection(experiment.evaluation, identities)
 
 
 def _build_batches(
     experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, read: Any
 ) -> BatchStream:
-    images = experiment.image_settings
+    images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
     data = ImageSet(samples, transform, labels, experiment.seed, read, skip, experiment.build_views())
@@ -176,7 +175,7 @@ def _build_batches(
 
 def _adjust(model: nn.Module, experiment: Experiment, fabric: Fabric) -> None:
     """Lets BatchNorm see all processes, and compiles the training pass, where the config asks for it."""
-    settings = experiment.training_settings
+    settings = experiment.training
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all images already, if they are gathered
         synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]

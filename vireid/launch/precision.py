@@ -34,20 +34,19 @@ class Precision:
     tentative: bool = False
 
 
-def resolve(training: Mapping[str, Any], kept: Precision | None = None, source: object = None) -> Precision:
+def choose(settings: TrainingSettings, kept: Precision | None = None, source: object = None) -> Precision:
     """Says which precision a run is trained in: bf16 where the hardware multiplies it by itself, if it may choose.
 
     `auto` is resolved once: a resumed run keeps the precision of its checkpoint.
 
     Args:
-        training: the `training` section of the config.
+        settings: the `training` section of the config.
         kept: that of the checkpoint that the run goes on from.
         source: that checkpoint, for the warning.
     """
-    settings = TrainingSettings(**training)
     native, hardware = native_bf16(settings.accelerator)
     name: str = settings.precision
-    reason, warning = 'set by the config' if 'precision' in training else 'the default', ''
+    reason, warning = 'the default' if name == TrainingSettings.precision else 'set by the config', ''
     tentative = name == AUTO and kept is None and native
     if name == AUTO:
         here = BF16 if native else FLOAT32

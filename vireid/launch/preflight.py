@@ -129,11 +129,11 @@ def _building(
 
     attempt(experiment.build_protocol)
     attempt(experiment.build_reranker)
-    attempt(lambda: _try_transforms(experiment, experiment.build_transform('train'), experiment.images['train']))
-    attempt(lambda: _try_transforms(experiment, experiment.build_transform('test'), experiment.images['test']))
+    attempt(lambda: _try_transforms(experiment, experiment.build_transform('train'), experiment.images.train))
+    attempt(lambda: _try_transforms(experiment, experiment.build_transform('test'), experiment.images.test))
     for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
-        view = experiment.images['views'][name]
-        attempt(functools.partial(_try_transforms, experiment, chain, view['train'], of))
+        view = experiment.images.views[name]
+        attempt(functools.partial(_try_transforms, experiment, chain, view.train, of))
     model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
     if model is not None:
         attempt(lambda: experiment.build_similarity(model))
@@ -173,7 +173,7 @@ def _try_transforms(
     experiment: Experiment, chain: Chain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
 ) -> None:
     """Puts an image through transforms."""
-    height, width = experiment.image_settings.size
+    height, width = experiment.images.size
     image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
     for position, config in enumerate(configs):
         try:

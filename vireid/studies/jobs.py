@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from vireid.boundary.paths import inside
 from vireid.boundary.terminal import Terminal
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.settings import READING, EvaluationSettings, LossSettings, TrainingSettings
+from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
@@ -46,7 +46,7 @@ class Job:
 
     def weights(self) -> Path:
         """Returns the checkpoint that the finished run ended with."""
-        name = 'last' if self.experiment.evaluation_settings.select == 'last' else 'best'
+        name = 'last' if self.experiment.evaluation.select == 'last' else 'best'
         return (self.folder / 'checkpoints' / f'{name}.pt').absolute()
 
     def begun(self) -> bool:
@@ -65,7 +65,7 @@ def check_job(job: Job) -> None:
     if job.before is not None:
         check_job(job.before)
         _check_weights(job, job.before)
-    make_fabric(job.experiment.training_settings)
+    make_fabric(job.experiment.training)
     preflight(job.experiment, pretrained=not job.begun())
 
 
@@ -86,7 +86,7 @@ def check_first(jobs: Sequence[Job], data: bool = False) -> None:
 
 def _check_weights(job: Job, before: Job) -> None:
     """Raises if the weights of the stage before do not fit a model that takes them all."""
-    if not job.experiment.training_settings.init_partial:
+    if not job.experiment.training.init_partial:
         ours, theirs = (on_meta(functools.partial(j.experiment.build_model, 2, False)) for j in (job, before))
         try:
             checkpoint.load_weights(ours, theirs.state_dict(), f'stage {before.experiment.name}')
@@ -117,17 +117,14 @@ def finish(
     """
     folder, experiment = job.folder, job.experiment
     if job.before is not None:  # then it is a run like any other, whose config can be used by itself
-        training = {**experiment.training, 'init': str(job.before.weights())}
-        experiment = replace(experiment, stages=[], training=training)
+        experiment = experiment.with_overrides({'stages': [], 'training.init': str(job.before.weights())})
     again = False
     if (folder / 'config.yaml').is_file():
-        earlier = config.read_record(inside(folder, 'config.yaml'))
-        if job.before is not None and 'training' in earlier:
-            earlier['training']['init'] = experiment.training['init']  # the folder may have moved
-        changed = _changed(experiment.to_config(), earlier, data_may_move)
-        if set(changed) - SCORING:
+        path = inside(folder, 'config.yaml')
+        changed = changes(experiment, read_sections(config.read_record(path), path), _may_change(job, data_may_move))
+        if not all(matches(key, scoring(experiment)) for key in changed):
             raise VireidError(
-                f'{folder} holds a run with another {", ".join(changed)}',
+                f'{folder} holds a run with another {named(changed)}',
                 todo='give the command it was made with, or choose another --work-dir',
             )
         again = bool(changed)
@@ -173,35 +170,16 @@ def finish_for_comparison(job: Job, warn: Callable[[str], None] = print) -> Path
     return job.folder
 
 
-# sections that say how a run is scored; the weights do not depend on them
-SCORING = {'protocol', 'evaluation', 'loggers'}
-
-
-def _changed(settings: dict[str, Any], earlier: dict[str, Any], data_may_move: bool) -> list[str]:
-    """Names the sections in which two configs differ, but for how images are read."""
-
-    def lasting(found: dict[str, Any]) -> dict[str, str]:
-        kept = {**found, 'images': {**found['images'], **dict.fromkeys(READING)}}
-        kept['stages'] = found.get('stages', [])
-        kept['losses'] = asdict(LossSettings(**found.get('losses', {})))
-        evaluation = kept.get('evaluation', {})
-        kept['evaluation.select'] = [
-            evaluation.get(key, getattr(EvaluationSettings, key)) for key in ('select', 'select_by', 'before_training')
-        ]
-        if kept['evaluation.select'][0] != 'last':  # then the weights do depend on it
-            ties = evaluation.get('ties', EvaluationSettings.ties)
-            kept['protocol that chose the weights'] = [kept['protocol'], evaluation.get('similarity'), ties]
-        if data_may_move:
-            kept['dataset'] = {**kept['dataset'], 'root': None}
-        kept['training'] = {**defaults, **found['training']}
-        return {key: config.dump({key: value}) for key, value in kept.items()}
-
-    defaults = asdict(TrainingSettings())
-    ours, theirs = settings['training'], earlier.get('training', {})
-    if ours.get('precision') == 'auto':  # the run has what it was resolved to
-        settings = {**settings, 'training': {**ours, 'precision': theirs.get('precision', defaults['precision'])}}
-    ours, theirs = lasting(settings), lasting(earlier)
-    return [key for key in ours if ours[key] != theirs.get(key)]
+def _may_change(job: Job, data_may_move: bool) -> set[str]:
+    """Returns patterns of the settings in which a run may differ from its job."""
+    keys = {*READING}
+    if data_may_move:
+        keys.add('dataset.root')
+    if job.before is not None:
+        keys.add('training.init')  # the folder may have moved
+    if job.experiment.training.precision == 'auto':
+        keys.add('training.precision')  # the run has what it was resolved to
+    return keys
 
 
 def _line(label: str, result: dict[str, Any]) -> str:

@@ -214,7 +214,7 @@ def test_python_is_refused_below_a_form_that_executes_nothing(tmp_path: Path, fo
     write(tmp_path, base__py="open('executed', 'w')\n")
     text = refusal(write(tmp_path, **{f'child__{form}': child(form, 'base.py', {})}))
     assert 'its base base.py is Python' in text
-    assert 'executes nothing' in text
+    assert 'never executes code' in text
     assert '--print-config' in text
 
 

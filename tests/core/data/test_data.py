@@ -120,7 +120,7 @@ def test_a_truncated_image_is_named(tmp_path: Path, kind: str, ending: str, shar
     path.write_bytes(content[: int(share * len(content))])
     error = refusal(path)
     assert str(path) in str(error)
-    assert error.todo == 'replace it, or take it out of the data folder'
+    assert error.todo == 'replace it, or remove it from the data folder'
 
 
 @pytest.mark.parametrize('content', [b'', b'\n', b'<html>404 Not Found</html>', b'\xff\xd8', b'\x89PNG\r\n\x1a\n'])
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> Non
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path / '0007.jpg')
-    assert error.given == f'image {tmp_path / "0007.jpg"} is gone'
+    assert error.given == f'image {tmp_path / "0007.jpg"} does not exist'
     assert error.todo == 'check the data folder'
 
 
@@ -174,7 +174,7 @@ def test_a_broken_image_reads_the_same_from_a_worker_as_from_the_main_process(
     with pytest.raises(VireidError) as caught:
         epochs(ImageSet(samples, plain, seed=0), [[0, 1, 2, 3]], workers, count=1)
     assert samples[2].path in str(caught.value)
-    assert caught.value.todo == 'replace it, or take it out of the data folder'
+    assert caught.value.todo == 'replace it, or remove it from the data folder'
     assert 'Traceback' not in str(caught.value)
     del caught  # and the loader in its frames: freed by the garbage collector, it ends 5 s late
 

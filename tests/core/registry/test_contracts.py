@@ -248,7 +248,7 @@ class TestPartsOfTheModel:
                 return {'stage4': super().forward(images)['stage4']}
 
         error = self.said(make_small, small_sysu, 'backbones', Lacks, self.BACKBONE)
-        assert error.given == "model.backbone made a dict of 'stage4'"
+        assert error.given == "model.backbone returned a dict of 'stage4'"
         assert error.allowed == "as declared by its outputs: a dict of 'stage2', 'stage3', 'stage4'"
 
     def test_a_backbone_that_makes_other_channels(self, small_sysu, make_small):
@@ -336,7 +336,7 @@ class TestPartsOfTheModel:
                 return dict(enumerate(super().forward(images).values()))
 
         error = self.said(make_small, small_sysu, 'backbones', Numbers, self.BACKBONE)
-        assert error.given == 'model.backbone made a dict of 0, 1, 2'
+        assert error.given == 'model.backbone returned a dict of 0, 1, 2'
 
     def test_a_weighter_that_forgets_a_task(self, small_sysu, make_small):
         class Forgets(nn.Module):

@@ -162,8 +162,7 @@ def test_the_error_names_task_and_images(people, tmp_path):
     ],
 )
 def test_the_precision_is_suspected_first_where_it_is_not_full(people, tmp_path, precision, first):
-    made = experiment(people)
-    made.training['precision'] = precision
+    made = experiment(people).with_overrides({'training.precision': precision})
     run = SimpleNamespace(experiment=made, checkpoint=tmp_path / 'last.pt')
     batch = Batch({}, {}, paths={'visible': ['a.jpg', 'b.jpg']})
     assert not_finite({'loss': math.nan}, batch, run).todo.startswith(first)
@@ -176,7 +175,7 @@ def scaled(people: Path, monkeypatch: pytest.MonkeyPatch, at: list[int]) -> tupl
     from vireid.launch.fabric import make_fabric
 
     made = experiment(people, {'at': at, 'value': 'inf', 'backward': True}, skip_nonfinite=1)
-    fabric = make_fabric(made.training_settings)
+    fabric = make_fabric(made.training)
     scaler = torch.amp.GradScaler('cpu', init_scale=2.0**16)
     precision = MixedPrecision('16-mixed', 'cpu', scaler=scaler)
     monkeypatch.setattr(precision, 'forward_context', torch.enable_grad)  # in float32: the scaler is what is tested

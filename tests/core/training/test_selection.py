@@ -42,7 +42,7 @@ def results(*rank_1: float) -> Results:
 
 def selection(make_small: Any, *options: str) -> Selection:
     made = make_small(Path('nowhere'), 'training.evaluate_every=1', *options)
-    return Selection(made.evaluation_settings, 99)
+    return Selection(made.evaluation, 99)
 
 
 def at(step: int) -> Progress:

@@ -357,7 +357,7 @@ def test_an_unknown_setting_of_a_parameter_group_is_named(tree):
     made = experiment(tree)
     made.step['groups'] = {'backbone.*': {'lrr': 1.0}}  # past the check: torch would take it and use it nowhere
     with pytest.raises(VireidError, match=said):
-        made.build_step(made.build_model(3), make_fabric(made.training_settings))
+        made.build_step(made.build_model(3), make_fabric(made.training))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_image(tree, tmp_path):
@@ -382,7 +382,7 @@ def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
 def test_parameter_groups_by_pattern(tree, tmp_path):
     groups = {'backbone.*': {'lr': 0.001}, '*classifier*': {'lr': 0.5, 'weight_decay': 0.0}}
     made = experiment(tree, f'step.groups={groups}')
-    step = made.build_step(made.build_model(3), make_fabric(made.training_settings))
+    step = made.build_step(made.build_model(3), make_fabric(made.training))
     found = step.optimization.optimizer.param_groups
     assert [(g['initial_lr'], g['weight_decay']) for g in found] == [(0.001, 5e-4), (0.5, 0.0), (0.01, 5e-4)]
     assert len(found[1]['params']) == 5
@@ -391,13 +391,13 @@ def test_parameter_groups_by_pattern(tree, tmp_path):
 def test_a_pattern_that_matches_nothing_is_an_error(tree):
     made = experiment(tree, 'step.groups={"backbon.*": {"lr": 1.0}}')
     with pytest.raises(VireidError, match=r"step\.groups: the pattern 'backbon\.\*' matches no parameter"):
-        made.build_step(made.build_model(3), make_fabric(made.training_settings))
+        made.build_step(made.build_model(3), make_fabric(made.training))
 
 
 def test_gradients_are_clipped_to_the_norm(tree):
     made = experiment(tree, 'step.clip_norm=0.01', 'step.optimizer={"type": "SGD", "lr": 1.0}', 'step.schedule=[]')
     model = made.build_model(3)
-    step = made.build_step(model, make_fabric(made.training_settings))
+    step = made.build_step(model, make_fabric(made.training))
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
     images = {m: torch.randn(4, 3, 32, 16) for m in ('visible', 'infrared')}
     labels = {m: torch.tensor([0, 0, 1, 1]) for m in images}

@@ -162,7 +162,7 @@ def test_weights_of_moco_are_those_of_its_encoder(resnet18_file, tmp_path, capsy
     said = capsys.readouterr().out
     assert f'weights {tmp_path}/moco.pth: 100 of 100 tensors, taken from' in said
     assert "without the prefix 'module.encoder_q.'; left out: fc.0.weight, module.encoder_k.conv1.weight" in said
-    assert "those taken from 'state_dict' without the prefix 'module.encoder_k.' fit as well" in said
+    assert "the tensors taken from 'state_dict' without the prefix 'module.encoder_k.' would fit as well" in said
 
 
 def test_weights_of_another_depth_are_refused(resnet18_file):
@@ -197,9 +197,9 @@ def test_stages_that_do_not_exist(arguments, text):
     ('spoil', 'said'),
     [
         (lambda whole: b'<!DOCTYPE html><title>404</title>', 'it is a web page'),
-        (lambda whole: whole[: len(whole) // 2], 'its end is missing, as of a download that broke off'),
+        (lambda whole: whole[: len(whole) // 2], 'it is truncated, perhaps by an interrupted download'),
         (lambda whole: b'', 'it is empty'),
-        (lambda whole: b'not weights', 'it holds no tensors'),
+        (lambda whole: b'not weights', 'it contains no tensors'),
     ],
 )
 def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monkeypatch, spoil, said):

@@ -247,5 +247,5 @@ def test_usual_words_in_capitals_are_the_same_words(tmp_path: Path) -> None:
 
 def test_zeros_and_floats_that_differ_are_refused_with_both(tmp_path: Path) -> None:
     data = Manifest(table(tmp_path, HEADER + ROWS.replace('b.jpg,7', 'b.jpg,0007').replace('d.jpg,9', 'd.jpg,9.0')))
-    with pytest.raises(VireidError, match=r"2 people seem .*: '0007' and '7'; '9' and '9\.0'"):
+    with pytest.raises(VireidError, match=r"2 identities seem .*: '0007' and '7'; '9' and '9\.0'"):
         data.split('test')

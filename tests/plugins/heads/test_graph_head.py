@@ -51,7 +51,7 @@ def test_hands_on_the_vector_it_reads():
 
 
 def test_needs_identities_and_one_vector():
-    with pytest.raises(VireidError, match='none outside training'):
+    with pytest.raises(VireidError, match='available only in training'):
         GraphHead([FeatureSpec(4)], 3)(torch.ones(2, 4), context=Context({'visible': 2}))
     with pytest.raises(VireidError, match='GraphHead reads one vector and was given: map of 4'):
         GraphHead([FeatureSpec(4, 'map')], 3)

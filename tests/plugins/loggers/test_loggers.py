@@ -46,7 +46,7 @@ def results(tmp_path):
 
 def run_in(folder: Path, step: int = 0) -> SimpleNamespace:
     images = SimpleNamespace(scale_raw=None)
-    experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None, image_settings=images)
+    experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None, images=images)
     return SimpleNamespace(work_dir=folder, progress=at(step), experiment=experiment, model=None, device='cpu')
 
 

@@ -106,7 +106,7 @@ def test_cross_modal_attention_leaves_a_batch_of_one_modality_as_it_is():
             'map of 2 (4x2), map of 2 (2x1)',
         ),
         (lambda: Sum([FeatureSpec(2), FeatureSpec(3)]), 'vector of 2, vector of 3'),
-        (lambda: CrossModalAttention([FeatureSpec(4), FeatureSpec(4)]), 'reads one feature and was given 2'),
+        (lambda: CrossModalAttention([FeatureSpec(4), FeatureSpec(4)]), 'reads one feature and got 2'),
         (lambda: GatedFusion([FeatureSpec(2, 'map'), FeatureSpec(2, 'map')]), 'fuses vectors'),
         (lambda: CrossModalAttention([FeatureSpec(6)]), 'vector of 6'),
         (lambda: CrossModalAttention([FeatureSpec(4, 'map')]), 'map of 4'),

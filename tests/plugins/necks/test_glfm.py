@@ -81,7 +81,7 @@ def test_large_scores_do_not_overflow():
 
 
 def test_needs_identities_and_an_even_vector():
-    with pytest.raises(VireidError, match='none outside training'):
+    with pytest.raises(VireidError, match='available only in training'):
         GLFM([FeatureSpec(4)])(torch.randn(2, 4), context=Context({'visible': 2}))
     with pytest.raises(VireidError, match='even length'):
         GLFM([FeatureSpec(5)])

@@ -134,9 +134,9 @@ def test_each_head_starts_as_if_it_were_alone():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match='none outside training'):
+    with pytest.raises(VireidError, match='available only in training'):
         GraphAttention([FeatureSpec(4)], build_part)(torch.randn(2, 4), context=Context({'visible': 2}))
-    with pytest.raises(VireidError, match='reads one feature and was given 2'):
+    with pytest.raises(VireidError, match='reads one feature and got 2'):
         GraphAttention([FeatureSpec(4), FeatureSpec(4)], build_part)
     with pytest.raises(VireidError, match="pool is 'Max' and GraphAttention reads a vector"):
         GraphAttention([FeatureSpec(4)], build_part, pool='Max')

@@ -47,7 +47,7 @@ def test_a_modality_without_images_keeps_its_mean() -> None:
 
 
 def test_what_it_does_not_take() -> None:
-    with pytest.raises(VireidError, match='was given a map'):
+    with pytest.raises(VireidError, match='got a map'):
         ModalityCentering([FeatureSpec(2, 'map')], MODALITIES)
     neck = ModalityCentering([FeatureSpec(1)], MODALITIES)
     with pytest.raises(VireidError, match=r"no mean for modality \['x'\]"):

@@ -58,7 +58,7 @@ def test_one_modality_alone_takes_its_own_matrix():
 
 
 def test_wrong_arguments():
-    with pytest.raises(VireidError, match='reads a vector and was given a map'):
+    with pytest.raises(VireidError, match='reads a vector and got a map'):
         ModalityMetric([FeatureSpec(4, 'map')], CHANNELS)
     with pytest.raises(VireidError, match='channels is 5'):
         ModalityMetric([FeatureSpec(4)], CHANNELS, channels=5)

@@ -77,7 +77,7 @@ def test_what_it_does_not_take() -> None:
     ):
         with pytest.raises(VireidError, match=message):
             WithinIdentityWhitening([FeatureSpec(4)], **arguments)
-    with pytest.raises(VireidError, match='was given a map'):
+    with pytest.raises(VireidError, match='got a map'):
         WithinIdentityWhitening([FeatureSpec(4, 'map')])
     neck = WithinIdentityWhitening([FeatureSpec(2)])
     with pytest.raises(VireidError, match='no identity has two images'):

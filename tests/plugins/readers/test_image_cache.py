@@ -338,7 +338,7 @@ def test_a_planted_pipe_blocks_nobody(samples, tmp_path, what):
     read = cache(samples, tmp_path / 'cache')
     planted = taken_away(read, what)
     os.mkfifo(planted)
-    with pytest.raises(VireidError, match='is no regular file'):
+    with pytest.raises(VireidError, match='is not a regular file'):
         cache(samples, tmp_path / 'cache')
 
 
@@ -356,7 +356,7 @@ def test_files_of_the_user_of_root_and_of_the_folder_s_owner_are_trusted_others_
     monkeypatch.setattr(os, 'getuid', lambda: 1234)
     for user in (own, 1234, 0):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=user, st_mode=stat.S_IFREG))
-    with pytest.raises(VireidError, match=r'x\.u8 belongs to user 4321\n.*\n.*name another folder'):
+    with pytest.raises(VireidError, match=r'x\.u8 belongs to user 4321\n.*\n.*give another folder'):
         require_trusted(tmp_path / 'x.u8', SimpleNamespace(st_uid=4321, st_mode=stat.S_IFREG))
 
 

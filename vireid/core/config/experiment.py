@@ -6,7 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vireid.core.config.freezing import freeze
+from vireid.core.config.freezing import freeze as freeze_parameters
+from vireid.core.config.frozen import freeze, section, thaw
+from vireid.core.config.overrides import set_value
 from vireid.core.config.settings import (
     EvaluationSettings,
     ImageSettings,
@@ -22,13 +24,15 @@ from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, names_argument, signature_of
 from vireid.core.types import MODALITIES, Dataset, EvaluationProtocol, Modality, Reranker, Sample, Sampler, Similarity
 
+Config = Mapping[str, Any]  # of a component: its `type` and arguments
+
 if TYPE_CHECKING:  # sections can be read without torch
     from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """The sections of a config and the components they name.
+@section
+class Sections:
+    """The sections of a config, each with its type; what is not given has its default.
 
     Attributes:
         dataset: config of a component among `datasets`.
@@ -41,68 +45,96 @@ class Experiment:
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
         loggers: configs of components among `loggers`.
-        stages: config files that are trained before, one after the other, each with the weights of the one before it;
-            this one begins with the last one's.
+        stages: config files that are trained first, in this order; each starts from the weights of the one before it,
+            and this config from the weights of the last one.
         requires: packages with components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
-        plugins: Python files that bring components of this config; a record: whoever makes the `manager` loads them.
-        seed: of weights, batches and augmentation, from 0.
-        name: what the run is called; set from the config's file name.
+        plugins: Python files with components of this config; a record: whoever creates the manager loads them.
+        seed: random seed of weights, batches and augmentation, from 0.
+        name: of the run; by default that of the config file.
     """
 
-    dataset: Annotated[dict, Component('datasets')]
-    protocol: Annotated[dict, Component('protocols')]
-    images: Annotated[dict, Section(ImageSettings)]
-    sampler: Annotated[dict, Component('samplers')]
-    model: Annotated[dict, Component('models', default='CrossModalModel')]
-    step: Annotated[dict, Component('steps')]
-    training: Annotated[dict, Section(TrainingSettings)]
-    losses: Annotated[dict, Section(LossSettings)] = field(default_factory=dict)
-    evaluation: Annotated[dict, Section(EvaluationSettings)] = field(default_factory=dict)
-    loggers: list[Annotated[dict, Component('loggers')]] = field(default_factory=list)
-    stages: list[str] = field(default_factory=list)
-    requires: list[str] = field(default_factory=list)
-    plugins: list[str] = field(default_factory=list)
+    dataset: Annotated[Config, Component('datasets')]
+    protocol: Annotated[Config, Component('protocols')]
+    images: Annotated[ImageSettings, Section(ImageSettings)]
+    sampler: Annotated[Config, Component('samplers')]
+    model: Annotated[Config, Component('models', default='CrossModalModel')]
+    step: Annotated[Config, Component('steps')]
+    training: Annotated[TrainingSettings, Section(TrainingSettings)]
+    losses: Annotated[LossSettings, Section(LossSettings)] = LossSettings()
+    evaluation: Annotated[EvaluationSettings, Section(EvaluationSettings)] = EvaluationSettings()
+    loggers: Sequence[Annotated[Config, Component('loggers')]] = ()
+    stages: Sequence[str] = ()
+    requires: Sequence[str] = ()
+    plugins: Sequence[str] = ()
     seed: Seed = 0
     name: str = 'experiment'
-    manager: Manager = field(repr=False, kw_only=True)
+
+
+SETTINGS = {
+    'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
+}  # fmt: skip
+
+
+def typed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of `Sections` of a config that was checked."""
+    return {
+        name: SETTINGS[name](**freeze(value)) if name in SETTINGS else freeze(value) for name, value in config.items()
+    }
+
+
+@section
+class Experiment(Sections):
+    """The sections of a config, checked, with the components that they name. It cannot be changed.
+
+    Create one with `vireid.load_experiment`, or `from_config`; derive another with `with_overrides`.
+
+    Attributes:
+        manager: the plugins that the components come from.
+        given: the sections as the config has them, without defaults.
+    """
+
+    manager: Manager = field(repr=False, compare=False, kw_only=True)
+    given: Mapping[str, Any] = field(repr=False, compare=False, kw_only=True)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
-        """Checks a config against the signatures of all it names; nothing is built.
+        """Checks a config against the signatures of all components that it names; builds nothing.
 
         Raises:
-            VireidError: for what is unknown, missing, of the wrong type or contradictory, all of it at once.
+            VireidError: for all that is unknown, missing, of the wrong type or contradictory.
         """
         raise_all(check_config(config, manager))
-        return cls(**config, manager=manager)
+        return cls.unchecked(config, manager)
+
+    @classmethod
+    def unchecked(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
+        """Takes a config that `check_config` has checked."""
+        return cls(**typed(config), manager=manager, given=freeze(config))
+
+    def with_overrides(self, values: Mapping[str, Any]) -> Experiment:
+        """Returns an experiment with other values, by dotted key: `{'training.steps': 100}`.
+
+        Raises:
+            VireidError: if a key or value is not accepted.
+        """
+        config = self.to_config()
+        for key, value in values.items():
+            if (name := key.partition('.')[0]) in SETTINGS:
+                config.setdefault(name, {})
+            set_value(config, key, value)
+        return type(self).from_config(config, self.manager)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the sections as plain values, as written to `config.yaml` and into checkpoints."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'manager'}
-
-    @property
-    def image_settings(self) -> ImageSettings:
-        """The `images` section."""
-        return ImageSettings(**self.images)
-
-    @property
-    def training_settings(self) -> TrainingSettings:
-        """The `training` section."""
-        return TrainingSettings(**self.training)
-
-    @property
-    def loss_settings(self) -> LossSettings:
-        """The `losses` section."""
-        return LossSettings(**self.losses)
-
-    @property
-    def evaluation_settings(self) -> EvaluationSettings:
-        """The `evaluation` section."""
-        return EvaluationSettings(**self.evaluation)
+        sections: dict[str, Any] = {
+            'losses': {}, 'evaluation': {}, 'loggers': [], 'stages': [], 'requires': [], 'plugins': [],
+            'seed': self.seed, 'name': self.name,
+        } | thaw(self.given)  # fmt: skip
+        return {f.name: sections[f.name] for f in fields(Sections)}
 
     def build(self, kind: str, section: str, **context: Any) -> Any:
         """Builds the component of one section."""
-        return self.manager.components.build(kind, getattr(self, section), where=section, **context)
+        return self.manager.components.build(kind, thaw(getattr(self, section)), where=section, **context)
 
     def build_dataset(self) -> Dataset:
         """Builds the reader; it checks the folder's layout."""
@@ -131,28 +163,28 @@ class Experiment:
         import torch
 
         torch.manual_seed(self.seed)
-        config = {'type': 'CrossModalModel', **self.model}
-        across = self.loss_settings.across_ranks
-        model = self.manager.components.get('models', config['type'], where='model')
-        if across and 'across_ranks' not in signature_of(model).parameters:
+        config = {'type': 'CrossModalModel', **thaw(self.model)}
+        across = self.losses.across_ranks
+        network = self.manager.components.get('models', config['type'], where='model')
+        if across and 'across_ranks' not in signature_of(network).parameters:
             raise VireidError(
                 f'losses.across_ranks is True and {config["type"]} takes no across_ranks: it cannot gather',
                 todo='take losses.across_ranks away, or let the model take it and gather what its losses compare',
             )
-        made = self.manager.components.build(
+        model = self.manager.components.build(
             'models',
             config,
             where='model',
             num_identities=num_identities,
             pretrained=pretrained,
-            image_size=tuple(self.image_settings.size),
-            modalities=dict.fromkeys((*MODALITIES, *self.image_settings.views), 3),
-            training=self.training_settings,
+            image_size=tuple(self.images.size),
+            modalities=dict.fromkeys((*MODALITIES, *self.images.views), 3),
+            training=self.training,
             across_ranks=across,
             steps_per_epoch=steps_per_epoch,
         )
-        freeze(made, self.training_settings.freeze)
-        return made
+        freeze_parameters(model, self.training.freeze)
+        return model
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
         """Builds the update rule around a model."""
@@ -161,18 +193,21 @@ class Experiment:
 
     def build_transform(self, part: str) -> Chain:
         """Builds the transforms `train` or `test`."""
-        return self._build_chain(self.images[part], f'images.{part}')
+        return self._build_chain(self._transforms(part), f'images.{part}')
 
     def build_views(self) -> dict[str, tuple[Modality, Chain]]:
         """Builds the transforms of the further views of training images, each with the modality it is a view of."""
         return {
-            name: (view['of'], self._build_chain(view['train'], f'images.views.{name}.train'))
-            for name, view in self.image_settings.views.items()
+            name: (view.of, self._build_chain(view.train, f'images.views.{name}.train'))
+            for name, view in self.images.views.items()
         }
 
+    def _transforms(self, part: str) -> Sequence[Config]:
+        return {'train': self.images.train, 'test': self.images.test}[part]
+
     def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> Chain:
-        build, defaults = self.manager.components.build, {'size': tuple(self.image_settings.size)}
-        parts = [build('transforms', c, where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(configs)]
+        build, defaults = self.manager.components.build, {'size': tuple(self.images.size)}
+        parts = [build('transforms', thaw(c), where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(configs)]
         return Chain(parts, where)
 
     def build_reader(
@@ -189,46 +224,47 @@ class Experiment:
         A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from),
         `decode` (see `data.images.decoder`) and `on_progress`, called with (done, total) images.
         """
-        if self.image_settings.reader is None:
+        if self.images.reader is None:
             return decode
-        size = tuple(self.image_settings.size)
-        config = self.images[part][0] if self.images[part] else None
+        size = tuple(self.images.size)
+        first = next(iter(self._transforms(part)), {})
         where = f'images.{part}.0'
         return self.manager.components.build(
             'readers',
-            self.image_settings.reader,
+            thaw(self.images.reader),
             where='images.reader',
             samples=samples,
-            first=self.manager.components.build('transforms', config or {}, where=where, defaults={'size': size}),
-            first_config={'size': size, **(config or {})},
+            first=self.manager.components.build('transforms', thaw(first), where=where, defaults={'size': size}),
+            first_config={'size': size, **thaw(first)},
             decode=decode,
             on_progress=on_progress,
         )
 
     def build_reranker(self) -> Reranker | None:
         """Builds the re-ranker, if one is asked for."""
-        config = self.evaluation_settings.rerank
+        config = self.evaluation.rerank
         build = self.manager.components.build
-        return None if config is None else build('rerankers', config, where='evaluation.rerank')
+        return None if config is None else build('rerankers', thaw(config), where='evaluation.rerank')
 
     def build_similarity(self, model: nn.Module) -> Similarity | None:
         """Builds what ranks the gallery instead of cosine, if anything does; it may name the `model`."""
-        config = self.evaluation_settings.similarity
+        config = self.evaluation.similarity
         build = self.manager.components.build
-        return None if config is None else build('similarities', config, where='evaluation.similarity', model=model)
+        return (
+            None if config is None else build('similarities', thaw(config), where='evaluation.similarity', model=model)
+        )
 
     def build_loggers(self) -> list[Any]:
         """Builds the loggers, in order."""
         return [
-            self.manager.components.build('loggers', config, where=f'loggers.{i}')
+            self.manager.components.build('loggers', thaw(config), where=f'loggers.{i}')
             for i, config in enumerate(self.loggers)
         ]
 
 
 def sections() -> Signature:
     """Returns what a config may say, as a signature: its sections, and what each may hold."""
-    found = signature_of(Experiment).parameters
-    return Signature('the config', {n: p for n, p in found.items() if n != 'manager'})
+    return Signature('the config', signature_of(Sections).parameters)
 
 
 def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:

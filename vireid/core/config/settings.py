@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
 from vireid.boundary.image_files import ScaleRaw
 from vireid.boundary.paths import LONGEST, is_name
+from vireid.core.config.frozen import freeze, section
 from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
@@ -21,7 +22,7 @@ Pixels = Annotated[int, Ge(1), Le(8192)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 
-@dataclass(frozen=True)
+@section
 class ViewSettings:
     """A second view of training images, as a modality of its own: the same image, differently augmented.
 
@@ -34,7 +35,7 @@ class ViewSettings:
     train: list[Annotated[dict, Component('transforms')]]
 
 
-@dataclass(frozen=True)
+@section
 class ImageSettings:
     """The `images` section.
 
@@ -58,7 +59,7 @@ class ImageSettings:
     size: tuple[Pixels, Pixels]
     train: list[Annotated[dict, Component('transforms')]]
     test: list[Annotated[dict, Component('transforms')]]
-    views: dict[str, Annotated[dict, Section(ViewSettings)]] = field(default_factory=dict)
+    views: dict[str, Annotated[ViewSettings, Section(ViewSettings)]] = field(default_factory=dict)
     workers: Workers | None = None
     reader: Annotated[dict | None, Component('readers')] = None
     on_bad_image: Literal['stop', 'skip'] = 'stop'
@@ -66,11 +67,17 @@ class ImageSettings:
     max_pixels: Positive = 32_000_000
     scale_raw: ScaleRaw = None
 
+    def __post_init__(self) -> None:
+        views = {
+            name: view if isinstance(view, ViewSettings) else ViewSettings(**view) for name, view in self.views.items()
+        }
+        object.__setattr__(self, 'views', freeze(views))
+        object.__setattr__(self, 'size', tuple(self.size))
+        if isinstance(self.scale_raw, list):
+            object.__setattr__(self, 'scale_raw', tuple(self.scale_raw))
 
-READING = ('workers', 'reader', 'check', 'on_bad_image', 'max_pixels')  # image settings that change no image
 
-
-@dataclass(frozen=True)
+@section
 class LossSettings:
     """The `losses` section.
 
@@ -82,7 +89,7 @@ class LossSettings:
     across_ranks: bool = False
 
 
-@dataclass(frozen=True)
+@section
 class TrainingSettings:
     """The `training` section.
 
@@ -126,7 +133,7 @@ class TrainingSettings:
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
 
-@dataclass(frozen=True)
+@section
 class EvaluationSettings:
     """The `evaluation` section.
 

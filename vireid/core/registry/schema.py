@@ -138,6 +138,9 @@ class Section(_Annotation):
     def __init__(self, settings: type) -> None:
         self.settings = settings
 
+    def describe(self, hint: Any) -> str:
+        return 'a dict'
+
     def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
         return _problems(replace(signature_of(self.settings), name=''), value, scope.components, noun='setting')
 

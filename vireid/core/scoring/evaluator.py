@@ -10,6 +10,7 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.frozen import thaw
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
@@ -58,10 +59,10 @@ class Evaluator:
         self.samples = all_samples(self.trials, more)
         self.identities = {s.identity for trial in self.trials for s in trial.query}
         # a reader that keeps images keeps those of the whole split: another protocol finds them there
-        prepared = all_samples(self.trials, dataset.split('test')) if experiment.image_settings.reader else ()
+        prepared = all_samples(self.trials, dataset.split('test')) if experiment.images.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        decode, told = decoder(experiment.image_settings), progress_callback(hooks, 'preparing images to score')
+        decode, told = decoder(experiment.images), progress_callback(hooks, 'preparing images to score')
         self.read = experiment.build_reader('test', prepared, decode, told)
 
     def evaluate(
@@ -97,8 +98,8 @@ class Evaluator:
             embed_samples,
             run.model,
             transform=self.transform,
-            batch_size=run.experiment.evaluation_settings.batch_size,
-            workers=run.experiment.image_settings.workers,
+            batch_size=run.experiment.evaluation.batch_size,
+            workers=run.experiment.images.workers,
             device=run.device,
         )
         similarity: Any = self.experiment.build_similarity(run.model)
@@ -109,8 +110,8 @@ class Evaluator:
             training = embed(samples, on_progress=on_progress('embedding training images'))
             with seeded(self.experiment.seed, 'fit'):  # alike in every process
                 similarity.fit(training)
-            run.fitted = {'config': self.experiment.evaluation['similarity'], 'state': dict(similarity.state_dict())}
-        flip = variants and run.experiment.evaluation_settings.flip
+            run.fitted = {'config': thaw(self.experiment.evaluation.similarity), 'state': dict(similarity.state_dict())}
+        flip = variants and run.experiment.evaluation.flip
         embeddings = embed(self.samples, flip=flip, read=self.read, on_progress=on_progress('embedding images'))
         results = score_trials(
             embeddings,
@@ -118,7 +119,7 @@ class Evaluator:
             self.trials,
             similarity=similarity,
             reranker=self.reranker if variants else None,
-            ties=run.experiment.evaluation_settings.ties,
+            ties=run.experiment.evaluation.ties,
             weights=weights or f'after step {progress.step:,}',
             data=run.data,
             on_progress=on_progress('scoring trials'),
@@ -129,7 +130,7 @@ class Evaluator:
     def _fit(self, run: Any, step: int, on_progress: Callable[[int, int], None]) -> None:
         """Fits the run's model to the training images, as they are seen in scoring."""
         samples = require_samples(self.dataset.split('train'), run.model)
-        images, size = run.experiment.image_settings, run.experiment.evaluation_settings.batch_size
+        images, size = run.experiment.images, run.experiment.evaluation.batch_size
         read = run.experiment.build_reader('test', samples, decoder(images))
         data = ImageSet(samples, self.transform, read=read, skip_bad=images.on_bad_image == 'skip')
         batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]

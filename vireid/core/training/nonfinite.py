@@ -25,7 +25,7 @@ def not_finite(record: dict[str, Any], batch: Batch, run: Run) -> VireidError:
     paths = [path for found in batch.paths.values() for path in found]
     share = ' of which this process has the part' if world()[1] > 1 else ''
     last = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
-    precision = run.experiment.training_settings.precision
+    precision = run.experiment.training.precision
     exact = '' if precision == '32-true' else f'--precision 32-true (this run has {precision}), '
     return VireidError(
         f'{what} on a batch{share} with {paths[0]} and {len(paths) - 1} others{last}',

@@ -80,7 +80,7 @@ class Run:
 
     def share_unreadable(self) -> None:
         """Gives every process the list of all."""
-        if self.experiment.image_settings.on_bad_image == 'skip':
+        if self.experiment.images.on_bad_image == 'skip':
             every = gather_objects(self.unreadable)
             self.unreadable = sorted({path for own in every for path in own}) if len(every) > 1 else every[0]
 
@@ -117,7 +117,7 @@ class Run:
             'skipped_steps': self.skipped,
             'dataset': self.experiment.dataset,
             'protocol_config': self.experiment.protocol,
-            'precision': self.experiment.training['precision'],
+            'precision': self.experiment.training.precision,
             'precision_reason': self.precision_reason,
         }
 

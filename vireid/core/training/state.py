@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
 from vireid import __version__
-from vireid.core.config import files
-from vireid.core.config.settings import READING, EvaluationSettings, LossSettings
+from vireid.core.config.same_run import changes, named, read_sections, resumable
 from vireid.core.data.images import fingerprint
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
@@ -116,11 +114,11 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     if at.get('step', 0) > run.progress.total_steps:
         text = f'{source} is {at["step"]:,} steps old and this run ends after {run.progress.total_steps:,}'
         raise VireidError(text, todo='raise training.steps or training.epochs, or score it: vireid test')
-    ours, theirs = _lasting(run.experiment.to_config()), _lasting(content['config'])
-    changed = [key for key in ours if files.dump({key: ours[key]}) != files.dump({key: theirs.get(key)})]
-    if changed:
+    of_step = getattr(run.experiment.manager.components.get('steps', run.experiment.step['type']), 'resumable', ())
+    theirs = read_sections(content['config'], source)
+    if changed := changes(run.experiment, theirs, resumable(run.experiment, of_step)):
         raise VireidError(
-            f'{source} was trained with another {", ".join(changed)} than this run',
+            f'{source} was trained with another {named(changed)} than this run',
             todo='resume with the config.yaml beside the checkpoint, or start a new run',
         )
 
@@ -140,27 +138,3 @@ def restore_step(step: Any, state: dict[str, Any], source: str) -> None:
             f'{source} holds no state that {type(step).__name__} can go on from ({type(error).__name__}: {error})',
             todo='resume from another checkpoint of the run, or begin one from its weights: --init',
         ) from error
-
-
-def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
-    """The sections that make a run what it is; the rest, such as where the data lies, may change on resuming."""
-    kept = {key: settings.get(key, {}) for key in ('seed', 'model', 'step', 'sampler', 'images', 'losses')}
-    kept['training.sync_batchnorm'] = settings.get('training', {}).get('sync_batchnorm', False)
-    kept['training.freeze'] = list(settings.get('training', {}).get('freeze', ()))
-    kept['images'] = {**kept['images'], **dict.fromkeys(READING)}
-    kept['losses'] = asdict(LossSettings(**kept['losses']))
-    # the errors about numbers that are not finite advise to change these
-    guards = dict.fromkeys(('clip_norm', 'skip_nonfinite'))
-    kept['step'] = {**kept['step'], **guards}
-    if isinstance(several := kept['step'].get('optimizers'), dict):
-        kept['step']['optimizers'] = {name: {**own, **guards} for name, own in several.items()}
-    evaluation = settings.get('evaluation', {})
-    kept['evaluation.select'] = evaluation.get('select', EvaluationSettings.select)
-    if kept['evaluation.select'] != 'last':  # metrics of another protocol, or of other data, cannot be compared
-        kept['evaluation.similarity'] = evaluation.get('similarity')
-        kept['evaluation.select_by'] = evaluation.get('select_by', EvaluationSettings.select_by)
-        kept['evaluation.ties'] = evaluation.get('ties', EvaluationSettings.ties)
-        kept['evaluation.before_training'] = evaluation.get('before_training', EvaluationSettings.before_training)
-        kept['protocol'] = settings.get('protocol', {})
-        kept['dataset'] = {**settings.get('dataset', {}), 'root': None}
-    return kept

@@ -62,7 +62,7 @@ class Trainer:
     ) -> None:
         self.run, self.fabric, self.hooks, self.step, self.batches = run, fabric, hooks, step, batches
         self.evaluator, self.candidates, self.selection, self.resume = evaluator, candidates, selection, resume
-        self.experiment, self.settings = run.experiment, run.experiment.training_settings
+        self.experiment, self.settings = run.experiment, run.experiment.training
         self.progress = run.progress
 
     def train(self) -> Results:
@@ -97,7 +97,7 @@ class Trainer:
         return found
 
     def _loop(self) -> Results:
-        if self.progress.step == 0 and self.experiment.evaluation_settings.before_training:
+        if self.progress.step == 0 and self.experiment.evaluation.before_training:
             self.evaluate()
         self._evaluate_if_due()  # the run may have stopped between saving and scoring
         while self.progress.step < self.progress.total_steps:

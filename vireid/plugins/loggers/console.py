@@ -56,7 +56,7 @@ class Console:
             **few,
             'model': ', '.join(model),
             'training': f'{counted(progress.total_steps, "step")} ({epochs:.1f} epochs of {progress.steps_per_epoch}), '
-            f'{experiment.training_settings.precision} ({run.precision_reason}) on {run.device}{_processes()}',
+            f'{experiment.training.precision} ({run.precision_reason}) on {run.device}{_processes()}',
         }.items():
             self.console.print(f'{key:<9} {text}', markup=False)
         if progress.step:

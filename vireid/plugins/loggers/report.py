@@ -55,7 +55,7 @@ class Report:
         if self._results is not None:
             model: Any = run.model if hasattr(run.model, 'embed') else None
             transform = run.experiment.build_transform('test')
-            scale_raw = run.experiment.image_settings.scale_raw
+            scale_raw = run.experiment.images.scale_raw
             found = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw)
             found.save(run.work_dir / evidence.FILE)
         write_report([read_run(run.work_dir)], run.work_dir / 'report.html')

@@ -1,4 +1,4 @@
-"""Builds the parts of a model's graph, collecting what cannot be built."""
+"""Builds the components of a model's graph and collects the errors."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from vireid.plugins.models.graph import Graph, bad_names
 
 
 class ModelBuilder:
-    """Builds the parts of a graph; what cannot be built is a problem of the graph, and the others are built on."""
+    """Builds the components of a graph; an error is added to the graph's problems and building continues."""
 
     def __init__(self, build_part: BuildPart, graph: Graph, specs: dict[str, FeatureSpec]) -> None:
         self.build_part, self.graph, self.specs = build_part, graph, specs
 
     def check_names(self) -> None:
-        """Finds names that no module can have in torch."""
+        """Reports names that torch does not accept for a module."""
         where, heads = self.graph.where, self.graph.heads
         named = {f'{where}.necks': self.graph.necks, f'{where}.heads': heads}
         named |= {f'{where}.heads.{name}.losses': head.get('losses') or {} for name, head in heads.items()}
         for place, names in named.items():
-            words = [name for name in names if name.isidentifier()]  # the others are problems already
+            words = [name for name in names if name.isidentifier()]  # the others are reported already
             self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
-        """Builds one part; None if it cannot be built."""
+        """Builds one component; returns None and reports the error if that fails."""
         try:
             return self.build_part(kind, config, key, **context)
         except VireidError as error:
@@ -39,7 +39,7 @@ class ModelBuilder:
             return None
 
     def necks(self) -> dict[str, nn.Module]:
-        """Builds the necks that can be built."""
+        """Builds the necks, leaving out those that fail."""
         built = {}
         for name, config in self.graph.necks.items():
             rest = {key: value for key, value in config.items() if key != 'inputs'}
@@ -50,7 +50,7 @@ class ModelBuilder:
         return built
 
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Builds the heads that can be built, with their losses: what a `Task` takes, by name."""
+        """Builds the heads with their losses, leaving out those that fail; returns the arguments of each `Task`."""
         built = {}
         for name, config in self.graph.heads.items():
             own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
@@ -60,9 +60,9 @@ class ModelBuilder:
         return built
 
     def _build_reader(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
-        """Builds a neck or head that reads `inputs`, handing it their specs; None if it cannot be built."""
+        """Builds a neck or head from the specs of its `inputs`; returns None if that fails."""
         if not all(read in self.specs for read in inputs):
-            return None  # what makes them could not be built, and that is the problem
+            return None  # the component that outputs them failed, and its error is reported
         path = f'{self.graph.where}.{kind}.{name}'
         try:
             components = self.build_part.components
@@ -70,7 +70,7 @@ class ModelBuilder:
             for read in inputs:
                 if layout != 'any' and self.specs[read].layout != layout:
                     raise VireidError(
-                        f'{path}: {config["type"]} wants a {layout} feature and {read!r} is {self.specs[read].layout}',
+                        f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {self.specs[read].layout}',
                         todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
                     )
         except VireidError as error:
@@ -90,7 +90,7 @@ class ModelBuilder:
             if reads[key] not in outputs:
                 problems.append(
                     VireidError(
-                        f'{where}.{key}.reads: {config["type"]} makes no output {reads[key]!r}'
+                        f'{where}.{key}.reads: {config["type"]} has no output {reads[key]!r}'
                         f'{did_you_mean(str(reads[key]), outputs)}',
                         allowed=', '.join(outputs),
                     )
@@ -110,17 +110,17 @@ class ModelBuilder:
             if outputs[reads[key]] and not getattr(built, 'reads_parts', True):
                 problems.append(
                     VireidError(
-                        f'{where}.{key}: {loss["type"]} reads one vector per image and {reads[key]!r} is '
+                        f'{where}.{key}: {loss["type"]} reads one vector per image, but {reads[key]!r} has '
                         f'{outputs[reads[key]]} parts',
-                        todo=f'set {where}.{key}.reads to an output of one vector, or take this loss away (=None)',
+                        todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
                     )
                 )
         for output in outputs if config['losses'] else ():
             if output not in reads.values():
                 problems.append(
                     VireidError(
-                        f'{where}: no loss reads {output!r}, which {config["type"]} makes',
-                        todo=f"add a loss with reads={output!r}, or set the head's arguments so that it is not made",
+                        f'{where}: no loss reads the output {output!r} of {config["type"]}',
+                        todo=f"add a loss with reads={output!r}, or change the head's arguments to disable this output",
                     )
                 )
         where = f'{self.graph.where}.heads.{name}'
@@ -128,7 +128,7 @@ class ModelBuilder:
         return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'tasks': tasks, 'where': where}
 
     def task_names(self) -> tuple[str, ...]:
-        """Returns the tasks that losses add to, in the order the config names them."""
+        """Returns the tasks that the losses add to, in config order."""
         named = [
             loss.get('task', head)
             for head, config in self.graph.heads.items()
@@ -138,7 +138,7 @@ class ModelBuilder:
         return tuple(dict.fromkeys(named))
 
     def _fusion_hint(self) -> str:
-        """Names the necks that turn paired features into joint ones, whichever plugin registers them."""
+        """Names the necks, of all plugins, that turn paired features into joint ones."""
         components = self.build_part.components
         fusing = [
             name
@@ -148,7 +148,7 @@ class ModelBuilder:
         return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
 
     def check_embedding(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
-        """Finds heads of the embedding that are for training only, and features that are no joint vectors."""
+        """Reports training-only heads in the embedding, and features that are not joint vectors."""
         for name in self.graph.embedding:
             if getattr(tasks.get(name, {}).get('head'), 'train_only', False):
                 text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
@@ -158,6 +158,6 @@ class ModelBuilder:
                 self.graph.problems.append(
                     VireidError(
                         f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
-                        todo='an embedding is made of joint vectors; name a head, which pools',
+                        todo='an embedding consists of joint vectors; name a head, which pools',
                     )
                 )

@@ -1,7 +1,8 @@
 """CrossModalModel: translators, a backbone, necks, heads and a weighter wired by named features.
 
-The key of a neck is the name of the feature it makes; `inputs` names what it reads. A head reads the feature of its
-own name unless `inputs` says otherwise. Channels are inferred; wiring errors are found before any data is read.
+The key of a neck is the name of its output feature; `inputs` names the features it reads. A head reads the feature
+with its own name unless you set `inputs`. Channels are inferred, and wiring errors are reported before any data is
+read.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ class Task(nn.Module):
     """One head with its losses.
 
     Args:
-        head: maps features to a `HeadOutput`, or to several by name; given the `context` if it names it.
-        losses: each maps (HeadOutput, identities) to a scalar; given the `context` if it names it.
+        head: maps features to a `HeadOutput`, or to a dict of them; receives `context` if it has that argument.
+        losses: each maps (HeadOutput, identities) to a scalar; receives `context` if it has that argument.
         weights: factor of each loss in the sum.
-        reads: which of the head's outputs each loss reads.
-        tasks: which task each loss adds to.
+        reads: the head output that each loss reads.
+        tasks: the task that each loss adds to.
         where: path of the head in the config.
     """
 
@@ -60,12 +61,12 @@ class Task(nn.Module):
         self._contextual = {name for name, part in {'': head, **losses}.items() if names_argument(part, 'context')}
 
     def forward(self, *features: Tensor, context: Context) -> dict[str, list[Tensor]]:
-        """Returns the weighted losses, () each, by the task that they add to."""
-        made: HeadOutput | dict[str, HeadOutput] = self.head(*features, **self._known('', context))
-        require_head_outputs(made, self.reads.values(), self.where)
+        """Returns the weighted losses, () each, grouped by task."""
+        outputs: HeadOutput | dict[str, HeadOutput] = self.head(*features, **self._known('', context))
+        require_head_outputs(outputs, self.reads.values(), self.where)
         terms: dict[str, list[Tensor]] = {}
         for name, loss in self.losses.items():
-            output = made if isinstance(made, HeadOutput) else made[self.reads[name]]
+            output = outputs if isinstance(outputs, HeadOutput) else outputs[self.reads[name]]
             term = loss(output, context.identities, **self._known(name, context))
             require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
             terms.setdefault(self.tasks[name], []).append(self.weights[name] * term)
@@ -76,28 +77,29 @@ class Task(nn.Module):
 
 
 class CrossModalModel(nn.Module):
-    """The default model: features by name, from the backbone's stages to the heads.
+    """The default model: a graph of named features, from the backbone's stages to the heads.
 
     Args:
-        num_identities: classes K of the training set.
-        backbone: config of the backbone; its `outputs` say which features it makes.
-        heads: config of each head, with optional `inputs` and its `losses`. A loss may set `weight` (default 1) and,
-            if the head makes several outputs, which one it `reads` (default the first). It adds to the task of the
-            head's name unless it names another `task`; tasks are what is weighed.
-        embedding: what is concatenated at test time: each name is a head (its embedding) or, if no head has that
-            name, a feature (a vector).
-        necks: config of each neck, with `inputs`: one feature name or several. They run in the order their inputs
-            allow, otherwise in the order written. A neck, head or loss that is None is left out, so that a config
-            can take away what its base has.
+        num_identities: number of training identities K.
+        backbone: config of the backbone; its `outputs` declare the features it provides.
+        heads: config of each head, with optional `inputs` and its `losses`. A loss may set its `weight` (default 1)
+            and, if the head has several outputs, the one it `reads` (default: the first). It adds to the task with the
+            head's name unless it sets `task`. The weighter weighs tasks.
+        embedding: names of the heads and features whose vectors are concatenated at test time. A name is a head if one
+            has that name, otherwise a feature.
+        necks: config of each neck, with `inputs`: one feature name or several. Necks run in dependency order, and
+            otherwise in config order. A neck, head or loss set to None is removed, so a config can drop components of
+            its base.
         weighter: config of the weighter.
-        build_part: builds all of these, handing on what the framework knows.
-        across_ranks: `losses.across_ranks` of the config: what the backbone makes is gathered from all processes.
-        translators: config of each translator, which changes the images or adds some of an auxiliary modality before
-            the backbone sees them; one after the other.
-        modalities: channels of the images by modality, auxiliary ones of `images.views` included; 3 of each if None.
+        build_part: builds all of these and passes them the arguments that the framework provides.
+        across_ranks: `losses.across_ranks` of the config: whether backbone features are gathered from all processes.
+        translators: config of each translator. Translators run one after the other before the backbone; each changes
+            the images or adds images of an auxiliary modality.
+        modalities: image channels by modality, including the auxiliary modalities of `images.views`; None means 3
+            channels for visible and infrared.
 
     Raises:
-        VireidError: for names, shapes or wiring that cannot work, all of them, with their paths in the config.
+        VireidError: if names, shapes or wiring are invalid; reports all errors with their config paths.
     """
 
     def __init__(
@@ -117,18 +119,18 @@ class CrossModalModel(nn.Module):
         self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
         channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
         self.translators = nn.ModuleDict()
-        for name, found in (translators or {}).items():
-            if found is not None:
-                made = build_part('translators', found, f'translators.{name}', modalities=channels)
-                self.translators[name], channels = made, dict(made.modalities)
+        for name, translator_config in (translators or {}).items():
+            if translator_config is not None:
+                translator = build_part('translators', translator_config, f'translators.{name}', modalities=channels)
+                self.translators[name], channels = translator, dict(translator.modalities)
         self.modalities = tuple(joint_order(channels))
-        context = {**build_part.context, 'modalities': channels}  # as translated, for all that follows
+        context = {**build_part.context, 'modalities': channels}  # the later components see translated images
         build_part = BuildPart(build_part.components, build_part.where, context)
         self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
-        self._made = tuple(self.specs)
+        self._backbone_features = tuple(self.specs)
         config = {'necks': necks, 'heads': heads, 'embedding': embedding}
-        graph = read_graph(config, build_part.where, made=tuple(self.specs))
+        graph = read_graph(config, build_part.where, backbone_features=self._backbone_features)
         builder = ModelBuilder(build_part, graph, self.specs)
         builder.check_names()
         raise_all(graph.problems)
@@ -147,18 +149,18 @@ class CrossModalModel(nn.Module):
 
     @property
     def fit(self) -> Callable[[Iterable[Batch]], None]:
-        """Fits the necks of the embedding that have a `fit`; a model without such necks has none."""
+        """Fits the necks of the embedding that have a `fit`; absent if no neck of the embedding has one."""
         if not self.fitted_necks:
-            raise AttributeError('no neck of the embedding is fitted')
+            raise AttributeError('no neck of the embedding has a fit method')
         return functools.partial(self.fit_necks, self.fitted_necks)
 
     @property
     def fitted_necks(self) -> list[str]:
-        """The necks of the embedding that have a `fit`, in the order of execution."""
+        """Names of the embedding's necks that have a `fit`, in execution order."""
         return [name for name in self.embedding_necks if name in self.necks and hasattr(self.necks[name], 'fit')]
 
     def fit_necks(self, names: Sequence[str], batches: Iterable[Batch]) -> None:
-        """Fits necks of the embedding to the features of all images; see `fitting.fit_necks`."""
+        """Fits necks of the embedding to the features of all images. See `fitting.fit_necks`."""
         fit_necks(self, names, batches)
 
     @property
@@ -169,37 +171,38 @@ class CrossModalModel(nn.Module):
         )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns each task's loss, a scalar by name, for a batch with labels 0..K-1."""
+        """Returns the scalar loss of each task by name, for a batch with labels 0..K-1."""
         for name, translator in self.translators.items():
             given, batch = batch, translator(batch)
             require_translated(batch, given, translator, f'{self.where}.translators.{name}')
         order = joint_order(batch.images)
         counts = {m: len(batch.images[m]) for m in order}
-        made = self._from_backbone({m: batch.images[m] for m in order})
+        backbone_features = self._from_backbone({m: batch.images[m] for m in order})
         labels = {m: batch.identities[m] for m in order}
         cameras = {m: batch.cameras[m] for m in order} if set(order) <= set(batch.cameras) else {}
         if self.across_ranks and world()[1] > 1:
-            made = {name: gather_feature(feature, counts) for name, feature in made.items()}
-            labels = {m: gather(found) for m, found in labels.items()}
-            cameras = {m: gather(found) for m, found in cameras.items()}
-            counts = {m: len(found) for m, found in labels.items()}
+            backbone_features = {n: gather_feature(feature, counts) for n, feature in backbone_features.items()}
+            labels = {m: gather(of_rank) for m, of_rank in labels.items()}
+            cameras = {m: gather(of_rank) for m, of_rank in cameras.items()}
+            counts = {m: len(gathered) for m, gathered in labels.items()}
         identities = torch.cat(list(labels.values()))  # (B,)
         context = Context(counts, identities, torch.cat(list(cameras.values())) if cameras else None)
-        features = self._fill(made, self._training_necks, context)
+        features = self._fill(backbone_features, self._training_necks, context)
         terms: dict[str, list[Tensor]] = {name: [] for name in self.task_names}
         for name, task in self.tasks.items():
-            for adds_to, found in task(*(features[n] for n in self.head_inputs[name]), context=context).items():
-                terms[adds_to] += found
-        return {name: torch.stack(found).sum() for name, found in terms.items()}  # () each
+            for adds_to, losses in task(*(features[n] for n in self.head_inputs[name]), context=context).items():
+                terms[adds_to] += losses
+        return {name: torch.stack(losses).sum() for name, losses in terms.items()}  # () each
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
-        """Embeds (B, 3, H, W) images of one modality as (B, D); not normalised."""
+        """Embeds (B, 3, H, W) images of one modality as (B, D) vectors, not normalized."""
         return self.embed_joint({modality: images})
 
     def embed_joint(self, images: Mapping[Modality, Tensor]) -> Tensor:
-        """Embeds images of several modalities at once as (sum of B, D), visible first.
+        """Embeds images of several modalities together as (sum of B, D), visible first.
 
-        In training mode shared BatchNorm layers see all of them, as in training; otherwise it is what `embed` gives.
+        In training mode, shared BatchNorm layers see all modalities together, as in training. In eval mode the vectors
+        equal those of `embed`.
         """
         features = self.features(images, self.embedding_necks)
         heads = {name: self.tasks[name].head for name in self.embedding if name in self.tasks}
@@ -207,7 +210,7 @@ class CrossModalModel(nn.Module):
         return torch.cat([parts[name] if name in parts else features[name] for name in self.embedding], dim=1)  # (B, D)
 
     def features(self, images: Mapping[Modality, Tensor], necks: Iterable[str]) -> dict[str, Any]:
-        """Returns the features of images outside training: the backbone's, and those of some necks."""
+        """Returns, outside training, the features of the backbone and of the given necks."""
         given = Batch(dict(images), {})
         for translator in self.translators.values():
             if not getattr(translator, 'train_only', False):
@@ -218,26 +221,26 @@ class CrossModalModel(nn.Module):
 
     @staticmethod
     def config_path(name: str) -> str:
-        """Returns the path, below the model's, of the config that made the module called `name`."""
+        """Returns the config path, relative to the model, of the component that owns the module `name`."""
         first, *rest = name.split('.')
         if first == 'tasks':
             return '.'.join(['heads', rest[0], *(rest[1:3] if rest[1:2] == ['losses'] else [])])
         return '.'.join([first, *(rest[:1] if first in ('necks', 'translators') else [])])
 
     def _from_backbone(self, images: dict[Modality, Tensor]) -> dict[str, Any]:
-        made = self.backbone(images)
-        if not isinstance(made, Mapping) or set(made) != set(self._made):
+        features = self.backbone(images)
+        if not isinstance(features, Mapping) or set(features) != set(self._backbone_features):
             raise VireidError(
-                f'{self.where}.backbone made {described(made)}',
-                allowed=f'as declared by its outputs: a dict of {", ".join(map(repr, self._made))}',
+                f'{self.where}.backbone returned {described(features)}',
+                allowed=f'as declared by its outputs: a dict of {", ".join(map(repr, self._backbone_features))}',
                 todo=GUIDE,
             )
-        for name, feature in made.items():
+        for name, feature in features.items():
             require_feature(feature, self.specs[name], name, f'{self.where}.backbone')
-        return dict(made)
+        return dict(features)
 
     def _fill(self, features: dict[str, Any], necks: Iterable[str], context: Context) -> dict[str, Any]:
-        """Adds what the necks make."""
+        """Adds the outputs of the necks to `features`."""
         for name in necks:
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
             require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')

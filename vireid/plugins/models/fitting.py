@@ -1,4 +1,4 @@
-"""Necks that are estimated, not learnt: fitted to the features of all training images before a model is scored."""
+"""Necks fitted in closed form to the features of all training images before the model is evaluated."""
 
 from __future__ import annotations
 
@@ -17,20 +17,18 @@ if TYPE_CHECKING:
 
 
 def training_necks(model: CrossModalModel, graph: Graph) -> tuple[str, ...]:
-    """Returns the necks that training runs: not the fitted ones, and none that reads such.
+    """Returns the necks that training runs: those that neither are fitted nor depend on a fitted one.
 
-    A head that reads one is a problem of the graph.
+    A head that reads a fitted neck is added to the graph's problems.
     """
     fitted = set(model.fitted_necks)
-    for name in graph.necks:  # in the order they run
+    for name in graph.necks:  # in execution order
         if fitted & set(model.inputs.get(name, ())):
             fitted.add(name)
     for name, reads in model.head_inputs.items():
         for read in sorted(fitted & set(reads)):
-            given = (
-                f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not there in training'
-            )
-            graph.problems.append(VireidError(given, todo='let the head read what the fitted neck reads'))
+            given = f'{graph.where}.heads.{name} reads {read!r}, which is fitted before scoring and not run in training'
+            graph.problems.append(VireidError(given, todo='connect the head to the input of the fitted neck'))
     return tuple(name for name in model.necks if name not in fitted)
 
 
@@ -39,9 +37,9 @@ def fit_necks(model: CrossModalModel, names: Sequence[str], batches: Iterable[Ba
     """Fits necks of the embedding, one after the other, to the features of all images.
 
     Args:
-        model: whose necks they are.
-        names: which.
-        batches: the images, with identities and cameras; each is seen once, and what the necks read is kept.
+        model: the model that owns the necks.
+        names: the necks to fit.
+        batches: the images, with identities and cameras. They are read once, and the necks' inputs are kept in memory.
     """
     order = model.embedding_necks
     first = min(order.index(name) for name in names)
@@ -65,7 +63,7 @@ def fit_necks(model: CrossModalModel, names: Sequence[str], batches: Iterable[Ba
 
 
 def _joined(parts: Sequence[Any]) -> Any:
-    """Concatenates features of several batches: joint ones, or paired ones by modality."""
+    """Concatenates a feature over batches; a paired one by modality."""
     if not isinstance(parts[0], Mapping):
         return torch.cat(list(parts))
     return {m: torch.cat([part[m] for part in parts if m in part]) for m in {m: None for part in parts for m in part}}

@@ -1,4 +1,4 @@
-"""Who reads what in a model's config: found from names, before anything that reads is built."""
+"""The wiring of a model's config, resolved by name before necks and heads are built."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ class Graph:
 
     Attributes:
         where: path of the model in the config.
-        made: features of the backbone.
-        necks: config of each neck, in the order they run.
-        heads: config of each head, in the order written.
+        backbone_features: names of the backbone's features.
+        necks: config of each neck, in execution order.
+        heads: config of each head, in config order.
         reads: features that each neck reads.
         head_reads: features that each head reads.
-        embedding: the heads and features of the embedding.
+        embedding: heads and features of the embedding.
         unread: features that no neck, head or embedding reads.
-        problems: whatever cannot work, each with its path.
+        problems: the errors, each with its config path.
     """
 
     where: str
-    made: Collection[str]
+    backbone_features: Collection[str]
     necks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     heads: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -37,21 +37,21 @@ class Graph:
 
     def features(self) -> list[str]:
         """Returns the names of all features."""
-        return [*self.made, *self.necks]
+        return [*self.backbone_features, *self.necks]
 
     def check_all_read(self) -> None:
-        """Adds a problem for each feature that nobody reads; not beside others, such as a misspelt reader."""
+        """Reports unused features, unless there are other errors: a misspelled input may be the cause."""
         if not self.problems:
             self.problems += [
                 VireidError(
-                    f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: nobody reads {name!r}',
-                    todo='add a head or neck that reads it, or stop making it',
+                    f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: feature {name!r} is unused',
+                    todo='add a head or neck that reads it, or remove it',
                 )
                 for name in self.unread
             ]
 
     def embedding_path(self, train_only: Collection[str]) -> tuple[str, ...]:
-        """Returns the necks that the embedding needs, in order; adds a problem for each that is train-only."""
+        """Returns the necks that the embedding needs, in order, and reports those that are train-only."""
         pending = [f for name in self.embedding for f in self.head_reads.get(name, (name,))]
         needed: set[str] = set()
         while pending:
@@ -63,38 +63,38 @@ class Graph:
             if name in needed and name in train_only:
                 self.problems.append(
                     VireidError(
-                        f'{self.where}.embedding needs the neck {name!r}, which works in training only (it reads '
+                        f'{self.where}.embedding needs the neck {name!r}, which works only in training (it reads '
                         'identities)',
-                        todo=f'name a feature made before {name!r}',
+                        todo=f'name a feature computed before {name!r}',
                     )
                 )
         return tuple(name for name in self.necks if name in needed)
 
 
-def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> Graph:
+def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collection[str]) -> Graph:
     """Reads the wiring of a `CrossModalModel`.
 
-    A neck, head or loss that is None is left out. What is of the wrong type is passed over: checking types finds it.
+    A neck, head or loss set to None is ignored. So are values of the wrong type: the type check reports them.
 
     Args:
-        config: its `necks`, `heads` and `embedding`.
-        where: its path, for messages.
-        made: features of the backbone.
+        config: the model's `necks`, `heads` and `embedding`.
+        where: the model's config path, for messages.
+        backbone_features: names of the backbone's features.
     """
-    graph = Graph(where, made)
+    graph = Graph(where, backbone_features)
     necks, graph.heads = _kept(config.get('necks')), _kept(config.get('heads'))
-    known = {*made, *necks}
+    known = {*backbone_features, *necks}
     for kind, named in (('necks', necks), ('heads', graph.heads)):
         graph.problems += bad_names(f'{where}.{kind}', named)
     for name, neck in necks.items():
         path = f'{where}.necks.{name}'
-        if name in made:
+        if name in backbone_features:
             graph.problems.append(
-                VireidError(f'{path}: the backbone already makes a feature {name!r}', todo='choose another name')
+                VireidError(f'{path}: the backbone already has a feature {name!r}', todo='choose another name')
             )
         if neck.get('inputs') in (None, [], ()):
             graph.problems.append(
-                VireidError(f'{path} does not say what it reads', todo=f"set {path}.inputs, such as 'stage4'")
+                VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'")
             )
         graph.reads[name] = names_in(neck.get('inputs'))
         graph.problems += _missing(graph.reads[name], known, f'{path}.inputs')
@@ -106,8 +106,8 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> 
             graph.problems += bad_names(f'{path}.losses', head['losses'])
         graph.problems += _missing(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
         losses = head.get('losses')
-        taken_away = isinstance(losses, Mapping) and losses and all(loss is None for loss in losses.values())
-        if losses is None or taken_away:  # losses={} says that nothing trains it
+        all_removed = isinstance(losses, Mapping) and losses and all(loss is None for loss in losses.values())
+        if losses is None or all_removed:  # losses={} is allowed: the head is not trained
             text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
             graph.problems.append(
                 VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
@@ -117,11 +117,17 @@ def read_graph(config: Mapping[str, Any], where: str, made: Collection[str]) -> 
 
 
 def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = lambda name: False) -> list[VireidError]:
-    """Finds names that no module can have in torch; `taken` says which torch uses itself."""
+    """Returns an error for each name that torch does not accept for a module.
+
+    Args:
+        where: config path of the names.
+        named: the names.
+        taken: says whether torch uses a name itself.
+    """
     return [
         VireidError(
-            f'{where}: {name!r} cannot be a name here',
-            allowed='letters, digits and _, and no word that torch uses itself',
+            f'{where}: invalid name {name!r}',
+            allowed='letters, digits and _, except names that torch uses itself',
             todo='choose another name',
         )
         for name in named
@@ -130,7 +136,7 @@ def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = l
 
 
 def names_in(value: Any) -> tuple[str, ...]:
-    """Returns one name or several as a tuple; nothing of what is no name."""
+    """Returns one name or several as a tuple, ignoring values that are not names."""
     several = (value,) if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
     return tuple(name for name in several if isinstance(name, str))
 
@@ -142,7 +148,7 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
 def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
     return [
         VireidError(
-            f'{path}: nothing makes a feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
+            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
         )
         for name in names
         if name not in known
@@ -150,7 +156,7 @@ def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[Vi
 
 
 def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Orders necks so that each runs after what it reads; otherwise as written."""
+    """Orders necks so that each runs after its inputs, and otherwise in config order."""
     waiting = dict(necks)
     ordered: dict[str, Mapping[str, Any]] = {}
     while waiting:
@@ -158,8 +164,8 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
         if ready is None:
             graph.problems.append(
                 VireidError(
-                    f'{graph.where}.necks: {", ".join(waiting)} read each other in a cycle',
-                    todo='let one of them read a feature made before it',
+                    f'{graph.where}.necks: {", ".join(waiting)} form a cycle',
+                    todo='connect one of them to a feature from outside the cycle',
                 )
             )
             return {**ordered, **waiting}

@@ -1,4 +1,4 @@
-"""What the parts of a model, and a model, have to return."""
+"""Checks of the values that a model and its components return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
-    """Raises unless what a backbone or neck returned is the feature `name` as it was declared."""
+    """Checks a feature that a backbone or neck returned.
+
+    Args:
+        value: the feature.
+        spec: its declared kind, layout and channels.
+        name: its name.
+        where: config path of the component.
+
+    Raises:
+        VireidError: if the feature does not match its declaration.
+    """
     several = isinstance(value, Mapping)
     tensors = list(value.values()) if several else [value]
     dims = 4 if spec.kind == 'map' else 2
@@ -27,44 +37,77 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> Non
         )
 
 
-def require_head_outputs(made: Any, names: Iterable[str], where: str) -> None:
-    """Raises unless a head returned a `HeadOutput`, or one for each of `names`."""
-    if isinstance(made, HeadOutput):
+def require_head_outputs(outputs: Any, names: Iterable[str], where: str) -> None:
+    """Checks the outputs of a head.
+
+    Args:
+        outputs: the value that the head returned.
+        names: outputs that the losses read.
+        where: config path of the head.
+
+    Raises:
+        VireidError: unless `outputs` is a `HeadOutput`, or has one for each of `names`.
+    """
+    if isinstance(outputs, HeadOutput):
         return
-    lacking = [n for n in names if not isinstance(made, Mapping) or not isinstance(made.get(n), HeadOutput)]
-    if lacking:
+    missing = [n for n in names if not isinstance(outputs, Mapping) or not isinstance(outputs.get(n), HeadOutput)]
+    if missing:
         raise VireidError(
-            f'{where}: the head returned {described(made)}',
-            allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, lacking))}',
+            f'{where}: the head returned {described(outputs)}',
+            allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, missing))}',
             todo=GUIDE,
         )
 
 
 def require_translated(batch: Any, given: Batch, translator: Any, where: str) -> None:
-    """Raises unless a translator made of a batch the modalities that it declares, with their channels."""
-    found = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
-    declared, whole = dict(translator.modalities), set(MODALITIES) <= set(given.images)  # of fewer it may make less
-    wrong = found is None or not found.items() <= declared.items() or (whole and found != declared)
+    """Checks the batch that a translator returned.
+
+    Args:
+        batch: the value that the translator returned.
+        given: the batch that it received.
+        translator: the translator.
+        where: its config path.
+
+    Raises:
+        VireidError: unless the batch has the modalities and channels that the translator declares.
+    """
+    channels = {m: images.shape[1] for m, images in batch.images.items()} if isinstance(batch, Batch) else None
+    # a batch without one of the modalities may lack modalities in the output too
+    declared, whole = dict(translator.modalities), set(MODALITIES) <= set(given.images)
+    wrong = channels is None or not channels.items() <= declared.items() or (whole and channels != declared)
     if wrong or any(len(images) != len(batch.identities.get(m, ())) for m, images in batch.images.items()):
         raise VireidError(
-            f'{where}: it returned {described(batch) if found is None else f"images with channels {found}"}',
-            allowed=f'a Batch with the channels {dict(translator.modalities)}, as declared, and an identity for each',
+            f'{where} returned {described(batch) if channels is None else f"images with channels {channels}"}',
+            allowed=f'a Batch with the declared channels, {dict(translator.modalities)}, and an identity per image',
             todo=GUIDE,
         )
 
 
 def require_scalar(value: Any, what: str, where: str) -> None:
-    """Raises unless a loss is one number that a gradient can start from."""
+    """Checks that a loss is a scalar tensor.
+
+    Args:
+        value: the loss.
+        what: its description, for the message.
+        where: config path of the component that returned it.
+
+    Raises:
+        VireidError: if it is not.
+    """
     if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
         raise VireidError(f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
 
 
-def require_tasks(made: Any, model: Any) -> None:
-    """Raises unless a model's `forward` returned losses by name."""
+def require_tasks(losses: Any, model: Any) -> None:
+    """Checks the losses that `forward` of a model returned.
+
+    Raises:
+        VireidError: unless they are a dict of scalars, at least one with a gradient.
+    """
     where = f'model: forward of {type(model).__name__}'
-    if not isinstance(made, Mapping) or not made:
-        raise VireidError(f'{where} returned {described(made)}', allowed='a dict of losses by task name', todo=GUIDE)
-    for name, loss in made.items():
+    if not isinstance(losses, Mapping) or not losses:
+        raise VireidError(f'{where} returned {described(losses)}', allowed='a dict of losses by task name', todo=GUIDE)
+    for name, loss in losses.items():
         require_scalar(loss, f'the loss {name!r}', where)
-    if not any(loss.requires_grad for loss in made.values()):
-        raise VireidError(f'{where} returned losses without a gradient', todo='do not detach what is trained')
+    if not any(loss.requires_grad for loss in losses.values()):
+        raise VireidError(f'{where} returned losses without a gradient', todo='do not detach the trained tensors')

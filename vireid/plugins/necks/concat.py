@@ -1,4 +1,4 @@
-"""Concat: features side by side."""
+"""Concat: concatenates features along the channels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from vireid.plugins.necks.matching import common_size, require_one_kind
 
 
 class Concat(nn.Module):
-    """Concatenates features along the channels: vectors, or maps of one size.
+    """Concatenates features along the channels: vectors, or maps of the same size.
 
     Args:
-        inputs: two or more.
+        inputs: two or more joint features.
+
+    Raises:
+        VireidError: if there are fewer than two inputs, or they differ in kind or size.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:

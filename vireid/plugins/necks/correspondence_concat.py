@@ -13,12 +13,15 @@ from vireid.plugins.necks.matching import require_one
 
 
 class CorrespondenceConcat(nn.Module):
-    """Concatenates the streams' features of one level along the batch (DMCF Eq. 1-3): paired in, joint out.
+    """Concatenates the streams' features of one level along the batch (DMCF Eq. 1-3).
 
-    Modalities may be missing or differ in number; the visible images come first.
+    It turns a paired feature into a joint one, visible images first. Modalities may be missing or differ in size.
 
     Args:
         inputs: one paired feature.
+
+    Raises:
+        VireidError: unless there is exactly one input.
     """
 
     layout = 'paired'

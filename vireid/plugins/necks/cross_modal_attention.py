@@ -1,4 +1,4 @@
-"""CrossModalAttention: each image looks at the images of the other modality."""
+"""CrossModalAttention: each image attends to the images of the other modality."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from vireid.plugins.necks.matching import require_one
 
 
 class CrossModalAttention(nn.Module):
-    """Adds to each image's vector what it attends to in the batch's other modality (Vaswani et al., 2017).
+    """Multi-head attention from each image to the batch's other modality (Vaswani et al., 2017, arXiv 1706.03762).
 
-    Queries come from the image, keys and values from the images of another modality: scaled dot products, several
-    heads, a residual connection; the last layer starts at 0, so that at first the output is the input. An image with
-    nothing to look at keeps its vector, as all of a test batch do, which has one modality.
+    Queries come from the image; keys and values come from the images of another modality. Attention is the scaled dot
+    product, with a residual connection. The output layer is initialized to zero, so the neck starts as the identity
+    map. An image without keys keeps its vector. At test time that is every image, since a batch has one modality.
 
     Args:
         inputs: one vector; its length C is a multiple of `num_heads`.
-        num_heads: attention heads.
-        same_identity: True looks at images of the same person only. That needs labels, so it works in training only,
-            like GLFM.
+        num_heads: number of attention heads.
+        same_identity: True restricts attention to images of the same identity. This needs labels, so the neck then
+            works only in training, like GLFM.
+
+    Raises:
+        VireidError: if the input is not one vector whose length is a multiple of `num_heads`.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, same_identity: bool = True) -> None:
@@ -31,9 +34,9 @@ class CrossModalAttention(nn.Module):
         (spec,) = require_one('CrossModalAttention', inputs)
         if num_heads < 1 or spec.kind != 'vector' or spec.channels % num_heads:
             raise VireidError(
-                f'CrossModalAttention with {num_heads} heads reads a vector whose length they divide and was given a '
-                f'{spec.kind} of {spec.channels}',
-                todo='change num_heads, or the channels of the neck it reads',
+                f'CrossModalAttention with {num_heads} heads got a {spec.kind} of {spec.channels}',
+                allowed='a vector whose length is a multiple of num_heads',
+                todo='change num_heads, or the channels of its input',
             )
         self.num_heads, self.same_identity, self.output = num_heads, same_identity, spec
         self.train_only = same_identity
@@ -48,7 +51,7 @@ class CrossModalAttention(nn.Module):
         looks_at = modality[:, None] != modality[None, :]  # (B, B)
         if self.same_identity:
             if context.identities is None:
-                raise VireidError('CrossModalAttention reads identities and there are none outside training')
+                raise VireidError('CrossModalAttention needs identities, which are available only in training')
             looks_at = looks_at & (context.identities[:, None] == context.identities[None, :])
         q, k, v = (
             layer(nodes).unflatten(1, (self.num_heads, -1)).transpose(0, 1)  # (M, B, C/M)

@@ -1,4 +1,4 @@
-"""GatedFusion: a mean of features whose weights depend on the image."""
+"""GatedFusion: a weighted mean of features, with weights computed per image."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from vireid.plugins.necks.matching import require_vectors
 
 
 class GatedFusion(nn.Module):
-    """Mixes features channel by channel with gates computed from all of them (after Arevalo et al., 2017).
+    """Mixes features per channel, with gates computed from all of them (after Arevalo et al., 2017, arXiv 1702.01992).
 
-    With S the concatenation of the L inputs, the gates are a softmax over the inputs of W S + b, one for each input and
-    channel, and the output is the sum of gate * input. W and b start at 0: at first it is the mean.
+    With S the concatenation of the L inputs, the gates are the softmax over inputs of W S + b, with one gate per input
+    and channel. The output is the sum of gate * input. W and b are initialized to zero, so the output starts as the
+    mean.
 
     Args:
-        inputs: two or more vectors of one length C.
+        inputs: two or more vectors of the same length C.
+
+    Raises:
+        VireidError: if the inputs are not two or more vectors of the same length.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:

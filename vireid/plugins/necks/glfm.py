@@ -13,17 +13,20 @@ from vireid.plugins.necks.matching import require_one
 
 
 class GLFM(nn.Module):
-    """Graph attention over the images of one identity, both modalities, itself included (TFFN section 2.3).
+    """Graph attention over the images of one identity in both modalities, with self-edges (TFFN section 2.3).
 
-    Head m weighs node j for node i by s_ij = softmax_j LeakyReLU([h(f_i) || h(f_j)] . w) over j with the identity of
-    i (Eq. 4); the output is the mean over heads of sum_j s_ij f_j (Eq. 5). As w = [a || b], the product is
-    a . h(f_i) + b . h(f_j): no tensor of all pairs of features is made. It reads identities, so it works in training
-    only.
+    Head m weighs node j for node i by s_ij = softmax_j LeakyReLU([h(f_i) || h(f_j)] . w), over all j with the identity
+    of i (Eq. 4). The output is the mean over heads of sum_j s_ij f_j (Eq. 5). With w = [a || b], the product is
+    a . h(f_i) + b . h(f_j), which avoids a tensor of all feature pairs. GLFM needs identities, so it works only in
+    training.
 
     Args:
         inputs: one vector of even length C.
-        num_heads: independent attention heads M, each with its own h and w.
-        negative_slope: of the LeakyReLU.
+        num_heads: number of attention heads M, each with its own h and w.
+        negative_slope: negative slope of the LeakyReLU.
+
+    Raises:
+        VireidError: if the input is not one vector of even length, or `num_heads` is below 1.
     """
 
     train_only = True
@@ -33,8 +36,8 @@ class GLFM(nn.Module):
         (spec,) = require_one('GLFM', inputs)
         if spec.kind != 'vector' or spec.channels % 2:
             raise VireidError(
-                f'GLFM reads a vector of even length and was given a {spec.kind} of {spec.channels}',
-                todo='set an even number of channels in the neck it reads',
+                f'GLFM reads a vector of even length and got a {spec.kind} of {spec.channels}',
+                todo='set an even number of channels in its input neck',
             )
         if num_heads < 1:
             raise VireidError(f'num_heads is {num_heads}', allowed='an integer of at least 1')
@@ -44,7 +47,7 @@ class GLFM(nn.Module):
         # h of every head at once; a 1x1 convolution on vectors is a linear map
         self.h = nn.Linear(spec.channels, num_heads * self.inner, bias=False)
         self.w = nn.Parameter(torch.empty(num_heads, 2, self.inner))
-        # each head as if it were alone: seen at once, their fan-out would grow with their number
+        # initialized head by head: Xavier on the joint matrix would see a fan-out that grows with the number of heads
         for h, w in zip(self.h.weight.detach().split(self.inner), self.w.detach(), strict=True):
             nn.init.xavier_uniform_(h)
             nn.init.xavier_uniform_(w.view(1, -1))
@@ -52,7 +55,7 @@ class GLFM(nn.Module):
     def forward(self, nodes: Tensor, context: Context) -> Tensor:
         if context.identities is None:
             raise VireidError(
-                'GLFM reads identities and there are none outside training', todo='keep it out of the embedding'
+                'GLFM needs identities, which are available only in training', todo='keep it out of the embedding'
             )
         h = self.h(nodes).unflatten(1, (self.num_heads, self.inner))  # (K, M, C/2)
         own, other = torch.einsum('kmc,msc->smk', h, self.w.to(h.dtype))  # (M, K) each

@@ -16,20 +16,23 @@ from vireid.plugins.necks.matching import require_one
 
 
 class GraphAttention(nn.Module):
-    """Refines each image's vector by the images of its identity, of both modalities (CGSA of Ye et al., ECCV 2020).
+    """Refines each image's vector with the images of its identity in both modalities.
 
-    The heads of one graph attention layer side by side, behind an ELU. Other than in GLFM, what is mixed are the
-    projected nodes, and the heads are concatenated. It reads identities, so it works in training only. An image alone
-    of its identity attends to itself.
+    This is the CGSA of DDAG (Ye et al., ECCV 2020, arXiv 2007.09314): the concatenated heads of one graph attention
+    layer, followed by an ELU. Unlike GLFM, it mixes the projected nodes and concatenates the heads. It needs
+    identities, so it works only in training. An image that is the only one of its identity attends to itself.
 
     Args:
-        inputs: one vector, or map, which is pooled.
+        inputs: one vector, or one map, which is pooled.
         build_part: builds the pooling.
-        channels: length D of each head's output; it makes a vector of `num_heads` * D.
-        num_heads: independent attention heads.
-        negative_slope: of the LeakyReLU.
-        dropout: share of the nodes' values, and of the attention, that training drops; 0 to 1 (exclusive).
-        pool: how a map is pooled: a name among `poolings`, or a config of one; None is `Average`. A vector takes none.
+        channels: length D of each head's output; the output vector has length `num_heads` * D.
+        num_heads: number of attention heads.
+        negative_slope: negative slope of the LeakyReLU.
+        dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
+        pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
+
+    Raises:
+        VireidError: if there is not exactly one input, `pool` is set for a vector, or a number is out of range.
     """
 
     train_only = True
@@ -48,7 +51,7 @@ class GraphAttention(nn.Module):
         (spec,) = require_one('GraphAttention', inputs)
         if spec.kind == 'vector' and pool is not None:
             raise VireidError(
-                f'pool is {pool!r} and GraphAttention reads a vector, which is not pooled', todo='take pool away'
+                f'pool is {pool!r}, but GraphAttention reads a vector, which is not pooled', todo='remove pool'
             )
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.layer = GraphLayer(spec.channels, channels, num_heads, negative_slope, dropout)
@@ -57,7 +60,7 @@ class GraphAttention(nn.Module):
     def forward(self, feature: Tensor, context: Context) -> Tensor:
         if context.identities is None:
             raise VireidError(
-                'GraphAttention reads identities and there are none outside training',
+                'GraphAttention needs identities, which are available only in training',
                 todo='keep it out of the embedding',
             )
         heads = self.layer(self.pool(feature), context.identities)  # (M, B, D)

@@ -1,4 +1,4 @@
-"""What fusion necks demand of their inputs, and how they say so."""
+"""Checks of the inputs of necks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vireid.core.types import FeatureSpec
 
 
 def describe(inputs: Sequence[FeatureSpec]) -> str:
-    """Lists features for a message: `vector of 1024, map of 512 (18x9)`."""
+    """Formats features for a message: `vector of 1024, map of 512 (18x9)`."""
     return ', '.join(
         f'{spec.kind} of {spec.channels}' + (f' ({spec.size[0]}x{spec.size[1]})' if spec.size else '')
         for spec in inputs
@@ -17,50 +17,70 @@ def describe(inputs: Sequence[FeatureSpec]) -> str:
 
 
 def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpec]:
-    """Returns the inputs, or raises unless there is one."""
+    """Returns the inputs.
+
+    Raises:
+        VireidError: unless there is exactly one.
+    """
     if len(inputs) != 1:
-        raise VireidError(f'{name} reads one feature and was given {len(inputs)}', todo='name one, or fuse them first')
+        raise VireidError(f'{name} reads one feature and got {len(inputs)}', todo='name one, or fuse them first')
     return inputs
 
 
 def common_size(name: str, inputs: Sequence[FeatureSpec]) -> tuple[int, int] | None:
-    """Returns the size of the maps, as far as any is known, or raises if two known ones differ."""
+    """Returns the common size of the maps, or None if no size is known.
+
+    Raises:
+        VireidError: if two known sizes differ.
+    """
     known = {spec.size for spec in inputs if spec.size is not None}
     if len(known) > 1:
         raise VireidError(
-            f'{name} was given maps of different sizes: {describe(inputs)}',
-            todo='make vectors of them first, e.g. with StageEmbedding',
+            f'{name} got maps of different sizes: {describe(inputs)}',
+            todo='pool them to vectors first, e.g. with StageEmbedding',
         )
     return known.pop() if known else None
 
 
 def require_one_kind(name: str, inputs: Sequence[FeatureSpec]) -> None:
-    """Raises unless there are two or more inputs, all vectors or all maps."""
+    """Checks that there are two or more inputs, all vectors or all maps.
+
+    Raises:
+        VireidError: if not.
+    """
     if len(inputs) < 2:
-        raise VireidError(f'{name} fuses two or more features and was given {len(inputs)}', todo='name more inputs')
+        raise VireidError(f'{name} fuses two or more features and got {len(inputs)}', todo='name more inputs')
     if len({spec.kind for spec in inputs}) > 1:
         raise VireidError(
-            f'{name} fuses features of one kind and was given: {describe(inputs)}',
-            todo='make vectors of the maps first, e.g. with StageEmbedding',
+            f'{name} fuses features of the same kind and got: {describe(inputs)}',
+            todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )
 
 
 def require_equal(name: str, inputs: Sequence[FeatureSpec]) -> None:
-    """Raises unless there are two or more inputs of one shape."""
+    """Checks that there are two or more inputs of the same shape.
+
+    Raises:
+        VireidError: if not.
+    """
     require_one_kind(name, inputs)
     common_size(name, inputs)
     if len({spec.channels for spec in inputs}) > 1:
         raise VireidError(
-            f'{name} fuses features of one length and was given: {describe(inputs)}',
-            todo='bring them to one length first, e.g. with StageEmbedding',
+            f'{name} fuses features with the same number of channels and got: {describe(inputs)}',
+            todo='project them to the same number of channels first, e.g. with StageEmbedding',
         )
 
 
 def require_vectors(name: str, inputs: Sequence[FeatureSpec]) -> None:
-    """Raises unless there are two or more vectors of one length."""
+    """Checks that there are two or more vectors of the same length.
+
+    Raises:
+        VireidError: if not.
+    """
     require_equal(name, inputs)
     if inputs[0].kind != 'vector':
         raise VireidError(
-            f'{name} fuses vectors and was given: {describe(inputs)}',
-            todo='make vectors of the maps first, e.g. with StageEmbedding',
+            f'{name} fuses vectors and got: {describe(inputs)}',
+            todo='pool the maps to vectors first, e.g. with StageEmbedding',
         )

@@ -13,15 +13,18 @@ from vireid.plugins.necks.matching import require_vectors
 
 
 class MLFM(nn.Module):
-    """Re-weights the channels of several levels and adds the levels up (TFFN section 2.2).
+    """Reweights the channels of several levels and sums the levels (TFFN section 2.2).
 
-    The levels' vectors are concatenated to S(x); A = sigmoid(W2 relu(W1 S)) (Eq. 2); S* = A * S + S (Eq. 3); the
-    output is the sum of the levels' parts of S*, L2-normalised.
+    The levels' vectors are concatenated to S(x). With A = sigmoid(W2 relu(W1 S)) (Eq. 2) and S* = A * S + S (Eq. 3),
+    the output is the L2-normalized sum of the levels' slices of S*.
 
     Args:
-        inputs: two or more vectors of equal length C.
+        inputs: two or more vectors of the same length C.
         reduction: W1 maps L*C channels to L*C / reduction.
-        attention: False leaves Eq. 2 out: the plain sum, normalised ("w/o A" in Table 3).
+        attention: False omits Eq. 2; the output is then the L2-normalized sum of the inputs ("w/o A" in Table 3).
+
+    Raises:
+        VireidError: if the inputs are not two or more vectors of the same length, or `reduction` is below 1.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], reduction: int = 16, attention: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""ModalityCentering: what all images of a modality have in common is taken away."""
+"""ModalityCentering: subtracts the mean vector of each modality."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from vireid.plugins.necks.matching import require_one
 
 
 class ModalityCentering(nn.Module):
-    """Subtracts from each vector the mean vector of its modality, which closes the larger part of the modality gap.
+    """Subtracts from each vector the mean vector of its modality, which closes most of the modality gap.
 
-    The means are those of the training images; before `fit` they are zero. They need no labels, so `vireid adapt` takes
-    them from images of other cameras.
+    `fit` computes the means from the training images; until then they are zero. No labels are needed, so
+    `vireid adapt` can compute them from images of other cameras.
 
     Args:
         inputs: one vector.
-        modalities: channels of the images by modality; each modality has a mean.
+        modalities: image channels by modality; each modality gets a mean.
+
+    Raises:
+        VireidError: if the input is not one vector.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:
@@ -28,7 +31,7 @@ class ModalityCentering(nn.Module):
         (spec,) = require_one('ModalityCentering', inputs)
         if spec.kind != 'vector':
             raise VireidError(
-                'ModalityCentering reads a vector and was given a map',
+                'ModalityCentering reads a vector and got a map',
                 todo='pool it first, e.g. with StripeEmbedding',
             )
         self.output = spec
@@ -43,7 +46,7 @@ class ModalityCentering(nn.Module):
         return torch.cat([vector[context.rows(m)] - getattr(self, f'mean_{m}') for m in context.counts])  # (B, C)
 
     def fit(self, vector: Tensor, context: Context) -> None:
-        """Takes the means of (N, C) vectors of the modalities that are there."""
+        """Computes the means from (N, C) vectors; modalities without images keep theirs."""
         for modality in context.counts:
             mean = vector[context.rows(modality)].double().mean(dim=0)
             getattr(self, f'mean_{modality}').copy_(mean)

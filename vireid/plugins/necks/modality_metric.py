@@ -13,16 +13,20 @@ from vireid.plugins.necks.matching import require_one
 
 
 class ModalityMetric(nn.Module):
-    """Maps the vectors of each modality m by a matrix W_m of its own (Feng et al., TIP 2019).
+    """Multiplies the vectors of each modality m by its own matrix W_m (Feng et al., TIP 2019).
 
-    Euclidean distances of what it makes are those of the metric W_m^T W_m within modality m. It begins as the
-    identity, where all modalities share one metric. That the metric is linear, and learnt with the network, is our
-    reading. It has no bias, which no distance within a modality would see. `EachModality` of a metric loss trains it.
+    Euclidean distances between the outputs are distances in the metric W_m^T W_m within modality m. The matrices are
+    initialized to the identity. There is no bias, as it would not change a distance within a modality. Train it with a
+    metric loss wrapped in `EachModality`. The paper does not say that the metric is linear and learned with the
+    network; that is our reading.
 
     Args:
         inputs: one vector of length C.
-        modalities: channels of the images by modality; each modality gets a matrix.
-        channels: rows of each matrix, at most C; None is C.
+        modalities: image channels by modality; each modality gets a matrix.
+        channels: number of rows of each matrix, at most C; None means C.
+
+    Raises:
+        VireidError: if the input is not one vector, or `channels` is out of range.
     """
 
     def __init__(
@@ -32,7 +36,7 @@ class ModalityMetric(nn.Module):
         (spec,) = require_one('ModalityMetric', inputs)
         if spec.kind != 'vector':
             raise VireidError(
-                'ModalityMetric reads a vector and was given a map', todo='pool it first, e.g. with StageEmbedding'
+                'ModalityMetric reads a vector and got a map', todo='pool it first, e.g. with StageEmbedding'
             )
         if channels is not None and not 1 <= channels <= spec.channels:
             raise VireidError(f'channels is {channels}', allowed=f'1 to {spec.channels}, or None to keep the length')

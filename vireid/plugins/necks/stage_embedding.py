@@ -15,13 +15,16 @@ from vireid.plugins.necks.matching import require_one
 
 
 class StageEmbedding(nn.Module):
-    """Pooling and a fully connected layer: s_i(x) of TFFN section 2.1, which pools by the average.
+    """Pooling and a fully connected layer: s_i(x) in TFFN section 2.1, which uses average pooling.
 
     Args:
-        inputs: the one map it reads.
+        inputs: one joint map.
         build_part: builds the pooling.
-        channels: length C of the vector; the paper's is 1024.
-        pool: a name among `poolings`, or a config of one.
+        channels: length C of the vector; 1024 in the paper.
+        pool: a name in `poolings`, or a config.
+
+    Raises:
+        VireidError: if the input is not one map, or `channels` is below 1.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class StageEmbedding(nn.Module):
         if channels < 1:
             raise VireidError(f'channels is {channels}', allowed='an integer of at least 1')
         if spec.kind != 'map':
-            raise VireidError('StageEmbedding reads a map and was given a vector', todo='read a stage of the backbone')
+            raise VireidError('StageEmbedding reads a map and got a vector', todo='read a stage of the backbone')
         self.pool = build_part('poolings', pool, 'pool')
         self.fc = nn.Linear(spec.channels, channels)
         self.output = FeatureSpec(channels)

@@ -1,4 +1,4 @@
-"""StripeEmbedding: a map's horizontal stripes, pooled and concatenated; nothing in it is trained."""
+"""StripeEmbedding: a map's horizontal stripes, pooled and concatenated, without parameters of its own."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from vireid.plugins.stripes import stripes
 
 
 class StripeEmbedding(nn.Module):
-    """The vectors of P stripes, each of unit length, from top to bottom: what a pretrained network gives untrained.
+    """The L2-normalized vectors of P stripes, from top to bottom. It lets you use a pretrained network as it is.
 
-    Each stripe counts alike in a cosine. PCB cuts a person's image in the same way (Sun et al., 2018).
+    Every stripe has the same weight in a cosine similarity. The stripes are those of PCB (Sun et al., 2018,
+    arXiv 1711.09349).
 
     Args:
-        inputs: the one map it reads.
+        inputs: one joint map.
         build_part: builds the pooling.
-        parts: number of stripes P, at least 1, at most the rows of the map.
-        pool: how a stripe is pooled: a name among `poolings`, or a config of one.
+        parts: number of stripes P, from 1 to the number of rows of the map.
+        pool: pooling of a stripe: a name in `poolings`, or a config.
+
+    Raises:
+        VireidError: if the input is not one map, or `parts` is out of range.
     """
 
     def __init__(
@@ -38,11 +42,11 @@ class StripeEmbedding(nn.Module):
         super().__init__()
         (spec,) = require_one('StripeEmbedding', inputs)
         if spec.kind != 'map':
-            raise VireidError('StripeEmbedding reads a map and was given a vector', todo='read a stage of the backbone')
+            raise VireidError('StripeEmbedding reads a map and got a vector', todo='read a stage of the backbone')
         if parts < 1:
             raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
         if spec.size is not None:
-            stripes(spec.size[0], parts)  # here, so that what cannot be is known before any data is read
+            stripes(spec.size[0], parts)  # raises before any data is read
         self.parts = parts
         self.pool = build_part('poolings', pool, 'pool')
         self.output = FeatureSpec(parts * spec.channels)

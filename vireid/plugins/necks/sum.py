@@ -1,4 +1,4 @@
-"""Sum: features on top of each other."""
+"""Sum: adds features."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from vireid.plugins.necks.matching import common_size, require_equal
 
 
 class Sum(nn.Module):
-    """Adds features up: vectors of one length, or maps of one shape.
+    """Adds features: vectors of the same length, or maps of the same shape.
 
     Args:
-        inputs: two or more.
-        normalize: True makes the sum's length along the channels 1, as MLFM does.
+        inputs: two or more joint features.
+        normalize: True L2-normalizes the sum along the channels, as MLFM does.
+
+    Raises:
+        VireidError: if there are fewer than two inputs, or they differ in kind, channels or size.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], normalize: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""WithinIdentityWhitening: directions in which images of one person differ count less."""
+"""WithinIdentityWhitening: down-weights the directions in which images of one identity differ."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from vireid.plugins.necks.matching import require_one
 
 
 class WithinIdentityWhitening(nn.Module):
-    """Maps vectors so that the images of one identity, of both modalities, scatter alike in all directions.
+    """Maps vectors so that images of one identity, over both modalities, have the same variance in all directions.
 
-    Within-class covariance normalisation (Hatch et al., Interspeech 2006): y = L^T x with L L^T = S^-1 and
+    This is within-class covariance normalization (Hatch et al., Interspeech 2006): y = L^T x with L L^T = S^-1 and
 
         S = (1 - shrinkage) W + shrinkage tr(W) / C I,   W = 1/N sum_i (x_i - m_i)(x_i - m_i)^T,
 
-    where m_i is the mean of the identity of image i. It is computed once from labelled images, in closed form; before
-    `fit` it is the identity. With `groups`, the vector is cut into as many equal pieces (the stripes of
-    `StripeEmbedding`), and one map of a piece's length, taken from all of them, serves each: few images are enough.
+    where m_i is the mean vector of the identity of image i. `fit` computes L in closed form from labeled images; until
+    then it is the identity matrix. `groups` splits the vector into equal pieces (the stripes of `StripeEmbedding`). All
+    pieces share one matrix, estimated from all of them, so few images are enough.
 
     Args:
         inputs: one vector.
-        groups: equal pieces of the vector, at least 1.
-        shrinkage: share of the mean variance in S, above 0 and up to 1, where it changes nothing but the scale.
+        groups: number of equal pieces of the vector, at least 1.
+        shrinkage: weight of the mean variance in S, above 0 and up to 1. At 1 only the scale changes.
+
+    Raises:
+        VireidError: if the input is not one vector, `groups` does not divide its length, or `shrinkage` is out of
+            range.
     """
 
     needs_identities = True
@@ -36,12 +40,12 @@ class WithinIdentityWhitening(nn.Module):
         (spec,) = require_one('WithinIdentityWhitening', inputs)
         if spec.kind != 'vector':
             raise VireidError(
-                'WithinIdentityWhitening reads a vector and was given a map',
+                'WithinIdentityWhitening reads a vector and got a map',
                 todo='pool it first, e.g. with StripeEmbedding',
             )
         if groups < 1 or spec.channels % groups:
             raise VireidError(
-                f'groups is {groups} and the vector has {spec.channels} values', allowed='a divisor of that length'
+                f'groups is {groups}, but the vector has {spec.channels} channels', allowed='a divisor of that number'
             )
         if not 0 < shrinkage <= 1:
             raise VireidError(f'shrinkage is {shrinkage}', allowed='above 0, up to 1')
@@ -57,23 +61,23 @@ class WithinIdentityWhitening(nn.Module):
         """Computes L from (N, C) vectors with identities.
 
         Raises:
-            VireidError: if no identity has two images.
+            VireidError: if there are no identities, or none has two images.
         """
         if context.identities is None:
-            raise VireidError('WithinIdentityWhitening is fitted to labelled images, and these have no identities')
+            raise VireidError('WithinIdentityWhitening is fitted to labeled images, but these have no identities')
         pieces = vector.double().unflatten(1, (self.groups, -1))  # (N, G, C / G)
         _, label = context.identities.unique(return_inverse=True)
         count = torch.bincount(label).to(pieces)
         if count.max() < 2:
             raise VireidError(
                 'WithinIdentityWhitening: no identity has two images',
-                todo='give several images of each person, or leave this neck out',
+                todo='provide several images per identity, or remove this neck',
             )
         means = torch.zeros(len(count), *pieces.shape[1:]).to(pieces).index_add_(0, label, pieces)
         apart = (pieces - (means / count[:, None, None])[label]).flatten(0, 1)  # (N G, C / G)
         within = apart.T @ apart / len(apart)
         scale = within.diagonal().mean()
-        if not scale > 0:  # images of a person are all alike: there is no direction that counts less
+        if not scale > 0:  # the images of each identity are all equal: no direction to down-weight
             self.matrix.copy_(torch.eye(len(within)))
             return
         shrunk = (1 - self.shrinkage) * within + self.shrinkage * scale * torch.eye(len(within)).to(within)

@@ -68,6 +68,8 @@ class MultipleOptimizers:
         VireidError: for parameters that two optimizers claim or none does, or names that do not exist.
     """
 
+    resumable = ('optimizers.*.clip_norm', 'optimizers.*.skip_nonfinite')
+
     def __init__(
         self,
         model: nn.Module,

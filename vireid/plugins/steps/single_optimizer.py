@@ -44,6 +44,8 @@ class SingleOptimizer:
         VireidError: if a pattern matches no parameter, or a number is out of range.
     """
 
+    resumable = ('clip_norm', 'skip_nonfinite')
+
     def __init__(
         self,
         model: nn.Module,

@@ -1,0 +1,104 @@
+"""Whether two configs describe one run: one comparison for resuming, for jobs done before, and for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from vireid.core.config.experiment import SETTINGS, Sections, typed
+from vireid.core.errors import VireidError
+
+# how images are read; pixels stay the same
+READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))
+# on what a run is trained, for how long, and what is written of it
+RESUMABLE = (
+    'name', 'loggers', 'plugins', 'requires', 'stages', *READING,
+    *(
+        f'training.{name}'
+        for name in ('epochs', 'steps', 'precision', 'accelerator', 'devices', 'nodes', 'strategy', 'evaluate_every',
+                     'checkpoint_every', 'init', 'init_partial', 'keep', 'compile')
+    ),
+)  # fmt: skip
+
+
+def read_sections(config: Mapping[str, Any], source: object) -> Sections:
+    """Returns the typed sections of a config that an earlier vireid may have written, or anyone.
+
+    Raises:
+        VireidError: if a section is unknown, missing or not a section.
+    """
+    known = {f.name for f in fields(Sections)}
+    try:
+        return Sections(**typed({key: value for key, value in config.items() if key in known}))
+    except (TypeError, AttributeError, ValueError, VireidError) as error:
+        raise VireidError(
+            f'the config of {source} is not one that vireid writes: {error}', todo='restore the file, or train again'
+        ) from error
+
+
+def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) -> list[str]:
+    """Returns the dotted keys in which two runs differ.
+
+    Args:
+        ours: one of them.
+        theirs: the other one.
+        may_change: patterns of keys that are not compared, such as `images.workers` or `evaluation.*`.
+    """
+    mine, other = dict(_leaves(ours)), dict(_leaves(theirs))
+    keys = [*mine, *(key for key in other if key not in mine)]
+    differ = [key for key in keys if mine.get(key, _ABSENT) != other.get(key, _ABSENT)]
+    return [key for key in differ if not matches(key, may_change)]
+
+
+def matches(key: str, patterns: Collection[str]) -> bool:
+    """Says whether a dotted key matches one of some patterns."""
+    return any(fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def scoring(run: Sections) -> set[str]:
+    """Returns patterns of the settings that decide how a run is scored, and not which weights it has."""
+    keys = {'loggers', *(f'evaluation.{name}' for name in ('batch_size', 'flip', 'rerank*'))}
+    if run.evaluation.select == 'last':  # otherwise metrics choose the weights
+        keys |= {'protocol.*', 'evaluation.similarity*', 'evaluation.ties'}
+    return keys
+
+
+def resumable(run: Sections, of_step: Collection[str] = ()) -> set[str]:
+    """Returns patterns of the settings that may change when a run is resumed.
+
+    Args:
+        run: the run.
+        of_step: patterns of the settings of its step that may change, such as `clip_norm`.
+    """
+    data = 'dataset.*' if run.evaluation.select == 'last' else 'dataset.root'
+    return {*RESUMABLE, *scoring(run), data, *(f'step.{pattern}' for pattern in of_step)}
+
+
+def named(keys: Collection[str]) -> str:
+    """Returns changed keys for a message: the first few, and how many more there are."""
+    shown = list(keys)[:5]
+    return ', '.join(shown) + (f' and {len(keys) - len(shown)} more' if len(keys) > len(shown) else '')
+
+
+_ABSENT = object()
+
+
+def _leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+    """Yields what is no section and no dict, by dotted key; lists and tuples are alike."""
+    if is_dataclass(value):
+        value = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ('manager', 'given')}
+    if isinstance(value, Mapping) and (value or path in SETTINGS):
+        for key, item in value.items():
+            yield from _leaves(item, f'{path}.{key}' if path else str(key))
+    else:
+        yield path, _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping) or is_dataclass(value):
+        return dict(_leaves(value))
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
