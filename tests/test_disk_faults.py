@@ -84,7 +84,7 @@ class At:
 def meddled(faults: ModuleType, data: Path, step: int, work: Callable[[], None], **images: Any) -> Experiment:
     """The experiment of the fault tests, with something done to it when a step is done."""
     made = faults.experiment(data)
-    made.images.update(images)
+    made = made.with_overrides({f'images.{key}': value for key, value in images.items()})
     made.manager.register(At(step, work), 'meddler')
     return made
 

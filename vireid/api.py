@@ -72,7 +72,7 @@ def load_experiment(
         if '.' in key:
             set_value(sections, key, value)
     raise_all(find_problems(sections, manager))
-    return Experiment(**sections, manager=manager)
+    return Experiment.unchecked(sections, manager)
 
 
 def train(

@@ -108,12 +108,11 @@ class TestRunFile:
         assert all([name, 'identical'] in words for name in ('weights', 'metrics.jsonl', 'result'))
 
     def test_a_run_that_went_on_longer_is_noted(self, run, people, tmp_path):
-        short = faults.experiment(people)
-        short.training['epochs'] = 1
+        short = faults.experiment(people).with_overrides({'training.epochs': 1})
         train(short, tmp_path / 'run')
         train(faults.experiment(people), tmp_path / 'run', resume=tmp_path / 'run/checkpoints/last.pt')
         found = json.loads((tmp_path / 'run/run.json').read_text())
-        assert [about['step'] for about in found['resumed']] == [short.training['epochs'] * 3]
+        assert [about['step'] for about in found['resumed']] == [short.training.epochs * 3]
         assert found['config'] == json.loads((run / 'run.json').read_text())['config']  # of the longer one
         assert checkpoint.digest(checkpoint.load(tmp_path / 'run/checkpoints/last.pt')['model']) == checkpoint.digest(
             checkpoint.load(run / 'checkpoints/last.pt')['model']

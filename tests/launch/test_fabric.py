@@ -14,7 +14,9 @@ from vireid.plugin_manager.manager import create_manager
 
 def experiment(**training) -> Experiment:
     config = {'accelerator': 'cpu', 'steps': 1, **training}
-    return Experiment({}, {}, {'size': (8, 4), 'train': [], 'test': []}, {}, {}, {}, config, manager=create_manager())
+    empty = dict.fromkeys(('dataset', 'protocol', 'sampler', 'model', 'step'), {})
+    images = {'size': (8, 4), 'train': [], 'test': []}
+    return Experiment.unchecked({**empty, 'images': images, 'training': config}, create_manager())
 
 
 @pytest.mark.parametrize(

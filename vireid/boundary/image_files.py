@@ -75,7 +75,6 @@ def read_pixels(
         RawImage: if it has raw values and the scaling is missing or maps all of them to one gray.
         VireidError: if the file is missing, not an image, too large or truncated; the message names it.
     """
-    """
     try:
         with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:

@@ -175,7 +175,7 @@ def make_experiment(config: dict[str, Any], args: argparse.Namespace) -> Experim
         manager = prepare(config, args)
         if check_config(config, manager):
             raise_all(find_problems(config, manager))  # with what only building tells
-        return Experiment(**config, manager=manager)
+        return Experiment.unchecked(config, manager)
 
 
 def prepare(config: dict[str, Any], args: argparse.Namespace) -> PluginManager:

@@ -10,7 +10,9 @@ import copy
 import functools
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
-from vireid.core.config.experiment import Chain, Experiment, check_config, sections
+from vireid.core.config.experiment import SETTINGS, Chain, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
@@ -75,8 +77,20 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
         return problems  # what is missing explains what cannot be built
     told = {problem.path for problem in problems}
     rest = _without(whole, [problem.path for problem in problems if problem.misfit])
-    found = _building(Experiment(**rest, manager=manager), trains=False, wrong=bool(problems))
+    found = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
     return problems + [error for error in found if (error.path or error.given.partition(':')[0]) not in told]
+
+
+def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experiment:
+    """Returns an experiment of a config that lacks some settings: reading one of those raises AttributeError."""
+    sections = dict(config)
+    for name, settings in SETTINGS.items():
+        try:
+            sections[name] = settings(**sections.get(name, {}))
+        except TypeError:
+            defaults = {f.name: f.default for f in fields(settings) if f.default is not MISSING}
+            sections[name] = SimpleNamespace(**defaults | sections[name])
+    return Experiment(**sections, manager=manager, given=config)
 
 
 def missing_init(training: Any) -> list[VireidError]:

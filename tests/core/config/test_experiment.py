@@ -59,7 +59,7 @@ def test_another_experiment_has_other_values(tffn: Experiment):
     assert (other.training.epochs, other.evaluation.flip, tffn.training.epochs) == (5, True, 70)
     assert other != tffn
     assert other.with_overrides({'training.epochs': 70, 'evaluation.flip': False}) == tffn
-    with pytest.raises(VireidError, match=r"training: there is no setting 'epoch', did you mean 'epochs'\?"):
+    with pytest.raises(VireidError, match=r"training\.epoch: there is no setting 'epoch', did you mean 'epochs'\?"):
         tffn.with_overrides({'training.epoch': 5})
     with pytest.raises(VireidError, match='exactly one of the two'):
         tffn.with_overrides({'training.steps': 5})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vireid.core.config.freezing import freeze as freeze_parameters
-from vireid.core.config.frozen import freeze, section, thaw
+from vireid.core.config.frozen import FrozenList, freeze, section, thaw
 from vireid.core.config.overrides import set_value
 from vireid.core.config.settings import (
     EvaluationSettings,
@@ -62,10 +62,10 @@ class Sections:
     training: Annotated[TrainingSettings, Section(TrainingSettings)]
     losses: Annotated[LossSettings, Section(LossSettings)] = LossSettings()
     evaluation: Annotated[EvaluationSettings, Section(EvaluationSettings)] = EvaluationSettings()
-    loggers: Sequence[Annotated[Config, Component('loggers')]] = ()
-    stages: Sequence[str] = ()
-    requires: Sequence[str] = ()
-    plugins: Sequence[str] = ()
+    loggers: Sequence[Annotated[Config, Component('loggers')]] = field(default_factory=FrozenList)
+    stages: Sequence[str] = field(default_factory=FrozenList)
+    requires: Sequence[str] = field(default_factory=FrozenList)
+    plugins: Sequence[str] = field(default_factory=FrozenList)
     seed: Seed = 0
     name: str = 'experiment'
 

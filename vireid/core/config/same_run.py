@@ -97,8 +97,8 @@ def _leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping) or is_dataclass(value):
-        return dict(_leaves(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value
