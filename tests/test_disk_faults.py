@@ -224,7 +224,8 @@ def test_damaged_images_are_named_before_the_first_step(faults, data, tmp_path, 
     made = faults.experiment(data).with_overrides({'images.check': check})
     with pytest.raises(VireidError, match=rf'1 of \d+ images cannot be read:\n    .*{image.name}.*{said}'):
         train(made, tmp_path / 'run')
-    train(made.with_overrides({'images.on_bad_image': 'skip'}), tmp_path / 'run')  # another image of the same person stands for it
+    skipping = made.with_overrides({'images.on_bad_image': 'skip'})
+    train(skipping, tmp_path / 'run')  # another image of the same identity replaces it
     assert str(image) in (tmp_path / 'run' / 'result.json').read_text()
 
 

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 
-def test_a_kill_in_each_phase_changes_nothing(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_kill_in_each_phase_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr('sys.argv', ['faults.py', '--kills', '4', '--seed', '0'])
     monkeypatch.setenv('VIREID_START_METHOD', 'fork')  # each run would start a server of its own
     threads = torch.get_num_threads()

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.boundary.received import leave_out
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.files import lay_over
-from vireid.core.config.files import load as read
-from vireid.core.config.overrides import Origins, set_value, without_delete
-from vireid.core.errors import VireidError, raise_all
+from vireid.core.config.overrides import Overrides
+from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import prepare
-from vireid.launch.preflight import find_problems
+from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
 from vireid.studies.comparison import Comparison
 from vireid.studies.comparison_runs import train_and_compare
-from vireid.studies.jobs import Job
+from vireid.studies.jobs import Job, make_job
 from vireid.studies.systems import read_systems
 from vireid.studies.tables import METRICS_SHOWN, PaperTable, make_table
 
@@ -50,29 +46,14 @@ def load_experiment(
     Raises:
         VireidError: for all that is wrong with it.
     """
-    origins: Origins = {}
-    if isinstance(config, Experiment):
-        sections, manager = config.to_config(), config.manager
-    else:
-        if isinstance(config, Mapping):
-            sections = dict(config)
-            files = [*sections.get('plugins', ()), *map(str, plugins)]
-            sections['plugins'] = list(dict.fromkeys(str(Path(file).resolve()) for file in files))
-        else:
-            folders = lambda: create_manager().configs  # noqa: E731, one expression
-            sections = read(config, folders=folders, origins=origins, plugins=plugins, trust=trust_config)
-            sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
-            sections.setdefault('plugins', [])
-        manager = create_manager(sections['plugins'])
-        if not trust_config:
-            leave_out(sections, origins, manager, lambda line: print(f'warning: {line}', file=sys.stderr))
-    plain = {key: value for key, value in overrides.items() if '.' not in key}
-    sections = without_delete(lay_over(plain, sections, 'overrides'))
-    for key, value in overrides.items():
-        if '.' in key:
-            set_value(sections, key, value)
-    raise_all(find_problems(sections, manager))
-    return Experiment.unchecked(sections, manager)
+    return _resolve(config, plugins, trust_config, overrides)[0]
+
+
+def _resolve(
+    config: Config, plugins: Sequence[str | Path], trust_config: bool, values: Mapping[str, Any]
+) -> tuple[Experiment, Overrides]:
+    overrides = Overrides(values=values, label='an argument', plugins=plugins, trust=trust_config)
+    return resolve(config, overrides, manager=create_manager(), build=True), overrides
 
 
 def train(
@@ -183,6 +164,7 @@ def compare(
     work_dir: str | Path = 'runs/compare',
     allow_differences: bool = False,
     plugins: Sequence[str | Path] = (),
+    trust_config: bool = False,
     **overrides: Any,
 ) -> Comparison:
     """Compares systems, as `vireid compare` does; configs are trained with each seed, unless that was done before.
@@ -192,7 +174,8 @@ def compare(
         seeds: of the configs.
         work_dir: gets the runs of the configs, `NAME/seed_N`.
         allow_differences: compare runs of different protocols, data or budgets too, and say so.
-        plugins: Python files with components of yours.
+        plugins: Python files with your components.
+        trust_config: see `load_experiment`.
         **overrides: of the configs; see `load_experiment`.
 
     Returns:
@@ -210,9 +193,12 @@ def compare(
         if isinstance(system, (str, Path)) and Path(system).is_dir():
             given.append(Path(system))
             continue
-        found = [load_experiment(system, plugins, **{**overrides, 'seed': int(seed)}) for seed in seeds]
-        base = Path(work_dir)
-        given.append([Job(f'{e.name} seed {e.seed}', e, base / e.name / f'seed_{e.seed}') for e in found])
+        jobs = []
+        for seed in seeds:
+            experiment, own = _resolve(system, plugins, trust_config, {**overrides, 'seed': int(seed)})
+            folder = Path(work_dir) / experiment.name / f'seed_{seed}'
+            jobs.append(make_job(experiment, own, folder, f'{experiment.name} seed {seed}'))
+        given.append(jobs)
     return train_and_compare(given, allow_differences)
 
 

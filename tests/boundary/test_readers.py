@@ -240,7 +240,7 @@ OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'l
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
-    'vireid.cli.experiment.quiet_others': 'the null device',
+    'vireid.cli.output.quiet_others': 'the null device',
     'vireid.cli.export._weights': 'plugin files that the user named, copied',
     'vireid.core.config.files._run_python': 'a program',
     'vireid.core.training.checkpoint._sync_folder': 'a folder',

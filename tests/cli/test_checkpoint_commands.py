@@ -269,7 +269,10 @@ class TestInit:
 
     @pytest.mark.parametrize(
         ('flags', 'text'),
-        [(['--partial'], 'there is no --init'), (['--init', 'x.pt', '--resume', 'y.pt'], '--resume goes on with one')],
+        [
+            (['--partial'], '--partial applies to --init, which is missing'),
+            (['--init', 'x.pt', '--resume', 'y.pt'], '--resume continues one'),
+        ],
         ids=str,
     )
     def test_flags_that_do_not_go_together(self, capsys, flags, text):

@@ -8,7 +8,7 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.cli.experiment import parse_seeds
+from vireid.cli.arguments import parse_numbers
 from vireid.core.errors import VireidError
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'
@@ -57,12 +57,13 @@ def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(
         vireid.table([])
 
 
-def test_seeds_are_read():
-    assert parse_seeds('0-3') == [0, 1, 2, 3]
-    assert parse_seeds('5,1,5') == [5, 1]
-    for text in ('x', '3-1', '', '-1', '0-5000'):
+def test_numbers_are_read():
+    assert parse_numbers('--seeds', '0-3') == [0, 1, 2, 3]
+    assert parse_numbers('--seeds', '5,1,5') == [5, 1]
+    assert parse_numbers('--trials', '1, 3') == [1, 3]
+    for text in ('x', '3-1', '', '-1', '0-5000', '1-2-3', '\u0661'):
         with pytest.raises(VireidError, match='--seeds is'):
-            parse_seeds(text)
+            parse_numbers('--seeds', text)
 
 
 def test_what_cannot_be_compared(people, tmp_path, capsys):

@@ -13,12 +13,18 @@ import torch
 from vireid.cli import main
 from vireid.cli.count import table
 from vireid.core.config.files import dump, load
+from vireid.core.config.overrides import Overrides
 
 ROOT = Path(__file__).parents[2]
 
 
 def cells(config: str, *options: str, identities: int = 395) -> list[str]:
-    return table([ROOT / 'configs' / config], identities, options).splitlines()[2].strip('| ').split(' | ')
+    return (
+        table([ROOT / 'configs' / config], identities, Overrides(options=options))
+        .splitlines()[2]
+        .strip('| ')
+        .split(' | ')
+    )
 
 
 def test_parameters_of_the_baseline_added_by_hand():

@@ -112,17 +112,17 @@ def test_folds_test_everybody_once(people, tmp_path, capsys):
     tested = [np.load(tmp_path / f'trial_{fold}/queries.npz')['identity'] for fold in (1, 2)]
     assert len(set(tested[0]) & set(tested[1])) == 0
     assert main([*words, '--trials', '1-2']) == 2
-    assert '--folds and --trials do not go together' in capsys.readouterr().err
+    assert '--folds and --trials cannot be combined' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
         (['train', '--folds', '1'], '--folds is 1'),
-        (['train', '--folds', '3'], '--folds deals people anew, and the splits of SYSU-MM01 are fixed'),
+        (['train', '--folds', '3'], '--folds assigns identities to splits anew, but the splits of SYSU-MM01 are fixed'),
         (
             ['data', 'curve', '--identities', '2', '4'],
-            'a learning curve deals people anew, and the splits of SYSU-MM01',
+            'a learning curve assigns identities to splits anew, but the splits of SYSU-MM01',
         ),
     ],
 )

@@ -139,8 +139,8 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
 @pytest.mark.parametrize(
     ('more', 'said'),
     [
-        (['--init', 'x.pt'], 'has stages, and --init does not go with them'),
-        (['--resume', 'x.pt'], 'has stages, and --resume FILE does not go with them'),
+        (['--init', 'x.pt'], 'has stages, and --init cannot be used with them'),
+        (['--resume', 'x.pt'], 'has stages, and --resume FILE cannot be used with them'),
         (['--cfg-options', 'training.init=x.pt'], "training.init is 'x.pt', and stages give the initial weights"),
         (['--cfg-options', 'stages=3'], 'stages is 3'),
     ],
@@ -182,7 +182,7 @@ def test_a_stage_that_begins_elsewhere_is_refused(configs, small_sysu, capsys):
     (configs / 'middle.py').write_text("_base_ = 'first.py'\ntraining = dict(init='other.pt')\n")
     (configs / 'second.py').write_text(SECOND.replace("stages = ['first.py']", "stages = ['first.py', 'middle.py']"))
     assert main(words(configs, small_sysu)) == 2
-    assert 'middle.py names training.init, and it begins with the stage before' in capsys.readouterr().err
+    assert 'middle.py sets training.init, but it starts from the weights of the stage before' in capsys.readouterr().err
 
 
 def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
@@ -197,7 +197,7 @@ def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
         str(tmp_path),
     ]
     assert main([*words, '--cfg-options', 'training.init=x.pt', 'model.backbone.weights=None']) == 2
-    assert 'weights of one split have seen identities that another is tested on' in capsys.readouterr().err
+    assert 'weights of one split have seen identities that another split tests' in capsys.readouterr().err
 
 
 def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, trained, small_sysu, capsys):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vireid.cli import main
-from vireid.cli.trials import parse_trials
+from vireid.cli.arguments import parse_numbers
 from vireid.core.errors import VireidError
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py')
@@ -27,13 +27,13 @@ SMALL = [
     ('text', 'trials'), [('1-10', list(range(1, 11))), ('3', [3]), ('1, 7-9,1', [1, 7, 8, 9]), ('2-2', [2])]
 )
 def test_trials_are_ranges_and_lists(text: str, trials: list[int]) -> None:
-    assert parse_trials(text) == trials
+    assert parse_numbers('--trials', text) == trials
 
 
 @pytest.mark.parametrize('text', ['', 'all', '3-1', '1-', '-1', '1,,2', '1.5', '1-999999999999', '1-1001', '²'])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(VireidError, match='1-10, or 1,3,5'):
-        parse_trials(text)
+    with pytest.raises(VireidError, match='a range such as 1-10, or a list such as 1,3,5'):
+        parse_numbers('--trials', text)
 
 
 def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:
@@ -101,7 +101,7 @@ def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_pa
     run = tmp_path / 'run'
     assert command(small_regdb, run, '2-3', *plugin) == 130
     text = capsys.readouterr().out
-    assert 'the same command goes on from here' in text
+    assert 'repeat the same command to resume' in text
     assert 'trial 2' in text
     assert not (run / 'result.json').exists()
     assert not (run / 'trial_3/result.json').exists()
@@ -146,7 +146,7 @@ def test_the_table_says_how_weights_were_chosen(small_regdb, tmp_path, capsys):
 def test_one_split_for_all_is_refused(small_regdb, tmp_path, capsys):
     words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--trials', '1-3']
     assert main([*words, '--cfg-options', *SMALL, 'dataset.trial=3']) == 2
-    assert '--trials wants dataset.trial=1, and --cfg-options set it to 3' in capsys.readouterr().err
+    assert '--trials sets dataset.trial=1, but --cfg-options sets 3' in capsys.readouterr().err
 
 
 def test_a_folder_with_a_single_run_is_not_written_over(small_regdb, tmp_path, capsys):
@@ -173,8 +173,8 @@ def test_trials_are_read_for_a_trial_run_too(small_regdb, tmp_path, capsys, flag
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
-        (['--trial', '1'], '--trials and --trial do not go together'),
-        (['--resume'], 'give the same command again'),
+        (['--trial', '1'], '--trials and --trial cannot be combined'),
+        (['--resume'], 'repeat the same command'),
     ],
 )
 def test_what_does_not_go_together(small_regdb, tmp_path, capsys, words, said):

@@ -14,7 +14,7 @@ from vireid.plugin_manager.manager import create_manager
 
 def experiment(**training) -> Experiment:
     config = {'accelerator': 'cpu', 'steps': 1, **training}
-    empty = dict.fromkeys(('dataset', 'protocol', 'sampler', 'model', 'step'), {})
+    empty = {key: {} for key in ('dataset', 'protocol', 'sampler', 'model', 'step')}
     images = {'size': (8, 4), 'train': [], 'test': []}
     return Experiment.unchecked({**empty, 'images': images, 'training': config}, create_manager())
 

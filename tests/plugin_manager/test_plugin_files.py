@@ -250,9 +250,9 @@ class TestVerbs:
         assert capsys.readouterr().out == 'hello you\nhello me\nhello world\n'
 
     def test_a_verb_with_the_same_flags_has_them(self, file, capsys):
-        code = COMMAND.replace("parser.add_argument('--name', default='world')", 'add_plugin_argument(parser)')
+        code = COMMAND.replace("parser.add_argument('--name', default='world')", 'add_plugin_arguments(parser)')
         code = code.replace(
-            'import vireid\n', 'import vireid\nfrom vireid.cli.experiment import add_plugin_argument\n', 1
+            'import vireid\n', 'import vireid\nfrom vireid.cli.arguments import add_plugin_arguments\n', 1
         )
         Path(file).write_text(code.replace('hello {args.name}', '{args.plugin} {args.strict_plugins}'))
         assert main(['hello', '--plugin', file, '--strict-plugins']) == 0

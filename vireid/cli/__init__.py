@@ -14,53 +14,14 @@ from typing import TYPE_CHECKING
 
 from vireid import __version__
 from vireid.boundary.console import Output, surviving
-from vireid.cli import (
-    ablate,
-    adapt,
-    checkpoint,
-    compare,
-    components,
-    config,
-    convert,
-    count,
-    data,
-    export,
-    plot,
-    plugins,
-    report,
-    rerun,
-    score,
-    table,
-    test,
-    train,
-)
-from vireid.cli.experiment import add_plugin_argument, default_arguments, make_manager
+from vireid.cli.arguments import add_plugin_arguments, make_manager
+from vireid.cli.commands import NAMES
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
 
-COMMANDS = {
-    'train': train,
-    'test': test,
-    'score': score,
-    'ablate': ablate,
-    'compare': compare,
-    'table': table,
-    'count': count,
-    'config': config,
-    'data': data,
-    'checkpoint': checkpoint,
-    'plot': plot,
-    'report': report,
-    'rerun': rerun,
-    'adapt': adapt,
-    'convert': convert,
-    'export': export,
-    'plugins': plugins,
-    'components': components,
-}
-
+COMMANDS = {name: importlib.import_module(f'vireid.cli.{name}') for name in NAMES}
 
 # by the number of the operating system's error
 ADVICE = {
@@ -169,7 +130,7 @@ def _run(arguments: list[str]) -> int:
     rest = arguments
     if arguments and arguments[0] not in COMMANDS:  # the flags that say which plugins there are may stand anywhere
         scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
-        add_plugin_argument(scanner)
+        add_plugin_arguments(scanner)
         flags, rest = scanner.parse_known_args(arguments)
     if rest is not arguments and rest[:1] and rest[0] in COMMANDS:  # behind the command, which takes them or says no
         for name, values in vars(flags).items():
@@ -203,7 +164,9 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
 
 
 def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
-    args = default_arguments(**vars(flags))
+    defaults = argparse.ArgumentParser()
+    add_plugin_arguments(defaults)
+    args = argparse.Namespace(**{**vars(defaults.parse_args([])), **vars(flags)})
     return make_manager(args, args.plugin).commands
 
 

@@ -8,19 +8,18 @@ run; the same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
-import os
-from copy import copy
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, make_manager, parse_seeds, quiet_others, read_config, warn_once
-from vireid.cli.stages import stages_before
+from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
+from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
 if TYPE_CHECKING:
+    from vireid.core.config.overrides import Overrides
+    from vireid.plugin_manager.manager import PluginManager
     from vireid.studies.ablation import Row, Table
 
 DEMO_DATA = Path('data/demo')
@@ -46,16 +45,21 @@ def run(args: argparse.Namespace) -> int:
     """Trains what is missing and prints each table; 130 if Ctrl-C stopped it."""
     with importing():
         from vireid.core.signals import Interrupted
+        from vireid.core.warn import warn_once
         from vireid.studies.ablation import Table, check_tables, run_tables
 
     if args.seed is not None:
         raise VireidError('--seed names one seed and a table takes several', todo=f'write --seeds {args.seed}')
-    tables = [Table.read(folder) for folder in _folders(args)]
+    manager = make_manager(args)
+    overrides = overrides_of(args)
+    if args.on == 'synth':
+        overrides = on_people(overrides)
+    tables = [Table.read(folder) for folder in _folders(args, manager)]
     known = [row for table in tables for row in table.rows]
     for row in args.rows or ():
         if row not in known:
             raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
-    jobs = [(table, found) for table in tables if (found := _jobs(table, args))]
+    jobs = [(table, found) for table in tables if (found := _jobs(table, args, overrides, manager))]
     draws = args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, found in jobs for job in found)
     check_tables(jobs, data=not draws)
     quiet_others()
@@ -64,17 +68,17 @@ def run(args: argparse.Namespace) -> int:
     try:
         run_tables(jobs, args.data_label or '', whole=not args.rows, warn=warn_once)
     except Interrupted as stopped:
-        print('stopped; the same command goes on from here')
+        print('stopped; repeat the same command to resume')
         return stopped.status
     return 0
 
 
-def _folders(args: argparse.Namespace) -> list[Path]:
+def _folders(args: argparse.Namespace, manager: PluginManager) -> list[Path]:
     """Finds the folders of a table's rows: by path, or by name among the configs of plugins, vireid's own first."""
     name = args.table
     if (Path(name) / 'table.yaml').is_file():
         return [Path(name)]
-    places = [args.configs] if args.configs else [f for found in make_manager(args).configs.values() for f in found]
+    places = [args.configs] if args.configs else [f for found in manager.configs.values() for f in found]
     tables = [path.parent for place in places for path in sorted(place.glob('*/table.yaml'))]
     found = [folder for folder in tables if folder.name == name or folder.name.startswith(f'{name}_table')]
     if not found:
@@ -97,10 +101,18 @@ def draw_people() -> None:
     wait_for_all()
 
 
-def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
-    """Every run of a table, seed by seed, so that a first number of each row is there early."""
+def on_people(overrides: Overrides) -> Overrides:
+    """Returns overrides that name the folder of the synthetic people, unless they name another."""
+    if overrides.defaults or 'dataset.root' in overrides.values:
+        return overrides
+    return overrides.with_values({'dataset.root': str(DEMO_DATA)})
+
+
+def _jobs(table: Table, args: argparse.Namespace, overrides: Overrides, manager: PluginManager) -> list[Row]:
+    """Returns every run of a table, seed by seed, so that there is a first metric of each row early."""
+    from vireid.launch.resolve import resolve
     from vireid.studies.ablation import Row
-    from vireid.studies.jobs import without_console
+    from vireid.studies.jobs import make_job
 
     if args.on is not None and args.on not in table.settings:
         raise VireidError(
@@ -108,23 +120,19 @@ def _jobs(table: Table, args: argparse.Namespace) -> list[Row]:
             f'{did_you_mean(args.on, table.settings)}',
             allowed=', '.join(table.settings) + ', or no --on for the configs as they are',
         )
+    overrides = replace(overrides, over=[table.settings[args.on]] if args.on else [])
     base = (args.work_dir or Path('runs/ablate')) / table.folder.name
-    jobs: list[Row] = []
-    for seed in parse_seeds(' '.join(args.seeds)):
+    rows: list[Row] = []
+    for seed in parse_numbers('--seeds', ' '.join(args.seeds)):
         for row, entry in table.rows.items():
             if args.rows and row not in args.rows:
                 continue
-            own = copy(args)
-            own.config, own.seed = str(entry['config']), seed
-            if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
-                own.data_root = str(DEMO_DATA)
-            read = partial(read_config, over=[table.settings[args.on]] if args.on else [])
-            config = read(own)
-            without_console(config)
-            root = config['dataset'].get('root')
-            data = config['dataset']['root'] = str(Path(root).expanduser().resolve()) if root else ''
-            folder = base / row / f'seed_{seed}'
-            label = f'{row} seed {seed}'
-            before = stages_before(own, config, folder, label, read)
-            jobs.append(Row(label, make_experiment(config, own), folder, before, row, seed, data))
-    return jobs
+            own = overrides.with_values({'seed': seed})
+            experiment = resolve(str(entry['config']), own, manager=manager)
+            data = ''
+            if root := experiment.dataset.get('root'):  # the same folder by any name is the same run
+                data = str(Path(root).expanduser().resolve())
+                experiment = experiment.with_overrides({'dataset.root': data})
+            job = make_job(experiment, own, base / row / f'seed_{seed}', f'{row} seed {seed}')
+            rows.append(Row(**vars(job), row=row, seed=seed, data=data))
+    return rows

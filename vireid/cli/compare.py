@@ -7,20 +7,19 @@ are.
 from __future__ import annotations
 
 import argparse
-import os
-from copy import copy
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.ablate import DEMO_DATA, draw_people
-from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, make_manager, parse_seeds, quiet_others, read_config, warn_once
-from vireid.cli.stages import stages_before
+from vireid.cli.ablate import DEMO_DATA, draw_people, on_people
+from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
+from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
+    from vireid.core.config.overrides import Overrides
+    from vireid.plugin_manager.manager import PluginManager
     from vireid.studies.jobs import Job
 
 SMALL = '_base_/systems_small.py'
@@ -45,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         from vireid.core.distributed.processes import world
         from vireid.core.signals import Interrupted
+        from vireid.core.warn import warn_once
         from vireid.studies import comparison_page
         from vireid.studies.comparison_runs import train_and_compare
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         raise VireidError('--seed names one seed and a comparison takes several', todo=f'write --seeds {args.seed}')
     base = args.work_dir or Path('runs/compare')
     folders = [name for name in args.systems if Path(name).is_dir()]
-    seeds = parse_seeds(args.seeds or '0-2')
+    seeds = parse_numbers('--seeds', args.seeds or '0-2')
     if len(folders) == len(args.systems) and (args.on or args.seeds):
         flag = '--on' if args.on else '--seeds'
         raise VireidError(f'{flag} is for configs, and all of these are finished runs', todo=f'take {flag} away')
@@ -60,7 +60,11 @@ def run(args: argparse.Namespace) -> int:
     if missing is not None:
         allowed = 'configs, such as my.py or vireid::tffn_sysu.py, and folders of finished runs'
         raise VireidError(f'there is no {missing}', allowed=allowed)
-    given = [Path(name) if name in folders else _jobs(name, seeds, base, args) for name in args.systems]
+    manager, overrides = make_manager(args), overrides_of(args)
+    if args.on:
+        small = [folder / SMALL for folder in manager.configs['vireid']] if args.on == 'synth' else [Path(args.on)]
+        overrides = replace(on_people(overrides) if args.on == 'synth' else overrides, over=small[:1])
+    given = [Path(name) if name in folders else _jobs(name, seeds, base, overrides, manager) for name in args.systems]
     quiet_others()
 
     def draw() -> None:
@@ -71,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         comparison = train_and_compare(given, args.allow_differences, draw, warn_once)
     except Interrupted as stopped:
-        print('stopped; the same command goes on from here')
+        print('stopped; repeat the same command to resume')
         return stopped.status
     print(f'\n{comparison.text()}\n')
     if world()[0] == 0:
@@ -85,26 +89,14 @@ def stem(config: str) -> str:
     return Path(config.rpartition('::')[2]).stem
 
 
-def _jobs(config_file: str, seeds: list[int], base: Path, args: argparse.Namespace) -> list[Job]:
+def _jobs(config: str, seeds: list[int], base: Path, overrides: Overrides, manager: PluginManager) -> list[Job]:
     """Returns the runs of a config, one for each seed."""
-    from vireid.studies.jobs import Job, without_console
+    from vireid.launch.resolve import resolve
+    from vireid.studies.jobs import make_job
 
-    over = [_small(args)] if args.on == 'synth' else [Path(args.on)] if args.on else []
-    read = partial(read_config, over=over)
     jobs = []
     for seed in seeds:
-        own = copy(args)
-        own.config, own.seed = config_file, seed
-        if args.on == 'synth' and not args.data_root and not os.environ.get('VIREID_DATA'):
-            own.data_root = str(DEMO_DATA)
-        config = read(own)
-        without_console(config)
-        folder, label = base / stem(config_file) / f'seed_{seed}', f'{stem(config_file)} seed {seed}'
-        before = stages_before(own, config, folder, label, read)
-        jobs.append(Job(label, make_experiment(config, own), folder, before))
+        own = overrides.with_values({'seed': seed})
+        folder, label = base / stem(config) / f'seed_{seed}', f'{stem(config)} seed {seed}'
+        jobs.append(make_job(resolve(config, own, manager=manager), own, folder, label))
     return jobs
-
-
-def _small(args: argparse.Namespace) -> Path:
-    """Returns the small budget among vireid's own configs."""
-    return next(Path(folder) / SMALL for folder in make_manager(args).configs['vireid'])

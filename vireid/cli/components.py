@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid components`."""
     parser.add_argument('kind', nargs='?', help='only these, such as necks')
     parser.add_argument('name', nargs='?', help='all about one of them, such as MLFM')
-    add_plugin_argument(parser)
+    add_plugin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,10 +10,13 @@ import os
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vireid.cli.experiment import PLUGIN_FLAGS, add_plugin_argument, default_arguments, prepare, read_config
+from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
 from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.launch.resolve import Config
 
 # what a config may leave open: it is said where a run is started
 FILLED = ('dataset.root',)
@@ -29,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         command = commands.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
         command.add_argument('configs', nargs=many, metavar='FILE', help='a config file, or package::file')
-        command.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides of each')
-        add_plugin_argument(command)
+        add_options_argument(command)
+        add_plugin_arguments(command)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,22 +45,20 @@ def run(args: argparse.Namespace) -> int:
     return _diff(args.configs[0], args.configs[1], args)
 
 
-def _read(path: str, args: argparse.Namespace, origins: dict[tuple[str, ...], str] | None = None) -> tuple[dict, Any]:
-    """Returns a config with the overrides, and the plugins whose components it may name."""
-    plain = {k: getattr(args, k) for k in ('cfg_options', *PLUGIN_FLAGS)}
-    arguments = default_arguments(config=path, **plain)
-    config = read_config(arguments, origins=origins)
-    return config, prepare(config, arguments)
+def _read(path: str, args: argparse.Namespace) -> Config:
+    from vireid.launch.resolve import read
+
+    return read(path, overrides_of(args), make_manager(args))
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
     try:
-        config, manager = _read(path, args)  # which needs no torch to refuse a file
+        config = _read(path, args)  # which needs no torch to refuse a file
 
         from vireid.launch.preflight import find_problems
 
-        problems = find_problems(config, manager, FILLED)
-        stages = config.get('stages', [])
+        problems = find_problems(config.sections, config.manager, FILLED)
+        stages = config.sections.get('stages', [])
         for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
             problems += [
                 VireidError(f'stages.{position}: {error.given}', allowed=error.allowed, todo=error.todo)
@@ -78,16 +79,15 @@ def _stage_problems(path: str, args: argparse.Namespace) -> list[VireidError]:
     from vireid.launch.preflight import find_problems
 
     try:
-        config, manager = _read(path, args)
-        return find_problems(config, manager, FILLED)
+        config = _read(path, args)
+        return find_problems(config.sections, config.manager, FILLED)
     except VireidError as error:
         return [error]
 
 
 def _show(path: str, args: argparse.Namespace) -> int:
-    origins: dict[tuple[str, ...], str] = {}
-    config, _ = _read(path, args, origins)
-    lines = list(_lines(config, ()))
+    config = _read(path, args)
+    origins, lines = config.origins, list(_lines(config.sections, ()))
     width = max((len(text) for text, place in lines if place in origins and len(text) <= 80), default=0)
     for text, place in lines:
         print(f'{text.ljust(width)}  # {_short(origins[place])}' if place in origins else text)
@@ -123,7 +123,7 @@ def _diff(first: str, second: str, args: argparse.Namespace) -> int:
     from vireid.core.config.files import dump_value
     from vireid.reporting.config_differences import MISSING, differences
 
-    changes = differences([_read(path, args)[0] for path in (first, second)])
+    changes = differences([_read(path, args).sections for path in (first, second)])
     changes.pop(('name',), None)  # of the file
     for place, (old, new) in changes.items():
         key = '.'.join(place)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
-from vireid.cli.experiment import default_arguments, make_experiment, read_config
+from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
 
 SYSTEMS = ('agw', 'ddag')  # here too, as the table of rules needs torch
 
@@ -22,19 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--split', metavar='NAME', default='', help="what it was trained on, such as 'trial 3' of RegDB"
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
-    )
-    parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours')
+    add_options_argument(parser)
+    add_plugin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints what was converted, and how to score it."""
     path = args.config or f'vireid::systems/{args.system}.py'
-    flags = default_arguments(config=path, cfg_options=args.cfg_options, plugin=args.plugin)
-    experiment = make_experiment(read_config(flags), flags)
     from vireid.exchange.released import convert
+    from vireid.launch.resolve import resolve
 
+    experiment = resolve(path, overrides_of(args), manager=make_manager(args))
     found = convert(args.system, args.file, args.out, experiment, args.split)
     print(f'{args.file} as a checkpoint: {args.out}\n{found.text()}')
     command = f'vireid test {quote(str(path))} {quote(str(args.out))} --data-root DIR'

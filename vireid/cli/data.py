@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from vireid.cli import curve
-from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how raw values (more than 8 bits) become grey levels; the same as images.scale_raw in a config',
     )
     check.set_defaults(act=_check)
-    add_plugin_argument(check)
+    add_plugin_arguments(check)
     split = actions.add_parser(
         'split',
         help='deal your own people to training and test',
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument('--val', type=float, default=0.0, help='share of the people to validate on (default: 0)')
     split.add_argument('--seed', type=int, default=0, help='who is where (default: 0)')
     split.set_defaults(act=_split)
-    add_plugin_argument(split)
+    add_plugin_arguments(split)
     curve.add_arguments(
         actions.add_parser(
             'curve',

@@ -6,8 +6,8 @@ import argparse
 import glob
 from pathlib import Path
 
-from vireid.cli.experiment import warn_once
 from vireid.core.errors import VireidError
+from vireid.core.warn import warn_once
 
 
 def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:

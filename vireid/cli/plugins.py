@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from vireid.cli.experiment import add_plugin_argument, make_manager
+from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
 from vireid.core.wording import aligned
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'action', nargs='?', choices=['new'], help='write a package to begin with, in a folder of its name'
     )
     parser.add_argument('name', nargs='?', help='of the new package, such as vireid-my-fusion')
-    add_plugin_argument(parser)
+    add_plugin_arguments(parser)
     parser.add_argument('--components', action='store_true', help='also list every component, by kind')
     parser.add_argument('--json', action='store_true', help='everything, as JSON')
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints a line for each plugin; what is wrong with one is told below the table and not on stderr too."""
     if args.action == 'new':
         return _new(args.name)
-    manager = make_manager(args, args.plugin, tell=lambda line: None)
+    manager = make_manager(args, args.plugin, warn=lambda line: None)
     components = manager.components.listing()
     if args.json:
         found = [

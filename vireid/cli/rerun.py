@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.paths import inside
-from vireid.cli.experiment import (
-    PLUGIN_FLAGS,
-    add_plugin_argument,
-    default_arguments,
-    make_experiment,
-    quiet_others,
-    read_config,
-)
+from vireid.cli.arguments import add_plugin_arguments, make_manager, overrides_of
+from vireid.cli.output import quiet_others
 from vireid.core.errors import VireidError
 
 
@@ -26,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('folder', type=Path, metavar='RUN', help='the folder of a finished run')
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='of the repetition (default: RUN-again)')
     parser.add_argument('--data-root', metavar='DIR', help='where the data lies now')
-    add_plugin_argument(parser)
+    add_plugin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.training import checkpoint
     from vireid.core.training.run import RECORD
     from vireid.launch.launch import train
+    from vireid.launch.resolve import resolve
     from vireid.reporting.record import read_made, scan_metrics
     from vireid.reporting.result_file import read
 
@@ -49,9 +44,8 @@ def run(args: argparse.Namespace) -> int:
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
     if work_dir.exists():
         raise VireidError(f'{work_dir} exists', todo='give another --work-dir')
-    flags = {key: getattr(args, key) for key in (*PLUGIN_FLAGS, 'data_root')}
-    arguments = default_arguments(config=str(inside(args.folder, 'config.yaml')), **flags)
-    experiment = make_experiment(read_config(arguments), arguments)
+    config = str(inside(args.folder, 'config.yaml'))
+    experiment = resolve(config, overrides_of(args), manager=make_manager(args))
     torch.set_num_threads(threads)  # sums are taken in another order by another number
     begun = first.get('init') or {}
     if begun and (not Path(begun['file']).is_file() or _weights(begun['file']) != begun['weights']):

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vireid.cli.experiment import RERANK, add_plugin_argument, make_manager, warn_once
+from vireid.cli.arguments import RERANK, add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--matlab', type=Path, metavar='DIR', help="write DIR/vireid_camN.mat for SYSU-MM01's official MATLAB code"
     )
-    add_plugin_argument(parser)
+    add_plugin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, print_result, read_config
+from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.output import print_result
+from vireid.cli.startup import importing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
-    experiment = make_experiment(read_config(args), args)
+    with importing():
+        from vireid.launch.resolve import resolve
+
+        experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
     from vireid.api import free_folder
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint

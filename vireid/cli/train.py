@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vireid.cli.experiment import add_arguments as add_experiment_arguments
-from vireid.cli.experiment import make_experiment, prepare, print_result, quiet_others, read_config
+from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.output import print_result, quiet_others
 from vireid.cli.places import choose_place
+from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.core.config.experiment import Experiment
+    from vireid.core.config.overrides import Overrides
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,40 +50,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; see the module's docstring for the exit status."""
-    if args.folds is not None:
-        if args.trials is not None:
-            raise VireidError('--folds and --trials do not go together', todo='give one')
-        if args.folds < 2:
-            raise VireidError(f'--folds is {args.folds}', allowed='2 or more, such as 5')
-        args.trials = f'1-{args.folds}'
-        args.cfg_options = [*args.cfg_options, f'dataset.folds={args.folds}']
-    if args.trials is not None:
-        from vireid.cli.trials import parse_trials, run_trials
+    overrides, manager = overrides_of(args), make_manager(args)
+    tries = args.dry_run or args.graph
+    if args.folds is not None or args.trials is not None:
+        from vireid.cli.trials import first_trial, run_trials
 
-        if not (args.dry_run or args.graph or args.print_config):
-            return run_trials(args)
-        args.trial = parse_trials(args.trials)[0]  # all are alike but for this
-    config = read_config(args)
+        if not (tries or args.print_config):
+            return run_trials(args, overrides, manager)
+        overrides = first_trial(args, overrides)  # the others differ in their split only
     if args.print_config:
         from vireid.core.config.files import dump
+        from vireid.launch.resolve import read
 
-        prepare(config, args)
-        print(dump(config), end='')
+        print(dump(read(args.config, overrides, manager).sections), end='')
         return 0
-    if config.get('stages') and not (args.dry_run or args.graph):
-        from vireid.cli.stages import train_stages
+    with importing():
+        from vireid.launch.resolve import resolve
 
-        return train_stages(args, config)
-    experiment = make_experiment(config, args)
+        experiment = resolve(args.config, overrides, manager=manager)
     if args.partial and args.init is None:
-        raise VireidError('--partial says how --init is read, and there is no --init', todo='give --init FILE')
+        raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:
-        raise VireidError('--init begins a run and --resume goes on with one', todo='give one of them')
-    if args.dry_run or args.graph:
+        raise VireidError('--init starts a new run and --resume continues one', todo='give only one of them')
+    if tries:
         from vireid.diagnostics.dry_run import dry_run
 
         print(dry_run(experiment, graph=args.graph))
         return 0
+    if experiment.stages:
+        return _train_stages(experiment, overrides, args)
     work_dir, resume = choose_place(args, experiment.name)
     from vireid.boundary.received import reaching
     from vireid.core.distributed.processes import wait_for_all
@@ -94,4 +96,30 @@ def run(args: argparse.Namespace) -> int:
         wait_for_all()  # a launcher ends the others as soon as one has left
         return stopped.status
     print_result(experiment, found, f'\nwritten to {work_dir}')
+    return 0
+
+
+def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.Namespace) -> int:
+    """Trains what is missing of each stage, then the experiment."""
+    from vireid.core.signals import Interrupted
+    from vireid.core.warn import warn_once
+    from vireid.studies.jobs import check_job, finish, make_job
+
+    for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
+        if given:
+            raise VireidError(
+                f'{args.config} has stages, and {flag} cannot be used with them',
+                todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
+            )
+    folder = args.work_dir or Path('runs') / experiment.name
+    job = make_job(experiment, overrides, folder, experiment.name)
+    job = replace(job, label=f'{job.label}, last stage')
+    check_job(job)
+    quiet_others()
+    try:
+        finish(job, data_may_move=True, warn=warn_once)
+    except Interrupted as stopped:
+        print('stopped; repeat the same command to resume')
+        return stopped.status
+    print(f'\nwritten to {folder}; its stages are in folders below')
     return 0

@@ -1,89 +1,90 @@
-"""`vireid train --trials`: a model for each split of a dataset, and mean and standard deviation over them."""
+"""`vireid train --trials` and `--folds`: a model for each split of a dataset, and mean and standard deviation."""
 
 from __future__ import annotations
 
 import argparse
-from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.curve import require_own_images
-from vireid.cli.experiment import make_experiment, quiet_others, read_config, warn_once
-from vireid.cli.stages import stages_before
+from vireid.cli.arguments import parse_numbers
+from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
+    from vireid.core.config.experiment import Experiment
+    from vireid.core.config.overrides import Overrides
+    from vireid.plugin_manager.manager import PluginManager
     from vireid.studies.jobs import Job
 
-MOST = 1000  # no dataset has as many splits; a typing error has
 
-
-def parse_trials(text: str) -> list[int]:
-    """Reads `1-10` or `1,3,7-9`; each once, in the order given.
-
-    Raises:
-        VireidError: for anything else.
-    """
-    found: list[int] = []
-    for part in text.split(','):
-        first, dash, last = (word.strip() for word in part.partition('-'))
-        words = (first, last) if dash else (first,)
-        if not all(w.isascii() and w.isdecimal() and len(w) < 5 and int(w) <= MOST for w in words):
-            raise VireidError(f'--trials is {text!r}', allowed='1-10, or 1,3,5')
-        numbers = range(int(first), int(words[-1]) + 1)
-        if not numbers:
-            raise VireidError(f'--trials is {text!r}', allowed='1-10, or 1,3,5')
-        found += numbers
-    return list(dict.fromkeys(found))
-
-
-def run_trials(args: argparse.Namespace) -> int:
-    """Trains what is missing and prints the mean; 130 if Ctrl-C stopped it."""
+def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginManager) -> int:
+    """Trains what is missing and prints the mean; returns the exit status."""
+    trials, overrides = _trials(args), _with_folds(args, overrides)
     with importing():
         from vireid.core.signals import Interrupted
+        from vireid.core.warn import warn_once
+        from vireid.launch.resolve import resolve
         from vireid.studies import trials as studies
-        from vireid.studies.trials import check_trials
+        from vireid.studies.jobs import require_own_images
 
-    trials = parse_trials(args.trials)
     for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
             raise VireidError(
-                f'--trials and {flag} do not go together',
-                todo='give the same command again to go on where it stopped' if flag == '--resume' else 'give one',
+                f'--trials and {flag} cannot be combined',
+                todo='repeat the same command to resume' if flag == '--resume' else 'give only one of them',
             )
-    jobs = [_job(args, trial) for trial in trials]
+    if args.folds is not None:
+        require_own_images(args.config, overrides, manager, '--folds')
+    jobs = []
+    for trial in trials:
+        own = overrides.with_values({'dataset.trial': trial})
+        jobs.append(_job(resolve(args.config, own, manager=manager), own, trial, args.work_dir))
     base = jobs[0].folder.parent
-    check_trials(jobs, base)
+    studies.check_trials(jobs, base)
     quiet_others()
     try:
         studies.run_trials(jobs, trials, base, warn=warn_once)
     except Interrupted as stopped:
-        print('stopped; the same command goes on from here')
+        print('stopped; repeat the same command to resume')
         return stopped.status
     return 0
 
 
-def _job(args: argparse.Namespace, trial: int) -> Job:
-    from vireid.studies.jobs import Job, without_console
+def first_trial(args: argparse.Namespace, overrides: Overrides) -> Overrides:
+    """Returns the overrides of the first of several trials."""
+    return _with_folds(args, overrides).with_values({'dataset.trial': _trials(args)[0]})
 
-    own = copy(args)
-    own.trial = trial
-    config = read_config(own)
-    if args.folds is not None:
-        require_own_images(config, own, '--folds')
-    if config['dataset'].get('trial') != trial:
+
+def _trials(args: argparse.Namespace) -> list[int]:
+    if args.folds is None:
+        return parse_numbers('--trials', args.trials)
+    if args.trials is not None:
+        raise VireidError('--folds and --trials cannot be combined', todo='give only one of them')
+    if args.folds < 2:
+        raise VireidError(f'--folds is {args.folds}', allowed='2 or more, such as 5')
+    return parse_numbers('--folds', f'1-{args.folds}')
+
+
+def _with_folds(args: argparse.Namespace, overrides: Overrides) -> Overrides:
+    if args.folds is None:
+        return overrides
+    return replace(overrides, options=[*overrides.options, f'dataset.folds={args.folds}'])
+
+
+def _job(experiment: Experiment, overrides: Overrides, trial: int, work_dir: Path | None) -> Job:
+    from vireid.studies.jobs import make_job
+
+    if experiment.dataset.get('trial') != trial:
         raise VireidError(
-            f'--trials wants dataset.trial={trial}, and --cfg-options set it to {config["dataset"].get("trial")!r}',
-            todo='take dataset.trial out of --cfg-options',
+            f'--trials sets dataset.trial={trial}, but --cfg-options sets {experiment.dataset.get("trial")!r}',
+            todo='remove dataset.trial from --cfg-options',
         )
-    without_console(config)
-    experiment = make_experiment(config, own)
-    base = args.work_dir or Path('runs') / f'{experiment.name}_trials'
     if experiment.training.init is not None:
         raise VireidError(
-            f'training.init is {experiment.training.init!r}, and --trials trains on several splits',
-            todo='take it away: weights of one split have seen identities that another is tested on',
+            f'training.init is {experiment.training.init!r}, but --trials trains on several splits',
+            todo='remove it: weights of one split have seen identities that another split tests',
         )
-    label, folder = f'trial {trial}', base / f'trial_{trial}'
-    return Job(label, experiment, folder, stages_before(own, config, folder, label))
+    base = work_dir or Path('runs') / f'{experiment.name}_trials'
+    return make_job(experiment, overrides, base / f'trial_{trial}', f'trial {trial}')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,11 @@ from vireid.launch.work_dir import require_own_folder
 
 
 def score_checkpoint(
-    experiment: Experiment, source: str | Path | None, work_dir: str | Path, whole_split: bool = False
+    experiment: Experiment,
+    source: str | Path | None,
+    work_dir: str | Path,
+    whole_split: bool = False,
+    callbacks: Sequence[object] = (),
 ) -> Results:
     """Scores a checkpoint by the experiment's protocol.
 
@@ -38,6 +42,7 @@ def score_checkpoint(
             similarity, fits to the training images is kept in `checkpoints/last.pt`.
         work_dir: gets `result.json`, and what the loggers make of the evaluation.
         whole_split: embed every image of the test split, not only those of the trials.
+        callbacks: objects with hooks, called besides the loggers and plugins.
 
     Raises:
         VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
@@ -52,7 +57,7 @@ def score_checkpoint(
     fabric = make_fabric(experiment.training)
     if fabric.is_global_zero:
         require_own_folder(Path(work_dir), dataset)
-    hooks = experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else [])
+    hooks = experiment.manager.observers([*(experiment.build_loggers() if fabric.is_global_zero else ()), *callbacks])
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})
     fitted = kept.get('state') if kept.get('config') == experiment.evaluation.similarity else None

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import open_regular, reads
 from vireid.core.config import files as configs
-from vireid.core.config.experiment import Experiment
+from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import is_fitted
+from vireid.launch.resolve import Record, resolve
 from vireid.launch.weights import restore_model
 from vireid.plugin_manager.manager import PluginManager, create_manager
 
@@ -37,7 +38,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
     """
     content = checkpoint.load(path)
     try:
-        experiment = Experiment.from_config(content['config'], manager or create_manager(plugins))
+        experiment = resolve(Record(content['config']), Overrides(plugins=plugins), manager=manager or create_manager())
         model = restore_model(experiment, content, path)
     except VireidError as error:
         named = content['config'].get('plugins', [])
@@ -90,7 +91,7 @@ def load_weights(
         raise VireidError(f'{path} does not hold the weights that were exported', todo='export or download it again')
     config = configs.read_record(inside(Path(folder), 'config.yaml'))
     try:
-        experiment = Experiment.from_config(config, manager or create_manager(plugins))
+        experiment = resolve(Record(config), Overrides(plugins=plugins), manager=manager or create_manager())
     except VireidError as error:
         files = sorted(str(file) for file in Path(folder).glob('*.py'))
         if plugins or manager is not None or not files:

@@ -11,19 +11,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
-from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint as checkpoints
 from vireid.core.training.state import versions
 from vireid.core.wording import counted
 from vireid.launch.preflight import on_meta
+from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 
 CLASSIFIER = 'classifier.weight'
@@ -213,7 +212,7 @@ def convert(
         raise VireidError(
             f'{source} is a checkpoint of vireid already', todo='use it as it is: vireid test CONFIG FILE'
         )
-    experiment = config if isinstance(config, Experiment) else _experiment(config or f'vireid::systems/{system}.py')
+    experiment = resolve(config or f'vireid::systems/{system}.py', manager=create_manager())
     found = find_weights(content, _wanted(system, on_meta(lambda: experiment.build_model(2, pretrained=False))))
     theirs = found.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
@@ -272,12 +271,6 @@ def _with_channels(experiment: Experiment, theirs: Mapping[str, Tensor]) -> tupl
     if backbone.get(name) == channels:
         return experiment, ()
     return experiment.with_overrides({CHANNELS: channels}), (f'{CHANNELS}={channels}',)
-
-
-def _experiment(config: str | Path) -> Experiment:
-    sections = files.load(config, folders=lambda: create_manager().configs)  # refuses plugins that data name
-    sections.setdefault('name', Path(str(config).rpartition('::')[2]).stem)
-    return Experiment.from_config(sections, create_manager(sections.get('plugins', ())))
 
 
 def _filled(

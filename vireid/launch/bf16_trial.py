@@ -19,8 +19,9 @@ from vireid.core.data.randomness import preserved
 from vireid.core.distributed.processes import gather_objects
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Batch
+from vireid.core.warn import warn_once
 from vireid.launch.fabric import make_fabric
-from vireid.launch.precision import FLOAT32, Precision, warn_once
+from vireid.launch.precision import FLOAT32, Precision
 
 LARGEST = 0.1  # of the embeddings' norm
 
@@ -52,7 +53,7 @@ def settle_precision(
         f'the run is trained in {FLOAT32}',
     )
     if fabric.is_global_zero:
-        warn_once(settled)
+        warn_once(settled.warning)
     experiment = experiment.with_overrides({'training.precision': FLOAT32})
     return settled, experiment, make_fabric(experiment.training)
 

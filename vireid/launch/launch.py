@@ -24,6 +24,7 @@ from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Dataset, Progress, Sample, Sampler
+from vireid.core.warn import warn_once
 from vireid.launch import precision
 from vireid.launch.bf16_trial import settle_precision
 from vireid.launch.compilation import compile_forward
@@ -45,9 +46,11 @@ def train(
     resume: str | Path | None = None,
     init: str | Path | None = None,
     partial: bool = False,
+    callbacks: Sequence[object] = (),
 ) -> Results:
-    """Trains, and scores the result; see `prepare`."""
-    return prepare(experiment, work_dir, resume=resume, init=init, partial=partial).train()
+    """Trains and scores; see `prepare`."""
+    trainer = prepare(experiment, work_dir, resume=resume, init=init, partial=partial, callbacks=callbacks)
+    return trainer.train()
 
 
 def prepare(
@@ -57,6 +60,7 @@ def prepare(
     resume: str | Path | None = None,
     init: str | Path | None = None,
     partial: bool = False,
+    callbacks: Sequence[object] = (),
 ) -> Trainer:
     """Chooses the precision, starts the processes, tries all that needs no data, and builds the run.
 
@@ -65,7 +69,8 @@ def prepare(
         work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
         resume: checkpoint to go on from.
         init: checkpoint whose weights the model is initialised with; `training.init` if None. The run is a new one.
-        partial: of `init`, take what fits, and say how much that is.
+        partial: of `init`, load only matching weights, and report the share.
+        callbacks: objects with hooks, called besides the loggers and plugins.
 
     Raises:
         VireidError: for anything the user can fix.
@@ -83,13 +88,15 @@ def prepare(
                 todo='train all by the command: vireid train CONFIG; or name their checkpoint as init',
             )
     fabric = make_fabric(settings)
-    if fabric.is_global_zero:
-        precision.warn_once(chosen)
+    if chosen.warning and fabric.is_global_zero:
+        warn_once(chosen.warning)
     pretrained = resume is None and (init is None or partial)
     *_, hooks, (dataset, samples) = attempt_all(
         lambda: raise_all(missing_init({'init': None if init is None else str(init)})),
         lambda: preflight(experiment, pretrained),
-        lambda: experiment.manager.observers(experiment.build_loggers() if fabric.is_global_zero else []),
+        lambda: experiment.manager.observers(
+            [*(experiment.build_loggers() if fabric.is_global_zero else ()), *callbacks]
+        ),
         lambda: _read_dataset(experiment, work_dir if fabric.is_global_zero else None),
     )
     identities, split = name_identities(dataset, samples), getattr(dataset, 'split_name', '')

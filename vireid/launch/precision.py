@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -92,10 +90,3 @@ def _processor_has_bf16() -> bool:
     if platform.machine().lower() not in ('x86_64', 'amd64'):
         return True
     return any(getattr(torch.cpu, name, bool)() for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported'))
-
-
-@cache
-def warn_once(chosen: Precision) -> None:
-    """Prints the warning, if there is any and it was not printed before: a command may make many runs."""
-    if chosen.warning:
-        print(f'warning: {chosen.warning}', file=sys.stderr)

@@ -109,6 +109,38 @@ class PluginManager:
         found = PluginInfo(name, version, distribution, len(components), tuple(commands), tuple(map(str, folders)))
         self.plugins.append(replace(found, observes=bool(hooks - set(REGISTERING))))
 
+    def with_files(self, files: Sequence[str | Path]) -> PluginManager:
+        """Returns a manager with these plugin files too; this manager if it has all of them.
+
+        Raises:
+            VireidError: if a file cannot be used.
+        """
+        paths = dict.fromkeys(Path(file).resolve() for file in files)
+        if new := [path for path in paths if not self._pluggy.has_plugin(str(path))]:
+            return self._copy()._load_files(new)
+        return self
+
+    def _copy(self) -> PluginManager:
+        manager = PluginManager(self._reserved)
+        for info in self.plugins:
+            plugin = self._pluggy.get_plugin(info.name) if info.status == 'active' else None
+            if plugin is None:
+                manager.plugins.append(info)
+            else:
+                manager.register(plugin, info.name, version=info.version, distribution=info.distribution)
+        return manager
+
+    def _load_files(self, paths: Iterable[Path]) -> PluginManager:
+        for path in paths:
+            self.register(_import_file(path), str(path))
+            info = self.plugins[-1]
+            if not (info.components or info.commands or info.configs or info.observes):
+                raise VireidError(
+                    f'plugin file {path} does nothing',
+                    todo='give it a function register_components(add) marked with @vireid.hookimpl',
+                )
+        return self
+
     def missing(self, requirements: Sequence[str]) -> list[VireidError]:
         """Finds what a config requires and this machine lacks; see `require`."""
         lacking = require(requirements, self.plugins)
@@ -167,15 +199,7 @@ def create_manager(
                 raise problem from error
             manager.plugins.append(replace(info, status=problem.status, reason=problem.given))
             (tell or _to_stderr)(manager.plugins[-1].line())
-    for path in dict.fromkeys(Path(file).resolve() for file in files):
-        manager.register(_import_file(path), str(path))
-        made = manager.plugins[-1]
-        if not (made.components or made.commands or made.configs or made.observes):
-            raise VireidError(
-                f'plugin file {path} does nothing',
-                todo='give it a function register_components(add) marked with @vireid.hookimpl',
-            )
-    return manager
+    return manager._load_files(dict.fromkeys(Path(file).resolve() for file in files))
 
 
 MARK = 'vireid_impl'  # what pluggy's marker leaves on a function

@@ -15,14 +15,18 @@ from vireid.boundary.paths import inside
 from vireid.boundary.terminal import Terminal
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring
 from vireid.core.errors import VireidError
+from vireid.core.registry.manager import Manager
+from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
 from vireid.launch.preflight import attempt_all, on_meta, preflight
+from vireid.launch.resolve import Source, read, resolve
 from vireid.launch.weights import newest
 from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
@@ -54,10 +58,57 @@ class Job:
         return bool(checkpoint.kept(self.folder / 'checkpoints' / 'last.pt'))
 
 
-def without_console(config: dict[str, Any]) -> None:
-    """Takes the console logger out of a config: the command that makes several runs has a bar of its own."""
-    if isinstance(config.get('loggers'), list):
-        config['loggers'] = [c for c in config['loggers'] if not (isinstance(c, dict) and c.get('type') == 'Console')]
+def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: str) -> Job:
+    """Returns the job that trains an experiment after its stages, which are trained in folders below its own.
+
+    Args:
+        experiment: what is trained last.
+        overrides: those that it was resolved with; they hold for every stage.
+        folder: where it is written.
+        label: what the lines about it begin with.
+
+    Raises:
+        VireidError: if a stage cannot be resolved, or has stages itself.
+    """
+    before: Job | None = None
+    for number, file in enumerate(experiment.stages, 1):
+        stage = resolve(file, overrides, manager=experiment.manager)
+        if stage.stages:
+            raise VireidError(f'{file} has stages itself', todo=f'list them in stages of {experiment.name}, in order')
+        if before is not None and stage.training.init:
+            raise VireidError(
+                f'{file} sets training.init, but it starts from the weights of the stage before', todo='remove it'
+            )
+        place = folder / f'stage{number}_{stage.name}'
+        before = Job(f'{label}, stage {number}, {stage.name}', _without_console(stage), place, before)
+    return Job(label, _without_console(experiment), folder, before)
+
+
+def require_own_images(source: Source, overrides: Overrides, manager: Manager, what: str) -> None:
+    """Raises unless the dataset of a config can assign identities to splits anew, as your own images can.
+
+    Args:
+        source: the config.
+        overrides: what is laid over it.
+        manager: the plugins.
+        what: needs it; for the message.
+    """
+    config = read(source, overrides, manager)
+    name, known = config.sections.get('dataset', {}).get('type'), config.manager.components
+    if name in known.names('datasets') and 'identities' not in signature_of(known.get('datasets', name)).parameters:
+        raise VireidError(
+            f'{what} assigns identities to splits anew, but the splits of {name} are fixed',
+            allowed='Manifest and Folders, for your own images',
+            todo='use a config such as vireid::own_few.py',
+        )
+
+
+def _without_console(experiment: Experiment) -> Experiment:
+    """Removes the console logger: a command that makes several runs shows their progress itself."""
+    if all(logger['type'] != 'Console' for logger in experiment.loggers):
+        return experiment
+    kept = [logger for logger in experiment.to_config()['loggers'] if logger['type'] != 'Console']
+    return experiment.with_overrides({'loggers': kept})
 
 
 def check_job(job: Job) -> None:
@@ -135,14 +186,14 @@ def finish(
     last = folder / 'checkpoints' / 'last.pt'
     if done is None and job.before is not None and not job.begun():
         finish(job.before, data_may_move, tell, warn)
-    experiment.manager.register(Bar(job.label), f'progress of {job.label}')
+    bar = Bar(job.label)
     try:
         if done is not None:
-            scored = score_checkpoint(experiment, job.weights(), folder / 'test')
+            scored = score_checkpoint(experiment, job.weights(), folder / 'test', callbacks=[bar])
             result = {**done, **scored.to_dict()}
             tell(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
-        train(experiment, folder, resume=newest(last, warn))
+        train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)

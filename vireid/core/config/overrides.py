@@ -1,14 +1,103 @@
-"""Overrides of a config from the command line: `dotted.key=value`, and which file or option each value came from."""
+"""What is laid over a config, and which file, flag or option each value comes from."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from vireid.core.errors import VireidError, nearest
 
 Origins = dict[tuple[str, ...], str]  # by path in the config
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What is laid over a config, in the order of the attributes.
+
+    Attributes:
+        over: configs, each laid over what comes before, as a config over its base.
+        defaults: values by dotted key, for keys that the config does not set; by where each comes from.
+        components: components by dotted key; a component of the same type in the config keeps its settings.
+        values: values by dotted key.
+        options: texts such as `training.steps=100`; a value is read as a literal, or as text where only text fits.
+        label: what `origins` call the source of `components` and `values`.
+        plugins: Python files that may run, added to those of the config.
+        trust: whether a config that is data may reach beyond its folder; see SECURITY.md.
+    """
+
+    over: Sequence[str | Path] = ()
+    defaults: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    components: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    options: Sequence[str] = ()
+    label: str = 'a flag'
+    plugins: Sequence[str | Path] = ()
+    trust: bool = False
+
+    def with_values(self, values: Mapping[str, Any]) -> Overrides:
+        """Returns these overrides with more values, by dotted key."""
+        return replace(self, values={**self.values, **values})
+
+
+def apply(config: dict[str, Any], overrides: Overrides, origins: Origins) -> None:
+    """Applies all but the files and plugins of `overrides` to `config`, and notes where each value comes from.
+
+    Raises:
+        VireidError: for an option without `=`, or a key whose holder does not exist or holds no keys.
+    """
+    for key, (value, label) in overrides.defaults.items():
+        holder, name = _holder(config, key)
+        if not holder.get(name):
+            holder[name] = value
+            _mark(origins, config, key, label)
+    for key, component in overrides.components.items():
+        holder, name = _holder(config, key)
+        there = holder.get(name)
+        if not isinstance(there, Mapping) or there.get('type') != component['type']:
+            holder[name] = dict(component)
+            _mark(origins, config, key, overrides.label)
+    for key, value in overrides.values.items():
+        if '.' in key:
+            _holder(config, key)
+        set_value(config, key, value)
+        _mark(origins, config, key, overrides.label)
+    for option in overrides.options:
+        if option.split('.')[0] in DEFAULTED:
+            _holder(config, option)
+        override(config, option)
+        _mark(origins, config, option.partition('=')[0], option)
+
+
+DEFAULTED = ('evaluation', 'losses')  # sections whose settings all have defaults: a config may lack them
+
+
+def _holder(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Returns the section that holds a key of at most two parts, added if the config lacks it, and the key in it."""
+    section, _, name = key.partition('=')[0].partition('.')
+    if not name:
+        return config, section
+    holder = config.setdefault(section, {})
+    if not isinstance(holder, dict):
+        raise VireidError(f'{section} is {holder!r} ({type(holder).__name__})', allowed='a dict')
+    return holder, name
+
+
+def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) -> None:
+    """Notes where the value at `key` comes from: all below it, or the list that holds it."""
+    place: tuple[str, ...] = tuple(split_key(config, key))
+    node: Any = config
+    for depth, part in enumerate(place):
+        if not isinstance(node, Mapping):
+            place = place[:depth]
+            break
+        node = node.get(part)
+    for known in [known for known in origins if known[: len(place)] == place]:
+        del origins[known]
+    for leaf in leaves(node) if isinstance(node, Mapping) else [()]:
+        origins[(*place, *leaf)] = origin
 
 
 def override(config: dict[str, Any], option: str) -> None:

@@ -1,0 +1,135 @@
+"""Flags that several commands have, and what they mean: overrides of a config, and the plugins."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vireid.core.config.overrides import Overrides
+from vireid.core.errors import VireidError
+
+if TYPE_CHECKING:
+    from vireid.plugin_manager.manager import PluginManager
+
+# what the short flags set
+CACHE = {'type': 'ImageCache'}
+RERANK = {'type': 'KReciprocal'}
+MOST = 1000  # seeds or splits in one command; more is a typing error
+
+
+def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that change the config."""
+    data = parser.add_argument_group('data')
+    data.add_argument('--data-root', metavar='DIR', help="the dataset's folder (default: the config's, or VIREID_DATA)")
+    data.add_argument('--trial', type=int, metavar='N', help='split of a dataset with several splits (RegDB: 1 to 10)')
+    data.add_argument('--cache', metavar='DIR', help='cache decoded images in this folder')
+    run = parser.add_argument_group('run')
+    run.add_argument('--seed', type=int, metavar='N', help="random seed (default: the config's)")
+    run.add_argument('--precision', help='auto, 32-true, bf16-mixed, or 16-mixed (GPU)')
+    run.add_argument('--devices', type=_devices, metavar='N', help='number of devices, or auto')
+    score = parser.add_argument_group('evaluation')
+    score.add_argument('--protocol', metavar='NAME', help='another evaluation protocol, such as sysu/official')
+    score.add_argument('--flip', action='store_true', help='also report flip test-time augmentation')
+    score.add_argument('--rerank', action='store_true', help='also report k-reciprocal re-ranking')
+    add_options_argument(parser.add_argument_group('config'))
+    add_plugin_arguments(parser)
+
+
+def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Adds `--cfg-options`."""
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
+    )
+
+
+def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that select plugins and say what a config may do."""
+    group = parser.add_argument_group('plugins')
+    group.add_argument(
+        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
+    )
+    group.add_argument(
+        '--no-plugin', action='append', default=[], metavar='NAME', help='do not import this installed plugin'
+    )
+    group.add_argument(
+        '--strict-plugins', action='store_true', help='fail if an installed plugin cannot be used, instead of warning'
+    )
+    group.add_argument(
+        '--trust-config',
+        action='store_true',
+        help='let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside its '
+        'folder (see SECURITY.md)',
+    )
+
+
+def overrides_of(args: argparse.Namespace) -> Overrides:
+    """Returns what the flags of a command override; a command may lack some of them."""
+    given: Mapping[str, Any] = vars(args)
+    cache, environment = given.get('cache'), os.environ.get('VIREID_DATA')
+    values = {
+        'dataset.root': given.get('data_root') or None,
+        'dataset.trial': given.get('trial'),
+        'training.precision': given.get('precision'),
+        'training.devices': given.get('devices'),
+        'seed': given.get('seed'),
+        'images.reader': {**CACHE, 'folder': cache} if cache is not None else None,
+        'evaluation.flip': given.get('flip') or None,
+    }
+    components = {'protocol': {'type': given['protocol']}} if given.get('protocol') else {}
+    return Overrides(
+        defaults={'dataset.root': (environment, 'VIREID_DATA')} if environment else {},
+        components=components | ({'evaluation.rerank': RERANK} if given.get('rerank') else {}),
+        values={key: value for key, value in values.items() if value is not None},
+        options=given.get('cfg_options', ()),
+        plugins=given.get('plugin', ()),
+        trust=given.get('trust_config', False),
+    )
+
+
+def make_manager(
+    args: argparse.Namespace, files: Sequence[str | Path] = (), warn: Callable[[str], None] | None = None
+) -> PluginManager:
+    """Loads the installed plugins, as the flags say, and some files.
+
+    Args:
+        args: the flags of `add_plugin_arguments`.
+        files: plugin files, besides those that a config names.
+        warn: called with a line for each plugin that cannot be used; by default prints it once.
+    """
+    from vireid.cli.commands import NAMES
+    from vireid.core.warn import warn_once
+    from vireid.plugin_manager.manager import create_manager
+
+    return create_manager(
+        files, disabled=args.no_plugin, strict=args.strict_plugins, tell=warn or warn_once, reserved=NAMES
+    )
+
+
+def parse_numbers(flag: str, text: str) -> list[int]:
+    """Reads `0-4` or `0,1,5`; each number once, in the order given.
+
+    Raises:
+        VireidError: for anything else, or more than 1,000 numbers.
+    """
+    numbers: list[int] = []
+    for part in re.split(r'\s*,\s*|\s+', text.strip()):
+        first, dash, last = part.partition('-')
+        words = (first, last) if dash else (first,)
+        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
+            raise VireidError(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
+        those = range(int(first), int(words[-1]) + 1)
+        if not those or len(those) > MOST:
+            raise VireidError(
+                f'{flag} is {text!r}',
+                allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MOST:,} numbers',
+            )
+        numbers += those
+    return list(dict.fromkeys(numbers))
+
+
+def _devices(text: str) -> int | str:
+    return int(text) if text.isdigit() else text

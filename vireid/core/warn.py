@@ -1,0 +1,14 @@
+"""Warnings that a command prints once, however many runs it makes."""
+
+from __future__ import annotations
+
+import sys
+
+_warned: set[str] = set()
+
+
+def warn_once(line: str) -> None:
+    """Prints a warning to stderr, unless this process has printed it before."""
+    if line not in _warned:
+        _warned.add(line)
+        print(f'warning: {line}', file=sys.stderr)

@@ -1,0 +1,128 @@
+"""The only way from a config to an experiment: files, bases, checkpoints and mappings, overrides, checks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vireid.boundary.received import leave_out
+from vireid.core.config import files
+from vireid.core.config.experiment import Experiment, check_config
+from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
+from vireid.core.errors import VireidError, raise_all
+from vireid.core.registry.manager import Manager
+from vireid.core.warn import warn_once
+
+
+@dataclass(frozen=True)
+class Record:
+    """The sections that a checkpoint or a release holds: plugin files that they name are not run."""
+
+    sections: Mapping[str, Any]
+
+
+Source = str | Path | Mapping[str, Any] | Record | Experiment
+
+
+@dataclass(frozen=True)
+class Config:
+    """A config with its bases and overrides, not checked yet.
+
+    Attributes:
+        sections: its values.
+        origins: the file, flag or option that each value comes from.
+        manager: the plugins whose components it may name.
+    """
+
+    sections: dict[str, Any]
+    origins: Origins
+    manager: Manager
+
+
+def resolve(
+    source: Source,
+    overrides: Overrides = Overrides(),  # noqa: B008, frozen
+    *,
+    manager: Manager,
+    build: bool = False,
+    warn: Callable[[str], None] = warn_once,
+) -> Experiment:
+    """Returns the experiment that a config describes.
+
+    Args:
+        source: a config file, `package::file` for one that a plugin offers, its sections, what a checkpoint recorded,
+            or an experiment.
+        overrides: what is laid over it.
+        manager: the plugins; the config's own plugin files are added.
+        build: also build all that needs no data, to find what cannot be built.
+        warn: called with a line for each component that is left out since the config is data; see SECURITY.md.
+
+    Raises:
+        VireidError: for all that is wrong with the config; what cannot be built is included if anything is wrong.
+    """
+    config = read(source, overrides, manager, warn)
+    if build or check_config(config.sections, config.manager):
+        from vireid.launch.preflight import find_problems  # needs torch
+
+        raise_all(find_problems(config.sections, config.manager))
+    return Experiment.unchecked(config.sections, config.manager)
+
+
+def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[[str], None] = warn_once) -> Config:
+    """Returns a config with its bases and overrides, not checked yet; needs no torch. See `resolve`.
+
+    Raises:
+        VireidError: if a file cannot be read, or an override has no place.
+    """
+    origins: Origins = {}
+    if isinstance(source, (str, Path)):
+        sections = files.load(
+            source, over=overrides.over, folders=lambda: manager.configs, origins=origins,
+            plugins=overrides.plugins, trust=overrides.trust,
+        )  # fmt: skip
+        sections.setdefault('name', Path(str(source).rpartition('::')[2]).stem)
+    elif isinstance(source, Experiment):
+        sections, manager = source.to_config(), source.manager
+    else:
+        sections = copy.deepcopy(dict(source.sections if isinstance(source, Record) else source))
+    merged = {key: value for key, value in overrides.values.items() if '.' not in key and isinstance(value, Mapping)}
+    if merged:
+        sections = without_delete(files.lay_over(merged, sections, 'overrides'))
+    values = {key: value for key, value in overrides.values.items() if key not in merged}
+    apply(sections, replace(overrides, values=values), origins)
+    if isinstance(source, Record):
+        manager = manager.with_files(overrides.plugins)
+    else:
+        manager = manager.with_files(_plugin_files(sections, overrides))
+    if not overrides.trust:
+        leave_out(sections, origins, manager, warn)
+    _read_as_text(sections, overrides.options, manager)
+    return Config(sections, origins, manager)
+
+
+def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:
+    """Makes the plugin files of a config absolute, adds those of the overrides, and returns all."""
+    named = sections.get('plugins', [])
+    if not isinstance(named, (list, tuple)) or not all(isinstance(file, str) for file in named):
+        raise VireidError(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
+    paths = list(dict.fromkeys(str(Path(file).resolve()) for file in [*named, *overrides.plugins]))
+    if paths:
+        sections['plugins'] = paths
+    return paths
+
+
+def _read_as_text(sections: dict[str, Any], options: Any, manager: Manager) -> None:
+    """Reads the values of options again as text where nothing else fits: `name=2024` looks like a number."""
+    texts = dict(option.partition('=')[::2] for option in options)  # of a key given twice, the last counts
+    problems = check_config(sections, manager) if texts else []
+    for key, text in texts.items():
+        if '.'.join(split_key(sections, key)) in {problem.path for problem in problems if problem.misfit}:
+            changed = copy.deepcopy(sections)
+            override(changed, f'{key}={text.strip()!r}')
+            remaining = check_config(changed, manager)
+            if len(remaining) < len(problems):
+                override(sections, f'{key}={text.strip()!r}')
+                problems = remaining
