@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def cells(config: str, *options: str, identities: int = 395) -> list[str]:
     return (
-        table([ROOT / 'configs' / config], identities, Overrides(options=options))
+        table([ROOT / 'configs' / config], identities, Overrides(options=list(options)))
         .splitlines()[2]
         .strip('| ')
         .split(' | ')

@@ -104,7 +104,7 @@ def test_it_is_listed_with_the_plugins(folder, capsys):
         ('x = 1\n', ['has no hook', '@vireid.hookimpl']),
         ('import vireid\n@vireid.hookimpl\ndef register_components(add):\n    pass\n', ['does nothing']),
         (MEAN.replace("'Mean', Mean", "'MLFM', Mean"), ["'MLFM' is registered by plugin 'builtin' and again by"]),
-        (MEAN.replace("'necks', ", "'neck', "), ["'neck', which is no kind, did you mean 'necks'?"]),
+        (MEAN.replace("'necks', ", "'neck', "), ["'neck', which is not a component kind, did you mean 'necks'?"]),
     ],
 )
 def test_a_file_that_does_not_work_is_named_with_its_line(tmp_path, code, texts):
@@ -351,7 +351,7 @@ model = dict(
     assert main([*check, '--cfg-options', 'model.heads.deep.inputs=depe']) != 0
     assert "unknown feature 'depe', did you mean 'deep'?" in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.last=13']) != 0
-    assert 'model.backbone: Net refuses its arguments: bad luck' in capsys.readouterr().out
+    assert 'model.backbone: Net could not be constructed: bad luck' in capsys.readouterr().out
     assert main([*check, '--cfg-options', 'model.backbone.lost=13']) != 0
     out = capsys.readouterr().out
     assert "model.backbone.lost: Net has no argument 'lost', did you mean 'last'?" in out

@@ -118,7 +118,7 @@ HOOK = """
         (
             HOOK.format(name='register_components', arguments='add', body="add('neck', 'Own', int)"),
             'incompatible',
-            ["'neck', which is no kind, did you mean 'necks'?"],
+            ["'neck', which is not a component kind, did you mean 'necks'?"],
         ),
     ],
 )

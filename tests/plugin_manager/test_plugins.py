@@ -92,7 +92,7 @@ def test_a_name_that_is_taken_names_both_plugins():
 
 
 def test_wrong_kinds_and_targets_are_refused():
-    with pytest.raises(VireidError, match="'neck', which is no kind, did you mean 'necks'"):
+    with pytest.raises(VireidError, match="'neck', which is not a component kind, did you mean 'necks'"):
         PluginManager().register(plugin('neck', 'A', object), 'p')
     with pytest.raises(VireidError, match=r"with the target 'module\.attr'"):
         PluginManager().register(plugin('necks', 'A', 'module.attr'), 'p')
@@ -106,7 +106,7 @@ def test_a_target_that_cannot_be_imported_is_named():
 
 
 def test_an_unknown_name_says_where_one_of_that_name_is():
-    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(there is one among necks\)"):
+    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(necks have this name\)"):
         create_manager().components.get('heads', 'MLFM')
 
 

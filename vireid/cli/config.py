@@ -60,10 +60,7 @@ def _check(path: str, args: argparse.Namespace) -> int:
         problems = find_problems(config.sections, config.manager, FILLED)
         stages = config.sections.get('stages', [])
         for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
-            problems += [
-                VireidError(f'stages.{position}: {error.given}', allowed=error.allowed, todo=error.todo)
-                for error in _stage_problems(str(stage), args)
-            ]
+            problems += [error.at(f'stages.{position}') for error in _stage_problems(str(stage), args)]
     except VireidError as error:
         problems = [error]
     if not problems:

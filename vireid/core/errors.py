@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
+from typing import Any
 
 LONGEST = 4_000  # characters of each part of an error
 SHOWN = 100  # errors that one shows
 
 
 class VireidError(Exception):
-    """An error a user can fix.
+    """An error that a user can fix. Its text is for people; programs read `path` and `code`.
 
     Args:
         given: what was given and why it does not work, in one sentence.
         allowed: what would have been accepted.
         todo: what to type or change next.
+        path: the key of the config that is wrong, such as `model.heads.s2.losses`; empty if it is none.
+        code: what kind of error it is, such as `unknown-key`; empty if programs do not need to know.
 
     Attributes:
-        path: the key of the config that is wrong, such as `model.heads.s2.losses`; empty if it is none.
-        errors: those that this one shows, if they are several.
-        misfit: whether that key, or its value, does not fit what it is given to; without it the rest can be looked at.
+        errors: those that this error shows, if it shows several.
     """
 
-    path = ''
     errors: tuple[VireidError, ...] = ()
-    misfit = False
 
-    def __init__(self, given: str, *, allowed: str | None = None, todo: str | None = None) -> None:
-        self.given, self.allowed, self.todo = given, allowed, todo
+    def __init__(
+        self, given: str, *, allowed: str | None = None, todo: str | None = None, path: str = '', code: str = ''
+    ) -> None:
+        self.given, self.allowed, self.todo, self.path, self.code = given, allowed, todo, path, code
         lines = [_shortened(given)]
         if allowed:
             lines.append(f'  allowed: {_shortened(allowed)}')
@@ -37,9 +38,22 @@ class VireidError(Exception):
             lines.append(f'  next:    {_shortened(todo)}')
         super().__init__('\n'.join(lines))
 
+    def at(self, path: str, todo: str | None = None) -> VireidError:
+        """Returns this error as one of the config's key `path`, or below it if it has a path itself."""
+        if self.errors:
+            within = [error.at(path) for error in self.errors]
+            return self if within == list(self.errors) else combined(within)
+        if self.path == path or self.path.startswith(f'{path}.'):
+            return self
+        whole = f'{path}.{self.path}' if self.path else path
+        return VireidError(
+            f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole, code=self.code
+        )
+
     def __reduce__(self):
         # Loader workers send exceptions back pickled; the default rebuilds from args alone.
-        return partial(type(self), self.given, allowed=self.allowed, todo=self.todo), ()
+        parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path, 'code': self.code}
+        return partial(type(self), self.given, **parts), ()
 
 
 def _shortened(text: str) -> str:
@@ -49,15 +63,20 @@ def _shortened(text: str) -> str:
 
 def raise_all(problems: Sequence[VireidError]) -> None:
     """Raises one error that shows all `problems`; does nothing if there are none."""
-    if len(problems) == 1:
-        raise problems[0]
     if problems:
-        error = VireidError('')
-        more = [f'and {len(problems) - SHOWN:,} more errors'] if len(problems) > SHOWN else []
-        error.given = '\n'.join([*(str(problem) for problem in problems[:SHOWN]), *more])
-        error.args = (error.given,)
-        error.errors = tuple(problems)
-        raise error
+        raise combined(problems)
+
+
+def combined(problems: Sequence[VireidError]) -> VireidError:
+    """Returns one error that shows all `problems`."""
+    if len(problems) == 1:
+        return problems[0]
+    error = VireidError('')
+    more = [f'and {len(problems) - SHOWN:,} more errors'] if len(problems) > SHOWN else []
+    error.given = '\n'.join([*(str(problem) for problem in problems[:SHOWN]), *more])
+    error.args = (error.given,)
+    error.errors = tuple(problems)
+    return error
 
 
 class IncompleteData(VireidError):

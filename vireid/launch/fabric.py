@@ -36,12 +36,14 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
             f'precision {chosen!r} do not work here: {error}',
             allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
+            path='training',
         ) from error
     fabric.launch()
     if len(set(found := gather_objects(chosen))) > 1:
         raise VireidError(
             f"training.precision is 'auto' and the machines choose {', '.join(sorted(set(found)))}",
             todo='name one of them: --precision 32-true',
+            path='training.precision',
         )
     return fabric
 
@@ -73,6 +75,7 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
         raise VireidError(
             f'training.nodes is {nodes} and nothing says where the other machines are',
             todo='start each with torchrun, or all with srun, or take training.nodes away',
+            path='training.nodes',
         )
     return LightningEnvironment() if 'SLURM_NTASKS' in os.environ else None
 

@@ -21,7 +21,7 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
-from vireid.core.config.experiment import SETTINGS, Chain, Experiment, check_config, sections
+from vireid.core.config.experiment import MISFITS, SETTINGS, Chain, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
@@ -73,12 +73,12 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
-    if not whole_enough or any(problem.path == 'requires' for problem in problems):
+    if not whole_enough or any(problem.code == 'missing-package' for problem in problems):
         return problems  # what is missing explains what cannot be built
     told = {problem.path for problem in problems}
-    rest = _without(whole, [problem.path for problem in problems if problem.misfit])
+    rest = _without(whole, [problem.path for problem in problems if problem.code in MISFITS])
     found = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
-    return problems + [error for error in found if (error.path or error.given.partition(':')[0]) not in told]
+    return problems + [error for error in found if error.path not in told]
 
 
 def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experiment:
@@ -98,9 +98,8 @@ def missing_init(training: Any) -> list[VireidError]:
     init = training.get('init') if isinstance(training, Mapping) else None
     if not isinstance(init, str) or Path(init).is_file():
         return []
-    error = VireidError(f'training.init: no checkpoint {init}', todo='give the path of a .pt file of a run')
-    error.path = 'training.init'
-    return [error]
+    todo = 'give the path of a .pt file of a run'
+    return [VireidError(f'training.init: no checkpoint {init}', todo=todo, path='training.init', code='missing-file')]
 
 
 def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
@@ -180,6 +179,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
             raise VireidError(
                 f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
                 todo='fix its arguments',
+                path='step.schedule',
             ) from error
 
 
@@ -196,12 +196,14 @@ def _try_transforms(
             raise VireidError(
                 f'{chain.where}.{position}: {config["type"]} fails on an image {_sizes(image)}: {error}',
                 todo='fix its arguments, or what comes before it',
+                path=f'{chain.where}.{position}',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
             f'{chain.where} makes {_sizes(image)} of an image',
             allowed=f'3 x {height} x {width} float32, as images.size says',
             todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
+            path=chain.where,
         )
 
 

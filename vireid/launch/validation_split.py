@@ -20,6 +20,7 @@ class ValidationSplit:
             raise VireidError(
                 f'evaluation.select is validation: {error.given}',
                 todo=f"{error.todo or 'name a split val in the data'}; or choose evaluation.select='last'",
+                path='evaluation.select',
             ) from error
         both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
         if both:
@@ -27,6 +28,7 @@ class ValidationSplit:
                 f'evaluation.select is validation, and {len(both)} validation identities are trained on, such as '
                 f'{min(both)}',
                 todo="train on the others: dataset.train_lists=['train']",
+                path='evaluation.select',
             )
 
     def __getattr__(self, name: str) -> Any:

@@ -125,7 +125,7 @@ def initialize_from(
             checkpoint.load_weights(model, {**weights, **{name: own[name] for name in kept}}, source)
         except VireidError as error:
             todo = f'{error.todo}; or take what fits: --partial, or training.init_partial=True in the config'
-            raise VireidError(f'training.init: {error.given}', todo=todo) from error
+            raise error.at('training.init', todo) from error
         if others:
             lines.append(f'from {source}: left out, as this run has {identities:,} identities: {", ".join(others)}')
     for line in lines if show else ():
@@ -173,6 +173,7 @@ def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarr
             f'training.init: nothing in {source} fits the model; it holds {some or "no tensors"}',
             allowed=allowed,
             todo=f'if these are weights of the backbone alone: --cfg-options model.backbone.weights={source}',
+            path='training.init',
         )
     return found.tensors, np.zeros(0, dtype=np.int64), found
 

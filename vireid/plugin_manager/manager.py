@@ -143,10 +143,7 @@ class PluginManager:
 
     def missing(self, requirements: Sequence[str]) -> list[VireidError]:
         """Finds what a config requires and this machine lacks; see `require`."""
-        lacking = require(requirements, self.plugins)
-        for problem in lacking:
-            problem.path = 'requires'
-        return lacking
+        return require(requirements, self.plugins)
 
     def observers(self, loggers: list[object]) -> Observers:
         """Returns the hooks of one run: those of its loggers, then the plugins' own."""

@@ -11,6 +11,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 from vireid.core.errors import VireidError
 from vireid.plugin_manager.info import PluginInfo
 
+LACKING = {'path': 'requires', 'code': 'missing-package'}
+
 
 def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:
     """Finds what a config requires and this machine lacks.
@@ -27,7 +29,9 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
         try:
             wanted = Requirement(text)
         except InvalidRequirement:
-            problems.append(VireidError(f'requires: {text!r}', allowed='a package, as pip names it: vireid-x>=0.1'))
+            problems.append(
+                VireidError(f'requires: {text!r}', allowed='a package, as pip names it: vireid-x>=0.1', path='requires')
+            )
             continue
         if wanted.marker is not None and not wanted.marker.evaluate():
             continue  # not needed on this machine
@@ -35,16 +39,22 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
         try:
             found = version(wanted.name)
         except PackageNotFoundError:
-            problems.append(VireidError(f'requires: the package {wanted.name} is not installed', todo=install))
+            problems.append(
+                VireidError(f'requires: the package {wanted.name} is not installed', todo=install, **LACKING)
+            )
             continue
         if not wanted.specifier.contains(found, prereleases=True):
             problems.append(
-                VireidError(f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=install)
+                VireidError(
+                    f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=install, **LACKING
+                )
             )
             continue
         own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]
         if own and all(p.status != 'active' for p in own):
-            problems.append(VireidError(f'requires: {own[0].line()}', todo='fix it, or see `vireid plugins`'))
+            problems.append(
+                VireidError(f'requires: {own[0].line()}', todo='fix it, or see `vireid plugins`', **LACKING)
+            )
     return problems
 
 

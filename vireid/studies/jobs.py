@@ -143,7 +143,7 @@ def _check_weights(job: Job, before: Job) -> None:
             checkpoint.load_weights(ours, theirs.state_dict(), f'stage {before.experiment.name}')
         except VireidError as error:
             todo = 'let both describe one network, or take what fits: training.init_partial=True'
-            raise VireidError(f'training.init: {error.given}', todo=todo) from error
+            raise error.at('training.init', todo) from error
 
 
 def finish(

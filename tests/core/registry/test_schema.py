@@ -105,7 +105,7 @@ class TestChecking:
         components.add('losses', 'Odd', Odd)
         hint = Annotated[dict, Component('losses')]
         assert self.said_of(components, hint, {'type': 'Odd', 'part': {}}) == [
-            "x.part: its Component names 'poolingz', which is no kind"
+            "x.part: its Component names 'poolingz', which is not a component kind"
         ]
 
     def test_of_several_kinds_the_one_that_fits_counts(self, components):

@@ -70,6 +70,7 @@ class Sections:
     name: str = 'experiment'
 
 
+MISFITS = ('unknown-key', 'wrong-value')  # codes of errors whose key can be ignored, to check the rest
 SETTINGS = {
     'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
 }  # fmt: skip
@@ -169,7 +170,8 @@ class Experiment(Sections):
         if across and 'across_ranks' not in signature_of(network).parameters:
             raise VireidError(
                 f'losses.across_ranks is True and {config["type"]} takes no across_ranks: it cannot gather',
-                todo='take losses.across_ranks away, or let the model take it and gather what its losses compare',
+                todo='remove losses.across_ranks, or let the model take it and gather what its losses compare',
+                path='losses.across_ranks',
             )
         model = self.manager.components.build(
             'models',

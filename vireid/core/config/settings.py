@@ -173,8 +173,8 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if isinstance(name, str) and not is_name(name):
         text = f'name is {name!r}, and the folder of the run is called that'
         allowed = f'up to {LONGEST} characters that can name a folder on any system: no / \\ : * ? " < > |'
-        problems.append(VireidError(text, allowed=allowed, todo="set name='my_run', or rename the config file"))
-        problems[-1].path = 'name'
+        todo = "set name='my_run', or rename the config file"
+        problems.append(VireidError(text, allowed=allowed, todo=todo, path='name'))
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
@@ -187,6 +187,7 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
                 'there is nothing to choose from',
                 todo='say every how many epochs to score: training.evaluate_every=2; or score the model before '
                 'training too: evaluation.before_training=True',
+                path='evaluation.select',
             )
         )
     if at('evaluation', 'before_training', False) and at('evaluation', 'select', 'last') == 'last':

@@ -66,7 +66,8 @@ class Components:
         """
         if not isinstance(kind, str) or kind not in self._table:
             raise VireidError(
-                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is no kind{did_you_mean(str(kind), KINDS)}',
+                f'plugin {plugin!r} registers {name!r} as {kind!r}, which is not a component kind'
+                f'{did_you_mean(str(kind), KINDS)}',
                 allowed=', '.join(KINDS),
             )
         if not isinstance(name, str) or not name:
@@ -112,11 +113,13 @@ class Components:
         component = self._table[kind].get(name) if isinstance(name, str) else None
         if component is None:
             elsewhere = [k for k in KINDS if isinstance(name, str) and name in self._table[k]]
-            hint = f' (there is one among {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
+            hint = f' ({elsewhere[0]} have this name)' if elsewhere else did_you_mean(str(name), self._table[kind])
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
                 todo='check the name, or install the plugin that registers it (`vireid plugins` lists them)',
+                path=where,
+                code='unknown-component',
             )
         registry = self._registry(kind)
         if name not in registry.module_dict:
@@ -169,16 +172,18 @@ class Components:
             built = target(**arguments)
             require_offers(registry.name, built, config['type'], where)
         except VireidError as error:
-            if where in error.given:
+            if (located := error.at(where)) is error:
                 raise
-            raise VireidError(f'{where}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+            raise located from error
         except OSError:
             raise
         except Exception as error:  # a component may raise anything; where, tells its author
             sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
-            raise VireidError(f'{where}: {config["type"]} refuses its arguments: {sort}{error}{place}') from error
+            raise VireidError(
+                f'{where}: {config["type"]} could not be constructed: {sort}{error}{place}', path=where
+            ) from error
         return built
 
     def _registry(self, kind: str) -> Registry:
@@ -210,7 +215,11 @@ def component_type(config: Any, where: str) -> str:
     """Returns the `type` of a component's config, or raises with the path of what has none."""
     if not isinstance(config, Mapping) or 'type' not in config:
         raise VireidError(
-            f'{where}: expected a component, got {config!r}', allowed="dict(type='Name', ...)", todo=f'set {where}.type'
+            f'{where}: expected a component, got {config!r}',
+            allowed="dict(type='Name', ...)",
+            todo=f'set {where}.type',
+            path=where,
+            code='missing-key',
         )
     return config['type']
 
@@ -226,4 +235,5 @@ def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: '
             f'{type(error).__name__}: {error}',
             todo=f'fix or reinstall the plugin {component.plugin!r}',
+            path=prefix.removesuffix(': '),
         ) from error

@@ -71,14 +71,14 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
 
         if not isinstance(built, nn.Module):
             raise VireidError(
-                f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE
+                f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE, path=where
             )
     offers = {} if kind == 'heads' and getattr(built, 'train_only', False) else OFFERS.get(kind, {})
     for attribute, (words, fits) in offers.items():
         value = getattr(built, attribute, None)
         if not fits(value):
             lacks = f'is {value!r}' if hasattr(built, attribute) else 'is missing'
-            raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE)
+            raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE, path=where)
 
 
 def require_trainable(model: Any) -> None:
@@ -88,16 +88,22 @@ def require_trainable(model: Any) -> None:
     name = type(model).__name__
     if not any(p.requires_grad for p in model.parameters()):
         raise VireidError(
-            f'model: {name} has no parameters that could be trained', todo='score it as it is: vireid test CONFIG'
+            f'model: {name} has no parameters that could be trained',
+            todo='score it as it is: vireid test CONFIG',
+            path='model',
         )
     if not getattr(model, 'task_names', True):
         raise VireidError(
             f'model: {name} has no losses, so nothing trains it',
             todo="give at least one head with losses; or score it as it is: training.freeze=['*'], vireid test CONFIG",
+            path='model',
         )
     if type(model).forward is nn.Module.forward:
         raise VireidError(
-            f'model: forward of {name} is missing', allowed='a method (batch) -> dict of losses by task', todo=GUIDE
+            f'model: forward of {name} is missing',
+            allowed='a method (batch) -> dict of losses by task',
+            todo=GUIDE,
+            path='model',
         )
     weighter = getattr(model, 'weighter', None)
     if weighter is not None and not isinstance(weighter, nn.Module):
@@ -105,6 +111,7 @@ def require_trainable(model: Any) -> None:
             f'model: weighter of {name} is a {type(weighter).__name__}',
             allowed='a torch.nn.Module, or None',
             todo=GUIDE,
+            path='model',
         )
 
 
@@ -115,11 +122,15 @@ def require_record(record: Any, name: str) -> None:
             f'step: {name} returned {described(record)}',
             allowed="a dict with 'loss', a float; it may have 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
             todo=GUIDE,
+            path='step',
         )
     for key in ('loss', 'lr', 'gradient'):
         if key in record and not _is_number(record[key]):
             raise VireidError(
-                f'step: {key!r} in the record of {name} is {described(record[key])}', allowed='a float', todo=GUIDE
+                f'step: {key!r} in the record of {name} is {described(record[key])}',
+                allowed='a float',
+                todo=GUIDE,
+                path='step',
             )
     curves = record.get('curves', {})
     groups = {key: record.get(key, {}) for key in ('tasks', 'weights')}
@@ -127,7 +138,10 @@ def require_record(record: Any, name: str) -> None:
     for key, group in groups.items():
         if not isinstance(group, Mapping) or not all(map(_is_number, group.values())):
             raise VireidError(
-                f'step: {key!r} in the record of {name} is {group!r}', allowed='a dict of floats by task', todo=GUIDE
+                f'step: {key!r} in the record of {name} is {group!r}',
+                allowed='a dict of floats by task',
+                todo=GUIDE,
+                path='step',
             )
 
 
@@ -138,6 +152,7 @@ def require_embedding(made: Any, count: int, model: Any) -> None:
             f'model: embed of {type(model).__name__} returned {described(made)} for {counted(count, "image")}',
             allowed='a tensor (B, D) with a row for each image',
             todo=GUIDE,
+            path='model',
         )
 
 
@@ -162,10 +177,10 @@ def located(model: Any) -> Iterator[None]:
         yield
     except Exception as error:
         path = _path(error, model)
-        if not path or path in str(error):
+        if not path or (isinstance(error, VireidError) and (error.path or type(error) is not VireidError)):
             raise
-        if type(error) is VireidError:
-            raise VireidError(f'{path}: {error.given}', allowed=error.allowed, todo=error.todo) from error
+        if isinstance(error, VireidError):
+            raise error.at(path) from error
         error.add_note(f'raised by {path} of the config')
         raise
 

@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     allowed: str = ''
     todo: str = ''
     missing: str = ''  # the key that is not there
-    misfit: bool = False  # what stands there can be left out, and the rest looked at
+    code: str = ''
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ class _Annotation:
             if isinstance(value, str) and str in options:
                 value = {'type': value}
             if not isinstance(value, dict):
-                _raise([Problem((), f' is {value!r} ({type(value).__name__})', self.describe(source))])
+                _raise(
+                    [Problem((), f' is {value!r} ({type(value).__name__})', self.describe(source), code='wrong-value')]
+                )
             _raise(self.problems(value, scope))
             return value
 
@@ -92,7 +94,7 @@ class Component(_Annotation):
         if scope.components is None:
             return []
         if self.kind not in CONTEXT:
-            return [Problem((), f': its Component names {self.kind!r}, which is no kind', ', '.join(CONTEXT))]
+            return [Problem((), f': its Component names {self.kind!r}, which is not a component kind', ', '.join(CONTEXT))]
         config = {'type': self.default, **value} if self.default else value
         if 'type' not in config:
             text = f': expected a component, got {value!r}'
@@ -100,7 +102,7 @@ class Component(_Annotation):
         try:
             found = signature_of(scope.components.get(self.kind, config['type']))
         except VireidError as error:
-            return [Problem((), f': {error.given}', error.allowed or '', error.todo or '')]
+            return [Problem((), f': {error.given}', error.allowed or '', error.todo or '', code=error.code)]
         own = {key: Parameter(hint) for key, hint in self.own.items()}
         signature = replace(found, parameters={**found.parameters, **own})
         arguments = {key: item for key, item in config.items() if key != 'type'}
@@ -179,9 +181,8 @@ def check(
             continue
         given = f'{path}{problem.given}' if path else problem.given.removeprefix(': ')
         todo = problem.todo.replace('{path}.', f'{path}.' if path else '')
-        error = VireidError(given, allowed=problem.allowed, todo=todo)
-        error.path, error.misfit = join(path, problem.missing) if problem.missing else path, problem.misfit
-        found.append(error)
+        place = join(path, problem.missing) if problem.missing else path
+        found.append(VireidError(given, allowed=problem.allowed, todo=todo, path=place, code=problem.code))
     return found
 
 
@@ -210,7 +211,7 @@ def _problems(
         found = list(_in_words(error, signature, arguments, supplied, known, noun))
         deeper = {q.place[:n] for q in found for n in range(1, len(q.place))}
         # of a union's options, the one that was meant tells more
-        return [p for p in found if not (p.given.startswith(' is ') and p.place in deeper)]
+        return [p for p in found if not (p.code == 'wrong-value' and p.place in deeper)]
     except ValueError as error:  # an integer of thousands of digits
         return [Problem((), f': {error}')]
     return []
@@ -239,21 +240,23 @@ def _in_words(
         elif kind == 'extra_forbidden' and len(line['loc']) == 1:
             if key in supplied and key in signature.parameters:
                 todo = f'take {key} out of the config'
-                yield Problem((key,), ' is filled in by the framework', todo=todo, misfit=True)
+                yield Problem((key,), ' is filled in by the framework', todo=todo, code='unknown-key')
                 continue
             allowed = sorted(known) or [f'no {noun}s']
             whose = f'{signature.name} has' if signature.name else 'there is'
             given = f': {whose} no {noun} {key!r}{did_you_mean(str(key), known)}'
-            yield Problem((key,), given, ', '.join(allowed), misfit=True)
+            yield Problem((key,), given, ', '.join(allowed), code='unknown-key')
         elif kind == 'missing' and len(line['loc']) == 1:
             hint = known[str(key)].hint
             expected = f' ({describe(hint)})' if hint is not Any else ''
             whose = signature.name or 'the section'
-            yield Problem((), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key))
+            yield Problem(
+                (), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key), 'missing-key'
+            )
         elif key not in nested and key not in told:
             told.add(key)
             hint, value = known[str(key)].hint if key in known else signature.rest, arguments[str(key)]
-            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), misfit=True)
+            yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), code='wrong-value')
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

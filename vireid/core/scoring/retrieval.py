@@ -220,7 +220,9 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
     """
     n_queries, n_gallery = len(trial.query), len(trial.gallery)
     if ties not in get_args(Ties):
-        raise VireidError(f'evaluation.ties is {ties!r}', allowed=', '.join(map(repr, get_args(Ties))))
+        raise VireidError(
+            f'evaluation.ties is {ties!r}', allowed=', '.join(map(repr, get_args(Ties))), path='evaluation.ties'
+        )
     require_scorable(trial)
     query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
     identities, person = np.unique(gallery_ids, return_inverse=True)

@@ -72,6 +72,7 @@ class ModelBuilder:
                     raise VireidError(
                         f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {self.specs[read].layout}',
                         todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
+                        path=path,
                     )
         except VireidError as error:
             self.graph.problems.append(error)
@@ -93,6 +94,7 @@ class ModelBuilder:
                         f'{where}.{key}.reads: {config["type"]} has no output {reads[key]!r}'
                         f'{did_you_mean(str(reads[key]), outputs)}',
                         allowed=', '.join(outputs),
+                        path=f'{where}.{key}.reads',
                     )
                 )
                 continue
@@ -113,6 +115,7 @@ class ModelBuilder:
                         f'{where}.{key}: {loss["type"]} reads one vector per image, but {reads[key]!r} has '
                         f'{outputs[reads[key]]} parts',
                         todo=f'set {where}.{key}.reads to an output with one vector, or remove this loss (=None)',
+                        path=f'{where}.{key}',
                     )
                 )
         for output in outputs if config['losses'] else ():
@@ -121,6 +124,7 @@ class ModelBuilder:
                     VireidError(
                         f'{where}: no loss reads the output {output!r} of {config["type"]}',
                         todo=f"add a loss with reads={output!r}, or change the head's arguments to disable this output",
+                        path=where,
                     )
                 )
         where = f'{self.graph.where}.heads.{name}'
@@ -159,5 +163,6 @@ class ModelBuilder:
                     VireidError(
                         f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
                         todo='an embedding consists of joint vectors; name a head, which pools',
+                        path=f'{self.graph.where}.embedding',
                     )
                 )

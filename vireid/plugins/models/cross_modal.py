@@ -234,6 +234,7 @@ class CrossModalModel(nn.Module):
                 f'{self.where}.backbone returned {described(features)}',
                 allowed=f'as declared by its outputs: a dict of {", ".join(map(repr, self._backbone_features))}',
                 todo=GUIDE,
+                path=f'{self.where}.backbone',
             )
         for name, feature in features.items():
             require_feature(feature, self.specs[name], name, f'{self.where}.backbone')

@@ -46,6 +46,7 @@ class Graph:
                 VireidError(
                     f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}: feature {name!r} is unused',
                     todo='add a head or neck that reads it, or remove it',
+                    path=f'{self.where}.{f"necks.{name}" if name in self.necks else "backbone"}',
                 )
                 for name in self.unread
             ]
@@ -66,6 +67,7 @@ class Graph:
                         f'{self.where}.embedding needs the neck {name!r}, which works only in training (it reads '
                         'identities)',
                         todo=f'name a feature computed before {name!r}',
+                        path=f'{self.where}.embedding',
                     )
                 )
         return tuple(name for name in self.necks if name in needed)
@@ -90,11 +92,13 @@ def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collect
         path = f'{where}.necks.{name}'
         if name in backbone_features:
             graph.problems.append(
-                VireidError(f'{path}: the backbone already has a feature {name!r}', todo='choose another name')
+                VireidError(
+                    f'{path}: the backbone already has a feature {name!r}', todo='choose another name', path=path
+                )
             )
         if neck.get('inputs') in (None, [], ()):
             graph.problems.append(
-                VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'")
+                VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'", path=path)
             )
         graph.reads[name] = names_in(neck.get('inputs'))
         graph.problems += _missing(graph.reads[name], known, f'{path}.inputs')
@@ -110,7 +114,11 @@ def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collect
         if losses is None or all_removed:  # losses={} is allowed: the head is not trained
             text = f'is {head["losses"]!r}' if 'losses' in head else 'is missing'
             graph.problems.append(
-                VireidError(f'{path}.losses {text}', allowed="losses=dict(id=dict(type='CrossEntropy'), ...)")
+                VireidError(
+                    f'{path}.losses {text}',
+                    allowed="losses=dict(id=dict(type='CrossEntropy'), ...)",
+                    path=f'{path}.losses',
+                )
             )
     _read_embedding(graph, config.get('embedding'), known)
     return graph
@@ -129,6 +137,7 @@ def bad_names(where: str, named: Iterable[str], taken: Callable[[str], bool] = l
             f'{where}: invalid name {name!r}',
             allowed='letters, digits and _, except names that torch uses itself',
             todo='choose another name',
+            path=where,
         )
         for name in named
         if not name.isidentifier() or taken(name)
@@ -148,7 +157,7 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
 def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
     return [
         VireidError(
-            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
+            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)), path=path
         )
         for name in names
         if name not in known
@@ -166,6 +175,7 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
                 VireidError(
                     f'{graph.where}.necks: {", ".join(waiting)} form a cycle',
                     todo='connect one of them to a feature from outside the cycle',
+                    path=f'{graph.where}.necks',
                 )
             )
             return {**ordered, **waiting}
@@ -177,7 +187,9 @@ def _read_embedding(graph: Graph, value: Any, known: Collection[str]) -> None:
     path = f'{graph.where}.embedding'
     graph.embedding = names_in(value)
     if value in ('', (), []):
-        graph.problems.append(VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()])))
+        graph.problems.append(
+            VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()]), path=path)
+        )
     graph.problems += _missing(graph.embedding, {*known, *graph.heads}, path)
     read = {name for reads in (*graph.reads.values(), *graph.head_reads.values()) for name in reads}
     graph.unread = [name for name in graph.features() if name not in read and name not in graph.embedding]

@@ -34,6 +34,7 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> Non
             allowed=f'as declared: {"a dict by modality of " if spec.layout == "paired" else ""}{shape} with '
             f'{spec.channels} channels',
             todo=GUIDE,
+            path=where,
         )
 
 
@@ -56,6 +57,7 @@ def require_head_outputs(outputs: Any, names: Iterable[str], where: str) -> None
             f'{where}: the head returned {described(outputs)}',
             allowed=f'a HeadOutput, or a dict of them with {", ".join(map(repr, missing))}',
             todo=GUIDE,
+            path=where,
         )
 
 
@@ -80,6 +82,7 @@ def require_translated(batch: Any, given: Batch, translator: Any, where: str) ->
             f'{where} returned {described(batch) if channels is None else f"images with channels {channels}"}',
             allowed=f'a Batch with the declared channels, {dict(translator.modalities)}, and an identity per image',
             todo=GUIDE,
+            path=where,
         )
 
 
@@ -95,7 +98,9 @@ def require_scalar(value: Any, what: str, where: str) -> None:
         VireidError: if it is not.
     """
     if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
-        raise VireidError(f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE)
+        raise VireidError(
+            f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE, path=where
+        )
 
 
 def require_tasks(losses: Any, model: Any) -> None:
@@ -106,8 +111,12 @@ def require_tasks(losses: Any, model: Any) -> None:
     """
     where = f'model: forward of {type(model).__name__}'
     if not isinstance(losses, Mapping) or not losses:
-        raise VireidError(f'{where} returned {described(losses)}', allowed='a dict of losses by task name', todo=GUIDE)
+        raise VireidError(
+            f'{where} returned {described(losses)}', allowed='a dict of losses by task name', todo=GUIDE, path=where
+        )
     for name, loss in losses.items():
         require_scalar(loss, f'the loss {name!r}', where)
     if not any(loss.requires_grad for loss in losses.values()):
-        raise VireidError(f'{where} returned losses without a gradient', todo='do not detach the trained tensors')
+        raise VireidError(
+            f'{where} returned losses without a gradient', todo='do not detach the trained tensors', path=where
+        )

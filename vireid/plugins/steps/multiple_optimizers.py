@@ -117,6 +117,7 @@ class MultipleOptimizers:
                     raise VireidError(
                         f'step.optimizers.{name}.tasks: {", ".join(self.tasks[name])} do not depend on its parameters',
                         todo='give it the parameters that make these tasks, or other tasks',
+                        path=f'step.optimizers.{name}.tasks',
                     )
                 with optimization.scaling():
                     self.fabric.backward(total, inputs=parameters, retain_graph=name != turn[-1])
@@ -260,16 +261,19 @@ def _problems(
     empty = [i for i, turn in enumerate(order or ()) if not turn]
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'
-        found.append(VireidError(f'{place} is empty', todo='name the optimizers whose turn it is'))
+        found.append(VireidError(f'{place} is empty', todo='name the optimizers whose turn it is', path=place))
     if any(p.requires_grad for p in getattr(model.weighter, 'parameters', list)()) if hasattr(model, 'weighter') else 0:
         found.append(
             VireidError(
                 f'step: MultipleOptimizers cannot train the weighter {type(model.weighter).__name__}',
                 todo='weigh the tasks by one without parameters, such as Fixed, or use SingleOptimizer',
+                path='step',
             )
         )
     if not settings:
-        found.append(VireidError('step.optimizers is empty', todo='name at least one optimizer'))
+        found.append(
+            VireidError('step.optimizers is empty', todo='name at least one optimizer', path='step.optimizers')
+        )
     return found
 
 

@@ -56,7 +56,11 @@ class Optimization:
         where: str = 'step',
     ) -> None:
         if skip_nonfinite < 0:
-            raise VireidError(f'{where}.skip_nonfinite is {skip_nonfinite}', allowed='an integer of at least 0')
+            raise VireidError(
+                f'{where}.skip_nonfinite is {skip_nonfinite}',
+                allowed='an integer of at least 0',
+                path=f'{where}.skip_nonfinite',
+            )
         self.fabric, self.clip_norm = fabric, clip_norm
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
         self._scaler = copy.deepcopy(getattr(fabric.strategy.precision, 'scaler', None)) if own_scaler else None
@@ -69,13 +73,14 @@ class Optimization:
                         f'{where}.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
+                        path=f'{where}.groups.{pattern}.{key}',
                     )
         # the schedules read the learning rates before Fabric wraps the optimizer
         self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
         for position, entry in enumerate(schedule):
             place, by = f'{where}.schedule.{position}', entry.get('by', 'epoch')
             if by not in self.schedules:
-                raise VireidError(f'{place}.by is {by!r}', allowed="'epoch' or 'step'")
+                raise VireidError(f'{place}.by is {by!r}', allowed="'epoch' or 'step'", path=f'{place}.by')
             rest = {key: value for key, value in entry.items() if key != 'by'}
             self.schedules[by].append(components.build('schedules', rest, where=place, optimizer=built))
         self.optimizer: Any = fabric.setup_optimizers(built)

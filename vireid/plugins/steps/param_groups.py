@@ -27,6 +27,7 @@ def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[s
             raise VireidError(
                 f'{where}.groups: the pattern {pattern!r} matches no parameter',
                 allowed='patterns such as ' + ', '.join(f'{top}.*' for top in tops),
+                path=f'{where}.groups',
             )
         groups.append({'params': [named.pop(name) for name in names], **settings})
         taken += names

@@ -29,6 +29,7 @@ def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tup
             f'model.weighter: {type(weighter).__name__} returned {described(made)}',
             allowed=f'a total, a tensor of one number, and a dict of the weights of {", ".join(tasks)}',
             todo=GUIDE,
+            path='model.weighter',
         )
     for name, weight in weights.items():
         require_scalar(weight, f'the weight of {name!r}', 'model.weighter')
