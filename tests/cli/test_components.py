@@ -12,8 +12,8 @@ import pytest
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.interfaces import given
 from vireid.core.registry.components import Components
-from vireid.core.registry.kinds import CONTEXT
 from vireid.diagnostics.dry_run import dry_run
 from vireid.plugin_manager.manager import create_manager
 
@@ -92,4 +92,4 @@ def test_what_is_said_to_be_filled_in_is_all_that_the_framework_hands_over(name,
     dry_run(Experiment.from_config(config.load(CONFIGS / f'{name}.py', small), create_manager()))
     assert handed['necks'] or handed['heads']
     for kind, names in handed.items():
-        assert names <= CONTEXT[kind], kind
+        assert names <= given(kind), kind

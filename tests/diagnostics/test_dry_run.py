@@ -13,6 +13,7 @@ from vireid.cli import main
 from vireid.cli.count import table
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
+from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.diagnostics.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
@@ -34,7 +35,7 @@ def text() -> str:
 
 class TestFigures:
     def test_parameters_and_work_are_those_of_vireid_count(self, text):
-        counted = table([CONFIGS / 'hybrid_dmcf_glfm.py'], 100, SMALL).splitlines()[2].split(' | ')
+        counted = table([CONFIGS / 'hybrid_dmcf_glfm.py'], 100, Overrides(options=SMALL)).splitlines()[2].split(' | ')
         parameters, gflops = int(counted[3].replace(',', '')), float(counted[5])
         assert f'{parameters / 1e6:.2f} M parameters' in text
         assert float(re.search(r'work: +([\d.]+) GFLOPs to embed', text)[1]) == pytest.approx(gflops, abs=0.01)

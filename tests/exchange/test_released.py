@@ -408,7 +408,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(VireidError, match='the checksum of .* does not match'):
+    with pytest.raises(VireidError, match=r'the checksum of .* does not match'):
         read_weights(file)
 
 

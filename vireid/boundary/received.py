@@ -9,6 +9,7 @@ from typing import Any
 
 from vireid.boundary.paths import is_inside
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Logger
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a Windows network share
@@ -78,7 +79,7 @@ def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, .
                 component = manager.components.get(kind, own['type'])
             except VireidError:  # reported when the config is checked
                 continue
-            if getattr(component, 'reaches_out', False) or any(ADDRESS.match(text.strip()) for _, text in _texts(own)):
+            if Logger.reaches_out(component) or any(ADDRESS.match(text.strip()) for _, text in _texts(own)):
                 outside.append((place, own))
     return outside
 

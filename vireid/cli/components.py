@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
     with importing():
         from vireid.cli.description import Description, describe
-        from vireid.core.registry.kinds import CONTEXT, KINDS
+        from vireid.core.interfaces import KINDS, given
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
             return 2
         found = describe(components.get(args.kind, args.name))
         print(f'{args.kind} {one.name!r}, of plugin {one.plugin!r} ({found.place})\n\n{found.text or "no description"}')
-        given = CONTEXT[one.kind]
+        supplied = given(one.kind)
         for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
-            arguments = [a for a in found.arguments if (a.name in given) is wanted]
+            arguments = [a for a in found.arguments if (a.name in supplied) is wanted]
             if arguments:
                 print(f'\n{title}:')
             for argument in arguments:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for kind in dict.fromkeys(c.kind for c in listed):
         print(kind)
-        given = CONTEXT[kind]
+        supplied = given(kind)
         for component in (c for c in listed if c.kind == kind):
             try:
                 with importing():
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
                 found = Description(str(component.target), f'{error.given}')
             plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'
             summary = found.summary or f'see {found.place.replace(":", ".")}'
-            print(f'  {component.name}({found.signature(without=given)}){plugin}')
+            print(f'  {component.name}({found.signature(without=supplied)}){plugin}')
             print('      ' + textwrap.shorten(summary, 104, placeholder=' ...'))
         print()
     return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset
 
 if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw
@@ -109,7 +110,7 @@ def _check(args: argparse.Namespace) -> int:
         report = check_dataset(
             dataset,
             args.splits,
-            expected=None if generated else getattr(dataset, 'expected', None),
+            expected=None if generated else Dataset.expected(dataset),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             scale_raw=args.scale_raw,
         )
@@ -169,11 +170,11 @@ def _split(args: argparse.Namespace) -> int:
     what = 'folders' if folders else 'table'
     print(f'split {len(splits)} people of the {what} {images} into {out}\n')
     print(describe(dataset, splits))
-    for line in getattr(dataset, 'passed_over', ()):
+    for line in Dataset.passed_over(dataset):
         print(f'Passed over: {line}')
     if folders and (images / TABLE).exists() and out != images / TABLE:
         print(f'Not read: {images / TABLE}. To split that table, give its path.')
-    dropped = getattr(dataset, 'other_columns', ())
+    dropped = Dataset.other_columns(dataset)
     if dropped:
         print(f'Not in the new table: the columns {", ".join(dropped)}.')
     root = quote(str(images if out == images / TABLE else out))

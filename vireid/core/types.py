@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -201,57 +201,3 @@ class Trial:
     gallery: tuple[Sample, ...]
     cmc: Literal['identity', 'image'] = 'identity'
     drop: DropRule | None = None
-
-
-class Dataset(Protocol):
-    """A reader of one dataset's raw layout. Its `type` name is what tables print.
-
-    Its class may have `cameras`, the numbers of its cameras by modality: a dry run makes images of them. It may have
-    `expected`, by split the identities, visible and infrared images of a complete copy.
-    """
-
-    def split(self, name: str) -> Sequence[Sample]:
-        """Returns the samples of `train` or `test`, visible first, in an order that never changes."""
-
-
-class EvaluationProtocol(Protocol):
-    """Which images are query and gallery, for every trial. `name` is printed with every result."""
-
-    name: str
-
-    def trials(self, dataset: Any) -> Sequence[Trial]:
-        """Returns all trials on the dataset's test split."""
-
-
-class Similarity(Protocol):
-    """What ranks a gallery for a query instead of cosine: a learned metric, or a network that compares two images.
-
-    It may have `fit(embeddings)`, called with the `Embeddings` of the training images before anything is scored, and
-    then `state_dict()` and `load_state_dict(state)`: a checkpoint keeps what was fitted. `name` is printed with the
-    protocol.
-    """
-
-    name: str
-
-    def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-        """Prepares (Q, D) and (G, D) normalised embeddings; the result gives the (q, G) similarities of a slice of
-        the queries. It may name `trial`, which tells their samples."""
-
-
-class Reranker(Protocol):
-    """Another similarity of queries and gallery, computed from all of them. `name` is printed beside its metrics."""
-
-    name: str
-
-    def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-        """Prepares (Q, D) and (G, D) embeddings; the result gives the (q, G) similarities of a slice of the queries."""
-
-
-class Sampler(Protocol):
-    """Draws identity-balanced batches as a pure function of (seed, epoch)."""
-
-    def __len__(self) -> int:
-        """Batches in one epoch."""
-
-    def batches(self, epoch: int) -> Sequence[Sequence[int]]:
-        """Returns the epoch's batches as indices into the training samples."""

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, read_pixels
 from vireid.core.errors import IncompleteData, VireidError
+from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colours import channel_spread, colour_warnings, colourfulness
@@ -88,8 +89,8 @@ def check_dataset(
         scale_raw: how raw values become grey levels, as `images.scale_raw` of a config says.
     """
     report = Report()
-    own = getattr(dataset, 'own_images', False)
-    names: dict[int, str] = getattr(dataset, 'names', {})
+    own = Dataset.own_images(dataset)
+    names: dict[int, str] = Dataset.names(dataset)
     of_split: dict[str, str] = {}
     everything: list[Sample] = []
     for split, samples in _parts(dataset, splits, report).items():
@@ -123,7 +124,7 @@ def check_dataset(
 
 def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[str, Sequence[Sample]]:
     """Returns the samples by split, and reports what is wrong with the splits."""
-    if splits is None and getattr(dataset, 'own_images', False):
+    if splits is None and Dataset.own_images(dataset):
         parts = dict(dataset.parts)
         if dataset.fault and set(parts) != {''}:
             report.errors.append(dataset.fault.given)

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError, raise_all
+from vireid.core.interfaces import Dataset, Model, Similarity, Step
 from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
@@ -84,7 +85,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     config = experiment.dataset
     target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
     height, width = experiment.images.size
-    cameras = getattr(target, 'cameras', None)
+    cameras = Dataset.cameras(target)
     if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
         cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # it does not tell
     dataset = GeneratedDataset(cameras, (height + 16, width + 8))
@@ -94,7 +95,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     tried = sum(map(len, batch.images.values()))
     turns: list[dict[str, Any]] = []
     training_flops = activations = 0.0
-    for number in range(max(1, len(getattr(step, 'order', ()))) if step else 0):  # each turn of several optimizers
+    for number in range(max(1, len(Step.order(step))) if step else 0):  # each turn of several optimizers
         with (
             _attributed('one training step', model),
             FlopCounterMode(display=False) as counter,
@@ -107,9 +108,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     for record in turns:
         if not math.isfinite(record['loss']):
             tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
-            half = (
-                '' if experiment.training.precision == precision.FLOAT32 else '; random images may do that in bf16'
-            )
+            half = '' if experiment.training.precision == precision.FLOAT32 else '; random images may do that in bf16'
             of = f' (from {", ".join(tasks)})' if tasks else ''
             notes.append(f'the loss is {record["loss"]}{of}{half}; with real images it stops the run')
             break
@@ -195,10 +194,10 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
 def _fit(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> list[Sample]:
     """Fits what is fitted to a few training images, and returns these."""
     few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
-    if hasattr(model, 'fit'):
+    if fit := Model.fit(model):
         data = ImageSet(few, experiment.build_transform('test'), read=dataset.read)
         with torch.no_grad():
-            model.fit([collate([data[index]]) for index in range(len(few))])
+            fit([collate([data[index]]) for index in range(len(few))])
     return few
 
 
@@ -220,8 +219,8 @@ def _evaluate(
         read=dataset.read,
     )
     similarity: Any = experiment.build_similarity(model)
-    if hasattr(similarity, 'fit'):
-        similarity.fit(embed_samples(model, few, transform, workers=0, read=dataset.read))
+    if fit := Similarity.fit(similarity):
+        fit(embed_samples(model, few, transform, workers=0, read=dataset.read))
     reranker = experiment.build_reranker()
     found = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)
     rows = list(dict.fromkeys(trial.name for trial in trials))
@@ -254,7 +253,7 @@ class _SavedBytes:
 def _memory(model: Any, step: Any, activations: float, batch: int) -> str:
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    kept = step.state_dict() if hasattr(step, 'state_dict') else {}
+    kept = step.state_dict() if step else {}
     state = sum(t.numel() * t.element_size() for t in _tensors(kept))
     parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
     total = sum(parts.values())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vireid.boundary.showing import mermaid as label
+from vireid.core.interfaces import Model
 from vireid.core.types import MODALITIES
 from vireid.core.wording import aligned
 from vireid.reporting.graph import describe_graph
@@ -31,7 +32,7 @@ def wiring_table(model: Any) -> list[str]:
         channels = ', '.join(f'{m} {count}' for m, count in translator.modalities.items())
         rows.append((name, type(translator).__name__, ', '.join(modalities), f'images with channels: {channels}'))
         modalities = list(translator.modalities)
-    seen = list(getattr(model, 'modalities', modalities))
+    seen = list(Model.modalities(model) or modalities)
     for name, spec in model.specs.items():
         size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
         reads = ', '.join(model.inputs.get(name, seen))

@@ -20,6 +20,7 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model, Neck
 from vireid.core.registry.contracts import located
 from vireid.core.training import checkpoint as checkpoints
 from vireid.core.types import MODALITIES, Batch, Modality
@@ -198,7 +199,7 @@ def _find_necks(model: Any) -> tuple[list[str], list[str]]:
     if not hasattr(model, 'fit_necks'):
         return [], []
     fitted = model.fitted_necks
-    labelled = [name for name in fitted if getattr(model.necks[name], 'needs_identities', False)]
+    labelled = [name for name in fitted if Neck.needs_identities(model.necks[name])]
     return [name for name in fitted if name not in labelled], labelled
 
 
@@ -208,7 +209,7 @@ def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], l
     if frozen:
         kept.append(f'{counted(len(frozen), "BatchNorm layer")}: frozen in training')
     kept += [f'neck {name}: fitted to labelled images' for name in labelled]
-    if hasattr(model, 'fit') and not hasattr(model, 'fit_necks'):
+    if Model.fit(model) and not hasattr(model, 'fit_necks'):
         kept.append(f'what {type(model).__name__} fits: it may need labelled images')
     if content.get('similarity'):
         kept.append('the similarity: fitted to training images')

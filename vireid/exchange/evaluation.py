@@ -11,13 +11,14 @@ from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset, Model
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
 from vireid.core.training.state import require_unseen, state_of, versions
-from vireid.core.types import Dataset, Progress, Sample
+from vireid.core.types import Progress, Sample
 from vireid.launch.contents import content_numbers, require_no_twins
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
@@ -53,7 +54,7 @@ def score_checkpoint(
     tell_passed_over(dataset)
     if content is not None:
         _require_unseen(experiment, dataset, content, str(source))
-    split = getattr(dataset, 'split_name', '')
+    split = Dataset.split_name(dataset)
     fabric = make_fabric(experiment.training)
     if fabric.is_global_zero:
         require_own_folder(Path(work_dir), dataset)
@@ -91,11 +92,13 @@ def score_checkpoint(
     if fabric.is_global_zero:
         for name in (results_file.FILE, results_file.QUERIES):  # of an evaluation before
             (run.work_dir / name).unlink(missing_ok=True)
-    results = evaluator.evaluate(run, hooks, progress, weights)
+    evaluation = evaluator.evaluate(run, hooks, progress, weights)
+    results, similarity = evaluation.results, evaluation.similarity
+    run.fitted_step = evaluation.fitted_step
     if fabric.is_global_zero:
-        if content is None and (run.fitted is not None or hasattr(model, 'fit')):
-            similarity = {} if run.fitted is None else {'similarity': run.fitted}
-            checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **similarity})
+        if content is None and (similarity is not None or Model.fit(model)):
+            kept = {} if similarity is None else {'similarity': similarity}
+            checkpoint.save(run.checkpoint, {**state_of(run, progress), 'chosen': weights, **kept})
         about: dict[str, Any] = {
             'experiment': experiment.name,
             'checkpoint': str(Path(source).absolute()) if source is not None else None,
@@ -150,7 +153,7 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
     Raises:
         VireidError: if it is of another split of this dataset, or of some of these very images.
     """
-    split, trained_on = getattr(dataset, 'split_name', ''), content.get('split', '')
+    split, trained_on = Dataset.split_name(dataset), content.get('split', '')
     if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
         raise VireidError(
             f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '

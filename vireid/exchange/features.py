@@ -19,6 +19,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
@@ -96,14 +97,14 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
         'checkpoint': str(Path(source).absolute()) if source is not None else None,
         'dataset': experiment.dataset,
         'data': results.data,
-        'split': getattr(dataset, 'split_name', ''),
+        'split': Dataset.split_name(dataset),
         'protocol': experiment.protocol,
         'weights': results.weights,
         'similarity': thaw(experiment.evaluation.similarity),
         'versions': versions(),
     }
     if world()[0] == 0:
-        save(path, results.embeddings, about, getattr(dataset, 'root', None))
+        save(path, results.embeddings, about, Dataset.root(dataset))
 
 
 def require_writable(path: str | Path) -> None:

@@ -13,6 +13,7 @@ from vireid.boundary.reading import open_regular, reads
 from vireid.core.config import files as configs
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import is_fitted
 from vireid.launch.resolve import Record, resolve
@@ -48,7 +49,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
             f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
             todo=f'if you trust them: vireid.load(..., plugins={named!r})',
         ) from error
-    if hasattr(model, 'fit') and not is_fitted(content):
+    if Model.fit(model) and not is_fitted(content):
         print(
             f'warning: {path} was written before its model was fitted to the training images (means, whitening); use '
             'checkpoints/best.pt or the last.pt of a finished run',

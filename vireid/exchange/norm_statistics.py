@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vireid.core.data.image_set import Key
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.exchange.unlabelled_images import LEAST
@@ -141,7 +142,7 @@ class _Moments:
 
 def _embed(model: Any, images: Mapping[Modality, Tensor]) -> None:
     with located(model):
-        if hasattr(model, 'embed_joint'):
+        if Model.embed_joint(model):
             model.embed_joint(images)
             return
         for modality, found in images.items():

@@ -17,6 +17,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
 from vireid.core.data.randomness import preserved
 from vireid.core.distributed.processes import gather_objects
+from vireid.core.interfaces import Model
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Batch
 from vireid.core.warn import warn_once
@@ -86,6 +87,6 @@ def bf16_error(model: nn.Module, batch: Batch, fabric: Fabric) -> float:
 def _embed(model: Any, batch: Batch) -> Tensor:
     """Embeds a batch, (B, D); both modalities at once where the model can, as it is trained."""
     images = {m: batch.images[m] for m in MODALITIES if m in batch.images}
-    if hasattr(model, 'embed_joint'):
-        return model.embed_joint(images)
+    if embed_joint := Model.embed_joint(model):
+        return embed_joint(images)
     return torch.cat([model.embed(found, m) for m, found in images.items()])

@@ -12,6 +12,7 @@ from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Reader
 from vireid.core.types import Sample, Trial
 
 AT_ONCE = 256  # files that one thread reads, and between two lines of progress
@@ -38,7 +39,7 @@ def content_numbers(
     paths = list(dict.fromkeys(s.path for s in samples))
     if settings.check == 'nothing' or not paths:
         return {}
-    if hasattr(read, 'digests'):
+    if Reader.digests(read):
         return dict(zip(paths, map(_number, read.digests(paths)), strict=True))
     rank, processes = world()
     own, found = paths[rank::processes], dict[str, int]()

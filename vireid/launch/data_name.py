@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.core.interfaces import Dataset
+
 STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it makes
 
 
@@ -23,6 +25,6 @@ def data_name(dataset: Mapping[str, Any], reader: Any = None) -> str:
     name = str(dataset.get('type', '-'))
     if is_generated(dataset.get('root')):
         return f'synthetic people, {name} layout'
-    number = getattr(reader, 'expected', {}).get('test', (None,))[0]
+    number = Dataset.expected(reader).get('test', (None,))[0]
     same = number is None or number == len({sample.identity for sample in reader.split('test')})
     return name if same else f'other people, {name} layout'

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.types import Dataset, Sample
+from vireid.core.interfaces import Dataset
+from vireid.core.types import Sample
 
 SHOWN = 5
 
 
 def name_identities(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
     """Returns the names of the samples' identities in the order of their labels, or their numbers without names."""
-    names: Mapping[int, str] = getattr(dataset, 'names', {})
+    names: Mapping[int, str] = Dataset.names(dataset)
     return tuple(str(names.get(number, number)) for number in sorted({s.identity for s in samples}))
 
 

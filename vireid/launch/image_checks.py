@@ -15,6 +15,7 @@ from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset
 from vireid.core.types import Sample
 
 SHOWN = 5  # images that an error names
@@ -58,7 +59,7 @@ def check_images(
 
 def tell_passed_over(dataset: Any) -> None:
     """Prints what lies in one's own data folder and is not read, once for a folder."""
-    for line in getattr(dataset, 'passed_over', ()):
+    for line in Dataset.passed_over(dataset):
         _tell_once(f'warning: {dataset.source}: {line}')
 
 

@@ -16,6 +16,7 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError, raise_all
+from vireid.core.interfaces import Dataset, Model, Sampler
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
@@ -23,7 +24,7 @@ from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Trainer
-from vireid.core.types import Dataset, Progress, Sample, Sampler
+from vireid.core.types import Progress, Sample
 from vireid.core.warn import warn_once
 from vireid.launch import precision
 from vireid.launch.bf16_trial import settle_precision
@@ -99,7 +100,7 @@ def prepare(
         ),
         lambda: _read_dataset(experiment, work_dir if fabric.is_global_zero else None),
     )
-    identities, split = name_identities(dataset, samples), getattr(dataset, 'split_name', '')
+    identities, split = name_identities(dataset, samples), Dataset.split_name(dataset)
     if content is not None and content.get('split', '') == split:  # of another split, that is told instead
         require_same_identities(content, identities, str(resume))
     sampler, (evaluator, candidates, selection) = attempt_all(
@@ -162,9 +163,9 @@ def _build_evaluators(
     evaluator = candidates = Evaluator(experiment, dataset, hooks)
     identities = 0
     if experiment.evaluation.select == 'validation':
-        validation = ValidationSplit(dataset, samples)
+        validation: Any = ValidationSplit(dataset, samples)
         identities = len({s.identity for s in validation.split('val')})
-        candidates = Evaluator(experiment, validation, hooks, f' on {identities} validation identities')
+        candidates = Evaluator(experiment, validation, hooks, split='validation')
         evaluator.fits = False  # what the best candidate was fitted to is saved with it
     return evaluator, candidates, Selection(experiment.evaluation, identities)
 
@@ -185,6 +186,6 @@ def _adjust(model: nn.Module, experiment: Experiment, fabric: Fabric) -> None:
     settings = experiment.training
     if settings.sync_batchnorm and fabric.world_size > 1:
         # what follows the backbone sees all images already, if they are gathered
-        synchronize_norms(model.backbone if getattr(model, 'across_ranks', False) else model)  # type: ignore[arg-type]
+        synchronize_norms(model.backbone if Model.across_ranks(model) else model)  # type: ignore[arg-type]
     if settings.compile:
         compile_forward(model)

@@ -25,6 +25,7 @@ from vireid.core.config.experiment import MISFITS, SETTINGS, Chain, Experiment, 
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
+from vireid.core.interfaces import Step
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality
 
@@ -172,7 +173,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
     strategy = SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator())
     fabric = Fabric(strategy=strategy, plugins=LightningEnvironment())  # this process alone, whatever started it
     step = experiment.build_step(model, fabric)
-    for schedule in [s for s in getattr(step, 'schedules', ()) if hasattr(s, 'step')]:
+    for schedule in Step.schedules(step):
         try:
             schedule.step()
         except Exception as error:

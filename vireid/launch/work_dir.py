@@ -9,6 +9,7 @@ from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 
@@ -30,7 +31,7 @@ def require_own_folder(folder: Path, dataset: Any = None) -> None:
         VireidError: if the folder is that of the data, holds files of our names that no run wrote, or one of these is a
             link that leads out of it.
     """
-    root = getattr(dataset, 'root', None)
+    root = Dataset.root(dataset)
     if root is not None and folder.resolve() == Path(root).resolve():
         raise VireidError(f'{folder} is the folder of the data, and a run would write into it', todo=TODO)
     there = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]

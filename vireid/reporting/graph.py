@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vireid.core.interfaces import Model
 from vireid.core.types import MODALITIES
 
 
@@ -16,7 +17,7 @@ def describe_graph(model: Any) -> dict[str, Any]:
     """
     if not all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter')):
         return {'nodes': [], 'edges': []}
-    modalities = list(getattr(model, 'modalities', MODALITIES))
+    modalities = list(Model.modalities(model) or MODALITIES)
     nodes = [_node(m, 'modality', m, 'images') for m in modalities]
     nodes.append(_node('backbone', 'backbone', type(model.backbone).__name__, 'backbone'))
     edges = [[m, 'backbone'] for m in modalities]

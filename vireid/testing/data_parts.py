@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.data.randomness import seeded
+from vireid.core.interfaces import Similarity
 from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
@@ -73,7 +74,6 @@ def _check_reranker(build: Builder) -> None:
     query, gallery = (rng.standard_normal((n, 8)).astype(np.float32) for n in (7, 11))
     query, gallery = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (query, gallery))
     reranker = build()
-    require(isinstance(getattr(reranker, 'name', None), str), 'it has no name for the table')
     before = query.copy(), gallery.copy()
     similarity = reranker.similarity(query, gallery)
     whole = similarity(slice(0, 7))
@@ -96,9 +96,8 @@ def _check_similarity(build: Builder) -> None:
         return build(model=torch.nn.Module() if build.inputs is None else build.inputs)
 
     made = make()
-    require(isinstance(getattr(made, 'name', None), str), 'it has no name for the table')
-    if hasattr(made, 'fit'):
-        made.fit(whole)
+    if fit := Similarity.fit(made):
+        fit(whole)
         file = io.BytesIO()
         torch.save(dict(made.state_dict()), file)
         file.seek(0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Head, Loss, Neck, Translator
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.testing.promises import Builder, check_network, require
@@ -61,7 +62,7 @@ def _fitting(build: Builder) -> list[tuple[FeatureSpec, ...]]:
     """Returns those inputs the component takes."""
     if build.inputs is not None:
         return [tuple(build.inputs)]
-    layout = getattr(build.target, 'layout', 'joint')
+    layout = Neck.layout(build.target)
     fitting, refusals = [], []
     for inputs in INPUTS:
         specs = tuple(
@@ -97,7 +98,7 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
         return neck(*features, context=training if labelled else Context(training.counts, None))
 
     neck = make()
-    neck_train_only = getattr(neck, 'train_only', False)
+    neck_train_only = Neck.train_only(neck)
     output = check_network(neck, run, make)
     _require_spec(output, neck.output, 2 * COUNT)
     if neck_train_only:
@@ -124,7 +125,7 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     head = make()
     output = check_network(head, lambda module: module(*features, **_known(module)), make)
     outputs = {'global': output} if isinstance(output, HeadOutput) else output
-    declared = dict(getattr(head, 'outputs', {'global': 0}))
+    declared = dict(Head.outputs(head))
     require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} and makes {list(outputs)}')
     for name, found in outputs.items():
         wanted = (2 * COUNT, *((declared[name],) if declared[name] else ()))
@@ -133,7 +134,7 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
         if found.logits is not None:
             shape = tuple(found.logits.shape)
             require(shape == (*wanted, PERSONS), f'its output {name!r} has logits {shape}, not {(*wanted, PERSONS)}')
-    if getattr(head, 'train_only', False):
+    if Head.train_only(head):
         return
     with torch.no_grad():
         shape = tuple(head.eval().embed(*[f.detach() for f in features]).shape)
@@ -153,7 +154,7 @@ def _check_loss(build: Builder) -> None:
     if build.inputs is not None:
         _check_loss_on(build, build.inputs, labels)
         return
-    several = (3,) if getattr(build.target, 'reads_parts', True) else ()
+    several = (3,) if Loss.reads_parts(build.target) else ()
     for parts in {(), several}:
         feature = torch.randn(2 * COUNT, *parts, CHANNELS, requires_grad=True)
         given = HeadOutput(feature, torch.randn(2 * COUNT, *parts, PERSONS, requires_grad=True))
@@ -204,7 +205,7 @@ def _check_translator(build: Builder) -> None:
     made = check_network(translator, lambda m: m(Batch(dict(images), dict(labels))).images, lambda: build(**CONTEXT))
     channels = {m: found.shape[1] for m, found in made.items()}
     require(channels == dict(translator.modalities), f'it declares {translator.modalities} and makes {channels}')
-    if not getattr(translator, 'train_only', False):
+    if not Translator.train_only(translator):
         with torch.no_grad():
             alone = translator.eval()(Batch({INFRARED: images[INFRARED].detach()}, {})).images
         require(set(alone) == {INFRARED}, f'infrared images alone become {", ".join(alone)}: it is not train_only')

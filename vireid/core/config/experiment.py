@@ -18,11 +18,12 @@ from vireid.core.config.settings import (
     contradictions,
 )
 from vireid.core.errors import VireidError, raise_all
+from vireid.core.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, names_argument, signature_of
-from vireid.core.types import MODALITIES, Dataset, EvaluationProtocol, Modality, Reranker, Sample, Sampler, Similarity
+from vireid.core.types import MODALITIES, Modality, Sample
 
 Config = Mapping[str, Any]  # of a component: its `type` and arguments
 

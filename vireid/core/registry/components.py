@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.core.interfaces import KINDS
 from vireid.core.registry.contracts import require_offers
-from vireid.core.registry.kinds import KINDS
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
 from vireid.core.wording import singular

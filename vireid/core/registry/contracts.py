@@ -6,55 +6,15 @@ docs/plugins.md states the same in words. What is missing or wrong is an error w
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.types import FeatureSpec
+from vireid.core.interfaces import INTERFACES, Head, Model
 from vireid.core.wording import counted
 
-MODULES = ('models', 'translators', 'backbones', 'necks', 'heads', 'poolings', 'losses', 'weighters')  # torch modules
 GUIDE = 'give it that; docs/plugins.md and docs/architecture.md of vireid say what each kind has to offer'
-Test = Callable[[Any], bool]
-
-
-def _specs(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(isinstance(v, FeatureSpec) for v in value.values())
-
-
-def _channels(value: Any) -> bool:
-    return isinstance(value, Mapping) and bool(value) and all(type(count) is int for count in value.values())
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-# kind -> attribute -> (what it is, in words; how that is recognised)
-OFFERS: dict[str, dict[str, tuple[str, Test]]] = {
-    'models': {'embed': ('a method (images, modality) -> (B, D)', callable)},
-    'translators': {'modalities': ('a dict of channels by modality', _channels)},
-    'backbones': {'outputs': ('a dict of FeatureSpec by feature name', _specs)},
-    'necks': {'output': ('a FeatureSpec', lambda value: isinstance(value, FeatureSpec))},
-    'heads': {
-        'embed': ('a method (*features) -> (B, D)', callable),
-        'embedding_dim': ('the length D of its embedding', lambda value: isinstance(value, int)),
-    },
-    'datasets': {'split': ('a method (name) -> samples', callable)},
-    'protocols': {'name': ('a string', _text), 'trials': ('a method (dataset) -> trials', callable)},
-    'similarities': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
-    'rerankers': {'name': ('a string', _text), 'similarity': ('a method (query, gallery) -> function', callable)},
-    'samplers': {
-        '__len__': ('a method () -> batches of an epoch', callable),
-        'batches': ('a method (epoch) -> batches of indices', callable),
-    },
-    'steps': {
-        '__call__': ('a method (batch, progress) -> record', callable),
-        'state_dict': ('a method () -> dict of tensors and plain values', callable),
-        'load_state_dict': ('a method (state) that restores them', callable),
-    },
-}
 
 
 def require_offers(kind: str, built: Any, name: str, where: str) -> None:
@@ -66,18 +26,20 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
         name: what the config calls it.
         where: its path in the config.
     """
-    if kind in MODULES:
+    interface = INTERFACES[kind]
+    if interface.module:
         from torch import nn
 
         if not isinstance(built, nn.Module):
             raise VireidError(
                 f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE, path=where
             )
-    offers = {} if kind == 'heads' and getattr(built, 'train_only', False) else OFFERS.get(kind, {})
-    for attribute, (words, fits) in offers.items():
+    if interface is Head and Head.train_only(built):
+        return
+    for attribute, (words, fits) in interface.required().items():
         value = getattr(built, attribute, None)
         if not fits(value):
-            lacks = f'is {value!r}' if hasattr(built, attribute) else 'is missing'
+            lacks = f'is {value!r}' if value is not None else 'is missing'
             raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE, path=where)
 
 
@@ -92,7 +54,7 @@ def require_trainable(model: Any) -> None:
             todo='score it as it is: vireid test CONFIG',
             path='model',
         )
-    if not getattr(model, 'task_names', True):
+    if Model.task_names(model) == [] or Model.task_names(model) == ():
         raise VireidError(
             f'model: {name} has no losses, so nothing trains it',
             todo="give at least one head with losses; or score it as it is: training.freeze=['*'], vireid test CONFIG",
@@ -105,7 +67,7 @@ def require_trainable(model: Any) -> None:
             todo=GUIDE,
             path='model',
         )
-    weighter = getattr(model, 'weighter', None)
+    weighter = Model.weighter(model)
     if weighter is not None and not isinstance(weighter, nn.Module):
         raise VireidError(
             f'model: weighter of {name} is a {type(weighter).__name__}',
@@ -191,5 +153,5 @@ def _path(error: Exception, model: Any) -> str:
     found = ''
     for frame, _ in traceback.walk_tb(error.__traceback__):
         found = names.get(id(frame.f_locals.get('self')), '') or found
-    tell = getattr(model, 'config_path', None)
+    tell = Model.config_path(model)
     return '' if not found else f'model.{tell(found)}' if tell is not None else 'model'

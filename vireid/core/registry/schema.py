@@ -15,8 +15,8 @@ from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.interfaces import INTERFACES, KINDS, given
 from vireid.core.registry.hints import adapter_of, as_json, describe
-from vireid.core.registry.kinds import CONTEXT, DEFAULTS
 from vireid.core.registry.signature import Parameter, Signature, signature_of
 
 if TYPE_CHECKING:
@@ -93,8 +93,10 @@ class Component(_Annotation):
     def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
         if scope.components is None:
             return []
-        if self.kind not in CONTEXT:
-            return [Problem((), f': its Component names {self.kind!r}, which is not a component kind', ', '.join(CONTEXT))]
+        if self.kind not in KINDS:
+            return [
+                Problem((), f': its Component names {self.kind!r}, which is not a component kind', ', '.join(KINDS))
+            ]
         config = {'type': self.default, **value} if self.default else value
         if 'type' not in config:
             text = f': expected a component, got {value!r}'
@@ -106,8 +108,8 @@ class Component(_Annotation):
         own = {key: Parameter(hint) for key, hint in self.own.items()}
         signature = replace(found, parameters={**found.parameters, **own})
         arguments = {key: item for key, item in config.items() if key != 'type'}
-        given, optional = CONTEXT[self.kind] - set(own), DEFAULTS.get(self.kind, ())
-        return _problems(signature, arguments, scope.components, given, optional)
+        supplied, optional = given(self.kind) - set(own), INTERFACES[self.kind].defaults
+        return _problems(signature, arguments, scope.components, supplied, optional)
 
 
 class ArgumentsOf(_Annotation):
@@ -130,7 +132,7 @@ class ArgumentsOf(_Annotation):
             found = signature_of(scope.components.get(self.kind, name))  # type: ignore[arg-type]
         except VireidError:  # which is told where it stands
             return []
-        known = {n: Parameter(p.hint) for n, p in found.parameters.items() if n not in CONTEXT[self.kind]}
+        known = {n: Parameter(p.hint) for n, p in found.parameters.items() if n not in given(self.kind)}
         return _problems(replace(found, parameters=known), value, scope.components, noun='setting')
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn.functional import normalize
@@ -15,11 +15,12 @@ from vireid.core.data.loader import WorkerDied, default_workers, evaluation_load
 from vireid.core.distributed.batch_norm import share_buffers
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Reranker, Similarity
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores, Ties, compare, score, score_similarity
-from vireid.core.types import Batch, Reranker, Sample, Similarity, Trial, joint_order
+from vireid.core.types import Batch, Sample, Trial, joint_order
 
 FLIP = 'flip'
 
@@ -130,6 +131,7 @@ def score_trials(
     ties: Ties = 'mean',
     weights: str = '',
     data: str = '',
+    split: Literal['test', 'validation'] = 'test',
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Results:
     """Scores every trial from one set of embeddings.
@@ -169,7 +171,7 @@ def score_trials(
     named = protocol if similarity is None else f'{protocol}, {similarity.name}'
     if ties == 'gallery-order':
         named += ', ties in gallery order'
-    return Results(named, tuple(trials), plain, embeddings, variants, weights, data, similarity)
+    return Results(named, tuple(trials), plain, embeddings, variants, weights, data, similarity, split)
 
 
 def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:

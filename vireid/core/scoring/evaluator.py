@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from lightning_fabric.utilities import move_data_to_device
@@ -16,11 +17,27 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Dataset, Fit, Model, Similarity
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import require_match, require_scorable
-from vireid.core.types import Batch, Dataset, Progress, Sample
+from vireid.core.types import Batch, Progress, Sample
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        results: the scores.
+        fitted_step: after which step the model was fitted to the training images here; None if it was not.
+        similarity: `config` and `state` of a similarity that was fitted to the training images here.
+    """
+
+    results: Results
+    fitted_step: int | None = None
+    similarity: dict[str, Any] | None = None
 
 
 class Evaluator:
@@ -30,7 +47,7 @@ class Evaluator:
         experiment: protocol, transforms, and what is scored beside the plain rows.
         dataset: whose test split is scored.
         hooks: the observers.
-        suffix: added to the protocol's name, where the test split is not the dataset's own.
+        split: what the dataset's test split is; `validation` is part of the protocol's name.
         more: samples to embed besides those of the trials.
         fits: a model with `fit` is fitted to the training images before it is scored; False of one that was, and that
             a checkpoint kept.
@@ -45,19 +62,22 @@ class Evaluator:
         experiment: Experiment,
         dataset: Dataset,
         hooks: Any,
-        suffix: str = '',
+        split: Literal['test', 'validation'] = 'test',
         more: Sequence[Sample] = (),
         fits: bool = True,
         fitted: Mapping[str, Any] | None = None,
     ) -> None:
         self.experiment, self.dataset, self.fits, self.fitted = experiment, dataset, fits, fitted
+        self.split = split
         protocol = experiment.build_protocol()
-        self.protocol, self.trials = protocol.name + suffix, protocol.trials(dataset)
+        self.protocol, self.trials = protocol.name, protocol.trials(dataset)
         for trial in self.trials:  # before hours of training, not after
             require_scorable(trial)
             require_match(trial)
         self.samples = all_samples(self.trials, more)
         self.identities = {s.identity for trial in self.trials for s in trial.query}
+        if split == 'validation':
+            self.protocol += f' on {len({s.identity for s in dataset.split("test")})} validation identities'
         # a reader that keeps images keeps those of the whole split: another protocol finds them there
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.images.reader else ()
         self.transform = experiment.build_transform('test')
@@ -73,7 +93,7 @@ class Evaluator:
         weights: str = '',
         variants: bool = True,
         check_interrupt: Callable[[], None] = lambda: None,
-    ) -> Results:
+    ) -> Evaluation:
         """Scores the run's model, in float32 on this process alone, and tells the observers.
 
         Args:
@@ -92,8 +112,10 @@ class Evaluator:
 
             return show
 
-        if self.fits and hasattr(run.model, 'fit'):
-            self._fit(run, progress.step, on_progress('fitting to training images'))
+        fitted_step, kept = None, None
+        if self.fits and (fit := Model.fit(run.model)):
+            self._fit(run, fit, on_progress('fitting to training images'))
+            fitted_step = progress.step
         embed = functools.partial(
             embed_samples,
             run.model,
@@ -103,14 +125,15 @@ class Evaluator:
             device=run.device,
         )
         similarity: Any = self.experiment.build_similarity(run.model)
-        if hasattr(similarity, 'fit') and self.fitted is not None:
+        fit_similarity = Similarity.fit(similarity)
+        if fit_similarity and self.fitted is not None:
             similarity.load_state_dict(self.fitted)
-        elif hasattr(similarity, 'fit'):
+        elif fit_similarity:
             samples = require_samples(self.dataset.split('train'), similarity)
             training = embed(samples, on_progress=on_progress('embedding training images'))
             with seeded(self.experiment.seed, 'fit'):  # alike in every process
-                similarity.fit(training)
-            run.fitted = {'config': thaw(self.experiment.evaluation.similarity), 'state': dict(similarity.state_dict())}
+                fit_similarity(training)
+            kept = {'config': thaw(self.experiment.evaluation.similarity), 'state': dict(similarity.state_dict())}
         flip = variants and run.experiment.evaluation.flip
         embeddings = embed(self.samples, flip=flip, read=self.read, on_progress=on_progress('embedding images'))
         results = score_trials(
@@ -122,12 +145,13 @@ class Evaluator:
             ties=run.experiment.evaluation.ties,
             weights=weights or f'after step {progress.step:,}',
             data=run.data,
+            split=self.split,
             on_progress=on_progress('scoring trials'),
         )
         hooks.evaluated(run=run, progress=progress, results=results)
-        return results
+        return Evaluation(results, fitted_step, kept)
 
-    def _fit(self, run: Any, step: int, on_progress: Callable[[int, int], None]) -> None:
+    def _fit(self, run: Any, fit: Fit, on_progress: Callable[[int, int], None]) -> None:
         """Fits the run's model to the training images, as they are seen in scoring."""
         samples = require_samples(self.dataset.split('train'), run.model)
         images, size = run.experiment.images, run.experiment.evaluation.batch_size
@@ -146,8 +170,7 @@ class Evaluator:
 
         run.model.eval()
         with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # alike in every process
-            run.model.fit(Batches())
-        run.fitted_step = step
+            fit(Batches())
 
 
 def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:

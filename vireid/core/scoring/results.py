@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
+from vireid.core.interfaces import Similarity
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS, Scores, compare, matched_within
-from vireid.core.types import Similarity, Trial
+from vireid.core.types import Trial
 from vireid.core.wording import aligned
 from vireid.statistics.identical import identical_embeddings, identical_note
 from vireid.statistics.interval import identity_interval
@@ -40,6 +41,7 @@ class Results:
         weights: which weights were scored, such as `after step 500`.
         data: what the images are, such as `SYSU-MM01`, or that they are generated.
         similarity: what ranked the gallery; None is cosine.
+        split: `test`, or `validation` if validation identities were scored as if they were the test.
     """
 
     protocol: str
@@ -50,6 +52,7 @@ class Results:
     weights: str = ''
     data: str = ''
     similarity: Similarity | None = None
+    split: Literal['test', 'validation'] = 'test'
 
     def similarities(self, trial: Trial) -> np.ndarray:
         """Returns the (Q, G) similarities that a trial was ranked by."""

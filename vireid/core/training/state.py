@@ -13,6 +13,7 @@ from vireid.core.config.same_run import changes, named, read_sections, resumable
 from vireid.core.data.images import fingerprint
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Step
 from vireid.core.training.run import Run
 from vireid.core.types import Progress, Sample
 from vireid.core.wording import counted
@@ -114,9 +115,9 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     if at.get('step', 0) > run.progress.total_steps:
         text = f'{source} is {at["step"]:,} steps old and this run ends after {run.progress.total_steps:,}'
         raise VireidError(text, todo='raise training.steps or training.epochs, or score it: vireid test')
-    of_step = getattr(run.experiment.manager.components.get('steps', run.experiment.step['type']), 'resumable', ())
+    step = run.experiment.manager.components.get('steps', run.experiment.step['type'])
     theirs = read_sections(content['config'], source)
-    if changed := changes(run.experiment, theirs, resumable(run.experiment, of_step)):
+    if changed := changes(run.experiment, theirs, resumable(run.experiment, Step.resumable(step))):
         raise VireidError(
             f'{source} was trained with another {named(changed)} than this run',
             todo='resume with the config.yaml beside the checkpoint, or start a new run',

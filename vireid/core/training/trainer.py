@@ -15,9 +15,10 @@ from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
 from vireid.core.distributed.processes import agreed, wait_for_all
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model, Step
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
-from vireid.core.scoring.evaluator import Evaluator
+from vireid.core.scoring.evaluator import Evaluation, Evaluator
 from vireid.core.scoring.results import Results
 from vireid.core.signals import Interrupted, interruptible
 from vireid.core.training import checkpoint
@@ -108,7 +109,7 @@ class Trainer:
             stopped = self.train_step(batch)
             epoch_ended = self.progress.step_in_epoch == 0
             if epoch_ended:
-                getattr(self.step, 'epoch_ended', lambda progress: None)(self.progress)
+                Step.epoch_ended(self.step)(self.progress)
                 self.hooks.epoch_ended(run=self.run, progress=self.progress)
             finished = self.progress.step == self.progress.total_steps
             if stopped or epoch_ended or finished or self._due(self.settings.checkpoint_every, self.progress.step):
@@ -140,8 +141,10 @@ class Trainer:
     def evaluate(self) -> None:
         """Scores the candidates of `evaluation.select`; saves the best ones."""
         with self._ema_weights():
-            found = self.candidates.evaluate(
-                self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
+            found = self._noted(
+                self.candidates.evaluate(
+                    self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
+                )
             )
         if self.selection.on != 'last':
             if self.selection.is_best(found, self.progress):
@@ -153,14 +156,22 @@ class Trainer:
         evaluate = functools.partial(self.evaluator.evaluate, self.run, self.hooks, self.progress)
         if self.selection.on == 'last':
             with self._ema_weights():
-                found = evaluate(check_interrupt=self.check_interrupt)
-            if hasattr(self.run.model, 'fit'):
+                found = self._noted(evaluate(check_interrupt=self.check_interrupt))
+            if Model.fit(self.run.model):
                 self.save()  # with what was fitted
             return found
         self.evaluate()  # the last weights are among those to choose from
         wait_for_all()  # until the first process has written the best ones
         weights = self.selection.load_best(self.run.model, self.run.best)
-        return evaluate(weights=weights, check_interrupt=self.check_interrupt)
+        return self._noted(evaluate(weights=weights, check_interrupt=self.check_interrupt))
+
+    def _noted(self, evaluation: Evaluation) -> Results:
+        """Notes in the run what was fitted to the training images; returns the scores."""
+        if evaluation.fitted_step is not None:
+            self.run.fitted_step = evaluation.fitted_step
+        if evaluation.similarity is not None:
+            self.run.fitted = evaluation.similarity
+        return evaluation.results
 
     def save(self, best: bool = False) -> None:
         """Writes the run's checkpoint, or that of its best weights; every process has to call it."""
@@ -233,7 +244,8 @@ class Trainer:
 
     def _ema_weights(self) -> AbstractContextManager[None]:
         """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
-        return self.step.ema_weights() if hasattr(self.step, 'ema_weights') else nullcontext()
+        ema_weights = Step.ema_weights(self.step)
+        return ema_weights() if ema_weights else nullcontext()
 
     def _due(self, every: int | None, done: int) -> bool:
         return every is not None and done % every == 0

@@ -25,10 +25,8 @@ def step_scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 def evaluation_scalars(results: Results) -> dict[str, float]:
     """Returns the mean of each metric of each row, in percent: `test/all/R1`, `validation/all/mAP`."""
-    # the protocol's name alone tells a validation from a test: their rows have the same names
-    part = 'validation' if results.protocol.endswith(' validation identities') else 'test'
     return _finite(
-        {f'{part}/{_clean(row["name"])}/{key}': 100 * row[key]['mean'] for row in results.rows() for key in METRICS}
+        {f'{results.split}/{_clean(row["name"])}/{key}': 100 * row[key]['mean'] for row in results.rows() for key in METRICS}
     )
 
 

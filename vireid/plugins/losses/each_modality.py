@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
+from vireid.core.interfaces import Loss
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
@@ -31,7 +32,7 @@ class EachModality(nn.Module):
     ) -> None:
         super().__init__()
         self.loss = build_part('losses', loss, 'loss')
-        self.reads_parts = getattr(self.loss, 'reads_parts', True)
+        self.reads_parts = Loss.reads_parts(self.loss)
         self._contextual = names_argument(self.loss, 'context')
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.interfaces import Head, Loss, Neck
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import FeatureSpec
@@ -80,7 +81,7 @@ class ModelBuilder:
         return self.build(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
 
     def _task(self, name: str, head: Any, config: Mapping) -> dict[str, Any]:
-        outputs = dict(getattr(head, 'outputs', {'global': 0}))
+        outputs = dict(Head.outputs(head))
         losses, weights, reads = {}, {}, {}
         where = f'{self.graph.where}.heads.{name}.losses'
         problems = self.graph.problems
@@ -109,7 +110,7 @@ class ModelBuilder:
             except TypeError:
                 text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
                 problems.append(VireidError(text, allowed='(output, identities), and context by name'))
-            if outputs[reads[key]] and not getattr(built, 'reads_parts', True):
+            if outputs[reads[key]] and not Loss.reads_parts(built):
                 problems.append(
                     VireidError(
                         f'{where}.{key}: {loss["type"]} reads one vector per image, but {reads[key]!r} has '
@@ -147,7 +148,7 @@ class ModelBuilder:
         fusing = [
             name
             for name in components.names('necks')
-            if getattr(components.get('necks', name), 'layout', 'joint') in ('paired', 'any')
+            if Neck.layout(components.get('necks', name)) in ('paired', 'any')
         ]
         return f'fuse it first, e.g. with {" or ".join(fusing)}' if fusing else 'fuse it first'
 

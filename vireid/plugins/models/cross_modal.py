@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
+from vireid.core.interfaces import Neck, Translator
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
@@ -139,7 +140,7 @@ class CrossModalModel(nn.Module):
         tasks = builder.tasks()
         self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in tasks.items()})
         builder.check_embedding(tasks)
-        train_only = [name for name, neck in self.necks.items() if getattr(neck, 'train_only', False)]
+        train_only = [name for name, neck in self.necks.items() if Neck.train_only(neck)]
         self.embedding_necks = graph.embedding_path(train_only)
         self._training_necks = training_necks(self, graph)
         self.task_names = builder.task_names()
@@ -148,16 +149,14 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
 
     @property
-    def fit(self) -> Callable[[Iterable[Batch]], None]:
-        """Fits the necks of the embedding that have a `fit`; absent if no neck of the embedding has one."""
-        if not self.fitted_necks:
-            raise AttributeError('no neck of the embedding has a fit method')
-        return functools.partial(self.fit_necks, self.fitted_necks)
+    def fit(self) -> Callable[[Iterable[Batch]], None] | None:
+        """Fits the necks of the embedding that have a `fit`; None if none of them has one."""
+        return functools.partial(self.fit_necks, self.fitted_necks) if self.fitted_necks else None
 
     @property
     def fitted_necks(self) -> list[str]:
         """Names of the embedding's necks that have a `fit`, in execution order."""
-        return [name for name in self.embedding_necks if name in self.necks and hasattr(self.necks[name], 'fit')]
+        return [name for name in self.embedding_necks if name in self.necks and Neck.fit(self.necks[name])]
 
     def fit_necks(self, names: Sequence[str], batches: Iterable[Batch]) -> None:
         """Fits necks of the embedding to the features of all images. See `fitting.fit_necks`."""
@@ -213,7 +212,7 @@ class CrossModalModel(nn.Module):
         """Returns, outside training, the features of the backbone and of the given necks."""
         given = Batch(dict(images), {})
         for translator in self.translators.values():
-            if not getattr(translator, 'train_only', False):
+            if not Translator.train_only(translator):
                 given = translator(given)
         seen = {m: given.images[m] for m in joint_order(images)}
         context = Context({m: seen[m].shape[0] for m in seen})  # len() would fix the batch when the model is exported

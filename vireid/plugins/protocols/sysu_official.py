@@ -11,7 +11,8 @@ import numpy as np
 from vireid.boundary.mat_files import read_cell
 from vireid.boundary.reading import reads
 from vireid.core.errors import VireidError
-from vireid.core.types import Dataset, Sample, Trial
+from vireid.core.interfaces import Dataset
+from vireid.core.types import Sample, Trial
 from vireid.plugins.protocols.choices import require_choices, require_trials
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
@@ -49,7 +50,7 @@ class SYSUOfficial:
 
     def trials(self, dataset: Dataset) -> list[Trial]:
         """Returns the trials of every mode and number of shots."""
-        root = getattr(dataset, 'root', None)
+        root = Dataset.root(dataset)
         path = Path(self.permutation) if self.permutation else Path(root or '.') / 'exp' / FILE
         cameras = read_permutation(path)
 

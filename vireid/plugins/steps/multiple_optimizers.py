@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vireid.core.distributed.gather import mean_of
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.core.interfaces import Model
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import Section
 from vireid.core.training.nonfinite import is_finite
@@ -80,7 +81,7 @@ class MultipleOptimizers:
     ) -> None:
         settings = {name: OptimizerSettings(**given) for name, given in optimizers.items()}
         raise_all(_problems(model, settings, order))
-        self._weighter: Any = getattr(model, 'weighter', None)
+        self._weighter: Any = Model.weighter(model)
         self.order = [(turn,) if isinstance(turn, str) else tuple(turn) for turn in order or [tuple(settings)]]
         self.fabric, self.tasks = fabric, {name: own.tasks for name, own in settings.items()}
         self.parameters = {name: _matching(model, own.parameters) for name, own in settings.items()}
@@ -225,7 +226,7 @@ def _problems(
     found = []
     tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
     owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
-    tasks: list[str] = list(getattr(model, 'task_names', ()))
+    tasks: list[str] = list(Model.task_names(model) or ())
     lowered: set[str] = set()
     for name, own in settings.items():
         if tasks:

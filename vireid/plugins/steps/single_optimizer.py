@@ -11,6 +11,7 @@ from torch import nn
 
 from vireid.core.distributed.gather import mean_of
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model, Weighter
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
 from vireid.plugins.models.returns import require_tasks
@@ -63,7 +64,7 @@ class SingleOptimizer:
             raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
-        self._weighter: Any = getattr(model, 'weighter', None)
+        self._weighter: Any = Model.weighter(model)
         # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
         ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
@@ -97,7 +98,7 @@ class SingleOptimizer:
                 require_tasks(made, self.model.module)
                 tasks = mean_of(made)
                 total, weights = weigh(self._weighter, tasks, progress)
-                curves = self._weighter.curves() if hasattr(self._weighter, 'curves') else {}
+                curves = Weighter.curves(self._weighter)()
                 self.fabric.backward(total if len(parts) == 1 else total * share)
             found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
             metrics.append((found, share))

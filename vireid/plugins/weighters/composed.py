@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Weighter
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.types import Progress
@@ -78,6 +79,6 @@ class Composed(nn.Module):
         """Returns the parts' curves; those of one title together."""
         merged: dict[str, dict[str, Tensor]] = {}
         for part in self.parts.values():
-            for title, found in (part.curves() if hasattr(part, 'curves') else {}).items():
+            for title, found in Weighter.curves(part)().items():
                 merged.setdefault(title, {}).update(found)
         return merged
