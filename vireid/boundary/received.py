@@ -53,8 +53,7 @@ def require_no_address(config: Mapping[str, Any], path: Path) -> None:
             raise VireidError(
                 f'config {path}: {place} is the address {text!r}, which a YAML or JSON config cannot set',
                 allowed='a local path',
-                todo=f'if you trust it, remove {place} from the file and set it yourself: '
-                f"--cfg-options {place}='...'",
+                todo=f"if you trust it, remove {place} from the file and set it yourself: --cfg-options {place}='...'",
             )
 
 

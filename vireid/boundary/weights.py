@@ -77,7 +77,6 @@ def find_weights(content: Any, wanted: Shapes) -> Weights:
         content: what `read_weights` returns.
         wanted: expected shapes by name.
     """
-    """
     places: dict[tuple[str, str], tuple[int, int]] = {}  # numbers of matching tensors, and of matching names
     held: dict[str, dict[str, Tensor]] = {}
     for key, tensors in _state_dicts(content):

@@ -348,4 +348,4 @@ class TestPartsOfTheModel:
 
         error = self.said(make_small, small_sysu, 'weighters', Forgets, 'model.weighter={"type": "Mine"}')
         assert error.given == 'model.weighter: Forgets returned a Tensor ()'
-        assert 'a dict of the weights of s2, s3, s4, mlfm, glfm' in error.allowed
+        assert 'a dict with the weights of s2, s3, s4, mlfm, glfm' in error.allowed

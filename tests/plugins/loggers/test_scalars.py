@@ -1,4 +1,4 @@
-"""The numbers that loggers of other tools draw."""
+"""The scalars for external trackers."""
 
 from __future__ import annotations
 

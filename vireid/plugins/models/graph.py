@@ -93,9 +93,7 @@ def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collect
                 VireidError(f'{path}: the backbone already has a feature {name!r}', todo='choose another name')
             )
         if neck.get('inputs') in (None, [], ()):
-            graph.problems.append(
-                VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'")
-            )
+            graph.problems.append(VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'"))
         graph.reads[name] = names_in(neck.get('inputs'))
         graph.problems += _missing(graph.reads[name], known, f'{path}.inputs')
     graph.necks = _ordered(graph, necks)
@@ -147,9 +145,7 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
 
 def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
     return [
-        VireidError(
-            f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known))
-        )
+        VireidError(f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)))
         for name in names
         if name not in known
     ]
