@@ -42,6 +42,7 @@ lint: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python tools/model_table.py
+	$(BIN)/python tools/interface_table.py
 
 clean:
 	rm -rf .venv data/demo runs

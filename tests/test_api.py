@@ -1,4 +1,4 @@
-"""docs/api.md, run as it stands there; and what else the public API promises."""
+"""Runs docs/api.md, and tests the rest of the public API."""
 
 from __future__ import annotations
 

@@ -280,11 +280,11 @@ def test_another_fusion_or_pooling_is_one_line(option: str, name: str) -> None:
 
 # what a user may get wrong, on DMCF; each is found when the model is built, with its path and a way out
 WRONG = [
-    ('model.heads.high.parts=99', ['model.heads.high: parts is 99 and the map has 4 rows', 'use fewer parts']),
-    ("model.weighter.tasks=['low', 'middle']", ["model.weighter: no weighter covers the task 'high'", 'Composed']),
-    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter: no head makes', "did you mean 'high'?"]),
-    ('model.weighter.start=1.5', ['model.weighter: start is 1.5', 'begin earlier']),
-    ("model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}", ['begins at 49999']),
+    ('model.heads.high.parts=99', ['model.heads.high: parts is 99, but the map has 4 rows', 'use fewer parts']),
+    ("model.weighter.tasks=['low', 'middle']", ["model.weighter: no weighter has the task 'high'", 'Composed']),
+    ("model.weighter.tasks=['low', 'middle', 'hihg']", ['model.weighter: unknown task', "did you mean 'high'?"]),
+    ('model.weighter.start=1.5', ['model.weighter: start is 1.5', 'start earlier']),
+    ("model.weighter={'type': 'HomoscedasticUncertainty', 'by': 'step', 'start': 50000}", ['starts at 49999']),
     ("model.weighter.task_names=['low', 'middle']", ['model.weighter.task_names is filled in by the framework']),
     ('model.heads.low.num_identities=7', ['model.heads.low.num_identities is filled in']),
     ('model.heads.low.channels=0', ['model.heads.low: channels is 0']),

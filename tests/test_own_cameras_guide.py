@@ -1,4 +1,4 @@
-"""docs/own-cameras.md, followed on synthetic people: every command, in order, small."""
+"""Runs every command of docs/own-cameras.md in order, at small size, on synthetic people."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope='module')
 def told(place: Path) -> list[str]:
-    """What each command prints."""
+    """The output of each command."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)

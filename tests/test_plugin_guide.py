@@ -1,4 +1,4 @@
-"""docs/plugins.md, done as it stands there."""
+"""Runs the files and commands of docs/plugins.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def files() -> dict[str, str]:
 
 
 def commands() -> list[list[tuple[str, list[str]]]]:
-    """Returns, for each block, its commands and the lines that are shown after each."""
+    """Returns, for each block, its commands and the output lines shown after each."""
     typed = [text.split('$ ')[1:] for language, text in BLOCKS if language == 'console']
     found = [[part.splitlines() for part in block] for block in typed]
     return [[(command, shown) for command, *shown in block] for block in found]

@@ -1,4 +1,4 @@
-"""docs/protocols.md's example of scoring one's own embeddings, run as it stands there but for the data's place."""
+"""Runs the example in docs/protocols.md that scores your own embeddings; only the data folder is replaced."""
 
 from __future__ import annotations
 

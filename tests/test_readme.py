@@ -1,4 +1,4 @@
-"""README's "Add a module", done as it stands there."""
+"""Runs the "Add a module" section of README.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=
 
 @pytest.fixture
 def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the two files of README, and the user in it."""
+    """Creates a folder with the two files of README.md and changes into it."""
     section = (ROOT / 'README.md').read_text().split('## Add a module')[1].split('## In Python')[0]
     module, config = (block.split('```')[0] for block in section.split('```python\n')[1:])
     (tmp_path / 'my_fusion.py').write_text(module)
@@ -43,7 +43,7 @@ def test_the_flag_instead_of_the_key(beside, capsys):
 
 
 def test_the_check_that_is_shown(tmp_path, monkeypatch, capsys):
-    """README's example of a wrong config, from the mistakes its answer names."""
+    """Checks the example of an invalid config in README.md against the real output."""
     shown = (ROOT / 'README.md').read_text().split('$ vireid config check my_tffn.py\n')[1].split('```')[0]
     mistakes = """
 _base_ = 'vireid::tffn_demo.py'

@@ -360,10 +360,10 @@ class TestScoresThatCannotBeTrue:
 
     def test_a_result_without_its_queries_says_so_in_a_table(self, sent, capsys):
         assert main(['table', str(sent)]) == 0
-        assert 'could not be checked' not in capsys.readouterr().out
+        assert 'could not be verified' not in capsys.readouterr().out
         (sent / 'queries.npz').unlink()
         assert main(['table', str(sent)]) == 0
-        assert 'tffn_demo has no queries.npz: its numbers could not be checked' in capsys.readouterr().out
+        assert 'tffn_demo has no queries.npz, so its metrics could not be verified' in capsys.readouterr().out
 
     def test_random_features_under_double_paths_are_refused(self, tmp_path):
         rng = np.random.default_rng(0)

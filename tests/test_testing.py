@@ -184,16 +184,16 @@ def test_a_good_neck_passes():
     ('neck', 'said'),
     [
         (WrongChannels, 'declares 99 channels for 16 images'),
-        (WrongKind, 'declares a map and makes (16, 16)'),
-        (WrongSize, 'declares a map of (2, 2) and makes (16, 16, 6, 3)'),
+        (WrongKind, 'declares a map but outputs (16, 16)'),
+        (WrongSize, 'declares a map of (2, 2) but outputs (16, 16, 6, 3)'),
         (NoSpec, 'allowed: a FeatureSpec'),
-        (Half, 'torch.float16 and not float32'),
+        (Half, 'torch.float16, not float32'),
         (Infinite, 'not finite'),
-        (Detached, 'no gradient goes through it'),
+        (Detached, 'no gradient flows through it'),
         (Unused, 'none of its parameters gets a gradient'),
-        (AlwaysDropout, 'reads or moves global random numbers'),
-        (Draws, 'reads or moves global random numbers'),
-        (DrawsNumpy, 'reads or moves global random numbers'),
+        (AlwaysDropout, 'reads or changes global random state'),
+        (Draws, 'reads or changes global random state'),
+        (DrawsNumpy, 'reads or changes global random state'),
         (HoldsAFunction, 'pickle'),
         (ForgetsState, 'another instance with its state dict gives another output'),
         (NeedsLabels, "'NoneType' object has no attribute 'sum'"),
@@ -347,13 +347,13 @@ class Stateless(Forgetful):
 @pytest.mark.parametrize(
     ('kind', 'target', 'said'),
     [
-        ('losses', Demotes, 'float64 becomes torch.float32 in it'),
+        ('losses', Demotes, 'it turns float64 into torch.float32'),
         ('models', OneNumber, 'forward of OneNumber returned a Tensor ()'),
         ('models', TwoLengths, "its embeddings have lengths {'visible': 3, 'infrared': 4}"),
-        ('steps', Forgetful, 'after load_state_dict it goes on in another way'),
+        ('steps', Forgetful, 'after load_state_dict it continues differently'),
         ('steps', Silent, 'step: Bad returned None'),
-        ('steps', Lazy, 'two steps leave the weights of the model as they were'),
-        ('steps', Stateless, 'state_dict of Bad is None'),
+        ('steps', Lazy, 'two steps do not change the weights of the model'),
+        ('steps', Stateless, 'state_dict of Bad is missing'),
     ],
 )
 def test_losses_models_and_steps_too(kind: str, target: type, said: str):
@@ -391,7 +391,7 @@ class OfThreeParts(nn.Module):
 
 def test_what_they_read_may_be_given():
     both = plugin(('heads', 'Both', VectorAndMap), ('losses', 'Three', OfThreeParts))
-    with pytest.raises(VireidError, match='it takes none of a vector, a map'):
+    with pytest.raises(VireidError, match='it accepts none of a vector, a map'):
         check_plugin(both)
     inputs = {
         'Both': [FeatureSpec(8), FeatureSpec(4, 'map', size=(6, 3))],
@@ -463,9 +463,9 @@ class NoTranslation(nn.Module):
     ('kind', 'target', 'said'),
     [
         ('similarities', Centred, None),
-        ('similarities', Forgetful, 'its state gives another one'),
-        ('similarities', Guesses, 'gives another'),
-        ('translators', NoTranslation, 'it declares .* and makes'),
+        ('similarities', Forgetful, 'another instance with its state dict gives other similarities'),
+        ('similarities', Guesses, 'gives other'),
+        ('translators', NoTranslation, 'it declares .* but outputs'),
     ],
 )
 def test_similarities_and_translators(kind, target, said):

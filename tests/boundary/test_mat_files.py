@@ -275,7 +275,7 @@ class TestOtherFiles:
 
     def test_a_filter_of_another_library_is_not_loaded(self, tmp_path: Path) -> None:
         path = mat73(tmp_path / 'a.mat', lambda file: [store(file, 'x', SECRET, chunks=(4, 4), compression='lzf')])
-        with pytest.raises(ValueError, match='compressed by the filters'):
+        with pytest.raises(ValueError, match='compressed by the HDF5 filters'):
             read_variable(path, 'feature')
 
     @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='Windows has no named pipes among paths')

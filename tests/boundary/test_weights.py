@@ -213,7 +213,7 @@ class Code:
 def test_code_beside_the_weights_is_refused_and_not_run(tmp_path):
     torch.save({'net': FILE, 'x': Code(tmp_path / 'mark')}, tmp_path / 'w.pth')
     error = refusal(tmp_path / 'w.pth')
-    assert 'it holds code, ' in error.given
+    assert 'it contains code, ' in error.given
     assert "torch.save(what_you_loaded['state_dict'], 'weights.pth')" in error.todo
     assert not (tmp_path / 'mark').exists()
 

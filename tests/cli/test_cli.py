@@ -108,7 +108,7 @@ def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, c
     text = capsys.readouterr().err
     assert 'no data folder was given' in text
     assert '--data-root, VIREID_DATA or dataset.root' in text
-    assert 'licence form' in text
+    assert 'license form' in text
     assert 'vireid data synth --layout sysu' in text
     assert main(['train', CONFIG, '--data-root', str(tmp_path / 'nothing'), *small()]) == 2
     assert f'no folder {tmp_path / "nothing"}' in capsys.readouterr().err

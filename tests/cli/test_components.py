@@ -31,7 +31,7 @@ def test_a_kind_lists_names_signatures_and_descriptions(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == 'necks'
     assert '  MLFM(reduction=16, attention=True)' in lines  # without `inputs`, which no config sets
-    assert '      Re-weights the channels of several levels and adds the levels up (TFFN section 2.2).' in lines
+    assert '      Reweights the channels of several levels and sums the levels (TFFN section 2.2).' in lines
     assert not any('GlobalHead' in line for line in lines)
 
 
@@ -48,7 +48,7 @@ def test_one_component_shows_arguments_types_defaults_and_docs(capsys):
     head, settable, given = text.split('set by the config:')[0], *text.split('set by the config:')[1].split('filled in')
     assert "necks 'MLFM', of plugin 'builtin' (vireid.plugins.necks.mlfm:MLFM)" in head
     assert '  reduction: int = 16\n      W1 maps L*C channels to L*C / reduction.\n' in settable
-    assert 'inputs' not in settable
+    assert '  inputs:' not in settable
     assert '  inputs: Sequence[FeatureSpec]\n' in given
 
 

@@ -53,7 +53,7 @@ def test_each_number_of_people_is_trained_on_and_tested_on_the_same(people, tmp_
     [
         (['--identities', '4'], '--identities is 4'),
         (['--identities', '2', '4', '--draws', '0'], '--draws is 0'),
-        (['--identities', '2', '40'], 'identities is 40, and '),
+        (['--identities', '2', '40'], 'identities is 40, but '),
     ],
 )
 def test_what_makes_no_curve(people, tmp_path, capsys, flags, message):

@@ -52,8 +52,8 @@ def test_folders_become_a_table_that_the_reader_reads(mine, capsys):
         'split  identities  visible cam1  infrared cam2\n'
         'train  4           8             8\n'
         'test   4           8             8\n\n'
-        '4 test identities: a rank-1 of 80 % on 4 people stands for 33 to 98 % on others.\n'
-        'To be tested on all 8 instead, train 4 models, each without some of them: --folds 4\n\n'
+        '4 test identities: a rank-1 of 80% on 4 people is compatible with 33 to 98% on others.\n'
+        'To test on all 8, train 4 models, each without some of them: --folds 4\n\n'
         f'next: vireid data check {mine}\n'
         f'      vireid train vireid::own_few.py --data-root {mine}\n'
     )
@@ -86,8 +86,8 @@ def test_nothing_is_written_over(mine, capsys):
     (mine / 'manifest.csv').write_text('mine\n')
     assert main(['data', 'split', str(mine)]) == 2
     assert capsys.readouterr().err == (
-        f'error: {mine}/manifest.csv exists, and is not written over\n'
-        f'  next:    give another file, such as -o {mine}/split.csv, or take this one away\n'
+        f'error: {mine}/manifest.csv already exists and would be overwritten\n'
+        f'  next:    give another file, such as -o {mine}/split.csv, or remove this one\n'
     )
     assert (mine / 'manifest.csv').read_text() == 'mine\n'
     assert main(['data', 'split', str(mine), '-o', str(mine / 'other.csv')]) == 0
@@ -101,7 +101,7 @@ def test_people_of_one_modality_are_left_out_and_told(mine, capsys):
     found = split_of(mine / 'manifest.csv')
     assert found['iris'] == found['jack'] == 'unmatched'
     assert Counter(found.values()) == {'train': 4, 'test': 4, 'unmatched': 2}
-    told = '2 identities of one modality only, which have no match, are left out (unmatched): iris (visible), jack'
+    told = '2 identities with a single modality, which have no match, are left out (unmatched): iris (visible), jack'
     assert told in capsys.readouterr().out
 
 
@@ -148,13 +148,13 @@ def test_a_table_with_or_without_splits_is_split_anew(tmp_path, capsys):
         (['{}/empty'], ['/empty holds no people', 'visible/NAME/*.jpg', 'manifest.csv']),
         (
             ['{}/three'],
-            ['three has 3 identities that both modalities saw', '4 or more: two for each of train and test'],
+            ['three has 3 identities with both modalities', '4 or more: two for each of train and test'],
         ),
         (['{}/three', '-o', '{}/x.txt'], ['-o is', 'a file name that ends in .csv']),
         (['{}/mine', '--test', '1.5'], ['the shares are 1.5 for test and 0.0 for validation']),
         (
             ['{}/mine', '--test', '0.6', '--val', '0.3'],
-            ['which leaves 1 of 8 people for training'],
+            ['which leaves 1 of 8 identities for training'],
         ),
         (['{}/mine', '--seed', '-3'], ['seed is -3', 'allowed: 0 or more']),
         (['{}/empty/a.jpg'], ['a.jpg', 'cannot be read', 'a CSV or Parquet file']),

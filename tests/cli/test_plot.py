@@ -49,7 +49,7 @@ def test_it_writes_the_file_and_says_so(folder, capsys):
         (['graph', '--rows', 'all'], 'rows is for cmc'),
         (['cmc', '--width', 'wide'], "--width is 'wide'"),
         (['cmc', '--width', 'nan'], 'cmc.width is nan'),
-        (['cmc', '-o', 'cmc.gif'], 'cmc.gif has no format that figures have'),
+        (['cmc', '-o', 'cmc.gif'], 'cmc.gif is not a figure format'),
         (['rankings'], 'tffn: no ranking lists in its evidence'),
     ],
 )
@@ -63,7 +63,7 @@ def test_what_cannot_be_drawn(folder, capsys, words, message):
 
 def test_a_folder_without_a_run(tmp_path, capsys):
     assert main(['plot', 'cmc', str(tmp_path), '-o', str(tmp_path / 'out.svg')]) == 2
-    assert 'holds no run' in capsys.readouterr().err
+    assert 'contains no run' in capsys.readouterr().err
 
 
 def test_help_is_fast_and_knows_all_options():

@@ -16,7 +16,7 @@ import pytest
 
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.core.signals import Interrupted, interruptible
+from vireid.core.signals import Interrupted, Stop, interruptible
 from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
@@ -38,7 +38,8 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(number):
     if signal.getsignal(number) == signal.SIG_IGN:  # as under nohup, where SIGHUP stays ignored
         signal.signal(number, signal.SIG_DFL)
     before = signal.getsignal(number)
-    with interruptible() as stop:
+    stop = Stop()
+    with interruptible(stop):
         assert not stop
         os.kill(os.getpid(), number)
         assert stop
@@ -54,7 +55,8 @@ def test_the_first_signal_is_noted_and_the_second_interrupts(number):
 def test_under_nohup_the_end_of_the_terminal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interruptible() as stop:
+        stop = Stop()
+        with interruptible(stop):
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop
             os.kill(os.getpid(), signal.SIGTERM)

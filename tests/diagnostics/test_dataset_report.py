@@ -26,7 +26,7 @@ def copy(drawn: Path, tmp_path: Path) -> Path:
 def test_generated_people_are_not_held_against_the_true_numbers(copy, capsys):
     assert main(['data', 'check', str(copy)]) == 0
     printed = capsys.readouterr().out
-    assert 'nothing is wrong' in printed
+    assert 'no problems found' in printed
     assert '<-' not in printed
 
 
@@ -50,10 +50,10 @@ def test_an_image_of_two_identities_is_an_error_and_one_twice_a_warning(copy, ca
     first, second, *_ = sorted(copy.glob('cam6/*/0001.jpg'))
     shutil.copy(first, first.with_name('0009.jpg'))
     assert main(['data', 'check', str(copy)]) == 0
-    assert 'warning: one image several times' in capsys.readouterr().out
+    assert 'warning: duplicate image' in capsys.readouterr().out
     shutil.copy(first, second)
     assert main(['data', 'check', str(copy)]) == 1
-    assert 'error: one image of several identities' in capsys.readouterr().out
+    assert 'error: the same image under several identities' in capsys.readouterr().out
 
 
 def test_an_identity_of_one_modality_is_a_warning(copy, capsys):
@@ -84,7 +84,7 @@ def test_an_image_in_training_and_test_is_an_error_though_labels_are_equal(tmp_p
     assert train.split()[1] == test.split()[1] == '0'
     shutil.copy(tmp_path / 'regdb' / train.split()[0], tmp_path / 'regdb' / test.split()[0])
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB']) == 1
-    assert 'error: one image in several splits' in capsys.readouterr().out
+    assert 'error: the same image in several splits' in capsys.readouterr().out
 
 
 def test_another_reader_and_its_trial(tmp_path, capsys):

@@ -38,7 +38,7 @@ class TestFigures:
         counted = table([CONFIGS / 'hybrid_dmcf_glfm.py'], 100, Overrides(options=SMALL)).splitlines()[2].split(' | ')
         parameters, gflops = int(counted[3].replace(',', '')), float(counted[5])
         assert f'{parameters / 1e6:.2f} M parameters' in text
-        assert float(re.search(r'work: +([\d.]+) GFLOPs to embed', text)[1]) == pytest.approx(gflops, abs=0.01)
+        assert float(re.search(r'compute: +([\d.]+) GFLOPs to embed', text)[1]) == pytest.approx(gflops, abs=0.01)
 
     def test_what_a_step_keeps_is_counted_once_for_each_storage_and_without_weights(self):
         linear = torch.nn.Linear(10, 20)
@@ -108,7 +108,7 @@ class TestWithout:
         flags = ['--precision', '16-mixed', '--flip', '--rerank', '--cache', 'images', '--devices', '4']
         options = ['training.accelerator=cuda', 'model.backbone.weights=None', 'images.size=[48,24]']
         assert main(['train', str(CONFIGS / 'tffn_demo.py'), '--dry-run', *flags, '--cfg-options', *options]) == 0
-        assert 'note:      tried in 32-true, on the CPU; 16-mixed is tried by the run itself' in capsys.readouterr().out
+        assert 'note:      tried in 32-true, on the CPU; the run itself uses 16-mixed' in capsys.readouterr().out
         assert os.listdir(tmp_path) == []
 
     # tests/test_configs.py tries each config, and so each dataset's protocol
@@ -159,7 +159,7 @@ class TestErrors:
             ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
             (
                 "model.heads={'a.b': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}}",
-                "'a.b' cannot be",
+                "invalid name 'a.b'",
             ),
             (
                 "model.heads.s2.losses={'keys': {'type': 'CrossEntropy'}}",

@@ -44,7 +44,7 @@ def images(folder: Path) -> list[Path]:
 def test_nothing_is_wrong_with_five_people(mine, capsys):
     status, printed = check(mine, capsys)
     assert status == 0
-    assert 'nothing is wrong' in printed
+    assert 'no problems found' in printed
 
 
 def test_someone_of_one_modality_is_called_by_name(mine, capsys):
@@ -58,14 +58,20 @@ def test_fewer_than_four_people_are_too_few(mine, capsys):
     for name in NAMES[:2]:
         for modality in ('visible', 'infrared'):
             shutil.rmtree(mine / modality / name)
-    assert 'warning: 3 identities in all: training and testing need 4 or more, two each' in check(mine, capsys)[1]
+    assert (
+        'warning: 3 identities in total: training and testing need at least two each, 4 in all'
+        in check(mine, capsys)[1]
+    )
 
 
 def test_grey_images_among_the_visible_ones_are_told(mine, capsys):
     for path in images(mine / 'visible/carl'):
         Image.open(path).convert('L').save(path)
     printed = check(mine, capsys)[1]
-    assert 'images named visible are grey, and all visible ones of carl: infrared images, or a camera' in printed
+    assert (
+        'visible images are gray, and all visible ones of carl; they may be infrared images, or from a camera'
+        in printed
+    )
     assert str(images(mine / 'visible/carl')[0]) in printed
 
 
@@ -73,7 +79,7 @@ def test_a_visible_image_in_an_infrared_folder_is_told(mine, capsys):
     target = mine / 'infrared/carl/more.jpg'
     shutil.move(images(mine / 'visible/carl')[0], target)
     printed = check(mine, capsys)[1]
-    assert 'images named infrared have colours' in printed
+    assert 'infrared images have colors' in printed
     assert str(target) in printed
 
 
@@ -84,7 +90,7 @@ def test_exchanged_folders_are_told(mine, capsys):
     status, printed = check(mine, capsys)
     assert status == 0
     assert printed.count('warning') == 1
-    assert 'visible and infrared look exchanged' in printed
+    assert 'visible and infrared seem to be swapped' in printed
 
 
 def test_a_person_with_two_names_is_told(mine, capsys):
@@ -105,7 +111,7 @@ def test_the_same_file_of_two_people_stays_an_error(mine, capsys):
     shutil.copy(path, mine / 'visible/bert/copy.jpg')
     status, printed = check(mine, capsys)
     assert status == 1
-    assert 'error: one image of several identities' in printed
+    assert 'error: the same image under several identities' in printed
     assert 'nearly the same' not in printed
 
 
@@ -115,7 +121,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_looked_at(mine, capsys):
     status, printed = check(mine, capsys)
     assert status == 1
     assert 'error: 1 images cannot be read' in printed
-    assert 'images named infrared have colours' in printed
+    assert 'infrared images have colors' in printed
 
 
 def table(root: Path, rows: list[str], header: str = 'path,identity,camera,modality,split') -> Path:
@@ -136,21 +142,21 @@ def rows(mine: Path, cameras: dict[str, int], split: str = '') -> list[str]:
 def test_one_camera_in_all_is_told(mine, capsys):
     table(mine, rows(mine, dict.fromkeys(NAMES, 4), ',train'))
     printed = check(mine, capsys, 'Manifest')[1]
-    assert 'warning: all images are of camera 4: nothing tells whether people are found by another camera' in printed
+    assert 'warning: all images are from camera 4, so retrieval across cameras cannot be tested' in printed
 
 
 def test_people_of_one_of_several_cameras_are_told(mine, capsys):
     lines = rows(mine, dict.fromkeys(NAMES[:3], 4), ',train')
     lines = [line.replace(',4,infrared', ',5,infrared') for line in lines] + rows(mine, {'dora': 5, 'emil': 4}, ',test')
     printed = check(table(mine, lines), capsys, 'Manifest')[1]
-    assert 'warning: 2 of 5 identities were seen by one of the 2 cameras only: dora, emil' in printed
+    assert 'warning: 2 of 5 identities were seen by only one of the 2 cameras: dora, emil' in printed
 
 
 def test_a_table_without_splits_is_checked_all_the_same(mine, capsys):
     lines = [line.replace(',1,infrared', ',2,infrared') for line in rows(mine, dict.fromkeys(NAMES, 1))]
     status, printed = check(table(mine, lines, 'path,identity,camera,modality'), capsys, 'Manifest')
     assert status == 0
-    assert 'warning: the images have no splits yet: `vireid data split` makes some' in printed
+    assert 'warning: the images have no splits yet: run `vireid data split`' in printed
     assert 'all    identities  5      -' in printed
 
 
@@ -163,7 +169,7 @@ def test_someone_in_two_splits_and_a_split_of_one_modality_are_errors(mine, caps
     ]
     status, printed = check(table(mine, lines), capsys, 'Manifest')
     assert status == 1
-    assert 'manifest.csv: 1 identities are in val and in test: emil' in printed
+    assert 'manifest.csv: 1 identity is in val and in test: emil' in printed
     assert 'error: test: no infrared image' in printed
 
 
@@ -177,7 +183,7 @@ def test_published_datasets_are_not_asked(tmp_path, capsys):
         Image.fromarray(np.clip(false + number, 0, 255).astype(np.uint8)).save(path)
     status, printed = check(tmp_path / 'regdb', capsys, 'RegDB')
     assert status == 0
-    assert 'nothing is wrong' in printed
+    assert 'no problems found' in printed
 
 
 def as_counts(mine: Path, low: int = 7400, span: int = 800) -> int:
@@ -194,15 +200,15 @@ def test_raw_values_are_an_error_with_the_bounds_of_all_images(mine, capsys):
     status, printed = check(mine, capsys)
     assert status == 1
     assert f'error: {count} images have raw values (16-bit values), 74' in printed
-    assert 'images.scale_raw=percentiles (of each image), or images.scale_raw=[74' in printed
+    assert 'images.scale_raw=percentiles (per image), or images.scale_raw=[74' in printed
     assert main(['data', 'check', str(mine), '--scale-raw', '7400,8200']) == 0
-    assert 'nothing is wrong' in capsys.readouterr().out
+    assert 'no problems found' in capsys.readouterr().out
 
 
 def test_a_scaling_that_leaves_few_grey_levels_is_a_warning(mine, capsys):
     count = as_counts(mine)
     assert main(['data', 'check', str(mine), '--scale-raw', '0,65535']) == 0
-    assert f'warning: {count} images have fewer than 32 grey levels' in capsys.readouterr().out
+    assert f'warning: {count} images have fewer than 32 gray levels' in capsys.readouterr().out
 
 
 def test_a_scaling_that_is_none_is_refused(mine, capsys):
@@ -224,7 +230,7 @@ def test_what_is_not_read_is_named(mine, capsys):
     first.rename(first.parent / 'track2' / first.name)
     status, printed = check(mine, capsys)
     assert status == 0
-    assert "1 image in folders within a person's folder is not read: visible/anna/track2 (1)" in printed
+    assert '1 image in subfolders of identity folders is not read: visible/anna/track2 (1)' in printed
 
 
 def test_a_test_split_without_any_match_is_an_error(mine, capsys):
@@ -238,4 +244,4 @@ def test_a_test_split_without_any_match_is_an_error(mine, capsys):
     (mine / 'manifest.csv').write_text('\n'.join(table) + '\n')
     status, printed = check(mine / 'manifest.csv', capsys, 'Manifest')
     assert status == 1
-    assert 'error: test: no query has a match, as no person has both visible and infrared images' in printed
+    assert 'error: test: no query has a match, because no identity has both visible and infrared images' in printed

@@ -383,7 +383,7 @@ def test_code_in_a_file_is_not_executed(tmp_path, hidden):
     with pytest.raises(VireidError) as caught:
         convert('agw', file, tmp_path / 'new.pt')
     if hidden != 'alone':
-        assert 'cannot be read: it holds code, ' in str(caught.value)
+        assert 'cannot be read: it contains code, ' in str(caught.value)
         assert 'system, which is not executed' in str(caught.value)
     assert not (tmp_path / 'mark').exists()
     assert not (tmp_path / 'new.pt').exists()

@@ -50,7 +50,9 @@ def test_a_file_that_is_gone_is_told_beside_raw_ones(samples, tmp_path):
 
 def test_what_is_passed_over_is_told_once(capsys):
     image_checks._tell_once.cache_clear()
-    mine = SimpleNamespace(source='Folders: mine', passed_over=['1 file of a kind that is not read: .heic (1)'])
+    mine = SimpleNamespace(
+        source='Folders: mine', passed_over=['1 file in an unsupported format is not read: .heic (1)']
+    )
     for dataset in (mine, mine, object()):  # readers of published datasets pass nothing over
         tell_passed_over(dataset)
-    assert capsys.readouterr().err == 'warning: Folders: mine: 1 file of a kind that is not read: .heic (1)\n'
+    assert capsys.readouterr().err == 'warning: Folders: mine: 1 file in an unsupported format is not read: .heic (1)\n'

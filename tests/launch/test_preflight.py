@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +96,7 @@ def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path
 def test_what_stops_a_run_before_its_first_step_is_told_at_once(make_tiny, tmp_path):
     """A checkpoint, weights, a package and a data folder that are all not there."""
     small = make_tiny(tmp_path / 'nowhere', 'model.backbone={"type": "TwoStreamResNet", "weights": "none.pth"}')
-    small = replace(small, loggers=[{'type': 'TensorBoard', 'folder': '../x'}])
+    small = small.with_overrides({'loggers': [{'type': 'TensorBoard', 'folder': '../x'}]})
     with pytest.raises(VireidError) as caught:
         prepare(small, tmp_path / 'run', init=tmp_path / 'init.pt', partial=True)
     told = str(caught.value)

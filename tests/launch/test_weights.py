@@ -98,7 +98,7 @@ class TestInitialize:
         assert caught.value.todo.endswith(f'--cfg-options model.backbone.weights={source}')
 
     def test_a_whole_module_is_refused(self, file):
-        with pytest.raises(VireidError, match=r'it holds a whole module, torch\.nn\.modules\.linear\.Linear'):
+        with pytest.raises(VireidError, match=r'it contains a whole module, torch\.nn\.modules\.linear\.Linear'):
             initialize_from(Net(), file(nn.Linear(2, 3)), partial=False)
 
 

@@ -54,7 +54,7 @@ def test_one_that_fails_is_named_once_and_left_out_and_the_others_go_on(capsys):
     observers.run_ended(run='r', finished=True)
     assert calls == ['bad step 1', 'good step 1', 'good step 2', 'good ended r True']
     assert capsys.readouterr().err == (
-        "plugin 'bad' failed in step_ended: ValueError: no disk; it is left out of the rest of this run\n"
+        "plugin 'bad' failed in step_ended: ValueError: no disk; it is disabled for the rest of this run\n"
     )
 
 

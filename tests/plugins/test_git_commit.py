@@ -1,4 +1,4 @@
-"""The commit of a repository is told as git tells it, and nothing that the repository names is run."""
+"""The commit is the one that git reports, and no program that the repository configures is run."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def git(folder: Path, *words: str) -> str:
 
 
 def described(folder: Path) -> str:
-    """What vireid recorded before: the same, but with the repository's programs."""
+    """The commit from plain git, which runs the programs that the repository configures."""
     return git(folder, 'describe', '--always', '--dirty=+', '--abbrev=40', '--exclude=*')
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository of two files with one commit; the process is in it."""
+    """A repository with two files and one commit, as the current directory."""
     folder = tmp_path / 'repository'
     folder.mkdir()
     git(folder, 'init', '-q')
@@ -72,7 +72,7 @@ def test_files_that_were_only_touched_are_the_same(repository):
     os.utime(repository / 'a.txt', (1, 1))
     before = (repository / '.git/index').read_bytes()
     assert commit() == head(repository)
-    assert (repository / '.git/index').read_bytes() == before  # the repository is only looked at
+    assert (repository / '.git/index').read_bytes() == before  # the repository is only read
 
 
 def test_in_a_subfolder_it_is_the_same(repository, monkeypatch):
@@ -151,7 +151,7 @@ def test_a_work_tree_may_be_elsewhere(repository, tmp_path, monkeypatch):
         (repository / name).rename(tmp_path / 'elsewhere' / name)
     git(repository, 'config', 'core.worktree', str(tmp_path / 'elsewhere'))
     monkeypatch.chdir(tmp_path / 'elsewhere')
-    monkeypatch.setenv('GIT_DIR', str(repository / '.git'))  # a user's choice: where the repository is
+    monkeypatch.setenv('GIT_DIR', str(repository / '.git'))  # the user may choose the location of the repository
     assert commit() == head(repository)
     (tmp_path / 'elsewhere/a.txt').write_text('other\n')
     assert commit() == head(repository) + '+'
@@ -218,7 +218,7 @@ def test_it_waits_for_so_long_and_no_longer(repository, monkeypatch):
     git(repository, 'config', 'include.path', 'config.more')
     begun = time.monotonic()
     assert commit() == ''
-    assert time.monotonic() - begun < 60  # and not until someone writes into the pipe
+    assert time.monotonic() - begun < 60  # does not wait for a writer of the pipe
 
 
 Plant = Callable[[Path, Path], None]
@@ -246,7 +246,7 @@ def filter_process(folder: Path, program: Path) -> None:
 
 
 def the_user_s_filter(folder: Path, program: Path) -> None:
-    """A repository chooses a filter that the user's own config names."""
+    """The repository selects a filter that the user's config defines."""
     (folder / '.gitattributes').write_text('* filter=evil\n')
     home = folder.with_name('home')
     home.mkdir()
@@ -278,7 +278,7 @@ def included(folder: Path, program: Path) -> None:
 
 
 def another_s_config(folder: Path, program: Path) -> None:
-    """The config that only this work tree has."""
+    """The config of this work tree only."""
     git(folder, 'config', 'extensions.worktreeConfig', 'true')
     git(folder, 'config', '--worktree', 'core.fsmonitor', str(program))
 
@@ -293,7 +293,7 @@ def submodule(folder: Path, program: Path) -> None:
 
 
 def promisor(folder: Path, program: Path) -> None:
-    """Objects are missing, and to be fetched by a program."""
+    """Objects are missing, and a program would fetch them."""
     git(folder, 'config', 'core.repositoryFormatVersion', '1')
     git(folder, 'config', 'extensions.partialClone', 'origin')
     git(folder, 'config', 'remote.origin.url', f'ext::{program} %S')
@@ -311,7 +311,7 @@ def upload_program(folder: Path, program: Path) -> None:
 
 
 def alternate(folder: Path, program: Path) -> None:
-    """Its objects are those of a repository that has a monitor and hooks."""
+    """It borrows the objects of a repository with a file monitor and hooks."""
     other = folder.with_name('other')
     shutil.copytree(folder / '.git', other)
     hooks(folder, program)

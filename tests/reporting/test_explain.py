@@ -94,8 +94,8 @@ def test_what_cannot_be_explained_is_said(tmp_path):
     assert explain(Model(), [Pair(Sample('no.png', 1, 1, VISIBLE), Sample('no', 1, 1, VISIBLE), 0, True)],
                    lambda image: image / 255, 'cpu', notes, Decoder()) == {}  # fmt: skip
     assert notes == [
-        'no maps of where the model looked: Identity has no backbone with stages',
-        'no maps of where the model looked: image no.png does not exist',
+        'no maps of where the model looks: Identity has no backbone with stages',
+        'no maps of where the model looks: image no.png does not exist',
     ]
 
 

@@ -53,9 +53,9 @@ def test_half_a_run_has_no_rows(run):
 
 
 def test_a_folder_without_a_run_is_an_error(tmp_path):
-    with pytest.raises(VireidError, match='holds no run'):
+    with pytest.raises(VireidError, match='contains no run'):
         read_run(tmp_path)
-    with pytest.raises(VireidError, match='holds no run'):
+    with pytest.raises(VireidError, match='contains no run'):
         read_run(tmp_path / 'nowhere')
 
 
@@ -140,7 +140,7 @@ def test_a_curve_that_does_not_pass_through_the_numbers_is_refused(run, evaluati
     found = collect(evaluation())
     found.cmc['all'][0] = 0.99
     found.save(run / 'report.npz')
-    with pytest.raises(VireidError, match=r'the CMC of all is 99.00% at rank 1, and its R1 50.00%'):
+    with pytest.raises(VireidError, match=r'the CMC of all is 99.00% at rank 1, but its R1 is 50.00%'):
         read_run(run)
 
 

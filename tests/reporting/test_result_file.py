@@ -39,29 +39,29 @@ def test_a_result_and_its_queries_fit(folder: Path) -> None:
 @pytest.mark.parametrize(
     ('change', 'said'),
     [
-        (lambda row: row['mAP'].update(mean=0.8), 'mAP of all is 80.00% there, and 75.00% by its queries'),
-        (lambda row: row['R1'].update(std=0.01), r'R1 \(std\) of all is 1.00% there, and 0.00% by'),
-        (lambda row: row['R1'].update(low=0.5), r'R1 \(low\) of all is 50.00% there, and \d'),
-        (lambda row: row['R1'].update(high=0.51), r'R1 \(high\) of all is 51.00% there, and \d'),
+        (lambda row: row['mAP'].update(mean=0.8), 'mAP of all is 80.00% there, but 75.00% from its queries'),
+        (lambda row: row['R1'].update(std=0.01), r'R1 \(std\) of all is 1.00% there, but 0.00% from'),
+        (lambda row: row['R1'].update(low=0.5), r'R1 \(low\) of all is 50.00% there, but \d'),
+        (lambda row: row['R1'].update(high=0.51), r'R1 \(high\) of all is 51.00% there, but \d'),
         (lambda row: row['R1'].pop('low'), r'R1 \(low\) of all is none there'),
-        (lambda row: row.update(trials=10), 'trials of all is 10 there, and 2 by its queries'),
-        (lambda row: row.update(valid=[3, 3]), r'valid of all is \[3, 3\] there, and \[2, 2\] by its queries'),
-        (lambda row: row.update(identities=90), 'identities of all is 90 there, and 2 by its queries'),
-        (lambda row: row.pop('identities'), 'identities of all is None there, and 2 by its queries'),
+        (lambda row: row.update(trials=10), 'trials of all is 10 there, but 2 from its queries'),
+        (lambda row: row.update(valid=[3, 3]), r'valid of all is \[3, 3\] there, but \[2, 2\] from its queries'),
+        (lambda row: row.update(identities=90), 'identities of all is 90 there, but 2 from its queries'),
+        (lambda row: row.pop('identities'), 'identities of all is None there, but 2 from its queries'),
     ],
 )
 def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: Any, said: str) -> None:
     edit(folder, change)
-    with pytest.raises(VireidError, match=f'is of another evaluation than result.json beside it: {said}'):
+    with pytest.raises(VireidError, match=f'does not match result.json beside it: {said}'):
         read_run(folder)
 
 
 @pytest.mark.parametrize(
     ('change', 'said'),
     [
-        (lambda row: row['mAP'].update(low=0.8, high=0.9), 'mAP of all is 0.75, with an interval from 0.8 to 0.9'),
-        (lambda row: row['mAP'].update(low=1.0, high=0.0), 'with an interval from 1.0 to 0.0'),
-        (lambda row: row['R5'].update(mean=0.4, low=0.3), 'the CMC of all falls: 0.5, 0.4'),
+        (lambda row: row['mAP'].update(low=0.8, high=0.9), 'mAP of all is 0.75, outside its interval from 0.8 to 0.9'),
+        (lambda row: row['mAP'].update(low=1.0, high=0.0), 'outside its interval from 1.0 to 0.0'),
+        (lambda row: row['R5'].update(mean=0.4, low=0.3), 'the CMC of all decreases: 0.5, 0.4'),
         (lambda row: row['mAP'].update(std=-0.1), r'mAP\.std'),
         (lambda row: row.update(valid=[3, 2]), r'valid queries of'),
         (lambda row: row.update(valid=[4, 4]), r'\[4, 4\] valid queries of \[3, 3\]'),
@@ -81,7 +81,7 @@ def test_queries_of_a_row_that_is_not_there_are_refused(folder: Path, evaluated:
     queries = evaluated.queries()
     queries['row'][-1] = number
     np.savez(folder / results.QUERIES, **queries)
-    with pytest.raises(VireidError, match='the number of rows is 1 there, and 2 by its queries'):
+    with pytest.raises(VireidError, match='the number of rows is 1 there, but 2 from its queries'):
         read_run(folder)
 
 
@@ -90,7 +90,7 @@ def test_ties_that_the_result_keeps_quiet_about_are_refused(folder: Path, evalua
     hits = {key: values.astype(float) for key, values in results.metric_values(queries).items() if key[0] == 'R'}
     queries['ahead'] = queries['ahead'] + np.array([0.5, 0, 0, 0])  # a mean over orders, of one query of trial 0
     np.savez(folder / results.QUERIES, **queries, **hits)
-    with pytest.raises(VireidError, match=r'tied of all is 0.00% there, and at least 25.00% by its queries'):
+    with pytest.raises(VireidError, match=r'tied of all is 0.00% there, but at least 25.00% from its queries'):
         read_run(folder)
     edit(folder, lambda row: row.update(tied=0.5, ties='mean'))  # more may be: a tie need not change these
     assert read_run(folder).checked
@@ -123,7 +123,7 @@ def test_a_result_without_queries_is_read_and_said_not_to_be_checked(folder: Pat
     (folder / results.QUERIES).unlink()
     run = read_run(folder)
     assert not run.checked
-    assert run.warnings() == [f'{run.label} has no queries.npz: its numbers could not be checked.']
+    assert run.warnings() == [f'{run.label} has no queries.npz, so its metrics could not be verified.']
 
 
 def test_ties_and_equal_embeddings_stand_beside_the_numbers(folder: Path) -> None:
@@ -133,7 +133,7 @@ def test_ties_and_equal_embeddings_stand_beside_the_numbers(folder: Path) -> Non
     (folder / results.FILE).write_text(json.dumps(content))
     name = read_run(folder).label
     assert read_run(folder).warnings() == [
-        f'{name}: all 5 images have the same embedding: these numbers say nothing about a model.',
+        f'{name}: all 5 images have the same embedding, so these metrics mean nothing.',
         f'{name}, all: equally similar images decide 50.0% of the queries, counted in gallery order.',
     ]
 

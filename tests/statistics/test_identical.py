@@ -22,7 +22,7 @@ def test_a_constant_model_is_told_though_its_last_bits_differ(noise: float) -> N
     features = np.tile(DIFFERENT[:1], (200, 1)) + noise * DIFFERENT
     found = identical_embeddings(features.astype(np.float32), TRIALS)
     assert found == {'images': 200, 'equal': 200, 'distinct': 1, 'queries': 100, 'found': 100}
-    assert identical_note(found) == 'all 200 images have the same embedding: these numbers say nothing about a model'
+    assert identical_note(found) == 'all 200 images have the same embedding, so these metrics mean nothing'
 
 
 def test_a_gallery_that_was_saved_as_the_queries_too_is_told() -> None:
@@ -30,7 +30,7 @@ def test_a_gallery_that_was_saved_as_the_queries_too_is_told() -> None:
     found = identical_embeddings(features, TRIALS)
     assert found == {'images': 200, 'equal': 200, 'distinct': 100, 'queries': 100, 'found': 100}
     assert identical_note(found) == (
-        '200 of 200 images have exactly the embedding of another one, and 100 of 100 queries that of a gallery image, '
+        '200 of 200 images share their embedding with another image, and 100 of 100 queries with a gallery image, '
         'which ranks first'
     )
 
@@ -40,7 +40,7 @@ def test_images_of_a_gallery_that_are_alike_are_told_from_one_in_a_hundred_on() 
     features[100] = features[101]  # 2 of 200 images
     found = identical_embeddings(features, TRIALS)
     assert found is not None
-    assert identical_note(found) == '2 of 200 images have exactly the embedding of another one'
+    assert identical_note(found) == '2 of 200 images share their embedding with another image'
     more = np.concatenate([features, -DIFFERENT[1:-1]])
     assert identical_embeddings(more, [[range(100), range(100, 398)]]) is None  # 2 of 398
 

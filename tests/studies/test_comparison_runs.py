@@ -64,7 +64,7 @@ def test_nothing_is_trained_that_could_not_be_compared(trained, small_sysu, make
         (config, config): 'two configs are called b',
         (config, twin): 'two configs are called b',
         (config, run): r'a has the seeds \[3\] and the configs get \[0, 1, 2\]',
-        (config, tmp_path): 'holds no run',
+        (config, tmp_path): 'contains no run',
     }.items():
         with pytest.raises(VireidError, match=problem):
             vireid.compare(systems, work_dir=tmp_path / 'out')

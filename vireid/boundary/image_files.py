@@ -132,9 +132,7 @@ def _scaled(values: np.ndarray, path: str | Path, scale_raw: ScaleRaw) -> np.nda
     """Returns raw values (H, W) as uint8."""
     least, most = float(values.min()), float(values.max())
     if not np.isfinite([least, most]).all():
-        raise VireidError(
-            f'image {path} contains infinite or NaN values', todo='replace them, or remove the image'
-        )
+        raise VireidError(f'image {path} contains infinite or NaN values', todo='replace them, or remove the image')
     bits = '32-bit floating-point' if values.dtype.kind == 'f' else f'{8 * values.dtype.itemsize}-bit'
     about = f'image {path} has raw {bits} values, {least:g} to {most:g}'
     bounds = f'[{least:g},{most:g}]'

@@ -9,7 +9,6 @@ from typing import Any
 
 from vireid.boundary.paths import is_inside
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Logger
 
 DATA = ('.yaml', '.yml', '.json')
 ADDRESS = re.compile(r'[a-z][a-z0-9+.-]+://|\\\\', re.IGNORECASE)  # a URL, or a Windows network share
@@ -49,73 +48,22 @@ def require_data(name: str, locate: Callable[[], Path], path: Path, what: str, t
 
 def require_no_address(config: Mapping[str, Any], path: Path) -> None:
     """Raises VireidError if a data config has an address outside its loggers, whose addresses `leave_out` drops."""
-    for place, text in _texts({key: value for key, value in config.items() if key != 'loggers'}):
+    for place, text in texts({key: value for key, value in config.items() if key != 'loggers'}):
         if ADDRESS.match(text.strip()):
             raise VireidError(
                 f'config {path}: {place} is the address {text!r}, which a YAML or JSON config cannot set',
                 allowed='a local path',
-                todo=f'if you trust it, remove {place} from the file and set it yourself: '
-                f"--cfg-options {place}='...'",
+                todo=f"if you trust it, remove {place} from the file and set it yourself: --cfg-options {place}='...'",
             )
 
 
-def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Returns the loggers and the reader of a config that reach beyond the folder of a run.
-
-    A component declares this with `reaches_out = True`; a component that is given an address counts too.
-
-    Returns:
-        For each, its section (`('loggers',)` or `('images', 'reader')`) and its config.
-    """
-    loggers, images = config.get('loggers'), config.get('images')
-    named: list[tuple[str, tuple[str, ...], Any]]
-    named = [('loggers', ('loggers',), own) for own in (loggers if isinstance(loggers, (list, tuple)) else ())]
-    if isinstance(images, Mapping):
-        named.append(('readers', ('images', 'reader'), images.get('reader')))
-    outside = []
-    for kind, place, own in named:
-        if isinstance(own, dict) and isinstance(own.get('type'), str):
-            try:
-                component = manager.components.get(kind, own['type'])
-            except VireidError:  # reported when the config is checked
-                continue
-            if Logger.reaches_out(component) or any(ADDRESS.match(text.strip()) for _, text in _texts(own)):
-                outside.append((place, own))
-    return outside
-
-
-def leave_out(
-    config: dict[str, Any], origins: Mapping[tuple[str, ...], str], manager: Any, tell: Callable[[str], None]
-) -> None:
-    """Disables components that reach beyond the folder of a run if a data config sets them.
-
-    Args:
-        config: the sections; changed in place.
-        origins: the file, flag or override that each value comes from.
-        manager: the plugin manager that knows the components.
-        tell: is called with one line for each disabled component.
-    """
-    for place, own in reaching(config, manager):
-        source = next((o for key, o in origins.items() if key[: len(place)] == place and Path(o).suffix in DATA), None)
-        if source is None:
-            continue
-        if place == ('loggers',):
-            config['loggers'] = [logger for logger in config['loggers'] if logger is not own]
-        else:
-            config['images'] = {**config['images'], 'reader': None}
-        tell(
-            f'{".".join(place)}: {own["type"]} is left out, because it reaches beyond the folder of the run and '
-            f'{source} is a YAML or JSON config; if you trust that file, add --trust-config'
-        )
-
-
-def _texts(value: Any, place: str = '') -> Iterator[tuple[str, str]]:
+def texts(value: Any, place: str = '') -> Iterator[tuple[str, str]]:
     """Yields the strings in nested values, each with its dotted path."""
     if isinstance(value, str):
         yield place, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _texts(item, f'{place}.{key}' if place else str(key))
+            yield from texts(item, f'{place}.{key}' if place else str(key))
     elif isinstance(value, (list, tuple)):
         for number, item in enumerate(value):
-            yield from _texts(item, f'{place}.{number}')
+            yield from texts(item, f'{place}.{number}')

@@ -50,7 +50,7 @@ def _in_unicode(value: Any) -> Any:
 
 def printable(text: str) -> str:
     """Returns text for a terminal or a log: control characters become escapes such as `\\x1b`; newlines remain."""
-    return text if text.isprintable() else _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
+    return text if text.isprintable() else _CONTROL.sub(lambda match: repr(match[0])[1:-1], text)
 
 
 def one_line(text: str) -> str:
@@ -71,7 +71,7 @@ def markdown(text: str) -> str:
     if _LINK.search(text):
         text = re.sub(r'([\[\]])', r'\\\1', text)
     # GitHub turns bare addresses into links
-    text = re.sub(r'(?<=[A-Za-z]):(?=//)|(?<=www)\.', lambda found: f'\\{found[0]}', text, flags=re.IGNORECASE)
+    text = re.sub(r'(?<=[A-Za-z]):(?=//)|(?<=www)\.', lambda match: f'\\{match[0]}', text, flags=re.IGNORECASE)
     return re.sub(r'(?<=[\w.+-])@(?=\w)', r'\\@', text)
 
 
@@ -80,8 +80,8 @@ def markdown_line(text: str) -> str:
     return _BLOCK.sub(_first_escaped, markdown(text).strip())
 
 
-def _first_escaped(found: re.Match[str]) -> str:
-    return f'\\{found[2]}' if found[2] else f'{found[3]}\\{found[4]}'
+def _first_escaped(match: re.Match[str]) -> str:
+    return f'\\{match[2]}' if match[2] else f'{match[3]}\\{match[4]}'
 
 
 def markdown_code(text: str) -> str:
@@ -100,12 +100,12 @@ def markdown_block(text: str, language: str = '') -> str:
 
 def _ticks(text: str, least: int) -> str:
     """Returns a longer run of backticks than any in the text."""
-    return '`' * max([least, *(len(found) + 1 for found in re.findall('`+', text))])
+    return '`' * max([least, *(len(run) + 1 for run in re.findall('`+', text))])
 
 
 def latex(text: str) -> str:
     """Returns text that LaTeX renders literally, also at the start of a table row."""
-    text = re.sub(r'[\\&%$#_{}~^±]', lambda found: _LATEX[found[0]], one_line(text))
+    text = re.sub(r'[\\&%$#_{}~^±]', lambda match: _LATEX[match[0]], one_line(text))
     return re.sub(r'^(\s*)([\[*])', r'\1{\2}', text)  # after the end of a row they would be its options
 
 
@@ -119,4 +119,4 @@ def csv_cell(text: str) -> str:
 
 def mermaid(text: str) -> str:
     """Returns text for a quoted Mermaid label: it cannot close the label or contain a directive, Markdown or HTML."""
-    return re.sub(r'[#%`$\\|&"<>]', lambda found: _MERMAID[found[0]], one_line(text))
+    return re.sub(r'[#%`$\\|&"<>]', lambda match: _MERMAID[match[0]], one_line(text))

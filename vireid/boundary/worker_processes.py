@@ -158,8 +158,7 @@ class Received:
                 self._data = pickle.loads(self._pickled)  # noqa: S301, from the user's own process
             except Exception as error:  # whatever a plugin file raises
                 return VireidError(
-                    'a worker process cannot load the transforms or the image reader: '
-                    f'{type(error).__name__}: {error}',
+                    f'a worker process cannot load the transforms or the image reader: {type(error).__name__}: {error}',
                     todo=f'put what they need into an importable module; or {ELSE}',
                 )
         return self._data.__getitems__(keys)

@@ -80,10 +80,10 @@ def run(args: argparse.Namespace) -> int:
     if experiment.stages:
         return _train_stages(experiment, overrides, args)
     work_dir, resume = choose_place(args, experiment.name)
-    from vireid.boundary.received import reaching
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.signals import Interrupted
     from vireid.launch import launch
+    from vireid.launch.reach import reaching
 
     try:
         found = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()

@@ -96,7 +96,8 @@ class Interface:
             if isinstance(part, Must):
                 parts[name] = part.words, part.fits
             elif inspect.isfunction(part) and name != 'forward':  # every module has that
-                parts[name] = f'a method {name}{inspect.signature(part)}'.replace("'", ''), _is_own(part)
+                takes = str(inspect.signature(part)).replace("'", '').replace('(self, ', '(').replace('(self)', '()')
+                parts[name] = f'a method {name}{takes}', _is_own(part)
         return parts
 
     @classmethod
@@ -121,7 +122,7 @@ Fit = Callable[..., None]
 
 
 class Model(Interface):
-    """Embeds images. To be trained, it needs `forward(batch) -> losses by task`."""
+    """Embeds images. To be trained, it needs `forward(batch) -> losses by task`, scalars by name."""
 
     given = _MODEL
     module = True
@@ -132,6 +133,9 @@ class Model(Interface):
     across_ranks = May(False, 'whether its losses see the images of all processes')
     config_path = May[Callable[[str], str] | None](None, 'config_path(module): key of a module in the model section')
     modalities = May[Sequence[Modality] | None](None, 'modalities of the images that forward needs')
+    backbone = May[Any](None, 'its backbone, whose `outputs` are the maps that reports show')
+    translators = May[Mapping[str, Any]]({}, 'its translators by name')
+    fit_necks = May[Callable[..., None] | None](None, 'fit_necks(names, batches): fit only these necks')
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Returns (B, D) embeddings of (B, 3, H, W) float32 images of one modality."""
@@ -292,7 +296,7 @@ class Step(Interface):
         None, 'ema_weights(): a context in which the model holds the weights that are scored and saved'
     )
     schedules = May[Sequence[Any]]((), 'its learning-rate schedules')
-    order = May[Sequence[Any]](((),), 'the turns of several optimizers in an epoch')
+    order = May[Sequence[Any]]((), 'the turns of several optimizers')
     resumable = May[Sequence[str]]((), 'patterns of its settings that may change when a run is resumed')
 
     def __call__(self, batch: Batch, progress: Progress) -> Mapping[str, Any]:

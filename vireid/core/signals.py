@@ -46,16 +46,15 @@ class Stop:
 
 
 @contextmanager
-def interruptible() -> Iterator[Stop]:
+def interruptible(stop: Stop) -> Iterator[None]:
     """Notes signals inside the block instead of dying of them; SIGHUP stays ignored if it was (`nohup`)."""
-    stop = Stop()
     try:
         before = {number: signal.signal(number, stop.note) for number in SIGNALS if not _is_kept(number)}
     except ValueError:  # not the main thread: whoever runs us handles signals
-        yield stop
+        yield
         return
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,4 +1,4 @@
-"""Looks at an experiment or a dataset without training: dry runs, size and work, what a data folder holds.
+"""Inspects an experiment or a dataset without training: dry runs, model size and compute, dataset checks.
 
-It may know the core, never the command line.
+It may import the core, but never the command line.
 """

@@ -1,4 +1,4 @@
-"""Parameters and operations of a model, counted on shapes alone."""
+"""Counts the parameters and operations of a model from shapes alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from vireid.core.config.experiment import Experiment
 from vireid.core.types import VISIBLE
 
-HEADER = ('config', 'input', 'identities', 'parameters', 'of them to embed', 'GFLOPs to embed', 'embedding')
+HEADER = ('config', 'input', 'identities', 'parameters', 'used to embed', 'GFLOPs per image', 'embedding')
 
 
 def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
-    """Returns a model's columns of `HEADER` but the first.
+    """Returns a model's row of `HEADER` without the first column.
 
-    Nothing is computed and no weights are read. A multiplication and an addition count as two operations; only
-    convolutions and matrix products are counted.
+    Nothing is computed and no weights are read. Counts only convolutions and matrix products, with a multiplication
+    and an addition as two operations.
     """
     height, width = experiment.images.size
     with torch.device('meta'):

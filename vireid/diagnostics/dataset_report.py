@@ -1,4 +1,4 @@
-"""`vireid data check`: what is there against what should be, and every image read once."""
+"""`vireid data check`: compares a dataset with its expected counts, and reads every image once."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
-from vireid.diagnostics.colours import channel_spread, colour_warnings, colourfulness
+from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
 
-SHOWN = 5  # examples of each kind of trouble
+SHOWN = 5  # examples of each problem
 LEAST_IDENTITIES = 4
-FEW_LEVELS = 32  # grey levels; the darkest photograph has more, raw values cut to 8 bits have a handful
+FEW_LEVELS = 32  # gray levels; the darkest photograph has more, raw values truncated to 8 bits have a handful
 
 
 @dataclass
 class Report:
-    """What a check found.
+    """The result of a dataset check.
 
     Attributes:
-        counts: (split, what, found, expected or None).
-        errors: what has to be fixed.
-        warnings: what is worth knowing.
+        counts: (split, what, actual, expected or None).
+        errors: problems to fix.
+        warnings: things worth knowing.
     """
 
     counts: list[tuple[str, str, int, int | None]] = field(default_factory=list)
@@ -44,26 +44,26 @@ class Report:
         """Returns a table of the counts, then the errors and warnings."""
         lines = [('split', '', 'found', 'expected')]
         lines += [
-            (split, what, f'{found:,}', '-' if wanted is None else f'{wanted:,}' + ('' if found == wanted else '  <-'))
-            for split, what, found, wanted in self.counts
+            (split, what, f'{count:,}', '-' if wanted is None else f'{wanted:,}' + ('' if count == wanted else '  <-'))
+            for split, what, count, wanted in self.counts
         ]
         parts = aligned(lines, left=len(lines[0]))
-        for title, found in (('error', self.errors), ('warning', self.warnings)):
-            parts += [f'{title}: {entry}' for entry in found]
-        return '\n'.join(parts + ([] if self.errors or self.warnings else ['nothing is wrong']))
+        for title, entries in (('error', self.errors), ('warning', self.warnings)):
+            parts += [f'{title}: {entry}' for entry in entries]
+        return '\n'.join(parts + ([] if self.errors or self.warnings else ['no problems found']))
 
 
 @dataclass(frozen=True)
 class _Image:
-    """What reading an image once tells; the last three only of one's own images."""
+    """What one image shows; `small`, `spread` and `color` are set only for your own images."""
 
     digest: bytes = b''
     error: str = ''
-    raw: tuple[str, float, float] | None = None  # the kind, the least and the greatest of values without a scaling
+    raw: tuple[str, float, float] | None = None  # unscaled values: their kind, minimum and maximum
     levels: int = 256  # distinct values of the green channel
-    small: np.ndarray | None = None  # (SIDE, SIDE) uint8, grey
+    small: np.ndarray | None = None  # (SIDE, SIDE) uint8, gray
     spread: float = 0.0
-    colour: float = 0.0
+    color: float = 0.0
 
 
 def check_dataset(
@@ -73,20 +73,19 @@ def check_dataset(
     on_progress: Callable[[int, int], None] | None = None,
     scale_raw: ScaleRaw = None,
 ) -> Report:
-    """Counts, reads every image, and looks for identities of one modality and for images that are there twice.
+    """Counts and reads all images; reports identities with a single modality, and duplicate images.
 
-    Of one's own images it also tells what a published dataset need not be asked for, as nobody can change it, and its
-    modalities may well look otherwise (thermal images in false colours): few people or cameras, images that look like
-    the other modality, and nearly the same image of two identities. A reader says that it is one by
-    `own_images = True`; it has `names`, `parts`, `fault`, `alike` and `passed_over` as
-    `plugins/datasets/own_images.py` describes them.
+    For your own images it also reports few identities or cameras, images that look like the other modality, and nearly
+    the same image of two identities. For published datasets it does not: nobody can change those, and thermal images in
+    false color would look wrong. A reader of your own images sets `own_images = True`, and has `names`, `parts`,
+    `fault`, `alike` and `passed_over` as `plugins/datasets/own_images.py` describes them.
 
     Args:
         dataset: a reader.
-        splits: which of its splits; None takes `train` and `test`, of one's own images all there are.
-        expected: by split, identities, visible and infrared images; None where it is not known.
+        splits: the splits to check; None means `train` and `test`, or all splits of your own images.
+        expected: the numbers of identities, visible and infrared images, by split; None for an unknown number.
         on_progress: called with (done, total) images.
-        scale_raw: how raw values become grey levels, as `images.scale_raw` of a config says.
+        scale_raw: how raw values become gray levels, as `images.scale_raw` in a config.
     """
     report = Report()
     own = Dataset.own_images(dataset)
@@ -110,26 +109,27 @@ def check_dataset(
     few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
     if few:
         report.warnings.append(
-            f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} grey levels, as '
-            f'raw values that were cut to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
+            f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} gray levels, like '
+            f'raw values truncated to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
         )
     if own:
         samples = [sample for sample, _ in readable]
-        found = [image for _, image in readable]
-        report.warnings += colour_warnings(samples, [i.spread for i in found], [i.colour for i in found], names)
+        own_images = [image for _, image in readable]
+        spreads, colors = [image.spread for image in own_images], [image.color for image in own_images]
+        report.warnings += color_warnings(samples, spreads, colors, names)
         for modality in MODALITIES:
             _one_person_twice(report, [(s, i) for s, i in readable if s.modality == modality], of_split, names)
     return report
 
 
 def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[str, Sequence[Sample]]:
-    """Returns the samples by split, and reports what is wrong with the splits."""
+    """Returns the samples by split, and reports problems with the splits."""
     if splits is None and Dataset.own_images(dataset):
         parts = dict(dataset.parts)
         if dataset.fault and set(parts) != {''}:
             report.errors.append(dataset.fault.given)
         elif dataset.fault:
-            report.warnings.append('the images have no splits yet: `vireid data split` makes some')
+            report.warnings.append('the images have no splits yet: run `vireid data split`')
         for split in sorted({'train', 'val', 'test'} & set(parts)):
             for modality in MODALITIES:
                 if all(s.modality != modality for s in parts[split]):
@@ -150,17 +150,17 @@ def _count(
 ) -> None:
     counts = [len({s.identity for s in samples})]
     counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
-    for what, found, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
-        report.counts.append((split, what, found, number))
-        if number is not None and found != number:
-            report.errors.append(f'{split}: {found:,} {what} instead of {number:,}')
+    for what, count, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
+        report.counts.append((split, what, count, number))
+        if number is not None and count != number:
+            report.errors.append(f'{split}: {count:,} {what} instead of {number:,}')
     if split in ('val', 'test') and counts[0] == 1:
-        report.errors.append(f'{split}: 1 identity, so any ranking of it is right: scoring needs 2 or more')
+        report.errors.append(f'{split}: 1 identity, so every ranking is correct; scoring needs 2 or more')
     both = {s.identity for s in samples if s.modality == VISIBLE} & {
         s.identity for s in samples if s.modality == INFRARED
     }
     if split in ('val', 'test') and counts[0] > 1 and all(counts) and not both:
-        report.errors.append(f'{split}: no query has a match, as no person has both visible and infrared images')
+        report.errors.append(f'{split}: no query has a match, because no identity has both visible and infrared images')
     for modality in MODALITIES:
         lacking = {s.identity for s in samples} - {s.identity for s in samples if s.modality == modality}
         if lacking:
@@ -171,7 +171,7 @@ def _count(
 
 
 def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> list[str]:
-    """Returns what is to be told of the numbers of identities and cameras."""
+    """Returns the warnings about the numbers of identities and cameras."""
     warnings = []
     cameras: dict[int, set[int]] = defaultdict(set)
     modalities: dict[int, set[str]] = defaultdict(set)
@@ -180,68 +180,66 @@ def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> l
         modalities[sample.identity].add(sample.modality)
     if len(cameras) < LEAST_IDENTITIES:
         warnings.append(
-            f'{counted(len(cameras), "identity", "identities")} in all: training and testing need '
-            f'{LEAST_IDENTITIES} or more, two each'
+            f'{counted(len(cameras), "identity", "identities")} in total: training and testing need at least two each, '
+            f'{LEAST_IDENTITIES} in all'
         )
     everywhere = set().union(*cameras.values())
     if len(everywhere) == 1:
-        warnings.append(
-            f'all images are of camera {min(everywhere)}: nothing tells whether people are found by another camera'
-        )
+        warnings.append(f'all images are from camera {min(everywhere)}, so retrieval across cameras cannot be tested')
     else:
-        # who has one modality only is told already
+        # identities with a single modality are already reported
         alone = {i for i, seen in cameras.items() if len(seen) == 1 and len(modalities[i]) == len(MODALITIES)}
         if alone:
             warnings.append(
-                f'{len(alone)} of {len(cameras)} identities were seen by one of the {len(everywhere)} cameras only: '
+                f'{len(alone)} of {len(cameras)} identities were seen by only one of the {len(everywhere)} cameras: '
                 f'{_few(alone, names)}'
             )
     return warnings
 
 
-def _raw(report: Report, found: Sequence[tuple[str, float, float]]) -> None:
-    """Reports images of raw values, with what a config may say of them."""
-    if found:
-        least, most = min(low for _, low, _ in found), max(high for _, _, high in found)
+def _raw(report: Report, values: Sequence[tuple[str, float, float]]) -> None:
+    """Reports images of raw values, with the config values that would scale them."""
+    if values:
+        least, most = min(low for _, low, _ in values), max(high for _, _, high in values)
         report.errors.append(
-            f'{counted(len(found), "image has", "images have")} raw values ({found[0][0]}), {least:g} to {most:g} in '
-            'all, and no scaling is given. Name one in the config: images.scale_raw=percentiles (of each image), or '
+            f'{counted(len(values), "image has", "images have")} raw values ({values[0][0]}), {least:g} to {most:g} '
+            'overall, but no scaling is set. Set one in the config: images.scale_raw=percentiles (per image), or '
             f'images.scale_raw=[{least:g},{most:g}] (the same for all); here: --scale-raw percentiles'
         )
 
 
 def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str]) -> None:
-    """Reports files that are there several times."""
+    """Reports duplicate files."""
     contents: dict[bytes, list[Sample]] = defaultdict(list)
     for sample, image in images:
         contents[image.digest].append(sample)
-    for twins in [found for found in contents.values() if len(found) > 1]:
+    for twins in [group for group in contents.values() if len(group) > 1]:
         paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
-        # the identities of two splits may both count from 0 and be other identities all the same
+        # two splits may both number their identities from 0, so first compare the splits
         if len({of_split[s.path] for s in twins}) > 1:
-            report.errors.append(f'one image in several splits: {paths}')
+            report.errors.append(f'the same image in several splits: {paths}')
         elif len({s.identity for s in twins}) > 1:
-            report.errors.append(f'one image of several identities: {paths}')
+            report.errors.append(f'the same image under several identities: {paths}')
         elif len({s.modality for s in twins}) > 1:
-            report.errors.append(f'one image as visible and as infrared, so it would find itself: {paths}')
+            report.errors.append(f'the same image as visible and as infrared, so it would retrieve itself: {paths}')
         else:
-            report.warnings.append(f'one image several times: {paths}')
+            report.warnings.append(f'duplicate image: {paths}')
 
 
 def _one_person_twice(
     report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str], names: Mapping[int, str]
 ) -> None:
-    """Reports identities of one modality that have nearly the same image."""
+    """Reports identities that share nearly the same image within a modality."""
     if not images:
         return
-    found = near_copies(
+    copies = near_copies(
         np.stack([image.small for _, image in images if image.small is not None]),
         np.array([sample.identity for sample, _ in images]),
         [image.digest for _, image in images],
     )
-    if not found:
+    if not copies:
         return
-    pairs = [(images[pair.first][0], images[pair.second][0]) for pair in found]
+    pairs = [(images[pair.first][0], images[pair.second][0]) for pair in copies]
     across = sum(of_split[one.path] != of_split[other.path] for one, other in pairs)
     lines = [
         f'{names.get(one.identity, one.identity)} and {names.get(other.identity, other.identity)}: '
@@ -252,7 +250,7 @@ def _one_person_twice(
         f'{counted(len(pairs), "pair")} of identities {"has" if len(pairs) == 1 else "have"} nearly the same '
         f'{images[0][0].modality} image'
         + (f', {across} of them in different splits' if across else '')
-        + '; if they are one person, give all images one name:\n    '
+        + '; if a pair is one person, use one name for all its images:\n    '
         + '\n    '.join([*lines, *(['...'] if len(pairs) > SHOWN else [])])
     )
 
@@ -263,7 +261,7 @@ def _read_all(
     """Decodes every file once."""
     unique = list({s.path: s for s in samples}.values())
     images = []
-    with ThreadPoolExecutor() as pool:  # decoding lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
         for done, (sample, image) in enumerate(zip(unique, pool.map(read, unique), strict=True), 1):
             images.append((sample, image))
             if on_progress:
@@ -274,7 +272,7 @@ def _read_all(
 def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
     try:
         pixels = read_pixels(sample.path, scale_raw=scale_raw)
-        # of the pixels: a copy in another file format, or with other metadata, is a copy
+        # a digest of the pixels, since a copy in another file format or with other metadata is a copy
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
         levels = int(np.count_nonzero(np.bincount(pixels[:, :, 1].ravel(), minlength=256)))
     except RawImage as error:
@@ -291,7 +289,7 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
         levels=levels,
         small=np.asarray(small.convert('L')),
         spread=channel_spread(pixels),
-        colour=colourfulness(np.asarray(small)),
+        color=colorfulness(np.asarray(small)),
     )
 
 

@@ -1,4 +1,4 @@
-"""`--dry-run`: everything is built, and one step and one evaluation are tried on random images, on the CPU."""
+"""`--dry-run`: builds everything and tries one step and one evaluation on random images, on the CPU."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from vireid.launch import precision
 from vireid.launch.fabric import make_fabric
 from vireid.launch.preflight import missing_init, preflight
 
-IDENTITIES = 100  # any number will do: nobody's data is read
-TEST_IDENTITIES, FITTED_IDENTITIES = 2, 3  # with one, any ranking would be right
-STEP_IDENTITIES, STEP_PICTURES = 2, 1  # of a batch, this much of each modality is tried
+IDENTITIES = 100  # an arbitrary number, since no data is read
+TEST_IDENTITIES, FITTED_IDENTITIES = 2, 3  # with one identity, every ranking would be correct
+STEP_IDENTITIES, STEP_PICTURES = 2, 1  # the part of a batch to try, per modality
 
 
 class GeneratedDataset:
-    """People who do not exist, before the cameras of a dataset; their images are made by `read`.
+    """Synthetic identities before the cameras of a dataset; `read` generates their images.
 
     Args:
-        cameras: numbers of the cameras by modality.
+        cameras: camera numbers by modality.
         size: (height, width) of the images.
     """
 
@@ -46,7 +46,7 @@ class GeneratedDataset:
         self.cameras, self.size = cameras, size
 
     def split(self, name: str) -> list[Sample]:
-        """Returns images of each person by each camera, two in training; `train` and `test` share nobody."""
+        """Returns one image (two in training) per identity and camera; `train` and `test` have no common identity."""
         first, count = (1, IDENTITIES) if name == 'train' else (IDENTITIES + 1, TEST_IDENTITIES)
         return [
             Sample(f'random/{identity}/{modality}/{camera}/{number}', identity, camera, modality)
@@ -62,21 +62,21 @@ class GeneratedDataset:
 
 
 def dry_run(experiment: Experiment, graph: bool = False) -> str:
-    """Builds everything but the dataset, makes one training step and one evaluation, and returns what there is to know.
+    """Builds everything but the dataset, tries one training step and one evaluation, and returns a report.
 
     Args:
-        experiment: what would be run.
+        experiment: the experiment to try.
         graph: also return the graph as Mermaid text.
 
     Raises:
-        VireidError: for whatever would stop the real run before it reads data; all of it.
+        VireidError: with every problem that would stop the real run before it reads data.
     """
     experiment, notes = _on_cpu(experiment)
     raise_all(missing_init(experiment.training))
     if experiment.stages:
-        notes.append(f'trained before, and not tried here: {", ".join(experiment.stages)}')
+        notes.append(f'earlier stages, which are not tried here: {", ".join(experiment.stages)}')
     if init := experiment.training.init:
-        notes.append(f'the run begins with the weights of {init}, which are not tried here')
+        notes.append(f'the run is initialized from {init}, which is not tried here')
     fabric = make_fabric(experiment.training)
     preflight(experiment, trains=False)
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
@@ -87,7 +87,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     height, width = experiment.images.size
     cameras = Dataset.cameras(target)
     if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
-        cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # it does not tell
+        cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # the dataset does not declare them
     dataset = GeneratedDataset(cameras, (height + 16, width + 8))
     with _attributed('the first batch', model):
         batch, full = _batch(experiment, dataset)
@@ -95,7 +95,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     tried = sum(map(len, batch.images.values()))
     turns: list[dict[str, Any]] = []
     training_flops = activations = 0.0
-    for number in range(max(1, len(Step.order(step))) if step else 0):  # each turn of several optimizers
+    for number in range(max(1, len(Step.order(step))) if step else 0):  # once per optimizer
         with (
             _attributed('one training step', model),
             FlopCounterMode(display=False) as counter,
@@ -108,9 +108,11 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     for record in turns:
         if not math.isfinite(record['loss']):
             tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
-            half = '' if experiment.training.precision == precision.FLOAT32 else '; random images may do that in bf16'
+            half = (
+                '' if experiment.training.precision == precision.FLOAT32 else '; random images can cause this in bf16'
+            )
             of = f' (from {", ".join(tasks)})' if tasks else ''
-            notes.append(f'the loss is {record["loss"]}{of}{half}; with real images it stops the run')
+            notes.append(f'the loss is {record["loss"]}{of}{half}; with real images this would stop the run')
             break
     model.eval()
     with _attributed('one evaluation', model):
@@ -123,27 +125,27 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     )
     fixed = f' ({frozen / 1e6:.2f} M of them frozen)' if experiment.training.freeze else ''
     lines = [f'{experiment.name}: {total / 1e6:.2f} M parameters{fixed}, {IDENTITIES} identities, {height}x{width}', '']
-    graph_of = model if is_graph(model) else None  # another model may be anything
+    graph_of = model if is_graph(model) else None  # other models do not describe their wiring
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
     lines.append(
-        f'work:      {flops / 1e9:.2f} GFLOPs to embed an image'
-        + (f', {training_flops / 1e9:.2f} for each in training' if step else '')
-        + ' (a multiplication and an addition are two)'
+        f'compute:   {flops / 1e9:.2f} GFLOPs to embed an image'
+        + (f', {training_flops / 1e9:.2f} per training image' if step else '')
+        + ' (a multiplication and an addition are two operations)'
     )
     lines.append(f'memory:    {_memory(model, step, activations, full)}')
     lines += [f'note:      {note}' for note in notes]
     losses = ', then '.join(f'{record["loss"]:.3f}' for record in turns)
-    told = f'loss {losses}' if turns else 'none, there is nothing to train'
-    lines.append(f'one step on random images: {told}')
+    outcome = f'loss {losses}' if turns else 'none, there is nothing to train'
+    lines.append(f'one step on random images: {outcome}')
     lines.append(f'one evaluation of random images: {trials}')
     return '\n'.join([*lines, '', *mermaid(graph_of)] if graph and graph_of else lines)
 
 
 @contextmanager
 def _attributed(what: str, model: Any) -> Iterator[None]:
-    """Tells whatever a component raises as an error of the config, with its place."""
+    """Turns any exception of a component into a config error that names the component's place."""
     try:
         with located(model):
             yield
@@ -152,27 +154,27 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         raise VireidError(
-            f'{what} on random images fails: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})'
+            f'{what} on random images failed: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})'
             + ''.join(f'; {note}' for note in getattr(error, '__notes__', ())),
             todo='check images.size and the arguments of the component that the line belongs to',
         ) from error
 
 
 def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
-    """Returns the experiment as a machine without GPU, and without a cache of images, can try it."""
+    """Returns the experiment changed to run without a GPU and without an image cache, and notes about it."""
     notes = []
     asked = experiment.training.precision
     tried = precision.FLOAT32
     if asked != '16-mixed' and precision.native_bf16('cpu')[0]:
         tried = precision.choose(replace(experiment.training, accelerator='cpu')).name
     if asked not in (tried, precision.AUTO):
-        notes.append(f'tried in {tried}, on the CPU; {asked} is tried by the run itself')
+        notes.append(f'tried in {tried}, on the CPU; the run itself uses {asked}')
     here = {'accelerator': 'cpu', 'devices': 1, 'nodes': 1, 'strategy': 'auto', 'precision': tried}
     return experiment.with_overrides({f'training.{k}': v for k, v in here.items()} | {'images.reader': None}), notes
 
 
 def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, int]:
-    """Returns a part of the first batch, and how many images all of it has."""
+    """Returns a part of the first batch, and the number of images in all of it."""
     samples = dataset.split('train')
     sampler = experiment.build_sampler(samples)
     chosen = next(iter(sampler.batches(0)))
@@ -180,7 +182,7 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     for index in chosen:
         kept.setdefault((samples[index].identity, samples[index].modality), []).append(index)
     identities = list(dict.fromkeys(identity for identity, _ in kept))[:STEP_IDENTITIES]
-    indices = [i for (identity, _), found in kept.items() if identity in identities for i in found[:STEP_PICTURES]]
+    indices = [i for (identity, _), shots in kept.items() if identity in identities for i in shots[:STEP_PICTURES]]
     labels = {identity: identity - 1 for identity in range(1, IDENTITIES + 1)}
     transform, views = experiment.build_transform('train'), experiment.build_views()
     data = ImageSet(samples, transform, labels, experiment.seed, dataset.read, views=views)
@@ -192,7 +194,7 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
 
 
 def _fit(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> list[Sample]:
-    """Fits what is fitted to a few training images, and returns these."""
+    """Fits the parts of the model that need it on a few training images, and returns these images."""
     few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
     if fit := Model.fit(model):
         data = ImageSet(few, experiment.build_transform('test'), read=dataset.read)
@@ -204,7 +206,7 @@ def _fit(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> list[
 def _evaluate(
     experiment: Experiment, dataset: GeneratedDataset, model: Any, few: Sequence[Sample]
 ) -> tuple[Embeddings, str]:
-    """Scores the model by the protocol; returns the embeddings, and how much there was to score, never how well."""
+    """Scores the model with the protocol; returns the embeddings and what was scored, without the metrics."""
     protocol = experiment.build_protocol()
     trials = protocol.trials(dataset)
     settings = experiment.evaluation
@@ -222,13 +224,13 @@ def _evaluate(
     if fit := Similarity.fit(similarity):
         fit(embed_samples(model, few, transform, workers=0, read=dataset.read))
     reranker = experiment.build_reranker()
-    found = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)
+    results = score_trials(embeddings, protocol.name, trials, similarity=similarity, reranker=reranker)
     rows = list(dict.fromkeys(trial.name for trial in trials))
-    return embeddings, f'{found.protocol}, {counted(len(trials), "trial")} of {", ".join(rows)}'
+    return embeddings, f'{results.protocol}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 
 
 class _SavedBytes:
-    """Adds up what a step keeps for its backward pass: the activations, each storage once, without the weights."""
+    """Counts the bytes that a step saves for its backward pass: the activations, each storage once, without weights."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         self.total = 0

@@ -1,8 +1,8 @@
-"""Images of different identities that are nearly the same image: one person under two names, most likely.
+"""Finds nearly identical images of different identities, which are most likely one person under two names.
 
-Two images are copies of each other if the signs of their low frequencies agree (a perceptual hash) and then, moved
-against each other by a little, their pixels correlate. A copy that was compressed again, resized, made brighter or
-darker, or cut by up to some two percent is found.
+Two images are copies if the signs of their low frequencies agree (a perceptual hash), and their pixels then correlate
+after a small shift. This finds copies that were recompressed, resized, made brighter or darker, or cropped by up to
+about two percent.
 """
 
 from __future__ import annotations
@@ -14,33 +14,36 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import dctn
 
-SIDE = 32  # of the small image that is compared, in pixels
+SIDE = 32  # of the shrunk image that is compared, in pixels
 FREQUENCIES = 16  # in each direction; without the mean, 255 bits
-# Measured on synthetic and real crops: images of different people differ in 65 bits or more of 255, copies in
-# fewer unless they are cut by three percent or more.
+# Measured on synthetic and real crops: images of different people differ in at least 65 of 255 bits, copies in fewer
+# unless they are cropped by three percent or more.
 MOST_BITS = 64
-SHIFT = 2  # pixels of the small image
-LEAST_CORRELATION = 0.7  # copies, moved, have more; of different people whose bits are alike few do
-LEAST_CONTRAST = 2.0  # standard deviation in grey levels: below it there is nothing to compare
+SHIFT = 2  # pixels of the shrunk image
+LEAST_CORRELATION = 0.7  # shifted copies exceed it; few pairs of different people with similar bits do
+LEAST_CONTRAST = 2.0  # standard deviation in gray levels: below it there is nothing to compare
 BLOCK = 512
 
 
 class NearCopy(NamedTuple):
-    """Two images, by their row."""
+    """Two images, by row."""
 
     first: int
     second: int
 
 
 def near_copies(small: np.ndarray, identities: np.ndarray, contents: Sequence[bytes]) -> list[NearCopy]:
-    """Returns the most alike images of each two identities that have nearly the same image, by row.
+    """Returns the most similar pair of images for every two identities that share nearly the same image.
 
-    Identical files are passed over.
+    Ignores identical files.
 
     Args:
-        small: (N, SIDE, SIDE) uint8, the images in grey and shrunk.
+        small: (N, SIDE, SIDE) uint8, the images in gray and shrunk.
         identities: (N,) int.
         contents: N digests of the files.
+
+    Returns:
+        Pairs of rows, in order.
     """
     number = {content: row for row, content in enumerate(contents)}
     files = np.array([number[content] for content in contents], dtype=np.int64)
@@ -50,7 +53,7 @@ def near_copies(small: np.ndarray, identities: np.ndarray, contents: Sequence[by
     for agreement, first, second in _candidates(_signs(small[rows]), identities[rows], files[rows]):
         i, j = int(rows[first]), int(rows[second])
         pair = int(identities[i]), int(identities[j])
-        best[pair] = max(best.get(pair, (-np.inf, 0, 0)), (agreement, -i, -j))  # the first of equals
+        best[pair] = max(best.get(pair, (-np.inf, 0, 0)), (agreement, -i, -j))  # of ties the first
     pairs = [NearCopy(*sorted((-i, -j))) for _, i, j in best.values()]
     return sorted(
         pair
@@ -60,7 +63,7 @@ def near_copies(small: np.ndarray, identities: np.ndarray, contents: Sequence[by
 
 
 def _signs(small: np.ndarray) -> np.ndarray:
-    """Returns the signs of the low frequencies but the mean, (N, 255) float32 of -1 and 1."""
+    """Returns the signs of the low frequencies without the mean, (N, 255) float32 of -1 and 1."""
     signs = np.empty((len(small), FREQUENCIES**2 - 1), dtype=np.float32)
     for start in range(0, len(small), BLOCK):
         waves = dctn(small[start : start + BLOCK].astype(np.float32), axes=(1, 2))[:, :FREQUENCIES, :FREQUENCIES]
@@ -69,12 +72,12 @@ def _signs(small: np.ndarray) -> np.ndarray:
 
 
 def _candidates(signs: np.ndarray, identities: np.ndarray, files: np.ndarray) -> Iterator[tuple[float, int, int]]:
-    """Yields how much the bits of two images agree, and their rows; of a block of rows, the best of two identities.
+    """Yields the agreement of the bits of two images, and their rows: per block of rows, the best of two identities.
 
     Args:
         signs: (N, 255) float32.
         identities: (N,) int, ascending.
-        files: (N,) int, equal for equal files.
+        files: (N,) int, equal for identical files.
     """
     bits = signs.shape[1]
     starts = np.flatnonzero(np.diff(identities, prepend=identities[:1] - 1))
@@ -82,7 +85,7 @@ def _candidates(signs: np.ndarray, identities: np.ndarray, files: np.ndarray) ->
     for which, (begin, end) in enumerate(zip(starts[:-1], ends[:-1], strict=True), 1):
         for start in range(begin, end, BLOCK):
             block = slice(start, min(start + BLOCK, end))
-            agreement = signs[block] @ signs[end:].T  # bits that agree less those that differ
+            agreement = signs[block] @ signs[end:].T  # bits that agree minus bits that differ
             equal = np.nonzero(agreement == bits)
             agreement[equal] = np.where(files[block][equal[0]] == files[end:][equal[1]], -bits, bits)
             highest = np.maximum.reduceat(agreement.max(axis=0), starts[which:] - end)
@@ -93,7 +96,7 @@ def _candidates(signs: np.ndarray, identities: np.ndarray, files: np.ndarray) ->
 
 
 def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Returns the largest correlation of the middle of one with the other, moved by up to SHIFT pixels."""
+    """Returns the largest correlation of the center of one image with the other, shifted by up to SHIFT pixels."""
     size = SIDE - 2 * SHIFT
     middle = one[SHIFT : SHIFT + size, SHIFT : SHIFT + size].astype(np.float64).ravel()
     moved = sliding_window_view(other.astype(np.float64), (size, size)).reshape(-1, size * size)

@@ -1,4 +1,4 @@
-"""`vireid data split`: a table of images with a split for each, by identity."""
+"""`vireid data split`: writes a table of images with a split for each identity."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ SHOWN = 5
 
 
 def require_free(path: Path) -> None:
-    """Refuses to write over a file.
+    """Requires that a CSV file does not exist yet.
 
     Raises:
-        VireidError: if there is one, or the name is not that of a CSV file.
+        VireidError: if it exists, or its name is not that of a CSV file.
     """
     if path.suffix.lower() != '.csv':
         raise VireidError(f'-o is {path}', allowed='a file name that ends in .csv')
     if path.exists() or path.is_symlink():
         raise VireidError(
-            f'{path} exists, and is not written over',
-            todo=f'give another file, such as -o {path.with_name("split.csv")}, or take this one away',
+            f'{path} already exists and would be overwritten',
+            todo=f'give another file, such as -o {path.with_name("split.csv")}, or remove this one',
         )
 
 
 def write_table(dataset: Any, splits: Mapping[int, str], path: Path) -> None:
-    """Writes a CSV file that the reader `Manifest` reads, training first; paths are relative to its folder.
+    """Writes a CSV file for the dataset `Manifest`, training first; paths are relative to its folder.
 
     Args:
-        dataset: a reader of one's own images: its `samples` and `names` are written.
-        splits: by identity, the split.
-        path: the file to make.
+        dataset: a reader of your own images, with `samples` and `names`.
+        splits: the split of each identity.
+        path: the file to write.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
@@ -55,7 +55,7 @@ def write_table(dataset: Any, splits: Mapping[int, str], path: Path) -> None:
 
 
 def describe(dataset: Any, splits: Mapping[int, str]) -> str:
-    """Returns a table of the splits, who could not be dealt, and what the number of people allows to say."""
+    """Returns a table of the splits, the unmatched identities, and how much the test set can show."""
     seen: dict[int, set[str]] = {}
     for sample in dataset.samples:
         seen.setdefault(sample.identity, set()).add(sample.modality)
@@ -64,7 +64,7 @@ def describe(dataset: Any, splits: Mapping[int, str]) -> str:
     if alone:
         some = ', '.join(f'{dataset.names[i]} ({next(iter(seen[i]))})' for i in alone[:SHOWN])
         lines.append(
-            f'{counted(len(alone), "identity", "identities")} of one modality only, which have no match, '
+            f'{counted(len(alone), "identity", "identities")} with a single modality, which have no match, '
             f'{"is" if len(alone) == 1 else "are"} left out (unmatched): {some}{", ..." if len(alone) > SHOWN else ""}'
         )
     tested = sum(split == 'test' for split in splits.values())
@@ -72,9 +72,7 @@ def describe(dataset: Any, splits: Mapping[int, str]) -> str:
     if tested < FEW:
         lines.append(f'{counted(tested, "test identity", "test identities")}: {what_few_allow(tested)}.')
         folds = min(5, matched // 2)
-        lines.append(
-            f'To be tested on all {matched} instead, train {folds} models, each without some of them: --folds {folds}'
-        )
+        lines.append(f'To test on all {matched}, train {folds} models, each without some of them: --folds {folds}')
     return '\n'.join(lines)
 
 
@@ -82,17 +80,17 @@ def _counts(samples: tuple[Sample, ...], splits: Mapping[int, str]) -> str:
     columns = sorted({(MODALITIES.index(s.modality), s.camera) for s in samples})
     lines = [('split', 'identities', *(f'{MODALITIES[m]} cam{camera}' for m, camera in columns))]
     for split in SPLITS:
-        found = [s for s in samples if splits[s.identity] == split]
-        if found:
-            images = [sum((MODALITIES.index(s.modality), s.camera) == column for s in found) for column in columns]
-            lines.append((split, f'{len({s.identity for s in found}):,}', *(f'{number:,}' for number in images)))
+        chosen = [s for s in samples if splits[s.identity] == split]
+        if chosen:
+            images = [sum((MODALITIES.index(s.modality), s.camera) == column for s in chosen) for column in columns]
+            lines.append((split, f'{len({s.identity for s in chosen}):,}', *(f'{number:,}' for number in images)))
     return '\n'.join(aligned(lines, left=len(lines[0])))
 
 
 def _relative(image: str, table: Path) -> str:
-    """Returns an image's path from the folder of a table."""
+    """Returns an image's path relative to the folder of a table."""
     path = Path(image).absolute()
     try:
         return path.relative_to(table.parent.absolute()).as_posix()
-    except ValueError:  # `..` leads out of the folder that a link stands for, not of the link's
+    except ValueError:  # `..` starts from the folder that a link points to
         return Path(os.path.relpath(path, os.path.realpath(table.parent))).as_posix()

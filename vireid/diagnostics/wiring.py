@@ -1,4 +1,4 @@
-"""The wiring of a graph of named features, as a table and as a Mermaid flowchart."""
+"""Shows the graph of named features of a model, as a table and as a Mermaid flowchart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vireid.core.types import MODALITIES
 from vireid.core.wording import aligned
 from vireid.reporting.graph import describe_graph
 
-# words that begin a statement of Mermaid, or end one
+# keywords of Mermaid
 RESERVED = (
     'end', 'click', 'style', 'class', 'classDef', 'linkStyle', 'subgraph', 'direction', 'graph', 'flowchart', 'default',
     'call', 'href', 'title', 'accTitle', 'accDescr',
@@ -20,15 +20,15 @@ RESERVED = (
 
 
 def is_graph(model: Any) -> bool:
-    """Says whether a model tells its wiring, as `CrossModalModel` does: features, tasks and what the embedding is."""
+    """Returns whether a model describes its wiring as `CrossModalModel` does: features, tasks and the embedding."""
     return all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter'))
 
 
 def wiring_table(model: Any) -> list[str]:
-    """The wiring: a line for each feature and each task."""
-    rows = [('feature', 'made by', 'reads', 'what it is')]
+    """Returns the wiring as a table, with a line for each feature and each task."""
+    rows = [('feature', 'component', 'inputs', 'output')]
     modalities = list(MODALITIES)
-    for name, translator in getattr(model, 'translators', {}).items():
+    for name, translator in Model.translators(model).items():
         channels = ', '.join(f'{m} {count}' for m, count in translator.modalities.items())
         rows.append((name, type(translator).__name__, ', '.join(modalities), f'images with channels: {channels}'))
         modalities = list(translator.modalities)
@@ -62,7 +62,7 @@ def mermaid(model: Any) -> list[str]:
 
 
 def _mermaid_names(nodes: Sequence[str]) -> dict[str, str]:
-    """Returns what Mermaid calls nodes: their ids, and numbers for those that it would take for something else."""
+    """Returns the node names for Mermaid: the ids, but numbers for those that it would parse as something else."""
     plain = {node for node in nodes if re.fullmatch(r'[A-Za-z][A-Za-z0-9_]*', node) and node not in RESERVED}
     return {node: node if node in plain else f'{len(nodes)}_{number}' for number, node in enumerate(nodes)}
 

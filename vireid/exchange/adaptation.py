@@ -196,7 +196,7 @@ class _Batches:
 
 def _find_necks(model: Any) -> tuple[list[str], list[str]]:
     """Returns the embedding's necks with a `fit`: those that do without identities, and those that do not."""
-    if not hasattr(model, 'fit_necks'):
+    if not Model.fit_necks(model):
         return [], []
     fitted = model.fitted_necks
     labelled = [name for name in fitted if Neck.needs_identities(model.necks[name])]
@@ -209,7 +209,7 @@ def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], l
     if frozen:
         kept.append(f'{counted(len(frozen), "BatchNorm layer")}: frozen in training')
     kept += [f'neck {name}: fitted to labelled images' for name in labelled]
-    if Model.fit(model) and not hasattr(model, 'fit_necks'):
+    if Model.fit(model) and not Model.fit_necks(model):
         kept.append(f'what {type(model).__name__} fits: it may need labelled images')
     if content.get('similarity'):
         kept.append('the similarity: fitted to training images')

@@ -23,7 +23,7 @@ from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_unseen
-from vireid.core.training.trainer import Trainer
+from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
 from vireid.core.warn import warn_once
 from vireid.launch import precision
@@ -128,7 +128,7 @@ def prepare(
         contents=np.array([numbers[s.path] for s in samples if s.path in numbers], dtype=np.int64),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
-    trainer = Trainer(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume)
+    trainer = Trainer(Setup(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume))
     if content is not None:
         trainer.load_state_dict(content, str(resume))
     return trainer

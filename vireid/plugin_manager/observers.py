@@ -1,75 +1,79 @@
-"""Who watches a run: each hook calls everyone, and one that fails is left out and never stops the run."""
+"""Who follows a run: each hook calls every callback that has it; one that fails is disabled and never stops the run."""
 
 from __future__ import annotations
 
 import errno
-import inspect
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import pluggy
+
 from vireid.core.errors import VireidError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # nobody's fault among those who watch
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # not the fault of a callback
 
 
 class Observers:
-    """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of everyone who has it, in order.
+    """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of every callback, in order.
 
-    Each is given those arguments that it names. One that raises is named on stderr with what it raised, and is not
-    called again in this run. Ctrl-C passes through; a full disk stops the run, so that no log has a gap.
+    pluggy finds the hooks and their order (`tryfirst`, `trylast`) and passes the arguments that each one names. Unlike
+    pluggy's own call, an exception disables a callback for the rest of the run, with a line on stderr. Ctrl-C passes
+    through; a full disk stops the run, so that no log has a gap.
 
     Args:
-        hooks: the class whose methods are the hooks there are.
-        named: (what it is called in messages, object) of each watcher; those marked `trylast` are called last.
+        hooks: the class whose methods are the hooks.
+        named: (name in messages, object) of each callback.
     """
 
     def __init__(self, hooks: type, named: Sequence[tuple[str, object]]) -> None:
-        self._hooks = {name for name in vars(hooks) if not name.startswith('_')}
-        self._named = list(named)
-        self._left_out: set[int] = set()
-        self._calls: dict[str, list[tuple[int, str, Callable[..., Any], list[str]]]] = {}
+        self._names = dict(enumerate(name for name, _ in named))
+        self._disabled: set[str] = set()
+        self._manager = pluggy.PluginManager('vireid')
+        self._manager.add_hookspecs(hooks)
+        for number, (name, callback) in enumerate(named):
+            try:
+                self._manager.register(callback, str(number))
+            except Exception as error:
+                self._manager.unregister(name=str(number))
+                self._warn(f'{name} is disabled: {type(error).__name__}: {error}')
 
     def __getattr__(self, hook: str) -> Callable[..., None]:
-        if hook.startswith('_') or hook not in self._hooks:
+        if hook.startswith('_') or not hasattr(self._manager.hook, hook):
             raise AttributeError(hook)
         return partial(self._call, hook)
 
     def _call(self, hook: str, **arguments: Any) -> None:
-        if hook not in self._calls:
-            self._calls[hook] = self._find(hook)
         full: VireidError | None = None
-        for number, name, function, wanted in self._calls[hook]:
-            if number in self._left_out:
+        for implementation in sorted(getattr(self._manager.hook, hook).get_hookimpls(), key=_in_turn):
+            number = implementation.plugin_name
+            if number in self._disabled:
                 continue
+            name = self._names[int(number)]
             try:
-                function(**{key: arguments[key] for key in wanted})
+                implementation.function(*(arguments[key] for key in implementation.argnames))
             except OSError as error:
                 if error.errno in FULL:
-                    full = VireidError(
-                        f'{name} cannot write: {error}', todo='free some space, then go on with --resume'
-                    )
+                    full = VireidError(f'{name} cannot write: {error}', todo='free some space, then resume: --resume')
                 else:
-                    self._leave_out(number, name, hook, error)
-            except Exception as error:  # a watcher's fault is not the run's
-                self._leave_out(number, name, hook, error)
+                    self._disable(number, name, hook, error)
+            except Exception as error:
+                self._disable(number, name, hook, error)
         if full is not None:
             raise full
 
-    def _leave_out(self, number: int, name: str, hook: str, error: Exception) -> None:
-        self._left_out.add(number)
-        given = f'{name} failed in {hook}: {type(error).__name__}: {error}; it is left out of the rest of this run'
-        with suppress(OSError):  # stderr may be gone too
-            print(given, file=sys.stderr)
+    def _disable(self, number: str, name: str, hook: str, error: Exception) -> None:
+        self._disabled.add(number)
+        self._warn(f'{name} failed in {hook}: {type(error).__name__}: {error}; it is disabled for the rest of this run')
 
-    def _find(self, hook: str) -> list[tuple[int, str, Callable[..., Any], list[str]]]:
-        found = []
-        for number, (name, watcher) in enumerate(self._named):
-            function = getattr(watcher, hook, None)
-            mark = getattr(function, 'vireid_impl', None)
-            if function is not None and mark is not None:
-                order = 2 if mark.get('trylast') else 0 if mark.get('tryfirst') else 1
-                found.append((order, number, name, function, [*inspect.signature(function).parameters]))
-        return [entry[1:] for entry in sorted(found, key=lambda entry: entry[:2])]
+    @staticmethod
+    def _warn(line: str) -> None:
+        with suppress(OSError):  # stderr may be gone too
+            print(line, file=sys.stderr)
+
+
+def _in_turn(implementation: pluggy.HookImpl) -> tuple[bool, bool, int]:
+    """Orders implementations as callbacks were named; pluggy itself calls the last one first."""
+    return implementation.trylast, not implementation.tryfirst, int(implementation.plugin_name)

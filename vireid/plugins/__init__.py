@@ -1,4 +1,4 @@
-"""The built-in plugin. It has no privilege: it is found by its entry point and registers names like any other."""
+"""The built-in plugin. It is loaded through its entry point and registers components like any other plugin."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def register_components(add: Callable[[str, str, object], None]) -> None:
 
 @hookimpl(tryfirst=True)
 def run_started(run: Any) -> None:
-    """Writes run.json: what the run was made of."""
+    """Writes run.json, the provenance of the run."""
     from vireid.plugins.provenance import write
 
     write(run)
@@ -161,7 +161,7 @@ def run_started(run: Any) -> None:
 
 @hookimpl
 def register_configs(add: Callable[[Path], None]) -> None:
-    """Offers the papers' configs as `vireid::tffn_sysu.py`: installed within the package, beside it in a checkout."""
+    """Registers the papers' configs as `vireid::tffn_sysu.py`, from the package or from the root of a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / 'configs', package.parent / 'configs'):
         if folder.is_dir():

@@ -1,4 +1,4 @@
-"""Products that half precision would spoil."""
+"""Disables autocast where half precision loses accuracy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from torch import Tensor
 
 
 def full_precision(like: Tensor) -> AbstractContextManager[object]:
-    """Inside the block autocast takes nothing to half precision on the device of `like`; `meta` knows no autocast."""
+    """Returns a context that disables autocast on the device of `like`; `meta` has no autocast to disable."""
     device = like.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

@@ -1,4 +1,4 @@
-"""run.json: what a run was made of, so that it can be made again and compared."""
+"""Writes run.json, the provenance of a run, for reproduction and comparison."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabr
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """Returns command, config digest, seed, versions, git commit, machine and data digest."""
+    """Returns the command, config digest, seed, versions, git commit, machine and data digest."""
     settings = {**run.experiment.to_config(), 'name': ''}
     settings['dataset'] = {**settings['dataset'], 'root': None}
-    # of files with components, what they say and not where they lie
+    # plugin files are identified by content, not by path
     settings['plugins'] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings['plugins']]
     return {
         'command': sys.argv,
@@ -50,7 +50,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def write(run: Run) -> None:
-    """Writes run.json, or notes in it that the run goes on; the first of several processes does."""
+    """Writes run.json, or adds a record to it if the run is resumed. Only rank 0 writes."""
     if world()[0] > 0:
         return
     if run.resumed:
@@ -64,9 +64,14 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
 
 
 def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
-    """Notes in run.json that a run goes on: after which step, by which command, with which versions.
+    """Adds a record to run.json that the run is resumed: step, command, versions, git commit and machine.
 
-    What the config says is from then on what the resumed run's says: it may train longer.
+    The config digest is replaced by that of the resumed run, which may train longer.
+
+    Args:
+        folder: the run folder.
+        content: the provenance of the resumed run.
+        step: the step it resumes from.
     """
     try:
         before = read_made(inside(folder, RECORD))
@@ -78,7 +83,7 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
 
 
 def data_digest(samples: Sequence[Sample]) -> str:
-    """Returns a SHA-256 of the training images: their names below the common folder, identities, cameras and sizes."""
+    """Returns a SHA-256 of the training images: their relative paths, identities, cameras, modalities and sizes."""
     if not samples:
         return ''
     common = os.path.commonpath([os.path.dirname(sample.path) for sample in samples])
@@ -94,13 +99,13 @@ def data_digest(samples: Sequence[Sample]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # vireid on the path, not installed
-            found[name] = '-'
-    return found
+            versions[name] = version(name)
+        except PackageNotFoundError:  # vireid is on the path but not installed
+            versions[name] = '-'
+    return versions
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""What a run looks like: evidence gathered when a model is scored, figures of it, and the page `report.html`.
+"""Shows a run: evidence collected when a model is scored, figures drawn from it, and the page `report.html`.
 
-It may know the core, and no component. matplotlib and scikit-learn are extras: what needs them is left out, and said.
+It may import the core, but no component. matplotlib and scikit-learn are optional: the page says what it lacks.
 """

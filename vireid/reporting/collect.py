@@ -1,4 +1,4 @@
-"""Evidence of an evaluation: what is kept of its similarities, embeddings and images to be looked at later."""
+"""Collects the evidence of an evaluation: the similarities, embeddings and images that reports show later."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from vireid.reporting.explain import Pair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
 
-RANKS = 50  # of the CMC that are kept
+RANKS = 50  # of the CMC to keep
 LISTS = 20  # ranking lists of each kind: best, worst, random
 TOP = 10  # gallery images of each
 POINTS = 800  # embeddings in the plane
-COMPARED = 1500  # images of each modality between which distances are counted
+COMPARED = 1500  # images of each modality for the distance histograms
 BINS = 100
-THUMB = (64, 128)  # width, height; persons are upright
+THUMB = (64, 128)  # width, height; people are upright
 RIGHT_PAIRS, WRONG_PAIRS = 3, 2
-ANY = 2**63 - 1  # pixels of an image that was scored: its size was allowed
+ANY = 2**63 - 1  # pixels: an image that was scored is within its limit
 
 
 def collect(
@@ -41,18 +41,21 @@ def collect(
     name: str = '',
     scale_raw: ScaleRaw = None,
 ) -> Evidence:
-    """Gathers the evidence of an evaluation.
+    """Collects the evidence of an evaluation.
 
-    Ranking lists, distances and explanations are those of the first trial of the first row; scores of identities and
-    cameras those of all its trials.
+    Ranking lists, distances and explanations come from the first trial of the first row; scores by identity and camera
+    from all trials of that row.
 
     Args:
         results: the evaluation.
-        model: what was scored, to say where in images it looked; None leaves that out.
+        model: the model that was scored, to explain where it looks; None skips that.
         transform: of test images, for the model.
-        device: where the model is.
+        device: the model's device.
         name: of the run.
-        scale_raw: how raw values become grey levels, as `images.scale_raw` says.
+        scale_raw: how raw values become gray levels, as in `images.scale_raw`.
+
+    Returns:
+        The evidence; its notes say what is missing, and why.
     """
     seed = np.random.default_rng(0)
     shown = _Shown()
@@ -81,10 +84,10 @@ def collect(
         'notes': notes,
     }
     thumbs = [_thumb(sample, scale_raw) for sample in shown.samples]
-    gone = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
-    if gone:
-        more = f' and {len(gone) - 3:,} more' if len(gone) > 3 else ''
-        notes.append(f'{len(gone):,} images cannot be read and are not shown: {", ".join(gone[:3])}{more}')
+    unreadable = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
+    if unreadable:
+        more = f' and {len(unreadable) - 3:,} more' if len(unreadable) > 3 else ''
+        notes.append(f'{len(unreadable):,} images cannot be read and are not shown: {", ".join(unreadable[:3])}{more}')
     about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
     about['names'] = {
         str(s.identity): s.name
@@ -96,7 +99,7 @@ def collect(
 
 
 class _Shown:
-    """Images that are shown, each once."""
+    """The images to show, each once."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -111,9 +114,9 @@ class _Shown:
 
 @dataclass
 class _Ranked:
-    """The V queries of a trial that have a match, and the first K images of their lists."""
+    """The V queries of a trial that have a match, and the top K images of their lists."""
 
-    query: np.ndarray  # (V,) their numbers in the trial
+    query: np.ndarray  # (V,) their indices in the trial
     order: np.ndarray  # (V, K) gallery indices, -1 past the end
     similarity: np.ndarray  # (V, K)
     right: np.ndarray  # (V, K) bool
@@ -146,51 +149,51 @@ def _rank(results: Results, trial: Trial) -> _Ranked:
 
 
 def _lists(
-    found: _Ranked, trial: Trial, shown: _Shown, rng: np.random.Generator
+    ranked: _Ranked, trial: Trial, shown: _Shown, rng: np.random.Generator
 ) -> tuple[dict[str, np.ndarray], list[list[str]]]:
-    """Chooses queries, and returns the first images of their lists; of which kinds each is."""
-    ap = found.scores.ap
+    """Selects queries; returns the top of their lists, and the kinds of each list."""
+    ap = ranked.scores.ap
     by_ap = np.lexsort((np.arange(len(ap)), ap))
-    # of each person one, so that a hard person does not fill all places
-    persons = found.scores.identities
+    # one query per identity, so that a hard identity does not take all places
+    persons = ranked.scores.identities
     one_each = by_ap[np.sort(np.unique(persons[by_ap], return_index=True)[1])]
     best_each = by_ap[::-1][np.sort(np.unique(persons[by_ap[::-1]], return_index=True)[1])]
     random = np.sort(rng.choice(len(ap), min(LISTS, len(ap)), replace=False))
     chosen = {'worst': one_each[:LISTS], 'best': best_each[:LISTS], 'random': random}
-    others = [int(np.flatnonzero(persons == person)[0]) for person in np.unique(persons)]  # every identity is there
+    others = [int(np.flatnonzero(persons == person)[0]) for person in np.unique(persons)]  # at least one per identity
     rows = list(dict.fromkeys([*map(int, np.concatenate(list(chosen.values()))), *others]))
     kinds = [[kind for kind, members in chosen.items() if row in members] for row in rows]
-    gallery = [[shown.add(trial.gallery[index]) if index >= 0 else -1 for index in found.order[row]] for row in rows]
+    gallery = [[shown.add(trial.gallery[index]) if index >= 0 else -1 for index in ranked.order[row]] for row in rows]
     return {
-        'query': np.array([shown.add(trial.query[found.query[row]]) for row in rows], dtype=np.int64),
+        'query': np.array([shown.add(trial.query[ranked.query[row]]) for row in rows], dtype=np.int64),
         'gallery': np.array(gallery, dtype=np.int64),
-        'similarity': found.similarity[rows].astype(np.float32),
-        'right': found.right[rows],
+        'similarity': ranked.similarity[rows].astype(np.float32),
+        'right': ranked.right[rows],
         'ap': ap[rows],
-        'first': found.first[rows],
+        'first': ranked.first[rows],
     }, kinds
 
 
-def _pairs(found: _Ranked, trial: Trial) -> list[Pair]:
-    """Chooses pairs to explain, of different persons: a query and its first match, and wrong first images."""
+def _pairs(ranked: _Ranked, trial: Trial) -> list[Pair]:
+    """Selects pairs to explain, of different identities: queries with a correct, and with a wrong, top-1 image."""
     pairs: list[Pair] = []
     used: set[int] = set()
     for wanted, count in ((True, RIGHT_PAIRS), (False, WRONG_PAIRS)):
         before = len(pairs)
-        rows = np.flatnonzero(found.right[:, 0] == wanted)
+        rows = np.flatnonzero(ranked.right[:, 0] == wanted)
         for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)] if len(rows) else ():
-            query = trial.query[found.query[row]]
+            query = trial.query[ranked.query[row]]
             if query.identity not in used and len(pairs) - before < count:
                 used.add(query.identity)
-                gallery = trial.gallery[found.order[row, 0]]
-                pairs.append(Pair(query, gallery, float(found.similarity[row, 0]), bool(wanted)))
+                gallery = trial.gallery[ranked.order[row, 0]]
+                pairs.append(Pair(query, gallery, float(ranked.similarity[row, 0]), bool(wanted)))
     return pairs
 
 
 def _points(
     embeddings: Embeddings, trial: Trial, shown: _Shown, rng: np.random.Generator, notes: list[str]
 ) -> dict[str, np.ndarray]:
-    """Projects whole identities, as many as fit, so that what belongs together can be seen."""
+    """Projects complete identities, as many as fit, so that their images can be seen together."""
     samples = list(dict.fromkeys((*trial.query, *trial.gallery)))
     people: dict[int, list[Sample]] = {}
     for sample in samples:
@@ -201,7 +204,7 @@ def _points(
         own = people[int(identity)]
         if len(own) <= room:
             chosen += own
-        elif not chosen:  # one with more images than fit
+        elif not chosen:  # an identity with more images than fit
             chosen += own[:room]
     features = embeddings.of(chosen)
     pca, explained = principal_components(features)
@@ -215,7 +218,7 @@ def _points(
 
 
 def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Counts the cosine distances between images of a trial, by whether they are of one person, and of one modality."""
+    """Returns histograms of the cosine distances in a trial, by same or different identity and by modality."""
     samples = list(dict.fromkeys((*trial.query, *trial.gallery)))
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for modality in MODALITIES:
@@ -241,7 +244,7 @@ def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -
 
 
 def _both(counted: dict[str, np.ndarray], key: str) -> bool:
-    """Says whether there are pairs of one person, and of two, where `key` counts."""
+    """Returns whether `key` has pairs of the same identity and of different identities."""
     where = key.partition(' ')[2]
     return all(counted[f'{name} {where}'].any() for name in ('same', 'different'))
 
@@ -260,7 +263,7 @@ def _cmc(results: Results) -> dict[str, np.ndarray]:
 
 
 def _table(results: Results, key: Any, name: str) -> list[dict[str, Any]]:
-    """Returns the scores of the queries of each identity, or camera, over the trials of the first row."""
+    """Returns the scores by identity or by camera, over the trials of the first row."""
     groups: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for trial, scores in zip(results.trials, results.scores, strict=True):
         if trial.name != results.trials[0].name:
@@ -271,15 +274,15 @@ def _table(results: Results, key: Any, name: str) -> list[dict[str, Any]]:
                 (float(hit), float(ap))
             )
     rows = []
-    for (value, modality), found in groups.items():
-        r1, mean_ap = np.mean(found, axis=0)
-        row = {name: value, 'queries': len(found), 'R1': float(r1), 'mAP': float(mean_ap)}
+    for (value, modality), hits_and_aps in groups.items():
+        r1, mean_ap = np.mean(hits_and_aps, axis=0)
+        row = {name: value, 'queries': len(hits_and_aps), 'R1': float(r1), 'mAP': float(mean_ap)}
         rows.append({**row, 'modality': modality} if modality else row)
     return sorted(rows, key=lambda row: (row['mAP'], row[name]))
 
 
 def _valid(trial: Trial) -> list[Sample]:
-    """Returns the queries that have a match, in order: those that `Scores` are of."""
+    """Returns the queries that have a match, in the order of `Scores`."""
     query_ids, query_cameras = labels(trial.query)
     gallery_ids, gallery_cameras = labels(trial.gallery)
     match = query_ids[:, None] == gallery_ids[None]
@@ -289,7 +292,7 @@ def _valid(trial: Trial) -> list[Sample]:
 
 
 def _thumb(sample: Sample, scale_raw: ScaleRaw) -> bytes:
-    """Returns a small JPEG of an image; nothing if it cannot be read."""
+    """Returns a small JPEG of an image; empty if it cannot be read."""
     try:
         array = read_pixels(sample.path, ANY, scale_raw, thumbnail=(2 * THUMB[0], 2 * THUMB[1]))
     except VireidError:

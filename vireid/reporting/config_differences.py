@@ -1,22 +1,22 @@
-"""What differs between configs, by path."""
+"""Lists the differences between configs by path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-MISSING = object()  # what stands where a config has no such path
+MISSING = object()  # the value of a path that a config does not have
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
-    """Returns the values of each path at which configs differ, `MISSING` where one has none.
+    """Returns the values at each path where configs differ, `MISSING` for a config without that path.
 
-    1 and 1.0 are the same, and so are a tuple and a list of the same; 1 and True are not.
+    1 and 1.0 count as equal, and so do a tuple and a list with equal items; 1 and True do not.
     """
     flat = [dict(_flat(config, ())) for config in configs]
     paths = dict.fromkeys(path for one in flat for path in one)
     values = {path: [one.get(path, MISSING) for one in flat] for path in paths}
-    return {path: found for path, found in values.items() if not all(_same(found[0], other) for other in found[1:])}
+    return {path: each for path, each in values.items() if not all(_same(each[0], other) for other in each[1:])}
 
 
 def _same(old: Any, new: Any) -> bool:
@@ -26,11 +26,11 @@ def _same(old: Any, new: Any) -> bool:
         return len(old) == len(new) and all(map(_same, old, new))
     if isinstance(old, bool) or isinstance(new, bool):
         return old is new
-    return old == new or (old != old and new != new)  # a NaN and another
+    return old == new or (old != old and new != new)  # both are NaN
 
 
 def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yields the values of a config by path; items of lists that hold dicts by number."""
+    """Yields the values of a config by path; lists that contain dicts are indexed by number."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _flat(item, (*path, str(key)))

@@ -1,4 +1,4 @@
-"""What an evaluation leaves to look at: small enough to lie beside its result, and complete without the images."""
+"""The evidence of an evaluation for reports: small enough to store beside its result, and usable without the images."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ FORMAT = 1
 
 @dataclass
 class Evidence:
-    """All that figures and the report show of one evaluation.
+    """Everything that figures and the report show about one evaluation.
 
     Attributes:
         about: plain values: `name`, `protocol`, `data`, `weights`, `similarity` (what ranks, empty for cosine), `rows`
-            (see `Results.rows`), `trial` (of the ranking lists), `notes` (what is left out, and why), `images` (path,
+            (see `Results.rows`), `trial` (of the ranking lists), `notes` (what is missing, and why), `images` (path,
             identity, camera and modality of each image shown), `identities` and `cameras` (dicts of scores), `graph`
-            (`nodes` and `edges`, empty if the model tells none), `pairs` (dicts of two `images`, their `similarity`,
-            and whether they are of one person, `right`), `names` (by number as text, what the user calls an identity,
-            where that is not its number) and `kinds` (of each ranking list a list of those of `best`,
-            `worst` and `random` that it is one of).
+            (`nodes` and `edges`, empty if the model does not describe its wiring), `pairs` (dicts of two `images`,
+            their `similarity`, and whether they show the same identity, `right`), `names` (the user's name of an
+            identity, by its number as text, where the two differ) and `kinds` (for each ranking list, a subset of
+            `best`, `worst` and `random`).
         thumbs: a JPEG of each image shown; empty if it could not be read.
         cmc: by row name, (R,) share of queries with a match among the first 1..R ranks.
-        distances: by `same WHERE` and `different WHERE`, WHERE being `across` or `within MODALITY`, (bins,) numbers of
-            pairs; bins divide cosine distances of 0 to 2 alike.
+        distances: by `same WHERE` and `different WHERE`, with WHERE `across` or `within MODALITY`, (bins,) numbers of
+            pairs; the bins are equal parts of cosine distance 0 to 2.
         lists: `query` (L,), `gallery` (L, K) indices of images, -1 past the end; `similarity` (L, K); `right` (L, K)
             bool; `ap` (L,); `first` (L,) rank of the first match, from 1.
         points: `image` (N,) indices; `pca` (N, 2); `explained` (2,) shares of variance; `tsne` (N, 2) or empty.
-        maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) from 0 to 1, of both images of each of `about['pairs']`.
+        maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`.
     """
 
     about: dict[str, Any]
@@ -54,11 +54,11 @@ class Evidence:
     maps: dict[str, np.ndarray] = field(default_factory=dict)
 
     def name_of(self, identity: int) -> str:
-        """Returns what the user calls an identity."""
+        """Returns the user's name of an identity."""
         return str(self.about.get('names', {}).get(str(identity), identity))
 
     def save(self, path: Path) -> None:
-        """Writes it, whole or not at all."""
+        """Writes the evidence atomically."""
         arrays: dict[str, np.ndarray] = {'about': _bytes(as_json(self.about).encode())}
         arrays['thumbs'] = _bytes(b''.join(self.thumbs))
         arrays['thumb_sizes'] = np.array([len(t) for t in self.thumbs], dtype=np.int64)
@@ -70,10 +70,10 @@ class Evidence:
 
     @classmethod
     def load(cls, path: Path) -> Evidence:
-        """Reads what `save` wrote; nothing in it is executed.
+        """Reads what `save` wrote, without executing code.
 
         Raises:
-            VireidError: if it is damaged, or of another version.
+            VireidError: if it is damaged, or has another format version.
         """
         return _load(path)
 
@@ -122,35 +122,35 @@ class _About(TypedDict):
     names: NotRequired[dict[str, str]]
 
 
-@reads('the evidence of an evaluation', FILE, todo=AGAIN)
+@reads('the evidence of an evaluation (report.npz)', FILE, todo=AGAIN)
 def _load(path: Path) -> Evidence:
-    found = load_arrays(path)
-    if int(found['format']) != FORMAT:
-        raise VireidError(f'{path} has format {int(found["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
-    sizes, whole = found['thumb_sizes'], found['thumbs'].tobytes()
+    arrays = load_arrays(path)
+    if int(arrays['format']) != FORMAT:
+        raise VireidError(f'{path} has format {int(arrays["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
+    sizes, whole = arrays['thumb_sizes'], arrays['thumbs'].tobytes()
     if sizes.ndim != 1 or sizes.dtype != np.int64 or (sizes < 0).any() or int(sizes.sum()) != len(whole):
-        raise ValueError('its thumbnails are not of the sizes it names')
+        raise ValueError('its thumbnails do not have the declared sizes')
     ends = sizes.cumsum()
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in _GROUPS}
-    for key, array in found.items():
+    for key, array in arrays.items():
         group, slash, name = key.partition('/')
         if slash and group in groups:
             groups[group][name] = array
-    # as JSON: there a tuple is a list
-    about: Any = TypeAdapter(_About).validate_json(found['about'].tobytes())
+    # validate as JSON, where a tuple is a list
+    about: Any = TypeAdapter(_About).validate_json(arrays['about'].tobytes())
     about['images'] = [list(image) for image in about['images']]
     evidence = Evidence(about, [whole[a:b] for a, b in zip(ends - sizes, ends, strict=True)], **groups)
     _require_fit(evidence)
     return evidence
 
 
-def _require_fit(found: Evidence) -> None:
-    """Raises ValueError unless arrays have the shapes, types and ranges that `Evidence` names."""
-    count = len(found.about['images'])
+def _require_fit(evidence: Evidence) -> None:
+    """Raises ValueError unless the arrays have the shapes, types and ranges that `Evidence` documents."""
+    count = len(evidence.about['images'])
 
     def require(fits: bool, what: str) -> None:
         if not fits:
-            raise ValueError(f'{what} does not fit')
+            raise ValueError(f'{what} is inconsistent')
 
     def numbers(array: np.ndarray | None, *shape: int | None, kind: str = 'f', low: float = -np.inf) -> bool:
         return (
@@ -164,29 +164,29 @@ def _require_fit(found: Evidence) -> None:
     def indices(array: np.ndarray | None, *shape: int | None, low: int = 0) -> bool:
         return array is not None and numbers(array, *shape, kind='iu', low=low) and bool((array < count).all())
 
-    require(len(found.thumbs) == count, 'the number of thumbnails')
-    require(all(i < count for pair in found.about['pairs'] for i in pair['images']), 'pairs')
-    for name, curve in found.cmc.items():
+    require(len(evidence.thumbs) == count, 'the number of thumbnails')
+    require(all(i < count for pair in evidence.about['pairs'] for i in pair['images']), 'pairs')
+    for name, curve in evidence.cmc.items():
         require(numbers(curve, None, low=0) and bool((curve <= 1 + 1e-9).all()) and len(curve) > 0, f'cmc/{name}')
-    bins = len(next(iter(found.distances.values()), ()))  # each histogram divides the same distances
-    for name, counts in found.distances.items():
+    bins = len(next(iter(evidence.distances.values()), ()))  # all histograms have the same bins
+    for name, counts in evidence.distances.items():
         require(numbers(counts, bins, kind='iu', low=0) and bins > 0, f'distances/{name}')
-    if lists := found.lists:
+    if lists := evidence.lists:
         length = len(lists.get('query', ()))
-        require(len(found.about['kinds']) == length, 'kinds')
+        require(len(evidence.about['kinds']) == length, 'kinds')
         require(indices(lists.get('query'), length) and indices(lists.get('gallery'), length, None, low=-1), 'lists')
         top = lists['gallery'].shape[1]
         require(numbers(lists.get('similarity'), length, top), 'lists/similarity')
         require(numbers(lists.get('right'), length, top, kind='b'), 'lists/right')
         require(numbers(lists.get('ap'), length, low=0), 'lists/ap')
         require(numbers(lists.get('first'), length, kind='iuf', low=1), 'lists/first')
-    if points := found.points:
+    if points := evidence.points:
         length = len(points.get('image', ()))
         require(indices(points.get('image'), length) and numbers(points.get('pca'), length, 2), 'points')
         require(numbers(points.get('tsne'), None, 2) and len(points['tsne']) in (0, length), 'points/tsne')
         require(numbers(points.get('explained'), 2, low=0), 'points/explained')
-    for name, maps in found.maps.items():
-        require(numbers(maps, len(found.about['pairs']), 2, None, None, low=0) and maps.size > 0, f'maps/{name}')
+    for name, maps in evidence.maps.items():
+        require(numbers(maps, len(evidence.about['pairs']), 2, None, None, low=0) and maps.size > 0, f'maps/{name}')
 
 
 _GROUPS = tuple(f.name for f in dataclasses.fields(Evidence) if f.name not in ('about', 'thumbs'))

@@ -1,11 +1,12 @@
-"""Where a model looked: Grad-CAM of what made two images similar, and its feature maps.
+"""Explains where a model looks: Grad-CAM of the similarity of two images, and feature maps.
 
-Grad-CAM (Selvaraju et al., 2017) of the cosine similarity s of two embeddings: with the map A (C, H, W) of a stage,
+Grad-CAM (Selvaraju et al., 2017, arXiv:1610.02391) of the cosine similarity s of two embeddings: with the map A
+(C, H, W) of a stage,
 
     w_c = mean over positions of ds / dA_c,   CAM = ReLU(sum over c of w_c A_c).
 
-The embedding of the other image is held fixed, so each image has a map of its own. TFFN shows such maps in its Fig. 5,
-DMCF the mean of absolute values over channels of each stage in its Fig. 5.
+The embedding of the other image is held fixed, so each image has its own map. TFFN shows such maps in Fig. 5; DMCF
+shows, in its Fig. 5, the mean absolute value over channels of each stage.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from torch.nn import functional as F
 
 from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
+from vireid.core.interfaces import Model
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and an image of the gallery: how similar they are to the model, and whether they are one person."""
+    """A query and a gallery image: their similarity according to the model, and whether they show one identity."""
 
     query: Sample
     gallery: Sample
@@ -38,52 +40,55 @@ class Pair:
 def explain(
     model: Any, pairs: Sequence[Pair], transform: Any, device: Any, notes: list[str], decode: Decoder
 ) -> dict[str, np.ndarray]:
-    """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 from 0 to 1.
+    """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 in 0..1.
 
     Args:
-        model: with a `backbone` whose `outputs` name maps; of another one nothing is known.
+        model: with a `backbone` whose `outputs` declare maps; other models get no maps.
         pairs: of images.
         transform: of test images.
-        device: where the model is.
-        notes: gets a line where nothing can be said, and why.
+        device: the model's device.
+        notes: receives a line if there are no maps, with the reason.
         decode: reads the images.
     """
-    specs = getattr(getattr(model, 'backbone', None), 'outputs', None)
+    specs = getattr(Model.backbone(model), 'outputs', None)
     stages = [name for name, spec in specs.items() if spec.kind == 'map'] if isinstance(specs, Mapping) else []
     if not stages:
-        notes.append(f'no maps of where the model looked: {type(model).__name__} has no backbone with stages')
+        notes.append(f'no maps of where the model looks: {type(model).__name__} has no backbone with stages')
         return {}
-    told = names_argument(transform, 'modality')
+    by_modality = names_argument(transform, 'modality')
     try:
         images = [
-            [transform(decode(s.path), **({'modality': s.modality} if told else {})) for s in both]
+            [transform(decode(s.path), **({'modality': s.modality} if by_modality else {})) for s in both]
             for both in ((p.query, p.gallery) for p in pairs)
         ]
     except VireidError as error:
-        notes.append(f'no maps of where the model looked: {error.given}')
+        notes.append(f'no maps of where the model looks: {error.given}')
         return {}
-    made: dict[str, list[list[np.ndarray]]] = {}
+    stacked: dict[str, list[list[np.ndarray]]] = {}
     try:
         for pair, (query, gallery) in zip(pairs, images, strict=True):
             sides = [(query, pair.query.modality), (gallery, pair.gallery.modality)]
             for stage, maps in look(model, sides, stages, device).items():
-                made.setdefault(stage, []).append(maps)
-        return {key: np.array(values, dtype=np.float16) for key, values in made.items()}
-    except Exception as error:  # a model of anyone's, whose embedding may have no gradient
-        notes.append(f'no maps of where the model looked: {type(error).__name__}: {error}')
+                stacked.setdefault(stage, []).append(maps)
+        return {key: np.array(values, dtype=np.float16) for key, values in stacked.items()}
+    except Exception as error:  # a third party's model may have an embedding without gradient
+        notes.append(f'no maps of where the model looks: {type(error).__name__}: {error}')
         return {}
 
 
 def look(
     model: Any, sides: Sequence[tuple[Tensor, Modality]], stages: Sequence[str], device: Any
 ) -> dict[str, list[np.ndarray]]:
-    """Returns the maps of two images by `cam STAGE` and `features STAGE`, each scaled to a largest value of 1.
+    """Returns the maps of two images by `cam STAGE` and `features STAGE`, each scaled to a maximum of 1.
 
     Args:
-        model: in evaluation mode; no gradient of its parameters changes.
+        model: is set to evaluation mode; the gradients of its parameters do not change.
         sides: the (3, H, W) images and their modalities.
         stages: outputs of its backbone.
-        device: where the model is.
+        device: the model's device.
+
+    Raises:
+        ValueError: if the embedding does not come from the backbone.
     """
     recorded: list[dict[str, Tensor]] = []
     embeddings: list[Tensor] = []
@@ -91,14 +96,14 @@ def look(
     for image, modality in sides:
         seen: dict[str, Tensor] = {}
 
-        def keep(module: Any, given: Any, made: Any, seen: dict = seen, modality: Modality = modality) -> None:
+        def keep(module: Any, args: Any, output: Any, seen: dict = seen, modality: Modality = modality) -> None:
             for name in stages:
-                seen[name] = made[name][modality] if isinstance(made[name], Mapping) else made[name]
+                seen[name] = output[name][modality] if isinstance(output[name], Mapping) else output[name]
 
         hook = model.backbone.register_forward_hook(keep)
         try:
             with torch.enable_grad():
-                batch = image[None].to(device).requires_grad_()  # frozen weights alone would leave no graph
+                batch = image[None].to(device).requires_grad_()  # with frozen weights only, there would be no graph
                 embeddings.append(F.normalize(model.embed(batch, modality).float(), dim=1))
         finally:
             hook.remove()
@@ -113,18 +118,18 @@ def look(
         for name, gradient in zip(names, gradients, strict=True):
             features = seen[name].detach()[0].float()  # (C, h, w)
             maps.setdefault(f'features {name}', []).append(scaled(features.abs().mean(0)))
-            if gradient is not None:  # a stage that the embedding does not use has none
+            if gradient is not None:  # None if the embedding does not use the stage
                 maps.setdefault(f'cam {name}', []).append(scaled(grad_cam(features, gradient[0].float())))
     return maps
 
 
 def grad_cam(features: Tensor, gradient: Tensor) -> Tensor:
-    """Returns the (h, w) map of (C, h, w) features and the gradient of what is explained with respect to them."""
+    """Returns the (h, w) Grad-CAM of (C, h, w) features, given the gradient of the explained value."""
     weights = gradient.mean(dim=(1, 2))  # (C,)
     return torch.relu((weights[:, None, None] * features).sum(0))
 
 
-def scaled(found: Tensor) -> np.ndarray:
-    """Returns a map of values from 0 as an array whose largest value is 1; one of zeros stays."""
-    top = float(found.max())
-    return (found / top if top > 0 else found).cpu().numpy()
+def scaled(heat: Tensor) -> np.ndarray:
+    """Returns a nonnegative map as an array with maximum 1; a map of zeros stays as it is."""
+    top = float(heat.max())
+    return (heat / top if top > 0 else heat).cpu().numpy()

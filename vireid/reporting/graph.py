@@ -1,4 +1,4 @@
-"""The graph of a model as nodes and edges, for drawings."""
+"""Describes the graph of a model as nodes and edges, for drawings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vireid.core.types import MODALITIES
 
 
 def describe_graph(model: Any) -> dict[str, Any]:
-    """Returns the graph of a model that tells its wiring, as `CrossModalModel` does; of another one, nothing.
+    """Returns the graph of a model that describes its wiring, as `CrossModalModel` does; else an empty graph.
 
     Returns:
         `nodes`: dicts with `id`, `kind` (`modality`, `backbone`, `feature`, `neck`, `head`, `loss` or `embedding`),
@@ -36,7 +36,7 @@ def describe_graph(model: Any) -> dict[str, Any]:
         edges += [[f'f_{read}', f't_{name}'] for read in model.head_inputs[name]]
         edges.append([f't_{name}', 'loss'])
     if len(model.tasks):
-        nodes.append(_node('loss', 'loss', type(model.weighter).__name__, 'the loss'))
+        nodes.append(_node('loss', 'loss', type(model.weighter).__name__, 'total loss'))
     nodes.append(_node('embedding', 'embedding', 'embedding', f'{model.embedding_dim} values'))
     edges += [[f'{"t" if name in model.tasks else "f"}_{name}', 'embedding'] for name in model.embedding]
     return {'nodes': nodes, 'edges': edges}

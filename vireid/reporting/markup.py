@@ -1,4 +1,4 @@
-"""HTML and SVG by construction: templates are written here in the package, and every value put into one is escaped."""
+"""Builds HTML and SVG safely: templates are literals in this package, and every inserted value is escaped."""
 
 from __future__ import annotations
 
@@ -17,50 +17,50 @@ NOTHING = Markup('')
 
 
 def html(template: LiteralString, **values: Any) -> Markup:
-    """Returns a template with its fields filled; whatever is neither markup nor a number is escaped.
+    """Returns a template with its fields filled in; every value that is not markup or a number is escaped.
 
     Args:
-        template: a literal, in the language of `str.format`; a test looks for others.
-        **values: by field. Control characters become escapes such as `\\x1b`, which text of HTML cannot hold.
+        template: a literal in the syntax of `str.format`; a test rejects others.
+        **values: by field. Control characters become escapes such as `\\x1b`, since HTML text cannot contain them.
 
     Raises:
-        ValueError: for text where the template formats a number.
+        ValueError: for a string in a field with a number format.
     """
     fields = {name: _safe(value) for name, value in values.items()}
-    return Markup(template).format(**fields)  # noqa: S704, a literal: a test looks for others
+    return Markup(template).format(**fields)  # noqa: S704, a literal: a test rejects others
 
 
 def join(parts: Iterable[Markup]) -> Markup:
-    """Returns pieces of markup one after the other."""
+    """Returns the concatenation of pieces of markup."""
     return NOTHING.join(parts)
 
 
 def script_data(value: Any) -> Markup:
-    """Returns a value as JSON for a `<script>` element, which no text in it ends."""
+    """Returns a value as JSON for a `<script>` element that no text in it can close."""
     text = json.dumps(value)
-    return Markup(text.replace('&', r'\u0026').replace('<', r'\u003c').replace('>', r'\u003e'))  # noqa: S704, JSON in which no element ends
+    return Markup(text.replace('&', r'\u0026').replace('<', r'\u003c').replace('>', r'\u003e'))  # noqa: S704, JSON that cannot close an element
 
 
 def asset(name: LiteralString) -> Markup:
-    """Returns the style or the script of pages."""
+    """Returns the stylesheet or the script of the pages."""
     text = resources.files('vireid.reporting').joinpath(name).read_text(encoding='utf-8')
     return Markup(text)  # noqa: S704, a file of the package
 
 
 def document(title: str, header: Markup, main: Markup, data: Markup = NOTHING, script: Markup = NOTHING) -> str:
-    """Returns a page that asks for nothing outside, and in which a browser runs no script but this one.
+    """Returns a page that loads nothing from outside, and in which a browser runs only the given script.
 
     Args:
         title: of the page.
-        header: below the title.
-        main: the page itself.
-        data: elements behind it.
-        script: the text of the script, if there is one.
+        header: markup below the title.
+        main: the content.
+        data: elements after the content.
+        script: the text of the script, if any.
     """
     policy = [
         "default-src 'none'",
         'img-src data:',
-        "style-src 'unsafe-inline'",  # the drawings have styles of their own
+        "style-src 'unsafe-inline'",  # figures have inline styles
         "base-uri 'none'",
         "form-action 'none'",
     ]

@@ -14,12 +14,12 @@ function filter() {
   for (const query of queries) {
     const kinds = query.dataset.kinds.split(' ');
     const text = ` ${query.dataset.text} `;
-    // a number is a whole word: 1 is not 10
+    // a number matches whole words only: 1 does not match 10
     const found = words.every((word) => (/^\d+$/.test(word) ? text.includes(` ${word} `) : text.includes(word)));
     query.hidden = !(found && (kind.value === 'all' || kinds.includes(kind.value)));
     shown += query.hidden ? 0 : 1;
   }
-  count.textContent = shown ? `${shown} of ${queries.length} shown` : `0 of ${queries.length} shown: nothing fits`;
+  count.textContent = shown ? `${shown} of ${queries.length} shown` : `0 of ${queries.length} shown: no match`;
 }
 
 if (search) {
@@ -45,7 +45,7 @@ function show(event) {
 
 for (const plane of document.querySelectorAll('.plane')) {
   plane.addEventListener('pointerover', show);
-  // a finger that is lifted leaves too
+  // lifting a finger fires it too
   plane.addEventListener('pointerleave', (event) => { card.hidden = event.pointerType !== 'touch'; });
 }
 

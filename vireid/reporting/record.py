@@ -1,4 +1,4 @@
-"""A run as its folder has it: what figures and reports are drawn from."""
+"""Reads the folder of a run, for figures and reports."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 from vireid.statistics.identical import identical_note
 
-# of a metrics.jsonl; a million steps have some 500 MB
-METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10  # bytes, lines, bytes of a line
+# limits of a metrics.jsonl: bytes, lines, bytes of a line; a million steps take about 500 MB
+METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10
 MOST_STEPS = 2**53  # above it, floats skip numbers
 
 
 @dataclass
 class RunRecord:
-    """What there is of a run; whatever is not there is empty or None.
+    """The content of a run's folder; missing parts are empty or None.
 
     Attributes:
-        folder: where it lies.
-        label: what figures of several runs call it.
+        folder: of the run.
+        label: its name in figures of several runs.
         config: the sections of its config.
-        metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read when they are first asked for.
-        result: what `result.json` says; None for a run that is not finished.
-        made: what `run.json` says: versions, machine, data.
-        evidence: what its last evaluation left to look at.
-        checked: whether the result was held against the metrics of its queries.
+        metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read on first use.
+        result: the content of `result.json`; None for a run that has not finished.
+        made: the content of `run.json`: versions, machine, data.
+        evidence: of its last evaluation.
+        checked: whether the result was verified against the metrics of its queries.
     """
 
     folder: Path
@@ -67,31 +67,31 @@ class RunRecord:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What is said beside the rows, such as `data`, `protocol` and `weights`; empty without a result."""
+        """Values that describe the rows, such as `data`, `protocol` and `weights`; empty without a result."""
         return self.result or (self.evidence.about if self.evidence is not None else {})
 
     @property
     def protocol(self) -> str:
-        """The name of the protocol it was scored by; empty without a result."""
+        """The name of the scoring protocol; empty without a result."""
         return str(self.about.get('protocol', ''))
 
     def warnings(self) -> list[str]:
-        """Returns sentences without which its rows say more than is known."""
+        """Returns warnings that readers of the rows need."""
         if not self.rows:
             return []
         missing = results.FILE if self.result is None else results.QUERIES
-        found = [] if self.checked else [f'{self.label} has no {missing}: its numbers could not be checked.']
+        lines = [] if self.checked else [f'{self.label} has no {missing}, so its metrics could not be verified.']
         if self.about.get('identical'):
-            found.append(f'{self.label}: {identical_note(self.about["identical"])}.')
+            lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')
         tied = [row for row in self.rows if row.get('tied', 0) >= results.TOLD]
-        return found + [f'{self.label}, {row["name"]}: {results.tied_queries(row)}.' for row in tied]
+        return lines + [f'{self.label}, {row["name"]}: {results.tied_queries(row)}.' for row in tied]
 
 
 def read_run(folder: str | Path) -> RunRecord:
     """Reads a folder that `vireid train` or `vireid test` wrote, finished or not.
 
     Raises:
-        VireidError: if nothing of a run is there, or a file is damaged.
+        VireidError: if it contains no run, or a file is damaged.
     """
     folder = Path(folder)
     there = [
@@ -99,52 +99,57 @@ def read_run(folder: str | Path) -> RunRecord:
     ]
     if not there:
         raise VireidError(
-            f'{folder} holds no run', allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo'
+            f'{folder} contains no run',
+            allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
     config = files.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
-    found = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
+    kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
     result = _read_result(folder) if results.FILE in there else None
-    if found is not None and result is not None and found.about['rows'] != result['rows']:
-        found = None  # of an evaluation before
-    if found is not None:
-        _require_curves(found, folder)
+    if kept is not None and result is not None and kept.about['rows'] != result['rows']:
+        kept = None  # of an earlier evaluation
+    if kept is not None:
+        _require_curves(kept, folder)
     checked = result is not None and result_file.has_queries(folder)
-    name = str(config.get('name') or (found.about.get('name') if found else '') or folder.name)
+    name = str(config.get('name') or (kept.about.get('name') if kept else '') or folder.name)
     record = inside(folder, RECORD)
     made = read_made(record) if record.is_file() else {}
     lines = Metrics(inside(folder, 'metrics.jsonl'))
-    return RunRecord(folder, one_line(name), config, lines, result, made, found, checked)
+    return RunRecord(folder, one_line(name), config, lines, result, made, kept, checked)
 
 
-def _require_curves(found: Evidence, folder: Path) -> None:
-    """Raises unless the CMC passes through the numbers of the rows."""
-    for row in found.about['rows']:
-        curve = found.cmc.get(row['name'], ())
+def _require_curves(kept: Evidence, folder: Path) -> None:
+    """Raises VireidError unless the CMC agrees with the metrics of the rows."""
+    for row in kept.about['rows']:
+        curve = kept.cmc.get(row['name'], ())
         for rank in RANKS:
             if rank <= len(curve) and abs(curve[rank - 1] - row[f'R{rank}']['mean']) > result_file.CLOSE:
                 raise VireidError(
                     f'{folder / evidence.FILE} is damaged: the CMC of {row["name"]} is {100 * curve[rank - 1]:.2f}% at '
-                    f'rank {rank}, and its R{rank} {100 * row[f"R{rank}"]["mean"]:.2f}%',
+                    f'rank {rank}, but its R{rank} is {100 * row[f"R{rank}"]["mean"]:.2f}%',
                     todo=evidence.AGAIN,
                 )
 
 
 def read_runs(folders: list[str] | list[Path]) -> list[RunRecord]:
-    """Reads several; those of one name are told apart by their folders."""
-    found = [read_run(folder) for folder in folders]
-    names = [run.label for run in found]
-    for run in found:
+    """Reads several runs; those with the same name are labeled by their folders.
+
+    Raises:
+        VireidError: if a folder contains no run, or a file is damaged.
+    """
+    runs = [read_run(folder) for folder in folders]
+    names = [run.label for run in runs]
+    for run in runs:
         if names.count(run.label) > 1:
             run.label = f'{run.label} ({run.folder.name})' if run.folder.name != run.label else str(run.folder)
-    labels = [run.label for run in found]
-    for run in found:
+    labels = [run.label for run in runs]
+    for run in runs:
         if labels.count(run.label) > 1:
             run.label = str(run.folder)
-    return found
+    return runs
 
 
 class Metrics(Sequence[dict[str, Any]]):
-    """The lines of a metrics file, read when one is first asked for: a long run has hundreds of thousands."""
+    """The lines of a metrics file, read on first use: a long run has hundreds of thousands."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -194,27 +199,27 @@ _LINE = TypeAdapter(_Line)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a metrics file, of each what `_Line` names; see `scan_metrics`."""
+    """Returns the lines of a metrics file, with the keys of `_Line`; see `scan_metrics`."""
     lines: list[dict[str, Any]] = []
     scan_metrics(path, lambda line, _: lines.append({key: line[key] for key in _Line.__annotations__ if key in line}))
     return lines
 
 
-@reads('the metrics of a run', 'metrics.jsonl', todo='move it away: the run is shown without its curves')
+@reads('the metrics of a run', 'metrics.jsonl', todo='move it away: the run is then shown without its curves')
 def scan_metrics(path: Path, take: Callable[[dict[str, Any], bytes], object]) -> None:
-    """Calls `take` with each line of a metrics file, parsed and as it stands there.
+    """Calls `take` with each line of a metrics file, parsed and raw.
 
-    The first that is none, such as one torn by a crash, ends it.
+    Stops at the first invalid line, such as one truncated by a crash.
 
     Raises:
-        VireidError: if it is too large.
+        VireidError: if the file is too large.
     """
     for text in read_lines(path, METRICS, LINE, LINES) if path.exists() else ():
         try:
-            line: Any = _LINE.validate_json(text)  # four times as fast as `parse_json`
+            line: Any = _LINE.validate_json(text)  # four times faster than `parse_json`
         except ValueError:
             return
-        if 'loss' in line and isinstance(line.get('weights'), str):  # of an evaluation, they are a text
+        if 'loss' in line and isinstance(line.get('weights'), str):  # a string belongs to an evaluation
             return
         take(line, text)
 
@@ -244,19 +249,19 @@ class _Made(TypedDict, total=False):
     resumed: list[dict[str, Any]]
 
 
-@reads('the record of a run', RECORD, todo='give the folder of a run of this version')
+@reads('the record of a run', RECORD, todo='give the folder of a run of this vireid version')
 def read_made(path: Path) -> dict[str, Any]:
-    """Reads a `run.json`: what a run was made of."""
+    """Reads a `run.json`: command, config, data, versions and machine of a run."""
     text = read_text(path)
-    parse_json(text)  # refuses keys that stand twice
+    parse_json(text)  # rejects duplicate keys
     made: Any = TypeAdapter(_Made).validate_json(text)
     return made
 
 
 def _read_result(folder: Path) -> dict[str, Any]:
-    found = result_file.read(folder)
-    if found is None:
+    content = result_file.read(folder)
+    if content is None:
         raise VireidError(
             f'{folder / results.FILE} is damaged', todo='score the checkpoint again: vireid test CONFIG CHECKPOINT'
         )
-    return {'data': '', 'protocol': '', 'weights': '', **found}
+    return {'data': '', 'protocol': '', 'weights': '', **content}

@@ -1,4 +1,4 @@
-"""`result.json` and `queries.npz`: read back, and held against each other."""
+"""Reads `result.json` and `queries.npz`, and checks that they agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, metric_values
 
 AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR'
-CLOSE = 1e-6  # how far a mean may be from that of the queries: both are sums of float64
+CLOSE = 1e-6  # tolerance between a mean and that of the queries: both are float64 sums
 Share = Annotated[float, Ge(0), Le(1 + 1e-9)]
 Range = Annotated[list[NonNegativeInt], Len(2, 2)]
 
@@ -27,7 +27,7 @@ COLUMNS = ('row', 'trial', 'identity', 'ahead', 'ap', 'inp')
 
 
 class Metric(TypedDict, total=False):
-    """A metric of a row, as fractions."""
+    """A metric of a row, as a fraction."""
 
     mean: Required[Share]
     std: Required[Share]
@@ -80,25 +80,25 @@ _SCHEMA, _ROWS = TypeAdapter(_Result), TypeAdapter(list[_Row])
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """Returns what `results.write` wrote into a folder, or None if nothing whole is there.
+    """Returns what `results.write` wrote into a folder, or None if there is no complete result.
 
     Raises:
-        VireidError: if it is damaged, an earlier vireid wrote it, in another form, or its queries make other numbers.
+        VireidError: if it is damaged, an earlier vireid wrote it in another form, or its queries give other metrics.
     """
-    found = read_result(inside(folder, FILE))
-    if found is not None and has_queries(folder):
-        _require_same(found, inside(folder, QUERIES))
-    return found
+    result = read_result(inside(folder, FILE))
+    if result is not None and has_queries(folder):
+        _require_same(result, inside(folder, QUERIES))
+    return result
 
 
 def has_queries(folder: Path) -> bool:
-    """Says whether the metrics of the queries lie beside a result, so that `read` compares the two."""
+    """Returns whether the metrics of the queries lie beside a result, so that `read` can compare the two."""
     return inside(folder, QUERIES).is_file()
 
 
-def which_weights(found: Mapping[str, Any]) -> str:
-    """Returns which weights were scored; of several models, each different answer once."""
-    weights = found.get('weights') or ''
+def which_weights(result: Mapping[str, Any]) -> str:
+    """Returns a description of the weights that were scored; of several models, each distinct one once."""
+    weights = result.get('weights') or ''
     return weights if isinstance(weights, str) else '; '.join(dict.fromkeys(weights))
 
 
@@ -123,7 +123,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
 
 
 def require_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns rows of a result as they are; raises ValueError if they are none, or exclude themselves."""
+    """Returns the rows of a result unchanged; raises ValueError if they are invalid or inconsistent."""
     _ROWS.validate_python(rows)
     for row in rows:
         _require_order(row)
@@ -131,14 +131,14 @@ def require_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _require_order(row: Mapping[str, Any]) -> None:
-    """Raises ValueError for numbers of a row that exclude each other."""
+    """Raises ValueError if the metrics of a row are inconsistent."""
     for key in METRICS:
         mean, low, high = (row[key].get(part, row[key]['mean']) for part in ('mean', 'low', 'high'))
         if not low - CLOSE <= mean <= high + CLOSE:
-            raise ValueError(f'{key} of {row["name"]} is {mean}, with an interval from {low} to {high}')
+            raise ValueError(f'{key} of {row["name"]} is {mean}, outside its interval from {low} to {high}')
     hits = [row[key]['mean'] for key in METRICS if key.startswith('R')]
     if any(b < a - CLOSE for a, b in pairwise(hits)):
-        raise ValueError(f'the CMC of {row["name"]} falls: {", ".join(map(str, hits))}')
+        raise ValueError(f'the CMC of {row["name"]} decreases: {", ".join(map(str, hits))}')
     for fewest, most in (row['valid'], row['queries'], *zip(row['valid'], row['queries'], strict=True)):
         if fewest > most:
             raise ValueError(f'{row["name"]} has {row["valid"]} valid queries of {row["queries"]}')
@@ -152,7 +152,7 @@ def _is_current(row: Mapping[str, Any]) -> bool:
 def read_queries(path: Path) -> dict[str, np.ndarray]:
     """Returns the columns of a `queries.npz`, all of one length Q; see `Results.queries`.
 
-    Where several models are averaged, `model` is a column too.
+    If several models are averaged, `model` is a column too.
     """
     columns = load_arrays(path)
     length = len(columns['row'])
@@ -164,47 +164,48 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
         if values.shape != (length,) or not ((values >= 0) & (values <= 1 + 1e-9)).all():
             raise ValueError(f'{name} is not between 0 and 1')
     if (columns['ahead'] < 0).any():
-        raise ValueError('ahead is negative')
+        raise ValueError('ahead has negative values')
     return columns
 
 
 def _require_same(result: Mapping[str, Any], path: Path) -> None:
-    """Raises VireidError if a number of a result is not what its queries make."""
+    """Raises VireidError if a metric of a result differs from what its queries give."""
     columns = read_queries(path)
 
     def differs(what: str, there: Any, here: Any) -> VireidError:
-        given = f'{path} is of another evaluation than {FILE} beside it: {what} is {there} there'
-        return VireidError(f'{given}, and {here} by its queries', todo=AGAIN)
+        given = f'{path} does not match {FILE} beside it: {what} is {there} there'
+        return VireidError(f'{given}, but {here} from its queries', todo=AGAIN)
 
     rows = result['rows']
     numbers = np.unique(columns['row'])
     if numbers.tolist() != list(range(len(rows))):
         raise differs('the number of rows', len(rows), len(numbers))
     for number, row in enumerate(rows):
-        made = _row({name: values[columns['row'] == number] for name, values in columns.items()})
+        computed = _row({name: values[columns['row'] == number] for name, values in columns.items()})
         for key in METRICS:
             for part in ('mean', 'std', 'low', 'high'):
-                there, here = row[key].get(part), made[key].get(part)
+                there, here = row[key].get(part), computed[key].get(part)
                 if (there is None) != (here is None) or (there is not None and abs(there - here) > CLOSE):
                     what = key if part == 'mean' else f'{key} ({part})'
                     raise differs(f'{what} of {row["name"]}', _percent(there), _percent(here))
         for key in ('trials', 'valid', 'identities'):
-            there, here = (list(v) if isinstance(v, (list, tuple)) else v for v in (row.get(key), made.get(key)))
+            there, here = (list(v) if isinstance(v, (list, tuple)) else v for v in (row.get(key), computed.get(key)))
             if there != here:
                 raise differs(f'{key} of {row["name"]}', there, here)
-        if row.get('tied', 0) < made['tied'] - CLOSE:
-            raise differs(f'tied of {row["name"]}', _percent(row.get('tied', 0)), f'at least {_percent(made["tied"])}')
+        if row.get('tied', 0) < computed['tied'] - CLOSE:
+            least = f'at least {_percent(computed["tied"])}'
+            raise differs(f'tied of {row["name"]}', _percent(row.get('tied', 0)), least)
 
 
 def _row(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Returns what queries say of their row of a result; see `Results.rows`.
+    """Returns the row of a result that its queries give; see `Results.rows`.
 
-    `tied` is the share of queries with a metric that is a mean over orders; ties may decide more.
+    `tied` is the share of queries with a metric that is a mean over orders; the true share may be larger.
     """
     values = metric_values(columns)
     counted = [columns['ahead'], *(v for key, v in values.items() if key.startswith('R'))]
     values['tied'] = np.any([v % 1 > 0 for v in counted], axis=0)
-    # a mean over trials; over models, the mean of theirs
+    # the mean over trials; with several models, the mean over theirs
     _, trial = np.unique(columns['trial'], return_inverse=True)
     _, model = np.unique(columns.get('model', columns['trial']), return_inverse=True)
     pairs, place, counts = np.unique(model * (trial.max() + 1) + trial, return_inverse=True, return_counts=True)

@@ -1,1 +1,1 @@
-"""How far numbers of few people can be trusted: formulas on arrays, which know nothing of runs."""
+"""Statistics for small numbers of identities and seeds: formulas on arrays, independent of runs."""

@@ -13,25 +13,26 @@ from scipy.stats import t as student
 from vireid.core.errors import VireidError
 
 DRAWS = 2000
-MOST_SEEDS = 50  # that are ever recommended
-# What is known before: differences of two runs deviate by some 3 points. It weighs as half a seed, so that two seeds
-# that happen to agree prove nothing.
+MOST_SEEDS = 50  # the largest recommendation
+# The prior: differences of two runs have a standard deviation of about 3 points. It weighs as much as half a seed, so
+# that two seeds that happen to agree prove nothing.
 PRIOR_DEVIATION, PRIOR_FREEDOM = 0.03, 0.5
-# With other systems beside the two, their spread counts as up to 2 degrees of freedom: much where seeds are few. More
+# The spread of other systems adds up to 2 degrees of freedom, which matters when seeds are few. More would assume that
+# all systems spread alike.
 # would trust that all systems spread alike.
 OTHERS_FREEDOM = 2.0
-CAUTION = 0.2  # the quantile of the spread that is planned with: the spread of few seeds is itself uncertain
+CAUTION = 0.2  # plan with this quantile of the spread: the spread of few seeds is itself uncertain
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much larger a metric of one system is than that of another, and how sure that is.
+    """The difference of a metric between two systems, with a confidence interval.
 
     Attributes:
-        mean: of the differences.
+        mean: the mean difference.
         low, high: limits of the interval.
         confidence: of the interval.
-        count: seeds, or identities, that it rests on.
+        count: the number of seeds, or identities, behind it.
     """
 
     mean: float
@@ -42,7 +43,7 @@ class Difference:
 
     @property
     def is_real(self) -> bool:
-        """Whether the interval leaves no doubt about the sign."""
+        """Whether the difference is significant: the interval excludes 0."""
         return self.low > 0 or self.high < 0
 
 
@@ -52,35 +53,36 @@ def over_seeds(
     confidence: float = 0.95,
     others: Sequence[Sequence[float]] = (),
 ) -> Difference:
-    """Compares two systems that were run with the same seeds: Student's t of the differences, seed by seed.
+    """Compares two systems that ran with the same seeds: Student's t on the paired differences.
 
-    For n differences with mean d and sum of squared deviations S, and with the prior deviation p and its freedom f:
+    For n differences with mean d and sum of squared deviations S, prior standard deviation p and its degrees of
+    freedom f:
 
         v = (S + f p^2) / (n - 1 + f),   interval d +- t_(n - 1 + f) sqrt(v / n).
 
-    Two or more other systems with the same seeds add g degrees of freedom, at most 2. With q^2, twice the mean square
-    of what is left of them without the means of systems and seeds, v is at least
+    Two or more other systems with the same seeds add g degrees of freedom, at most 2. Let q^2 be twice their mean
+    squared residual after removing the means of systems and seeds; then v is at least
 
         (S + f p^2 + g q^2) / (n - 1 + f + g).
 
     Args:
-        first: a metric of one system, as a fraction; one value for each seed.
-        second: of the other, in the order of the same seeds.
+        first: a metric of one system, as a fraction; one value per seed.
+        second: the same for the other system, in the same order of seeds.
         confidence: of the interval.
-        others: of the systems beside the two, a row each, in the order of the same seeds.
+        others: the same for further systems, one row each.
 
     Raises:
-        VireidError: for other numbers of seeds, or fewer than two.
+        VireidError: if the numbers of seeds differ, or are below two.
     """
     if len(first) != len(second) or len(first) < 2:
         raise VireidError(
-            f'{len(first)} and {len(second)} seeds', allowed='as many of each, at least 2: one seed tells no spread'
+            f'{len(first)} and {len(second)} seeds', allowed='the same number for both, at least 2 to estimate a spread'
         )
-    apart = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    variance, freedom = _variance(apart, others)
-    half = float(student.ppf(0.5 + confidence / 2, freedom)) * (variance / len(apart)) ** 0.5
-    mean = float(apart.mean())
-    return Difference(mean, mean - half, mean + half, confidence, len(apart))
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    variance, freedom = _variance(differences, others)
+    half = float(student.ppf(0.5 + confidence / 2, freedom)) * (variance / len(differences)) ** 0.5
+    mean = float(differences.mean())
+    return Difference(mean, mean - half, mean + half, confidence, len(differences))
 
 
 def seeds_for(
@@ -91,24 +93,24 @@ def seeds_for(
     power: float = 0.8,
     others: Sequence[Sequence[float]] = (),
 ) -> int:
-    """Returns how many seeds would show a true difference of so many points, given the spread of these.
+    """Returns how many seeds a true difference needs to become significant, given the observed spread.
 
     Args:
-        first: a metric of one system, one value for each seed; at least two.
-        second: of the other.
+        first: a metric of one system, one value per seed; at least two.
+        second: the same for the other system.
         points: the true difference, as a fraction.
         confidence: of the interval.
-        power: in how many of such comparisons the interval shall leave out 0.
-        others: of the systems beside the two, a row each, in the order of the same seeds.
+        power: the probability that the interval excludes 0.
+        others: the same for further systems, one row each, in the same order of seeds.
 
     Returns:
-        From 2 to 50; 50 where more would be needed.
+        2 to 50; 50 if more would be needed.
     """
-    apart = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
-    variance, freedom = _variance(apart, others)
+    differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    variance, freedom = _variance(differences, others)
     deviation = (variance * freedom / float(chi2.ppf(CAUTION, freedom))) ** 0.5
     for count in range(2, MOST_SEEDS):
-        left = freedom + count - len(apart)
+        left = freedom + count - len(differences)
         limit = student.ppf(0.5 + confidence / 2, left)
         if nct.sf(limit, left, points / deviation * count**0.5) >= power:
             return count
@@ -124,19 +126,20 @@ def bootstrap(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Difference:
-    """Compares two runs on the same queries by drawing people anew: an interval as if others had been tested.
+    """Compares two runs on the same queries by resampling identities: an interval as if other people had been tested.
 
-    All queries of a person are drawn together, in all trials. The percentile interval is widened as Hesterberg (2015)
-    advises for few people: its tails are those of the normal distribution at sqrt(n / (n - 1)) times Student's t.
+    All queries of an identity are drawn together, in all trials. The percentile interval is widened as Hesterberg
+    (2015, arXiv:1411.5279) advises for small samples: its tails are those of the normal distribution at
+    sqrt(n / (n - 1)) times Student's t.
 
     Args:
         first: (Q,) a metric of each query in one run, as a fraction.
-        second: (Q,) in the other.
-        identities: (Q,) integers, whose query each is.
-        parts: (Q,) integers, its trial; trials count alike.
+        second: (Q,) the same in the other run.
+        identities: (Q,) int, the identity of each query.
+        parts: (Q,) int, the trial of each query; all trials have equal weight.
         confidence: of the interval.
-        draws: how often people are drawn.
-        seed: of the draws.
+        draws: the number of resamples.
+        seed: the random seed.
     """
     people, person = np.unique(identities, return_inverse=True)
     trials, part = np.unique(parts, return_inverse=True)
@@ -152,12 +155,12 @@ def bootstrap(
     if n < 2:
         return Difference(mean, -1.0, 1.0, confidence, n)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n, np.full(n, 1 / n), size=draws)  # (draws, people): how often each
+    drawn = rng.multinomial(n, np.full(n, 1 / n), size=draws)  # (draws, n): how often each identity is drawn
     many = drawn @ counts
     with np.errstate(invalid='ignore'):
-        found = (drawn @ apart / many).mean(axis=1, where=many > 0)  # a trial may have none of the people drawn
+        means = (drawn @ apart / many).mean(axis=1, where=many > 0)  # a trial may contain none of those drawn
     tail = float(ndtr((n / (n - 1)) ** 0.5 * student.ppf((1 - confidence) / 2, n - 1)))
-    low, high = np.nanquantile(found, (tail, 1 - tail))
+    low, high = np.nanquantile(means, (tail, 1 - tail))
     return Difference(mean, float(min(low, mean)), float(max(high, mean)), confidence, n)
 
 

@@ -1,4 +1,4 @@
-"""Embeddings that are equal: what they find says nothing about the images."""
+"""Detects identical embeddings, whose ranking says nothing about the images."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-TOLD = 0.01  # share of the images, or of the queries, from which on it is told
-ROUNDING = 1e-5  # of an entry of a vector of length 1: below it, similarities differ by rounding alone
+TOLD = 0.01  # report from this share of the images, or of the queries
+ROUNDING = 1e-5  # of an entry of a unit vector: below it, similarities differ by rounding only
 
 
 def identical_embeddings(features: np.ndarray, trials: Sequence[Sequence[Sequence[int]]]) -> dict[str, int] | None:
-    """Counts the images of trials whose embedding another image has too.
+    """Counts the images of trials that share their embedding with another image.
 
     Args:
-        features: (N, D) vectors of length 1.
-        trials: of each, the indices of its queries and those of its gallery.
+        features: (N, D) unit vectors.
+        trials: for each trial, the indices of its queries and of its gallery.
 
     Returns:
-        `images` of all trials, how many of them are `equal` to another one, and how many embeddings are `distinct`;
-        `queries`, and how many of these are `found`: an image of their gallery has the very same embedding. None if
-        fewer than 1% of the images are equal to another one, and of the queries found.
+        `images` of all trials, how many of them are `equal` to another, and the number of `distinct` embeddings;
+        `queries`, and how many of them are `found`: an image of their gallery has the same embedding. None if fewer
+        than 1% of the images are equal to another and fewer than 1% of the queries found.
     """
     if not trials:
         return None
@@ -49,11 +49,11 @@ def identical_embeddings(features: np.ndarray, trials: Sequence[Sequence[Sequenc
     }
 
 
-def identical_note(found: Mapping[str, int]) -> str:
-    """Says what `identical_embeddings` counted."""
-    if found['distinct'] == 1:
-        return f'all {found["images"]:,} images have the same embedding: these numbers say nothing about a model'
-    text = f'{found["equal"]:,} of {found["images"]:,} images have exactly the embedding of another one'
-    if not found['found']:
+def identical_note(counts: Mapping[str, int]) -> str:
+    """Describes the counts of `identical_embeddings`."""
+    if counts['distinct'] == 1:
+        return f'all {counts["images"]:,} images have the same embedding, so these metrics mean nothing'
+    text = f'{counts["equal"]:,} of {counts["images"]:,} images share their embedding with another image'
+    if not counts['found']:
         return text
-    return f'{text}, and {found["found"]:,} of {found["queries"]:,} queries that of a gallery image, which ranks first'
+    return f'{text}, and {counts["found"]:,} of {counts["queries"]:,} queries with a gallery image, which ranks first'

@@ -1,4 +1,4 @@
-"""How far a mean over queries may be from that of all people: an interval over identities, never over queries."""
+"""Confidence intervals of a mean over queries, computed over identities rather than queries."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from scipy.special import betaincinv, ndtri, stdtrit
 
 from vireid.core.errors import VireidError
 
-# What is known before any result, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree
-# of freedom for the variance, which is then that of identities all right or all wrong.
+# The prior, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree of freedom for the
+# variance, which is then that of identities whose queries are all right or all wrong.
 PRIOR = 0.5
 
 
 def identity_interval(
     values: np.ndarray, identities: np.ndarray, confidence: float = 0.95, weights: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Returns an interval for the mean of a metric over queries, as if other people had been tested.
+    """Returns a confidence interval for the mean of a metric over queries, as if other people had been tested.
 
-    Queries of one person are alike, so each identity counts once, however many queries and trials it has. For n
-    identities with m_i queries of sum s_i, and the mean p = sum(s_i) / M of M = sum(m_i) queries:
+    Queries of one identity are correlated, so each identity counts once, however many queries and trials it has. For n
+    identities with m_i queries of sum s_i, and the mean p = sum(s_i) / M over M = sum(m_i) queries:
 
-        v = sum((s_i - p m_i)^2) n / ((n - 1) M^2)              variance of the ratio p, robust to clusters
+        v = sum((s_i - p m_i)^2) n / ((n - 1) M^2)              cluster-robust variance of the ratio p
         u = ((n - 1) v + PRIOR p (1 - p) / n) / d               shrunk towards 0/1 identities, d = n - 1 + PRIOR
         k = p (1 - p) / u (z / t_d)^2                           effective number of identities (Korn, Graubard 1998)
 
-    The limits are quantiles of Beta(k p + 1/2, k (1 - p) + 1/2), Jeffreys' interval of k identities. If p is 0 or 1
-    no variance can be seen, and k = n. `benchmarks/interval_coverage.py` measures how often the truth is inside.
+    The limits are quantiles of Beta(k p + 1/2, k (1 - p) + 1/2), Jeffreys' interval of k identities. If p is 0 or 1,
+    the variance cannot be estimated, and k = n. `benchmarks/interval_coverage.py` measures the coverage.
 
     Args:
-        values: (Q,) floats in [0, 1], one for each valid query: rank-1 hit, AP or INP; trials one after the other.
-        identities: (Q,) integers, the person of each query.
+        values: (Q,) floats in [0, 1], one per valid query: rank-1 hit, AP or INP; trials one after another.
+        identities: (Q,) int, the identity of each query.
         confidence: in (0, 1).
-        weights: (Q,) of each query in the mean, positive; alike if None. They take the place of 1 in m_i and s_i.
+        weights: (Q,) positive weight of each query in the mean, in place of 1 in m_i and s_i; None means equal.
 
     Returns:
-        low <= mean <= high, both in [0, 1]; (0, 1) for one identity.
+        low <= mean <= high, both in [0, 1]; (0, 1) for a single identity.
 
     Raises:
-        VireidError: if there are no values, shapes differ, a value is outside [0, 1] or `confidence` outside (0, 1).
+        VireidError: if there are no values, shapes differ, or a value or `confidence` is out of range.
     """
     values, identities = np.asarray(values, dtype=np.float64), np.asarray(identities)
     if values.ndim != 1 or values.shape != identities.shape or not len(values):
@@ -54,10 +54,10 @@ def identity_interval(
     mean = float(sums.sum() / total)
     if n == 1:
         return 0.0, 1.0
-    spread = mean * (1 - mean)  # the variance of one identity that is all right or all wrong
+    spread = mean * (1 - mean)  # the variance of an identity whose queries are all right or all wrong
     tail = (1 - confidence) / 2
     effective = float(n)
-    if spread > 1e-12:  # below it is rounding
+    if spread > 1e-12:  # smaller values are rounding
         freedom = n - 1 + PRIOR
         squares = ((sums - mean * counts) ** 2).sum() * n / total**2
         variance = (squares + PRIOR * spread / n) / freedom
@@ -67,12 +67,12 @@ def identity_interval(
 
 
 def what_few_allow(identities: int, mean: float = 0.8) -> str:
-    """Says how far a test of so many identities can be trusted, before there is any result.
+    """Describes how much a test on so many identities can show, before there are results.
 
     Args:
         identities: at least 1.
-        mean: the rank-1 it speaks of; each identity is taken to be found always or never.
+        mean: an example rank-1; all queries of an identity are assumed to succeed or fail together.
     """
     low, high = betaincinv(identities * mean + 0.5, identities * (1 - mean) + 0.5, (0.025, 0.975))
-    given = f'a rank-1 of {100 * mean:.0f} % on {identities} people'
-    return f'{given} stands for {100 * low:.0f} to {100 * high:.0f} % on others'
+    given = f'a rank-1 of {100 * mean:.0f}% on {identities} people'
+    return f'{given} is compatible with {100 * low:.0f} to {100 * high:.0f}% on others'

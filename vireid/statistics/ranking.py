@@ -1,4 +1,4 @@
-"""Formulas of ranked lists, for all queries at once."""
+"""Metrics of ranked lists, vectorized over queries."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import numpy as np
 
 
 def precision(row: np.ndarray, column: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Average precision and inverse negative penalty of V lists.
+    """Returns average precision and inverse negative penalty of V lists.
 
     Args:
-        row: list of each match, ascending; every list has one.
-        column: its place, from 0, ascending within a list.
-        count: (V,) matches of each list.
+        row: the list of each match, ascending; every list has at least one.
+        column: its position from 0, ascending within a list.
+        count: (V,) number of matches in each list.
+
+    Returns:
+        (V,) average precision, (V,) inverse negative penalty.
     """
     start = count.cumsum() - count
     nth = np.arange(len(row)) - start[row] + 1
@@ -19,11 +22,11 @@ def precision(row: np.ndarray, column: np.ndarray, count: np.ndarray) -> tuple[n
 
 
 def identities_ahead(person: np.ndarray, place: np.ndarray, n_identities: int) -> np.ndarray:
-    """Counts the distinct identities ranked ahead of a place.
+    """Counts the distinct identities ranked ahead of a position.
 
     Args:
-        person: (q, G) person index 0..P-1 of each place.
-        place: (q,) place of the first match, from 0.
+        person: (q, G) identity index 0..P-1 at each position.
+        place: (q,) position of the first match, from 0.
         n_identities: P.
     """
     row, ahead = np.nonzero(np.arange(person.shape[1]) < place[:, None])
@@ -33,9 +36,9 @@ def identities_ahead(person: np.ndarray, place: np.ndarray, n_identities: int) -
 
 
 def stable_top(values: np.ndarray, count: int) -> np.ndarray:
-    """Columns of the `count` smallest of each row of (q, G) floats, ascending, equal values in column order.
+    """Returns the columns of the `count` smallest of each row of (q, G) floats, ascending, ties in column order.
 
-    Infinities may be among them, NaN may not.
+    Infinities are allowed, NaN is not.
     """
     if values.dtype != np.float32:
         return np.argsort(values, axis=1, kind='stable')[:, :count]
@@ -47,8 +50,8 @@ def stable_top(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _sortable(values: np.ndarray) -> np.ndarray:
-    """Float32 values and their columns as int64 that sort as the pairs do; there must be no -0.0."""
-    # numpy sorts integers with vector instructions, several times as fast as any stable argsort: the high half of
-    # each is the float's bits in an order that integers share, the low half its column
+    """Packs float32 values and their columns into int64 that sort as the pairs do; -0.0 is not allowed."""
+    # NumPy sorts integers with SIMD instructions, several times as fast as any stable argsort: the high half of each
+    # holds the float's bits in an order-preserving form, the low half its column
     bits = values.view(np.int32)
     return (bits ^ (bits >> 31 & 0x7FFFFFFF)).astype(np.int64) << 32 | np.arange(values.shape[1])

@@ -1,8 +1,8 @@
-"""Metrics of ranked lists that hold ties: means over all orders of the tied, in closed form and float64.
+"""Metrics of ranked lists with ties: means over all orders of tied images, in closed form and float64.
 
 After McSherry and Najork, "Computing Information Retrieval Performance Measures Efficiently in the Presence of Tied
-Scores", ECIR 2008, https://doi.org/10.1007/978-3-540-78646-7_38. The penalty of the last match and the count of
-distinct identities are not in it.
+Scores", ECIR 2008, https://doi.org/10.1007/978-3-540-78646-7_38. The paper does not cover the penalty of the last
+match and the count of distinct identities.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 from scipy.special import roots_legendre
 
 # Groups of up to 512 images are integrated exactly; larger ones, of up to 3,000 identities, to 1e-13
-# (tests/statistics/test_ties.py). As many nodes over the whole of 0..1 miss by up to 1e-5 there.
+# (tests/statistics/test_ties.py). The same number of nodes over the whole of 0..1 would err by up to 1e-5 there.
 NODES = 256
 
 
 @dataclass(frozen=True)
 class Groups:
-    """The tied groups that hold a match, of T lists, in ranked order; a single image is a group of one.
+    """The tied groups with a match in T lists, in ranked order; an image without ties is a group of one.
 
     Attributes:
-        row: (n,) int64, the list of each, ascending; every list has one.
+        row: (n,) int64, the list of each group, ascending; every list has at least one.
         ahead: (n,) int64, images of the list ahead of the group.
-        size: (n,) int64, images of the group.
+        size: (n,) int64, images in the group.
         matches: (n,) int64, matches among them, at least one.
         earlier: (n,) int64, matches ahead of the group.
     """
@@ -41,11 +41,11 @@ class Groups:
 
     @classmethod
     def of(cls, starts: np.ndarray, match: np.ndarray) -> Groups:
-        """Finds the groups of T lists of G images.
+        """Returns the groups of T lists of G images.
 
         Args:
-            starts: (T, G) bool, where a group begins; True in the first column.
-            match: (T, G) bool, at least one a row.
+            starts: (T, G) bool, where a group starts; True in the first column.
+            match: (T, G) bool, at least one per row.
         """
         length = match.shape[1]
         first = np.flatnonzero(starts)
@@ -71,12 +71,12 @@ class Groups:
 
 @dataclass(frozen=True)
 class Ahead:
-    """How many stand ahead of the first match of T lists, over all orders of the tied.
+    """How many images or identities precede the first match of T lists, over all orders of tied images.
 
     Attributes:
         mean: (T,) float64.
         within: (T, K) float64, the probability of fewer than each of K ranks.
-        counts: (length,) float64, how many of the lists have 0, 1, ... ahead, on average.
+        counts: (length,) float64, the expected number of lists with 0, 1, ... ahead.
     """
 
     mean: np.ndarray
@@ -85,10 +85,10 @@ class Ahead:
 
 
 def average_precision(groups: Groups) -> np.ndarray:
-    """Mean average precision of each list, (T,) float64.
+    """Returns the mean average precision of each list, (T,) float64.
 
-    Place j of a group of N images, m of them matches, holds a match with probability m / N; then of the others
-    (m - 1)(j - 1) / (N - 1) stand before it on average.
+    Position j of a group of N images with m matches holds a match with probability m / N; given that,
+    (m - 1)(j - 1) / (N - 1) of the other matches precede it on average.
     """
     size, start = groups.size, groups.size.cumsum() - groups.size
     j = np.arange(size.sum()) - np.repeat(start, size)  # from 0
@@ -99,9 +99,13 @@ def average_precision(groups: Groups) -> np.ndarray:
 
 
 def inverse_penalty(groups: Groups) -> np.ndarray:
-    """Mean inverse negative penalty of each list, (T,) float64: its number of matches / the rank of the last one.
+    """Returns the mean inverse negative penalty of each list: its number of matches / the rank of the last one.
 
-    Read backwards, the last match is the first one: as many others come after it as stand ahead of that.
+    Read backwards, the last match is the first: the number of images after it has the distribution of those before the
+    first.
+
+    Returns:
+        (T,) float64.
     """
     last = groups.last()
     kinds, kind = _distinct(np.stack([last.ahead, last.size, last.matches], axis=1))
@@ -116,9 +120,9 @@ def images_ahead(groups: Groups, ranks: Sequence[int], length: int) -> Ahead:
     """Counts the images ahead of the first match.
 
     Args:
-        groups: of T lists.
+        groups: the groups of T lists.
         ranks: K ranks, from 1.
-        length: larger than the images ahead ever are.
+        length: an upper bound (exclusive) of the number of images ahead.
     """
     first = groups.first()
     others = first.size - first.matches
@@ -129,13 +133,13 @@ def images_ahead(groups: Groups, ranks: Sequence[int], length: int) -> Ahead:
 def identities_ahead(
     groups: Groups, match: np.ndarray, person: np.ndarray, identities: int, ranks: Sequence[int]
 ) -> Ahead:
-    """Counts the distinct identities ahead of the first match; who is seen in an earlier group counts once.
+    """Counts the distinct identities ahead of the first match; an identity already in an earlier group counts once.
 
     Args:
-        groups: of T lists of G images.
+        groups: the groups of T lists of G images.
         match: (T, G) bool.
-        person: (T, G) int64, who each image shows, from 0.
-        identities: P, how many there are.
+        person: (T, G) int64, the identity of each image, from 0.
+        identities: P, the number of identities.
         ranks: K ranks, from 1.
     """
     first = groups.first()
@@ -151,7 +155,7 @@ def identities_ahead(
 
 @functools.lru_cache(4096)
 def images_law(matches: int, others: int) -> np.ndarray:
-    """Probabilities of 0, 1, ... of `others` tied images ahead of the first of `matches`, (others + 1,) float64."""
+    """Returns the probability of 0, 1, ... of `others` tied images before the first of `matches`, (others + 1,)."""
     b = np.arange(others)
     steps = np.cumprod((others - b) / (matches + others - 1 - b))
     return np.concatenate([[1.0], steps]) * (matches / (matches + others))
@@ -159,18 +163,19 @@ def images_law(matches: int, others: int) -> np.ndarray:
 
 @functools.lru_cache(4096)
 def identities_law(matches: int, rivals: tuple[int, ...]) -> np.ndarray:
-    """Probabilities of 0, 1, ... of P identities ahead of the first of `matches` tied images, (P + 1,) float64.
+    """Returns the probabilities that 0, 1, ... of P identities precede the first of `matches` tied images, (P + 1,).
 
-    Each image gets an independent time, uniform in 0..1, and times order them. Let s be the chance that one image comes
-    later than the first match: its density is m s^(m - 1). Given s, an identity of c images is ahead with probability
-    1 - s^c, whatever the others do; so the law is an integral of a polynomial of degree m - 1 + (all c).
+    Each image gets an independent uniform time in 0..1, and times order them. Let s be the probability that an image
+    comes later than the first match: its density is m s^(m - 1). Given s, an identity of c images is ahead with
+    probability 1 - s^c, independently of the others; so each probability is the integral of a polynomial of degree
+    m - 1 + (the sum of all c).
 
     Args:
         matches: m.
         rivals: the number c of tied images of each of the P identities.
     """
     time, weight = _nodes(matches + sum(rivals), len(rivals))
-    log = np.log1p(-time)  # of s, which is near 1 where it matters
+    log = np.log1p(-time)  # of s, which is close to 1 where it matters
     law = np.zeros((len(rivals) + 1, len(time)))
     law[0] = weight * matches * np.exp((matches - 1) * log)
     for done, count in enumerate(rivals, start=1):
@@ -181,15 +186,15 @@ def identities_law(matches: int, rivals: tuple[int, ...]) -> np.ndarray:
 
 
 def _identities_law(matches: int, *rivals: int) -> np.ndarray:
-    """As `identities_law`; identities without an image are padding."""
+    """Calls `identities_law` without the padding: identities without an image."""
     return identities_law(matches, tuple(count for count in rivals if count))
 
 
 def _nodes(size: int, identities: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes in 0..1 and weights, for a group of `size` images with so many identities other than the match's.
+    """Returns nodes in 0..1 and weights for a group of `size` images with `identities` other than the match's.
 
-    Polynomials of a degree below `size` are integrated exactly, where half as many nodes are few enough. In larger
-    groups all happens at times near 0, so each octave of times has nodes of its own.
+    Polynomials of a degree below `size` are integrated exactly if half as many nodes are within the limit. In larger
+    groups everything happens at times near 0, so each octave of times has its own nodes.
     """
     if size <= 2 * NODES:
         return _legendre(1 << ((size + 1) // 2 - 1).bit_length())
@@ -201,7 +206,7 @@ def _nodes(size: int, identities: int) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.lru_cache(32)
 def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gauss-Legendre nodes and weights on 0..1, exact for degrees below 2 count."""
+    """Returns Gauss-Legendre nodes and weights on 0..1, exact for degrees below 2 count."""
     nodes, weights = roots_legendre(count)
     return (1 + nodes) / 2, weights / 2
 
@@ -214,12 +219,12 @@ def _ahead(
     ranks: Sequence[int],
     length: int,
 ) -> Ahead:
-    """Gathers the laws of T lists, each kind worked out once.
+    """Combines the distributions of T lists, computing each distinct one once.
 
     Args:
         certain: (T,) int64, how many are ahead in every order.
-        kinds: (T, n) int64, what the law of the others depends on.
-        law_of: called with the n numbers of a kind.
+        kinds: (T, n) int64, the parameters of the distribution of the others.
+        law_of: called with the n parameters of a row.
         mean: (T,) float64.
         ranks: K ranks, from 1.
         length: of the counts.
@@ -238,13 +243,13 @@ def _ahead(
 
 
 def _distinct(rows: np.ndarray) -> tuple[Any, Any]:
-    """Returns the distinct rows of a matrix, and for each row its place among them."""
-    found, place = np.unique(rows, axis=0, return_inverse=True)
-    return found, place.reshape(-1)  # numpy 2.0 returns a column
+    """Returns the distinct rows of a matrix, and for each row its index among them."""
+    distinct, place = np.unique(rows, axis=0, return_inverse=True)
+    return distinct, place.reshape(-1)  # NumPy 2.0 returns a column
 
 
 def _tally(which: np.ndarray, person: np.ndarray, identities: int) -> np.ndarray:
-    """Counts the images of each identity among those chosen of (T, G), as (T, P) int64."""
+    """Counts the selected images of each identity, (T, G) to (T, P) int64."""
     row, column = np.nonzero(which)
     place = row * identities + person[row, column]
     return np.bincount(place, minlength=len(which) * identities).reshape(-1, identities)

@@ -1,7 +1,7 @@
-"""Synthetic people: a small visible-infrared data set without any person's picture in it.
+"""Synthetic people: a small visible-infrared dataset that contains no image of a real person.
 
-`synthesize` writes a whole set in the folder layout of a real one. Below it, `person` draws who somebody is and `draw`
-takes one picture of them. Nothing here imports torch.
+`synthesize` writes a complete dataset in the folder layout of a real one. `person` draws the appearance of an identity,
+and `draw` renders one image of it. Nothing here imports torch.
 """
 
 from __future__ import annotations

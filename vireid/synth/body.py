@@ -1,4 +1,4 @@
-"""The body in a pose: joints of a walking person, and the tubes that dress them."""
+"""A body in a pose: the joints of a walking person, and the tubes that form body and clothes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vireid.synth import outfit
 from vireid.synth.look import Look, Slot
 from vireid.synth.raster import Point, Surface, Tube
 
-# Where a point of the upright body is once the body leans and stands on its feet, in metres.
+# Maps a point of the upright body to its position after leaning and standing on its feet, in meters.
 Place = Callable[[float, float, float], Point]
 
 
@@ -21,13 +21,13 @@ class Pose:
 
     Attributes:
         phase: of the walk, 0 to 2 pi.
-        vigour: how much of the person's stride is walked, 0 (standing) to 1.
+        vigor: the fraction of the person's stride, 0 (standing) to 1.
         elbow: bend of the two elbows in radians.
-        lean: radians the trunk leans forward.
+        lean: forward lean of the trunk in radians.
     """
 
     phase: float
-    vigour: float
+    vigor: float
     elbow: tuple[float, float]
     lean: float
 
@@ -37,13 +37,13 @@ def _below(start: Point, length: float, swing: float) -> Point:
     return x, y - length * float(np.cos(swing)), z + length * float(np.sin(swing))
 
 
-# An egg, place along its axis and width: enough stations that the straight pieces between them do not show.
+# An egg shape, position along its axis and width: enough stations to hide the straight pieces between them.
 _EGG_PLACES = (0.0, 0.04, 0.12, 0.25, 0.4, 0.55, 0.7, 0.82, 0.92, 1.0)
 _EGG_WIDTHS = (0.05, 0.5, 0.76, 0.94, 1.0, 0.99, 0.92, 0.8, 0.62, 0.3)
 
 
 def dressed(look: Look, pose: Pose) -> list[Tube]:
-    """Returns the tubes of `look` in `pose`, feet on the ground at y = 0, facing along +z; all in metres."""
+    """Returns the tubes of `look` in `pose`, feet on the ground at y = 0, facing +z; all in meters."""
     build = look.build
     tall = build.height
     hip = build.legs * tall + 0.035 * tall
@@ -55,7 +55,7 @@ def dressed(look: Look, pose: Pose) -> list[Tube]:
 
     tubes = legs + _trunk(look, at, hip) + _head(look, at)
     hands: list[Point] = []
-    swing = look.stride * pose.vigour * float(np.sin(pose.phase))
+    swing = look.stride * pose.vigor * float(np.sin(pose.phase))
     for index, side in enumerate((1, -1)):
         carrying = look.bag.kind in ('handbag', 'shopping', 'case') and look.bag.side == side
         arm_swing = 0.15 * swing * -side if carrying else -0.9 * side * swing
@@ -70,12 +70,12 @@ def _legs(look: Look, pose: Pose, hip: float) -> tuple[list[Tube], float]:
     tall, girth = look.build.height, look.build.girth
     ankle_height = 0.045 * tall
     bone = 0.5 * (hip - ankle_height)
-    swing = look.stride * pose.vigour * float(np.sin(pose.phase))
-    rising = pose.vigour * float(np.cos(pose.phase))
+    swing = look.stride * pose.vigor * float(np.sin(pose.phase))
+    rising = pose.vigor * float(np.cos(pose.phase))
     joints = []
     for side in (1, -1):
         thigh = swing * side
-        # The leg that comes forward bends; the one that bears stays nearly straight.
+        # The leg that swings forward bends; the supporting leg stays nearly straight.
         flex = 0.08 + 0.75 * max(side * rising, 0.0) * look.stride + 0.35 * max(-thigh, 0.0)
         knee = _below((side * 0.052 * tall * (0.5 + 0.5 * girth), hip, 0.0), bone, thigh)
         joints.append((side, knee, _below(knee, bone, thigh - flex), thigh - flex))
@@ -114,7 +114,7 @@ def _trunk(look: Look, at: Place, hip: float) -> list[Tube]:
     neck = 0.84 * tall
     length = neck - (hip - 0.01 * tall) + look.upper.hem
     hem_flare = 0.12 * max(look.upper.hem, 0.0)
-    # Metres below the neck, half width and half depth as parts of the height.
+    # Meters below the neck, half width and half depth as fractions of the height.
     stations = (
         (0.0, 0.036, 0.036),
         (0.018, 0.07, 0.042),
@@ -253,8 +253,8 @@ def _head(look: Look, at: Place) -> list[Tube]:
 
 
 def _upper_half(slot: Slot) -> Surface:
-    # A crown that ends above the eyes: the lower half of the ball is left open.
-    return lambda angle, place, metres: np.where(place < 0.9, slot, Slot.EMPTY).astype(np.uint8)
+    # A crown that ends above the eyes: the lower half of the ball stays open.
+    return lambda angle, place, meters: np.where(place < 0.9, slot, Slot.EMPTY).astype(np.uint8)
 
 
 def _bag(look: Look, at: Place, hip: float, hand: Point) -> list[Tube]:

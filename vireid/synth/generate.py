@@ -1,4 +1,4 @@
-"""Writing a whole synthetic data set: all or nothing, once."""
+"""Writes a complete synthetic dataset atomically."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from vireid.launch.data_name import STAMP
 from vireid.synth.layouts import LAYOUTS, Job, Layout
 from vireid.synth.workers import draw_all
 
-# Raised whenever the same arguments begin to give other files.
+# Increase whenever the same arguments give different files.
 VERSION = 2
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What `synthesize` wrote, or found.
+    """The dataset that `synthesize` wrote, or found.
 
     Attributes:
         layout: its folder layout.
         ids: number of identities.
-        visible, infrared: numbers of pictures.
-        folder: where it is.
+        visible, infrared: numbers of images.
+        folder: its location.
         seed: its seed.
-        images: pictures per identity and camera, or sensor (regdb).
-        reused: True if the very same set was there already and nothing was drawn.
+        images: images per identity and camera, or sensor (regdb).
+        reused: True if an identical dataset existed and nothing was drawn.
     """
 
     layout: str
@@ -53,37 +53,37 @@ def synthesize(
     workers: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Draws a synthetic data set into `out`.
+    """Draws a synthetic dataset into `out`.
 
-    The files depend on `layout`, `ids`, `seed` and `images` alone, never on `workers`, and a person's pictures do not
-    depend on `ids`. They are drawn in a folder beside `out` that takes its name at the end, so an interrupted call
-    leaves nothing at `out`.
+    The files depend only on `layout`, `ids`, `seed` and `images`, not on `workers`; the images of an identity do not
+    depend on `ids`. They are drawn in a temporary folder beside `out` that is renamed at the end, so an interrupted
+    call leaves nothing at `out`.
 
     Args:
-        out: the folder to make; it must not exist, be empty, or hold the very same set, which is then kept.
+        out: the folder to create; if it exists, it must be empty or contain the identical dataset, which is kept.
         layout: a key of `LAYOUTS`.
         ids: number of identities, at least 5, or 4 (regdb, llcm).
         seed: >= 0; another seed gives other people in other places.
-        images: pictures per identity and camera, or sensor (regdb), 1 to 9999; None takes the layout's own number.
-        workers: processes, >= 1; None uses all processors, fewer for small sets.
-        on_progress: is called with the number of people done and `ids`, in this process.
+        images: images per identity and camera, or sensor (regdb), 1 to 9999; None means the layout's default.
+        workers: number of processes, >= 1; None uses all processors, or fewer for small datasets.
+        on_progress: is called with the number of finished identities and `ids`, in this process.
 
     Returns:
         What was written.
 
     Raises:
-        VireidError: an argument out of range, `out` holds something else, or it cannot be written.
+        VireidError: if an argument is out of range, `out` contains something else, or it cannot be written.
     """
     plan = _layout(layout)
     job = Job(ids, seed, plan.images if images is None else images)
     _check(plan, job, workers)
-    # Sets of a few people are done sooner than more interpreters have started.
+    # A few identities are done sooner than more interpreters can start.
     shares = min(workers or min(os.cpu_count() or 1, 1 + ids // 8), ids)
     out = Path(out)
     stamp = {'layout': layout, 'ids': ids, 'seed': seed, 'images': job.images, 'version': VERSION}
-    found = _found(out, stamp)
-    if found is not None:
-        return found
+    existing = _existing(out, stamp)
+    if existing is not None:
+        return existing
     partial = out.absolute().parent / f'.{out.absolute().name}.partial-{os.getpid()}'
     try:
         partial.mkdir(parents=True)
@@ -120,31 +120,33 @@ def _layout(name: str) -> Layout:
 def _check(plan: Layout, job: Job, workers: int | None) -> None:
     if not plan.least_ids <= job.ids <= 9999:
         raise VireidError(
-            f'{job.ids} identities do not make a {plan.name} set',
+            f'{job.ids} identities are too {"few" if job.ids < plan.least_ids else "many"} for the layout {plan.name}',
             allowed=f'{plan.least_ids} to 9999: training and test each need some',
             todo=f'raise --ids to at least {plan.least_ids}' if job.ids < plan.least_ids else 'lower --ids',
         )
     if job.seed < 0:
-        raise VireidError(f'seed {job.seed} is negative', allowed='0 and above', todo='give --seed such a number')
+        raise VireidError(
+            f'seed {job.seed} is negative', allowed='0 and above', todo='give --seed a non-negative number'
+        )
     if not 1 <= job.images <= 9999:
         raise VireidError(f'{job.images} images per identity and camera', allowed='1 to 9999')
     if workers is not None and workers < 1:
         raise VireidError(f'{workers} worker processes cannot draw', allowed='1 and above')
 
 
-def _found(out: Path, stamp: dict[str, object]) -> Summary | None:
+def _existing(out: Path, stamp: dict[str, object]) -> Summary | None:
     try:
         if not out.exists() or (out.is_dir() and not any(out.iterdir())):
             return None
         if not out.is_dir():
-            raise VireidError(f'{out} is a file', allowed='a new or an empty folder', todo='name another one')
+            raise VireidError(f'{out} is a file', allowed='a new or an empty folder', todo='give another path')
         held = json.loads((out / STAMP).read_text(encoding='ascii'))
         counts = int(held['visible']), int(held['infrared'])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         raise VireidError(
-            f'{out} is not empty and holds no synthetic set',
+            f'{out} is not empty and contains no synthetic dataset',
             allowed='a new or an empty folder',
-            todo='name another folder, or empty this one yourself',
+            todo='give another folder, or empty this one yourself',
         ) from None
     except OSError as error:
         raise _refusal(out, error) from error
@@ -152,9 +154,9 @@ def _found(out: Path, stamp: dict[str, object]) -> Summary | None:
     if differing:
         listed = ', '.join(f'{name} {held.get(name)} instead of {stamp[name]}' for name in differing)
         raise VireidError(
-            f'{out} holds another synthetic set: {listed}',
-            allowed='a new or an empty folder, or one with the very same set',
-            todo='name another folder, or remove this one yourself',
+            f'{out} contains another synthetic dataset: {listed}',
+            allowed='a new or an empty folder, or one with the identical dataset',
+            todo='give another folder, or remove this one yourself',
         )
     layout, ids, seed, images = str(stamp['layout']), int(held['ids']), int(held['seed']), int(held['images'])
     return Summary(layout, ids, *counts, out, seed, images, reused=True)
@@ -165,11 +167,11 @@ def _refusal(out: Path, error: OSError) -> VireidError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return VireidError(
             f'the disk of {out} is full ({reason}); nothing was left there',
-            allowed='about 6 kB a picture',
-            todo='free some space, lower --ids or --images, or name a folder on another disk',
+            allowed='about 6 kB per image',
+            todo='free some space, lower --ids or --images, or give a folder on another disk',
         )
     return VireidError(
         f'{out} cannot be written: {reason}',
-        allowed='a folder below one you may write to',
-        todo='name another folder',
+        allowed='a folder in a location where you can write',
+        todo='give another folder',
     )

@@ -1,4 +1,4 @@
-"""The folder layouts a synthetic set can have: which pictures there are, where they lie, which lists go with them."""
+"""The folder layouts of a synthetic dataset: its images, their paths, and its lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TRIALS = 10
 
 @dataclass(frozen=True)
 class Job:
-    """What a set is made of: number of identities, seed, pictures per identity and camera (or sensor)."""
+    """The content of a dataset: number of identities, seed, images per identity and camera (or sensor)."""
 
     ids: int
     seed: int
@@ -30,15 +30,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Layout:
-    """One folder layout.
+    """A folder layout.
 
     Attributes:
         name: as given to `synthesize`.
-        least_ids: fewest identities its splits work with.
-        images: default pictures per identity and camera, or sensor (regdb).
-        write_identity: writes the pictures of one identity (1 to ids) below a folder; returns how many visible and how
-            many infrared ones.
-        write_lists: writes the lists of identities or pictures below a folder.
+        least_ids: the smallest number of identities that its splits support.
+        images: default number of images per identity and camera, or sensor (regdb).
+        write_identity: writes the images of one identity (1 to ids) to a folder; returns the numbers of visible and
+            infrared ones.
+        write_lists: writes the lists of identities or images to a folder.
     """
 
     name: str
@@ -51,8 +51,8 @@ class Layout:
 def sysu_cameras(seed: int, identity: int) -> tuple[int, ...]:
     """Returns the cameras that saw this identity, ascending.
 
-    As in SYSU-MM01 not everybody passes every camera. At least one of 3 and 6 saw a person, and one of 1, 4 and 5: a
-    query of camera 3 may not use camera 2, which hangs in the same room, and would else have no right answer.
+    As in SYSU-MM01, not every person passes every camera. At least one of cameras 3 and 6 and one of 1, 4 and 5 sees
+    each person: a query of camera 3 excludes camera 2, which is in the same room, and might else have no match.
     """
     rng = stream(seed, PRESENCE, identity)
     seen = {camera for camera in SYSU_CAMERAS if chance(rng, 0.84)}
@@ -64,7 +64,7 @@ def sysu_cameras(seed: int, identity: int) -> tuple[int, ...]:
 
 
 def _on_sysu_cameras(folder: Path, job: Job, identity: int, name: Callable[[int, int], str]) -> tuple[int, int]:
-    """Writes an identity's pictures on the cameras of SYSU-MM01; `name` says where one of a camera and shot goes."""
+    """Writes an identity's images on the cameras of SYSU-MM01; `name` returns the path for a camera and a shot."""
     look = person(job.seed, identity)
     counts = {'visible': 0, 'infrared': 0}
     for number in sysu_cameras(job.seed, identity):
@@ -86,7 +86,7 @@ def _sysu_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
 
 
 def sysu_split(job: Job) -> dict[str, list[int]]:
-    """Returns the ascending identities of 'train' (about 60 %), 'val' (10 %) and 'test' (30 %)."""
+    """Returns the ascending identities of 'train' (about 60%), 'val' (10%) and 'test' (30%)."""
     order = [int(i) + 1 for i in stream(job.seed, SPLIT, job.ids).permutation(job.ids)]
     val, test = max(1, round(0.1 * job.ids)), max(2, round(0.3 * job.ids))
     return {
@@ -104,10 +104,10 @@ def _sysu_lists(folder: Path, job: Job) -> None:
 
 
 def _sysu_permutation(path: Path, job: Job) -> None:
-    """Writes what the official protocol draws its galleries from: a cell for each camera, in it one for each identity.
+    """Writes the permutations behind the galleries of the official protocol: a cell per camera, with one per identity.
 
-    Each is a (10, pictures) matrix, a permutation of the picture numbers in every row. As in the authors' file there is
-    nothing for validation persons.
+    Each is a (10, images) matrix with a permutation of the image numbers in every row. As in the authors' file, it is
+    empty for validation identities.
     """
     without = set(sysu_split(job)['val'])
     cameras = np.empty((len(SYSU_CAMERAS), 1), dtype=object)
@@ -123,7 +123,7 @@ def _sysu_permutation(path: Path, job: Job) -> None:
     buffer = io.BytesIO()
     savemat(buffer, {'rand_perm_cam': cameras}, do_compression=True)
     content = bytearray(buffer.getvalue())
-    content[:116] = b'MATLAB 5.0 MAT-file, written by vireid data synth'.ljust(116)  # SciPy writes the time there
+    content[:116] = b'MATLAB 5.0 MAT-file, written by vireid data synth'.ljust(116)  # SciPy writes the time here
     path.write_bytes(content)
 
 
@@ -142,7 +142,7 @@ def _folders_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
 
 
 def _no_lists(folder: Path, job: Job) -> None:
-    """The folders say it all."""
+    """Does nothing: this layout needs no lists."""
 
 
 def _manifest_path(identity: int, camera: int, shot: int) -> str:
@@ -190,7 +190,7 @@ def _regdb_lists(folder: Path, job: Job) -> None:
     for trial in range(1, TRIALS + 1):
         order = [int(i) + 1 for i in stream(job.seed, TRIAL, job.ids, trial).permutation(job.ids)]
         half = job.ids // 2
-        # The true lists name the identities in the order they were drawn and count labels up along the file.
+        # The real lists name the identities in the order they were drawn and number the labels in file order.
         for split, identities in (('train', order[:half]), ('test', order[half:])):
             for sensor in _REGDB_SENSORS:
                 lines = [
@@ -205,9 +205,9 @@ _LLCM_FOLDERS: dict[Modality, str] = {'visible': 'vis', 'infrared': 'nir'}
 
 
 def llcm_cameras(seed: int, identity: int) -> dict[Modality, list[int]]:
-    """Returns the cameras that saw this identity, ascending, two or more of each modality.
+    """Returns the cameras that saw this identity, ascending, at least two of each modality.
 
-    A query may not use the camera of its own number, so one of each would leave some without a right answer.
+    A query excludes the camera with its own number, so with one of each, some queries would have no match.
     """
     seen: dict[Modality, list[int]] = {}
     for kind, modality in enumerate(_LLCM_FOLDERS):
@@ -226,15 +226,15 @@ def llcm_split(job: Job) -> dict[str, list[int]]:
 
 
 def _llcm_paths(job: Job, identity: int, modality: Modality, training: bool) -> list[tuple[str, int, int]]:
-    """Returns (path, camera of `LLCM_CAMERAS`, shot) of each picture."""
+    """Returns (path, camera of `LLCM_CAMERAS`, shot) of each image."""
     short = _LLCM_FOLDERS[modality]
-    found = []
+    paths = []
     for number in llcm_cameras(job.seed, identity)[modality]:
         for shot in range(job.images):
             name = f'{identity:04d}_c{number:02d}_{shot + 1:04d}.jpg'
             folder = f'{short}/{identity:04d}' if training else f'test_{short}/cam{number}/{identity:04d}'
-            found.append((f'{folder}/{name}', LLCM_CAMERAS[modality, number].number, shot))
-    return found
+            paths.append((f'{folder}/{name}', LLCM_CAMERAS[modality, number].number, shot))
+    return paths
 
 
 def _llcm_identity(folder: Path, job: Job, identity: int) -> tuple[int, int]:
@@ -265,7 +265,7 @@ def _llcm_lists(folder: Path, job: Job) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    # Bytes, not text: the same line ends on every system.
+    # Write bytes, for the same line ends on every system.
     path.write_bytes(text.encode('ascii'))
 
 

@@ -1,4 +1,4 @@
-"""Who a synthetic person is: everything that stays the same from picture to picture."""
+"""The appearance of a synthetic person: everything that is constant across images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vireid.synth.spectrum import Tone
 
 
 class Slot(IntEnum):
-    """The surfaces of a person that can have a tone of their own; 0 is where there is no person."""
+    """The surfaces of a person that have their own tone; 0 is the background."""
 
     EMPTY = 0
     SKIN = 1
@@ -42,7 +42,7 @@ class Slot(IntEnum):
 
 @dataclass(frozen=True)
 class Build:
-    """The body: height in metres, girth and shoulders as factors of the average, legs as a part of the height."""
+    """The body: height in meters, girth and shoulders as factors of the average, legs as a fraction of the height."""
 
     height: float
     girth: float
@@ -52,17 +52,17 @@ class Build:
 
 @dataclass(frozen=True)
 class Upper:
-    """What covers the torso.
+    """The garment on the torso.
 
     Attributes:
         kind: 'top' (shirt, pullover), 'open' or 'closed' (jacket), 'coat' (long).
         sleeve: covered part of the arm, 0 (none) to 1 (wrist).
-        hem: metres below the hip where it ends.
-        bulk: thickness of the cloth in metres.
-        pattern, second_sleeves: its pattern, and whether the sleeves have the second tone throughout.
+        hem: its lower end in meters below the hip.
+        bulk: thickness of the cloth in meters.
+        pattern, second_sleeves: its pattern, and whether the sleeves have only the second tone.
         front, back: prints on chest and back.
-        inner: pattern of the shirt seen where a jacket is open.
-        hood: whether a hood hangs in the neck.
+        inner: pattern of the shirt visible under an open jacket.
+        hood: whether it has a hood, which hangs down the back.
     """
 
     kind: str
@@ -79,14 +79,14 @@ class Upper:
 
 @dataclass(frozen=True)
 class Lower:
-    """What covers the legs.
+    """The garment on the legs.
 
     Attributes:
         kind: 'trousers', 'shorts', 'skirt'.
         length: covered part of the leg, 0 to 1 (ankle).
-        width: metres added to the radius of the leg, or the flare of a skirt.
+        width: meters added to the radius of the leg, or the flare of a skirt.
         pattern: its pattern.
-        side_stripe, cuffs: second tone down the outer seam, and at the lower end.
+        side_stripe, cuffs: whether the outer seam, and the lower end, have the second tone.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class Lower:
 
 @dataclass(frozen=True)
 class Bag:
-    """Kind ('none', 'backpack', 'shoulder', 'handbag', 'shopping', 'case'), width and height in metres, side, bands."""
+    """Kind ('none', 'backpack', 'shoulder', 'handbag', 'shopping', 'case'), size factors, side, and whether banded."""
 
     kind: str
     width: float
@@ -113,12 +113,12 @@ class Look:
     """One person; `tones` is indexed by `Slot`.
 
     Attributes:
-        identity: the number this person was drawn for.
+        identity: the number of this person.
         hair: 'bald', 'short', 'bob', 'long', 'ponytail', 'bun', 'curls'.
         hat: 'none', 'cap', 'beanie', 'brim'.
-        boots: height of the shoe's shaft in metres, 0 for low shoes.
-        scarf, belt, glasses: whether worn.
-        stride: how far this person's legs swing, in radians.
+        boots: height of the shaft in meters, 0 for low shoes.
+        scarf, belt, glasses: whether the person wears one.
+        stride: swing of the legs in radians.
     """
 
     identity: int
@@ -137,14 +137,14 @@ class Look:
 
 
 def person(seed: int, identity: int) -> Look:
-    """Draws the look of one identity; the same two numbers always give the same person.
+    """Draws the look of one identity; deterministic in the two numbers.
 
     Args:
-        seed: the data set's seed, >= 0.
-        identity: the person's number, >= 0.
+        seed: the dataset's seed, >= 0.
+        identity: the number of the person, >= 0.
 
     Returns:
-        The person, independent of how many others the data set has.
+        The person, independent of how many others the dataset has.
     """
     rng = stream(seed, LOOK, identity)
     build = Build(between(rng, 1.52, 1.94), between(rng, 0.95, 1.5), between(rng, 1.0, 1.22), between(rng, 0.45, 0.5))

@@ -1,7 +1,7 @@
-"""Patterns and prints: which of two tones a point of cloth has, in metres on the cloth itself.
+"""Patterns and prints: which of two tones a point of cloth has, in meters on the cloth itself.
 
-Being drawn in cloth coordinates a pattern turns, widens and disappears round the body with it, and it is the same in
-every spectrum: only the two tones differ.
+A pattern is drawn in cloth coordinates, so it rotates, widens and disappears around the body with the cloth. It is the
+same in every spectrum; only the two tones differ.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Pattern:
 
     Attributes:
         kind: one of `PATTERNS`.
-        pitch: repeat length in metres, about 0.05 to 0.2.
-        share: part of the repeat that has the second tone, 0 to 1.
-        shift: where the repeat begins, in metres; for band, block and sash where they lie.
+        pitch: length of the repeat in meters, about 0.05 to 0.2.
+        share: part of the repeat with the second tone, 0 to 1.
+        shift: where the repeat starts, in meters; the position of a band, block or sash.
         waves: (6, 3) wave numbers and phases of the camouflage blobs.
     """
 
@@ -44,7 +44,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Logo:
-    """One print: its shape (of `LOGOS`), its half size and its height below the shoulder line, both in metres."""
+    """A print: its shape (of `LOGOS`), its half size and its height below the shoulder line, both in meters."""
 
     kind: str
     size: float
@@ -56,9 +56,9 @@ NO_LOGO = Logo('none', 0.0, 0.0)
 
 
 def any_pattern(rng: np.random.Generator, weights: dict[str, float]) -> Pattern:
-    """Draws a pattern; `weights` over `PATTERNS`."""
+    """Draws a pattern; `weights` are over `PATTERNS`."""
     kind = pick(rng, weights)
-    # Coarse enough to survive a crop 70 pixels wide: finer weaves are below what these cameras resolve.
+    # Coarse enough to survive a crop 70 pixels wide: these cameras do not resolve finer weaves.
     pitch = between(rng, 0.1, 0.22) if kind != 'dots' else between(rng, 0.09, 0.16)
     waves = tuple(
         (between(rng, -38.0, 38.0), between(rng, -38.0, 38.0), between(rng, 0.0, 2.0 * np.pi)) for _ in range(6)
@@ -67,7 +67,7 @@ def any_pattern(rng: np.random.Generator, weights: dict[str, float]) -> Pattern:
 
 
 def any_logo(rng: np.random.Generator, probability: float) -> Logo:
-    """Draws a print, with `probability` in [0, 1] that there is one."""
+    """Draws a print with `probability` in [0, 1], else none."""
     if not chance(rng, probability):
         return NO_LOGO
     kind = pick(rng, {name: 1.0 for name in LOGOS if name != 'none'})
@@ -83,8 +83,8 @@ def second_tone(pattern: Pattern, x: Field, y: Field) -> Mask:
 
     Args:
         pattern: the pattern.
-        x: metres round the body from the middle of the front, positive to one side.
-        y: metres down from the top of the garment, same shape as `x`.
+        x: meters around the body from the middle of the front, positive to one side.
+        y: meters down from the top of the garment, same shape as `x`.
     """
     pitch, share, shift = pattern.pitch, pattern.share, pattern.shift
     match pattern.kind:
@@ -119,7 +119,7 @@ def second_tone(pattern: Pattern, x: Field, y: Field) -> Mask:
 
 
 def printed(logo: Logo, x: Field, y: Field) -> Mask:
-    """Returns where the print is; `x` and `y` in metres from the middle of the garment's top as in `second_tone`."""
+    """Returns where the print is; `x` and `y` are meters from the middle of the garment's top, as in `second_tone`."""
     if logo.kind == 'none':
         return np.zeros(x.shape, dtype=np.bool_)
     u, v = x / logo.size, (y - logo.drop) / logo.size

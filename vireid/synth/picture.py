@@ -1,4 +1,4 @@
-"""One picture of one person: pose, place, light, lens and sensor put together."""
+"""Renders one image of one person: pose, place, light, lens and sensor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from vireid.synth.rng import POSE, SENSOR, between, chance, stream
 from vireid.synth.scene import HEIGHT, WIDTH, backdrop, grain, obstacle
 from vireid.synth.spectrum import MODALITIES, Modality, Tone
 
-# Canvas pixels per picture pixel: four samples a pixel smooth the edges.
+# Canvas pixels per image pixel: four samples per pixel smooth the edges.
 FINE = 2
-# Looks of passers-by come from numbers no data set reaches.
+# Looks of passers-by come from identity numbers that no dataset reaches.
 _STRANGERS = 10**7
 
 Pixels = NDArray[np.float32]
@@ -28,7 +28,7 @@ Pixels = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class _Shot:
-    """Everything about a picture that does not depend on the sensor, so that a pair of sensors sees the same moment."""
+    """Everything about an image that does not depend on the sensor, so that two sensors can see the same moment."""
 
     width: int
     height: int
@@ -64,14 +64,14 @@ def _pose(rng: np.random.Generator) -> Pose:
 
 
 def _shot(seed: int, look: Look, camera: Camera, shot: int, size: tuple[int, int] | None) -> _Shot:
-    # The walk past a camera has a direction; its single frames differ from it a little, now and then altogether.
+    # The walk past a camera has a direction; single frames deviate from it slightly, occasionally completely.
     walk = stream(seed, POSE, look.identity, camera.number)
     rng = stream(seed, POSE, look.identity, camera.number, shot + 1)
     heading = _yaw(walk)
     aside = _yaw(rng)
     yaw = aside if chance(rng, 0.2) else heading + between(rng, -0.3, 0.3)
     if camera.number == RIG:
-        # RegDB shows one person from one side only.
+        # RegDB shows each person from one side only.
         yaw = (0.0 if faces_camera(seed, look.identity) else np.pi) + between(rng, -0.4, 0.4)
     height = int(rng.integers(168, 209))
     width = int(height / between(rng, 2.3, 2.6))
@@ -102,24 +102,24 @@ def draw(
     seed: int,
     size: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Draws one picture.
+    """Draws one image.
 
-    The pose, the place and the cut depend on the person, the camera, the shot and the seed alone, so the same call with
-    another modality shows the same moment to another sensor.
+    Pose, place and crop depend only on the person, the camera, the shot and the seed, so the same call with another
+    modality shows the same moment to another sensor.
 
     Args:
-        look: who, from `person`.
+        look: the identity, from `person`.
         modality: 'visible', 'infrared' or 'thermal'.
         camera: 1 to 6 as in the sysu layout, 7 for the rig of the regdb layout, from 11 for those of the llcm layout.
-        shot: which picture of this person by this camera, >= 0.
-        seed: the data set's seed, >= 0.
-        size: width and height in pixels; None draws a size as crops have it, about 66 to 102 by 168 to 208.
+        shot: the index of the image of this person by this camera, >= 0.
+        seed: the dataset's seed, >= 0.
+        size: width and height in pixels; None draws a size typical of crops, about 66 to 102 by 168 to 208.
 
     Returns:
-        An RGB picture; infrared and thermal ones have three equal channels.
+        An RGB image; infrared and thermal ones have three equal channels.
 
     Raises:
-        VireidError: unknown modality or camera.
+        VireidError: for an unknown modality or camera.
     """
     if modality not in MODALITIES:
         raise VireidError(
@@ -162,12 +162,12 @@ def _place(seed: int, camera: Camera, modality: Modality, moment: _Shot, rng: np
     place = backdrop(seed, camera.place, camera.outdoor, modality)
     wide, high = moment.width * FINE, moment.height * FINE
     left = int(moment.corner[0] * (WIDTH - wide))
-    # The feet stand on the floor, so the floor's edge has to be above the picture's lower end.
+    # The feet are on the floor, so the edge of the floor must be above the lower end of the image.
     low, top = max(place.floor - int(0.85 * high), 0), min(HEIGHT - high, place.floor - int(0.45 * high))
     top = low + int(moment.corner[1] * max(top - low, 0))
     pixels = place.pixels[top : top + high, left : left + wide].copy()
     if modality != 'visible':
-        # The lamp of a night camera reaches people better than what is behind them.
+        # The lamp of a night camera illuminates people more than the background.
         pixels *= np.float32(between(rng, 0.4, 0.6))
     return pixels
 
@@ -198,7 +198,7 @@ def _sense(image: Image.Image, lens: Response, modality: Modality, rng: np.rando
     else:
         cast = np.ones(3, dtype=np.float32)
         pixels = pixels[..., :1]
-        # The spot of the lamp: bright where it points, falling off to the sides.
+        # The spot of the lamp: bright where it points, darker towards the sides.
         spot_x, spot_y = between(rng, 0.2, 0.8), between(rng, 0.15, 0.75)
         x = np.linspace(0.0, 1.0, wide, dtype=np.float32)[None, :] - np.float32(spot_x)
         y = np.linspace(0.0, 1.0, high, dtype=np.float32)[:, None] - np.float32(spot_y)

@@ -1,4 +1,4 @@
-"""Drawing rounded limbs: tubes with an elliptic section, seen from one side, painted and shaded point by point."""
+"""Draws rounded limbs: tubes with elliptic cross sections, projected, painted and shaded per pixel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Field = NDArray[np.float32]
-# Gets the angle round the tube (0 the wearer's front, radians), the place along it (0 top to 1 bottom) and the
-# metres along it; returns the slot of every point, 0 for a hole.
+# Takes the angle around the tube (0 is the wearer's front, radians), the position along it (0 top to 1 bottom) and the
+# meters along it; returns the slot of every point, 0 for a hole.
 Surface = Callable[[Field, Field, Field], NDArray[np.uint8]]
 Point = tuple[float, float, float]
 
@@ -20,12 +20,12 @@ class Tube:
     """One limb or garment.
 
     Attributes:
-        top, bottom: the axis, in metres: x to the wearer's left, y up, z to the wearer's front.
-        places: where along the axis radii are given, rising from 0 to 1.
-        across, deep: radii in metres at these places, sideways and front to back.
-        surface: what it is covered with.
-        bias: added to its depth for the painter's order; more is nearer.
-        caps: whether it is rounded off beyond its top and its bottom.
+        top, bottom: ends of the axis in meters: x to the wearer's left, y up, z to the wearer's front.
+        places: positions along the axis where radii are given, increasing from 0 to 1.
+        across, deep: radii in meters at these positions, sideways and front to back.
+        surface: its covering.
+        bias: added to its depth in the painter's algorithm; larger is nearer.
+        caps: whether its top and its bottom are rounded.
     """
 
     top: Point
@@ -40,15 +40,15 @@ class Tube:
 
 @dataclass(frozen=True)
 class View:
-    """How the person is looked at.
+    """The view of the person.
 
     Attributes:
-        yaw: radians the wearer is turned, 0 facing the camera, pi showing the back.
-        pitch: radians the camera looks down.
-        scale: pixels per metre on the canvas.
+        yaw: rotation of the wearer in radians, 0 facing the camera, pi showing the back.
+        pitch: downward tilt of the camera in radians.
+        scale: pixels per meter on the canvas.
         origin: canvas pixel of the point between the feet.
         light: unit vector to the lamp (right, up, to the camera).
-        ambient: share of light without direction, 0 to 1.
+        ambient: share of undirected light, 0 to 1.
     """
 
     yaw: float
@@ -59,7 +59,7 @@ class View:
     ambient: float
 
     def project(self, point: Point) -> Point:
-        """Returns canvas x, canvas y (down) and depth in metres (more is nearer) of a point of the wearer."""
+        """Returns canvas x, canvas y (down) and depth in meters (larger is nearer) of a point of the wearer."""
         x, y, z = point
         turn_cos, turn_sin = np.cos(self.yaw), np.sin(self.yaw)
         side, near = x * turn_cos + z * turn_sin, z * turn_cos - x * turn_sin
@@ -80,7 +80,7 @@ class Canvas:
         self.light: Field = np.ones((height, width), dtype=np.float32)
 
     def draw(self, tubes: list[Tube], view: View) -> None:
-        """Draws `tubes` from the farthest to the nearest."""
+        """Draws `tubes` from farthest to nearest."""
 
         def nearness(tube: Tube) -> float:
             return 0.5 * (view.project(tube.top)[2] + view.project(tube.bottom)[2]) + tube.bias
@@ -108,7 +108,7 @@ class Canvas:
         place = np.clip(along / np.float32(length), 0.0, 1.0).astype(np.float32, copy=False)
         radius = np.interp(place, tube.places, radii).astype(np.float32)
         over = np.maximum(np.maximum(-along, along - np.float32(length)), 0.0)
-        # A cap is half a ball: beyond the end the section shrinks as a circle does.
+        # A cap is a hemisphere: beyond the end, the section shrinks like a circle.
         section = np.sqrt(np.maximum(radius * radius - over * over, 1e-6))
         inside = np.abs(side) < section
         if not tube.caps[0]:
@@ -120,13 +120,13 @@ class Canvas:
             return
         offset = side[rows, columns] / section[rows, columns]
         spot = place[rows, columns]
-        # The visible half of an ellipse turned by the yaw: its middle lies at minus this angle of the wearer.
+        # The visible half of an ellipse rotated by the yaw is centered at minus this angle of the wearer.
         half_wide, half_deep = np.interp(0.5, tube.places, across), np.interp(0.5, tube.places, deep)
         middle = np.arctan2(half_deep * turn_sin, half_wide * turn_cos)
         angle = np.arcsin(offset) - np.float32(middle)
         angle = np.mod(angle + np.float32(np.pi), np.float32(2.0 * np.pi)) - np.float32(np.pi)
-        metres = float(np.linalg.norm(np.subtract(tube.bottom, tube.top)))
-        slots = tube.surface(angle.astype(np.float32), spot, spot * np.float32(metres))
+        length_m = float(np.linalg.norm(np.subtract(tube.bottom, tube.top)))
+        slots = tube.surface(angle.astype(np.float32), spot, spot * np.float32(length_m))
         lamp_right, lamp_up, lamp_near = view.light
         facing = np.sqrt(np.maximum(1.0 - offset * offset, 0.0))
         lit = offset * np.float32(dy * lamp_right + dx * lamp_up) + facing * np.float32(lamp_near)

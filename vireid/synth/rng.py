@@ -1,21 +1,22 @@
-"""Random streams that depend on what is drawn and on nothing else."""
+"""Random streams that depend only on what is drawn."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# One number per kind of draw, so that two kinds never share a stream. Changing one changes every data set.
+# One number per kind of draw, so that two kinds never share a stream. Changing one changes every dataset.
 LOOK, POSE, CAMERA, SCENE, SENSOR, PRESENCE, SPLIT, TRIAL, PERMUTATION = range(1, 10)
 
 
 def stream(seed: int, kind: int, *keys: int) -> np.random.Generator:
-    """Returns the generator of one thing to draw.
+    """Returns the random generator of one draw.
 
     Args:
-        seed: the data set's seed, >= 0.
+        seed: the dataset's seed, >= 0.
         kind: one of the constants of this module.
-        keys: what tells this draw from its siblings, for example the identity, the camera and the shot; all >= 0.
+        keys: distinguish this draw from others of its kind, such as identity, camera and shot; all >= 0.
     """
+    # SeedSequence mixes all words, so consecutive identities or shots get unrelated streams.
     # SeedSequence mixes all words, so neighbouring identities or shots get unrelated streams.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, kind, *keys])))
 
@@ -26,7 +27,7 @@ def chance(rng: np.random.Generator, probability: float) -> bool:
 
 
 def between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Returns a number drawn evenly from [low, high)."""
+    """Returns a number drawn uniformly from [low, high)."""
     return float(rng.uniform(low, high))
 
 

@@ -1,4 +1,4 @@
-"""Places: cluttered backgrounds, drawn once per place and cut anew for every picture."""
+"""Places: cluttered backgrounds, drawn once per place and cropped anew for every image."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from vireid.synth import spectrum
 from vireid.synth.rng import SCENE, between, chance, stream
 from vireid.synth.spectrum import Modality, Tone
 
-# Canvas pixels (twice the size of the pictures), wide enough that two cuts rarely show the same things.
+# Canvas pixels (twice the size of the images), wide enough that two crops rarely show the same things.
 WIDTH, HEIGHT = 1500, 760
 FLOOR = 420
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A place as one sensor sees it: (HEIGHT, WIDTH, 3) float32 colours in [0, 1], and the floor's upper edge."""
+    """A place as one sensor sees it: (HEIGHT, WIDTH, 3) float32 colors in [0, 1], and the upper edge of the floor."""
 
     pixels: NDArray[np.float32]
     floor: int
 
 
 class _Painter:
-    """Draws numbered shapes, each with a tone of its own, so that one drawing serves every sensor."""
+    """Draws numbered shapes, each with its own tone, so that one drawing serves every sensor."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -36,7 +36,7 @@ class _Painter:
         self.pen = ImageDraw.Draw(self.image)
 
     def tone(self, tone: Tone | None = None) -> int:
-        # An 'L' image holds 256 numbers; a crowded place re-uses what it has.
+        # An 'L' image has 256 values; a crowded place reuses its tones.
         if len(self.tones) >= 250:
             return int(self.rng.integers(len(self.tones)))
         self.tones.append(tone or _muted(self.rng))
@@ -56,13 +56,13 @@ class _Painter:
 
 def _muted(rng: np.random.Generator) -> Tone:
     tone = spectrum.cloth(rng)
-    grey = spectrum.luminance(tone.visible)
-    red, green, blue = (0.3 * grey + 0.25 * channel + 0.22 for channel in tone.visible)
+    gray = spectrum.luminance(tone.visible)
+    red, green, blue = (0.3 * gray + 0.25 * channel + 0.22 for channel in tone.visible)
     return Tone((red, green, blue), 0.25 + 0.45 * tone.infrared, 0.12 + 0.25 * tone.thermal)
 
 
 def _leaves(rng: np.random.Generator) -> Tone:
-    # Leaves shine in near infrared: chlorophyll does not absorb there.
+    # Leaves are bright in near infrared, where chlorophyll does not absorb.
     return Tone(
         (between(rng, 0.25, 0.36), between(rng, 0.36, 0.48), between(rng, 0.22, 0.3)), between(rng, 0.5, 0.75), 0.25
     )
@@ -160,12 +160,12 @@ def _outdoor(paint: _Painter) -> None:
 
 @lru_cache(maxsize=32)
 def backdrop(seed: int, place: int, outdoor: bool, modality: Modality) -> Backdrop:
-    """Returns the place `place` of the data set `seed` as `modality` sees it."""
+    """Returns the place `place` of the dataset `seed` as `modality` sees it."""
     paint = _Painter(stream(seed, SCENE, place))
     (_outdoor if outdoor else _indoor)(paint)
     tones = spectrum.table(paint.tones, modality)
     pixels = tones[np.asarray(paint.image)]
-    # A far wall is out of focus, and texture keeps flat areas from compressing to nothing.
+    # A distant wall is out of focus, and texture keeps flat areas from compressing to nothing.
     soft = Image.fromarray((pixels * 255.0).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.2))
     pixels = np.asarray(soft, dtype=np.float32) / 255.0
     across = np.linspace(0.0, 1.0, WIDTH, dtype=np.float32)
@@ -194,12 +194,12 @@ def grain() -> NDArray[np.float32]:
 
 
 def obstacle(rng: np.random.Generator, width: int, height: int) -> tuple[tuple[int, int, int, int], Tone]:
-    """Draws something in front of the person.
+    """Draws an obstacle in front of the person.
 
     Args:
-        rng: the stream of the picture's pose.
-        width: of the canvas, pixels.
-        height: of the canvas, pixels.
+        rng: the stream of the image's pose.
+        width: of the canvas, in pixels.
+        height: of the canvas, in pixels.
 
     Returns:
         Its box (left, top, right, bottom) on the canvas, a post at one side or a low wall, and its tone.

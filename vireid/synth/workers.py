@@ -1,7 +1,7 @@
-"""Sharing the drawing among processes.
+"""Distributes the drawing over processes.
 
-Plain child interpreters instead of `multiprocessing`: a forked child of a process that has used torch may hang, and a
-spawned one runs the caller's script again unless that script is guarded.
+Uses plain child interpreters instead of `multiprocessing`: a forked child of a process that has used torch may hang,
+and a spawned one runs the caller's script again unless that script is guarded.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Count = tuple[int, int]
 
 
 def draw_all(folder: Path, layout: str, job: Job, workers: int) -> Iterator[Count]:
-    """Writes the pictures of all identities.
+    """Writes the images of all identities.
 
     Args:
         folder: an existing empty folder.
         layout: a key of `LAYOUTS`.
         job: what to draw.
-        workers: processes, >= 1; 1 draws in this process.
+        workers: the number of processes, >= 1; 1 draws in this process.
 
     Yields:
-        The numbers of visible and infrared pictures of each identity when it is done, in no fixed order.
+        The numbers of visible and infrared images of each finished identity, in no particular order.
 
     Raises:
-        OSError: a picture could not be written.
-        RuntimeError: a worker ended without a reason given.
+        OSError: if an image cannot be written.
+        RuntimeError: if a worker fails for another reason.
     """
     if workers == 1 or not sys.executable:
         for identity in range(1, job.ids + 1):
@@ -51,7 +51,7 @@ def draw_all(folder: Path, layout: str, job: Job, workers: int) -> Iterator[Coun
             line = news.get()
             if isinstance(line, int):
                 if line != 0:
-                    raise RuntimeError(f'a drawing process ended with status {line}')
+                    raise RuntimeError(f'a drawing process exited with status {line}')
                 running -= 1
             elif 'errno' in line:
                 raise OSError(line['errno'], line['message'])
@@ -64,7 +64,7 @@ def draw_all(folder: Path, layout: str, job: Job, workers: int) -> Iterator[Coun
 
 
 def _start(folder: Path, layout: str, job: Job, identities: range) -> subprocess.Popen[str]:
-    # The child has to find the packages this process found, however it found them.
+    # The child must find the same packages as this process.
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(entry or os.getcwd() for entry in sys.path))
     child = subprocess.Popen(
         [sys.executable, '-c', 'import sys; from vireid.synth.workers import work; sys.exit(work())'],
@@ -88,7 +88,7 @@ def _listen(child: subprocess.Popen[str], news: queue.Queue[dict[str, object] | 
 
 
 def work() -> int:
-    """Draws the task that comes as JSON on the standard input; returns the exit status."""
+    """Draws the task given as JSON on standard input; returns the exit status."""
     task = json.load(sys.stdin)
     job, layout, folder = Job(**task['job']), LAYOUTS[task['layout']], Path(task['folder'])
     try:
@@ -100,6 +100,6 @@ def work() -> int:
     except OSError as error:
         print(json.dumps({'errno': error.errno, 'message': error.strerror or str(error)}), flush=True)
     except KeyboardInterrupt:
-        # The parent got the same Ctrl-C and tidies up; a second traceback would help nobody.
+        # The parent received the same Ctrl-C and cleans up; a second traceback would not help.
         return 130
     return 0

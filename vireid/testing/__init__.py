@@ -1,4 +1,4 @@
-"""For the tests of plugins: does every component keep what its kind promises?
+"""Helpers for the tests of plugins: check that every component keeps the contract of its kind.
 
 ```python
 from vireid.testing import check_plugin
@@ -29,27 +29,28 @@ def check_plugin(
     name: str = 'checked',
     inputs: Mapping[str, Any] | None = None,
 ) -> dict[str, str]:
-    """Builds every component of a plugin on tiny input, and checks what its kind promises.
+    """Builds every component of a plugin on tiny input and checks the contract of its kind.
 
-    Of networks (backbones, necks, heads, poolings, losses, weighters): shapes as declared, float32, finite, a gradient,
-    the same output for the same input in evaluation, no random number read or moved there, pickling, and a state dict
-    that another instance takes; losses and weighters keep float64. Of models: losses by task, and embeddings of each
-    modality. Of steps: the record, weights that move, and a state dict from which another instance goes on alike. Of
-    transforms, samplers, similarities and re-rankers: shapes, and that they are functions of their input and seed; of
-    what is fitted, that its state gives the same again. The other kinds need data, and are looked up only.
+    Networks (backbones, necks, heads, poolings, losses, weighters) need outputs as declared, float32 and finite,
+    a gradient, deterministic evaluation that neither reads nor changes global random state, pickling, and a state dict
+    that loads into another instance; losses and weighters keep float64. Models need losses by task and embeddings of
+    each modality. Steps need a record, weights that change, and a state dict from which another instance continues
+    identically. Transforms, samplers, similarities and re-rankers need correct shapes and must depend only on their
+    input and seed; a fitted similarity must be reproducible from its state. Other kinds need data and are only looked
+    up.
 
     Args:
         plugin: the module (or object) whose hooks register the components.
-        configs: by component name, its arguments where the defaults are not enough.
+        configs: arguments by component name, where the defaults are not enough.
         name: what messages call the plugin.
-        inputs: by component name, what it reads, where that is neither one vector or map nor several alike: a list of
+        inputs: inputs by component name, for components that need something other than vectors or maps: a list of
             `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a loss, the model of a similarity.
 
     Returns:
-        By `kind name`, what was checked: `checked`, or `looked up`.
+        `checked` or `looked up`, by `kind name`.
 
     Raises:
-        VireidError: with everything that is not kept, all at once.
+        VireidError: with all broken contracts at once.
     """
     manager = create_manager(tell=lambda line: None)
     if all(component.plugin != name for component in manager.components.listing()):
@@ -57,7 +58,7 @@ def check_plugin(
         manager.register(plugin, name)
     own = [c for c in manager.components.listing() if c.plugin == name]
     if not own:
-        raise VireidError(f'{name} registers no component', todo='add some in register_components')
+        raise VireidError(f'{name} registers no component', todo='register some in register_components')
     for name_of, given in (('configs', configs), ('inputs', inputs)):
         for key in given or {}:
             if all(component.name != key for component in own):
@@ -77,10 +78,10 @@ def check_plugin(
             done[f'{component.kind} {component.name}'] = 'looked up' if check is None else 'checked'
         except (VireidError, Broken) as error:
             problems.append(f'{where}: {error}')
-        except Exception as error:  # whatever the component raises is told
+        except Exception as error:  # report whatever the component raises
             problems.append(f'{where} raised {type(error).__name__}: {error}')
     if problems:
-        raise VireidError('\n'.join(problems), todo='docs/architecture.md says what each kind has to offer')
+        raise VireidError('\n'.join(problems), todo='see docs/architecture.md for the contract of each kind')
     return done
 
 

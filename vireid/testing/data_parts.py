@@ -1,4 +1,4 @@
-"""Checks of the kinds that images and embeddings pass through: transforms, samplers, similarities, re-rankers."""
+"""Contract checks for transforms, samplers, similarities and re-rankers."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from vireid.testing.promises import Builder, no_random_numbers, require
 
 def _check_transform(build: Builder) -> None:
     transform = build(size=(64, 32)) if 'size' in signature_of(build.target).parameters else build()
-    told = {'modality': VISIBLE} if names_argument(transform, 'modality') else {}
+    context = {'modality': VISIBLE} if names_argument(transform, 'modality') else {}
     whole = torch.randint(256, (3, 90, 50), dtype=torch.uint8)
     outputs: list[Tensor] = []
-    refusals: list[Exception] = []
+    failures: list[Exception] = []
     for image in (whole, whole.float() / 255):
         try:
-            found = []
+            images = []
             for _ in range(2):
                 with seeded('check', 0):
-                    found.append(transform(image.clone(), **told))
-            outputs += found[:1]
-        except Exception as error:  # one of the two will do
-            refusals.append(error)
+                    images.append(transform(image.clone(), **context))
+            outputs += images[:1]
+        except Exception as error:  # supporting one of the two dtypes is enough
+            failures.append(error)
             continue
-        require(isinstance(found[0], Tensor) and found[0].dim() == 3, f'it makes {type(found[0]).__name__}')
+        require(isinstance(images[0], Tensor) and images[0].dim() == 3, f'it outputs a {type(images[0]).__name__}')
         require(
-            torch.equal(*found), 'its chance is not that of torch, numpy or random: the same seed gives another image'
+            torch.equal(*images),
+            'it draws from another source than torch, numpy or random: the same seed gives another image',
         )
     if not outputs:
-        raise refusals[0]
-    pickle.loads(pickle.dumps(transform))  # noqa: S301, packed a moment before
+        raise failures[0]
+    pickle.loads(pickle.dumps(transform))  # noqa: S301, pickled right here
 
 
 def _check_sampler(build: Builder) -> None:
@@ -54,17 +55,17 @@ def _check_sampler(build: Builder) -> None:
 
     def draw(epoch: int, rank: int = 0, world_size: int = 1) -> list[list[int]]:
         sampler = build(samples=samples, seed=3, rank=rank, world_size=world_size)
-        found = [list(map(int, batch)) for batch in sampler.batches(epoch)]
-        require(len(found) == len(sampler), f'len says {len(sampler)} batches and there are {len(found)}')
-        return found
+        batches = [list(map(int, batch)) for batch in sampler.batches(epoch)]
+        require(len(batches) == len(sampler), f'its len is {len(sampler)} but it yields {len(batches)} batches')
+        return batches
 
-    torch.manual_seed(0)  # as building does
+    torch.manual_seed(0)  # as when the experiment is built
     with no_random_numbers('it'):
         first = draw(0)
     require(first == draw(0), 'the same seed and epoch give other batches')
     require(first != draw(1), 'every epoch has the same batches')
-    require(first != draw(0, 1, 2), 'two processes are given the same batches')
-    require(all(0 <= index < len(samples) for batch in first for index in batch), 'it names samples that are not there')
+    require(first != draw(0, 1, 2), 'two processes get the same batches')
+    require(all(0 <= index < len(samples) for batch in first for index in batch), 'it yields indices out of range')
     for batch in first:
         require({samples[index].modality for index in batch} == set(MODALITIES), 'a batch lacks a modality')
 
@@ -80,7 +81,7 @@ def _check_reranker(build: Builder) -> None:
     require(whole.shape == (7, 11) and np.isfinite(whole).all(), f'similarities are {whole.shape}, or not finite')
     parts = np.concatenate([similarity(slice(0, 3)), similarity(slice(3, 7))])
     require(np.allclose(whole, parts, atol=1e-5), 'a slice of the queries gives other similarities than all of them')
-    require((query == before[0]).all() and (gallery == before[1]).all(), 'it changes the embeddings')
+    require((query == before[0]).all() and (gallery == before[1]).all(), 'it modifies the embeddings')
 
 
 def _check_similarity(build: Builder) -> None:
@@ -95,23 +96,26 @@ def _check_similarity(build: Builder) -> None:
     def make() -> Any:
         return build(model=torch.nn.Module() if build.inputs is None else build.inputs)
 
-    made = make()
-    if fit := Similarity.fit(made):
+    measure = make()
+    if fit := Similarity.fit(measure):
         fit(whole)
         file = io.BytesIO()
-        torch.save(dict(made.state_dict()), file)
+        torch.save(dict(measure.state_dict()), file)
         file.seek(0)
         other = make()
-        other.load_state_dict(torch.load(file, weights_only=True))  # a checkpoint holds tensors and plain values only
+        other.load_state_dict(torch.load(file, weights_only=True))  # as from a checkpoint: tensors and plain values
         again = compare(other, query, gallery, trial)(slice(None))
-        require(np.array_equal(compare(made, query, gallery, trial)(slice(None)), again), 'its state gives another one')
-    found = compare(made, query, gallery, trial)
-    parts = np.concatenate([found(slice(0, 3)), found(slice(3, 7))])
+        require(
+            np.array_equal(compare(measure, query, gallery, trial)(slice(None)), again),
+            'another instance with its state dict gives other similarities',
+        )
+    similarity = compare(measure, query, gallery, trial)
+    parts = np.concatenate([similarity(slice(0, 3)), similarity(slice(3, 7))])
     require(
-        np.allclose(found(slice(None)), parts, atol=1e-5),
+        np.allclose(similarity(slice(None)), parts, atol=1e-5),
         'a slice of the queries gives other similarities than all of them',
     )
-    require((query == whole.of(trial.query)).all(), 'it changes the embeddings')
+    require((query == whole.of(trial.query)).all(), 'it modifies the embeddings')
 
 
 CHECKS = {

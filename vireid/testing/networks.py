@@ -1,4 +1,4 @@
-"""Checks of the kinds that a model is made of."""
+"""Contract checks for the parts of a model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ CONTEXT: dict[str, Any] = {
 }
 _VECTOR = FeatureSpec(CHANNELS)
 _MAP = FeatureSpec(CHANNELS, 'map', size=(6, 3))
-# what a neck or head may read; one of these has to fit
+# inputs of a neck or head; at least one has to fit
 INPUTS = ((_VECTOR,), (_MAP,), (_VECTOR,) * 2, (_MAP,) * 2, (_VECTOR,) * 3)
 
 
 def _feature(spec: FeatureSpec, count: int = 2 * COUNT) -> Any:
-    """Makes a random feature; needs a gradient, as one of a network would."""
+    """Returns a random feature that requires a gradient, as the output of a network does."""
     shape = (spec.channels,) if spec.kind == 'vector' else (spec.channels, *(spec.size or (6, 3)))
     if spec.layout == 'joint':
         return torch.randn(count, *shape, requires_grad=True)
@@ -39,31 +39,33 @@ def _feature(spec: FeatureSpec, count: int = 2 * COUNT) -> Any:
 
 
 def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
-    """Compares a feature with what was declared of it."""
-    require(isinstance(spec, FeatureSpec), f'its declared output is {spec!r} and not a FeatureSpec')
+    """Compares a feature with its declaration."""
+    require(isinstance(spec, FeatureSpec), f'its declared output is {spec!r}, not a FeatureSpec')
     joint = isinstance(value, Tensor)
     require(
-        joint == (spec.layout == 'joint'), f'it declares a {spec.layout} feature and makes a {type(value).__name__}'
+        joint == (spec.layout == 'joint'), f'it declares a {spec.layout} feature but outputs a {type(value).__name__}'
     )
     for tensor, wanted in [(value, count)] if joint else [(t, count // 2) for t in value.values()]:
         require(
             tensor.dim() == (2 if spec.kind == 'vector' else 4),
-            f'it declares a {spec.kind} and makes {tuple(tensor.shape)}',
+            f'it declares a {spec.kind} but outputs {tuple(tensor.shape)}',
         )
         require(
             tensor.shape[:2] == (wanted, spec.channels),
-            f'it declares {spec.channels} channels for {wanted} images and makes {tuple(tensor.shape)}',
+            f'it declares {spec.channels} channels for {wanted} images but outputs {tuple(tensor.shape)}',
         )
         if spec.kind == 'map' and spec.size is not None:
-            require(tensor.shape[2:] == spec.size, f'it declares a map of {spec.size} and makes {tuple(tensor.shape)}')
+            require(
+                tensor.shape[2:] == spec.size, f'it declares a map of {spec.size} but outputs {tuple(tensor.shape)}'
+            )
 
 
 def _fitting(build: Builder) -> list[tuple[FeatureSpec, ...]]:
-    """Returns those inputs the component takes."""
+    """Returns the inputs that the component accepts."""
     if build.inputs is not None:
         return [tuple(build.inputs)]
     layout = Neck.layout(build.target)
-    fitting, refusals = [], []
+    fitting, reasons = [], []
     for inputs in INPUTS:
         specs = tuple(
             FeatureSpec(s.channels, s.kind, 'paired' if layout == 'paired' else 'joint', s.size) for s in inputs
@@ -72,8 +74,8 @@ def _fitting(build: Builder) -> list[tuple[FeatureSpec, ...]]:
             build(inputs=specs, **CONTEXT)
             fitting.append(specs)
         except VireidError as error:
-            refusals.append(f'{error.given} (allowed: {error.allowed})' if error.allowed else error.given)
-    require(fitting, f'it takes none of a vector, a map, two or three of them: {refusals[0] if refusals else ""}')
+            reasons.append(f'{error.given} (allowed: {error.allowed})' if error.allowed else error.given)
+    require(fitting, f'it accepts none of a vector, a map, two or three of them: {reasons[0] if reasons else ""}')
     return fitting
 
 
@@ -103,11 +105,11 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     _require_spec(output, neck.output, 2 * COUNT)
     if neck_train_only:
         return
-    # testing is one modality at a time
+    # evaluation embeds one modality at a time
     alone = [f.detach()[:COUNT] if isinstance(f, Tensor) else {INFRARED: f[INFRARED].detach()} for f in features]
     with torch.no_grad():
-        found = neck.eval()(*alone, context=Context({INFRARED: COUNT}, None))
-    count = len(found) if isinstance(found, Tensor) else len(found[INFRARED])
+        embedded = neck.eval()(*alone, context=Context({INFRARED: COUNT}, None))
+    count = len(embedded) if isinstance(embedded, Tensor) else len(embedded[INFRARED])
     require(count == COUNT, f'{COUNT} images of one modality become {count}')
 
 
@@ -126,19 +128,21 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     output = check_network(head, lambda module: module(*features, **_known(module)), make)
     outputs = {'global': output} if isinstance(output, HeadOutput) else output
     declared = dict(Head.outputs(head))
-    require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} and makes {list(outputs)}')
-    for name, found in outputs.items():
+    require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} but returns {list(outputs)}')
+    for name, head_output in outputs.items():
         wanted = (2 * COUNT, *((declared[name],) if declared[name] else ()))
-        shape = tuple(found.feature.shape)
-        require(shape[:-1] == wanted, f'its output {name!r} has the feature {shape}, not {wanted} and its length')
-        if found.logits is not None:
-            shape = tuple(found.logits.shape)
+        shape = tuple(head_output.feature.shape)
+        require(shape[:-1] == wanted, f'its output {name!r} has a feature of shape {shape}, not (*{wanted}, length)')
+        if head_output.logits is not None:
+            shape = tuple(head_output.logits.shape)
             require(shape == (*wanted, PERSONS), f'its output {name!r} has logits {shape}, not {(*wanted, PERSONS)}')
     if Head.train_only(head):
         return
     with torch.no_grad():
         shape = tuple(head.eval().embed(*[f.detach() for f in features]).shape)
-    require(shape == (2 * COUNT, head.embedding_dim), f'embed makes {shape} and embedding_dim is {head.embedding_dim}')
+    require(
+        shape == (2 * COUNT, head.embedding_dim), f'embed returns {shape} but embedding_dim is {head.embedding_dim}'
+    )
 
 
 def _check_pooling(build: Builder) -> None:
@@ -163,13 +167,13 @@ def _check_loss(build: Builder) -> None:
 
 def _check_loss_on(build: Builder, given: HeadOutput, labels: Tensor) -> None:
     loss = check_network(build(**CONTEXT), partial(_call_loss, given, labels), lambda: build(**CONTEXT))
-    require(loss.dim() == 0, f'it makes {tuple(loss.shape)} and not one number')
+    require(loss.dim() == 0, f'it returns shape {tuple(loss.shape)}, not a scalar')
     logits = None if given.logits is None else given.logits.detach().double()
     _require_double(_call_loss(HeadOutput(given.feature.detach().double(), logits), labels, build(**CONTEXT).double()))
 
 
 def _require_double(value: Tensor) -> None:
-    require(value.dtype == torch.float64, f'float64 becomes {value.dtype} in it: promote half precision alone')
+    require(value.dtype == torch.float64, f'it turns float64 into {value.dtype}: promote only half precision')
 
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
@@ -177,7 +181,7 @@ def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
 
 
 def _known(part: Any) -> dict[str, Context]:
-    """Returns what a head or loss is given if it names the `context`."""
+    """Returns the `context` argument if a head or loss has one."""
     cameras = torch.arange(2 * COUNT) % 3 + 1
     context = Context(dict.fromkeys(MODALITIES, COUNT), torch.cat([_labels(), _labels()]), cameras)
     return {'context': context} if names_argument(part, 'context') else {}
@@ -190,11 +194,11 @@ def _check_weighter(build: Builder) -> None:
     def make() -> Any:
         return build(task_names=names, other_tasks=(), **CONTEXT)
 
-    progress = Progress(9, 47, 5, 50)  # near the end: whatever starts late has started
+    progress = Progress(9, 47, 5, 50)  # near the end, so that every schedule has started
     output = check_network(make(), lambda m: m(dict(given), progress), make)
     total, weights = output
-    require(total.dim() == 0, f'its total is {tuple(total.shape)} and not one number')
-    require(list(weights) == list(names), f'it weighs {list(weights)} and was given {list(names)}')
+    require(total.dim() == 0, f'its total has shape {tuple(total.shape)}, not a scalar')
+    require(list(weights) == list(names), f'it weights {list(weights)}, but the tasks are {list(names)}')
     _require_double(make().double()({name: loss.detach().double() for name, loss in given.items()}, progress)[0])
 
 
@@ -202,13 +206,15 @@ def _check_translator(build: Builder) -> None:
     images = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
     labels = {m: _labels() for m in MODALITIES}
     translator = build(**CONTEXT)
-    made = check_network(translator, lambda m: m(Batch(dict(images), dict(labels))).images, lambda: build(**CONTEXT))
-    channels = {m: found.shape[1] for m, found in made.items()}
-    require(channels == dict(translator.modalities), f'it declares {translator.modalities} and makes {channels}')
+    images_out = check_network(
+        translator, lambda m: m(Batch(dict(images), dict(labels))).images, lambda: build(**CONTEXT)
+    )
+    channels = {m: image.shape[1] for m, image in images_out.items()}
+    require(channels == dict(translator.modalities), f'it declares {translator.modalities} but outputs {channels}')
     if not Translator.train_only(translator):
         with torch.no_grad():
             alone = translator.eval()(Batch({INFRARED: images[INFRARED].detach()}, {})).images
-        require(set(alone) == {INFRARED}, f'infrared images alone become {", ".join(alone)}: it is not train_only')
+        require(set(alone) == {INFRARED}, f'infrared images alone become {", ".join(alone)}, but it is not train_only')
 
 
 def _check_backbone(build: Builder) -> None:
@@ -218,12 +224,12 @@ def _check_backbone(build: Builder) -> None:
     images = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
     network = make()
     output = check_network(network, lambda m: m(dict(images)), make)
-    require(list(output) == list(network.outputs), f'it declares {list(network.outputs)} and makes {list(output)}')
+    require(list(output) == list(network.outputs), f'it declares {list(network.outputs)} but outputs {list(output)}')
     for name, spec in network.outputs.items():
         _require_spec(output[name], spec, 2 * COUNT)
     with torch.no_grad():
         alone = network.eval()({VISIBLE: images[VISIBLE].detach()})
-    require(list(alone) == list(network.outputs), 'one modality alone gives other features')
+    require(list(alone) == list(network.outputs), 'a single modality gives other features')
 
 
 CHECKS = {

@@ -1,4 +1,4 @@
-"""What a check is made of: a promise that is kept or named, and what every network promises."""
+"""Building blocks of the contract checks, and the contract that all networks share."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from vireid.plugin_manager.manager import PluginManager
 
 
 class Broken(Exception):
-    """A promise that is not kept."""
+    """A contract that a component breaks."""
 
 
 class Builder:
-    """Builds one component with what its kind is given."""
+    """Builds a component with the arguments of its kind."""
 
     def __init__(
         self, manager: PluginManager, kind: str, config: dict[str, Any], target: Callable[..., Any], inputs: Any = None
@@ -48,7 +48,7 @@ def _states() -> tuple[Any, ...]:
 def no_random_numbers(what: str) -> Iterator[None]:
     before = _states()
     yield
-    require(_states() == before, f'{what} reads or moves global random numbers in evaluation')
+    require(_states() == before, f'{what} reads or changes global random state in evaluation')
 
 
 def tensors(value: Any) -> list[Tensor]:
@@ -60,16 +60,16 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> Any:
-    """Checks what every network promises; `run` calls one on the same input each time. Returns its output."""
-    require(isinstance(module, nn.Module), f'it is a {type(module).__name__} and not a torch.nn.Module')
+    """Checks the contract of every network; `run` calls one, always on the same input. Returns its output."""
+    require(isinstance(module, nn.Module), f'it is a {type(module).__name__}, not a torch.nn.Module')
     module.train()
     output = run(module)
     for tensor in tensors(output):
-        require(tensor.dtype == torch.float32, f'its output is {tensor.dtype} and not float32')
+        require(tensor.dtype == torch.float32, f'its output is {tensor.dtype}, not float32')
         require(torch.isfinite(tensor).all(), 'its output is not finite')
     parameters = [p for p in module.parameters() if p.requires_grad]
     total = torch.stack([t.square().sum() for t in tensors(output)]).sum()
-    require(total.requires_grad, 'no gradient goes through it')
+    require(total.requires_grad, 'no gradient flows through it')
     total.backward()
     require(not parameters or any(p.grad is not None for p in parameters), 'none of its parameters gets a gradient')
     check_repeatable(module, run, build)
@@ -77,16 +77,16 @@ def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], An
 
 
 def check_repeatable(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> None:
-    """Checks what every module promises in evaluation: the same output again, from a pickle and from a state dict."""
+    """Checks that a module in evaluation repeats its output, also from a pickle and from a state dict."""
     module.eval()
     with torch.no_grad():
         expected = [t.clone() for t in tensors(run(module))]
         with no_random_numbers('it'):
             again = tensors(run(module))
         require(all(map(torch.equal, expected, again)), 'the same input gives another output in evaluation')
-        twin = pickle.loads(pickle.dumps(module))  # noqa: S301, packed a moment before
-        require(all(map(torch.equal, expected, tensors(run(twin)))), 'its pickle gives another output')
+        twin = pickle.loads(pickle.dumps(module))  # noqa: S301, pickled right here
+        require(all(map(torch.equal, expected, tensors(run(twin)))), 'its unpickled copy gives another output')
         other = build().eval()
         other.load_state_dict(copy.deepcopy(module.state_dict()))
-        found = tensors(run(other))
-        require(all(map(torch.equal, expected, found)), 'another instance with its state dict gives another output')
+        loaded = tensors(run(other))
+        require(all(map(torch.equal, expected, loaded)), 'another instance with its state dict gives another output')

@@ -1,4 +1,4 @@
-"""Checks of the kinds that a run is made of: models and steps."""
+"""Contract checks for models and steps."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _check_model(build: Builder) -> None:
     if any(p.requires_grad for p in model.parameters()):
         require_tasks(check_network(model, run, make), model)
     else:
-        check_repeatable(model, run, make)  # it is scored as it is
+        check_repeatable(model, run, make)  # nothing to train: it is evaluated as it is
     with torch.no_grad():
-        made = {m: model.eval().embed(batch.images[m], m) for m in MODALITIES}
-    for embedding in made.values():
+        embeddings = {m: model.eval().embed(batch.images[m], m) for m in MODALITIES}
+    for embedding in embeddings.values():
         require_embedding(embedding, COUNT, model)
-    lengths = {m: embedding.shape[1] for m, embedding in made.items()}
+    lengths = {m: embedding.shape[1] for m, embedding in embeddings.items()}
     require(len(set(lengths.values())) == 1, f'its embeddings have lengths {lengths}')
 
 
@@ -54,7 +54,7 @@ class _Sum(nn.Module):
 
 
 class _Classifier(nn.Module):
-    """The least that a step may be given: a layer with one task."""
+    """The smallest model that a step accepts: one layer with one task."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,17 +81,17 @@ def _check_step(build: Builder) -> None:
     before = model.layer.weight.detach().clone()
     for number in range(2):
         require_record(step(batch, Progress(0, number, 5, 10)), build.config['type'])
-    require(not torch.equal(before, model.layer.weight), 'two steps leave the weights of the model as they were')
+    require(not torch.equal(before, model.layer.weight), 'two steps do not change the weights of the model')
     file = io.BytesIO()
     torch.save(step.state_dict(), file)
     file.seek(0)
-    state = torch.load(file, weights_only=True)  # a checkpoint holds tensors and plain values only
+    state = torch.load(file, weights_only=True)  # a checkpoint contains only tensors and plain values
     other, twin = make()
     twin.load_state_dict(model.state_dict())
     other.load_state_dict(state)
     for own in (step, other):
         own(batch, Progress(0, 2, 5, 10))
-    require(torch.equal(model.layer.weight, twin.layer.weight), 'after load_state_dict it goes on in another way')
+    require(torch.equal(model.layer.weight, twin.layer.weight), 'after load_state_dict it continues differently')
 
 
 CHECKS = {'models': _check_model, 'steps': _check_step}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import pickle
 from typing import Any
 
@@ -72,3 +73,9 @@ def test_copies_and_pickles_are_plain():
         assert (type(plain), type(plain['a']), type(plain['a'][1])) == (dict, list, dict)
         plain['a'].append(3)
     assert frozen == {'a': [1, {'b': (2,)}]}
+
+
+def test_a_section_cannot_be_replaced_behind_the_back_of_the_config(tffn: Experiment):
+    for changed in ({'seed': 5}, {'model': {}}, {'training': dataclasses.replace(tffn.training, epochs=1)}):
+        with pytest.raises(VireidError, match=f'{next(iter(changed))} of an experiment cannot be replaced by itself'):
+            dataclasses.replace(tffn, **changed)

@@ -133,7 +133,7 @@ class TestModels:
     def test_one_that_cannot_embed(self, small_sysu, make_small):
         with pytest.raises(VireidError, match='model: embed of Mine is missing') as caught:
             make_small(small_sysu, *MINE, manager=manager('models', nn.Identity)).build_model(3)
-        assert caught.value.allowed == 'a method (images, modality) -> (B, D)'
+        assert caught.value.allowed == 'a method embed(images: Tensor, modality: Modality) -> Tensor'
 
     def test_one_that_returns_no_losses(self, small_sysu, make_small):
         class Nothing(Least):
@@ -348,4 +348,4 @@ class TestPartsOfTheModel:
 
         error = self.said(make_small, small_sysu, 'weighters', Forgets, 'model.weighter={"type": "Mine"}')
         assert error.given == 'model.weighter: Forgets returned a Tensor ()'
-        assert 'a dict of the weights of s2, s3, s4, mlfm, glfm' in error.allowed
+        assert 'a dict with the weights of s2, s3, s4, mlfm, glfm' in error.allowed

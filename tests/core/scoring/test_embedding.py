@@ -282,7 +282,7 @@ def test_ties_in_gallery_order_are_named_beside_the_protocol() -> None:
     assert ordered.protocol == 'p, ties in gallery order'
     assert (ordered.scores[0].rank(1), ordered.scores[0].mean_ap) == (0, 0.5)
     decide = '  equally similar images decide 100.0% of the queries, counted'
-    same = 'all 3 images have the same embedding: these numbers say nothing about a model'
+    same = 'all 3 images have the same embedding, so these metrics mean nothing'
     assert mean.table().splitlines()[-2:] == [f'{decide} as the mean over their orders', same]
     assert ordered.table().splitlines()[-2:] == [f'{decide} in gallery order', same]
     assert ordered.to_dict()['identical'] == {'images': 3, 'equal': 3, 'distinct': 1, 'queries': 1, 'found': 1}
@@ -294,7 +294,7 @@ def test_a_query_that_has_the_embedding_of_a_gallery_image_is_told() -> None:
     features = np.array([[1, 0], [0, 1], [0.6, 0.8], [0, 1]], dtype=np.float32)  # of a, b, p, q
     found = score_trials(Embeddings((a, b, p, q), features), 'p', [Trial('all', 0, (p, q), (a, b))])
     assert found.table().splitlines()[-1] == (
-        '2 of 4 images have exactly the embedding of another one, and 1 of 2 queries that of a gallery image, which '
+        '2 of 4 images share their embedding with another image, and 1 of 2 queries with a gallery image, which '
         'ranks first'
     )
     features[3] = 0.8, 0.6

@@ -210,7 +210,7 @@ def test_a_state_that_cannot_be_kept_costs_no_weights(make, tmp_path, monkeypatc
     monkeypatch.setattr(Whitened, 'fit', lambda self, found: None)
     monkeypatch.setattr(Whitened, 'similarity', lambda self, q, g: lambda rows: q[rows] @ g.T)
     monkeypatch.setattr(Whitened, 'state_dict', lambda self: {'metric': np.zeros(3)})
-    with pytest.raises(VireidError, match='it holds code, numpy'):
+    with pytest.raises(VireidError, match='it contains code, numpy'):
         train(make(WHITENED), tmp_path)
     assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['model']
     assert [p.name for p in (tmp_path / 'checkpoints').iterdir() if 'amended' in p.name] == []

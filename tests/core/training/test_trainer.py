@@ -423,7 +423,7 @@ def test_gradients_are_clipped_to_the_norm(tree):
         ('training.accelerator=abacus', "training.accelerator is 'abacus'"),
         ('step.optimizer.lrr=1', "step.optimizer.lrr: SGD has no argument 'lrr', did you mean 'lr'"),
         ('step.schedule.0.by=month', "step.schedule.0.by is 'month'"),
-        ('sampler.identities=4', 'a batch needs 4 identities and the training set has 3'),
+        ('sampler.identities=4', 'a batch needs 4 identities, but the training set has 3'),
         ('protocol.modes=["al"]', "'all', 'indoor'"),
         ('images.train.0.type=Resise', "images.train.0: no transform called 'Resise', did you mean 'Resize'"),
     ],

@@ -1,4 +1,4 @@
-"""A network as a chain of modules: what is a link, where it ends, and how it is cut into stages."""
+"""Networks as chains of modules: the links, the end of the chain, and the split into stages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def halve(channels: int, given: int = 4) -> nn.Conv2d:
 
 
 class Network(nn.Module):
-    """Strides 2, 4, 8; what stands between the last two is given."""
+    """Strides 2, 4 and 8; the argument is inserted between the last two."""
 
     def __init__(self, between=lambda x: x, head=lambda x: x) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def test_patches_with_their_norm_are_stage_0():
 
 def test_maps_of_one_stride_are_cut_into_four_equal_parts():
     assert cut(Chain(links(4, 4, 4, 4, 4, 4, 4), None)) == {0: ['0'], 1: ['1', '2'], 2: ['3'], 3: ['4', '5'], 4: ['6']}
-    assert cut(Chain(links(4, 4), None)) == {0: ['0'], 3: ['1']}  # too few
+    assert cut(Chain(links(4, 4), None)) == {0: ['0'], 3: ['1']}  # too few links
 
 
 def test_no_links_no_stages():

@@ -15,7 +15,7 @@ IMAGES = {m: torch.linspace(0, n, 2 * 3 * 32 * 16).sin().view(2, 3, 32, 16) for 
 
 
 def block(channels: int, inner: int | None = None) -> NonLocal:
-    """A block in float64 whose BatchNorm passes something on."""
+    """A block in float64 whose BatchNorm is not zero."""
     made = NonLocal(channels, inner).double()
     with torch.no_grad():
         made.norm.weight.uniform_(0.5, 1.5)
@@ -75,7 +75,7 @@ def test_two_cells_by_hand():
             part.weight.copy_(torch.tensor(weights).view(1, 2, 1, 1))
             part.bias.zero_()
         made.W.weight.copy_(torch.tensor([1.0, 10.0]).view(2, 1, 1, 1))
-        made.norm.weight.fill_((1 + made.norm.eps) ** 0.5)  # running variance 1: the BatchNorm changes nothing
+        made.norm.weight.fill_((1 + made.norm.eps) ** 0.5)  # with running variance 1, the BatchNorm is the identity
     # cells (1, 2) and (3, 4): theta 1, 3; phi 2, 4; g 3, 7; y_1 = (1*2*3 + 1*4*7) / 2 = 17, y_2 = 3 * 17 = 51
     cells = torch.tensor([[1.0, 3.0], [2.0, 4.0]]).view(1, 2, 1, 2)
     assert made(cells).flatten().tolist() == pytest.approx([1 + 17, 3 + 51, 2 + 170, 4 + 510], rel=1e-6)
@@ -121,7 +121,7 @@ def test_its_parameters_by_hand():
 @pytest.mark.parametrize('inner', [0, 5])
 def test_channels_that_are_none_or_too_many_are_refused(inner):
     with pytest.raises(
-        VireidError, match=rf'non-local blocks of {inner} channels\n  allowed: 1 to 4, those of the map'
+        VireidError, match=rf'non-local blocks have {inner} channels\n  allowed: 1 to 4, those of the map'
     ):
         NonLocal(4, inner)
 
@@ -152,7 +152,7 @@ def test_resnet_50_gets_agws_five_blocks_and_their_parameters():
         *('shared.stage2.non_local2', 'shared.stage2.non_local3'),
         *('shared.stage3.non_local3', 'shared.stage3.non_local4', 'shared.stage3.non_local5'),
     ]
-    # C channels: theta, phi, g have C * C/2 weights and C/2 biases, W has C * C/2 weights, the BatchNorm 2 C
+    # with C channels, theta, phi and g have C * C/2 weights and C/2 biases, W has C * C/2 weights, the BatchNorm 2 C
     by_hand = sum(3 * (c * c // 2 + c // 2) + c * c // 2 + 2 * c for c in (512, 512, 1024, 1024, 1024))
     added = sum(p.numel() for p in network.parameters()) - sum(p.numel() for p in without.parameters())
     assert added == by_hand == 7_354_368
@@ -168,7 +168,7 @@ def test_their_channels_are_a_setting_and_half_of_the_maps_by_default():
             network = TwoStreamResNet(18, weights=None, non_local=(0, 1, 1, 0), non_local_channels=inner)
         return [module.g.out_channels for module in network.modules() if isinstance(module, NonLocal)]
 
-    assert channels(None) == [64, 128]  # of 128 and 256
+    assert channels(None) == [64, 128]  # with 128 and 256 channels
     assert channels(1) == [1, 1]
 
 
@@ -220,5 +220,5 @@ def test_they_learn():
 
 @pytest.mark.parametrize('non_local', [(0, 2, 3), (0, 2, -1, 0), ()])
 def test_counts_that_are_no_counts_are_refused(non_local):
-    with pytest.raises(VireidError, match='four numbers from 0, one for each of the stages 1 to 4'):
+    with pytest.raises(VireidError, match='four numbers of at least 0, one each for stages 1 to 4'):
         TwoStreamResNet(18, weights=None, non_local=non_local)

@@ -1,4 +1,4 @@
-"""TwoStreams with stages that one can compute by hand, and first convolutions of other widths."""
+"""TwoStreams with stages that can be computed by hand, and first convolutions with other numbers of channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Add(nn.Module):
 
 
 class Sums(TwoStreams):
-    """Stage s adds 10 ** s times the number of the copy: 1 for the first one built, 2 for the second, ..."""
+    """Stage s adds 10 ** s times the index of its copy: 1 for the first copy built, 2 for the second, ..."""
 
     def __init__(self, shared_from: int, out_stages=(4,), **arguments) -> None:
         super().__init__(shared_from, out_stages, **arguments)
@@ -41,7 +41,7 @@ def values(made) -> list[float]:
 
 
 def test_one_network_for_all():
-    assert values(Sums(0)(IMAGES)['stage4']) == [33333] * 3  # the third that is built is the shared one
+    assert values(Sums(0)(IMAGES)['stage4']) == [33333] * 3  # the third copy is the shared one
 
 
 def test_streams_then_shared_stages():
@@ -95,9 +95,9 @@ def test_a_stage_is_joint_from_where_weights_are_shared():
     [
         ({'shared_from': 6}, 'shared_from is 6\n  allowed: 0 .all shared. to 5'),
         ({'shared_from': 1, 'out_stages': (0,)}, 'one or more of 1, 2, 3, 4'),
-        ({'shared_from': 1, 'modalities': {VISIBLE: 5}}, '1 to 4 of each modality'),
-        ({'shared_from': 1, 'streams': {'x': VISIBLE}}, 'no such modality'),
-        ({'shared_from': 0, 'modalities': {VISIBLE: 3, INFRARED: 1}}, 'give it a stream of its own: shared_from=1'),
+        ({'shared_from': 1, 'modalities': {VISIBLE: 5}}, '1 to 4 channels per modality'),
+        ({'shared_from': 1, 'streams': {'x': VISIBLE}}, "there is no modality 'x'"),
+        ({'shared_from': 0, 'modalities': {VISIBLE: 3, INFRARED: 1}}, 'use separate streams: shared_from=1'),
     ],
 )
 def test_what_does_not_exist_is_refused(arguments, said):
@@ -109,11 +109,11 @@ def test_what_does_not_exist_is_refused(arguments, said):
 def test_a_first_convolution_of_another_width_gives_for_grey_images_what_it_gave(channels):
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 5, 3)
-    grey = torch.randn(2, 1, 6, 4)
-    expected = convolution(grey.expand(-1, 3, -1, -1))
+    gray = torch.randn(2, 1, 6, 4)
+    expected = convolution(gray.expand(-1, 3, -1, -1))
     with_channels(convolution, channels)
     assert convolution.weight.shape == (5, channels, 3, 3)
-    assert torch.allclose(convolution(grey.expand(-1, channels, -1, -1)), expected, atol=1e-6)
+    assert torch.allclose(convolution(gray.expand(-1, channels, -1, -1)), expected, atol=1e-6)
 
 
 def test_by_hand_it_is_the_sum_for_one_channel_and_their_share_of_it_for_four():

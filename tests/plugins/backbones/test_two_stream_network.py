@@ -1,4 +1,4 @@
-"""TwoStreamNetwork: its maps are those of the network's own code, whatever network it is."""
+"""TwoStreamNetwork outputs the same maps as the network's own code, for any network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SMALL = 'shufflenet_v2_x0_5'
 
 
 def lively(network: torch.nn.Module) -> torch.nn.Module:
-    """Gives a network weights under which every layer changes its map, then evaluation mode."""
+    """Sets weights with which every layer changes its map, and switches to eval mode."""
     torch.manual_seed(0)
     with torch.no_grad():
         for name, value in network.state_dict().items():
@@ -79,11 +79,11 @@ SWIN = {'embed_dim': 16, 'depths': (1, 2, 1, 1), 'num_heads': (1, 2, 4, 8)}
 @pytest.mark.parametrize(
     ('network', 'stages', 'options'),
     [
-        ('mobilenetv2_100', (1, 2, 3), {}),  # its own stage 4 is without the final convolution
+        ('mobilenetv2_100', (1, 2, 3), {}),  # the network's own stage 4 excludes the final convolution
         ('convnext_atto', (1, 2, 3, 4), {}),
         ('test_resnet', (1, 2, 3, 4), {}),
         ('mambaout_femto', (1, 2, 3, 4), {'depths': (1, 1, 1, 1), 'dims': (32, 48, 56, 64)}),  # (B, H, W, C) inside
-        ('swin_tiny_patch4_window7_224', (1, 2, 3), SWIN),  # its own stage 4 is without the final norm
+        ('swin_tiny_patch4_window7_224', (1, 2, 3), SWIN),  # the network's own stage 4 excludes the final norm
     ],
 )
 def test_maps_are_those_of_timms_own_intermediates(network, stages, options, tmp_path):
@@ -116,7 +116,7 @@ def test_maps_are_those_of_timms_own_intermediates(network, stages, options, tmp
 def test_the_map_of_a_vision_transformer_is_its_tokens_on_their_grid(network, prefix, options, tmp_path):
     own = lively(timm.create_model(network, **options))
     path = saved(own, tmp_path / 'w.pth')
-    # six blocks in four parts end behind block 2, 3, 5 and 6
+    # six blocks in four parts: they end after blocks 2, 3, 5 and 6
     backbone = TwoStreamNetwork(network, 'timm', 0, (1, 2, 3, 4), path, options, image_size=SIZE).eval()
     own.set_input_size(SIZE)  # resamples the position embedding that was loaded
     with torch.no_grad():
@@ -153,7 +153,7 @@ def test_random_weights_are_those_of_the_papers_component_too():
 
 
 def test_its_parameters_by_hand():
-    # shufflenet_v2_x0_5: 3 -> 24 channels, 3x3; BatchNorm of 24. Stage 2 makes 48 in four blocks of two branches of 24.
+    # shufflenet_v2_x0_5: 3 -> 24 channels, 3x3; BatchNorm of 24. Stage 2: 48 channels, 4 blocks, two branches of 24.
     stem = 3 * 24 * 9 + 2 * 24
     depthwise, pointwise = 24 * 9 + 2 * 24, 24 * 24 + 2 * 24
     first = (depthwise + pointwise) + (pointwise + depthwise + pointwise)
@@ -219,16 +219,16 @@ def test_weights_that_do_not_fit_say_how_many_do_and_what_they_look_like(tmp_pat
         path = saved(own, tmp_path / 'w.pth')
         with pytest.raises(VireidError) as caught:
             TwoStreamNetwork(network, library, out_stages=(1,), weights=path, **arguments)
-        assert caught.value.todo == 'give weights of this network, with its own names'
+        assert caught.value.todo == 'use weights of this network, with its tensor names'
         return caught.value.given.partition(' do not fit ')[2]
 
-    # the stem alone: a convolution and a BatchNorm with four tensors beside its counter
+    # only the stem: a convolution, and a BatchNorm with four tensors and a counter
     assert refused(SMALL, 'torchvision', timm.create_model('test_vit')) == (
         f'{SMALL} of torchvision: 0 of 5 tensors fit; conv1.0.weight does not; '
-        "they look like those of another network, with names like 'cls_token'"
+        "they seem to be of another network, with names like 'cls_token'"
     )
-    assert 'and another size' in refused('test_convnext', 'timm', timm.create_model('test_convnext', dims=(8, 8, 8, 8)))
-    # later stages may be others
+    assert 'in another size' in refused('test_convnext', 'timm', timm.create_model('test_convnext', dims=(8, 8, 8, 8)))
+    # later stages may differ
     TwoStreamNetwork(
         'test_convnext',
         'timm',
@@ -250,7 +250,7 @@ def test_torchvisions_weights_are_read_from_the_hub_folder(tmp_path, monkeypatch
     monkeypatch.setattr(torch.hub, 'download_url_to_file', unreachable)
     with pytest.raises(VireidError, match=f'weights of {SMALL} are not in .* cannot be downloaded: no route') as caught:
         TwoStreamNetwork(SMALL)
-    assert f'get {url}, then put it into that folder' in caught.value.todo
+    assert f'download {url} on a machine with internet access, then put it into that folder' in caught.value.todo
     own = lively(torchvision.models.get_model(SMALL))
     (tmp_path / 'checkpoints').mkdir(exist_ok=True)
     saved(own, tmp_path / 'checkpoints' / url.rpartition('/')[2])
@@ -262,13 +262,13 @@ def test_torchvisions_weights_are_read_from_the_hub_folder(tmp_path, monkeypatch
     [
         (
             OSError('no route to host'),
-            'weights of test_vit are not in the cache of timm and cannot be downloaded: no route to host',
-            'get model.safetensors of timm/test_vit.r160_in1k on the Hugging Face hub, then name its path',
+            'weights of test_vit are not in the timm cache and cannot be downloaded: no route to host',
+            'download model.safetensors of timm/test_vit.r160_in1k on the Hugging Face hub on a machine',
         ),
         (
             RuntimeError('Error(s) in loading state_dict for VisionTransformer'),
             "pretrained weights of test_vit do not fit options {'embed_dim': 32}",
-            'take out the options',
+            'remove the options',
         ),
     ],
 )
@@ -308,11 +308,11 @@ def test_channels_of_each_modality(network, library, tmp_path):
         network, library, 1, (4,), path, image_size=SIZE, modalities={VISIBLE: 4, INFRARED: 1}
     ).eval()
     three = TwoStreamNetwork(network, library, 1, (4,), path, image_size=SIZE).eval()
-    grey = IMAGES[VISIBLE][:, :1]
+    gray = IMAGES[VISIBLE][:, :1]
     with torch.no_grad():
-        expected = three({VISIBLE: grey.expand(-1, 3, -1, -1)})['stage4']
-        found = backbone({VISIBLE: grey.expand(-1, 4, -1, -1), INFRARED: grey})['stage4']
-    if network != 'test_nfnet':  # it standardises its weights over the channels
+        expected = three({VISIBLE: gray.expand(-1, 3, -1, -1)})['stage4']
+        found = backbone({VISIBLE: gray.expand(-1, 4, -1, -1), INFRARED: gray})['stage4']
+    if network != 'test_nfnet':  # it standardizes its weights over the channels
         assert same(found[:2], expected)
         assert same(found[2:], expected)
     assert found.shape[0] == 4
@@ -358,9 +358,9 @@ def test_without_an_image_size_sizes_stay_open():
 
 
 def test_maps_in_which_channels_look_like_places_are_refused():
-    # 16 channels last of 64 x 32 places look like 64 channels of 32 x 16 places; images of another size tell
+    # 64 x 32 cells with 16 channels last look like 64 channels of 32 x 16 cells; another image size resolves it
     options = {'depths': (1, 1, 1, 1), 'dims': (16, 8, 4, 2)}
-    with pytest.raises(VireidError, match='makes 64 channels of one image and 72 of another'):
+    with pytest.raises(VireidError, match='outputs 64 channels for one image and 72 for another'):
         TwoStreamNetwork('mambaout_femto', 'timm', 0, (2,), None, options, image_size=(288, 144))
 
 
@@ -382,32 +382,32 @@ def test_options_reach_the_constructor():
             dict(network='mobilenet_v2', options={'width_mul': 1}),
             "no option 'width_mul', did you mean 'width_mult'\\?\n.*dropout",
         ),
-        (dict(network='mobilenet_v2', options={'width_mult': 'a'}), "does not take options {'width_mult': 'a'}: "),
+        (dict(network='mobilenet_v2', options={'width_mult': 'a'}), "does not accept options {'width_mult': 'a'}: "),
         (dict(network='mobilenet_v2', options={'weights': None}), "no option 'weights'"),
         (dict(network='test_vit', library='timm', options={'in_chans': 1}), "no option 'in_chans'"),
         (dict(network='test_convnext', library='timm', options={'features_only': True}), "no option 'features_only'"),
         (
             dict(network='squeezenet1_1', out_stages=(4,)),
-            "squeezenet1_1 of torchvision has no stage 4: its last map is that of 'features.12'\n"
+            "squeezenet1_1 of torchvision has no stage 4: its last map is the output of 'features.12'\n"
             '  allowed: out_stages 1, 2, 3',
         ),
         (
             dict(network='hrnet_w18_small', library='timm', out_stages=(4,)),
-            "no stage 4: its modules follow one another only up to '.*'; '.*' reads something else\n"
+            "no stage 4: its modules form a chain only up to '.*', as '.*' reads something else\n"
             '  allowed: networks with maps',
         ),
-        (dict(network='mixer_s32_224', library='timm', image_size=(224, 224)), 'is a network without maps'),
-        (dict(network='vit_b_32'), "vit_b_32 of torchvision does not take images of 256 x 128: .*\n.*\n.*use timm's"),
-        (dict(network='vit_b_32', image_size=(224, 224)), "up to 'conv_proj'; 'encoder' .*\n.*\n.*use timm's"),
-        (dict(network='maxvit_t'), 'does not take images of 256 x 128: '),
+        (dict(network='mixer_s32_224', library='timm', image_size=(224, 224)), 'mixer_s32_224 of timm has no maps'),
+        (dict(network='vit_b_32'), "vit_b_32 of torchvision does not accept images of 256 x 128: .*\n.*\n.*use timm's"),
+        (dict(network='vit_b_32', image_size=(224, 224)), "up to 'conv_proj', as 'encoder' .*\n.*\n.*use timm's"),
+        (dict(network='maxvit_t'), 'does not accept images of 256 x 128: '),
         (
             dict(network='inception_v3', image_size=(48, 24)),
-            'inception_v3 of torchvision does not take images of 48 x 24',
+            'inception_v3 of torchvision does not accept images of 48 x 24',
         ),
         (dict(network='test_vit', library='timm', options={'patch_drop_rate': 0.5}), 'leaves holes in the map'),
         (
             dict(network='test_vit', library='timm', options={'depth': 3}),
-            'transformer of 3 blocks\n  allowed: 4 blocks',
+            'transformer has 3 blocks\n  allowed: 4 or more blocks',
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""TwoStreamResNet: what is shared, what maps it makes, and where its weights come from."""
+"""TwoStreamResNet: shared stages, output maps and weights."""
 
 from __future__ import annotations
 
@@ -102,11 +102,11 @@ def test_weights_from_a_file_fill_both_streams_and_the_shared_stages(resnet18_fi
 
 def test_padded_images_of_two_channels_go_through_one_network_that_starts_from_the_mean_of_the_colours(resnet18_file):
     network = TwoStreamResNet(18, shared_from=0, weights=str(resnet18_file), modalities={VISIBLE: 2, INFRARED: 2})
-    colours = torch.load(resnet18_file, weights_only=True)['conv1.weight']
+    colors = torch.load(resnet18_file, weights_only=True)['conv1.weight']
     first = network.shared['stage0'][0].weight
     assert first.shape == (64, 2, 7, 7)
     for channel in range(2):
-        assert torch.allclose(first[:, channel], colours.mean(dim=1) * 3 / 2, atol=1e-6)
+        assert torch.allclose(first[:, channel], colors.mean(dim=1) * 3 / 2, atol=1e-6)
     assert len(network.streams) == 0
     assert len(network({m: images[:, :2] for m, images in IMAGES.items()})['stage4']) == 5
 
@@ -141,7 +141,7 @@ def test_weights_out_of_reach_say_what_to_do(tmp_path, monkeypatch):
     text = str(caught.value)
     assert f'ImageNet weights of ResNet-18 are not in {tmp_path}/checkpoints and cannot be downloaded: no route' in text
     url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
-    assert f'on a machine with internet get {url}, then put it into that folder' in text
+    assert f'download {url} on a machine with internet access, then put it into that folder' in text
     assert 'model.backbone.weights=resnet18-' in text
 
 
@@ -150,7 +150,7 @@ def test_weights_are_spared_where_a_checkpoint_replaces_them():
 
 
 def test_weights_of_moco_are_those_of_its_encoder(resnet18_file, tmp_path, capsys):
-    """As LUPerson's are published: of DataParallel, an encoder beside its momentum copy, and a head of another size."""
+    """Like the published LUPerson weights: from DataParallel, with a momentum encoder and a head of another size."""
     state = torch.load(resnet18_file, weights_only=True)
     named = {f'module.encoder_q.{name}': tensor for name, tensor in state.items() if not name.startswith('fc.')}
     named |= {f'module.encoder_k.{name}': torch.zeros_like(tensor) for name, tensor in state.items()}
@@ -208,12 +208,12 @@ def test_a_file_that_is_no_weights_says_what_it_is(resnet18_file, tmp_path, monk
     with pytest.raises(VireidError, match='give the path of another file') as caught:
         TwoStreamResNet(18, weights=str(own))
     assert f"weights '{own}' cannot be read: {said}" in str(caught.value)
-    # in the place where torch keeps what it downloads, too
+    # also in torch's download cache
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     kept = tmp_path / 'checkpoints' / torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url.rsplit('/', 1)[1]
     kept.parent.mkdir()
     kept.write_bytes(own.read_bytes())
-    with pytest.raises(VireidError, match='delete it and put another copy there, of http') as caught:
+    with pytest.raises(VireidError, match='delete it and put a new copy of http') as caught:
         TwoStreamResNet(18, weights='imagenet')
     assert said in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_modalities_share_the_stream_they_name_and_its_norm_sees_both():
     norm = network.streams[VISIBLE]['stage0'][1]
     both = network.streams[VISIBLE]['stage0'][0](torch.cat([images[VISIBLE], images['x']]))
     assert torch.allclose(norm.running_mean, 0.1 * both.mean(dim=(0, 2, 3)), atol=1e-6)
-    for wrong, said in (({'y': VISIBLE}, 'no such modality'), ({'x': 'y'}, 'no such stream')):
+    for wrong, said in (({'y': VISIBLE}, "no modality 'y'"), ({'x': 'y'}, "no stream 'y'")):
         with pytest.raises(VireidError, match=said):
             TwoStreamResNet(depth=18, weights=None, modalities={VISIBLE: 3, INFRARED: 3, 'x': 3}, streams=wrong)
     with pytest.raises(VireidError, match="no stream for modality \\['y'\\]"):
@@ -255,7 +255,7 @@ def test_channels_that_differ_need_streams_of_their_own():
     apart = TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 1})
     images = {VISIBLE: torch.randn(2, 3, 32, 32), INFRARED: torch.randn(2, 1, 32, 32)}
     assert apart(images)['stage4'].shape[0] == 4
-    with pytest.raises(VireidError, match='infrared images have 1 channels and visible ones 3'):
+    with pytest.raises(VireidError, match='infrared images have 1 channels, but visible images have 3'):
         TwoStreamResNet(depth=18, weights=None, shared_from=0, modalities={VISIBLE: 3, INFRARED: 1})
     with pytest.raises(VireidError, match='allowed: 1 to 4'):
         TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 5})

@@ -1,4 +1,4 @@
-"""The weights that a network needs, taken from what a file holds."""
+"""Selecting the weights that a network needs from the content of a file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_nothing_is_said_of_published_weights_and_of_networks_that_are_built_for
 def test_counters_of_batches_may_be_missing_but_not_be_others():
     wanted = {**STATE, 'norm.num_batches_tracked': torch.tensor(0)}
     assert fit(STATE, wanted).keys() == STATE.keys()
-    with pytest.raises(VireidError, match=r'2 of 2 tensors fit; norm\.num_batches_tracked does not, it is 2 and not'):
+    with pytest.raises(VireidError, match=r'2 of 2 .* fit; norm\.num_batches_tracked does not, it is 2 instead of'):
         fit({**STATE, 'norm.num_batches_tracked': torch.ones(2)}, wanted)
 
 
@@ -50,20 +50,20 @@ def test_counters_of_batches_may_be_missing_but_not_be_others():
         ),
         (
             {**STATE, 'first.weight': torch.ones(4, 3)},
-            '1 of 2 tensors fit; first.weight does not, it is 4 x 3 and not 2 x 3; '
-            'they look like those of a network of this kind and another size',
+            '1 of 2 tensors fit; first.weight does not, it is 4 x 3 instead of 2 x 3; '
+            'they seem to be of the same network in another size',
         ),
         (
             {'stem.0.weight': torch.ones(4, 3)},
-            '0 of 2 tensors fit; first.bias does not; they look like those of another network, '
+            '0 of 2 tensors fit; first.bias does not; they seem to be of another network, '
             "with names like 'stem.0.weight'",
         ),
-        ({'first.weight': 3}, '0 of 2 tensors fit; first.bias does not; it holds no tensors'),
-        ([1, 2], '0 of 2 tensors fit; first.bias does not; it holds no tensors'),
+        ({'first.weight': 3}, '0 of 2 tensors fit; first.bias does not; it contains no tensors'),
+        ([1, 2], '0 of 2 tensors fit; first.bias does not; it contains no tensors'),
         (
             {'format': 2, 'config': {}, 'model': {'backbone.stem.weight': torch.ones(1)}},
-            "0 of 2 tensors fit (taken from 'model'); first.bias does not; it is a checkpoint of vireid, of a whole "
-            'model: begin with it by --init',
+            "0 of 2 tensors fit (taken from 'model'); first.bias does not; it is a vireid checkpoint of a whole "
+            'model, use it with --init',
         ),
     ],
 )

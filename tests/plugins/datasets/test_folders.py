@@ -1,4 +1,4 @@
-"""One's own images from folders named after identities."""
+"""Your own images in one folder per identity."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_folders_for_training_and_testing(tmp_path: Path) -> None:
     assert {s.identity for s in data.split('train')} == {1}
     assert {s.identity for s in data.split('test')} == {2}
     person(tmp_path / 'test', 'anna')
-    with pytest.raises(VireidError, match='1 identities are in train and in test: anna'):
+    with pytest.raises(VireidError, match='1 identity is in train and in test: anna'):
         Folders(str(tmp_path)).split('train')
 
 
 @pytest.mark.parametrize(('camera', 'other'), [(2, 4), (3, 2)])
 def test_a_modality_without_camera_folders_has_a_number_of_its_own(tmp_path: Path, camera: int, other: int) -> None:
-    # one number on both sides would say that the cameras stand at the same place
+    # the same number in both modalities would mean that the cameras are at the same place
     person(tmp_path, 'anna', (INFRARED,))
     person(tmp_path / 'drawn', 'anna', (VISIBLE,))
     (tmp_path / VISIBLE / f'cam{camera}').mkdir(parents=True)
@@ -76,21 +76,21 @@ def test_an_identity_of_one_modality_is_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(VireidError, match='holds no person'):
+    with pytest.raises(VireidError, match='has no identity folder'):
         Folders(str(tmp_path))
-    with pytest.raises(VireidError, match='give --data-root'):
+    with pytest.raises(VireidError, match='set --data-root'):
         Folders()
     with pytest.raises(VireidError, match=r'test_share is 1\.5'):
         Folders(str(tmp_path), 1.5)
     person(tmp_path, 'anna', (VISIBLE,))
-    with pytest.raises(VireidError, match="the split 'test' has no infrared image"):
+    with pytest.raises(VireidError, match="the split 'test' has no infrared images"):
         Folders(str(tmp_path)).split('test')
 
 
 def test_folders_without_any_image_are_named(tmp_path: Path) -> None:
     for modality in ('visible', 'infrared'):
         (tmp_path / modality / 'a').mkdir(parents=True)
-    with pytest.raises(VireidError, match='2 folders without images are not taken for people: visible/a, infrared/a'):
+    with pytest.raises(VireidError, match='2 folders without images are ignored: visible/a, infrared/a'):
         Folders(str(tmp_path))
 
 
@@ -101,7 +101,7 @@ def members(data: OwnImages, split: str) -> set[str]:
 def test_validation_people_may_have_a_folder_beside_train_and_test(tmp_path: Path) -> None:
     for part, name in (('train', 'anna'), ('val', 'bert'), ('test', 'carl')):
         person(tmp_path / part, name)
-    data = Folders(str(tmp_path), val_share=0.5)  # which is not needed
+    data = Folders(str(tmp_path), val_share=0.5)  # not needed
     assert [members(data, part) for part in ('train', 'val', 'test')] == [{'anna'}, {'bert'}, {'carl'}]
 
 
@@ -130,7 +130,7 @@ def test_a_person_may_be_called_like_a_camera(tmp_path: Path) -> None:
 def test_people_beside_cameras_are_an_error(tmp_path: Path) -> None:
     person(tmp_path, 'anna')
     (tmp_path / 'visible/cam3/bert').mkdir(parents=True)
-    with pytest.raises(VireidError, match=r'holds cameras \(cam3\) and others \(anna\)') as caught:
+    with pytest.raises(VireidError, match=r'contains camera folders \(cam3\) and others \(anna\)') as caught:
         Folders(str(tmp_path))
     assert 'move anna into the folder of its camera' in str(caught.value)
 
@@ -147,7 +147,7 @@ def test_folds_are_of_all_people_whatever_their_folder(tmp_path: Path) -> None:
         tested += sorted(members(data, 'test'))
     assert sorted(tested) == ['p0', 'p1', 'p2', 'p3', 'p4', 'p5']
     assert Folders(str(tmp_path)).split_name == ''
-    with pytest.raises(VireidError, match=r'test_share is 0\.25 beside folds=3'):
+    with pytest.raises(VireidError, match=r'test_share is 0\.25, but folds=3'):
         Folders(str(tmp_path), 0.25, folds=3)
 
 
@@ -198,13 +198,13 @@ def test_what_is_passed_over_is_counted_and_named(tmp_path: Path) -> None:
     data = Folders(str(tmp_path), test_share=1.0)
     assert {(s.name, s.modality) for s in data.samples} == {(n, m) for n in 'ab' for m in (VISIBLE, INFRARED)}
     assert data.passed_over == (
-        "2 images in folders within a person's folder are not read: visible/a/track2 (2); move them up into the "
-        "person's folder",
-        "2 folders without images of their own are not read, nor what lies below: visible/front, thermal; a person's "
-        "folder holds images, and a camera's is called cam1, cam2, ...",
-        "1 image outside any person's folder is not read: visible/loose.jpg",
-        '3 files of a kind that is not read: .heic (2), .txt (1), such as visible/a/2.heic',
-        '3 folders without images are not taken for people: visible/@eaDir, visible/__MACOSX, infrared/empty',
+        '2 images in subfolders of identity folders are not read: visible/a/track2 (2); move them into the identity '
+        'folder',
+        '2 folders with images only in subfolders are not read: visible/front, thermal; an identity folder contains '
+        'images, and a camera folder is called cam1, cam2, ...',
+        '1 image outside identity folders is not read: visible/loose.jpg',
+        '3 files in unsupported formats are not read: .heic (2), .txt (1), such as visible/a/2.heic',
+        '3 folders without images are ignored: visible/@eaDir, visible/__MACOSX, infrared/empty',
     )
 
 
@@ -224,13 +224,13 @@ def test_cameras_may_be_spelled_in_other_ways(tmp_path: Path, name: str) -> None
 
 def test_two_folders_of_one_camera_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, 'visible/cam1/a/1.jpg', 'visible/Camera_1/a/2.jpg', 'infrared/a/1.jpg')
-    with pytest.raises(VireidError, match='has Camera_1 and cam1, which both are camera 1'):
+    with pytest.raises(VireidError, match='has Camera_1 and cam1, which are both camera 1'):
         Folders(str(tmp_path))
 
 
 def test_one_person_is_too_few_and_named(tmp_path: Path) -> None:
     person(tmp_path, 'anna')
-    with pytest.raises(VireidError, match="has one person, anna, so its split 'train' is empty") as caught:
+    with pytest.raises(VireidError, match="has only one identity, anna, so the split 'train' is empty") as caught:
         Folders(str(tmp_path)).split('train')
     assert 'did you mean' not in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_links_that_lead_back_end_and_a_folder_that_may_not_be_read_is_named(
     (tmp_path / 'visible/loop').symlink_to('loop')
     (tmp_path / 'visible/a/loop.jpg').symlink_to('loop.jpg')
     data = Folders(str(tmp_path))
-    assert str(tmp_path / 'visible/a/loop.jpg') in {s.path for s in data.samples}  # whoever reads it names it
+    assert str(tmp_path / 'visible/a/loop.jpg') in {s.path for s in data.samples}  # reading it reports the error
     assert 'visible/a/again (' in data.passed_over[0]
 
     def scandir(path):

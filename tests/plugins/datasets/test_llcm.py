@@ -67,7 +67,7 @@ def test_a_test_identity_without_images_is_named(root: Path) -> None:
 @pytest.mark.parametrize('path', ['vis/0002/x.jpg', 'test_vis/cam1/0002/0001.jpg'])
 def test_an_identity_for_testing_in_a_training_list_is_refused(root: Path, path: str) -> None:
     (root / 'idx/train_vis.txt').write_text(f'vis/0001/a.jpg 0\n{path} 1\n')
-    with pytest.raises(VireidError, match='of a person for testing') as caught:
+    with pytest.raises(VireidError, match='of a test identity') as caught:
         LLCM(str(root)).split('train')
     assert path in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""One's own images from a table."""
+"""Your own images listed in a table."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
         (
             HEADER + 'a.jpg,ann,1,visible,train\nb.jpg,bob,1,visible,test\nc.jpg,ann,2,infrared,test\n',
-            ['1 identities are in train and in test: ann', 'keep each person in one split'],
+            ['1 identity is in train and in test: ann', 'keep each identity in one split'],
         ),
-        (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', ['are in val and in test: 7']),
+        (HEADER + 'a.jpg,7,1,visible,val\nc.jpg,7,2,infrared,test\n', ['1 identity is in val and in test: 7']),
         (HEADER + 'a.jpg,7,1,visible,val\n', ["no split 'test'", 'allowed: val']),
-        (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared image"]),
+        (HEADER + 'a.jpg,7,1,visible,test\n', ["the split 'test' has no infrared images"]),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, texts: list[str]) -> None:
@@ -108,12 +108,12 @@ def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:
     (tmp_path / 'manifest.csv').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(VireidError, match='cannot be read'):
         Manifest(str(tmp_path))
-    with pytest.raises(VireidError, match='give --data-root'):
+    with pytest.raises(VireidError, match='set --data-root'):
         Manifest()
 
 
 def people(count: int, split: str = 'train') -> str:
-    """The rows of some people, each with two images of both modalities."""
+    """The rows of some identities, each with two images in both modalities."""
     return ''.join(
         f'{n}{letter}.jpg,{n},{camera},{modality},{split}\n'
         for n in range(1, count + 1)
@@ -173,16 +173,16 @@ def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -
         ({'folds': 5, 'trial': 6}, ['trial is 6', 'allowed: 1 to 5']),
         (
             {'folds': 5},
-            ['has 6 identities that both modalities saw', 'two for each of 5 folds', 'set folds to 3 or less'],
+            ['has 6 identities with both modalities', 'two for each of 5 folds', 'set folds to 3 or less'],
         ),
-        ({'trial': 2}, ['trial is 2, and nothing is drawn by it', 'give folds, such as dataset.folds=5 beside it']),
-        ({'seed': 2}, ['seed is 2, and nothing is drawn by it', 'give folds or val_share beside it']),
-        ({'draw': 2}, ['draw is 2, and nothing is drawn by it', 'give identities beside it']),
+        ({'trial': 2}, ['trial is 2, which has no effect', 'also set folds, such as dataset.folds=5']),
+        ({'seed': 2}, ['seed is 2, which has no effect', 'also set folds or val_share']),
+        ({'draw': 2}, ['draw is 2, which has no effect', 'also set identities']),
         ({'folds': 2, 'seed': -1}, ['seed is -1', '0 or more']),
         ({'identities': 2, 'draw': -1}, ['draw is -1', '0 or more']),
         ({'val_share': 1.0}, ['val_share is 1.0']),
-        ({'val_share': 0.9}, ['val_share is 0.9, which leaves 1 of 6 people for training', 'a smaller share']),
-        ({'identities': 7}, ['identities is 7, and', 'has 6 to train on', 'allowed: 2 to 6, or None for all']),
+        ({'val_share': 0.9}, ['val_share is 0.9, which leaves 1 of 6 identities for training', 'a smaller share']),
+        ({'identities': 7}, ['identities is 7, but', 'has 6 training identities', 'allowed: 2 to 6, or None for all']),
         ({'identities': 1}, ['identities is 1']),
     ],
 )

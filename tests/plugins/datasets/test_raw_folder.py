@@ -1,4 +1,4 @@
-"""What readers of raw folders share."""
+"""The helpers of published datasets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RegDB's reader: ten splits of 412 identities, and broken indices."""
+"""RegDB: ten splits of 412 identities, and broken index files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRIALS = range(1, 11)
 
 @pytest.fixture
 def copy(regdb_root: Path, tmp_path: Path) -> Path:
-    """A copy whose indices may be spoilt."""
+    """A copy whose index files may be modified."""
     return Path(shutil.copytree(regdb_root, tmp_path / 'regdb'))
 
 
@@ -37,7 +37,7 @@ def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> st
 
 
 def people(samples: tuple[Sample, ...]) -> set[str]:
-    """Returns the identities' folders, which unlike labels mean the same in every index."""
+    """Returns the identity folders, which, unlike labels, are the same in every index file."""
     return {Path(s.path).parent.name for s in samples}
 
 
@@ -183,18 +183,18 @@ def test_an_identity_in_the_training_and_the_test_list_is_named(copy: Path) -> N
     train, test = (copy / f'idx/{part}_visible_1.txt' for part in ('train', 'test'))
     lines = train.read_text().splitlines(keepends=True)
     train.write_text(''.join(lines[1:]))
-    test.write_text(test.read_text() + lines[0])  # moved: no image is in both
+    test.write_text(test.read_text() + lines[0])  # moved, so no image is in both
     person = lines[0].split('/')[1]
     for split in ('train', 'test'):
         with pytest.raises(
-            VireidError, match=f'the identities {person} are in the training and the test list of trial 1'
+            VireidError, match=f'the identities {person} are in both the training and the test list of trial 1'
         ):
             RegDB(str(copy)).split(split)
 
 
 @pytest.mark.parametrize('swapped', [True, False])
 def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> None:
-    # the list says which stream an image goes through: swapped, every metric would be that of the wrong stream
+    # the list determines the stream of an image; if swapped, all metrics would be of the wrong stream
     visible, thermal = (copy / f'idx/test_{name}_1.txt' for name in ('visible', 'thermal'))
     before = visible.read_text()
     visible.write_text(thermal.read_text())
@@ -202,7 +202,7 @@ def test_a_list_of_the_other_modality_is_refused(copy: Path, swapped: bool) -> N
         thermal.write_text(before)
     with pytest.raises(VireidError, match=r'test_visible_1\.txt names Thermal/') as caught:
         RegDB(str(copy)).split('test')
-    assert 'images below Visible' in str(caught.value)
+    assert 'images in Visible' in str(caught.value)
 
 
 @pytest.mark.parametrize(

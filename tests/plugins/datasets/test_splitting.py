@@ -1,4 +1,4 @@
-"""Identities dealt to splits: disjoint, complete, repeatable, and alike in who saw them."""
+"""The assignment of identities to splits is disjoint, complete, deterministic and balanced over cameras."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
-from vireid.plugins.datasets.splitting import Dealing, deal, divide, matchable, spread
+from vireid.plugins.datasets.splitting import SplitAssignment, assign, divide, matchable, spread
 
 VIEWS = ((VISIBLE, 1), (VISIBLE, 2), (INFRARED, 2), (INFRARED, 3))
 
 
 def sightings(images: list[dict[tuple[str, int], int]]) -> list[Sample]:
-    """Samples of identities 1, 2, ...: by modality and camera, how many images each has."""
+    """Returns samples of identities 1, 2, ... from their number of images by modality and camera."""
     return [
         Sample(f'{identity}/{modality}/{camera}/{shot}.jpg', identity, camera, modality)
         for identity, views in enumerate(images, 1)
@@ -93,10 +93,10 @@ def test_folds_are_disjoint_complete_and_equal(samples: list[Sample], folds: int
         return
     tested = []
     for trial in range(1, folds + 1):
-        parts = Dealing(folds, trial, seed).apply({'train': samples}, 'mine')
+        parts = SplitAssignment(folds, trial, seed).apply({'train': samples}, 'mine')
         train, test = ({s.identity for s in parts[name]} for name in ('train', 'test'))
         assert not train & test
-        assert sorted(train | test) == matched  # the others can be neither found nor learnt from
+        assert sorted(train | test) == matched  # the others have no cross-modality match
         tested.append(test)
     assert sorted(identity for fold in tested for identity in fold) == matched
     assert max(map(len, tested)) - min(map(len, tested)) <= 1
@@ -109,18 +109,18 @@ def test_folds_are_disjoint_complete_and_equal(samples: list[Sample], folds: int
 def test_validation_is_a_part_of_the_identities_that_are_kept(samples: list[Sample], draw: int) -> None:
     if len(matchable(samples)) < 6:
         return
-    dealing = Dealing(val_share=0.3, identities=5, draw=draw)
-    parts = dealing.apply({'train': samples}, 'mine')
+    assignment = SplitAssignment(val_share=0.3, identities=5, draw=draw)
+    parts = assignment.apply({'train': samples}, 'mine')
     train, val = ({s.identity for s in parts[name]} for name in ('train', 'val'))
     assert len(train) == 3
     assert len(val) == 2
     assert not train & val
     assert (train | val) <= set(matchable(samples))
-    assert dealing.apply({'train': samples[::-1]}, 'mine')['val'] == parts['val'][::-1]
+    assert assignment.apply({'train': samples[::-1]}, 'mine')['val'] == parts['val'][::-1]
 
 
 def test_images_are_shared_out_too() -> None:
-    # two people with ten images and two with one: one of each on both sides
+    # two identities with ten images and two with one: one of each kind in both parts
     samples = sightings([{VIEWS[0]: count, VIEWS[3]: count} for count in (10, 10, 1, 1)])
     for seed in range(5):
         found = divide(samples, 0.5, 0, seed, 'mine')
@@ -129,25 +129,25 @@ def test_images_are_shared_out_too() -> None:
 
 def test_the_seed_chooses() -> None:
     samples = sightings([{VIEWS[0]: 2, VIEWS[3]: 2}] * 12)
-    dealt = {tuple(divide(samples, 0.5, 0, seed, 'mine').items()) for seed in range(20)}
-    assert len(dealt) > 15
+    assigned = {tuple(divide(samples, 0.5, 0, seed, 'mine').items()) for seed in range(20)}
+    assert len(assigned) > 15
 
 
-def test_dealing_follows_the_places() -> None:
+def test_the_assignment_follows_the_places() -> None:
     samples = sightings([{VIEWS[0]: 1, VIEWS[3]: 1}] * 5)
-    dealt = deal(samples, [1, 2, 3, 4], np.array([0, 0, 0, 1]), (0,))  # 5 is passed over
-    assert sorted(dealt) == [1, 2, 3, 4]
-    assert sorted(dealt.values()) == [0, 0, 0, 1]
+    assigned = assign(samples, [1, 2, 3, 4], np.array([0, 0, 0, 1]), (0,))  # 5 is ignored
+    assert sorted(assigned) == [1, 2, 3, 4]
+    assert sorted(assigned.values()) == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
     ('count', 'test', 'val', 'texts'),
     [
-        (3, 0.5, 0.0, ['mine has 3 identities that both modalities saw', '4 or more: two for each of train and test']),
-        (5, 0.5, 0.2, ['has 5', '6 or more: two for each of train, val and test', 'add images of more people']),
-        (6, 0.9, 0.0, ['which leaves 1 of 6 people for training', 'take a smaller share']),
+        (3, 0.5, 0.0, ['mine has 3 identities with both modalities', '4 or more: two for each of train and test']),
+        (5, 0.5, 0.2, ['has 5', '6 or more: two for each of train, val and test', 'add images of more identities']),
+        (6, 0.9, 0.0, ['which leaves 1 of 6 identities for training', 'use a smaller share']),
         (8, 0.0, 0.0, ['the shares are 0.0 for test', 'test above 0']),
-        (8, 0.6, 0.4, ['the shares are 0.6 for test and 0.4 for validation', 'something left for training']),
+        (8, 0.6, 0.4, ['the shares are 0.6 for test and 0.4 for validation', 'a sum below 1']),
     ],
 )
 def test_too_few_people_or_shares_that_do_not_fit_are_named(

@@ -1,4 +1,4 @@
-"""SYSU-MM01's reader against the published counts, and against every way a copy can be broken."""
+"""SYSU-MM01 matches the published counts and reports every kind of broken copy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_tree(
     val: Sequence[int] = (2,),
     test: Sequence[int] = (3,),
 ) -> Path:
-    """Makes a tiny copy: identity -> the cameras that saw it, two (empty) images on each."""
+    """Writes a tiny copy from identity -> cameras, with two (empty) images each."""
     for camera in range(1, 7):
         (root / f'cam{camera}').mkdir(parents=True)
     for identity, cameras in cells.items():

@@ -1,4 +1,4 @@
-"""CameraHead: scores of cameras as its feature."""
+"""CameraHead outputs camera scores as its feature."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_map_is_pooled_first():
 def test_wrong_arguments():
     with pytest.raises(VireidError, match='cameras is 1'):
         CameraHead([FeatureSpec(5)], build_part, cameras=1)
-    with pytest.raises(VireidError, match='one feature and was given 2'):
+    with pytest.raises(VireidError, match='one feature and got 2'):
         CameraHead([FeatureSpec(5)] * 2, build_part)
     with pytest.raises(VireidError, match='reads a vector, which is not pooled'):
         CameraHead([FeatureSpec(5)], build_part, pool='Max')

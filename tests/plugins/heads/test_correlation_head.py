@@ -12,7 +12,7 @@ from vireid.plugins.heads.correlation_head import CorrelationHead
 
 
 def literal(tensors, kernels, others, other_kernels) -> torch.Tensor:
-    """The similarities of all pairs with plain loops, from the kernels' difference."""
+    """The similarities of all pairs with plain loops, from the difference of the kernels."""
     channels, cells = tensors.shape[1:]
     rows = []
     for a in range(len(tensors)):
@@ -86,7 +86,7 @@ def test_an_image_is_wholly_like_itself_with_a_finite_gradient():
 
 
 def test_the_features_of_an_image_depend_on_the_other():
-    # both others have one tensor; only their kernels tell them apart, and they look at one channel each
+    # both others have the same tensor and differ only in their kernels, which select one channel each
     tensors, others = torch.tensor([[[1.0], [0.0]]]), torch.tensor([[[0.6], [0.8]]]).expand(2, -1, -1)
     kernels, other_kernels = torch.zeros(1, 1, 2), torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
     found = contrast(tensors, kernels, others, other_kernels)[0]
@@ -140,7 +140,7 @@ def test_pairs_are_the_contrast_of_the_embeddings():
     assert kernels.shape == (6, 2, 5)
     assert torch.allclose(tensors.square().sum(dim=(1, 2)), torch.ones(6, dtype=torch.float64))
     assert torch.allclose(kernels.square().sum(dim=(1, 2)), torch.full((6,), 2.5, dtype=torch.float64))
-    # what the framework does to an embedding, a length of its own, changes nothing
+    # the framework's normalization of embeddings has no effect
     wanted = literal(tensors, kernels, *made.split(embeddings / 3))
     assert torch.allclose(made(images)['pairs'].feature, wanted, rtol=0, atol=1e-10)
 

@@ -1,4 +1,4 @@
-"""GlobalHead: what metric losses see, what the classifier sees, what is used at test time."""
+"""GlobalHead: inputs of metric losses and of the classifier, and the embedding at test time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_unknown_pooling_is_named_with_its_place_and_the_nearest():
 
 def test_the_bnneck_stands_between_the_metric_feature_and_the_classifier():
     made = head(FeatureSpec(1, 'map'), identities=3)
-    output = made(MAP)  # features 3 and 1 are normalised to about 1 and -1
+    output = made(MAP)  # features 3 and 1 are normalized to about 1 and -1
     assert output.feature.flatten().tolist() == [3.0, 1.0]
     weight = made.branch.classifier.weight.flatten()
     assert torch.allclose(output.logits, torch.stack([weight, -weight]), atol=1e-4)
@@ -65,10 +65,10 @@ def test_without_bnneck():
 
 
 def test_a_vector_is_not_pooled():
-    with pytest.raises(VireidError, match="pool is 'Max' and the head reads a vector"):
+    with pytest.raises(VireidError, match="pool is 'Max', but the head reads a vector"):
         head(FeatureSpec(2), pool='Max')
 
 
 def test_reads_one_feature():
-    with pytest.raises(VireidError, match='was given 2'):
+    with pytest.raises(VireidError, match='got 2'):
         head(FeatureSpec(2), FeatureSpec(2))

@@ -1,4 +1,4 @@
-"""GraphHead: logits that are a graph attention layer's output, and the loss of DDAG's Eq. 9 on them."""
+"""GraphHead: logits from a graph attention layer, with the loss of DDAG's Eq. 9."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_hands_on_the_vector_it_reads():
 def test_needs_identities_and_one_vector():
     with pytest.raises(VireidError, match='available only in training'):
         GraphHead([FeatureSpec(4)], 3)(torch.ones(2, 4), context=Context({'visible': 2}))
-    with pytest.raises(VireidError, match='GraphHead reads one vector and was given: map of 4'):
+    with pytest.raises(VireidError, match='GraphHead reads one vector and got: map of 4'):
         GraphHead([FeatureSpec(4, 'map')], 3)
     with pytest.raises(VireidError, match='dropout is -1'):
         GraphHead([FeatureSpec(4)], 3, dropout=-1)

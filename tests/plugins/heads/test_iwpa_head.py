@@ -1,4 +1,4 @@
-"""IWPAHead against its definition, part by part; what is shared, and what it embeds."""
+"""IWPAHead against its definition, part by part; its shared classifier and its embedding."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MAP = FeatureSpec(4, 'map', size=(7, 2))
 
 
 def refined(head: IWPAHead, images: torch.Tensor, edges: list[tuple[int, int]]) -> torch.Tensor:
-    """x* with plain loops, for a head in evaluation."""
+    """x* with plain loops, for a head in eval mode."""
     rows = []
     for image in images:  # (C, H, W)
         x = torch.stack([channel.sum() / channel.numel() for channel in image])
         norm = head.bnneck
-        normalised = (x - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps) * norm.weight
+        normalized = (x - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps) * norm.weight
         parts = [image[:, a:b].flatten(1).sum(dim=1) / ((b - a) * image.shape[2]) for a, b in edges]
         gates = [torch.exp(g) for g in head.gate]
-        total = normalised
+        total = normalized
         for i, part in enumerate(parts):
             u = head.u.weight @ part + head.u.bias
             scores = [torch.exp(u @ (head.v.weight @ other + head.v.bias)) for other in parts]
@@ -63,11 +63,11 @@ def test_by_hand():
         head.gate.copy_(torch.tensor([0.0, math.log(3)]))  # a quarter and three quarters
     one = math.log(3)
     images = torch.tensor([0.0, math.sqrt(one)]).view(1, 1, 2, 1)
-    # part 1 is 0 and sees both alike; part 2 sees itself three times as much
+    # part 1 is 0 and weighs both equally; part 2 weighs itself three times as much
     root = math.sqrt(one)
     context = 0.25 * 2 * root / 2 + 0.75 * 2 * root * 3 / 4
-    normalised = root / 2 / math.sqrt(1 + 1e-5)
-    assert head(images)['refined'].feature.item() == pytest.approx(normalised + context, abs=1e-6)
+    normalized = root / 2 / math.sqrt(1 + 1e-5)
+    assert head(images)['refined'].feature.item() == pytest.approx(normalized + context, abs=1e-6)
 
 
 def test_both_outputs_share_the_classifier_behind_batchnorms_of_their_own():
@@ -79,8 +79,8 @@ def test_both_outputs_share_the_classifier_behind_batchnorms_of_their_own():
     assert torch.allclose(outputs['global'].feature, images.mean(dim=(2, 3)))
     for output in outputs.values():
         x = output.feature
-        normalised = (x - x.mean(dim=0)) / (x.var(dim=0, unbiased=False) + 1e-5).sqrt()
-        assert torch.allclose(output.logits, normalised @ head.classifier.weight.T, atol=1e-10)
+        normalized = (x - x.mean(dim=0)) / (x.var(dim=0, unbiased=False) + 1e-5).sqrt()
+        assert torch.allclose(output.logits, normalized @ head.classifier.weight.T, atol=1e-10)
     assert head.bnneck.num_batches_tracked == head.refined_bnneck.num_batches_tracked == 1
 
 
@@ -127,9 +127,9 @@ def test_parameters_by_hand():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match='IWPAHead reads one map and was given: vector of 4'):
+    with pytest.raises(VireidError, match='IWPAHead reads one map and got: vector of 4'):
         IWPAHead([FeatureSpec(4)], 3)
     with pytest.raises(VireidError, match='parts is 0'):
         IWPAHead([MAP], 3, parts=0)
-    with pytest.raises(VireidError, match='parts is 8 and the map has 7 rows'):
+    with pytest.raises(VireidError, match='parts is 8, but the map has 7 rows'):
         IWPAHead([MAP], 3, parts=8)

@@ -1,4 +1,4 @@
-"""PartHead: stripes are slices of the map, each with a reduction and classifier of its own (DMCF Eq. 4-7)."""
+"""PartHead: stripes are slices of the map, each with its own reduction and classifier (DMCF Eq. 4-7)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def head(*inputs: FeatureSpec, identities: int = 5, **arguments: Any) -> Any:
     )
 
 
-# by hand: 18 rows in 3 parts; 7 rows in 3 and in 2, which do not divide
+# by hand: 18 rows in 3 parts; 7 rows in 3 and in 2 parts, which do not divide evenly
 SLICES = [
     (18, 3, [slice(0, 6), slice(6, 12), slice(12, 18)]),
     (18, 2, [slice(0, 9), slice(9, 18)]),
@@ -45,7 +45,7 @@ def test_parts_are_slices_of_the_map(height, parts, slices):
 @given(height=st.integers(1, 60), parts=st.integers(1, 60))
 def test_stripes_cover_every_row_once_and_differ_by_at_most_a_row(height, parts):
     if parts > height:
-        with pytest.raises(VireidError, match=f'parts is {parts} and the map has {height} row'):
+        with pytest.raises(VireidError, match=f'parts is {parts}, but the map has {height} row'):
             stripes(height, parts)
         return
     cut = stripes(height, parts)
@@ -103,15 +103,15 @@ def test_parts_alone():
 @pytest.mark.parametrize(
     ('arguments', 'spec', 'text'),
     [
-        ({'parts': 5}, FeatureSpec(4, 'map', size=(4, 2)), 'model.heads.high: parts is 5 and the map has 4 rows'),
+        ({'parts': 5}, FeatureSpec(4, 'map', size=(4, 2)), 'model.heads.high: parts is 5, but the map has 4 rows'),
         ({'parts': -1}, FeatureSpec(4, 'map'), 'parts is -1'),
         ({'parts': 0, 'whole': False}, FeatureSpec(4, 'map'), 'whole is False'),
         ({'overlap': -0.1, 'parts': 2}, FeatureSpec(4, 'map'), 'overlap is -0.1'),
         ({'overlap': 0.5}, FeatureSpec(4, 'map'), 'overlap is 0.5 and parts is 0'),
         ({'overlap': 1.0, 'parts': 2}, FeatureSpec(4, 'map'), 'overlap is 1.0'),
-        ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), 'overlap is 0.16 of a stripe of 3 rows'),
+        ({'overlap': 0.16, 'parts': 3}, FeatureSpec(4, 'map', size=(9, 5)), 'overlap is 0.16 of a stripe with 3 rows'),
         ({'channels': 0}, FeatureSpec(4, 'map'), 'channels is 0'),
-        ({}, FeatureSpec(4), 'reads one map and was given: vector of 4'),
+        ({}, FeatureSpec(4), 'reads one map and got: vector of 4'),
         ({'pool': 3}, FeatureSpec(4, 'map'), 'model.heads.high.pool is 3'),
     ],
 )

@@ -1,4 +1,4 @@
-"""A run of a few steps with one evaluation, for the loggers of other tools."""
+"""A run of a few steps with one evaluation, for the loggers of external trackers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def at(step: int) -> Progress:
 
 
 def record_of(step: int) -> dict[str, Any]:
-    """What step `step` tells: its loss is its number; the gradient of step 2 is not finite."""
+    """The record of step `step`: its loss is its number, and the gradient of step 2 is not finite."""
     return {
         'loss': float(step),
         'tasks': {'a': 1.5, 'b': 4.0},
@@ -43,7 +43,7 @@ def record_of(step: int) -> dict[str, Any]:
 
 @pytest.fixture
 def two_rows() -> Results:
-    """Query person 1; the gallery ranks person 2 first, then person 1: R1 is 0, mAP is 50 percent."""
+    """The query is identity 1; the gallery ranks identity 2 first, then 1: R1 is 0 and mAP is 50%."""
     people = [('q', 1, INFRARED), ('g2', 2, VISIBLE), ('g1', 1, VISIBLE)]
     samples = tuple(Sample(name, identity, 1, modality) for name, identity, modality in people)
     features = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8]], dtype=np.float32)
@@ -54,7 +54,7 @@ def two_rows() -> Results:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
-    """Returns what makes a run in one folder: `make_run(step, resumed)`."""
+    """Returns `make_run(step, resumed)`, which creates runs in the same folder."""
 
     def make(step: int = 0, resumed: bool = False) -> SimpleNamespace:
         folder = tmp_path / 'runs' / 'first'
@@ -67,7 +67,7 @@ def make_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
 
 @pytest.fixture
 def take_steps() -> Callable[..., None]:
-    """Returns what shows a logger the steps `first` to `last`, and then `results` if there are any."""
+    """Returns a function that passes steps `first` to `last`, and `results` if any, to a logger."""
 
     def take(logger: Any, first: int, last: int, results: Results | None = None) -> None:
         for step in range(first, last + 1):

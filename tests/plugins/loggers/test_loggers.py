@@ -1,4 +1,4 @@
-"""What a run leaves to read and to look at."""
+"""The files that a run writes: metrics and the report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def at(step: int) -> Progress:
 
 @pytest.fixture
 def results(tmp_path):
-    """Query person 1; the gallery ranks person 2 first, then person 1."""
+    """The query is identity 1; the gallery ranks identity 2 first, then 1."""
     samples = []
     for name, identity, modality in (('q', 1, INFRARED), ('g2', 2, VISIBLE), ('g1', 1, VISIBLE)):
         Image.new('RGB', (20, 40), (80 * identity, 0, 0)).save(tmp_path / f'{name}.png')
@@ -59,7 +59,7 @@ def test_metrics_have_a_line_for_each_step_and_evaluation(tmp_path, results):
     first, second = (json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines())
     assert first == {'step': 1, 'epoch': 0.2, **RECORD}
     assert second['protocol'] == 'a protocol'
-    # of a single identity nothing is known
+    # a single identity gives no interval
     assert second['rows'][0]['R1'] == {'mean': 0.0, 'std': 0.0, 'low': 0.0, 'high': 1.0}
     assert second['rows'][0]['mAP'] == {'mean': 0.5, 'std': 0.0, 'low': 0.0, 'high': 1.0}
 
@@ -83,7 +83,7 @@ def test_a_run_writes_its_report_once_it_ends(tmp_path, results):
     report, run = Report(), run_in(tmp_path)
     report.run_started(run)
     report.evaluated(run, results)
-    assert [p.name for p in tmp_path.glob('report.*')] == []  # an evaluation on the way costs nothing
+    assert [p.name for p in tmp_path.glob('report.*')] == []  # an evaluation during training writes no report
     report.run_ended(run, finished=True)
     page = (tmp_path / 'report.html').read_text()
     for text in ('a &lt;run&gt;', 'a protocol', '<td>50.00</td>', 'sigma', 'seed: 0', '1 of 1', 'class="wrong"'):
@@ -97,7 +97,7 @@ def test_an_interrupted_run_has_a_report_without_a_result(tmp_path, results):
     report.run_started(run)
     report.evaluated(run, results)
     report.run_ended(run, finished=False)
-    assert 'not finished; there is no result' in (tmp_path / 'report.html').read_text()
+    assert 'not finished, so there is no result' in (tmp_path / 'report.html').read_text()
     assert not (tmp_path / 'report.npz').exists()
 
 

@@ -1,4 +1,4 @@
-"""MLflow, in an SQLite file: what its client reads back."""
+"""MLflow with an SQLite file, read back by its client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vireid.plugins.loggers.mlflow import ID_FILE, MLflow
 
 @pytest.fixture(autouse=True, scope='module')
 def alone() -> Iterator[None]:
-    """No network, and nothing of whoever runs the tests; mlflow is imported after this alone."""
+    """Disables the network and the user's settings; mlflow must be imported after this."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('MLFLOW_DISABLE_TELEMETRY', 'true')
         patch.delenv('MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT', raising=False)
@@ -29,7 +29,7 @@ def alone() -> Iterator[None]:
 
 @pytest.fixture(scope='module')
 def new_store(alone: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A store that the logger made, with a run, and what was printed meanwhile: making its tables takes longest."""
+    """A store that the logger created, with a run, and the printed output; shared, as creating its tables is slow."""
     folder = tmp_path_factory.mktemp('runs') / 'earlier'
     folder.mkdir()
     experiment = SimpleNamespace(name='earlier', to_config=lambda: {'seed': 1})
@@ -44,14 +44,14 @@ def new_store(alone: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 @pytest.fixture
 def run(make_run: Any, new_store: tuple[Path, str]) -> SimpleNamespace:
-    """A run beside which such a store lies."""
+    """A run with a copy of such a store next to its folder."""
     found = make_run()
     shutil.copyfile(new_store[0], found.work_dir.parent / 'mlflow.db')
     return found
 
 
 def stored(run: SimpleNamespace, name: str = 'vireid') -> list[Any]:
-    """Returns the runs of an experiment in the file beside the run."""
+    """Returns the runs of an experiment in the file next to the run folder."""
     client = client_of(run)
     return client.search_runs([client.get_experiment_by_name(name).experiment_id])
 
@@ -63,7 +63,7 @@ def client_of(run: SimpleNamespace) -> Any:
 
 
 def history(run: SimpleNamespace, name: str) -> list[tuple[int, float]]:
-    """Returns (step, value) of a metric of the only run."""
+    """Returns the (step, value) pairs of a metric of the only run."""
     (found,) = stored(run)
     return [(m.step, m.value) for m in client_of(run).get_metric_history(found.info.run_id, name)]
 

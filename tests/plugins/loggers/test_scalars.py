@@ -1,4 +1,4 @@
-"""The numbers that loggers of other tools draw."""
+"""The scalars for external trackers."""
 
 from __future__ import annotations
 
@@ -51,5 +51,5 @@ def test_an_evaluation_has_each_metric_of_each_row_in_percent(two_rows):
 
 
 def test_an_evaluation_on_validation_identities_is_not_called_a_test(two_rows):
-    found = evaluation_scalars(replace(two_rows, protocol='a protocol on 99 validation identities'))
+    found = evaluation_scalars(replace(two_rows, split='validation'))
     assert all(name.startswith('validation/') for name in found)

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, read back by TensorBoard."""
+"""TensorBoard event files, read back by TensorBoard."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_resumed_run_hides_the_steps_after_its_checkpoint(make_run, take_steps
     logger.run_started(make_run())
     take_steps(logger, 1, 2, two_rows)
     take_steps(logger, 3, 5)
-    logger.run_ended()  # the newest checkpoint is that of step 2
+    logger.run_ended()  # the latest checkpoint is of step 2
     logger = TensorBoard()
     logger.run_started(make_run(step=2, resumed=True))
     take_steps(logger, 3, 4)

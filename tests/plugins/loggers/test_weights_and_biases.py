@@ -1,4 +1,4 @@
-"""Weights & Biases, offline: what is in the file that `wandb sync` would upload."""
+"""Weights & Biases offline: the content of the file that `wandb sync` would upload."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from vireid.plugins.loggers.weights_and_biases import WeightsAndBiases
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No network, and nothing of whoever runs the tests."""
+    """Disables the network and the user's settings."""
     for name in ('HOME', 'WANDB_CONFIG_DIR', 'WANDB_CACHE_DIR', 'WANDB_DATA_DIR'):
         monkeypatch.setenv(name, str(tmp_path / 'home'))
     for name in ('WANDB_API_KEY', 'WANDB_IDENTITY_TOKEN_FILE', 'NETRC'):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('WANDB_MODE', 'offline')
     monkeypatch.setenv('WANDB_ERROR_REPORTING', 'false')
-    end_session()  # it reads the environment once
+    end_session()  # wandb reads the environment only once
     yield
     end_session()
 
 
 def end_session() -> None:
-    """Ends the service of wandb, which then has written all; wandb is imported where it has no network alone."""
+    """Ends the service of wandb, which flushes its files; wandb must be imported after the network is disabled."""
     import wandb
 
     wandb.teardown()
 
 
 def records(work_dir: Path) -> Iterator[Any]:
-    """Yields the records of the only offline file of a run: a log of LevelDB's form, in blocks of 32 KiB."""
+    """Yields the records of the only offline file of a run, which is a LevelDB log with blocks of 32 KiB."""
     from wandb.proto import wandb_internal_pb2
 
     end_session()
@@ -51,13 +51,13 @@ def records(work_dir: Path) -> Iterator[Any]:
         _, length, kind = struct.unpack_from('<IHB', content, at)
         parts += content[at + 7 : at + 7 + length]
         at += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
+        if kind in (1, 4):  # a whole record or its last part
             yield wandb_internal_pb2.Record.FromString(parts)
             parts = b''
 
 
 def rows(work_dir: Path) -> list[dict[str, Any]]:
-    """Returns what was logged, a dict a row."""
+    """Returns the logged rows as dicts."""
     found = [record.history for record in records(work_dir) if record.HasField('history')]
     return [{'/'.join(i.nested_key) or i.key: json.loads(i.value_json) for i in history.item} for history in found]
 
@@ -108,7 +108,7 @@ def test_a_resumed_run_goes_on_under_its_id_and_a_new_one_has_another(make_run, 
         logger.run_ended(finished=True)
         ids += [record.run.run_id for record in records(run.work_dir) if record.HasField('run')]
         steps.append([row['step'] for row in rows(run.work_dir)])
-        shutil.rmtree(run.work_dir / 'wandb')  # folders are named by the second
+        shutil.rmtree(run.work_dir / 'wandb')  # folder names have a resolution of one second
     assert ids[0] == ids[1] != ids[2]
     assert steps == [[1, 2], [3, 4], [1, 2]]
 
@@ -131,9 +131,9 @@ def test_disabled_writes_nothing_there(make_run, take_steps, two_rows):
 def test_online_without_a_login_is_an_error_before_the_run(monkeypatch):
     monkeypatch.delenv('WANDB_MODE')
     end_session()
-    with pytest.raises(VireidError, match='is online, and nobody is logged in') as caught:
+    with pytest.raises(VireidError, match='is online, but you are not logged in') as caught:
         WeightsAndBiases()
-    assert caught.value.todo.startswith('wandb login')
+    assert caught.value.todo.startswith('run wandb login')
     WeightsAndBiases(mode='offline')  # needs none
 
 

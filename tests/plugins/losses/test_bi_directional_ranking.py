@@ -40,11 +40,13 @@ def literal(feature: torch.Tensor, identities: list[int], visible: int, ranking:
 
 
 @pytest.mark.parametrize('intra_negative', ['anchor', 'positive'])
-@pytest.mark.parametrize('identities', [[0, 0, 1, 2, 0, 1, 2, 2], [0, 0, 1, 2, 0, 1, 1, 3]])  # 2 and 3 are of one only
+@pytest.mark.parametrize(
+    'identities', [[0, 0, 1, 2, 0, 1, 2, 2], [0, 0, 1, 2, 0, 1, 1, 3]]
+)  # identities 2 and 3 have one modality only
 def test_equals_the_literal_loop_with_gradients(intra_negative, identities):
     torch.manual_seed(1)
     feature = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
-    # margins that some pairs reach and some do not
+    # margins that only some pairs reach
     ranking = BiDirectionalRanking(0.3, intra_margin=1.3, intra_weight=0.7, intra_negative=intra_negative)
     found = ranking(HeadOutput(feature), torch.tensor(identities), context(4, 4))
     wanted = literal(feature, identities, 4, ranking)
@@ -54,7 +56,7 @@ def test_equals_the_literal_loop_with_gradients(intra_negative, identities):
 
 
 def on_the_circle(*degrees: float) -> torch.Tensor:
-    """Vectors of lengths 1, 2, ... at these angles: two are 2 sin(difference / 2) apart once they are normalised."""
+    """Vectors of lengths 1, 2, ... at these angles; after normalization, their distance is 2 sin(difference / 2)."""
     turns = [math.radians(angle) for angle in degrees]
     return torch.tensor([[n * math.cos(t), n * math.sin(t)] for n, t in enumerate(turns, 1)], dtype=torch.float64)
 
@@ -69,12 +71,12 @@ def test_by_hand():
     found = loss(HeadOutput(feature), torch.tensor([0, 1, 0, 1]), context(2, 2))
     gaps = [chord(30) - chord(40), chord(50) - chord(60), chord(30) - chord(60), chord(50) - chord(40)]
     ranked = sum(max(0, 0.5 + gap) for gap in gaps) / 2
-    intra = 0.3 - chord(10)  # the infrared pair, once for each visible anchor; the visible one is far apart
+    intra = 0.3 - chord(10)  # the infrared pair, once per visible anchor; the visible pair is far apart
     assert found.item() == pytest.approx(ranked + 0.1 * intra, abs=1e-10)
 
 
 def test_the_two_readings_of_the_intra_modality_constraint():
-    # anchor 0 degrees; infrared: its own at 60, strangers at -50 (nearest to the anchor) and 75 (nearest to its own)
+    # anchor 0 degrees; infrared: its own at 60, others at -50 (nearest to the anchor) and 75 (nearest to its own)
     feature = on_the_circle(0, 60, -50, 75)
     persons = torch.tensor([0, 0, 1, 2])
 

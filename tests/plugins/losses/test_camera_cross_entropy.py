@@ -1,4 +1,4 @@
-"""CameraCrossEntropy: camera numbers begin at 1."""
+"""CameraCrossEntropy: camera numbers start at 1."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_equals_the_literal_loop_with_gradients():
 
 @pytest.mark.parametrize('camera', [0, 7])
 def test_a_camera_without_a_score_is_named(camera):
-    with pytest.raises(VireidError, match=f'camera {camera} and a classifier of 6 cameras') as caught:
+    with pytest.raises(VireidError, match=f'camera {camera}, but the classifier has 6 cameras') as caught:
         CameraCrossEntropy()(HeadOutput(torch.zeros(4, 6)), PERSONS, context([1, 2, camera, 3]))
     assert 'allowed: cameras 1 to 6' in str(caught.value)
     assert 'set cameras of the CameraHead' in str(caught.value)
 
 
 def test_a_batch_that_does_not_tell_its_cameras_is_refused():
-    with pytest.raises(VireidError, match='does not tell them'):
+    with pytest.raises(VireidError, match='the batch has none'):
         CameraCrossEntropy()(HeadOutput(torch.zeros(4, 6)), PERSONS, context(None))

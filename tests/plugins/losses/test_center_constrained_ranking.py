@@ -38,7 +38,9 @@ def literal(feature: torch.Tensor, identities: list[int], visible: int, margin: 
 
 
 @pytest.mark.parametrize('negatives', ['other', 'both'])
-@pytest.mark.parametrize('identities', [[0, 0, 1, 2, 0, 1, 2, 2], [0, 0, 1, 2, 0, 1, 1, 3]])  # 2 and 3 are of one only
+@pytest.mark.parametrize(
+    'identities', [[0, 0, 1, 2, 0, 1, 2, 2], [0, 0, 1, 2, 0, 1, 1, 3]]
+)  # identities 2 and 3 have one modality only
 def test_equals_the_literal_loop_with_gradients(negatives, identities):
     torch.manual_seed(1)
     feature = torch.randn(8, 5, dtype=torch.float64, requires_grad=True)
@@ -52,12 +54,12 @@ def test_equals_the_literal_loop_with_gradients(negatives, identities):
 
 @pytest.mark.parametrize(('negatives', 'nearest'), [('other', math.sqrt(2)), ('both', 0.0)])
 def test_by_hand(negatives, nearest):
-    # visible: identity 0 to the right, a stranger on top of it; infrared: identity 0 above and below, a stranger above
+    # visible: identities 0 and 1 on the right; infrared: identity 0 at top and bottom, identity 2 at top
     feature = torch.tensor([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0], [0.0, -1.0], [0.0, 1.0]])
     loss = CenterConstrainedRanking(margin=1.0, negatives=negatives)
     found = loss(HeadOutput(feature), torch.tensor([0, 1, 0, 0, 2]), context(2, 3))
-    # the center of identity 0's infrared images is the origin, at 1; the infrared images have no gain from `both`:
-    # the one above shares its place with the stranger, the one below is sqrt 2 from the visible stranger and 2 away
+    # the center of identity 0's infrared images is the origin, at 1; `both` does not change the infrared terms:
+    # the top one coincides with the other identity, the bottom one is sqrt 2 from the visible other, 2 away
     visible = max(0, 1 + 1 - nearest) / 2
     above = 1 + math.sqrt(2) - (math.sqrt(2) if negatives == 'other' else 0)
     below = 1 + math.sqrt(2) - math.sqrt(2)

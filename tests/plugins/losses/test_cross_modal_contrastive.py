@@ -43,7 +43,7 @@ def test_equals_the_literal_loop_with_gradients(balanced, margin):
 
 
 def test_by_hand():
-    # right angles: the pair of one identity is at sqrt 2 and costs 1; that of two at 0 costs margin^2 / 2 = 0.5
+    # right angles: the positive pair at sqrt 2 costs 1; the negative pair at 0 costs margin^2 / 2 = 0.5
     feature = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 0.0]])
     loss = CrossModalContrastive(margin=1.0)(HeadOutput(feature), torch.tensor([0, 1, 1]), context(2, 1))
     assert loss.item() == pytest.approx((1 + 0.5) / 2, abs=1e-5)

@@ -1,4 +1,4 @@
-"""CrossModalityEuclidean against its pairs, one by one."""
+"""CrossModalityEuclidean against its definition, pair by pair."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def literal(feature: torch.Tensor, persons: list[int], visible: int, normalize: 
 @pytest.mark.parametrize('normalize', [True, False])
 def test_equals_the_literal_loop_with_gradients(normalize):
     torch.manual_seed(0)
-    persons = [0, 0, 1, 2, 3, 0, 1, 1, 4]  # 3 is not seen in infrared, and 2 and 4 by one modality only
+    persons = [0, 0, 1, 2, 3, 0, 1, 1, 4]  # identities 2, 3 and 4 have one modality only
     feature = torch.randn(9, 5, dtype=torch.float64, requires_grad=True)
     loss = CrossModalityEuclidean(normalize)(HeadOutput(feature), torch.tensor(persons), context(5, 4))
     expected = literal(feature, persons, 5, normalize)
@@ -41,7 +41,7 @@ def test_equals_the_literal_loop_with_gradients(normalize):
 
 
 def test_by_hand():
-    # pairs of person 0: (0, 3) and (1, 3), squared distances 9 and 4; person 1: (2, 4), 16
+    # pairs of identity 0: (0, 3) and (1, 3), squared distances 9 and 4; identity 1: (2, 4), 16
     feature = torch.tensor([[0.0], [1.0], [2.0], [3.0], [6.0]])
     loss = CrossModalityEuclidean(normalize=False)(HeadOutput(feature), torch.tensor([0, 0, 1, 0, 1]), context(3, 2))
     assert loss.item() == pytest.approx((9 + 4 + 16) / 3)
@@ -83,5 +83,5 @@ def test_half_precision_becomes_float32():
 
 
 def test_refuses_parts():
-    with pytest.raises(VireidError, match='one vector per image and was given parts'):
+    with pytest.raises(VireidError, match='one vector per image and got parts'):
         CrossModalityEuclidean()(HeadOutput(torch.zeros(4, 2, 3)), torch.tensor([0, 1, 0, 1]), context(2, 2))

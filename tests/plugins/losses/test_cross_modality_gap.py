@@ -1,4 +1,4 @@
-"""CrossModalityGap against its definition, centre by centre, and on centres on a line."""
+"""CrossModalityGap against its definition, center by center, and for centers on a line."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
 from vireid.plugins.losses.cross_modality_gap import CrossModalityGap
 
-# visible, infrared, x: identity 2 has no infrared image, identity 3 only one
+# visible, infrared, x: identity 2 has no infrared images, identity 3 only one
 PERSONS = torch.tensor([0, 0, 1, 1, 2, 0, 0, 1, 1, 3, 0, 0, 1, 1, 2])
 CONTEXT = Context({'visible': 5, 'infrared': 5, 'x': 5}, PERSONS)
 
 
 def literal(feature: torch.Tensor, persons: torch.Tensor, rows: dict[str, range], margin: float) -> torch.Tensor:
     """The definition with plain loops, infrared against each other modality."""
-    centres = {}
+    centers = {}
     for modality, own in rows.items():
         for person in set(persons.tolist()):
             images = [feature[i] for i in own if persons[i] == person]
             if images:
-                centres[modality, person] = sum(images) / len(images)
+                centers[modality, person] = sum(images) / len(images)
     total = torch.zeros((), dtype=torch.float64)
     for other in rows:
         if other == 'infrared':
             continue
         terms = []
         for person in set(persons.tolist()):
-            if ('infrared', person) not in centres or (other, person) not in centres:
+            if ('infrared', person) not in centers or (other, person) not in centers:
                 continue
-            positive = (centres['infrared', person] - centres[other, person]).norm()
+            positive = (centers['infrared', person] - centers[other, person]).norm()
             negatives = []
             for someone in set(persons.tolist()) - {person}:
                 for first, second in ((person, someone), (someone, person)):
-                    if ('infrared', first) in centres and (other, second) in centres:
-                        negatives.append((centres['infrared', first] - centres[other, second]).norm())
+                    if ('infrared', first) in centers and (other, second) in centers:
+                        negatives.append((centers['infrared', first] - centers[other, second]).norm())
             terms.append(max(0.0 * positive, margin + positive - min(negatives)))
         total = total + sum(terms) / len(terms)
     return total
@@ -57,7 +57,7 @@ def test_equals_the_literal_loop_with_gradients(margin):
 
 
 def test_by_hand():
-    # centres on a line; visible: 0 at 1, 1 at 4; infrared: 0 at 0, 1 at 2
+    # centers on a line; visible: 0 at 1, 1 at 4; infrared: 0 at 0, 1 at 2
     feature = torch.tensor([[0.0], [2.0], [4.0], [0.0], [2.0]])
     persons = torch.tensor([0, 0, 1, 0, 1])
     loss = CrossModalityGap(0.5)(HeadOutput(feature), persons, Context({'visible': 3, 'infrared': 2}, persons))
@@ -82,7 +82,7 @@ def test_each_other_modality_is_compared_with_the_anchor_alone():
     [
         ([0, 0, 0, 0], {'visible': 2, 'infrared': 2}),  # no negative
         ([0, 0, 1, 1], {'visible': 2, 'infrared': 2}),  # no identity in both
-        ([0, 0, 1, 1], {'infrared': 4}),  # nothing to compare with
+        ([0, 0, 1, 1], {'infrared': 4}),  # no other modality
     ],
 )
 def test_without_positives_or_negatives_it_is_zero_with_a_zero_gradient(persons, counts):
@@ -122,7 +122,7 @@ def test_promotes_half_precision_and_keeps_float64():
 def test_what_it_refuses():
     with pytest.raises(VireidError, match='margin is -1'):
         CrossModalityGap(-1)
-    with pytest.raises(VireidError, match='was given parts'):
+    with pytest.raises(VireidError, match='got parts'):
         CrossModalityGap()(HeadOutput(torch.zeros(15, 2, 4)), PERSONS, CONTEXT)
-    with pytest.raises(VireidError, match="anchor is 'thermal', and the batch has no such images"):
+    with pytest.raises(VireidError, match="anchor is 'thermal', but the batch has no such images"):
         CrossModalityGap(anchor='thermal')(HeadOutput(torch.zeros(15, 4)), PERSONS, CONTEXT)

@@ -13,7 +13,7 @@ from vireid.plugins.losses.batch_hard_triplet import BatchHardTriplet
 from vireid.plugins.losses.cross_entropy import CrossEntropy
 from vireid.plugins.losses.each_modality import EachModality
 
-# visible, infrared, x: identity 2 has no infrared image
+# visible, infrared, x: identity 2 has no infrared images
 PERSONS = torch.tensor([0, 0, 1, 2, 0, 1, 1, 0, 1, 2])
 CONTEXT = Context({'visible': 4, 'infrared': 3, 'x': 3}, PERSONS, torch.arange(10))
 ROWS = [range(4), range(4, 7), range(7, 10)]
@@ -33,7 +33,7 @@ def random_output() -> HeadOutput:
     return HeadOutput(feature.requires_grad_(), logits.requires_grad_())
 
 
-# two images of each identity in each modality: alone, an image is its own farthest, at a distance that is clamped
+# two images per identity and modality: a single image is its own farthest positive, at the clamped distance
 PAIRS = torch.tensor([0, 0, 1, 1, 0, 1, 0, 1, 1, 1, 0, 0])
 PAIR_ROWS = {'visible': range(4), 'infrared': range(4, 8), 'x': range(8, 12)}
 
@@ -75,7 +75,7 @@ def test_cross_entropy_equals_the_literal_loop_with_gradients():
 
 
 def test_by_hand():
-    # across the modalities the nearest other would be at 0; within them it never is
+    # across modalities the nearest negative would be at 0; within a modality it never is
     feature = torch.tensor([[0.0], [1.0], [4.0], [4.0], [0.0]])
     persons = torch.tensor([0, 0, 1, 0, 1])
     within = each(BatchHardTriplet(2.5))(HeadOutput(feature), persons, Context({'visible': 3, 'infrared': 2}, persons))
@@ -84,7 +84,7 @@ def test_by_hand():
 
 
 class Knows(nn.Module):
-    """Says what it was told."""
+    """Records its context."""
 
     reads_parts = False
 

@@ -1,4 +1,4 @@
-"""CrossEntropy and BatchHardTriplet on numbers worked out by hand, and against literal loops."""
+"""CrossEntropy and BatchHardTriplet against numbers computed by hand and literal loops."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_cross_entropy_needs_logits_and_a_sensible_smoothing():
 
 FEATURE = [[0.0], [1.0], [3.0], [7.0]]  # on a line; identities 0, 0, 1, 1
 PERSONS = torch.tensor([0, 0, 1, 1])
-# farthest own: 1, 1, 4, 4; nearest other: 3, 2, 2, 6; gaps: -2, -1, 2, -2
+# farthest positive: 1, 1, 4, 4; nearest negative: 3, 2, 2, 6; gaps: -2, -1, 2, -2
 
 
 def test_triplet_with_a_margin_by_hand():
@@ -96,7 +96,7 @@ def test_triplet_keeps_full_precision_under_autocast():
 
 
 def test_triplet_refuses_parts_and_negative_margins():
-    with pytest.raises(VireidError, match='was given parts'):
+    with pytest.raises(VireidError, match='got parts'):
         BatchHardTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))
     with pytest.raises(VireidError, match='margin is -1'):
         BatchHardTriplet(-1)

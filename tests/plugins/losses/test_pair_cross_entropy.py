@@ -1,4 +1,4 @@
-"""PairCrossEntropy against its pairs, one by one."""
+"""PairCrossEntropy against its definition, pair by pair."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_equals_the_literal_loop_with_gradients(persons, visible):
 
 
 def test_by_hand():
-    # visible 0 and 1, infrared 2: the pair (0, 2) is of one identity, z = 0; (1, 2) is not, z = log 3
+    # visible 0 and 1, infrared 2: the pair (0, 2) is positive, z = 0; (1, 2) is negative, z = log 3
     similarity = torch.zeros(3, 3)
     similarity[0, 2], similarity[1, 2] = 0.5, 0.5 + math.log(3)
     loss = PairCrossEntropy(scale=1.0)(HeadOutput(similarity), torch.tensor([0, 1, 0]), context(2, 1))
@@ -71,6 +71,6 @@ def test_large_logits_do_not_overflow():
 def test_wrong_arguments():
     with pytest.raises(VireidError, match='scale is 0'):
         PairCrossEntropy(scale=0.0)
-    with pytest.raises(VireidError, match=r'a feature \(4, 3\) of 4 images') as caught:
+    with pytest.raises(VireidError, match=r'a feature \(4, 3\) for 4 images') as caught:
         PairCrossEntropy()(HeadOutput(torch.zeros(4, 3)), torch.tensor([0, 0, 1, 1]), context(2, 2))
     assert "reads='pairs'" in str(caught.value)

@@ -1,4 +1,4 @@
-"""Distances of vectors of length 1."""
+"""Distances of L2-normalized vectors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_rows_have_length_one_and_half_precision_is_promoted():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='It reads one vector per image and was given parts'):
+    with pytest.raises(VireidError, match='It reads one vector per image and got parts'):
         unit_feature('It', HeadOutput(torch.zeros(2, 3, 4)))
 
 

@@ -1,4 +1,4 @@
-"""WeightedRegularizedTriplet on numbers worked out by hand, and against its definition as a literal loop."""
+"""WeightedRegularizedTriplet against numbers computed by hand and its definition as a literal loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def literal(feature: torch.Tensor, persons: list[int]) -> torch.Tensor:
     for i in range(len(persons)):
         positives, negatives = [], []
         for j in range(len(persons)):
-            # the norm has no gradient where both are one image
+            # the norm has no gradient where both images are the same
             distance = (feature[i] - feature[j]).square().sum().sqrt() if j != i else torch.zeros_like(total)
             (positives if persons[j] == persons[i] else negatives).append(distance)
         if not negatives:
@@ -32,7 +32,7 @@ def literal(feature: torch.Tensor, persons: list[int]) -> torch.Tensor:
 PERSONS = [
     [0, 0, 1, 1, 0, 0, 1, 1],  # two identities in both modalities
     [0, 0, 1, 1, 2, 2, 3, 3],  # no identity in both modalities
-    [0, 1, 2, 3, 4, 5, 6, 7],  # each image alone
+    [0, 1, 2, 3, 4, 5, 6, 7],  # one image per identity
     [0, 0, 0, 0, 0, 0, 0, 1],  # one against all
 ]
 
@@ -50,7 +50,7 @@ def test_equals_the_literal_loop_with_gradients(persons):
 
 
 def test_by_hand():
-    # on a line: 0 and log 3 of one person, log 6 of another; distances: log 3, log 6, log 6 - log 3 = log 2
+    # on a line: 0 and log 3 of one identity, log 6 of another; distances: log 3, log 6, log 6 - log 3 = log 2
     feature = torch.tensor([[0.0], [math.log(3)], [math.log(6)]], dtype=torch.float64)
     loss = WeightedRegularizedTriplet()(HeadOutput(feature), torch.tensor([0, 0, 1]))
     # positives of the first two: itself at 0 and the other at log 3, weights 1/4 and 3/4
@@ -62,7 +62,7 @@ def test_by_hand():
 
 
 def test_hard_images_weigh_most():
-    # far positives and near negatives: with distances far apart, it is the soft-margin triplet of the hardest
+    # with widely spaced distances, it is the soft-margin triplet of the hardest positives and negatives
     feature = torch.tensor([[0.0], [50.0], [200.0], [300.0]], dtype=torch.float64)
     loss = WeightedRegularizedTriplet()(HeadOutput(feature), torch.tensor([0, 0, 1, 1]))
     gaps = [50 - 200, 50 - 150, 100 - 150, 100 - 250]
@@ -73,7 +73,7 @@ def test_hard_images_weigh_most():
 def test_distances_of_thousands_do_not_overflow(dtype):
     line = torch.tensor([[0.0], [3000.0], [1000.0], [5000.0]], dtype=dtype, requires_grad=True)
     loss = WeightedRegularizedTriplet()(HeadOutput(line), torch.tensor([0, 0, 1, 1]))
-    # farthest own: 3000, 3000, 4000, 4000; nearest other: 1000, 2000, 1000, 2000
+    # farthest positive: 3000, 3000, 4000, 4000; nearest negative: 1000, 2000, 1000, 2000
     assert loss.item() == pytest.approx((2000 + 1000 + 3000 + 2000) / 4, rel=1e-6)
     assert torch.isfinite(torch.autograd.grad(loss, line)[0]).all()
 
@@ -112,5 +112,5 @@ def test_half_precision_is_promoted_and_float64_kept():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='was given parts\n  next:    use it on a global head'):
+    with pytest.raises(VireidError, match='got parts\n  next:    use it on a global head'):
         WeightedRegularizedTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))

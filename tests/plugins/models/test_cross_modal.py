@@ -1,4 +1,4 @@
-"""The named-feature graph: wiring, inferred channels, and every wiring error with its path and the way out."""
+"""The graph of named features: wiring, inferred channels, and wiring errors with their paths and fixes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vireid.plugins.models.cross_modal import CrossModalModel
 
 
 class TinyBackbone(torch.nn.Module):
-    """Two joint maps and one paired one, of 4, 6 and 3 channels."""
+    """Outputs two joint maps and a paired one, with 4, 6 and 3 channels."""
 
     def __init__(self, spare: bool = False) -> None:
         super().__init__()
@@ -232,7 +232,8 @@ def test_wrong_levels_for_mlfm_name_the_path(components):
     config = model_config()
     config['necks']['b']['channels'] = 9
     text = message(components, config)
-    assert 'model.necks.fused: MLFM fuses features with the same number of channels and got: vector of 8, vector of 9' in text
+    given = 'MLFM fuses features with the same number of channels and got: vector of 8, vector of 9'
+    assert f'model.necks.fused: {given}' in text
 
 
 def test_the_stream_is_picked_by_modality_alone(components):
@@ -278,7 +279,7 @@ def test_a_loss_reads_the_output_it_names_and_parts_are_added_up(components):
 
 
 class ModalityGap(torch.nn.Module):
-    """The distance between the means of the modalities: a loss that has to know whose rows are whose."""
+    """The distance between the means of the modalities: a loss that needs to know the modality of each row."""
 
     def forward(self, output, identities, context):
         visible, infrared = (output.feature[context.rows(m)].mean(dim=0) for m in MODALITIES)
@@ -374,7 +375,7 @@ def test_translators_change_what_the_backbone_sees_one_after_the_other(component
     model(batch(visible=4, infrared=2))
     assert seen[1] == {VISIBLE: (4, 3, 8, 4), INFRARED: (2, 3, 8, 4), 'x': (4, 3, 8, 4)}
     model.eval().embed(batch(visible=4, infrared=2).images[INFRARED], INFRARED)
-    assert seen[2] == {INFRARED: (2, 3, 8, 4)}  # padded, and no `x`, which is for training only
+    assert seen[2] == {INFRARED: (2, 3, 8, 4)}  # padded, without `x`, which is train-only
 
 
 class Critic(torch.nn.Module):
@@ -440,7 +441,7 @@ def test_a_loss_that_is_none_is_left_out(components):
         ({'type': 'CrossEntropy', 'reads': 'part'}, ['losses.parts.reads: PartHead has no output', "mean 'parts'?"]),
         (
             {'type': 'BatchHardTriplet', 'reads': 'parts'},
-            ['model.heads.stage3.losses.parts: BatchHardTriplet reads one vector', "'parts' is 2 parts"],
+            ['model.heads.stage3.losses.parts: BatchHardTriplet reads one vector', "'parts' has 2 parts"],
         ),
     ],
 )
@@ -455,12 +456,12 @@ def test_more_parts_than_rows_are_found_when_the_model_is_built(components):
     config = {'type': 'CrossModalModel', **parts_config(parts=5)}
     with pytest.raises(VireidError) as caught:
         components.build('models', config, where='model', components=components, num_identities=5, image_size=(64, 32))
-    assert 'model.heads.stage3: parts is 5 and the map has 4 rows' in str(caught.value)
+    assert 'model.heads.stage3: parts is 5, but the map has 4 rows' in str(caught.value)
     assert 'use fewer parts' in str(caught.value)
 
 
 def test_what_the_framework_knows_reaches_the_parts_of_parts(components):
-    """A head builds its pooling: the pooling may name the number of identities, which the head was given."""
+    """A head builds its pooling, which may take the number of identities as the head does."""
 
     class Counting(torch.nn.Module):
         def __init__(self, num_identities: int) -> None:

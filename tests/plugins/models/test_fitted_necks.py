@@ -1,4 +1,4 @@
-"""Necks of the embedding that are fitted: in order, to the features of all images, which are read once."""
+"""Fitted necks of the embedding: fitted in order to the features of all images, which are read once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from vireid.plugin_manager.manager import create_manager
 BACKBONE = {'type': 'TwoStreamResNet', 'depth': 18, 'shared_from': 0, 'out_stages': [1], 'weights': None}
 NECKS: dict[str, Any] = {
     'stripes': {'type': 'StripeEmbedding', 'inputs': 'stage1', 'parts': 2},
-    'centred': {'type': 'ModalityCentering', 'inputs': 'stripes'},
-    'whitened': {'type': 'WithinIdentityWhitening', 'inputs': 'centred', 'groups': 2},
+    'centered': {'type': 'ModalityCentering', 'inputs': 'stripes'},
+    'whitened': {'type': 'WithinIdentityWhitening', 'inputs': 'centered', 'groups': 2},
 }
 
 
 class Batches:
-    """Batches that count how often they are gone through."""
+    """Batches that count how often they are iterated over."""
 
     def __init__(self, *batches: Batch) -> None:
         self.batches, self.passes = batches, 0
@@ -65,41 +65,41 @@ def test_each_is_fitted_to_what_those_before_it_make() -> None:
     plain = model('stripes', stripes=NECKS['stripes'])
     visible = plain.embed(mixed.images[VISIBLE], VISIBLE)
     others = torch.cat([plain.embed(b.images[INFRARED], INFRARED) for b in (mixed, infrared)])
-    torch.testing.assert_close(made.necks['centred'].mean_visible, visible.mean(0))
-    torch.testing.assert_close(made.necks['centred'].mean_infrared, others.mean(0))
+    torch.testing.assert_close(made.necks['centered'].mean_visible, visible.mean(0))
+    torch.testing.assert_close(made.necks['centered'].mean_infrared, others.mean(0))
 
     alone = create_manager().components.build(
         'necks',
         {'type': 'WithinIdentityWhitening', 'groups': 2},
         where='necks.whitened',
-        inputs=(made.specs['centred'],),
+        inputs=(made.specs['centered'],),
     )
-    centred = torch.cat([visible - visible.mean(0), others - others.mean(0)])
-    alone.double().fit(centred, Context({VISIBLE: 3, INFRARED: 5}, torch.tensor([4, 4, 7, 4, 4, 7, 7, 9])))
+    centered = torch.cat([visible - visible.mean(0), others - others.mean(0)])
+    alone.double().fit(centered, Context({VISIBLE: 3, INFRARED: 5}, torch.tensor([4, 4, 7, 4, 4, 7, 7, 9])))
     torch.testing.assert_close(made.necks['whitened'].matrix, alone.matrix, rtol=1e-6, atol=1e-9)
-    expected = alone(centred[:3], context=Context({VISIBLE: 3}))
+    expected = alone(centered[:3], context=Context({VISIBLE: 3}))
     torch.testing.assert_close(made.embed(mixed.images[VISIBLE], VISIBLE), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_both_modalities_at_once_are_embedded_alike() -> None:
-    made = model('centred', stripes=NECKS['stripes'], centred=NECKS['centred'])
+    made = model('centered', stripes=NECKS['stripes'], centered=NECKS['centered'])
     images = batch([1, 2], (VISIBLE, INFRARED), 3)
     made.fit(Batches(images))
     alone = torch.cat([made.embed(images.images[m], m) for m in (VISIBLE, INFRARED)])
     torch.testing.assert_close(made.embed_joint(images.images), alone)
 
 
-@pytest.mark.parametrize('embedding', ['stripes', 'centred'])
+@pytest.mark.parametrize('embedding', ['stripes', 'centered'])
 def test_a_model_is_fitted_only_if_its_embedding_has_something_to_fit(embedding: str) -> None:
-    made = model(embedding, **{name: NECKS[name] for name in ('stripes', 'centred')[: 1 + (embedding == 'centred')]})
-    assert hasattr(made, 'fit') == (embedding == 'centred')
+    made = model(embedding, **{name: NECKS[name] for name in ('stripes', 'centered')[: 1 + (embedding == 'centered')]})
+    assert (made.fit is not None) == (embedding == 'centered')
 
 
 def test_a_head_cannot_learn_from_what_is_fitted_later() -> None:
     config = {
         'type': 'CrossModalModel',
         'backbone': BACKBONE,
-        'necks': {**NECKS, 'all': {'type': 'Concat', 'inputs': ['stripes', 'centred']}},
+        'necks': {**NECKS, 'all': {'type': 'Concat', 'inputs': ['stripes', 'centered']}},
         'heads': {'all': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},
         'weighter': {'type': 'Fixed'},
         'embedding': 'whitened',

@@ -1,4 +1,4 @@
-"""Concat, Sum, GatedFusion, CrossModalAttention: by hand or by a literal loop."""
+"""Concat, Sum, GatedFusion, CrossModalAttention: against numbers computed by hand or literal loops."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_cross_modal_attention_leaves_a_batch_of_one_modality_as_it_is():
 @pytest.mark.parametrize(
     ('build', 'text'),
     [
-        (lambda: Concat([FeatureSpec(2)]), 'was given 1'),
+        (lambda: Concat([FeatureSpec(2)]), 'got 1'),
         (lambda: Concat([FeatureSpec(2), FeatureSpec(2, 'map')]), 'vector of 2, map of 2'),
         (
             lambda: Concat([FeatureSpec(2, 'map', size=(4, 2)), FeatureSpec(2, 'map', size=(2, 1))]),

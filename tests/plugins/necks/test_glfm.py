@@ -1,4 +1,4 @@
-"""GLFM against Eq. 4 and 5, node by node, head by head, neighbour by neighbour."""
+"""GLFM against Eq. 4 and 5, node by node, head by head, neighbor by neighbor."""
 
 from __future__ import annotations
 

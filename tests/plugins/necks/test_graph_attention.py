@@ -1,4 +1,4 @@
-"""GraphAttention against DDAG's equations, node by node, head by head, neighbour by neighbour."""
+"""GraphAttention against DDAG's equations, node by node, head by head, neighbor by neighbor."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_by_hand():
         layer.project.weight.fill_(2.0)  # h = 2 f
         layer.a.copy_(torch.tensor([[[0.0], [0.5]]]))  # the score is LeakyReLU(f_j)
     found = layer(torch.tensor([[0.0], [math.log(3)], [5.0]]), torch.tensor([4, 4, 9]))
-    # weights 1 and 3 of four, so 3/4 of 2 log 3; the third is alone
+    # weights 1 and 3 of four, so 3/4 of 2 log 3; the third has no other image
     assert found.flatten().tolist() == pytest.approx([1.5 * math.log(3)] * 2 + [10.0])
 
 
@@ -138,7 +138,7 @@ def test_what_it_refuses():
         GraphAttention([FeatureSpec(4)], build_part)(torch.randn(2, 4), context=Context({'visible': 2}))
     with pytest.raises(VireidError, match='reads one feature and got 2'):
         GraphAttention([FeatureSpec(4), FeatureSpec(4)], build_part)
-    with pytest.raises(VireidError, match="pool is 'Max' and GraphAttention reads a vector"):
+    with pytest.raises(VireidError, match="pool is 'Max', but GraphAttention reads a vector"):
         GraphAttention([FeatureSpec(4)], build_part, pool='Max')
     for wrong, text in (
         (dict(num_heads=0), 'num_heads is 0'),

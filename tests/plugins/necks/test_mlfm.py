@@ -13,7 +13,7 @@ CONTEXT = Context({'visible': 3})
 
 
 def literal(levels: list[torch.Tensor], w1, b1, w2, b2) -> torch.Tensor:
-    """Eq. 2-3 and the sum of the boosted levels, L2-normalised, with plain loops."""
+    """Eq. 2-3 and the sum of the boosted levels, L2-normalized, with plain loops."""
     images, c = levels[0].shape
     rows = []
     for n in range(images):

@@ -1,4 +1,4 @@
-"""ModalityCentering: a mean for each modality, taken from all images at once."""
+"""ModalityCentering: a mean per modality, computed from all images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_each_modality_loses_its_own_mean() -> None:
     neck = ModalityCentering([FeatureSpec(2)], MODALITIES)
     vectors = torch.tensor([[1.0, 2.0], [3.0, 6.0], [10.0, 0.0]])
     context = Context({'visible': 2, 'infrared': 1})
-    torch.testing.assert_close(neck(vectors, context=context), vectors)  # before it is fitted
+    torch.testing.assert_close(neck(vectors, context=context), vectors)  # not fitted yet
     neck.fit(vectors, context)
     # means: visible (2, 4), infrared (10, 0)
     expected = torch.tensor([[-1.0, -2.0], [1.0, 2.0], [0.0, 0.0]])

@@ -1,4 +1,4 @@
-"""ModalityMetric: each modality by its own matrix."""
+"""ModalityMetric: one matrix per modality."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""StripeEmbedding: what each stripe's vector is, and what cannot be cut."""
+"""StripeEmbedding: the vectors of the stripes, and invalid numbers of parts."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_equals_a_literal_loop_also_where_parts_do_not_divide_the_rows() -> None
 @pytest.mark.parametrize(
     ('spec', 'parts', 'message'),
     [
-        (FeatureSpec(4, 'map', size=(3, 2)), 4, 'parts is 4 and the map has 3 rows'),
+        (FeatureSpec(4, 'map', size=(3, 2)), 4, 'parts is 4, but the map has 3 rows'),
         (FeatureSpec(4, 'map', size=(3, 2)), 0, 'parts is 0'),
-        (FeatureSpec(4), 2, 'StripeEmbedding reads a map and was given a vector'),
+        (FeatureSpec(4), 2, 'StripeEmbedding reads a map and got a vector'),
     ],
 )
 def test_what_cannot_be_cut(spec: FeatureSpec, parts: int, message: str) -> None:

@@ -1,4 +1,4 @@
-"""WithinIdentityWhitening: the closed form, by hand and by a literal loop."""
+"""WithinIdentityWhitening: the closed form, by hand and with a literal loop."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_nothing_changes_before_it_is_fitted_or_where_nothing_varies() -> None:
 
 def test_what_it_does_not_take() -> None:
     for arguments, message in (
-        ({'groups': 3}, 'groups is 3 and the vector has 4 values'),
+        ({'groups': 3}, 'groups is 3, but the vector has 4 channels'),
         ({'shrinkage': 0.0}, r'shrinkage is 0\.0'),
     ):
         with pytest.raises(VireidError, match=message):

@@ -1,4 +1,4 @@
-"""Poolings: (B, C, H, W) to (B, C), by numbers worked out by hand."""
+"""Poolings map (B, C, H, W) to (B, C); checked with numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def test_gem_stays_finite_in_half_precision():
 
 def test_mixed_is_between_average_and_maximum():
     assert Mixed(share=0.25)(CELLS).tolist() == [[0.25 * 6 + 0.75 * 3, 0.75 * -1]]
-    learnt = Mixed(share=0.25, learn=True)
-    assert learnt(CELLS)[0, 0].item() == pytest.approx(3.75)
-    learnt(CELLS).sum().backward()
-    assert learnt.logit.grad is not None
+    learned = Mixed(share=0.25, learn=True)
+    assert learned(CELLS)[0, 0].item() == pytest.approx(3.75)
+    learned(CELLS).sum().backward()
+    assert learned.logit.grad is not None
 
 
 @pytest.mark.parametrize(

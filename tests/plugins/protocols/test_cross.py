@@ -1,4 +1,4 @@
-"""Any images of one modality against any of the other."""
+"""All images of one modality against all images of the other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_options_are_in_its_name() -> None:
 def test_no_direction_or_one_twice_is_refused() -> None:
     with pytest.raises(VireidError, match='directions is empty'):
         Cross([])
-    with pytest.raises(VireidError, match="directions names 'infrared to visible' twice"):
+    with pytest.raises(VireidError, match="directions has 'infrared to visible' twice"):
         Cross(['infrared to visible'] * 2)
 
 

@@ -1,4 +1,4 @@
-"""LLCM: the declared directions, and what the released code computes."""
+"""LLCM: the directions as named, and those of the released code."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def test_nothing_to_score_is_refused() -> None:
         LLCMProtocol([], 10)
     with pytest.raises(VireidError, match='trials is 0'):
         LLCMReleased(trials=0)
-    with pytest.raises(VireidError, match="directions names 'visible to infrared' twice"):
+    with pytest.raises(VireidError, match="directions has 'visible to infrared' twice"):
         LLCMProtocol(['visible to infrared', 'visible to infrared'])

@@ -1,4 +1,4 @@
-"""A protocol on another dataset's images is refused, not scored under the wrong name."""
+"""A protocol rejects the images of another dataset instead of scoring them under the wrong name."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def test_the_protocol_tells_its_family() -> None:
 def test_no_direction_is_refused() -> None:
     with pytest.raises(VireidError, match='directions is empty'):
         RegDBAgw([])
-    with pytest.raises(VireidError, match="directions names 'thermal to visible' twice"):
+    with pytest.raises(VireidError, match="directions has 'thermal to visible' twice"):
         RegDBAgw(['thermal to visible', 'thermal to visible'])
 
 

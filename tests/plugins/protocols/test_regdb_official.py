@@ -1,4 +1,4 @@
-"""The `official` family on RegDB differs from `agw` in what CMC counts, and in nothing else."""
+"""The `official` family on RegDB differs from `agw` only in what the CMC counts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def test_the_same_images_other_cmc(regdb_root: Path) -> None:
 def test_rank_1_and_map_agree_and_deeper_ranks_do_not(regdb_root: Path) -> None:
     reader = RegDB(str(regdb_root))
     rng = np.random.default_rng(0)
-    centres = {identity: rng.normal(size=16) for identity in {s.identity for s in reader.split('test')}}
+    centers = {identity: rng.normal(size=16) for identity in {s.identity for s in reader.split('test')}}
     trials = [protocol().trials(reader)[0] for protocol in (RegDBAgw, RegDBOfficial)]
     query, gallery = (
-        np.array([centres[s.identity] + rng.normal(scale=2, size=16) for s in side], dtype=np.float32)
+        np.array([centers[s.identity] + rng.normal(scale=2, size=16) for s in side], dtype=np.float32)
         for side in (trials[0].query, trials[0].gallery)
     )
     image, identity = (score(query, gallery, trial) for trial in trials)

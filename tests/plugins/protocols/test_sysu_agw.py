@@ -1,4 +1,4 @@
-"""The `agw` family on SYSU-MM01: the very galleries of the field's code, drawn from a tree of the true size."""
+"""The `agw` family on SYSU-MM01: the same galleries as the original code, drawn from a tree of the real size."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def trials(sysu_root: Path) -> list[Trial]:
 
 @pytest.fixture
 def littered_root(sysu_root: Path) -> Iterator[Path]:
-    """The same tree with stray files in every folder; swept afterwards."""
+    """The same tree with stray files in every folder, which are removed afterwards."""
     folders = [sysu_root, *sysu_root.glob('*'), *(p for c in (1, 2, 3, 4, 5, 6) for p in sysu_root.glob(f'cam{c}/*'))]
     litter = [folder / name for folder in folders for name in STRAYS]
     for path in litter:
@@ -53,7 +53,7 @@ def digests(trials: list[Trial]) -> dict[str, list[str]]:
 
 
 class Few:
-    """A dataset of the samples given."""
+    """A dataset with the given samples."""
 
     def __init__(self, *samples: Sample) -> None:
         self.samples = samples
@@ -189,8 +189,8 @@ def test_the_protocol_tells_its_family() -> None:
     [
         ({'modes': ()}, 'modes is empty'),
         ({'shots': ()}, 'shots is empty'),
-        ({'modes': ('all', 'all')}, "modes names 'all' twice"),
-        ({'shots': ['multi', 'single', 'multi']}, "shots names 'multi' twice"),
+        ({'modes': ('all', 'all')}, "modes has 'all' twice"),
+        ({'shots': ['multi', 'single', 'multi']}, "shots has 'multi' twice"),
         ({'trials': 0}, 'trials is 0'),
         ({'trials': -1}, 'trials is -1'),
     ],

@@ -1,4 +1,4 @@
-"""The `official` family on SYSU-MM01: the galleries of the authors' permutation file."""
+"""The `official` family on SYSU-MM01: galleries from the authors' permutation file."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def write_permutation(path: Path, cells: dict[tuple[int, int], np.ndarray]) -> P
 
 @pytest.fixture(scope='module')
 def permutation(sysu: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The published draws (the first ten numbers of each row, for the test identities), as the published file."""
+    """A file with the published draws: the first ten numbers of each row, for the test identities."""
     cells = {}
     for row in np.load(DRAWS)['draws'].astype(int):
         identity, camera, count = row[0] * 256 + row[1], row[2], row[3]
         number = sysu.counts['test'][identity][camera - 1]
         drawn = row[4:].reshape(10, 10)[:, :count]
-        # the fixture has the first ten of each row; the others follow in any order
+        # the fixture has the first ten of each row; the order of the others does not matter
         rest = [[n for n in range(1, number + 1) if n not in first] for first in drawn]
         cells[identity, camera] = np.array([[*first, *more] for first, more in zip(drawn, rest, strict=True)])
     return write_permutation(tmp_path_factory.mktemp('official') / 'rand_perm_cam.mat', cells)
@@ -72,7 +72,7 @@ def test_sizes_and_numbers_of_trials(trials: list[Trial]) -> None:
 
 
 def test_the_two_families_share_few_gallery_images(trials: list[Trial], sysu_root: Path) -> None:
-    """14 of 301 on average, which is why a table has to say which family it is."""
+    """Only 14 of 301 on average, which is why a table must name the family."""
     agw = SYSUAgw(['all']).trials(SYSUMM01(str(sysu_root)))
     official = [t for t in trials if t.name == 'all single-shot']
     shared = [len(set(a.gallery) & set(b.gallery)) for a, b in zip(agw, official, strict=True)]
@@ -80,7 +80,7 @@ def test_the_two_families_share_few_gallery_images(trials: list[Trial], sysu_roo
 
 
 class Few:
-    """Three images of one person on camera 1, one infrared one."""
+    """Three images of one identity on camera 1, and one infrared image."""
 
     root = Path('/nowhere')
 
@@ -150,13 +150,13 @@ def test_a_permutation_of_matlab_7_3_is_read_too(tmp_path: Path) -> None:
 def test_images_that_a_copy_lacks_are_named(tmp_path: Path) -> None:
     rows = np.tile(np.arange(4, 0, -1), (10, 1))
     path = write_permutation(tmp_path / 'p.mat', {(1, 1): rows})
-    with pytest.raises(VireidError, match='permutes 4 images of identity 1 on camera 1, and there are 3'):
+    with pytest.raises(VireidError, match='permutes 4 images of identity 1 on camera 1, but there are 3'):
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 
 def test_an_image_of_ones_own_in_a_copy_is_noticed_whatever_its_name(tmp_path: Path) -> None:
     path = write_permutation(tmp_path / 'p.mat', {(1, 1): np.tile([2, 1], (10, 1))})
-    with pytest.raises(VireidError, match='permutes 2 images of identity 1 on camera 1, and there are 3'):
+    with pytest.raises(VireidError, match='permutes 2 images of identity 1 on camera 1, but there are 3'):
         SYSUOfficial(permutation=str(path)).trials(Few())
 
 

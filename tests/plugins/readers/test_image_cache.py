@@ -1,4 +1,4 @@
-"""A cache changes nothing but the time: the same images, built once, never half, never stale."""
+"""A cache only saves time: the images are the same, and it is built once, never partial and never stale."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONFIG = {'type': 'Resize', 'size': SIZE}
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Ten images of ten sizes."""
+    """Ten images with ten sizes."""
     rng = np.random.default_rng(0)
     found = []
     for number in range(10):
@@ -75,7 +75,7 @@ def test_it_is_built_once_with_progress(samples, tmp_path, monkeypatch):
     cache([*samples, *samples], tmp_path / 'cache', told=told)
     assert told == [(0, 10), (4, 10), (8, 10), (10, 10)]
     before = files(tmp_path / 'cache')
-    monkeypatch.setattr(image_cache, 'read_image', None)  # nothing is decoded again
+    monkeypatch.setattr(image_cache, 'read_image', None)  # no image is decoded again
     told.clear()
     assert torch.equal(
         cache(samples, tmp_path / 'cache', told=told)(samples[3].path), Resize(SIZE)(read_image(samples[3].path))
@@ -92,7 +92,7 @@ def test_a_changed_image_makes_it_new_and_takes_the_old_one_away(samples, tmp_pa
     (after,) = files(tmp_path / 'cache')
     assert after != before
     assert read(samples[0].path)[0].float().mean() > 200
-    # a time of change alone is enough
+    # a new modification time is enough
     os.utime(samples[1].path, ns=(1, 1))
     cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') != [after]
@@ -123,7 +123,7 @@ def test_a_transform_whose_code_has_changed_makes_it_new(samples, tmp_path, monk
 
 
 def test_no_folder_is_refused(samples):
-    with pytest.raises(VireidError, match='where the cache is to be'):
+    with pytest.raises(VireidError, match='a folder for the cache'):
         ImageCache(samples, Resize(SIZE), CONFIG, '')
 
 
@@ -149,7 +149,7 @@ def test_an_image_that_cannot_be_read_leaves_nothing(samples, tmp_path):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
     Path(samples[7].path).unlink()
-    with pytest.raises(VireidError, match=r'7\.jpg is gone'):
+    with pytest.raises(VireidError, match=r'7\.jpg does not exist'):
         cache(samples, tmp_path / 'cache')
 
 
@@ -177,7 +177,7 @@ def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch
         return read(path)
 
     monkeypatch.setattr(image_cache, 'read_image', touch_and_read)
-    with pytest.raises(VireidError, match='changed while they were read'):
+    with pytest.raises(VireidError, match='images changed while the cache was built'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
@@ -185,7 +185,7 @@ def test_images_that_change_meanwhile_are_noticed(samples, tmp_path, monkeypatch
 def test_no_room_is_said_before_anything_is_read(samples, tmp_path, monkeypatch):
     monkeypatch.setattr(image_cache.shutil, 'disk_usage', lambda path: type('Usage', (), {'free': 100}))
     monkeypatch.setattr(image_cache, 'read_image', None)
-    with pytest.raises(VireidError, match=r'name another folder, or leave images\.reader out'):
+    with pytest.raises(VireidError, match=r'set another folder, or remove images\.reader'):
         cache(samples, tmp_path / 'cache')
     assert files(tmp_path / 'cache') == []
 
@@ -213,11 +213,11 @@ def test_a_worker_gets_the_file_not_its_content(samples, tmp_path):
 
 
 class Builder:
-    """A process of its own that builds the cache of a folder's images one by one, and says so in lines.
+    """A process that builds the cache of a folder's images one by one and prints its progress.
 
     Args:
-        folder: has the images, and gets the cache.
-        slow: seconds that the images take, one after the other; later ones take none.
+        folder: contains the images and receives the cache.
+        slow: seconds for each image in turn; further images take no time.
     """
 
     def __init__(self, folder: Path, *slow: float) -> None:
@@ -228,7 +228,7 @@ class Builder:
         self.lines = os.fdopen(reads)
 
     def rest(self) -> list[str]:
-        """Waits until it is done; returns the lines that were not read yet."""
+        """Waits for the end of the process and returns its unread lines."""
         with self.lines:
             found = self.lines.read().split('\n')
         self.process.join()
@@ -236,7 +236,7 @@ class Builder:
 
 
 def build(folder: Path, slow: tuple[float, ...], told: int) -> None:
-    torch.set_num_threads(1)  # the others are not in a forked process
+    torch.set_num_threads(1)  # only this thread exists in a forked process
     read, left = image_cache.read_image, list(slow)
 
     def slowly(path: str | Path) -> torch.Tensor:
@@ -263,7 +263,9 @@ def test_a_builder_that_is_killed_leaves_nothing_that_is_used(samples, tmp_path)
     assert all(name.endswith('.part') for name in left)
     lines = Builder(tmp_path).rest()
     assert lines.count('read') == 10  # from the start
-    assert [name[-3:] for name in files(tmp_path / 'cache')] == ['.u8']  # what the first one left is gone
+    assert [name[-3:] for name in files(tmp_path / 'cache')] == [
+        '.u8'
+    ]  # the partial file of the first process is deleted
 
 
 def test_without_locks_two_builders_do_not_disturb_each_other(samples, tmp_path, monkeypatch):
@@ -293,7 +295,7 @@ def test_two_builders_at_once_build_one_cache(samples, tmp_path):
     both = [Builder(tmp_path, *[0.05] * 10) for _ in range(2)]
     outputs = [builder.rest() for builder in both]
     assert [builder.process.exitcode for builder in both] == [0, 0]
-    assert sum(lines.count('read') for lines in outputs) == 10  # one of them read, the other waited
+    assert sum(lines.count('read') for lines in outputs) == 10  # one process read the images, the other waited
     sums = {line for lines in outputs for line in lines if line.startswith('sum')}
     assert len(sums) == 1
     assert len(files(tmp_path / 'cache')) == 1
@@ -311,7 +313,7 @@ def test_sources_are_told_without_reading_them_again(samples, tmp_path):
 
 
 def taken_away(read: ImageCache, what: str) -> Path:
-    """Takes a cache and its lock away; returns where the one or the other was."""
+    """Deletes a cache and its lock and returns the path of one of them."""
     lock = read.file.parent / f'.{read.file.name.split("-")[0]}.lock'
     read.file.unlink()
     lock.unlink(missing_ok=True)
@@ -447,5 +449,5 @@ def test_who_waits_shows_how_far_the_other_is(samples, tmp_path):
     told: list[tuple[int, int]] = []
     for size in (0, read._start(), read._start() + 4 * 32 * 16 * 3, read._size()):
         part.write_bytes(bytes(size))
-        read._tell_of_another(lambda done, total: told.append((done, total)))
+        read._report_other(lambda done, total: told.append((done, total)))
     assert told == [(0, 10), (0, 10), (4, 10), (9, 10)]

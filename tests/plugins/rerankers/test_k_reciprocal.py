@@ -23,7 +23,7 @@ def by_definition(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weig
     total = range(len(features))
     plain = [[max(0.0, 2 - 2 * float(np.dot(a, b))) for b in features] for a in features]
     plain = [[value / (max(row) or 1) for value in row] for row in plain]
-    # an image is its own nearest one; others by distance, then by place
+    # an image is its own nearest neighbor; the others are sorted by distance, then by index
     order = [sorted(total, key=lambda j, i=i: (j != i, plain[i][j], j)) for i in total]
 
     def reciprocal(i: int, k: int) -> set[int]:
@@ -51,7 +51,7 @@ def by_definition(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int, weig
 
 
 def people(rng: np.random.Generator, queries: int, gallery: int, dim: int = 8) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised embeddings of a few identities, with noise."""
+    """L2-normalized embeddings of a few identities, with noise."""
     identities = rng.standard_normal((5, dim))
     found = []
     for count in (queries, gallery):
@@ -72,7 +72,7 @@ def test_it_is_the_definition(seed: int, k1: int, k2: int, weight: float) -> Non
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
 def test_few_images_many_neighbours_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    # a quarter turn each: many images are the same, and distances are 0, 2 and 4 without rounding
+    # multiples of a quarter turn: many images are equal, and distances are exactly 0, 2 and 4
     corners = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
     q, g = corners[rng.integers(4, size=queries)], corners[rng.integers(4, size=gallery)]
     found = -KReciprocal(k1, k2).similarity(q, g)(slice(0, queries))
@@ -105,14 +105,14 @@ def test_all_of_the_plain_distance_ranks_as_before() -> None:
 
 
 def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
-    # the query looks at 0 degrees; its person stands at 25 and 35, a stranger at -20 whose neighbours are far away
+    # the query is at 0 degrees, its identity at 25 and 35, another at -20, whose neighbors are far away
     angles = {0: 25, 1: 35, 2: -20, 3: -50, 4: -60}
     gallery = tuple(Sample(f'g{n}', 1 if n < 2 else 2, 1, VISIBLE) for n in angles)
     query = Sample('q', 1, 3, INFRARED)
     features = np.array([[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in (*angles.values(), 0)])
     trial = Trial('all', 0, (query,), gallery)
     results = score_trials(Embeddings((*gallery, query), features), 'p', [trial], reranker=KReciprocal(3, 1))
-    # plain: the stranger, then the person twice: precisions 1/2 and 2/3
+    # original ranking: the other identity, then two matches: precisions 1/2 and 2/3
     assert results.scores[0].mean_ap == pytest.approx((1 / 2 + 2 / 3) / 2)
     ((name, (found,)),) = results.variants.items()
     assert name == 're-ranked (3, 1, 0.3)'
@@ -121,5 +121,5 @@ def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
 
 @pytest.mark.parametrize('settings', [{'k1': 0}, {'k2': 0}, {'weight': -0.1}, {'weight': 1.1}])
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
-    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight from 0 to 1'):
+    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight of 0 to 1'):
         KReciprocal(**settings)

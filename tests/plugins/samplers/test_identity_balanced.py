@@ -1,4 +1,4 @@
-"""Identity-balanced batches: what is in one, what an epoch is, and what depends on what."""
+"""Identity-balanced batches: their content, the length of an epoch, and determinism."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 
 
 def people(images: Mapping[int, tuple[int, int]]) -> list[Sample]:
-    """Returns the samples of identity -> (visible images, infrared images), visible first."""
+    """Returns samples from identity -> (visible images, infrared images), visible first."""
     return [
         Sample(f'{modality}/{identity}/{number}.jpg', identity, camera, modality)
         for side, (modality, camera) in enumerate(((VISIBLE, 1), (INFRARED, 3)))
@@ -31,7 +31,7 @@ def people(images: Mapping[int, tuple[int, int]]) -> list[Sample]:
 def rows(
     batch: list[int], samples: list[Sample], identities: int, visible: int, infrared: int
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """Cuts a batch into each person's images: N rows of visible indices and N of infrared ones."""
+    """Splits a batch by identity: N rows of visible indices and N rows of infrared indices."""
     assert len(batch) == identities * (visible + infrared)
     seen, lit = batch[: identities * visible], batch[identities * visible :]
     assert {samples[i].modality for i in seen} == {VISIBLE}
@@ -43,7 +43,7 @@ def rows(
 
 
 def persons(cut: list[list[int]], samples: list[Sample]) -> list[int]:
-    """Returns the person of each row, which must hold one person only."""
+    """Returns the identity of each row, which must have only one."""
     owners = [{samples[i].identity for i in row} for row in cut]
     assert all(len(owner) == 1 for owner in owners)
     return [owner.pop() for owner in owners]
@@ -150,7 +150,7 @@ def test_every_identity_and_every_image_comes_up() -> None:
 
 
 def test_identities_are_drawn_evenly() -> None:
-    # 12 identities, 4 a batch: each is in a third of them. 3,000 draws: deviation sqrt(3000 * 1/3 * 2/3) = 26
+    # 12 identities, 4 per batch: each is in a third. 3,000 draws: standard deviation sqrt(3000 * 1/3 * 2/3) = 26
     samples = people({i: (600 if i == 0 else 6, 5) for i in range(12)})
     sampler = IdentityBalanced(samples, 0)
     epochs = -(-3_000 // len(sampler))
@@ -188,14 +188,14 @@ def test_processes_share_out_the_draw_of_one_process_with_as_many_identities(
     ],
 )
 def test_identities_of_one_modality_are_named(images: dict[int, tuple[int, int]], said: str) -> None:
-    with pytest.raises(VireidError, match='take them out of the training list') as caught:
+    with pytest.raises(VireidError, match='remove these identities from the training list') as caught:
         IdentityBalanced(people(images), 0, identities=1)
     assert said in str(caught.value)
 
 
 def test_fewer_identities_than_a_batch_needs_says_how_many_would_do() -> None:
     samples = people({1: (4, 4), 2: (4, 4), 3: (4, 4)})
-    with pytest.raises(VireidError, match='a batch needs 4 identities and the training set has 3') as caught:
+    with pytest.raises(VireidError, match='a batch needs 4 identities, but the training set has 3') as caught:
         IdentityBalanced(samples, 0, identities=4)
     assert 'set sampler.identities to 3 or less' in str(caught.value)
     assert len(IdentityBalanced(samples, 0, identities=3).batches(0)[0]) == 24
@@ -203,7 +203,7 @@ def test_fewer_identities_than_a_batch_needs_says_how_many_would_do() -> None:
 
 def test_processes_together_need_their_identities() -> None:
     samples = people(dict.fromkeys(range(7), (4, 4)))
-    with pytest.raises(VireidError, match='a batch needs 8 identities and the training set has 7') as caught:
+    with pytest.raises(VireidError, match='a batch needs 8 identities, but the training set has 7') as caught:
         IdentityBalanced(samples, 0, world_size=2, identities=4)
     assert 'set sampler.identities to 3 or less' in str(caught.value)
 

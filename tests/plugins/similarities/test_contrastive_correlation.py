@@ -1,4 +1,4 @@
-"""ContrastiveCorrelation ranks by what its head compares in training, in chunks."""
+"""ContrastiveCorrelation ranks, in chunks, by the same similarity as in training."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_chunks_change_nothing(model, monkeypatch, chunk):
     monkeypatch.setattr(contrastive_correlation, 'contrast', counted)
     rows = ContrastiveCorrelation(model).similarity(embeddings[:9], embeddings[9:])
     assert np.allclose(np.concatenate([rows(slice(0, 4)), rows(slice(4, 9))]), whole, atol=1e-5)
-    # 2 kernels x 6 cells x 11 gallery images are 132 numbers for each query
+    # 2 kernels x 6 cells x 11 gallery images are 132 numbers per query
     assert max(sizes) == max(1, min(5, chunk // 132))
     assert rows(slice(3, 3)).shape == (0, 11)
 
@@ -73,10 +73,10 @@ def test_sizes_may_be_given_instead_of_a_model_with_the_head(model):
 
 
 def test_what_cannot_be_compared_is_refused(model):
-    with pytest.raises(VireidError, match='a CorrelationHead embeds and the model has 0'):
+    with pytest.raises(VireidError, match='needs one CorrelationHead, but the model has 0'):
         ContrastiveCorrelation(nn.Linear(2, 2))
     with pytest.raises(VireidError, match='channels is 0'):
         ContrastiveCorrelation(model, channels=0)
-    for length in (10, 21):  # no cell is left; no multiple of 5
-        with pytest.raises(VireidError, match=f'embeddings of {length} numbers'):
+    for length in (10, 21):  # no cell is left; not a multiple of 5
+        with pytest.raises(VireidError, match=f'embeddings of length {length}'):
             ContrastiveCorrelation(model).similarity(np.ones((1, length), np.float32), np.ones((1, length), np.float32))

@@ -1,4 +1,4 @@
-"""HCML: its objective against a literal loop, its gradients, what a step may do, and whose metric an image takes."""
+"""HCML: objective against a literal loop, gradients, monotonic steps, and the metric of each image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.plugins.similarities.hcml import HCML, SharedTerm, SpecificTerm, pri
 
 
 def people(count: int, shots: int, dims: int = 6, seed: int = 0, gap: float = 1.0) -> Embeddings:
-    """Identities as points; infrared ones are turned and moved, and every image is a little off."""
+    """Identities are points; infrared points are rotated and shifted, and each image has a small offset."""
     rng = np.random.default_rng(seed)
     points = rng.standard_normal((count, dims))
     turn = np.linalg.qr(rng.standard_normal((dims, dims)))[0]
@@ -40,7 +40,7 @@ def test_the_shared_term_equals_the_literal_loop_with_gradients():
     mu = sum(float(((visible[i] - infrared[j]) ** 2).sum()) for i in range(3) for j in range(2)) / 6
     wanted = torch.zeros((), dtype=torch.float64)
     for (i, j), apart in distance.items():
-        y, w = (1, 1 / 2) if same[i, j] else (-1, 1 / 4)  # two pairs of one identity, four of two
+        y, w = (1, 1 / 2) if same[i, j] else (-1, 1 / 4)  # two positive pairs, four negative pairs
         wanted = wanted + w * torch.log(1 + torch.exp(y * (apart @ m @ apart - mu)))
     term = SharedTerm(visible.numpy(), infrared.numpy(), same)
     arrays = [x.detach().numpy() for x in (v, t, m)]
@@ -69,7 +69,7 @@ def test_the_objective_begins_as_by_hand_and_never_rises():
     samples = tuple(Sample(f'{m}{i}', i, 1, m) for m in (VISIBLE, INFRARED) for i in range(2))
     metric = HCML(specific_weight=0.2, iterations=20, tolerance=0)
     metric.fit(Embeddings(samples, features))
-    # squared distances are 0 within an identity and 2 between, mu is 1: both kinds cost log(1 + e^-1)
+    # squared distances are 0 within an identity and 2 between, mu is 1: both kinds of pairs cost log(1 + e^-1)
     assert metric.objective[0] == pytest.approx(2 * math.log(1 + math.exp(-1)) + 0.4 * math.log(2), abs=1e-6)
     assert len(metric.objective) == 21
     metric = HCML(dims=None, iterations=60, tolerance=0)
@@ -106,7 +106,7 @@ def test_it_learns_to_match_people_across_a_turned_space(seed):
         found = metric.similarity(query, gallery, Trial('all', 0, infrared, visible))(slice(None))
         reached[decay] = rank1(found, infrared, visible)
     assert rank1(query @ gallery.T, infrared, visible) < 0.15
-    assert reached[0.95] > 0.3  # steps that shrink so fast do not turn it all the way back
+    assert reached[0.95] > 0.3  # steps that shrink so fast do not undo the whole rotation
     assert reached[1.0] > 0.7
 
 
@@ -145,7 +145,7 @@ def test_principal_axes_are_orthonormal_and_of_the_largest_variance():
     assert np.allclose(axes.T @ axes, np.eye(2), atol=1e-12)
     assert abs(axes[1, 0]) > 0.99
     assert principal_axes(data, 1).shape == (3, 1)
-    assert principal_axes(np.zeros((4, 3)), None).shape == (3, 1)  # of equal images: something to go on with
+    assert principal_axes(np.zeros((4, 3)), None).shape == (3, 1)  # equal images still give one axis
 
 
 def test_squared_distances_by_hand():

@@ -1,4 +1,4 @@
-"""Several optimizers against the loops one would write by hand, bit for bit."""
+"""Several optimizers are bit-identical to hand-written loops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vireid.plugins.weighters.homoscedastic_uncertainty import HomoscedasticUnce
 
 
 class Adversarial(nn.Module):
-    """A network that makes features, and a critic that tells their modality; each is trained against the other."""
+    """A feature network and a critic that predicts the modality, trained against each other."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def at(step: int) -> Progress:
 
 
 def by_hand(turns: list[tuple[str, ...]], steps: int) -> Adversarial:
-    """The loop one would write: each optimizer has its own backward pass, of its own losses, into its own weights."""
+    """The hand-written loop: each optimizer has its own backward pass of its losses to its parameters."""
     model = Adversarial()
     own = {
         'network': [*model.network.parameters(), *model.classifier.parameters(), *model.norm.parameters()],
@@ -143,7 +143,7 @@ def test_only_those_whose_turn_it_is_move():
     run(step, 0, 1)
     moved = {name.split('.')[0] for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert moved == {'critic'}
-    assert all(p.requires_grad for p in model.parameters())  # held fixed for that pass only
+    assert all(p.requires_grad for p in model.parameters())  # frozen for that pass only
 
 
 def test_a_resumed_run_goes_on_bit_for_bit():
@@ -173,7 +173,7 @@ def test_the_record_tells_each_optimizer_by_name():
     assert parts['network'] == pytest.approx(together['tasks']['identity'] + 0.5 * together['tasks']['fool'])
     assert together['loss'] == pytest.approx(sum(parts.values()))
     assert together['curves']['lr'] == {'critic': 0.01, 'network': 0.1}
-    assert list(together['curves']['gradient']) == ['critic']  # the only one that is clipped
+    assert list(together['curves']['gradient']) == ['critic']  # the only optimizer with clipping
     assert list(alone['curves']['loss of']) == ['network']
 
 
@@ -187,7 +187,7 @@ def test_an_update_that_is_not_finite_is_left_out_of_that_optimizer_alone():
     assert record['skipped'] == 1
     moved = {name.split('.')[0] for name, value in model.named_parameters() if not torch.equal(value, before[name])}
     assert moved == {'network', 'classifier', 'norm'}
-    record = step(batch(2), at(2))  # one too many: the run stops of it
+    record = step(batch(2), at(2))  # one too many, which stops the run
     assert 'skipped' not in record
     assert record['gradient'] != record['gradient']
 
@@ -206,7 +206,7 @@ def test_an_update_that_is_not_finite_is_left_out_of_that_optimizer_alone():
             {'critic': CRITIC, 'network': {**NETWORK, 'parameters': [*NETWORK['parameters'], 'backbone.*']}},
             r"step.optimizers.network.parameters: the pattern 'backbone.\*' matches no parameter",
         ),
-        (['critic'], {}, r'step.order never names network, so that nothing of it is trained'),
+        (['critic'], {}, r'step.order never names network, which would not be trained'),
         (['critc'], {}, r"step.order.0: there is no optimizer 'critc', did you mean 'critic'"),
         ([], {}, r'step.order is empty'),
         (['critic', []], {}, r'step.order.1 is empty'),
@@ -243,7 +243,7 @@ def test_it_is_told_before_if_the_model_names_its_tasks():
 def test_a_task_that_nobody_lowers_is_told_if_the_model_names_its_tasks():
     model = Adversarial()
     model.task_names = ('identity', 'fool', 'tell')
-    with pytest.raises(VireidError, match='no optimizer lowers the task fool'):
+    with pytest.raises(VireidError, match='no optimizer minimizes the task fool'):
         make(model, critic=CRITIC, network={**NETWORK, 'tasks': ['identity']})
 
 
@@ -262,7 +262,7 @@ def test_a_weighter_that_is_trained_is_refused():
 
 
 def test_state_of_other_optimizers_is_refused():
-    with pytest.raises(VireidError, match='the checkpoint has the optimizers critic'):
+    with pytest.raises(VireidError, match='the optimizers of the checkpoint are critic'):
         make(Adversarial()).load_state_dict({'critic': {}})
 
 

@@ -1,4 +1,4 @@
-"""Averaged weights, batches taken in parts, and steps that are left out: against formulas written out."""
+"""EMA weights, gradient accumulation and skipped steps, against explicit formulas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AT = Progress(0, 0, 10, 10)
 
 
 class Linear(nn.Module):
-    """A model with one weight vector; its loss is the mean over images of (w . x - identity)^2."""
+    """A model with one weight vector, whose loss is the mean over images of (w . x - identity)^2."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Linear(nn.Module):
 
 
 def batch(seed: int = 0, scale: float = 1.0) -> Batch:
-    """Four identities, two visible and two infrared images of each."""
+    """Four identities with two visible and two infrared images each."""
     torch.manual_seed(seed)
     identities = torch.tensor([3, 3, 1, 1, 0, 0, 2, 2])
     return Batch(
@@ -72,7 +72,7 @@ class TestParts:
         assert [len(part.identities[VISIBLE]) for part in split_identities(batch(), parts)] == sizes
 
     def test_more_parts_than_identities_are_refused(self):
-        with pytest.raises(VireidError, match='accumulate is 5 and a batch has 4 identities'):
+        with pytest.raises(VireidError, match='accumulate is 5, but a batch has 4 identities'):
             split_identities(batch(), 5)
 
     @pytest.mark.parametrize('parts', [2, 3, 4])
@@ -127,7 +127,7 @@ class TestAverage:
             assert torch.equal(model.w, other.w)
 
     def test_a_checkpoint_without_averages_is_refused(self):
-        with pytest.raises(VireidError, match='no averaged weights'):
+        with pytest.raises(VireidError, match='no EMA weights'):
             step(Linear(), ema=0.5).load_state_dict(step(Linear()).state_dict())
 
     def test_buffers_are_the_newest_ones(self):
@@ -151,7 +151,7 @@ class TestSkipping:
             assert record['skipped'] == count
             assert not math.isfinite(record['loss'])
             assert torch.equal(model.w, before)
-        assert 'skipped' not in made(batch(scale=math.inf), AT)  # one too many: the run stops of it
+        assert 'skipped' not in made(batch(scale=math.inf), AT)  # one too many, which stops the run
 
     def test_a_gradient_that_is_not_finite_counts_too(self):
         class Root(Linear):

@@ -1,4 +1,4 @@
-"""In place, and otherwise torchvision's, bit for bit."""
+"""The transforms work in place and are bit-identical to those of torchvision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transforms of one modality, and the modality handed to transforms that name it."""
+"""Transforms per modality, and the modality passed to transforms that accept it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def build(**config):
 def test_each_modality_has_its_own():
     transform = build(visible=[GREY, {'type': 'Resize'}])
     image = torch.randint(256, (3, 16, 8), dtype=torch.uint8)
-    grey = transform(image, modality='visible')
-    assert grey.shape == (3, 8, 4)
-    assert torch.equal(grey[0], grey[2])
+    gray = transform(image, modality='visible')
+    assert gray.shape == (3, 8, 4)
+    assert torch.equal(gray[0], gray[2])
     assert transform(image, modality='infrared') is image
 
 

@@ -1,4 +1,4 @@
-"""ResizeScaled: room for a random crop, whatever the network's input."""
+"""ResizeScaled leaves room for a random crop, for any input size."""
 
 from __future__ import annotations
 

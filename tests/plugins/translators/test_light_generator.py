@@ -1,4 +1,4 @@
-"""LightGenerator makes the X modality from the visible images, pixel by pixel."""
+"""LightGenerator generates the X modality from the visible images, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_x_inherits_from_visible_and_the_others_stay():
     assert made.identities['x'].tolist() == [0, 1]
     assert made.cameras['x'].tolist() == [1, 1]
     assert made.paths['x'] == ['v0', 'v1']
-    assert set(given.images) == {VISIBLE, INFRARED}  # what was given is as it was
+    assert set(given.images) == {VISIBLE, INFRARED}  # the input is not modified
 
 
 def test_a_batch_without_cameras_and_another_name():
@@ -79,7 +79,7 @@ def test_it_is_small_and_left_out_of_the_embedding():
 
 
 def test_what_it_refuses():
-    with pytest.raises(VireidError, match="of is 'thermal', and there are no such images"):
+    with pytest.raises(VireidError, match="of is 'thermal', which is not a modality of the images"):
         LightGenerator(BOTH, of='thermal')
-    with pytest.raises(VireidError, match="name is 'infrared', and there are such images already"):
+    with pytest.raises(VireidError, match="name is 'infrared', which is already a modality"):
         LightGenerator(BOTH, name=INFRARED)

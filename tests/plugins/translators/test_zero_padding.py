@@ -1,4 +1,4 @@
-"""Deep zero-padding puts each modality into a channel of its own."""
+"""Deep zero-padding puts each modality into its own channel."""
 
 from __future__ import annotations
 

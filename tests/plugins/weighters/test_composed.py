@@ -1,4 +1,4 @@
-"""Composed: each task weighed by one part; a part may look at all of them."""
+"""Composed: each task is weighed by one part; a part may read all tasks."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ GRAPH = {'type': 'WarmUp', 'tasks': {'glfm': 'linear'}}
     ('parts', 'text'),
     [
         ({}, 'parts is empty'),
-        ({'levels': UNCERTAINTY}, "no weighter covers the task 'glfm'"),
+        ({'levels': UNCERTAINTY}, "no weighter has the task 'glfm'"),
         (
             {'levels': UNCERTAINTY, 'graph': {'type': 'WarmUp', 'tasks': {'glfm': 'linear', 'low': 'linear'}}},
-            "the task 'low' is weighed by parts.levels and again by parts.graph",
+            "the task 'low' is in both parts.levels and parts.graph",
         ),
-        ({'levels': {'type': 'HomoscedasticUncertainty'}, 'graph': GRAPH}, 'parts.levels does not name its tasks'),
+        ({'levels': {'type': 'HomoscedasticUncertainty'}, 'graph': GRAPH}, 'parts.levels has no tasks'),
         (
             {'levels': {**UNCERTAINTY, 'tasks': ('low', 'midle')}, 'graph': GRAPH},
-            "parts.levels.tasks: no head makes a task 'midle', did",
+            "parts.levels.tasks: unknown task 'midle', did",
         ),
         ({'levels': {**UNCERTAINTY, 'start': 2.0}, 'graph': GRAPH}, 'model.weighter.parts.levels: start is 2'),
         ({'levels': {**UNCERTAINTY, 'begin': 0}, 'graph': GRAPH}, 'model.weighter.parts.levels.begin'),

@@ -1,4 +1,4 @@
-"""HomoscedasticUncertainty: DMCF Eq. 15 by its closed form, its optimum, its bounds and its start."""
+"""HomoscedasticUncertainty: the closed form of DMCF Eq. 15, its optimum, bounds and start."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_at_the_optimum_the_variance_equals_the_loss():
 @pytest.mark.parametrize('kind', [torch.optim.SGD, torch.optim.Adam])
 def test_a_variance_is_held_at_its_bound_and_leaves_it_when_the_loss_changes(kind, bound, pushing, pulling):
     weighter = HomoscedasticUncertainty(('low',), start=0).double()
-    # Adam's default memory of the gradients on the way up would need more steps than a test has
+    # Adam's default second beta would need too many steps to forget the earlier gradients
     settings = {'lr': 0.5} if kind is torch.optim.SGD else {'lr': 0.1, 'betas': (0.9, 0.9)}
     optimizer = kind(weighter.parameters(), **settings)
 
@@ -148,21 +148,21 @@ def test_once_begun_it_stays_on_in_a_resumed_run_that_was_made_longer():
 @pytest.mark.parametrize(
     ('arguments', 'texts'),
     [
-        ({'tasks': ('low', 'middle')}, ["no weighter covers the task 'high'", 'Composed']),
-        ({'tasks': ('low', 'middle', 'hihg')}, ["no head makes a task 'hihg', did you mean 'high'?"]),
+        ({'tasks': ('low', 'middle')}, ["no weighter has the task 'high'", 'Composed']),
+        ({'tasks': ('low', 'middle', 'hihg')}, ["unknown task 'hihg', did you mean 'high'?"]),
         ({'start': 1.0}, ['start is 1 by fraction', 'Fixed']),
         ({'start': -1}, ['start is -1']),
         ({'start': math.nan}, ['start is nan']),
-        ({'start': 500, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['begins at 499']),
-        ({'start': 499.5, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['begins at 499']),
+        ({'start': 500, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['starts at 499']),
+        ({'start': 499.5, 'by': 'step', 'training': TrainingSettings(steps=500)}, ['starts at 499']),
         ({'start': 7, 'by': 'epoch', 'training': TrainingSettings(epochs=7)}, ['start is 7 by epoch']),
         (
             {'start': 70, 'by': 'step', 'training': TrainingSettings(epochs=7), 'steps_per_epoch': 10},
-            ['begins at 69'],
+            ['starts at 69'],
         ),
         (
             {'start': 7, 'by': 'epoch', 'training': TrainingSettings(steps=70), 'steps_per_epoch': 10},
-            ['begins at 6.9'],
+            ['starts at 6.9'],
         ),
         ({'bounds': (1, 5)}, ['bounds is (1, 5)']),
     ],

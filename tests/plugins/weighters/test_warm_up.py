@@ -35,7 +35,7 @@ def test_adaptive_is_0_in_the_first_epoch_then_one_over_one_plus_the_mean_of_the
     for step, values in enumerate(v for epoch in epochs for v in epoch):
         _, weights = weighter(losses(*values), at(step))
         seen.append(weights['glfm'].item())
-    # others add up to 4 and 8 in epoch 0: mean 6; to 2 and 4 in epoch 1: mean 3
+    # the other losses sum to 4 and 8 in epoch 0, mean 6; to 2 and 4 in epoch 1, mean 3
     assert seen == pytest.approx([0, 0, 1 / 7, 1 / 7, 1 / 4, 1 / 4])
 
 
@@ -89,7 +89,7 @@ def test_fixed_weights():
 
 @pytest.mark.parametrize('weighter', [lambda t: Fixed(NAMES, t), lambda t: WarmUp(NAMES, t)])
 def test_a_task_that_no_head_makes_is_named(weighter):
-    with pytest.raises(VireidError, match=r"no head makes a task 'glmf', did you mean 'glfm'\?"):
+    with pytest.raises(VireidError, match=r"unknown task 'glmf', did you mean 'glfm'\?"):
         weighter({'glmf': 'adaptive'})
 
 

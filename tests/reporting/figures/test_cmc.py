@@ -15,14 +15,14 @@ def test_rank_k_is_r_k_of_the_table_in_percent(run):
     assert list(line.get_xdata()) == list(range(1, 21))
     np.testing.assert_allclose(line.get_ydata(), 100 * run.evidence.cmc['all single-shot'][:20])
     assert line.get_ydata()[0] == pytest.approx(100 * run.evidence.about['rows'][0]['R1']['mean'])
-    assert line.get_label() == 'tffn (mAP 76.0 %)'  # 0.8 * 0.95
+    assert line.get_label() == 'tffn (mAP 76.0%)'  # 0.8 * 0.95
 
 
 def test_each_row_of_each_run_if_asked(run, new_run):
     lines = draw([run, new_run('agw', quality=0.5)], rows='all').axes[0].lines
     assert [line.get_label() for line in lines] == [
-        'tffn, all single-shot (mAP 76.0 %)', 'tffn, indoor single-shot (mAP 79.8 %)',
-        'agw, all single-shot (mAP 47.5 %)', 'agw, indoor single-shot (mAP 57.0 %)',
+        'tffn, all single-shot (mAP 76.0%)', 'tffn, indoor single-shot (mAP 79.8%)',
+        'agw, all single-shot (mAP 47.5%)', 'agw, indoor single-shot (mAP 57.0%)',
     ]  # fmt: skip
     assert len({(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}) == 4
 
@@ -31,7 +31,7 @@ def test_first_rows_of_different_names_are_named(run, new_run):
     other = new_run('agw')
     other.evidence.cmc = {'visible to infrared': other.evidence.cmc['all single-shot']}
     labels = [line.get_label() for line in draw([run, other]).axes[0].lines]
-    assert labels == ['tffn, all single-shot (mAP 76.0 %)', 'agw, visible to infrared']
+    assert labels == ['tffn, all single-shot (mAP 76.0%)', 'agw, visible to infrared']
 
 
 def test_ranks_end_where_asked_or_where_the_curve_does(run, new_run):
@@ -48,7 +48,7 @@ def test_runs_of_two_protocols_are_said_not_to_be_comparable(run, new_run):
     other = new_run('agw')
     other.evidence.about['protocol'] = 'regdb'
     notes = ' '.join(text.get_text() for text in draw([run, other]).findobj(Text)).replace('\n', ' ')
-    assert 'Not comparable, the protocols differ (tffn: sysu/agw; agw: regdb).' in notes
+    assert 'Not comparable, because the protocols differ (tffn: sysu/agw; agw: regdb).' in notes
     same = ' '.join(text.get_text() for text in draw([run, new_run('agw')]).findobj(Text))
     assert 'Not comparable' not in same
 

@@ -43,7 +43,7 @@ def test_one_identity_has_no_pairs_of_two(new_run):
     alone = new_run('alone')
     alone.evidence.distances = {'same across': np.array([3, 0]), 'different across': np.array([0, 0])}
     assert places(alone.evidence.distances) == ['across']
-    assert draw([alone]).axes[0].texts[0].get_text() == 'no pairs of two persons'
+    assert draw([alone]).axes[0].texts[0].get_text() == 'no pairs of different identities'
 
 
 def test_limits_hold_all_that_is_there(run):

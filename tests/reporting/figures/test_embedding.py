@@ -26,12 +26,12 @@ def test_a_person_has_one_colour_and_the_palette_is_gone_through_again(run):
     np.testing.assert_array_equal(colours[0::2], colours[1::2])
     assert len(np.unique(colours, axis=0)) == len(PALETTE) == 8
     np.testing.assert_array_equal(colours[0], colours[16])
-    assert any('12 persons share 8 colours' in text.get_text() for text in figure.findobj(Text))
+    assert any('12 identities share 8 colors' in text.get_text() for text in figure.findobj(Text))
 
 
 def test_principal_components_say_how_much_they_explain(run):
     figure = draw([run], method='pca')
-    assert figure.axes[0].get_xlabel() == 'Component 1\n21.4 % of variance'
+    assert figure.axes[0].get_xlabel() == 'Component 1\n21.4% of variance'
     offsets = np.concatenate([drawn.get_offsets() for drawn in figure.axes[0].collections])
     np.testing.assert_allclose(np.sort(offsets, axis=0), np.sort(run.evidence.points['pca'], axis=0))
 
@@ -42,7 +42,10 @@ def test_without_t_sne_it_draws_principal_components_and_says_so(run, new_run):
     figure = draw([run, other])
     assert [axes.get_title() for axes in figure.axes] == ['tffn', 'bare']
     assert figure.axes[1].get_xlabel().startswith('Component 1')
-    assert any('bare: principal components, for t-SNE is not' in text.get_text() for text in figure.findobj(Text))
+    assert any(
+        'bare: principal components, because the evidence has no t-SNE' in text.get_text()
+        for text in figure.findobj(Text)
+    )
 
 
 def test_one_person_of_one_image(new_run):

@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(run, tmp_path, m
 
 
 def test_another_format_is_an_error(run, tmp_path):
-    with pytest.raises(VireidError, match=r'a.jpg has no format .*\n.*\.png, \.svg or \.pdf'):
+    with pytest.raises(VireidError, match=r'a.jpg is not a figure format\n.*\.png, \.svg or \.pdf'):
         save(draw('cmc', [run]), tmp_path / 'a.jpg')
 
 
@@ -189,7 +189,7 @@ def test_letters_that_no_font_has_are_named_once(new_run, tmp_path, capsys, recw
     number = named.evidence.about['images'][int(named.evidence.lists['query'][0])][1]
     named.evidence.about['names'] = {str(number): '\U00013000\U00013000a'}  # a hieroglyph
     save(draw('rankings', [named], identity=number), tmp_path / 'a.png')
-    assert 'a.png has boxes for \U00013000, which no font' in capsys.readouterr().err
+    assert 'a.png has boxes for \U00013000, which no installed font' in capsys.readouterr().err
     assert not recwarn.list
     save(draw('rankings', [new_run('latin')]), tmp_path / 'b.png')
     assert capsys.readouterr().err == ''

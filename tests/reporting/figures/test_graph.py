@@ -16,7 +16,7 @@ from vireid.reporting.figures.graph import draw, layout
 
 @st.composite
 def graphs(draw):
-    """Sizes and edges of a graph without circles, of up to 30 nodes."""
+    """Sizes and edges of a graph without cycles, of up to 30 nodes."""
     names = [f'n{i}' for i in range(draw(st.integers(1, 30)))]
     sizes = {name: (draw(st.floats(0.3, 2)), draw(st.floats(0.2, 1))) for name in names}
     pairs = st.tuples(st.integers(0, len(names) - 1), st.integers(0, len(names) - 1)).filter(lambda p: p[0] < p[1])
@@ -71,9 +71,7 @@ def test_lines_are_uncrossed():
     assert (boxes['a'].y < boxes['b'].y) == (boxes['y'].y < boxes['x'].y)
 
 
-@pytest.mark.parametrize(
-    ('edges', 'message'), [([('a', 'z')], "from 'a' to 'z'"), ([('a', 'b'), ('b', 'a')], 'circle')]
-)
+@pytest.mark.parametrize(('edges', 'message'), [([('a', 'z')], "from 'a' to 'z'"), ([('a', 'b'), ('b', 'a')], 'cycle')])
 def test_what_is_no_graph(edges, message):
     with pytest.raises(VireidError, match=message):
         layout({'a': (1, 1), 'b': (1, 1)}, edges)

@@ -27,7 +27,7 @@ def test_heat_is_enlarged_without_steps():
 
 
 def test_features_are_not_laid_over_and_keep_their_positions():
-    found = features.colour(np.full((4, 2, 3), 100, dtype=np.uint8), np.array([[0.0], [1.0]]))
+    found = features.colorize(np.full((4, 2, 3), 100, dtype=np.uint8), np.array([[0.0], [1.0]]))
     low, high = (np.rint(255 * np.array(matplotlib.colormaps['magma'](v)[:3])) for v in (0.0, 1.0))
     np.testing.assert_array_equal(found[0, 0], low)
     np.testing.assert_array_equal(found[3, 1], high)
@@ -48,8 +48,8 @@ def test_right_and_wrong_pairs_are_shown_in_turn(new_run):
         pair['right'] = number < 3
     found = [text.get_text() for text in draw('cam', [mixed], pairs=2).findobj(Text)]
     assert [text.rpartition(': ')[2] for text in found if ' of ' in text and ': ' in text][:2] == [
-        'the same person, similarity 0.80',
-        'two persons, similarity 0.50',
+        'same identity, similarity 0.80',
+        'different identities, similarity 0.50',
     ]
 
 
@@ -58,7 +58,7 @@ def test_an_image_that_is_gone_still_has_its_maps(new_run):
     holed.evidence.thumbs = [b'' for _ in holed.evidence.thumbs]
     figure = draw('cam', [holed], pairs=1)
     assert len(figure.axes[0].images) == 2 * 3
-    assert sum(text.get_text() == 'gone' for text in figure.findobj(Text)) == 2
+    assert sum(text.get_text() == 'missing' for text in figure.findobj(Text)) == 2
 
 
 def test_of_no_pairs_there_is_nothing_to_draw(run):

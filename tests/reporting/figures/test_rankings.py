@@ -53,18 +53,18 @@ def test_each_image_has_its_similarity_and_the_query_its_precision(run):
     found = texts(draw([run], queries=1, top=3))
     assert [f'{value:.2f}' for value in run.evidence.lists['similarity'][row][:3]] == found[-4:-1]
     assert found[:4] == ['query', '1', '2', '3']
-    assert {'person 0', 'AP 0.05'} <= set(found)
+    assert {'ID 0', 'AP 0.05'} <= set(found)
 
 
 def test_a_person_can_be_asked_for(run):
-    assert 'person 7' in texts(draw([run], identity=7))
-    with pytest.raises(VireidError, match=r'tffn: no ranking list of person 99\n.*choose one of 0, 1, 2'):
+    assert 'ID 7' in texts(draw([run], identity=7))
+    with pytest.raises(VireidError, match=r'tffn: no ranking list of identity 99\n.*choose one of 0, 1, 2'):
         draw([run], identity=99)
 
 
 def test_a_run_without_that_person_is_left_out(run, new_run):
     found = texts(draw([run, new_run('few', people=6)], identity=7))
-    assert any('no ranking list of person 7): few' in text for text in found)
+    assert any('no ranking list of identity 7): few' in text for text in found)
 
 
 def test_an_image_that_is_gone_is_a_tile_that_says_so(new_run):
@@ -73,7 +73,7 @@ def test_an_image_that_is_gone_is_a_tile_that_says_so(new_run):
     for place, broken in enumerate((b'', b'no JPEG')):
         holed.evidence.thumbs[int(holed.evidence.lists['gallery'][row][place])] = broken
     figure = draw([holed], queries=1, top=4)
-    assert texts(figure).count('gone') == 2
+    assert texts(figure).count('missing') == 2
     assert len(figure.axes[0].images) == 3
 
 
@@ -119,9 +119,9 @@ def test_people_are_called_as_the_user_calls_them(new_run):
     numbers = sorted({called.evidence.about['images'][int(q)][1] for q in called.evidence.lists['query']})
     called.evidence.about['names'] = {str(numbers[0]): 'José', str(numbers[1]): '0007'}
     texts = [t.get_text() for t in draw([called], identity='josé').findobj(Text)]
-    assert 'person José' in texts
-    assert not any(text.startswith('person ') and text != 'person José' for text in texts)
+    assert 'ID José' in texts
+    assert not any(text.startswith('ID ') and text != 'ID José' for text in texts)
     for other in ('0007', '7', numbers[1]):  # as it is spelled, without its zeros, and by its number
-        assert 'person 0007' in [t.get_text() for t in draw([called], identity=other).findobj(Text)]
-    with pytest.raises(VireidError, match=r'no ranking list of person carl\n.*José, 0007'):
+        assert 'ID 0007' in [t.get_text() for t in draw([called], identity=other).findobj(Text)]
+    with pytest.raises(VireidError, match=r'no ranking list of identity carl\n.*José, 0007'):
         draw([called], identity='carl')

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vireid.core.config.freezing import freeze as freeze_parameters
 from vireid.core.config.frozen import FrozenList, freeze, section, thaw
 from vireid.core.config.overrides import set_value
+from vireid.core.config.parameter_freezing import freeze as freeze_parameters
 from vireid.core.config.settings import (
     EvaluationSettings,
     ImageSettings,
@@ -84,6 +84,12 @@ def typed(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _agrees(name: str, given: Any, value: Any) -> bool:
+    if name not in SETTINGS:
+        return given == value
+    return not isinstance(value, SETTINGS[name]) or SETTINGS[name](**given) == value
+
+
 @section
 class Experiment(Sections):
     """The sections of a config, checked, with the components that they name. It cannot be changed.
@@ -97,6 +103,14 @@ class Experiment(Sections):
 
     manager: Manager = field(repr=False, compare=False, kw_only=True)
     given: Mapping[str, Any] = field(repr=False, compare=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        # dataclasses.replace would leave `given` behind, and with it config.yaml
+        if differ := [name for name, value in self.given.items() if not _agrees(name, value, getattr(self, name))]:
+            raise VireidError(
+                f'{", ".join(differ)} of an experiment cannot be replaced by itself',
+                todo="derive another experiment: experiment.with_overrides({'training.steps': 5})",
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:

@@ -9,7 +9,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Union
+from typing import Any, NamedTuple, Protocol, Union
 
 from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
@@ -19,8 +19,12 @@ from vireid.core.interfaces import INTERFACES, KINDS, given
 from vireid.core.registry.hints import adapter_of, as_json, describe
 from vireid.core.registry.signature import Parameter, Signature, signature_of
 
-if TYPE_CHECKING:
-    from vireid.core.registry.components import Components
+
+class Components(Protocol):
+    """What the schema looks names up in; `registry.components.Components` is one."""
+
+    def get(self, kind: str, name: str) -> Callable[..., Any]:
+        """Returns the class or function of a name, or raises VireidError."""
 
 
 class Problem(NamedTuple):

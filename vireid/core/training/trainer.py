@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import signal
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluation, Evaluator
 from vireid.core.scoring.results import Results
-from vireid.core.signals import Interrupted, interruptible
+from vireid.core.signals import Interrupted, Stop, interruptible
 from vireid.core.training import checkpoint
 from vireid.core.training.lock import exclusive
 from vireid.core.training.nonfinite import is_finite, not_finite
@@ -28,6 +29,33 @@ from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a trainer works with; `launch.prepare` makes it.
+
+    Attributes:
+        run: the model, and what callbacks see.
+        fabric: devices and processes, launched.
+        hooks: the callbacks.
+        step: how one batch updates the model.
+        batches: of the training images.
+        evaluator: scores the weights that the run ends with.
+        candidates: scores those that may become these; the same evaluator, or one on validation identities.
+        selection: which of them is the best.
+        resume: the checkpoint that the run resumes from.
+    """
+
+    run: Run
+    fabric: Fabric
+    hooks: Any
+    step: Any
+    batches: BatchStream
+    evaluator: Evaluator
+    candidates: Evaluator
+    selection: Selection
+    resume: str | Path | None = None
 
 
 class Trainer:
@@ -38,33 +66,15 @@ class Trainer:
     runs in one folder).
 
     Args:
-        run: the model, and what observers see.
-        fabric: devices and processes, launched.
-        hooks: the observers.
-        step: how one batch updates the model.
-        batches: of the training images.
-        evaluator: scores the weights that the run ends with.
-        candidates: scores those that may become these; the same one, or on validation identities.
-        selection: which of them is the best.
-        resume: the checkpoint that the run goes on from.
+        setup: what it works with.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        fabric: Fabric,
-        hooks: Any,
-        step: Any,
-        batches: BatchStream,
-        evaluator: Evaluator,
-        candidates: Evaluator,
-        selection: Selection,
-        resume: str | Path | None = None,
-    ) -> None:
-        self.run, self.fabric, self.hooks, self.step, self.batches = run, fabric, hooks, step, batches
-        self.evaluator, self.candidates, self.selection, self.resume = evaluator, candidates, selection, resume
-        self.experiment, self.settings = run.experiment, run.experiment.training
-        self.progress = run.progress
+    def __init__(self, setup: Setup) -> None:
+        self.run, self.fabric, self.hooks, self.step = setup.run, setup.fabric, setup.hooks, setup.step
+        self.batches, self.selection, self.resume = setup.batches, setup.selection, setup.resume
+        self.evaluator, self.candidates = setup.evaluator, setup.candidates
+        self.experiment, self.settings = setup.run.experiment, setup.run.experiment.training
+        self.progress, self.stop = setup.run.progress, Stop()
 
     def train(self) -> Results:
         """Trains from where the run stands to its end, saving and scoring as the settings say.
@@ -87,7 +97,7 @@ class Trainer:
             self.hooks.run_started(run=self.run)
             finished = False
             try:
-                with interruptible() as self.stop:
+                with interruptible(self.stop):
                     found = self.run.results = self._loop()
                 if self.fabric.is_global_zero:
                     self._write_result(found)

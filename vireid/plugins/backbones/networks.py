@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm by name, with the errors that a wrong name, option or download deserves."""
+"""Builds networks of torchvision and timm by name, and reports wrong names, options and failed downloads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vireid.plugins.backbones.weights import published_weights
 
 Library = Literal['torchvision', 'timm']
 ALLOWED = "'pretrained', the path of a state dict (.pth or .safetensors), or None for random weights"
-# the framework's own to say; timm would read a file or an address by some of these
-OURS = (
+# set by the framework; through some of these, timm would read a file or URL
+RESERVED = (
     *('weights', 'pretrained', 'progress', 'device', 'dtype', 'in_chans', 'model_name', 'checkpoint_path', 'cache_dir'),
     *('pretrained_cfg', 'pretrained_cfg_overlay', 'pretrained_strict', 'pretrained_filter_fn'),
     *('scriptable', 'exportable', 'no_jit'),
@@ -27,10 +27,10 @@ OURS = (
 
 
 def require_network(network: str, library: Library) -> None:
-    """Checks that a library has a network of that name.
+    """Checks that a library has a network of this name.
 
     Raises:
-        VireidError: if not, or if timm is not installed.
+        VireidError: if it does not, or timm is not installed.
     """
     if library == 'timm' and find_spec('timm') is None:
         raise VireidError(f'{network!r}: timm is not installed', todo="pip install 'vireid[timm]'")
@@ -52,7 +52,7 @@ def require_network(network: str, library: Library) -> None:
         )
     if library == 'timm' and '.' in network and network not in _tagged(network):
         raise VireidError(
-            f'timm has no pretrained weights {network!r}', allowed=', '.join(_tagged(network)) or 'a name without a tag'
+            f'timm has no pretrained weights {network!r}', allowed=', '.join(_tagged(network)) or 'a name without tag'
         )
 
 
@@ -61,30 +61,35 @@ def build_network(network: str, library: Library, options: Mapping[str, Any]) ->
 
     Args:
         network: its name.
-        library: where it is from.
+        library: the library that has it.
         options: arguments of its constructor.
 
     Raises:
-        VireidError: for an option that it does not have or does not take.
+        VireidError: if there is no such network, or its constructor does not accept an option.
     """
     require_network(network, library)
-    taken = [name for name in options if name in OURS]
+    reserved = [name for name in options if name in RESERVED]
     try:
-        made = _on_default_device(lambda: _create(network, library, options)) if not taken else None
-    except Exception as error:  # a constructor may refuse its arguments in any way
+        built = _on_default_device(lambda: _create(network, library, options)) if not reserved else None
+    except Exception as error:  # a constructor may raise anything
         if not options:
-            raise VireidError(f'{network} of {library} cannot be built: {error}') from error
-        raise _refused(network, library, options, error) from error
-    if made is None or (options and not set(options) <= _arguments(made)):
-        raise _refused(network, library, options, None)
-    return made
+            raise VireidError(f'{network} of {library} could not be constructed: {error}') from error
+        raise _rejected(network, library, options, error) from error
+    if built is None or (options and not set(options) <= _arguments(built)):
+        raise _rejected(network, library, options, None)
+    return built
 
 
 def pretrained_weights(network: str, library: Library, options: Mapping[str, Any]) -> Any:
-    """Returns the weights that a library publishes for a network, downloaded once: torchvision's DEFAULT or timm's.
+    """Returns the pretrained weights of a network, downloaded once: torchvision's DEFAULT or those of timm.
+
+    Args:
+        network: its name.
+        library: the library that has it.
+        options: arguments of its constructor.
 
     Raises:
-        VireidError: if there are none, or they cannot be had.
+        VireidError: if there are none, or they cannot be downloaded or do not fit the options.
     """
     if library == 'torchvision':
         published = torchvision.models.get_model_weights(network).DEFAULT  # type: ignore[attr-defined]
@@ -96,29 +101,29 @@ def _from_timm(network: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
     import timm
 
     if not _tagged(network):
-        raise VireidError(f'timm has no pretrained weights of {network}', allowed=ALLOWED)
+        raise VireidError(f'timm has no pretrained weights for {network}', allowed=ALLOWED)
     try:
         return timm.create_model(network, pretrained=True, **options).state_dict()
-    except Exception as error:  # the network may fail in any way
+    except Exception as error:  # a download may raise anything
         if 'loading state_dict' in str(error):
             raise VireidError(
                 f'pretrained weights of {network} do not fit options {dict(options)}',
                 allowed=ALLOWED,
-                todo='take out the options that change sizes, or set weights=None',
+                todo='remove the options that change sizes, or set weights=None',
             ) from error
         config = timm.models.get_pretrained_cfg(network)
         hub = getattr(config, 'hf_hub_id', None)
         file = f'model.safetensors of {hub} on the Hugging Face hub' if hub else getattr(config, 'url', None)
         raise VireidError(
-            f'weights of {network} are not in the cache of timm and cannot be downloaded: {str(error).splitlines()[0]}',
+            f'weights of {network} are not in the timm cache and cannot be downloaded: {str(error).splitlines()[0]}',
             allowed=ALLOWED,
-            todo=f'on a machine with internet get {file}, then name its path: '
+            todo=f'download {file} on a machine with internet access, then pass its path: '
             '--cfg-options model.backbone.weights=model.safetensors',
         ) from error
 
 
 def _tagged(network: str) -> list[str]:
-    """Returns the names of timm's pretrained weights of a network."""
+    """Returns the names of timm's pretrained weights for a network."""
     import timm
 
     name = network.partition('.')[0]
@@ -127,7 +132,7 @@ def _tagged(network: str) -> list[str]:
 
 def _create(network: str, library: Library, options: Mapping[str, Any]) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', FutureWarning)  # that GoogLeNet will start from other random weights one day
+        warnings.simplefilter('ignore', FutureWarning)  # GoogLeNet's, about its future weight initialization
         if library == 'torchvision':
             return torchvision.models.get_model(network, weights=None, **options)
         import timm
@@ -136,7 +141,7 @@ def _create(network: str, library: Library, options: Mapping[str, Any]) -> nn.Mo
 
 
 def _on_default_device(build: Callable[[], nn.Module]) -> nn.Module:
-    """Builds on the default device; a constructor that computes with values cannot run on `meta`, it is moved there."""
+    """Builds on the default device; a constructor that cannot run on `meta` runs on the CPU and is moved."""
     try:
         return build()
     except (NotImplementedError, RuntimeError):
@@ -147,22 +152,22 @@ def _on_default_device(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def _arguments(network: nn.Module) -> set[str]:
-    """Returns what may be an option; a constructor that hands keywords on takes those of its base, too."""
-    found: set[str] = set()
+    """Returns the possible options; a constructor with `**kwargs` also accepts the arguments of its base class."""
+    names: set[str] = set()
     for cls in type(network).__mro__:
         parameters = inspect.signature(cls).parameters.values()
-        found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
         if all(p.kind is not p.VAR_KEYWORD for p in parameters):
             break
-    return found - set(OURS)
+    return names - set(RESERVED)
 
 
-def _refused(network: str, library: Library, options: Mapping[str, Any], error: Exception | None) -> VireidError:
+def _rejected(network: str, library: Library, options: Mapping[str, Any], error: Exception | None) -> VireidError:
     known = _arguments(_create(network, library, {}))
     unknown = [name for name in options if name not in known]
     if unknown:
         near = get_close_matches(unknown[0], known, n=1)
         given = f'{network} has no option {unknown[0]!r}' + (f', did you mean {near[0]!r}?' if near else '')
     else:
-        given = f'{network} does not take options {dict(options)}: {error}'
+        given = f'{network} does not accept options {dict(options)}: {error}'
     return VireidError(given, allowed=', '.join(sorted(known)))

@@ -1,4 +1,4 @@
-"""The non-local block: every cell of a map sees all cells of it."""
+"""The non-local block: each cell of a map attends to all cells."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ from vireid.core.errors import VireidError
 
 
 class NonLocal(nn.Module):
-    """Adds a weighted sum over all cells of the image to each cell (Wang et al., CVPR 2018, dot-product form).
+    """Adds to each cell a weighted sum over all cells (Wang et al., CVPR 2018, arXiv 1711.07971, dot-product form).
 
     z_i = x_i + BN(W y_i) with y_i = 1/N sum_j (theta(x_i) . phi(x_j)) g(x_j), where theta, phi, g and W are linear maps
-    of a cell (1x1 convolutions) and N is the number of cells. Scale and shift of the BatchNorm start at 0, so a new
-    block is the identity and can stand in a pretrained network. No softmax normalises the weights of j, so the sum over
-    j is computed first, y_i = [1/N sum_j g(x_j) phi(x_j)^T] theta(x_i): no N x N tensor is made.
+    of a cell (1x1 convolutions) and N is the number of cells. The scale and shift of the BatchNorm are initialized to
+    0, so a new block is the identity and can be inserted into a pretrained network. The weights are not normalized by a
+    softmax, so the sum over j can be computed first, y_i = [1/N sum_j g(x_j) phi(x_j)^T] theta(x_i), which avoids an
+    N x N tensor.
 
     Args:
-        channels: C of the map, at least 2.
-        inner: channels C' that theta, phi and g make, 1 to C; None is half of C, as Wang et al. have it.
+        channels: channels C of the map, at least 2.
+        inner: output channels C' of theta, phi and g, 1 to C; None means C / 2, as in the paper.
+
+    Raises:
+        VireidError: if `inner` is out of range.
     """
 
     def __init__(self, channels: int, inner: int | None = None) -> None:
         super().__init__()
         inner = channels // 2 if inner is None else inner
         if not 1 <= inner <= channels:
-            raise VireidError(f'non-local blocks of {inner} channels', allowed=f'1 to {channels}, those of the map')
+            raise VireidError(f'non-local blocks have {inner} channels', allowed=f'1 to {channels}, those of the map')
         self.theta = nn.Conv2d(channels, inner, 1)
         self.phi = nn.Conv2d(channels, inner, 1)
         self.g = nn.Conv2d(channels, inner, 1)
-        self.W = nn.Conv2d(inner, channels, 1, bias=False)  # the BatchNorm behind it would take a bias away again
+        self.W = nn.Conv2d(inner, channels, 1, bias=False)  # the BatchNorm after it would cancel a bias
         self.norm = nn.BatchNorm2d(channels)
         nn.init.zeros_(self.norm.weight)
         nn.init.zeros_(self.norm.bias)
 
     def forward(self, cells: Tensor) -> Tensor:
         theta, phi, g = (part(cells).flatten(2) for part in (self.theta, self.phi, self.g))  # (B, C', N) each
-        # 1/N in two halves before the sum: in half precision the sum overflows, and small values over N vanish
+        # 1/N is split over both factors: in half precision the plain sum overflows, and small values / N underflow
         scale = phi.shape[2] ** -0.5
         moments = (scale * g) @ (scale * phi).transpose(1, 2)  # (B, C', C')
         y = (moments @ theta).unflatten(2, cells.shape[2:])  # (B, C', H, W)
@@ -45,10 +49,15 @@ class NonLocal(nn.Module):
 
 
 def with_non_local(stage: nn.Sequential, count: int, channels: int, inner: int | None = None) -> nn.Sequential:
-    """Puts a non-local block behind each of the last `count` residual blocks of a stage, or of all if it has fewer.
+    """Inserts a non-local block after each of the last `count` residual blocks of a stage.
 
-    Each is a `NonLocal(channels, inner)`. The residual blocks keep their names, so that weights trained without
-    non-local blocks still fit them.
+    The residual blocks keep their names, so weights trained without non-local blocks still load.
+
+    Args:
+        stage: the residual blocks.
+        count: number of non-local blocks; a stage with fewer residual blocks gets one after each.
+        channels: channels C of the map.
+        inner: channels inside the non-local blocks; None means C / 2.
     """
     blocks = OrderedDict[str, nn.Module]()
     first = len(stage) - count

@@ -1,4 +1,4 @@
-"""Stages of a network that modalities go through apart, each in a copy of its own, and then together."""
+"""A network with modality-specific early stages and shared later stages."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ STAGES = (1, 2, 3, 4)
 
 
 class TwoStreams(nn.Module):
-    """Runs stage 0, the stem, and stages 1 to 4 of a network.
+    """Runs stage 0 (the stem) and stages 1 to 4 of a network.
 
-    Each stage before `shared_from` has one copy per modality and makes a `paired` feature; from there on weights are
-    shared, BatchNorm sees all modalities at once, and the feature is `joint`. Features are called `stage1` to `stage4`.
-    A network calls `add_stages`, then sets `outputs`.
+    Each stage before `shared_from` has one copy per modality and outputs a `paired` feature. Later stages share their
+    weights, their BatchNorm layers see all modalities together, and their features are `joint`. Features are named
+    `stage1` to `stage4`. A subclass calls `add_stages`, then sets `outputs`.
 
     Args:
-        shared_from: first shared stage, 0 (one network for all) to 5 (nothing shared).
-        out_stages: stages whose maps are handed on.
-        modalities: channels of the images by modality; 3 of visible and infrared ones if None. Each has a stream.
-        streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
+        shared_from: first shared stage, 0 (everything shared) to 5 (nothing shared).
+        out_stages: stages whose maps are output.
+        modalities: image channels by modality; None means 3 channels for visible and infrared.
+        streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
 
     Attributes:
-        last: the last stage that is handed on; later ones are not kept.
-        channels: channels of the images by modality.
-        stream_of: whose stream each modality takes.
-        outputs: what is handed on, by name.
+        last: the last output stage; later stages are dropped.
+        channels: image channels by modality.
+        stream_of: the modality whose stream each modality uses.
+        outputs: specs of the output features, by name.
 
     Raises:
-        VireidError: for a stage, modality or stream that does not exist, or channels that cannot share a stream.
+        VireidError: if a stage, modality or stream does not exist, or modalities with different channels share a
+            stream.
     """
 
     outputs: dict[str, FeatureSpec]
@@ -63,14 +64,14 @@ class TwoStreams(nn.Module):
         """Builds the streams in joint order, then the shared stages.
 
         Args:
-            build: makes `stage0` to `stage4` for images of so many channels, anew at each call. It is called for every
-                stream and once more, also where none of what it makes is kept: random weights depend on it.
+            build: builds new modules `stage0` to `stage4` for images with the given number of channels. It is always
+                called once per stream and once more, so that random weights do not depend on what is kept.
         """
 
         def kept(start: int, stop: int, channels: int) -> nn.ModuleDict:
-            made = build(channels)
+            stages = build(channels)
             names = [f'stage{s}' for s in range(start, min(stop, self.last + 1))]
-            return nn.ModuleDict({name: made[name] for name in names})
+            return nn.ModuleDict({name: stages[name] for name in names})
 
         own = [m for m in joint_order(self.channels) if self.stream_of[m] == m]
         copies = {m: kept(0, self.shared_from, self.channels[m]) for m in own}
@@ -78,31 +79,41 @@ class TwoStreams(nn.Module):
         self.shared = kept(self.shared_from, 5, self.channels[own[0]])
 
     def spec(self, stage: int, channels: int, size: tuple[int, int] | None) -> FeatureSpec:
-        """Returns what a stage hands on."""
+        """Returns the spec of a stage's output.
+
+        Args:
+            stage: the stage, 1 to 4.
+            channels: channels of its map.
+            size: (H, W) of its map, if known.
+        """
         return FeatureSpec(channels, 'map', 'joint' if stage >= self.shared_from else 'paired', size)
 
-    def as_map(self, stage: int, made: Tensor) -> Tensor:
-        """Returns what a stage made as a map (B, C, H, W); for networks that make it otherwise."""
-        return made
+    def as_map(self, stage: int, output: Tensor) -> Tensor:
+        """Returns the output of a stage as a map (B, C, H, W); override it if stages output something else."""
+        return output
 
     def forward(self, images: dict[Modality, Tensor]) -> dict[str, Tensor | dict[Modality, Tensor]]:
-        """Maps {modality: (N_m, C_m, H, W)} to the maps of `out_stages`, joint ones with N = sum of N_m."""
+        """Maps {modality: (N_m, C_m, H, W)} to the maps of `out_stages`; joint maps have N = sum of N_m images.
+
+        Raises:
+            VireidError: if a modality has no stream.
+        """
         if self.shared_from > 0:
             unknown = set(images) - set(self.stream_of)
             if unknown:
                 raise VireidError(f'no stream for modality {sorted(unknown)}', allowed=', '.join(self.stream_of))
         order = joint_order(images)
-        # modalities of one stream go through it together: BatchNorm sees them all
+        # modalities that share a stream run through it together, so its BatchNorm layers see all of them
         stream_of = {m: self.stream_of.get(m, m) for m in order}
         sharing = {own: [m for m in order if stream_of[m] == own] for own in stream_of.values()}
 
-        def by_modality(found: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
+        def by_modality(by_stream: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
             parts: dict[Modality, Tensor] = {}
             for own, members in sharing.items():
-                # one alone is not split: gradients would be added up in another order
+                # a single modality is not split: that would change the order in which gradients are summed
                 sizes = [images[m].shape[0] for m in members]
-                cut = found[own].split(sizes) if len(members) > 1 else (found[own],)
-                parts.update(zip(members, cut, strict=True))
+                split = by_stream[own].split(sizes) if len(members) > 1 else (by_stream[own],)
+                parts.update(zip(members, split, strict=True))
             return {m: parts[m] for m in order}
 
         paired = {own: _joined([images[m] for m in members]) for own, members in sharing.items()}
@@ -124,42 +135,42 @@ class TwoStreams(nn.Module):
 
 
 def with_channels(convolution: nn.Conv2d, channels: int) -> None:
-    """Makes a first convolution of 3 channels one of `channels`, 1 to 4; 3 leave it as it is.
+    """Changes a first convolution with 3 input channels to `channels`, 1 to 4, in place.
 
-    Its weights become the sum over the three colours, times 1 / channels: the sum for 1 channel, the mean times 3 / C
-    for C of them. Images that are equal in all channels give what they gave.
+    Each weight becomes the sum over the three colors, divided by `channels`. Images with equal channels keep their
+    output.
     """
     if channels == 3:
         return
-    colours = convolution.weight
-    # drawn as torch draws them, though they are replaced: random weights after it are those of any new convolution
+    colors = convolution.weight
+    # a new convolution, although its weights are replaced, so that the random generator advances as for any other
     drawn = nn.Conv2d(channels, convolution.out_channels, convolution.kernel_size, bias=False)  # type: ignore[arg-type]
     convolution.in_channels, convolution.weight = channels, drawn.weight
     with torch.no_grad():
-        grey = colours.sum(dim=1, keepdim=True)  # (C_out, 1, h, w)
-        convolution.weight.copy_(grey.expand_as(convolution.weight) / channels)
+        gray = colors.sum(dim=1, keepdim=True)  # (C_out, 1, h, w)
+        convolution.weight.copy_(gray.expand_as(convolution.weight) / channels)
 
 
 def _streams(
     channels: Mapping[Modality, int], given: Mapping[Modality, Modality], shared_from: int
 ) -> dict[Modality, Modality]:
-    """Returns whose stream each modality takes."""
+    """Returns the modality whose stream each modality uses."""
     if wrong := {m: count for m, count in channels.items() if not 1 <= count <= 4}:
-        raise VireidError(f'images have channels {wrong}', allowed='1 to 4 of each modality')
+        raise VireidError(f'images have channels {wrong}', allowed='1 to 4 channels per modality')
     stream_of = {m: given.get(m, m) for m in channels}
     for modality, other in given.items():
         if modality not in channels or stream_of.get(other) != other:
             raise VireidError(
-                f'streams: {modality!r} takes the stream of {other!r}, and there is no such '
-                + ('modality' if modality not in channels else 'stream'),
+                f'streams: {modality!r} is set to the stream of {other!r}, but there is no '
+                + (f'modality {modality!r}' if modality not in channels else f'stream {other!r}'),
                 allowed=', '.join(f'{m!r}' for m in channels),
             )
     for modality in channels:
         other = stream_of[modality] if shared_from else next(iter(channels))
         if channels[modality] != channels[other]:
             raise VireidError(
-                f'{modality} images have {channels[modality]} channels and {other} ones {channels[other]}',
-                todo='give it a stream of its own: shared_from=1 or more, and no entry in streams',
+                f'{modality} images have {channels[modality]} channels, but {other} images have {channels[other]}',
+                todo='use separate streams: shared_from=1 or more, and no entry in streams',
             )
     return stream_of
 

@@ -1,4 +1,4 @@
-"""Any network of torchvision or timm whose first stages have one copy per modality and whose later ones are shared."""
+"""TwoStreamNetwork: any torchvision or timm network with modality-specific early stages and shared later stages."""
 
 from __future__ import annotations
 
@@ -28,39 +28,40 @@ from vireid.plugins.backbones.vision_transformer import (
 )
 from vireid.plugins.backbones.weights import fitting
 
-PROBE = (256, 128)  # divides by 32, and height and width differ
+PROBE = (256, 128)  # divisible by 32, with different height and width
 
 
 class TwoStreamNetwork(TwoStreams):
-    """A network of torchvision or timm in two streams, cut into stages by the stride of its maps.
+    """A torchvision or timm network in two streams, split into stages by the stride of its maps.
 
-    `stage1` ends with the last module that makes a map of stride 4, `stage2` 8, `stage3` 16, `stage4` 32. Stage 0 is
-    what comes before stride 4, or the patch embedding of a network that starts with one. A network whose maps all have
-    one stride is cut into four stages of equal depth; the map of a vision transformer is its tokens, without prefix
-    tokens and without the final norm. Stages before `shared_from` have one copy per modality and are `paired`, later
-    ones are shared and `joint`. Channels and sizes are found by running one image. Classifiers and stages after the
-    last of `out_stages` are not kept.
+    `stage1` ends with the last module that outputs a map of stride 4; `stage2`, `stage3` and `stage4` end at strides 8,
+    16 and 32. Stage 0 is everything before stride 4, or the patch embedding of a network that starts with one. A
+    network whose maps all have the same stride is split into four stages of equal depth. The map of a vision
+    transformer consists of its tokens, without prefix tokens and before the final norm. Stages before `shared_from`
+    have one copy per modality and `paired` outputs; later stages are shared and have `joint` outputs. Channels and
+    sizes are found by running one image. The classifier and the stages after the last of `out_stages` are dropped.
 
-    Networks that are made for one size (vision transformers, Swin of timm) are built at their own, filled with weights,
-    then set to `image_size`. Published weights expect images normalised as when they were trained: timm's
-    `pretrained_cfg` tells `mean` and `std`.
+    Networks with a fixed input size (vision transformers, timm's Swin) are built at that size, loaded with weights, and
+    then set to `image_size`. Pretrained weights expect images normalized as in their training; see `mean` and `std` in
+    timm's `pretrained_cfg`.
 
     Args:
-        network: its name, such as `mobilenet_v2`; for timm also with a tag of its weights.
+        network: name of the network, such as `mobilenet_v2`; for timm, optionally with the tag of its weights.
         library: `torchvision` or `timm` (pip install 'vireid[timm]').
-        shared_from: first shared stage, 0 (one network for all) to 5 (nothing shared).
-        out_stages: stages whose maps are handed on, of those that the network has; 3 is 1/16 of the image.
-        weights: `pretrained` (torchvision's DEFAULT or timm's, downloaded once), the path of a file with this network
-            (of torch.save, or `.safetensors`), below any key and behind any prefix, or None for random weights.
+        shared_from: first shared stage, 0 (everything shared) to 5 (nothing shared).
+        out_stages: stages whose maps are output, among those that the network has; 3 has stride 16.
+        weights: `pretrained` (torchvision's DEFAULT or timm's, downloaded once), the path of a file with weights of
+            this network (from torch.save, or `.safetensors`; under any key and with any prefix), or None for random
+            weights.
         options: arguments of the network's constructor, such as {'drop_path_rate': 0.1}.
-        pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
-        image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
-        modalities: channels of the images by modality, 1 to 4; 3 of visible and infrared ones if None.
-        streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
+        pretrained: False ignores `weights`; the framework passes it when a checkpoint will replace the weights.
+        image_size: (H, W) of the images, which determines the map sizes; None leaves the map sizes unknown.
+        modalities: image channels by modality, 1 to 4; None means 3 channels for visible and infrared.
+        streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
 
     Raises:
-        VireidError: if the network, an option or a stage does not exist, the network is no chain of modules up to the
-            last stage or makes no maps, or the weights are out of reach or do not fit.
+        VireidError: if the network, an option or a stage does not exist, the network is not a chain of modules up to
+            the last output stage or has no maps, or the weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -85,48 +86,48 @@ class TwoStreamNetwork(TwoStreams):
         for s in self.out_stages:
             if shapes[s][0] != build.channels.get(s, shapes[s][0]):
                 raise VireidError(
-                    f'stage {s} of {build.name} makes {build.channels[s]} channels of one image and {shapes[s][0]} of '
-                    'another',
-                    allowed='networks in whose maps channels and places can be told apart',
+                    f'stage {s} of {build.name} outputs {build.channels[s]} channels for one image and {shapes[s][0]} '
+                    'for another',
+                    allowed='networks whose maps have an unambiguous channel axis',
                 )
         self.outputs = {
             f'stage{s}': self.spec(s, shapes[s][0], shapes[s][1:] if image_size else None) for s in self.out_stages
         }
 
-    def as_map(self, stage: int, made: Tensor) -> Tensor:
-        """Returns what a stage made as a map (B, C, H, W)."""
+    def as_map(self, stage: int, output: Tensor) -> Tensor:
+        """Returns the output of a stage as a map (B, C, H, W)."""
         if self.layouts[stage] == 'tokens':
-            return tokens_as_map(made, self.prefix, self.grid)
-        return made.permute(0, 3, 1, 2) if self.layouts[stage] == 'channels last' else made
+            return tokens_as_map(output, self.prefix, self.grid)
+        return output.permute(0, 3, 1, 2) if self.layouts[stage] == 'channels last' else output
 
     def _shapes(self, size: tuple[int, int], name: str) -> dict[int, tuple[int, int, int]]:
-        """Returns (C, H, W) of the maps of an image of (H, W), by stage."""
+        """Returns the (C, H, W) of each output stage for an image of (H, W)."""
         modality = next(m for m, own in self.stream_of.items() if m == own)
         image = torch.zeros(1, self.channels[modality], *size, device=next(self.parameters()).device)
         self.eval()
         try:
             with preserved(), torch.no_grad():
-                made: Any = self({modality: image})
-        except Exception as error:  # a network may fail in any way
+                outputs: Any = self({modality: image})
+        except Exception as error:  # a network may raise anything
             raise _does_not_run(name, size, error) from error
         self.train()
-        maps = {s: made[f'stage{s}'] for s in self.out_stages}
+        maps = {s: outputs[f'stage{s}'] for s in self.out_stages}
         return {s: tuple((m if isinstance(m, Tensor) else m[modality]).shape[1:]) for s, m in maps.items()}
 
 
 class _Builder:
-    """Builds the stages of a network, the same at each call but for random weights.
+    """Builds the stages of a network; each call returns new modules that differ only in random weights.
 
-    What the network is like is found at the first call.
+    The first call analyzes the network.
 
     Attributes:
-        name: of the network, for errors.
-        parts: the names of the modules of each stage.
-        layouts: of what each stage makes: `map`, `channels last` or `tokens`.
-        channels: of the map of each stage, where one image has told them.
-        size: (H, W) that the network takes, if `image_size` is None.
-        prefix: tokens before those of the patches.
-        grid: (H, W) of the tokens.
+        name: name of the network, for errors.
+        parts: names of the modules of each stage.
+        layouts: layout of each stage's output: `map`, `channels last` or `tokens`.
+        channels: channels of each stage's map, as far as the analysis found them.
+        size: (H, W) that the network accepts, if `image_size` is None.
+        prefix: number of tokens before the patch tokens.
+        grid: (H, W) of the patch tokens.
     """
 
     def __init__(
@@ -154,11 +155,11 @@ class _Builder:
             self._find_stages(network)
             self.state = self._read(network)
         if self.state is not None:
-            network.load_state_dict(self.state, strict=False)  # complete for what is kept, as `fitting` saw to
+            network.load_state_dict(self.state, strict=False)  # `fitting` has checked the tensors of the kept stages
         if self.image_size and hasattr(network, 'set_input_size'):
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter('ignore', UserWarning)  # how timm resamples position tables is its own matter
+                    warnings.simplefilter('ignore', UserWarning)  # timm's, about resampling position embeddings
                     network.set_input_size(img_size=tuple(self.image_size))
             except Exception as error:
                 raise _does_not_run(self.name, self.image_size, error) from error
@@ -186,29 +187,29 @@ class _Builder:
             self.layouts = dict.fromkeys(self.parts, 'tokens')
         else:
             chain = self._run(network)
-            found = chain.stages()
-            self.parts = {s: tuple(link.name for link in part) for s, part in found.items()}
+            links = chain.stages()
+            self.parts = {s: tuple(link.name for link in part) for s, part in links.items()}
             self.layouts = {
-                s: 'channels last' if part and part[-1].channels_last else 'map' for s, part in found.items()
+                s: 'channels last' if part and part[-1].channels_last else 'map' for s, part in links.items()
             }
-            self.channels = {s: part[-1].channels for s, part in found.items() if part}
+            self.channels = {s: part[-1].channels for s, part in links.items() if part}
             broken, last = chain.broken, chain.links[-1].name if chain.links else ''
         missing = [s for s in self.out_stages if s not in self.parts]
         if missing:
-            there = ', '.join(str(s) for s in self.parts if s)
+            stages = ', '.join(str(s) for s in self.parts if s)
             if not last:
-                given = f'{self.name} is a network without maps'
+                given = f'{self.name} has no maps'
             elif broken:
                 given = (
-                    f'{self.name} has no stage {missing[0]}: its modules follow one another only up to {last!r}; '
+                    f'{self.name} has no stage {missing[0]}: its modules form a chain only up to {last!r}, as '
                     f'{broken!r} reads something else'
                 )
             else:
-                given = f'{self.name} has no stage {missing[0]}: its last map is that of {last!r}'
+                given = f'{self.name} has no stage {missing[0]}: its last map is the output of {last!r}'
             raise VireidError(
                 given,
-                allowed=f'out_stages {there}' if there else 'networks with maps, and vision transformers of timm',
-                todo=self._advice() or ('choose one of these stages, or another network' if there else None),
+                allowed=f'out_stages {stages}' if stages else 'networks with maps, or vision transformers of timm',
+                todo=self._advice() or ('choose one of these stages, or another network' if stages else None),
             )
 
     def _is_transformer(self, network: nn.Module) -> bool:
@@ -220,13 +221,13 @@ class _Builder:
         return None
 
     def _run(self, network: nn.Module) -> Chain:
-        """Finds the chain with an image of `size`, or of `image_size` if the network does not take that."""
+        """Finds the chain with an image of `size`, or of `image_size` if the network does not accept `size`."""
         device = next(network.parameters()).device
         sizes = [self.size, *([tuple(self.image_size)] if self.image_size else [])]
         for size in sizes:
             try:
                 chain = find_chain(network, torch.zeros(1, 3, *size, device=device))
-            except Exception as error:  # a network may fail in any way
+            except Exception as error:  # a network may raise anything
                 if size == sizes[-1]:
                     raise _does_not_run(self.name, size, error, self._advice()) from error
             else:
@@ -248,20 +249,20 @@ class _Builder:
             for key, tensor in network.state_dict().items()
             if key in embedding or any(key.startswith(f'{name}.') for name in kept)
         }
-        return fitting(state, wanted, self.weights, self.name, 'give weights of this network, with its own names')
+        return fitting(state, wanted, self.weights, self.name, 'use weights of this network, with its tensor names')
 
     def _first_convolution(self, network: nn.Module) -> nn.Conv2d:
         first = (
             'patch_embed' if self._is_transformer(network) else next(part[0] for part in self.parts.values() if part)
         )
         modules = network.get_submodule(first).modules()
-        found = next((module for module in modules if isinstance(module, nn.Conv2d)), None)
-        if found is None or found.in_channels != 3 or found.groups != 1:
+        convolution = next((module for module in modules if isinstance(module, nn.Conv2d)), None)
+        if convolution is None or convolution.in_channels != 3 or convolution.groups != 1:
             raise VireidError(
                 f'{self.name} has no first convolution whose channels can be changed',
                 allowed='networks that start with a convolution of 3 channels',
             )
-        return found
+        return convolution
 
 
 def _own_size(network: Any) -> tuple[int, int]:
@@ -270,9 +271,9 @@ def _own_size(network: Any) -> tuple[int, int]:
 
 
 def _does_not_run(name: str, size: Sequence[int], error: Exception, todo: str | None = None) -> VireidError:
-    said = (str(error) or type(error).__name__).splitlines()[0]
+    reason = (str(error) or type(error).__name__).splitlines()[0]
     return VireidError(
-        f'{name} does not take images of {size[0]} x {size[1]}: {said}',
-        allowed='images.size that the network takes; some networks have an option for it, such as img_size',
+        f'{name} does not accept images of {size[0]} x {size[1]}: {reason}',
+        allowed='an images.size that the network accepts; some networks have an option for it, such as img_size',
         todo=todo or 'set images.size or model.backbone.options, or choose another network',
     )

@@ -1,4 +1,4 @@
-"""A ResNet whose first stages have one copy per modality and whose later ones are shared."""
+"""TwoStreamResNet: a ResNet with modality-specific early stages and shared later stages."""
 
 from __future__ import annotations
 
@@ -18,31 +18,34 @@ from vireid.plugins.backbones.weights import fitting, published_weights
 
 
 class TwoStreamResNet(TwoStreams):
-    """torchvision's ResNet in two streams (TFFN section 2.1; DMCF section III-A).
+    """torchvision's ResNet (He et al., CVPR 2016, arXiv 1512.03385) in two streams.
 
-    Stage 0 is the stem (convolution, BatchNorm, pooling), stages 1 to 4 are the four residual stages. Each stage
-    before `shared_from` has one copy per modality and makes a `paired` feature; from there on weights are shared,
-    BatchNorm sees all modalities at once, and the feature is `joint`. Its outputs are called `stage1` to `stage4`.
-    Modalities of other than 3 channels get a first convolution of their own width; its pretrained weights are the sum
-    over the three for 1 channel, and their mean times 3 / C for C channels: grey images give what they gave.
+    See TFFN section 2.1 and DMCF section III-A. Stage 0 is the stem (convolution, BatchNorm, pooling); stages 1 to 4
+    are the residual stages. Each stage before `shared_from` has one copy per modality and outputs a `paired` feature.
+    Later stages share their weights, their BatchNorm layers see all modalities together, and their features are
+    `joint`. The outputs are named `stage1` to `stage4`. A modality with C != 3 channels gets its own first convolution,
+    with the pretrained weights summed over the three colors and divided by C, so gray images keep their output.
 
     Args:
         depth: 18, 34, 50 or 101 layers.
-        shared_from: first shared stage, 0 (one network for both) to 5 (nothing shared).
-        out_stages: stages whose maps are handed on, in rising order.
-        last_stride: stride of stage 4; 1 keeps maps at 1/16 of the image, 2 is ImageNet's.
+        shared_from: first shared stage, 0 (everything shared) to 5 (nothing shared).
+        out_stages: stages whose maps are output.
+        last_stride: stride of stage 4: 1 gives maps at 1/16 of the image size, 2 is the standard ResNet.
         weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a file with a ResNet of the same
-            depth, below any key and behind any prefix, or None for random weights.
-        pretrained: False ignores `weights`: the framework says so where a checkpoint is about to replace them.
-        image_size: (H, W) of the images, from which the maps' sizes follow; None leaves them open.
-        modalities: channels of the images by modality; 3 of visible and infrared ones if None. Each has a stream.
-        streams: modalities without a stream of their own, and whose they take: {'x': 'visible'}.
-        non_local: how many non-local blocks each of the four stages gets, from 0, behind its last residual blocks. A
-            stage with fewer residual blocks gets one behind each: (0, 2, 3, 0), made for depth 50, is 0, 2, 2, 0 at 18.
-        non_local_channels: channels inside them; None is half of those of the map. AGW's released code has 1.
+            depth (under any key and with any prefix), or None for random weights.
+        pretrained: False ignores `weights`; the framework passes it when a checkpoint will replace the weights.
+        image_size: (H, W) of the images, which determines the map sizes; None leaves the map sizes unknown.
+        modalities: image channels by modality; None means 3 channels for visible and infrared.
+        streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
+        non_local: number of non-local blocks in each of the four stages, inserted after its last residual blocks. A
+            stage with fewer residual blocks gets one after each: (0, 2, 3, 0), meant for depth 50, becomes 0, 2, 2, 0
+            at depth 18.
+        non_local_channels: channels inside the non-local blocks; None means half of the map's. AGW's released code
+            uses 1.
 
     Raises:
-        VireidError: if a stage does not exist, or the weights are out of reach or do not fit.
+        VireidError: if a stage does not exist, an argument is out of range, or the weights cannot be loaded or do not
+            fit.
     """
 
     def __init__(
@@ -62,19 +65,19 @@ class TwoStreamResNet(TwoStreams):
         super().__init__(shared_from, out_stages, modalities, streams)
         if len(non_local) != len(STAGES) or min(non_local) < 0:
             raise VireidError(
-                f'non_local is {tuple(non_local)}', allowed='four numbers from 0, one for each of the stages 1 to 4'
+                f'non_local is {tuple(non_local)}', allowed='four numbers of at least 0, one each for stages 1 to 4'
             )
         state = load_resnet_weights(depth, weights if pretrained else None)
         self.add_stages(lambda channels: _stages(depth, state, last_stride, channels))
         expansion = 4 if depth >= 50 else 1
         widths = {s: 64 * 2 ** (s - 1) * expansion for s in STAGES}
         strides = {1: 4, 2: 8, 3: 16, 4: 16 * last_stride}
-        # each halving rounds up, so they add up to one division
+        # each halving rounds up, which equals one division that rounds up
         sizes = {
             s: (-(-image_size[0] // n), -(-image_size[1] // n)) if image_size else None for s, n in strides.items()
         }
         self.outputs = {f'stage{s}': self.spec(s, widths[s], sizes[s]) for s in self.out_stages}
-        # last, so that they leave the random weights of the ResNet as they are without them
+        # last, so that the random weights of the ResNet are the same as without non-local blocks
         for stages in [*self.streams.values(), self.shared]:
             for s, count in zip(STAGES, non_local, strict=True):
                 if count and f'stage{s}' in stages:
@@ -82,14 +85,14 @@ class TwoStreamResNet(TwoStreams):
 
 
 def _stages(depth: int, state: dict[str, Tensor] | None, last_stride: int, channels: int) -> dict[str, nn.Module]:
-    """Builds a ResNet for images of so many channels and takes it apart."""
+    """Builds a ResNet for images with `channels` channels and returns its stages."""
     resnet = getattr(torchvision.models, f'resnet{depth}')()
     if state is not None:
         resnet.load_state_dict(state, strict=False)  # checked by load_resnet_weights; only `fc` may be absent
     with_channels(resnet.conv1, channels)
     if last_stride == 1:
         block = resnet.layer4[0]
-        # the 3x3 convolution carries the stride: the first of a BasicBlock, the second of a Bottleneck
+        # the strided 3x3 convolution is the first of a BasicBlock and the second of a Bottleneck
         (block.conv2 if depth >= 50 else block.conv1).stride = (1, 1)
         block.downsample[0].stride = (1, 1)
     stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
@@ -97,10 +100,10 @@ def _stages(depth: int, state: dict[str, Tensor] | None, last_stride: int, chann
 
 
 def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | None:
-    """Returns the state dict of a torchvision ResNet, complete but for the classifier.
+    """Returns the state dict of a torchvision ResNet without its classifier, or None if `weights` is None.
 
     Raises:
-        VireidError: if it cannot be downloaded or read, or is not of that depth.
+        VireidError: if it cannot be downloaded or read, or has another depth.
     """
     if weights is None:
         return None
@@ -112,4 +115,4 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
         state = read_weights(Path(weights), "'imagenet', the path of a ResNet state dict, or None")
     own = getattr(torchvision.models, f'resnet{depth}')().state_dict()
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith('fc.')}
-    return fitting(state, wanted, weights, f'ResNet-{depth}', 'give weights of the same depth')
+    return fitting(state, wanted, weights, f'ResNet-{depth}', 'use weights of the same depth')

@@ -1,4 +1,4 @@
-"""timm's vision transformers as a chain: the embedding of patches, then the blocks."""
+"""Splits timm's vision transformers into the token embedding and stages of blocks."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PARTS = ('patch_embed', 'pos_drop', 'patch_drop', 'norm_pre')
 
 
 class TokenEmbedding(nn.Module):
-    """What a vision transformer does before its blocks: patches, prefix tokens, position embedding.
+    """Everything in a vision transformer before its blocks: patch, prefix-token and position embedding.
 
     Args:
-        network: a `VisionTransformer` of timm. All else is taken out of it.
+        network: timm's `VisionTransformer`; its other modules are removed in place.
     """
 
     def __init__(self, network: Any) -> None:
@@ -32,31 +32,37 @@ class TokenEmbedding(nn.Module):
 
 
 def is_vision_transformer(network: nn.Module) -> bool:
-    """Whether a network of timm is a `VisionTransformer`: ViT, DeiT, DINOv2, CLIP, SigLIP; not EVA, BEiT, DINOv3."""
+    """Returns whether it is timm's `VisionTransformer`: ViT, DeiT, DINOv2, CLIP, SigLIP; not EVA, BEiT, DINOv3."""
     from timm.models.vision_transformer import VisionTransformer
 
     return isinstance(network, VisionTransformer)
 
 
 def transformer_stages(network: Any) -> dict[int, tuple[str, ...]]:
-    """Returns the names of its parts by stage: the embedding is stage 0, the blocks are four stages of equal depth.
+    """Returns the module names of each stage: the embedding is stage 0, the blocks form four stages of equal depth.
 
     Raises:
-        VireidError: if it drops patches or has fewer than four blocks.
+        VireidError: if the network drops patches or has fewer than four blocks.
     """
     if not isinstance(network.patch_drop, nn.Identity):
-        raise VireidError('patch_drop_rate leaves holes in the map', todo='take it out of the options')
+        raise VireidError('patch_drop_rate leaves holes in the map', todo='remove it from the options')
     if len(network.blocks) < 4:
-        raise VireidError(f'a vision transformer of {len(network.blocks)} blocks', allowed='4 blocks or more')
+        raise VireidError(f'the vision transformer has {len(network.blocks)} blocks', allowed='4 or more blocks')
     blocks = quarters([f'blocks.{index}' for index in range(len(network.blocks))])
     return {0: (EMBEDDING,), **{s: tuple(part) for s, part in enumerate(blocks, 1)}}
 
 
 def embedding_keys(network: nn.Module) -> set[str]:
-    """Returns the names of the tensors of the embedding, as the network calls them."""
+    """Returns the names of the embedding's tensors in the network's state dict."""
     return {key for key in network.state_dict() if '.' not in key or key.partition('.')[0] in PARTS}
 
 
 def tokens_as_map(tokens: Tensor, prefix: int, grid: tuple[int, int]) -> Tensor:
-    """Lays tokens (B, prefix + H W, C) out on the grid (H, W), without the prefix."""
+    """Rearranges tokens to a (B, C, H, W) map, without the prefix tokens.
+
+    Args:
+        tokens: (B, prefix + H W, C).
+        prefix: number of prefix tokens.
+        grid: (H, W).
+    """
     return tokens[:, prefix:].transpose(1, 2).unflatten(2, grid)  # (B, C, H, W)

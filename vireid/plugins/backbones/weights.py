@@ -1,4 +1,4 @@
-"""Weights of a network: from a file or published by torchvision, and compared with what a network needs."""
+"""Loads backbone weights from a file or from torchvision and checks that they fit the network."""
 
 from __future__ import annotations
 
@@ -13,82 +13,82 @@ from vireid.boundary.weights import COUNTER, Weights, find_weights, is_checkpoin
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 
-PUBLISHED = ('imagenet', 'pretrained')  # no files: what a library publishes
+PUBLISHED = ('imagenet', 'pretrained')  # weights from a library, not a file
 
 
 def published_weights(weights: Any, named: str, allowed: str) -> Any:
-    """Returns weights that torchvision publishes: from the folder where torch keeps them, or downloaded into it.
+    """Returns the state dict of torchvision weights, from torch's cache folder or downloaded into it.
 
     Args:
-        weights: a member of one of torchvision's weight enumerations.
-        named: what they are, for the error, such as `ImageNet weights of ResNet-50`.
-        allowed: what may be given instead, for the error.
+        weights: a member of a torchvision weight enumeration.
+        named: description for the error, such as `ImageNet weights of ResNet-50`.
+        allowed: the alternatives, for the error.
 
     Raises:
-        VireidError: if they are not there and cannot be downloaded; it says which file to put where.
+        VireidError: if they are not cached and cannot be downloaded; it says which file to put where.
     """
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(weights.url).name
     if path.exists():
-        return read_weights(path, allowed, f'delete it and put another copy there, of {weights.url}')
+        return read_weights(path, allowed, f'delete it and put a new copy of {weights.url} there')
     try:
         return weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except Exception as error:  # the network may fail in any way
+    except Exception as error:  # a download may raise anything
         raise VireidError(
             f'{named} are not in {path.parent} and cannot be downloaded: {error}',
             allowed=allowed,
-            todo=f'on a machine with internet get {weights.url}, then put it into that folder, or name its path: '
-            f'--cfg-options model.backbone.weights={path.name}',
+            todo=f'download {weights.url} on a machine with internet access, then put it into that folder or pass its '
+            f'path: --cfg-options model.backbone.weights={path.name}',
         ) from error
 
 
 def fitting(content: Any, wanted: Mapping[str, Tensor], given: str, network: str, todo: str) -> dict[str, Tensor]:
-    """Returns those tensors of a file that a network wants; prints a line that says where they were and what is left.
+    """Selects the tensors that a network needs and, for a file, prints where they were found and what is unused.
 
     Args:
-        content: of the file: a state dict, or dicts that hold some; see `find_weights`. It may hold more, such as the
-            classifier. Counters of batches (`num_batches_tracked`) may be missing, as they are in files older than
-            torch 0.4.1.
-        wanted: tensors by name, of the shapes that fit.
-        given: which weights these are: the path of a file, or one of `PUBLISHED`, of which nothing is printed.
-        network: what they are for, for the error.
-        todo: what to do, for the error.
+        content: content of the file: a state dict, or dicts that contain one; see `find_weights`. It may contain more
+            tensors, such as the classifier. Batch counters (`num_batches_tracked`) may be missing, as in files from
+            before torch 0.4.1.
+        wanted: the network's tensors by name, for their shapes.
+        given: the path of the file, or one of `PUBLISHED`, for which nothing is printed.
+        network: name of the network, for the error.
+        todo: what to do next, for the error.
 
     Raises:
-        VireidError: if one is missing or of another shape; it tells how many fit.
+        VireidError: if a tensor is missing or has another shape; it says how many fit.
     """
-    found = find_weights(content, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
-    held = found.tensors
-    lacking = sorted(
+    weights = find_weights(content, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    held = weights.tensors
+    misfits = sorted(
         name
         for name, tensor in wanted.items()
         if (name in held or not name.endswith(COUNTER)) and (name not in held or held[name].shape != tensor.shape)
     )
-    if not lacking:
-        # on `meta` networks are built for nothing, before they are built to be used
+    if not misfits:
+        # networks are also built on `meta`, as a dry run before the real build
         if given not in PUBLISHED and torch.get_default_device().type != 'meta' and world()[0] == 0:
-            print(found.text(given, [name for name in held if name not in wanted]))
+            print(weights.text(given, [name for name in held if name not in wanted]))
         return {name: held[name] for name in wanted if name in held}
-    first = lacking[0]
-    how = f', it is {_sizes(held[first])} and not {_sizes(wanted[first])}' if first in held else ''
-    place = f' ({found.place})' if found.place else ''
+    first = misfits[0]
+    how = f', it is {_sizes(held[first])} instead of {_sizes(wanted[first])}' if first in held else ''
+    place = f' ({weights.place})' if weights.place else ''
     raise VireidError(
-        f'backbone weights {given!r} do not fit {network}: {found.fits} of {found.wanted} tensors fit{place}; '
-        f'{first} does not{how}{_likeness(found, content, wanted)}',
+        f'backbone weights {given!r} do not fit {network}: {weights.fits} of {weights.wanted} tensors fit{place}; '
+        f'{first} does not{how}{_likeness(weights, content, wanted)}',
         todo=todo,
     )
 
 
-def _likeness(found: Weights, content: Any, wanted: Mapping[str, Tensor]) -> str:
-    """Says what a file that does not fit seems to be."""
-    if not found.tensors:
-        return '; it holds no tensors'
+def _likeness(weights: Weights, content: Any, wanted: Mapping[str, Tensor]) -> str:
+    """Returns what a file that does not fit seems to be."""
+    if not weights.tensors:
+        return '; it contains no tensors'
     if is_checkpoint(content):
-        return '; it is a checkpoint of vireid, of a whole model: begin with it by --init'
-    known = sum(name in found.tensors for name in wanted)
+        return '; it is a vireid checkpoint of a whole model, use it with --init'
+    known = sum(name in weights.tensors for name in wanted)
     if known < len(wanted) / 2:
-        return f'; they look like those of another network, with names like {next(iter(found.tensors))!r}'
-    return '; they look like those of a network of this kind and another size' if known == len(wanted) else ''
+        return f'; they seem to be of another network, with names like {next(iter(weights.tensors))!r}'
+    return '; they seem to be of the same network in another size' if known == len(wanted) else ''
 
 
 def _sizes(tensor: Tensor) -> str:
-    return ' x '.join(map(str, tensor.shape)) or 'one number'
+    return ' x '.join(map(str, tensor.shape)) or 'a scalar'

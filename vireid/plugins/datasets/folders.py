@@ -1,4 +1,4 @@
-"""One's own images, in folders named after identities."""
+"""Folders: your own images, in one folder per identity."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.passed_over import SYSTEM_FOLDERS, Listing, PassedOver
-from vireid.plugins.datasets.splitting import Dealing
+from vireid.plugins.datasets.splitting import SplitAssignment
 
 
 class Folders(OwnImages):
-    """Reads `visible/PERSON/*.jpg` and `infrared/PERSON/*.jpg`, below `train`, `val` and `test` if there are such.
+    """Reads `visible/IDENTITY/*.jpg` and `infrared/IDENTITY/*.jpg`, optionally below `train`, `val` and `test` folders.
 
-    Without `train` and `test`, the last identities by name, `test_share` of them, are the test split. Visible images
-    are camera 1, infrared ones camera 2. With more cameras a folder `cam1`, `cam2`, ... (`Camera_1` will do) stands
-    above the people: `visible/cam3/PERSON/*.jpg`. A folder is a person's if there are images in it; what is passed over
-    is in `passed_over`.
+    Without `train` and `test` folders, a share of `test_share` of the identities, the last by name, is the test split.
+    Visible images have camera 1, infrared images camera 2. For more cameras, add a folder level `cam1`, `cam2`, ... (or
+    `Camera_1`): `visible/cam3/IDENTITY/*.jpg`. Every folder with images is an identity. `passed_over` lists skipped
+    files and folders.
 
     Args:
-        root: the folder.
-        test_share: share of the identities that are for testing, above 0 and up to 1 (nobody to train on); only without
-            `train` and `test` folders, and without `folds`.
-        folds: for cross-validation: the test split is one of so many equally large groups of the identities that both
-            modalities saw, whatever folder they are in. All others are trained on.
-        trial: which group is tested, 1 to `folds`; `vireid train --trials 1-5` takes each in turn.
-        seed: of the groups, and of `val_share`.
-        val_share: share of the training identities that becomes the split `val` if there is none, at least two;
-            0 for none.
-        identities: keeps only so many training identities, for learning curves; None keeps all.
-        draw: seed of those. Of one draw, the fewer are among the more.
+        root: the data folder.
+        test_share: fraction of the identities to test on, above 0 and up to 1 (no training identities). It applies only
+            without `train` and `test` folders and without `folds`.
+        folds: number of folds for K-fold cross-validation over the identities with images of both modalities, in any
+            folder. The test split is one fold, and all other identities are trained on.
+        trial: the fold to test on, 1 to `folds`; `vireid train --trials 1-5` runs them one after the other.
+        seed: random seed of the folds and of `val_share`.
+        val_share: fraction of the training identities, at least two, to use as the split `val` if there is none; 0
+            disables it.
+        identities: number of training identities to keep, for learning curves; None keeps all.
+        draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if a folder is missing, no person is there, or too few.
+        VireidError: if a folder is missing, there are no identities or too few, or an argument is out of range.
     """
 
     def __init__(
@@ -51,51 +51,51 @@ class Folders(OwnImages):
         identities: int | None = None,
         draw: int = 0,
     ) -> None:
-        wanted = 'visible/PERSON/*.jpg and infrared/PERSON/*.jpg, or both below train and test'
+        wanted = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
-            raise VireidError('Folders: no data folder was given', allowed=wanted, todo='give --data-root')
+            raise VireidError('Folders: no data folder was given', allowed=wanted, todo='set --data-root')
         if not 0 < test_share <= 1:
             raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
-        dealing = Dealing(folds, trial, seed, val_share, identities, draw)
+        assignment = SplitAssignment(folds, trial, seed, val_share, identities, draw)
         if folds is not None and test_share != 0.5:
             raise VireidError(
-                f'test_share is {test_share} beside folds={folds}, which says who is tested', todo='give one'
+                f'test_share is {test_share}, but folds={folds} already defines the test split', todo='set only one'
             )
         self.root = Path(root).expanduser()
         passed = PassedOver(self.root)
         divided = any((self.root / name).is_dir() for name in ('train', 'test'))
         folders = {name: self.root / name for name in SPLITS if (self.root / name).is_dir()} if divided else {}
         try:
-            people = {name: _people(folder, passed) for name, folder in (folders or {'': self.root}).items()}
+            by_split = {name: _identities(folder, passed) for name, folder in (folders or {'': self.root}).items()}
             _pass_others(self.root, folders, passed)
         except OSError as error:
             raise VireidError(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
-        found = sorted({person.name for some in people.values() for person in some})
-        if not found:
-            told = [f'{self.root.absolute()} holds no person with images', *passed.lines()]
-            raise VireidError(f'Folders: {"; ".join(told)}', allowed=wanted)
-        numbers = number_identities(found)
+        names = sorted({folder.name for some in by_split.values() for folder in some})
+        if not names:
+            reasons = [f'{self.root.absolute()} has no identity folder with images', *passed.lines()]
+            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=wanted)
+        numbers = number_identities(names)
         listed = {
-            name: [
-                Sample(path, numbers[person.name], person.camera, person.modality, person.name)
-                for person in some
-                for path in person.images
+            split: [
+                Sample(path, numbers[folder.name], folder.camera, folder.modality, folder.name)
+                for folder in some
+                for path in folder.images
             ]
-            for name, some in people.items()
+            for split, some in by_split.items()
         }
         if not divided:
-            cut = len(found) - max(1, round(test_share * len(found)))
-            test = {numbers[name] for name in found[cut:]}
+            cut = len(names) - max(1, round(test_share * len(names)))
+            test = {numbers[name] for name in names[cut:]}
             listed = {
                 'train': [s for s in listed[''] if s.identity not in test],
                 'test': [s for s in listed[''] if s.identity in test],
             }
-        super().__init__(f'Folders: {self.root}', numbers, listed, dealing, passed=passed.lines())
+        super().__init__(f'Folders: {self.root}', numbers, listed, assignment, passed=passed.lines())
 
 
 @dataclass(frozen=True)
-class _Person:
-    """A folder of a person's images."""
+class _IdentityFolder:
+    """A folder with the images of an identity."""
 
     name: str
     modality: Modality
@@ -103,36 +103,36 @@ class _Person:
     images: list[str]
 
 
-def _people(folder: Path, passed: PassedOver) -> list[_Person]:
-    """Returns the folders with people's images, visible first, by camera and name."""
-    found: list[_Person] = []
+def _identities(folder: Path, passed: PassedOver) -> list[_IdentityFolder]:
+    """Returns the identity folders, visible first, then by camera and name."""
+    identities: list[_IdentityFolder] = []
     inside = {m: _inside(folder / m, passed) for m in MODALITIES}
     cameras = {m: sorted((n, p) for p, _ in below if (n := _camera(p)) is not None) for m, below in inside.items()}
     numbers = {number for of in cameras.values() for number, _ in of}
     for first, modality in enumerate(MODALITIES, 1):
-        usual = first if first not in numbers else max(numbers) + first  # the same number would say the same place
+        usual = first if first not in numbers else max(numbers) + first  # must differ from the numbers of the folders
         alone = [(place, listing) for place, listing in inside[modality] if listing.images]
         _require_all_cameras(folder / modality, cameras[modality], alone)
         places = {place for _, place in cameras[modality]}
         for place, listing in inside[modality]:
             if not listing.images and place not in places:
                 passed.folder(place)
-        for camera, people in [
+        for camera, folders in [
             (usual, alone),
             *((number, _inside(place, passed)) for number, place in cameras[modality]),
         ]:
-            for place, listing in people:
+            for place, listing in folders:
                 if not listing.images:
                     passed.folder(place)
                     continue
                 passed.within(place, listing)
                 paths = [str(place / name) for name in listing.images]
-                found.append(_Person(plain_name(place.name), modality, camera, paths))
-    return found
+                identities.append(_IdentityFolder(plain_name(place.name), modality, camera, paths))
+    return identities
 
 
 def _inside(folder: Path, passed: PassedOver) -> list[tuple[Path, Listing]]:
-    """Returns the folders in a folder, by name, with what is in them; of an operating system's, nothing is."""
+    """Returns the folders in a folder with their content, sorted by name, without system folders."""
     if not folder.is_dir():
         return []
     listing = Listing(folder)
@@ -144,7 +144,7 @@ def _inside(folder: Path, passed: PassedOver) -> list[tuple[Path, Listing]]:
 
 
 def _camera(folder: Path) -> int | None:
-    """Returns the number of a camera's folder: it is called so and holds folders, not images."""
+    """Returns the number of a camera folder, or None: its name has a camera number, and it contains no images."""
     number = camera_number(folder.name)
     if number is None:
         return None
@@ -153,28 +153,37 @@ def _camera(folder: Path) -> int | None:
 
 
 def _require_all_cameras(
-    folder: Path, cameras: Sequence[tuple[int, Path]], people: Sequence[tuple[Path, Listing]]
+    folder: Path, cameras: Sequence[tuple[int, Path]], identities: Sequence[tuple[Path, Listing]]
 ) -> None:
-    """Raises if people stand beside cameras, or two folders are the same camera's."""
-    allowed = 'people, or cameras (cam1, cam2, ...) with people in them'
-    if cameras and people:
-        other = people[0][0].name
+    """Checks that a folder does not mix cameras and identities, or have two folders for one camera.
+
+    Args:
+        folder: the folder of a modality.
+        cameras: number and path of the camera folders in it.
+        identities: path and content of the identity folders in it.
+
+    Raises:
+        VireidError: if it does.
+    """
+    allowed = 'identity folders, or camera folders (cam1, cam2, ...) that contain them'
+    if cameras and identities:
+        other = identities[0][0].name
         raise VireidError(
-            f'Folders: {folder} holds cameras ({cameras[0][1].name}) and others ({other})',
+            f'Folders: {folder} contains camera folders ({cameras[0][1].name}) and others ({other})',
             allowed=allowed,
             todo=f'move {other} into the folder of its camera',
         )
     for (number, one), (again, another) in pairwise(cameras):
         if number == again:
             raise VireidError(
-                f'Folders: {folder} has {one.name} and {another.name}, which both are camera {number}',
+                f'Folders: {folder} has {one.name} and {another.name}, which are both camera {number}',
                 allowed=allowed,
-                todo='give them two numbers, or move the people of one into the other',
+                todo='rename one of them, or merge their folders',
             )
 
 
 def _pass_others(root: Path, splits: Mapping[str, Path], passed: PassedOver) -> None:
-    """Counts what lies beside the folders that are read."""
+    """Records the folders next to those that are read."""
     for folder, read in [(root, splits or MODALITIES), *((place, MODALITIES) for place in splits.values())]:
         if not folder.is_dir():
             continue

@@ -1,4 +1,4 @@
-"""Index files: lines of `relative/path label`."""
+"""Index files with lines `relative/path label`."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from vireid.core.errors import VireidError
 
 @reads('an index file', '*.txt', allowed='lines of a relative path and a label')
 def read_index(index: Path) -> list[tuple[str, int]]:
-    """Returns the (relative path, label) of each line; empty lines are passed over.
+    """Returns the (relative path, label) of each line, skipping empty lines.
 
     Raises:
-        VireidError: if the file cannot be read, names nothing, has a malformed line or names an image twice.
+        VireidError: if the file cannot be read, has no or a malformed line, or names an image twice.
     """
     try:
         lines = read_text(index).splitlines()
     except (OSError, ValueError) as error:
         raise VireidError(f'index {index} cannot be read: {error}', todo='restore it from the dataset') from error
-    found: list[tuple[str, int]] = []
+    entries: list[tuple[str, int]] = []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -31,12 +31,12 @@ def read_index(index: Path) -> list[tuple[str, int]]:
                 f'{index}, line {number}: {line[:60]!r}', allowed='relative/path label, such as Visible/1/a.bmp 0'
             )
         if path.startswith('/') or '..' in path.split('/') or '\\' in path:
-            raise VireidError(f'{index}, line {number} names {path}', allowed="images below the dataset's folder")
+            raise VireidError(f'{index}, line {number} names {path}', allowed='images inside the dataset folder')
         path = '/'.join(part for part in path.split('/') if part not in ('', '.'))
         if path in seen:
             raise VireidError(f'{index}, line {number}: {path} is also in line {seen[path]}')
         seen[path] = number
-        found.append((path, int(label)))
-    if not found:
+        entries.append((path, int(label)))
+    if not entries:
         raise VireidError(f'index {index} names no image', todo='restore it from the dataset')
-    return found
+    return entries

@@ -1,4 +1,4 @@
-"""LLCM from its raw folder."""
+"""The LLCM dataset."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ TRAIN_LISTS = {VISIBLE: 'idx/train_vis.txt', INFRARED: 'idx/train_nir.txt'}
 TEST_FOLDERS = {VISIBLE: 'test_vis', INFRARED: 'test_nir'}
 CAMERAS = range(1, 10)
 OBTAIN = (
-    "ask for LLCM (Low-Light Cross-Modality) from its authors' page, and give the folder that holds idx, test_vis, "
-    'test_nir and the training images'
+    "request LLCM (Low-Light Cross-Modality) on its authors' page, and set --data-root to the folder with idx, "
+    'test_vis, test_nir and the training images'
 )
 
 
 class LLCM:
-    """Reads LLCM (Zhang and Wang, 2023).
+    """Reads LLCM (Zhang and Wang, CVPR 2023, arXiv 2303.14481).
 
-    Training images are the lines `relative/path label` of `idx/train_vis.txt` and `idx/train_nir.txt`; they say no
-    camera, so it is 0. Test images are `test_vis/camN/IIII/*.jpg` and `test_nir/camN/IIII/*.jpg` of the identities in
-    `idx/test_id.txt`, cameras 1 to 9 (none of the near-infrared ones is camera 3).
+    Training images are the lines `relative/path label` of `idx/train_vis.txt` and `idx/train_nir.txt`. They have no
+    camera number, so it is 0. Test images are `test_vis/camN/IIII/*.jpg` and `test_nir/camN/IIII/*.jpg` of the
+    identities in `idx/test_id.txt`, with cameras 1 to 9 (no near-infrared image is from camera 3).
 
     Args:
-        root: the dataset's folder.
+        root: the dataset folder.
 
     Attributes:
-        expected: by split, identities, visible and infrared images of a complete copy (their paper).
+        expected: number of identities, visible and infrared images of each split of a complete copy, from the paper.
 
     Raises:
-        VireidError: if the folder or a list is missing, or a line of a list is wrong.
+        VireidError: if the folder or a list is missing, or, when a split is read, if a list is invalid.
     """
 
     expected: ClassVar = {'train': (713, 16_946, 13_975), 'test': (351, 8_680, 7_166)}
@@ -53,7 +53,12 @@ class LLCM:
         self._read = cache({'train': self._train, 'test': self._test}.__getitem__)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train` (in the lists' order) or `test` (by identity, camera, path), visible first."""
+        """Returns the samples of `train` (in list order) or `test` (by identity, camera, path), visible first.
+
+        Raises:
+            VireidError: if there is no such split, or a list is invalid.
+            IncompleteData: if test identities have no images.
+        """
         if name not in ('train', 'test'):
             raise VireidError(f'LLCM has no split {name!r}', allowed='train, test')
         return self._read(name)()
@@ -61,18 +66,18 @@ class LLCM:
     def _train(self) -> tuple[Sample, ...]:
         lists = {modality: read_index(self.root / name) for modality, name in TRAIN_LISTS.items()}
         test = set(read_id_list(self.root / 'idx/test_id.txt'))
-        for modality, found in lists.items():
-            for path, _ in found:
-                folder = Path(path).parent.name  # the labels count from 0: only folders name identities
+        for modality, entries in lists.items():
+            for path, _ in entries:
+                folder = Path(path).parent.name  # labels start at 0, so only folders name the identity
                 if path.startswith('test_') or (folder.isdecimal() and int(folder) in test):
                     raise VireidError(
-                        f'{self.root / TRAIN_LISTS[modality]} names {path}, of a person for testing',
+                        f'{self.root / TRAIN_LISTS[modality]} names {path}, which is of a test identity',
                         todo='restore the lists from the dataset',
                     )
         return tuple(
             Sample(str(self.root / path), label, 0, modality)
-            for modality, found in lists.items()
-            for path, label in found
+            for modality, entries in lists.items()
+            for path, label in entries
         )
 
     def _test(self) -> tuple[Sample, ...]:
@@ -88,8 +93,8 @@ class LLCM:
                 if f'{identity:04d}' in present[camera]
                 for path in images(folder / f'{identity:04d}')
             ]
-        found = {sample.identity for sample in samples}
-        lacking = [identity for identity in identities if identity not in found]
-        if lacking:
-            raise incomplete(f'LLCM: {self.root}/test_vis and test_nir', lacking, identities, 'test', tuple(samples))
+        present_identities = {sample.identity for sample in samples}
+        missing = [identity for identity in identities if identity not in present_identities]
+        if missing:
+            raise incomplete(f'LLCM: {self.root}/test_vis and test_nir', missing, identities, 'test', tuple(samples))
         return tuple(samples)

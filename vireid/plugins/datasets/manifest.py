@@ -1,4 +1,4 @@
-"""One's own images, listed in a table."""
+"""Manifest: your own images, listed in a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
-from vireid.plugins.datasets.splitting import Dealing
+from vireid.plugins.datasets.splitting import SplitAssignment
 
 LINE = 'line of the file'
 SPLIT = 'split'
@@ -23,27 +23,27 @@ COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 
 
 class Manifest(OwnImages):
-    """Reads a CSV or Parquet table with the columns path, identity, camera, modality, split; others are passed over.
+    """Reads a CSV or Parquet table with the columns path, identity, camera, modality and split; others are ignored.
 
-    `path` is relative to the table's folder, or absolute; `identity` a number or any text; `camera` a number from 0, or
-    `cam1`; `modality` `visible` or `infrared`; `split` any name - training reads `train`, scoring `test`. Blanks at the
-    ends of a cell are no part of it, and columns are separated by commas, semicolons or tabs. With `folds` there
-    need not be a column `split`; `vireid data split` writes one.
+    `path` is absolute or relative to the table's folder. `identity` is a number or any text. `camera` is a number of at
+    least 0, or text such as `cam1`. `modality` is `visible` or `infrared`. `split` is any name; training uses `train`
+    and evaluation `test`. Spaces around a cell are stripped. Columns are separated by commas, semicolons or tabs. With
+    `folds`, the column `split` is optional; `vireid data split` writes one.
 
     Args:
-        root: the folder, or the table itself.
-        file: the table's name in the folder.
-        folds: for cross-validation: the test split is one of so many equally large groups of the identities that both
-            modalities saw, whatever their split says. All others are trained on.
-        trial: which group is tested, 1 to `folds`; `vireid train --trials 1-5` takes each in turn.
-        seed: of the groups, and of `val_share`.
-        val_share: share of the training identities that becomes the split `val` if the table has none, at least two;
-            0 for none.
-        identities: keeps only so many training identities, for learning curves; None keeps all.
-        draw: seed of those. Of one draw, the fewer are among the more.
+        root: the folder of the table, or the table itself.
+        file: name of the table in the folder.
+        folds: number of folds for K-fold cross-validation over the identities with images of both modalities, in any
+            split. The test split is one fold, and all other identities are trained on.
+        trial: the fold to test on, 1 to `folds`; `vireid train --trials 1-5` runs them one after the other.
+        seed: random seed of the folds and of `val_share`.
+        val_share: fraction of the training identities, at least two, to use as the split `val` if the table has none; 0
+            disables it.
+        identities: number of training identities to keep, for learning curves; None keeps all.
+        draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if the table is missing or malformed, with the line; or if it has too few identities.
+        VireidError: if the table is missing or malformed, there are too few identities, or an argument is out of range.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class Manifest(OwnImages):
         draw: int = 0,
     ) -> None:
         if root is None:
-            raise VireidError('Manifest: no table was given', todo='give --data-root with the folder of manifest.csv')
-        dealing = Dealing(folds, trial, seed, val_share, identities, draw)
+            raise VireidError('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')
+        assignment = SplitAssignment(folds, trial, seed, val_share, identities, draw)
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
         other = self.path.with_suffix('.parquet')
@@ -68,15 +68,15 @@ class Manifest(OwnImages):
         self.root = self.path.parent
         if not self.path.exists() and any((given / m).is_dir() for m in MODALITIES):
             raise VireidError(
-                f'Manifest: there is no table {self.path}, and {given} has folders of people',
-                todo=f'write one: vireid data split {quote(str(given))}; or read the folders: dataset.type=Folders',
+                f'Manifest: there is no table {self.path}, but {given} has folders of images',
+                todo=f'write a table with vireid data split {quote(str(given))}, or set dataset.type=Folders',
             )
         columns, rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
         _require_columns(columns, self.path)
         self.other_columns = tuple(column for column in columns if column not in COLUMNS)
         numbers = number_identities(plain_name(row['identity']) for row in rows)
         listed = _samples(rows, numbers, self.path)
-        super().__init__(f'manifest {self.path}', numbers, listed, dealing, _no_split(columns, rows, self.path))
+        super().__init__(f'manifest {self.path}', numbers, listed, assignment, _no_split(columns, rows, self.path))
 
 
 @reads('a table of images', '*.csv')
@@ -97,7 +97,7 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         from pyarrow.parquet import read_table
     except ImportError as error:
         raise VireidError(
-            'Parquet files are read by PyArrow, which is not installed',
+            'reading Parquet files needs PyArrow, which is not installed',
             todo="pip install 'vireid[parquet]', or use CSV",
         ) from error
     try:
@@ -109,37 +109,37 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     return table.column_names, [{**row, LINE: number} for number, row in enumerate(used.to_pylist(), 1)]
 
 
-def _require_columns(found: Sequence[str], path: Path) -> None:
+def _require_columns(columns: Sequence[str], path: Path) -> None:
     for column in COLUMNS:
-        if column not in found and column != SPLIT:
-            raise _lacks(column, found, path)
+        if column not in columns and column != SPLIT:
+            raise _no_column(column, columns, path)
 
 
-def _lacks(column: str, found: Sequence[str], path: Path, todo: str | None = None) -> VireidError:
+def _no_column(column: str, columns: Sequence[str], path: Path, todo: str | None = None) -> VireidError:
     return VireidError(
-        f'manifest {path} has no column {column!r} (it has: {", ".join(found)}){did_you_mean(column, found)}',
+        f'manifest {path} has no column {column!r} (it has: {", ".join(columns)}){did_you_mean(column, columns)}',
         allowed=', '.join(COLUMNS),
         todo=todo,
     )
 
 
 def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path) -> VireidError | None:
-    """Returns the error that images have no split, if so; it only matters where the table's splits are used."""
-    todo = f'make splits with `vireid data split {path} -o split.csv`, or cross-validate with dataset.folds=5'
+    """Returns an error if images have no split; it is raised only where the table's splits are used."""
+    todo = f'create splits with `vireid data split {path} -o split.csv`, or cross-validate with dataset.folds=5'
     if SPLIT not in columns:
-        return _lacks(SPLIT, columns, path, todo)
+        return _no_column(SPLIT, columns, path, todo)
     lines = [row[LINE] for row in rows if not str(row[SPLIT] or '').strip()]
     if lines:
         return VireidError(
             f'manifest {path}, line {lines[0]}: split is empty (in {counted(len(lines), "line")} of {len(rows):,})',
-            allowed='something in each',
+            allowed='a split in each line',
             todo=todo,
         )
     return None
 
 
 def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: Path) -> dict[str, list[Sample]]:
-    """Returns the samples by split, '' where it is empty."""
+    """Returns the samples by split; '' is the key of those without a split."""
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
     for row in rows:
@@ -147,7 +147,7 @@ def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: P
         where = f'manifest {path}, line {line}'
         modality, camera = str(row['modality'] or '').strip().lower(), _camera(row['camera'])
         if not str(row['path'] or '').strip() or not name:
-            raise VireidError(f'{where}: path or identity is empty', allowed='something in each')
+            raise VireidError(f'{where}: path or identity is empty', allowed='a path and an identity in each line')
         if modality not in MODALITIES:
             raise VireidError(
                 f'{where}: modality is {row["modality"]!r}{did_you_mean(modality, MODALITIES)}',
@@ -155,7 +155,7 @@ def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: P
             )
         if camera is None:
             raise VireidError(
-                f'{where}: camera is {row["camera"]!r}', allowed='a number from 0 to 999999999, or such as cam1'
+                f'{where}: camera is {row["camera"]!r}', allowed='a number of 0 to 999999999, or text such as cam1'
             )
         image = find_listed(path.parent, str(row['path']))
         if image in seen:
@@ -168,6 +168,6 @@ def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: P
 
 
 def _camera(cell: Any) -> int | None:
-    """Returns the number in `3`, in `3.0`, which tables with gaps hold, or in `cam3`; None if there is none."""
+    """Returns the number in `3`, `cam3` or `3.0` (as in float columns of tables with gaps), or None."""
     text = str(cell).strip().removesuffix('.0')
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else camera_number(text)

@@ -1,4 +1,4 @@
-"""What readers of one's own images share: identities numbered by name, and splits."""
+"""The base class of datasets for your own images: numbers identities by name and assigns splits."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from vireid.boundary.names import alike
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.splitting import LEAST, Dealing, divide
+from vireid.core.wording import counted
+from vireid.plugins.datasets.splitting import LEAST, SplitAssignment, divide
 
 LARGEST = 2**31
 SPLITS = ('train', 'val', 'test')
 
 
 class OwnImages:
-    """A reader of one's own images, with the splits they have or others dealt by identity.
+    """A dataset of your own images, with the splits in the data or splits assigned by identity.
 
     Args:
-        source: names the data in messages.
-        numbers: by name, the identities.
-        listed: the samples by split, as the data have it.
-        dealing: which identities are used for what.
-        fault: why the splits cannot be used as they are, if so; `split` raises it. With folds they are not used.
-        passed: a sentence for each kind of thing in the data folder that is not read.
+        source: name of the data in messages.
+        numbers: number of each identity, by name.
+        listed: the samples by the split in the data.
+        assignment: the split assignment.
+        fault: why the splits in the data cannot be used, if so; `split` raises it. Ignored with folds.
+        passed: a sentence for each kind of skipped file or folder.
 
     Attributes:
-        own_images: tells `vireid data check` that the images are one's own: it looks for what a published dataset need
-            not be asked for.
-        samples: all images, whatever their split.
+        own_images: makes `vireid data check` run the checks that published datasets do not need.
+        samples: the images of all splits.
         parts: the samples by split.
-        names: by number, what the user calls the identities.
-        split_name: which split of several this is; empty if it is the only one.
-        fault: what is wrong with the splits; None if nothing is.
-        alike: the error that names look like those of one person; `split` and `divide` raise it. None if none do.
-        passed_over: what was passed over, as given.
+        names: name of each identity, by number.
+        split_name: name of this split assignment; empty if there is only one.
+        fault: what is wrong with the splits, or None.
+        alike: an error if several names seem to be of one identity, or None; `split` and `divide` raise it.
+        passed_over: the value of `passed`.
     """
 
     own_images = True
@@ -43,7 +43,7 @@ class OwnImages:
         source: str,
         numbers: Mapping[str, int],
         listed: Mapping[str, Sequence[Sample]],
-        dealing: Dealing,
+        assignment: SplitAssignment,
         fault: VireidError | None = None,
         passed: Sequence[str] = (),
     ) -> None:
@@ -51,16 +51,16 @@ class OwnImages:
         self.alike = alike(numbers, source)
         self.names = {number: name for name, number in numbers.items()}
         self.samples = tuple(sample for samples in listed.values() for sample in samples)
-        self.split_name = dealing.split_name
-        self.fault = None if dealing.folds else fault or _in_two_splits(listed, self.names, source)
-        self.parts = dict(listed) if self.fault else dealing.apply(listed, source)
+        self.split_name = assignment.split_name
+        self.fault = None if assignment.folds else fault or _in_two_splits(listed, self.names, source)
+        self.parts = dict(listed) if self.fault else assignment.apply(listed, source)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of a split, visible first, otherwise in the order of the data.
+        """Returns the samples of a split, visible first, otherwise in data order.
 
         Raises:
             VireidError: if there is no such split, it lacks a modality, an identity is in training and in test, or two
-                names seem to be one person's.
+                names seem to be of one identity.
         """
         for error in (self.alike, self.fault):
             if error:
@@ -68,10 +68,15 @@ class OwnImages:
         return require_split(self.parts, name, self.source)
 
     def divide(self, test: float, val: float = 0.0, seed: int = 0) -> dict[int, str]:
-        """Returns a split for each identity, as `splitting.divide` deals them.
+        """Assigns each identity to a split; see `splitting.divide`.
+
+        Args:
+            test: fraction of the identities to test on.
+            val: fraction to validate on.
+            seed: random seed.
 
         Raises:
-            VireidError: if two names seem to be one person's, or there are too few identities.
+            VireidError: if two names seem to be of one identity, or there are too few identities.
         """
         if self.alike:
             raise self.alike
@@ -79,7 +84,7 @@ class OwnImages:
 
 
 def number_identities(names: Iterable[object]) -> dict[str, int]:
-    """Returns a number for each name: its own if all are numbers below 2^31, else 1, 2, ... in sorted order."""
+    """Returns a number for each name: the name itself if all are numbers below 2^31, else 1, 2, ... in sorted order."""
     unique = sorted({str(name) for name in names})
     numbers = {int(name) for name in unique if name.isascii() and name.isdecimal() and len(name) < 12}
     if len(numbers) == len(unique) and max(numbers, default=0) < LARGEST:
@@ -90,16 +95,21 @@ def number_identities(names: Iterable[object]) -> dict[str, int]:
 def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str) -> tuple[Sample, ...]:
     """Returns the samples of a split, visible first.
 
+    Args:
+        splits: the samples by split.
+        name: name of the split.
+        source: name of the data in messages.
+
     Raises:
-        VireidError: if there is no such split, or it lacks a modality.
+        VireidError: if there is no such split, it is empty, or it lacks a modality.
     """
     if name in splits and not splits[name]:
-        people = sorted({s.name for found in splits.values() for s in found})
+        identities = sorted({s.name for samples in splits.values() for s in samples})
         raise VireidError(
-            f'{source} has one person, {people[0]}, so its split {name!r} is empty'
-            if len(people) == 1
+            f'{source} has only one identity, {identities[0]}, so the split {name!r} is empty'
+            if len(identities) == 1
             else f'{source}: the split {name!r} is empty',
-            allowed=f'{LEAST} people or more in training, and in testing',
+            allowed=f'at least {LEAST} identities each for training and testing',
         )
     if name not in splits:
         raise VireidError(
@@ -108,7 +118,7 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
     samples = tuple(sorted(splits[name], key=lambda s: MODALITIES.index(s.modality)))
     for modality in MODALITIES:
         if all(sample.modality != modality for sample in samples):
-            raise VireidError(f'{source}: the split {name!r} has no {modality} image', todo='add some')
+            raise VireidError(f'{source}: the split {name!r} has no {modality} images', todo='add some')
     return samples
 
 
@@ -117,8 +127,8 @@ def _in_two_splits(splits: Mapping[str, Sequence[Sample]], names: Mapping[int, s
         both = {s.identity for s in splits.get(part, ())} & {s.identity for s in splits.get('test', ())}
         if both:
             return VireidError(
-                f'{source}: {len(both)} identities are in {part} and in test: '
+                f'{source}: {counted(len(both), "identity is", "identities are")} in {part} and in test: '
                 f'{", ".join(sorted(names[number] for number in both)[:5])}',
-                todo='keep each person in one split; `vireid data split` makes such splits',
+                todo='keep each identity in one split; `vireid data split` creates such splits',
             )
     return None

@@ -1,4 +1,4 @@
-"""What lies in a data folder and is not read: counted and named, so that nobody trains on less than they think."""
+"""Reports files and folders of a data folder that are not read, so that no images are ignored silently."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vireid.boundary.image_files import SUFFIXES
 from vireid.core.wording import counted
 
 SHOWN = 5
-# of operating systems and network drives; never people, even if there are thumbnails in them
+# of operating systems and network drives; never identities, even if they contain thumbnails
 SYSTEM_FOLDERS = frozenset(
     ('__macosx', '@eadir', '#recycle', '#snapshot', '@tmp', '$recycle.bin', 'system volume information', 'lost+found')
 )
@@ -19,14 +19,14 @@ SYSTEM_FILES = frozenset(('thumbs.db', 'ehthumbs.db', 'desktop.ini', 'icon\r'))
 
 
 class Listing:
-    """What is in a folder, sorted by name; hidden entries and system files are left out.
+    """The content of a folder, sorted by name, without hidden entries and system files.
 
-    A link that leads nowhere is an image if its name is one's: whoever reads it says that it is gone.
+    A broken link with the name of an image counts as an image; reading it reports the missing file.
 
     Attributes:
         images: names of images.
         folders: names of folders.
-        others: names of files that are no images.
+        others: names of other files.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -41,8 +41,8 @@ class Listing:
                     self.folders.append(entry.name)
                 else:
                     (self.images if entry.name.lower().endswith(SUFFIXES) else self.others).append(entry.name)
-        for found in (self.images, self.folders, self.others):
-            found.sort()
+        for names in (self.images, self.folders, self.others):
+            names.sort()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -53,10 +53,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class PassedOver:
-    """Collects what a reader passes over.
+    """Collects files and folders that a dataset skips.
 
     Args:
-        root: the data folder; messages name paths from there.
+        root: the data folder; messages name paths relative to it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -68,17 +68,17 @@ class PassedOver:
         self._others: list[str] = []
 
     def folder(self, folder: Path) -> None:
-        """Counts a folder that is no person's: what it holds is not read."""
+        """Records a folder that is neither an identity nor a camera and is not read."""
         below = 0 if folder.name.lower() in SYSTEM_FOLDERS else _images_below(folder)
         (self._groups if below else self._empty).append(self._name(folder))
 
     def beside(self, folder: Path, listing: Listing) -> None:
-        """Counts files beside folders of people, or of cameras."""
+        """Records files next to identity or camera folders."""
         self._loose += [self._name(folder / name) for name in listing.images]
         self._others += [self._name(folder / name) for name in listing.others]
 
     def within(self, folder: Path, listing: Listing) -> None:
-        """Counts what a person's folder has besides images."""
+        """Records the content of an identity folder other than its images."""
         self._others += [self._name(folder / name) for name in listing.others]
         for name in listing.folders:
             below = 0 if name.lower() in SYSTEM_FOLDERS else _images_below(folder / name)
@@ -86,44 +86,45 @@ class PassedOver:
                 self._nested[self._name(folder / name)] = below
 
     def lines(self) -> list[str]:
-        """Returns a sentence for each kind of thing that was passed over."""
-        found = []
+        """Returns a sentence for each kind of skipped file or folder."""
+        sentences = []
         if self._nested:
             where = _few([f'{name} ({count})' for name, count in self._nested.items()])
-            found.append(
-                f"{counted(sum(self._nested.values()), 'image')} in folders within a person's folder "
-                f"{_are(sum(self._nested.values()))} not read: {where}; move them up into the person's folder"
+            sentences.append(
+                f'{counted(sum(self._nested.values()), "image")} in subfolders of identity folders '
+                f'{_are(sum(self._nested.values()))} not read: {where}; move them into the identity folder'
             )
         if self._groups:
-            found.append(
-                f'{counted(len(self._groups), "folder")} without images of {_its(len(self._groups))} own '
-                f'{_are(len(self._groups))} not read, nor what lies below: {_few(self._groups)}; '
-                "a person's folder holds images, and a camera's is called cam1, cam2, ..."
+            sentences.append(
+                f'{counted(len(self._groups), "folder")} with images only in subfolders {_are(len(self._groups))} not '
+                f'read: {_few(self._groups)}; an identity folder contains images, and a camera folder is called cam1, '
+                'cam2, ...'
             )
         if self._loose:
-            found.append(
-                f"{counted(len(self._loose), 'image')} outside any person's folder {_are(len(self._loose))} not read: "
+            sentences.append(
+                f'{counted(len(self._loose), "image")} outside identity folders {_are(len(self._loose))} not read: '
                 f'{_few(self._loose)}'
             )
         if self._others:
             kinds = Counter(os.path.splitext(name)[1].lower() or 'no suffix' for name in self._others)
             counts = ', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common(SHOWN))
-            found.append(
-                f'{counted(len(self._others), "file")} of a kind that is not read: {counts}, such as {self._others[0]}'
+            sentences.append(
+                f'{counted(len(self._others), "file in an unsupported format", "files in unsupported formats")} '
+                f'{_are(len(self._others))} not read: {counts}, such as {self._others[0]}'
             )
         if self._empty:
-            found.append(
-                f'{counted(len(self._empty), "folder")} without images {_are(len(self._empty))} not taken for people: '
+            sentences.append(
+                f'{counted(len(self._empty), "folder")} without images {_are(len(self._empty))} ignored: '
                 f'{_few(self._empty)}'
             )
-        return found
+        return sentences
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
 
 def _images_below(folder: Path) -> int:
-    """Counts the images in a folder and below; links to folders are not followed, as they may lead back."""
+    """Counts the images in a folder and its subfolders, without following links, which may be cyclic."""
     return sum(
         name.lower().endswith(SUFFIXES) and not name.startswith('.')
         for _, _, names in os.walk(folder)
@@ -135,10 +136,6 @@ def _are(count: int) -> str:
     return 'is' if count == 1 else 'are'
 
 
-def _its(count: int) -> str:
-    return 'its' if count == 1 else 'their'
-
-
 def _few(names: Iterable[str]) -> str:
-    found = list(names)
-    return ', '.join(found[:SHOWN]) + (f' and {len(found) - SHOWN:,} more' if len(found) > SHOWN else '')
+    listed = list(names)
+    return ', '.join(listed[:SHOWN]) + (f' and {len(listed) - SHOWN:,} more' if len(listed) > SHOWN else '')

@@ -1,4 +1,4 @@
-"""What readers of raw dataset folders share: finding the folder, listing images, reading id lists."""
+"""Helpers of published datasets: check the dataset folder, list images, read ID lists."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from vireid.plugins.datasets.passed_over import Listing
 
 
 def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[str], obtain: str, synth: str) -> Path:
-    """Returns the dataset's folder if it has the expected entries.
+    """Returns the dataset folder after checking its content.
 
     Args:
-        root: what the user gave; None if nothing.
-        dataset: name for the messages.
-        looked_for: entries that must exist; one such as `cam1 or cam2` wants any of its alternatives.
-        obtain: how the dataset is obtained.
-        synth: the layout name of `vireid data synth`, to go on without the dataset.
+        root: the folder that the user set, or None.
+        dataset: name of the dataset, for messages.
+        looked_for: entries that must exist; `cam1 or cam2` means one of the alternatives.
+        obtain: how to obtain the dataset.
+        synth: layout name for `vireid data synth`, the alternative without the dataset.
 
     Raises:
-        VireidError: saying what was looked for and where, how to get the dataset, and how to do without.
+        VireidError: if the folder or an entry is missing; says how to obtain the dataset and how to work without it.
     """
     todo = (
         f'{obtain}\n           without it: vireid data synth --layout {synth} data/synth-{synth}, '
         f'then --data-root data/synth-{synth} (or `make demo`)'
     )
-    allowed = f'a folder with {", ".join(looked_for)}, given by --data-root, VIREID_DATA or dataset.root'
+    allowed = f'a folder with {", ".join(looked_for)}, set by --data-root, VIREID_DATA or dataset.root'
     if root is None:
         raise VireidError(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
     path = Path(root).expanduser()
@@ -48,29 +48,38 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
 
 
 def incomplete(
-    where: str, lacking: Sequence[int], identities: Sequence[int], split: str, samples: tuple[Sample, ...]
+    where: str, missing: Sequence[int], identities: Sequence[int], split: str, samples: tuple[Sample, ...]
 ) -> IncompleteData:
-    """Returns the error that a split lacks identities; it holds the samples that are there."""
-    some = ', '.join(f'{identity:04d}' for identity in lacking[:10]) + (', ...' if len(lacking) > 10 else '')
+    """Returns the error for a split in which identities have no images.
+
+    Args:
+        where: dataset and folder.
+        missing: identities without images.
+        identities: all identities of the split.
+        split: name of the split.
+        samples: the samples that exist; the error carries them.
+    """
+    some = ', '.join(f'{identity:04d}' for identity in missing[:10]) + (', ...' if len(missing) > 10 else '')
     error = IncompleteData(
-        f'{where}: {len(lacking)} of {len(identities)} {split} identities have no image: {some}',
-        todo='the copy is incomplete: unpack the dataset again; `vireid data check` counts what is there',
+        f'{where}: {len(missing)} of {len(identities)} {split} identities have no image: {some}',
+        todo='the copy is incomplete; unpack the dataset again, then count its images with `vireid data check`',
     )
     error.samples = samples
     return error
 
 
 def images(folder: Path) -> list[str]:
-    """Returns the paths of the images in a folder, sorted by name; other files (Thumbs.db, ...) are passed over."""
+    """Returns the paths of the images in a folder, sorted by name, without other files (Thumbs.db, ...)."""
     return [str(folder / name) for name in Listing(folder).images]
 
 
 @reads('an id list', '*_id.txt', allowed='integers separated by commas')
 def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
-    """Reads identities from a file of comma-separated integers (SYSU-MM01's are one line), sorted.
+    """Returns the sorted identities of a file with comma-separated integers, as in SYSU-MM01.
 
     Raises:
-        VireidError: if the file is missing, is empty and may not be, has anything but integers, or names one twice.
+        VireidError: if the file cannot be read, is empty although it must not be, contains anything but integers, or
+            names an identity twice.
     """
     try:
         text = read_text(path)
@@ -80,7 +89,7 @@ def read_id_list(path: Path, may_be_empty: bool = False) -> list[int]:
     bad = [word for word in words if not re.fullmatch(r'\d{1,9}', word)]
     if bad or not (words or may_be_empty):
         raise VireidError(
-            f'id list {path} ' + (f'holds {bad[0][:40]!r}' if bad else 'is empty'),
+            f'id list {path} ' + (f'contains {bad[0][:40]!r}' if bad else 'is empty'),
             allowed='one line of integers separated by commas, such as 1,2,4',
         )
     identities = sorted(map(int, words))

@@ -1,4 +1,4 @@
-"""RegDB from its raw folder."""
+"""The RegDB dataset."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from vireid.plugins.datasets.raw_folder import require_root
 CAMERAS = {VISIBLE: 1, INFRARED: 2}
 FILE_NAMES = {VISIBLE: 'visible', INFRARED: 'thermal'}
 OBTAIN = (
-    "ask for RegDB (Dongguk Body-based Person Recognition Database DBPerson-Recog-DB1) from its authors' page, and "
-    'give the folder that holds Visible, Thermal and idx'
+    "request RegDB (Dongguk Body-based Person Recognition Database DBPerson-Recog-DB1) on its authors' page, and set "
+    '--data-root to the folder with Visible, Thermal and idx'
 )
 
 
 class RegDB:
-    """Reads `idx/{train,test}_{visible,thermal}_{1..10}.txt`, lines of `relative/path label` (Nguyen et al., 2017).
+    """Reads RegDB from `idx/{train,test}_{visible,thermal}_{1..10}.txt`.
 
-    The ten trials are ten different splits of the identities, so a model trained on one must be tested on the same:
-    otherwise identities it was trained on are in its test.
+    RegDB is by Nguyen et al., Sensors 2017, doi 10.3390/s17030605. The ten trials are different splits of the
+    identities. Test a model on the trial that it was trained on; otherwise the test set contains training identities.
 
     Args:
-        root: the dataset's folder.
-        trial: which split, 1 to 10.
+        root: the dataset folder.
+        trial: the trial, 1 to 10.
 
     Attributes:
-        expected: by split, identities, visible and infrared images of a complete copy.
+        expected: number of identities, visible and infrared images of each split of a complete copy.
 
     Raises:
-        VireidError: if the folder or an index file is missing, or a line of it is wrong.
+        VireidError: if the folder or an index file is missing, or, when a split is read, if an index file is invalid.
     """
 
     expected = dict.fromkeys(('train', 'test'), (206, 2060, 2060))
@@ -51,7 +51,11 @@ class RegDB:
         self._read = cache(self._read_split)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train` or `test` of this trial, in the index files' order, visible first."""
+        """Returns the samples of `train` or `test` of this trial in index file order, visible first.
+
+        Raises:
+            VireidError: if there is no such split, or an index file is invalid.
+        """
         if name not in ('train', 'test'):
             raise VireidError(f'RegDB has no split {name!r}', allowed='train, test')
         return self._read(name)
@@ -63,26 +67,26 @@ class RegDB:
         }
         folders: dict[str, set[str]] = {'train': set(), 'test': set()}
         for part, modality, path in (
-            (p, m, path) for p, by in lists.items() for m, found in by.items() for path, _ in found
+            (p, m, path) for p, by in lists.items() for m, entries in by.items() for path, _ in entries
         ):
             sensor, _, rest = path.partition('/')
             if sensor.lower() != FILE_NAMES[modality]:
                 raise VireidError(
                     f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self.trial}.txt names {path}',
-                    allowed=f'images below {FILE_NAMES[modality].title()}',
+                    allowed=f'images in {FILE_NAMES[modality].title()}',
                     todo='restore the index files from the dataset',
                 )
             folders[part].add(rest.partition('/')[0])
-        # the labels of both halves count from 0, so only folders tell whether a person is in both
+        # labels start at 0 in both lists, so only folders show whether an identity is in both
         both = sorted(folders['train'] & folders['test'])
         if both:
             raise VireidError(
-                f'{self.root}/idx: the identities {", ".join(both[:5])} are in the training and the test list of trial '
-                f'{self.trial}',
+                f'{self.root}/idx: the identities {", ".join(both[:5])} are in both the training and the test list of '
+                f'trial {self.trial}',
                 todo='restore the index files from the dataset',
             )
         return tuple(
             Sample(str(self.root / path), label, CAMERAS[modality], modality)
-            for modality, found in lists[name].items()
-            for path, label in found
+            for modality, entries in lists[name].items()
+            for path, label in entries
         )

@@ -1,4 +1,4 @@
-"""Identities dealt to training, validation and test: seeded, and alike in who was seen by which camera."""
+"""Seeded, balanced assignment of identities to the training, validation and test splits."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ import numpy as np
 
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
+from vireid.core.wording import counted
 
-DRAWS = 100  # dealings tried; the one that shares out the images best is taken
-LEAST = 2  # identities that training, validation and test need each
-# what random numbers are for: two draws of one seed have nothing in common
+DRAWS = 100  # random assignments to try; the one with the most balanced images is used
+LEAST = 2  # minimum number of identities in each split
+# purposes of random numbers, so that draws with the same seed are independent
 FOLDS, VALIDATION, SUBSET, PARTS = range(4)
 
 
 @dataclass(frozen=True)
-class Dealing:
-    """Which identities train, validate and test, where a reader's own splits are not to be used as they are.
+class SplitAssignment:
+    """A split assignment that replaces or modifies the splits in the data.
 
     Args:
-        folds: the test split is one of so many equally large groups of all identities, and the others are trained on;
-            None takes the splits that the data have.
-        trial: which group, 1 to `folds`.
-        seed: of the groups, and of `val_share`.
-        val_share: share of the training identities that becomes the split `val`, unless there is one; 0 for none.
-        identities: how many training identities are kept, before some of them validate; None keeps all.
-        draw: seed of those. Of one draw, the fewer are among the more.
+        folds: number of folds for K-fold cross-validation. The test split is one fold, and all other identities are
+            trained on. None uses the splits in the data.
+        trial: the fold to test on, 1 to `folds`.
+        seed: random seed of the folds and of `val_share`.
+        val_share: fraction of the training identities to use as the split `val` if there is none; 0 disables it.
+        identities: number of training identities to keep, before `val_share` applies; None keeps all.
+        draw: random seed of that subset. With the same draw, a smaller subset is part of a larger one.
 
     Raises:
-        VireidError: if an argument is out of range, or would have no effect.
+        VireidError: if an argument is out of range or has no effect.
     """
 
     folds: int | None = None
@@ -45,9 +46,9 @@ class Dealing:
         if self.folds is not None and self.folds < 2:
             raise VireidError(f'folds is {self.folds}', allowed='2 or more, or None')
         if self.folds is not None and not 1 <= self.trial <= self.folds:
-            raise VireidError(f'trial is {self.trial}', allowed=f'1 to {self.folds}, as folds says')
+            raise VireidError(f'trial is {self.trial}', allowed=f'1 to {self.folds}, the number of folds')
         if not 0 <= self.val_share < 1:
-            raise VireidError(f'val_share is {self.val_share}', allowed='0 (none) up to, but not, 1')
+            raise VireidError(f'val_share is {self.val_share}', allowed='0 (no validation split) to 1 (exclusive)')
         for name in ('seed', 'draw'):
             if getattr(self, name) < 0:
                 raise VireidError(f'{name} is {getattr(self, name)}', allowed='0 or more')
@@ -57,30 +58,28 @@ class Dealing:
             ('draw', self.draw != 0 and self.identities is None, 'identities'),
         ):
             if idle:
-                raise VireidError(
-                    f'{name} is {getattr(self, name)}, and nothing is drawn by it', todo=f'give {needed} beside it'
-                )
+                raise VireidError(f'{name} is {getattr(self, name)}, which has no effect', todo=f'also set {needed}')
 
     @property
     def split_name(self) -> str:
-        """Names the group that is tested; empty without `folds`."""
+        """Name of the fold to test on; empty without `folds`."""
         if self.folds is None:
             return ''
         return f'fold {self.trial} of {self.folds}' + (f', seed {self.seed}' if self.seed else '')
 
     def apply(self, listed: Mapping[str, Sequence[Sample]], source: str) -> dict[str, tuple[Sample, ...]]:
-        """Returns the samples by split.
+        """Returns the samples by assigned split.
 
         Args:
-            listed: the samples by split, as the data have it.
-            source: names the data in messages.
+            listed: the samples by the split in the data.
+            source: name of the data in messages.
 
         Raises:
             VireidError: if there are too few identities.
         """
         parts = {name: tuple(samples) for name, samples in listed.items()}
         if self.folds is not None:
-            samples = [s for found in parts.values() for s in found]
+            samples = [s for part in parts.values() for s in part]
             test = _fold(samples, self.folds, self.trial, self.seed, source)
             parts = {'train': _without(samples, test), 'test': _only(samples, test)}
             parts['train'] = _only(parts['train'], matchable(parts['train']))
@@ -95,26 +94,26 @@ class Dealing:
 
 
 def divide(samples: Sequence[Sample], test: float, val: float, seed: int, source: str) -> dict[int, str]:
-    """Returns `train`, `val`, `test` or `unmatched` for each identity.
+    """Assigns each identity to `train`, `val`, `test` or `unmatched`.
 
-    Each split gets its share of the identities that the same cameras saw - with two splits to within one identity, with
-    three to within two - and, as well as a hundred draws can, of the images of each modality and camera. Identities
-    that one modality alone saw have no match: they are `unmatched`, and used for nothing.
+    Among the identities seen by the same set of cameras, each split gets its share to within one identity with two
+    splits, and to within two with three. The images of each modality and camera are balanced as well as the best of
+    `DRAWS` random assignments allows. Identities with images of only one modality are `unmatched` and not used.
 
     Args:
         samples: all images.
-        test: share of the identities of both modalities that are tested, at least two of them.
-        val: share that validates, at least two if above 0.
-        seed: of the draws.
-        source: names the data in messages.
+        test: fraction of the identities with both modalities to test on; at least two identities.
+        val: fraction to validate on; at least two identities if above 0.
+        seed: random seed.
+        source: name of the data in messages.
 
     Raises:
-        VireidError: if a share is out of range, or there are too few identities.
+        VireidError: if a fraction is out of range, or there are too few identities.
     """
     if not 0 < test < 1 or not 0 <= val < 1 or test + val >= 1:
         raise VireidError(
             f'the shares are {test} for test and {val} for validation',
-            allowed='test above 0, validation 0 or more, and something left for training',
+            allowed='test above 0, validation at least 0, and a sum below 1',
         )
     if seed < 0:
         raise VireidError(f'seed is {seed}', allowed='0 or more')
@@ -127,16 +126,16 @@ def divide(samples: Sequence[Sample], test: float, val: float, seed: int, source
         needed = f'two for each of {"train, val and test" if val else "train and test"}'
         raise _too_few(source, len(matched), least, needed, '')
     if training < LEAST:
-        raise _nobody_left(f'the shares are {test} for test and {val} for validation', training, len(matched))
-    dealt = deal(samples, matched, spread((training, validating, testing)), (seed, PARTS))
+        raise _too_few_left(f'the shares are {test} for test and {val} for validation', training, len(matched))
+    assigned = assign(samples, matched, spread((training, validating, testing)), (seed, PARTS))
     names = ('train', 'val', 'test')
     return dict.fromkeys(sorted({s.identity for s in samples}), 'unmatched') | {
-        identity: names[part] for identity, part in dealt.items()
+        identity: names[part] for identity, part in assigned.items()
     }
 
 
 def matchable(samples: Iterable[Sample]) -> list[int]:
-    """Returns the identities that both modalities saw, ascending: the others cannot be found, so not be scored."""
+    """Returns the sorted identities with images of both modalities; others have no cross-modality match."""
     seen: dict[int, set[str]] = defaultdict(set)
     for sample in samples:
         seen[sample.identity].add(sample.modality)
@@ -144,7 +143,10 @@ def matchable(samples: Iterable[Sample]) -> list[int]:
 
 
 def spread(sizes: Sequence[int]) -> np.ndarray:
-    """Returns the part of each place in a line, (sum of sizes,) int: next is the part furthest behind its share."""
+    """Spreads parts of given sizes evenly along a line and returns the part of each place, (sum of sizes,) int.
+
+    Each place goes to the part that is furthest behind its share.
+    """
     total, given, line = sum(sizes), [0] * len(sizes), []
     for place in range(1, total + 1):
         part = max(range(len(sizes)), key=lambda j: sizes[j] * place - given[j] * total)
@@ -153,20 +155,20 @@ def spread(sizes: Sequence[int]) -> np.ndarray:
     return np.array(line, dtype=np.int64)
 
 
-def deal(
+def assign(
     samples: Iterable[Sample], identities: Sequence[int], places: np.ndarray, seed: Sequence[int]
 ) -> dict[int, int]:
-    """Returns the part of each identity.
+    """Assigns each identity to a part.
 
-    The identities stand in a line, those that the same cameras saw beside each other, otherwise at random. Parts that
-    are spread evenly along the line are so among those, too. Of `DRAWS` lines the one is taken whose parts have most
-    nearly their share of the images of each modality and camera.
+    The identities are put in a random order in which those seen by the same set of cameras are adjacent. If the parts
+    are spread evenly over the places, they are thus also spread evenly within these groups. Of `DRAWS` random orders,
+    the result uses the one in which the parts are closest to their share of the images of each modality and camera.
 
     Args:
-        samples: the images; those of other identities are passed over.
-        identities: who is dealt, N of them.
-        places: (N,) int, the part that each place of the line belongs to.
-        seed: of the draws.
+        samples: the images; those of other identities are ignored.
+        identities: the N identities to assign.
+        places: (N,) int, the part of each place in the order.
+        seed: random seed.
     """
     index = {identity: row for row, identity in enumerate(identities)}
     counts: dict[tuple[str, int], np.ndarray] = defaultdict(lambda: np.zeros(len(index), dtype=np.int64))
@@ -188,7 +190,7 @@ def deal(
         parts = np.empty_like(places)
         parts[line] = places
         got = np.stack([images[parts == part].sum(axis=0) for part in range(len(shares))])
-        # rounded, so that the last digit, which processors may differ in, does not choose
+        # rounded, as the last digits may differ between CPUs and must not decide
         cost = round(float(((got / images.sum(axis=0) - shares[:, None]) ** 2).sum()), 9)
         if cost < least:
             best, least = parts, cost
@@ -196,7 +198,7 @@ def deal(
 
 
 def _fold(samples: Sequence[Sample], folds: int, trial: int, seed: int, source: str) -> set[int]:
-    """Returns the identities of a group."""
+    """Returns the identities of a fold."""
     matched = matchable(samples)
     if len(matched) < LEAST * folds:
         most = len(matched) // LEAST
@@ -207,8 +209,8 @@ def _fold(samples: Sequence[Sample], folds: int, trial: int, seed: int, source: 
             f'two for each of {folds} folds',
             f'set folds to {most} or less' if most > 1 else '',
         )
-    dealt = deal(samples, matched, np.arange(len(matched)) % folds, (seed, FOLDS))
-    return {identity for identity, part in dealt.items() if part == trial - 1}
+    assigned = assign(samples, matched, np.arange(len(matched)) % folds, (seed, FOLDS))
+    return {identity for identity, part in assigned.items() if part == trial - 1}
 
 
 def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -> set[int]:
@@ -216,11 +218,11 @@ def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -
     count = max(LEAST, round(share * len(matched)))
     if len(matched) - count < LEAST:
         if len(matched) >= 2 * LEAST:
-            raise _nobody_left(f'val_share is {share}', len(matched) - count, len(matched))
+            raise _too_few_left(f'val_share is {share}', len(matched) - count, len(matched))
         needed = 'two to train on and two for val_share'
         raise _too_few(f'{source}: its training split', len(matched), 2 * LEAST, needed, 'set val_share to 0')
-    dealt = deal(train, matched, spread((len(matched) - count, count)), (seed, VALIDATION))
-    return {identity for identity, part in dealt.items() if part == 1}
+    assigned = assign(train, matched, spread((len(matched) - count, count)), (seed, VALIDATION))
+    return {identity for identity, part in assigned.items() if part == 1}
 
 
 def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[int]:
@@ -228,25 +230,25 @@ def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[
     matched = matchable(train)
     if not LEAST <= count <= len(matched):
         raise VireidError(
-            f'identities is {count}, and {source} has {len(matched)} to train on that both modalities saw',
+            f'identities is {count}, but {source} has {len(matched)} training identities with both modalities',
             allowed=f'{LEAST} to {len(matched)}, or None for all',
         )
     return set(np.random.default_rng((draw, SUBSET)).permutation(matched).tolist()[:count])
 
 
-def _nobody_left(given: str, left: int, found: int) -> VireidError:
+def _too_few_left(given: str, left: int, total: int) -> VireidError:
     return VireidError(
-        f'{given}, which leaves {left} of {found} people for training',
-        allowed=f'{LEAST} or more for training',
-        todo='take a smaller share',
+        f'{given}, which leaves {left} of {total} identities for training',
+        allowed=f'at least {LEAST} for training',
+        todo='use a smaller share',
     )
 
 
-def _too_few(source: str, found: int, least: int, needed: str, todo: str) -> VireidError:
+def _too_few(source: str, count: int, least: int, needed: str, todo: str) -> VireidError:
     return VireidError(
-        f'{source} has {found} identities that both modalities saw, which is too few',
+        f'{source} has {counted(count, "identity", "identities")} with both modalities, which is too few',
         allowed=f'{least} or more: {needed}',
-        todo=todo or 'add images of more people in both modalities',
+        todo=todo or 'add images of more identities in both modalities',
     )
 
 

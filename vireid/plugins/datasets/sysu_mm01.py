@@ -1,4 +1,4 @@
-"""SYSU-MM01 from its raw folder."""
+"""The SYSU-MM01 dataset."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from vireid.plugins.datasets.raw_folder import images, incomplete, read_id_list,
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
 OBTAIN = (
-    'ask for SYSU-MM01 by its licence form (github.com/wuancong/SYSU-MM01), unpack it, and give the folder '
-    'that holds cam1 ... cam6 and exp'
+    'request SYSU-MM01 with its license form (github.com/wuancong/SYSU-MM01), unpack it, and set --data-root to the '
+    'folder with cam1 ... cam6 and exp'
 )
 
 
 class SYSUMM01:
-    """Reads `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt` (Wu et al., 2017).
+    """Reads SYSU-MM01 (Wu et al., ICCV 2017) from `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt`.
 
-    Cameras 1, 2, 4, 5 are visible, 3 and 6 infrared. Not every person is on every camera, and one's own images in
-    this layout may have fewer cameras, as long as both modalities are there.
+    Cameras 1, 2, 4 and 5 are visible, 3 and 6 infrared. Not every identity is seen by every camera. Your own images in
+    this layout may have fewer cameras, as long as both modalities exist.
 
     Args:
-        root: the dataset's folder.
-        train_lists: id lists that make up the training split; the field trains on `train` and `val` together.
+        root: the dataset folder.
+        train_lists: ID lists of the training split; it is common to train on `train` and `val` together.
 
     Attributes:
-        expected: by split, identities, visible and infrared images of a complete copy.
+        expected: number of identities, visible and infrared images of each split of a complete copy.
 
     Raises:
-        VireidError: if the folder, all cameras of a modality or an id list is missing, or training and test identities
+        VireidError: if the folder, all cameras of a modality or an ID list are missing, or training and test identities
             overlap.
     """
 
@@ -63,48 +63,52 @@ class SYSUMM01:
         both = set(self.identities['train']) & set(self.identities['test'])
         if both:
             raise VireidError(
-                f'{self.root}/exp: identities {sorted(both)[:5]} are in the training and the test list',
-                todo='restore the id lists from the dataset',
+                f'{self.root}/exp: identities {sorted(both)[:5]} are in both the training and the test list',
+                todo='restore the ID lists from the dataset',
             )
         self._read = cache(self._read_split)
 
     def _training_identities(self, lists: Sequence[str]) -> list[int]:
-        # a set of one's own may have nobody to validate on; where somebody asks for validation, that is an error
+        # your own dataset may have an empty val list, which is an error only if it is the only list
         alone = set(lists) == {'val'}
         read = {name: read_id_list(self.root / f'exp/{name}_id.txt', name == 'val' and not alone) for name in lists}
-        return sorted({identity for found in read.values() for identity in found})
+        return sorted({identity for identities in read.values() for identity in identities})
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train`, `val` or `test`, by modality, identity, camera and path.
+        """Returns the samples of `train`, `val` or `test`, sorted by modality, identity, camera and path.
 
-        By default the 99 identities of `val` are trained on too.
+        By default, `train` includes the 99 identities of `val`.
+
+        Raises:
+            VireidError: if there is no such split, or its ID list is invalid.
+            IncompleteData: if identities of the split have no images.
         """
         if name not in self.expected:
             raise VireidError(f'SYSU-MM01 has no split {name!r}', allowed=', '.join(self.expected))
-        if name not in self.identities:  # read when asked for: few need it
+        if name not in self.identities:  # read lazily, as it is rarely needed
             self.identities[name] = read_id_list(self.root / f'exp/{name}_id.txt')
         return self._read(name)
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
-        samples, lacking = [], []
+        samples, missing = [], []
         cameras = {camera: self.root / f'cam{camera}' for camera in CAMERAS}
-        # one listing for each camera, not a probe for each person on each camera
+        # one listing per camera is faster than one check per identity and camera
         present = {
             camera: {entry.name for entry in os.scandir(folder) if entry.is_dir()} if folder.is_dir() else set()
             for camera, folder in cameras.items()
         }
         for identity in self.identities[name]:
-            found = [
+            of_identity = [
                 Sample(path, identity, camera, CAMERAS[camera])
                 for camera, folder in cameras.items()
                 if f'{identity:04d}' in present[camera]
                 for path in images(folder / f'{identity:04d}')
             ]
-            if not found:
-                lacking.append(identity)
-            samples += found
-        # stable: identity, camera and path stay in order within a modality
+            if not of_identity:
+                missing.append(identity)
+            samples += of_identity
+        # the sort is stable, so the order by identity, camera and path is kept within a modality
         ordered = tuple(sorted(samples, key=lambda s: s.modality != VISIBLE))
-        if lacking:
-            raise incomplete(f'SYSU-MM01: {self.root}/cam*', lacking, self.identities[name], name, ordered)
+        if missing:
+            raise incomplete(f'SYSU-MM01: {self.root}/cam*', missing, self.identities[name], name, ordered)
         return ordered

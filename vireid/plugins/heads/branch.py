@@ -1,4 +1,4 @@
-"""Branch: from one pooled vector to its metric feature, its logits and its embedding."""
+"""Branch: computes the metric feature, logits and embedding of one pooled vector."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ Place = Literal['before', 'after']
 
 
 class Branch(nn.Module):
-    """Optional reduction, optional BNNeck (Luo et al., 2019), classifier.
+    """Optional reduction, optional BNNeck (Luo et al., 2019, arXiv 1903.07071), classifier.
 
-    Metric losses see the vector before the BatchNorm, the classifier the one after it.
+    Metric losses use the vector before the BatchNorm; the classifier uses the one after it.
 
     Args:
         in_channels: length of the vector.
-        num_identities: classes K.
-        channels: length it is reduced to by a linear layer (a 1x1 convolution of one cell); None keeps it.
-        bnneck: False classifies the vector itself.
-        embedding: which vector is used at test time, `before` or `after` the BatchNorm.
+        num_identities: number of classes K.
+        channels: length after a linear reduction (a 1x1 convolution on a pooled vector); None disables it.
+        bnneck: False removes the BatchNorm.
+        embedding: which vector to use at test time, `before` or `after` the BatchNorm.
+
+    Raises:
+        VireidError: if `channels` is below 1.
     """
 
     def __init__(

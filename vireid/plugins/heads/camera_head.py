@@ -1,4 +1,4 @@
-"""CameraHead: which camera took the image."""
+"""CameraHead: classifies the camera that took the image."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from vireid.core.types import FeatureSpec, HeadOutput
 
 
 class CameraHead(nn.Module):
-    """A linear classifier of cameras: the view classifier of MSR (Feng et al., TIP 2019).
+    """A linear camera classifier: the view classifier of MSR (Feng et al., TIP 2019).
 
-    Logits are of identities, so its scores are handed on as `feature`, (B, cameras). `CameraCrossEntropy` reads them.
-    The embedding is the vector that it classifies.
+    `logits` are identity scores, so the camera scores, (B, cameras), are output as `feature`. Train them with
+    `CameraCrossEntropy`. The embedding is the vector that is classified.
 
     Args:
-        inputs: one joint map, which is pooled, or vector.
+        inputs: one joint map, which is pooled, or one vector.
         build_part: builds the pooling.
-        cameras: largest camera number of the dataset, at least 2: 6 in SYSU-MM01, 9 in LLCM. Numbers are the
-            dataset's own, over both modalities, from 1.
-        pool: how a map is pooled: a name among `poolings`, or a config of one; None is `Average`. A vector takes none.
+        cameras: largest camera number in the dataset, at least 2: 6 in SYSU-MM01, 9 in LLCM. Camera numbers are those
+            of the dataset, start at 1 and are shared by both modalities.
+        pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
+
+    Raises:
+        VireidError: if there is not exactly one input, `cameras` is below 2, or `pool` is set for a vector.
     """
 
     def __init__(
@@ -36,16 +39,12 @@ class CameraHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(
-                f'CameraHead reads one feature and was given {len(inputs)}', todo='fuse them with a neck first'
-            )
+            raise VireidError(f'CameraHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
         if cameras < 2:
             raise VireidError(f'cameras is {cameras}', allowed='an integer of at least 2')
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(
-                f'pool is {pool!r} and the head reads a vector, which is not pooled', todo='take pool away'
-            )
+            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.embedding_dim = spec.channels
         self.classifier = nn.Linear(spec.channels, cameras)

@@ -1,4 +1,4 @@
-"""The contrastive correlation of image pairs: what the CCN of DSCSN computes, in our reading."""
+"""The contrastive correlation of image pairs: our reading of the CCN of DSCSN."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from vireid.plugins.full_precision import full_precision
 
 
 def contrast(tensors: Tensor, kernels: Tensor, others: Tensor, other_kernels: Tensor) -> Tensor:
-    """Compares each image A of one set with each image B of another by what sets their kernels apart.
+    """Compares each image A of one set with each image B of another, using the difference of their kernels.
 
-    The contrastive kernels of a pair are D = K_A - K_B. Correlated with either image, they give its contrastive
-    features D T_A and D T_B, one number for each kernel and cell: both depend on both images. The similarity
+    The contrastive kernels of a pair are D = K_A - K_B. Correlating them with each image gives its contrastive features
+    D T_A and D T_B, one number per kernel and cell. Both depend on both images. The similarity
 
         T_A . T_B - |D T_A - D T_B|^2 / 2
 
-    is the cosine of the tensors, which are of unit length, less what the contrastive features differ by. It falls with
-    the Euclidean distance of the tensors followed by their contrastive features, and is 1 for equal images.
+    is the cosine similarity of the unit-length tensors, minus a penalty for differing contrastive features. It
+    decreases with the Euclidean distance between the concatenations of tensor and contrastive features, and is 1 for
+    equal images.
 
-    As correlation is linear, D (T_A - T_B) = K_A T_A + K_B T_B - K_B T_A - K_A T_B. The mixed terms of all pairs are
-    two matrix products, and no kernel of a pair is made.
+    Correlation is linear, so D (T_A - T_B) = K_A T_A + K_B T_B - K_B T_A - K_A T_B. The mixed terms of all pairs take
+    two matrix products, without computing the kernels of each pair.
 
     Args:
-        tensors: (A, C, N), C channels in N cells, each image's of unit length.
+        tensors: (A, C, N), C channels in N cells, each of unit length.
         kernels: (A, S, C), S kernels of one cell.
-        others: (B, C, N).
-        other_kernels: (B, S, C).
+        others: (B, C, N), like `tensors`.
+        other_kernels: (B, S, C), like `kernels`.
 
     Returns:
         (A, B) similarities of at most 1, float32 or float64.
@@ -34,7 +35,7 @@ def contrast(tensors: Tensor, kernels: Tensor, others: Tensor, other_kernels: Te
     dtype = torch.promote_types(tensors.dtype, torch.float32)
     tensors, kernels, others, other_kernels = (x.to(dtype) for x in (tensors, kernels, others, other_kernels))
     (count, channels, cells), (other_count, number, _) = tensors.shape, other_kernels.shape
-    with full_precision(tensors):  # differences of products cancel in half precision
+    with full_precision(tensors):  # in half precision, the differences of products cancel
         cosine = tensors.flatten(1) @ others.flatten(1).T  # (A, B)
         rows = tensors.permute(0, 2, 1).reshape(count * cells, channels)
         first = (rows @ other_kernels.reshape(-1, channels).T).view(count, cells, other_count, number)  # K_B T_A

@@ -1,4 +1,4 @@
-"""CorrelationHead: a tensor that keeps the spatial structure, and kernels that compare it with another image's."""
+"""CorrelationHead: a tensor that keeps the spatial structure, and kernels for comparing it with other images."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from vireid.plugins.heads.contrast import contrast
 
 
 class CorrelationHead(nn.Module):
-    """The common tensor space of DSCSN and the kernels of its contrastive correlation (Zhang et al., TIP 2021).
+    """The common tensor space of DSCSN with the kernels of its contrastive correlation.
 
-    A map becomes a tensor T of C channels in N cells, of unit length, and is never pooled to one vector. A linear
-    generator makes S kernels K over the C channels from all of it. |K|^2 is C / 2, with which the difference of
-    unrelated kernels keeps lengths. Two images are compared by `contrast`. The paper's abstract states the tensor space
-    and that a pair's features depend on both images. The layers are our reading.
+    DSCSN is Zhang et al., TIP 2021, arXiv 1910.11656. A map becomes a unit-length tensor T of C channels in N cells; it
+    is not pooled to one vector. A linear generator computes S kernels K over the C channels from the whole tensor.
+    |K|^2 is C / 2, so that the difference of two unrelated kernels preserves lengths. `contrast` compares two images.
+    The paper's abstract states the tensor space, and that a pair's features depend on both images. The layers are our
+    reading.
 
-    Its outputs are `tensor` - the flattened tensor before the BatchNorm, (B, C N), and logits of the one after it -
-    and `pairs`, whose feature (B, B) is the similarity of each image of the batch with each. The embedding is T
-    followed by K, C (N + S) numbers: whoever ranks by it needs `ContrastiveCorrelation`.
+    The head has two outputs. `tensor` holds the flattened tensor before the BatchNorm, (B, C N), and the logits of the
+    one after it. `pairs` holds the similarity between all images of the batch as its feature, (B, B). The embedding is
+    T followed by K, of length C (N + S). To rank with it, use `ContrastiveCorrelation`.
 
     Args:
         inputs: one joint map of known size.
-        num_identities: classes.
+        num_identities: number of classes.
         channels: C, at least 1.
         kernels: S, at least 1.
-        grid: rows and columns of cells at most, each at least 1; a smaller map keeps its own.
+        grid: maximum rows and columns of cells, each at least 1; a smaller map keeps its size.
 
     Raises:
-        VireidError: for anything but a map of known size.
+        VireidError: if the input is not one map of known size, or a number is below 1.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class CorrelationHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map' or inputs[0].size is None:
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'CorrelationHead was given: {given}', allowed='one map of known size')
+            raise VireidError(f'CorrelationHead got: {given}', allowed='one map of known size')
         if min(channels, kernels, *grid) < 1:
             raise VireidError(
                 f'channels is {channels}, kernels is {kernels} and grid is {tuple(grid)}',
@@ -81,20 +82,29 @@ class CorrelationHead(nn.Module):
         return torch.cat([tensors.flatten(1), kernels.flatten(1)], dim=1)
 
     def split(self, embeddings: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the (B, C, N) tensors and (B, S, C) kernels of embeddings, of the lengths stated above."""
+        """Splits embeddings into (B, C, N) tensors and (B, S, C) kernels, normalized as described above."""
         return split(embeddings, self.channels, self.kernels)
 
     def _project(self, feature: Tensor) -> Tensor:
-        return self.projection(self.pool(feature))  # both are linear: in this order it is the cheaper
+        return self.projection(self.pool(feature))  # both are linear; this order is cheaper
 
     def _compared(self, after: Tensor) -> tuple[Tensor, Tensor]:
         after = after.to(torch.promote_types(after.dtype, torch.float32))
-        made = self.generator(after.flatten(1)).to(after.dtype)
-        return self.split(torch.cat([after.flatten(1), made], dim=1))
+        kernels = self.generator(after.flatten(1)).to(after.dtype)
+        return self.split(torch.cat([after.flatten(1), kernels], dim=1))
 
 
 def split(embeddings: Tensor, channels: int, kernels: int) -> tuple[Tensor, Tensor]:
-    """Returns (B, C, N) tensors of unit length and (B, S, C) kernels, |K|^2 = C / 2, from (B, C (N + S)) embeddings."""
-    tensors, made = embeddings.split([embeddings.shape[1] - kernels * channels, kernels * channels], dim=1)
-    tensors, made = nn.functional.normalize(tensors, dim=1), nn.functional.normalize(made, dim=1)
-    return tensors.unflatten(1, (channels, -1)), (channels / 2) ** 0.5 * made.unflatten(1, (kernels, channels))
+    """Splits embeddings into tensors and kernels.
+
+    Args:
+        embeddings: (B, C (N + S)).
+        channels: C.
+        kernels: S.
+
+    Returns:
+        (B, C, N) tensors of unit length, and (B, S, C) kernels with |K|^2 = C / 2.
+    """
+    tensors, flat = embeddings.split([embeddings.shape[1] - kernels * channels, kernels * channels], dim=1)
+    tensors, flat = nn.functional.normalize(tensors, dim=1), nn.functional.normalize(flat, dim=1)
+    return tensors.unflatten(1, (channels, -1)), (channels / 2) ** 0.5 * flat.unflatten(1, (kernels, channels))

@@ -15,18 +15,21 @@ from vireid.plugins.heads.branch import Branch, Place
 
 
 class GlobalHead(nn.Module):
-    """One vector per image, classified behind a BNNeck (Luo et al., 2019).
+    """One vector per image, classified after a BNNeck (Luo et al., 2019, arXiv 1903.07071).
 
-    Metric losses see the vector before the BatchNorm, the classifier the one after it.
+    Metric losses use the vector before the BatchNorm; the classifier uses the one after it.
 
     Args:
-        inputs: one joint map, which is pooled, or vector.
-        num_identities: classes K.
+        inputs: one joint map, which is pooled, or one vector.
+        num_identities: number of classes K.
         build_part: builds the pooling.
-        pool: how a map is pooled: a name among `poolings`, or a config of one; None is `Average`. A vector takes none.
-        channels: length the vector is reduced to by a linear layer; None keeps it.
-        bnneck: False classifies the vector itself.
-        embedding: which vector is used at test time, `before` or `after` the BatchNorm.
+        pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
+        channels: length after a linear reduction; None disables it.
+        bnneck: False removes the BatchNorm.
+        embedding: which vector to use at test time, `before` or `after` the BatchNorm.
+
+    Raises:
+        VireidError: if there is not exactly one input, `pool` is set for a vector, or `channels` is below 1.
     """
 
     def __init__(
@@ -41,14 +44,10 @@ class GlobalHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(inputs) != 1:
-            raise VireidError(
-                f'GlobalHead reads one feature and was given {len(inputs)}', todo='fuse them with a neck first'
-            )
+            raise VireidError(f'GlobalHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first')
         (spec,) = inputs
         if spec.kind == 'vector' and pool is not None:
-            raise VireidError(
-                f'pool is {pool!r} and the head reads a vector, which is not pooled', todo='take pool away'
-            )
+            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
         self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
         self.branch = Branch(spec.channels, num_identities, channels, bnneck, embedding)
         self.embedding_dim = self.branch.dim

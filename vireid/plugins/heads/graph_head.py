@@ -14,14 +14,18 @@ from vireid.plugins.necks.graph_layer import GraphLayer
 class GraphHead(nn.Module):
     """Classifies each image together with the images of its identity: DDAG's output layer (before its Eq. 9).
 
-    One head of graph attention maps the nodes to K values behind an ELU. With `CrossEntropy` on them it is the negative
-    log-likelihood of Eq. 9. It reads identities, so it is for training only.
+    DDAG is Ye et al., ECCV 2020, arXiv 2007.09314. One graph attention head maps the nodes to K logits, followed by an
+    ELU. `CrossEntropy` on them is the negative log-likelihood of Eq. 9. The head needs identities, so it works only in
+    training.
 
     Args:
         inputs: one vector.
-        num_identities: classes K.
-        negative_slope: of the LeakyReLU.
-        dropout: share of the nodes' values, and of the attention, that training drops; 0 to 1 (exclusive).
+        num_identities: number of classes K.
+        negative_slope: negative slope of the LeakyReLU.
+        dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
+
+    Raises:
+        VireidError: if the input is not one vector, or `dropout` is out of range.
     """
 
     train_only = True
@@ -36,11 +40,11 @@ class GraphHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'vector':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'GraphHead reads one vector and was given: {given}', todo='read a GraphAttention neck')
+            raise VireidError(f'GraphHead reads one vector and got: {given}', todo='read a GraphAttention neck')
         self.layer = GraphLayer(inputs[0].channels, num_identities, 1, negative_slope, dropout)
 
     def forward(self, nodes: Tensor, context: Context) -> HeadOutput:
         if context.identities is None:
-            raise VireidError('GraphHead reads identities and there are none outside training')
+            raise VireidError('GraphHead needs identities, which are available only in training')
         (logits,) = self.layer(nodes, context.identities)
         return HeadOutput(feature=nodes, logits=nn.functional.elu(logits))  # (B, C), (B, K)

@@ -15,24 +15,24 @@ from vireid.plugins.stripes import stripes
 
 
 class IWPAHead(nn.Module):
-    """A global vector, and the same refined by attention among the image's parts (Ye et al., ECCV 2020).
+    """A global vector, and its refinement by attention among parts (Ye et al., ECCV 2020, arXiv 2007.09314).
 
-    The map is cut into P horizontal stripes, pooled by the average to x_1 ... x_P. With three linear maps u, v and z,
-    part i becomes the sum over j of softmax_j(u(x_i) . v(x_j)) z(x_j). Their sum, weighted by the softmax of P learnt
-    numbers, is added to the BatchNorm of the average-pooled vector x: the residual BatchNorm connection,
-    x* = BN(x) + sum_i w_i x'_i. Nothing is read of other images, so it works at test time.
+    The map is split into P horizontal stripes, which are average-pooled to x_1 ... x_P. With linear maps u, v and z,
+    part i becomes x'_i, the sum over j of softmax_j(u(x_i) . v(x_j)) z(x_j). The residual BatchNorm connection adds
+    their weighted sum to the BatchNorm of the average-pooled vector x: x* = BN(x) + sum_i w_i x'_i, where w is the
+    softmax of P learned numbers. No other image is involved, so the head works at test time.
 
-    Its outputs are `global`, with x before and the classifier behind its BatchNorm, and `refined`, with x* and the same
-    classifier behind a BatchNorm of its own.
+    The head has two outputs. `global` holds x and the logits of BN(x). `refined` holds x* and the logits of x* after a
+    second BatchNorm. Both share the classifier.
 
     Args:
         inputs: one joint map.
-        num_identities: classes K.
+        num_identities: number of classes K.
         parts: number of stripes P, at least 1.
-        embedding: which output is used at test time, behind its BatchNorm.
+        embedding: which output to use at test time, after its BatchNorm.
 
     Raises:
-        VireidError: for anything but a map, and for more parts than it has rows.
+        VireidError: if the input is not one map, or `parts` is below 1 or above the number of rows.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class IWPAHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'IWPAHead reads one map and was given: {given}', todo='use GlobalHead for a vector')
+            raise VireidError(f'IWPAHead reads one map and got: {given}', todo='use GlobalHead for a vector')
         (spec,) = inputs
         if parts < 1:
             raise VireidError(f'parts is {parts}', allowed='an integer of at least 1')
         if spec.size is not None:
-            stripes(spec.size[0], parts)  # here, so that what cannot be is known before any data is read
+            stripes(spec.size[0], parts)  # raises before any data is read
         self.outputs = {'global': 0, 'refined': 0}
         self.embedding, self.embedding_dim = embedding, spec.channels
         self.u, self.v, self.z = (nn.Linear(spec.channels, spec.channels) for _ in range(3))
@@ -62,27 +62,27 @@ class IWPAHead(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(self, feature: Tensor) -> dict[str, HeadOutput]:
-        pooled, normalised, refined = self._vectors(feature)
+        pooled, normalized, refined = self._vectors(feature)
         return {
-            'global': HeadOutput(pooled, self.classifier(normalised)),  # (B, C), (B, K)
+            'global': HeadOutput(pooled, self.classifier(normalized)),  # (B, C), (B, K)
             'refined': HeadOutput(refined, self.classifier(self.refined_bnneck(refined))),
         }
 
     def embed(self, feature: Tensor) -> Tensor:
         """Returns the (B, embedding_dim) vector used at test time."""
-        _, normalised, refined = self._vectors(feature)
-        return normalised if self.embedding == 'global' else self.refined_bnneck(refined)
+        _, normalized, refined = self._vectors(feature)
+        return normalized if self.embedding == 'global' else self.refined_bnneck(refined)
 
     def _vectors(self, feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns x, BN(x) and x*, (B, C) each."""
         pooled = feature.mean(dim=(2, 3))
-        normalised = self.bnneck(pooled)
+        normalized = self.bnneck(pooled)
         rows = stripes(feature.shape[2], len(self.gate))
         parts = torch.stack([feature[:, :, first:last].mean(dim=(2, 3)) for first, last in rows], dim=1)  # (B, P, C)
         u, v, z = self.u(parts), self.v(parts), self.z(parts)
         wide = torch.promote_types(u.dtype, torch.float32)
-        # autocast would multiply in half precision, where the sum over all channels may overflow
+        # under autocast the products would be in half precision, where the sum over all channels may overflow
         with full_precision(feature):
             attention = (u.to(wide) @ v.to(wide).transpose(1, 2)).softmax(dim=2)  # (B, P, P)
             context = self.gate.softmax(dim=0).to(wide) @ (attention @ z.to(wide))  # (B, C)
-        return pooled, normalised, normalised + context
+        return pooled, normalized, normalized + context

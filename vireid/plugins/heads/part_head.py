@@ -1,4 +1,4 @@
-"""PartHead: a map's global vector and horizontal stripes, each reduced and classified by itself."""
+"""PartHead: a map's global vector and horizontal stripes, each reduced and classified separately."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from vireid.plugins.stripes import stripes
 class PartHead(nn.Module):
     """The whole map and `parts` horizontal stripes of it, pooled and reduced (DMCF Eq. 4-7).
 
-    Its outputs are `global`, (B, C), and `parts`, (B, P, C), stripes from top to bottom. The embedding is the global
-    vector followed by the stripes'. With `whole=False` and six parts it is the head of PCB (Sun et al., 2018).
+    The outputs are `global`, (B, C), and `parts`, (B, P, C), stripes from top to bottom. The embedding concatenates the
+    global vector and the stripes' vectors. With `whole=False` and six parts it is the head of PCB (Sun et al., 2018,
+    arXiv 1711.09349).
 
     Args:
         inputs: one joint map.
-        num_identities: classes K.
+        num_identities: number of classes K.
         build_part: builds the pooling.
-        parts: number of stripes P; 0 makes none, and no output `parts`.
-        overlap: share of its height that a stripe reaches into the one above and the one below, from 0.
-        pool: how the map and each stripe are pooled: a name among `poolings`, or a config of one.
-        channels: length C each vector is reduced to (Eq. 7); None keeps it.
-        bnneck: True puts a BatchNorm between a vector and its classifier.
-        embedding: which vectors are used at test time, `before` or `after` the BatchNorm.
-        whole: False leaves the global vector out.
+        parts: number of stripes P; 0 removes the output `parts`.
+        overlap: fraction of its height by which a stripe extends into each neighbor, 0 to 1 (exclusive).
+        pool: pooling of the map and of each stripe: a name in `poolings`, or a config.
+        channels: length C of each vector after the reduction (Eq. 7); None disables it.
+        bnneck: True adds a BatchNorm before each classifier.
+        embedding: which vectors to use at test time, `before` or `after` the BatchNorm.
+        whole: False removes the output `global`.
 
     Raises:
-        VireidError: for anything but a map, for more parts than it has rows, and if nothing would be made.
+        VireidError: if the input is not one map, it has fewer rows than `parts`, no output would be left, or a number
+            is out of range.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class PartHead(nn.Module):
         super().__init__()
         if len(inputs) != 1 or inputs[0].kind != 'map':
             given = ', '.join(f'{spec.kind} of {spec.channels}' for spec in inputs)
-            raise VireidError(f'PartHead reads one map and was given: {given}', todo='use GlobalHead for a vector')
+            raise VireidError(f'PartHead reads one map and got: {given}', todo='use GlobalHead for a vector')
         (spec,) = inputs
         if parts < 0 or (parts == 0 and not whole):
             raise VireidError(
@@ -63,10 +65,10 @@ class PartHead(nn.Module):
         if not 0 <= overlap < 1 or (overlap and parts < 2):
             raise VireidError(
                 f'overlap is {overlap} and parts is {parts}',
-                allowed='0 to 1 (exclusive); above 0 with two parts or more',
+                allowed='0 to 1 (exclusive); above 0 only with two or more parts',
             )
         if spec.size is not None:
-            stripes(spec.size[0], parts, overlap)  # here, so that what cannot be is known before any data is read
+            stripes(spec.size[0], parts, overlap)  # raises before any data is read
         self.overlap = overlap
         self.outputs = ({'global': 0} if whole else {}) | ({'parts': parts} if parts else {})
         self.pool = build_part('poolings', pool, 'pool')
@@ -80,20 +82,20 @@ class PartHead(nn.Module):
         if self.whole is not None:
             outputs['global'] = self.whole(self.pool(feature))  # (B, C), (B, K)
         if self.parts:
-            made = [branch(vector) for branch, vector in zip(self.parts, self._stripes(feature), strict=True)]
+            parts = [branch(vector) for branch, vector in zip(self.parts, self._stripes(feature), strict=True)]
             outputs['parts'] = HeadOutput(
-                feature=torch.stack([part.feature for part in made], dim=1),  # (B, P, C)
-                logits=torch.stack([part.logits for part in made], dim=1),  # (B, P, K)
+                feature=torch.stack([part.feature for part in parts], dim=1),  # (B, P, C)
+                logits=torch.stack([part.logits for part in parts], dim=1),  # (B, P, K)
             )
         return outputs
 
     def embed(self, feature: Tensor) -> Tensor:
-        """Returns the (B, embedding_dim) vector used at test time: the global one, then the stripes'."""
+        """Returns the (B, embedding_dim) vector used at test time: the global one, then the stripes."""
         vectors = [self.whole.embed(self.pool(feature))] if self.whole is not None else []
         vectors += [branch.embed(vector) for branch, vector in zip(self.parts, self._stripes(feature), strict=True)]
         return torch.cat(vectors, dim=1)
 
     def _stripes(self, feature: Tensor) -> list[Tensor]:
-        """Pools each stripe of a (B, C, H, W) map: P vectors (B, C)."""
+        """Pools each stripe of a (B, C, H, W) map to a (B, C) vector."""
         rows = stripes(feature.shape[2], len(self.parts), self.overlap)
         return [self.pool(feature[:, :, first:last]) for first, last in rows]

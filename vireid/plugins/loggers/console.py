@@ -1,4 +1,4 @@
-"""What the terminal shows: a start of a few lines, one progress bar, the result table."""
+"""Console: shows a summary, a progress bar and the result table on the terminal."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from vireid.statistics.interval import what_few_allow
 
 
 class Console:
-    """Shows a run on the terminal; without one (a log file), a line every `every` seconds and one at the end.
+    """Shows a run on the terminal. If the output is not a terminal, prints a line every `every` seconds.
 
     Args:
-        every: seconds between lines where there is no terminal.
+        every: seconds between lines if the output is not a terminal.
     """
 
     def __init__(self, every: float = 30.0) -> None:
         self.every = every
         self.console = Terminal(highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
-        self._of_its_own = False  # a bar of an evaluation outside training
+        self._of_its_own = False  # whether the bar is of an evaluation outside training
         self._last_line = self._started = time.monotonic()
         self._from_step = 0
         self._task: Any = None
@@ -98,7 +98,7 @@ class Console:
     def evaluating(self, what: str, done: int, total: int) -> None:
         if self._bar and not self._of_its_own:
             self._bar.update(self._task, metrics=f'{what} {done:,}/{total:,}')
-        elif self.console.is_terminal:  # scoring a checkpoint: no run has begun
+        elif self.console.is_terminal:  # evaluating a checkpoint outside training
             self._show(what, done, total)
 
     @hookimpl
@@ -118,7 +118,7 @@ class Console:
             self.console.print(f'stopped after {took}{saved}', markup=False)
 
     def _show(self, what: str, done: int, total: int) -> None:
-        """Shows a bar of something outside the training."""
+        """Shows a progress bar outside training."""
         if self._bar is None:
             self._start_bar(what, total, done)
             self._of_its_own = True
@@ -146,7 +146,7 @@ class Console:
 
 
 def _processes() -> str:
-    """Says how many processes train, if there are several."""
+    """Returns the number of processes as text, or an empty string for one process."""
     processes = world()[1]
     if processes == 1:
         return ''

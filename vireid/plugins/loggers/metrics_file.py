@@ -1,4 +1,4 @@
-"""metrics.jsonl: one JSON object a line, for every step and every evaluation."""
+"""MetricsFile: writes metrics.jsonl, with one JSON object per step and per evaluation."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from vireid.reporting.record import scan_metrics
 
 
 class MetricsFile:
-    """Writes `metrics.jsonl` into the run's folder.
+    """Writes `metrics.jsonl` into the run folder.
 
-    A step's line holds `step` (from 1), `epoch` (as a fraction of epochs done), `loss`, `tasks`, `weights`, `curves`
-    (what the weighter shows, such as `sigma` or `lambda`), `lr`, and where it is looked at `gradient`, its norm before
-    clipping; an evaluation's holds `step`, `epoch`, `protocol`, `weights` and `rows` (fractions; mean and standard
-    deviation over trials).
-    What is not a number, such as the loss of a step that was left out (`skipped`), is `null`.
-    A resumed run drops the lines after the checkpoint it starts from, so no line is there twice.
+    The line of a step has `step` (starting at 1), `epoch` (the fractional number of epochs done), `loss`, `tasks`,
+    `weights`, `curves` (of the weighter, such as `sigma` or `lambda`), `lr` and, if it was computed, `gradient` (the
+    norm before clipping). The line of an evaluation has `step`, `epoch`, `protocol`, `weights` and `rows` (fractions;
+    mean and standard deviation over trials). Non-finite values, such as the loss of a skipped step (`skipped`), are
+    `null`. A resumed run removes the lines after its checkpoint, so there are no duplicates.
     """
 
     def __init__(self) -> None:
@@ -34,7 +33,7 @@ class MetricsFile:
     def run_started(self, run: Run) -> None:
         path = run.work_dir / 'metrics.jsonl'
         _keep_until(path, run.progress.step)
-        self._file = open_to_append(path)  # whole lines, whatever ends the process
+        self._file = open_to_append(path)  # writes whole lines, even if the process is killed
 
     @hookimpl
     def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:
@@ -58,7 +57,7 @@ class MetricsFile:
 
 
 def _finite(values: Any) -> Any:
-    """Returns values that JSON has: it knows neither NaN nor infinity."""
+    """Replaces NaN and infinity, which JSON does not have, with None."""
     if isinstance(values, Mapping):
         return {key: _finite(value) for key, value in values.items()}
     if isinstance(values, (list, tuple)):
@@ -72,8 +71,8 @@ def _keep_until(path: Path, step: int) -> None:
     with open_whole(path) as file:
 
         def keep(line: dict[str, Any], text: bytes) -> None:
-            # the evaluation of the checkpoint's own step is run again: it may not have come to its end
+            # the evaluation at the checkpoint's step runs again, as it may have been interrupted
             if line['step'] < step or (line['step'] == step and 'rows' not in line):
-                file.write(text.rstrip(b'\r\n') + b'\n')  # as it was: a number parsed and written may differ
+                file.write(text.rstrip(b'\r\n') + b'\n')  # unparsed, as parsing may change the text of a number
 
         scan_metrics(path, keep)

@@ -1,4 +1,4 @@
-"""MLflow: the run in an experiment of a tracking server, or of an SQLite file beside the run's folder."""
+"""MLflow: logs to a tracking server, or to an SQLite file next to the run folder."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from vireid.plugins.loggers.run_id import read_run_id
 from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
 
 ID_FILE = 'mlflow_run_id.txt'
-KEY_LENGTH, VALUE_LENGTH, PARAMS, METRICS = 250, 6000, 100, 1000  # MLflow's limits; the last two of one batch
-SECONDS = 2.0  # between two batches: each takes as long as many a step
-STORE = ('sqlalchemy', 'alembic')  # what it needs to write into a file of its own
+KEY_LENGTH, VALUE_LENGTH, PARAMS, METRICS = 250, 6000, 100, 1000  # MLflow's limits; the last two are per batch
+SECONDS = 2.0  # between two batches, as sending one may take as long as a step
+STORE = ('sqlalchemy', 'alembic')  # needed for a local SQLite file
 
 
 class MLflow:
     """Logs to MLflow.
 
-    Every step has its scalars, every evaluation its metrics in percent, and each value of the config is a parameter
-    (`model.backbone.depth`). What is not a finite number is left out. Steps are sent every two seconds and at the end
-    of an epoch. A run that was interrupted has the status KILLED. A resumed run goes on under the id in
-    `mlflow_run_id.txt`; steps between its checkpoint and the interruption are there twice.
+    It logs the scalars of each step, the metrics of each evaluation in percent, and each config value as a parameter
+    (`model.backbone.depth`). Non-finite numbers are dropped. Steps are sent every two seconds and at the end of each
+    epoch. An interrupted run gets the status KILLED. A resumed run continues the MLflow run with the ID in
+    `mlflow_run_id.txt`; steps between its checkpoint and the interruption appear twice.
 
     Args:
-        experiment: its name there.
-        uri: of the tracking server or database; by default the environment variable MLFLOW_TRACKING_URI, else the
-            SQLite file `mlflow.db` beside the run's folder.
+        experiment: name of the MLflow experiment.
+        uri: URI of the tracking server or database; by default the environment variable MLFLOW_TRACKING_URI, or else
+            the SQLite file `mlflow.db` next to the run folder.
 
     Raises:
-        VireidError: if the package mlflow is not installed, or for a file of its own sqlalchemy or alembic is not.
+        VireidError: if mlflow is not installed or, for an SQLite file, sqlalchemy or alembic is not.
     """
 
-    reaches_out = True  # to a server: a config that is data does not choose it
+    reaches_out = True  # sends data to a server, so untrusted configs must not use it
 
     def __init__(self, experiment: str = 'vireid', uri: str | None = None) -> None:
         self.experiment, self.uri = experiment, uri or os.environ.get('MLFLOW_TRACKING_URI')
         self._mlflow = import_package('mlflow', 'MLflow', 'mlflow')
         for package in () if self.uri else STORE:
             import_package(package, 'MLflow', 'mlflow')
-        logging.getLogger('mlflow').setLevel(logging.WARNING)  # it tells each table that it makes
+        logging.getLogger('mlflow').setLevel(logging.WARNING)  # INFO reports each table that it creates
         os.environ.setdefault('MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT', 'true')
         self._client: Any = None
         self._run_id = ''
@@ -64,13 +64,13 @@ class MLflow:
             self._run_id = read_run_id(path)
             self._client.update_run(self._run_id, status='RUNNING')
             return
-        found = self._client.get_experiment_by_name(self.experiment)
-        experiment_id = found.experiment_id if found else self._client.create_experiment(self.experiment)
+        existing = self._client.get_experiment_by_name(self.experiment)
+        experiment_id = existing.experiment_id if existing else self._client.create_experiment(self.experiment)
         self._run_id = self._client.create_run(experiment_id, run_name=run.experiment.name).info.run_id
         params = [self._mlflow.entities.Param(*item) for item in _params(run.experiment.to_config()).items()]
         for start in range(0, len(params), PARAMS):
             self._client.log_batch(self._run_id, params=params[start : start + PARAMS])
-        write_whole(path, self._run_id + '\n')  # last: a run that is gone on with has all parameters
+        write_whole(path, self._run_id + '\n')  # last, so that a resumed run has all parameters
 
     @hookimpl
     def step_ended(self, progress: Progress, record: dict[str, Any]) -> None:
@@ -80,7 +80,7 @@ class MLflow:
 
     @hookimpl
     def epoch_ended(self) -> None:
-        self._send()  # before its checkpoint: a run that is killed later goes on without a gap
+        self._send()  # before the checkpoint, so that a run that is killed later resumes without a gap
 
     @hookimpl
     def evaluated(self, progress: Progress, results: Results) -> None:
@@ -95,7 +95,7 @@ class MLflow:
             self._client = None
 
     def _write(self, scalars: dict[str, float], progress: Progress) -> None:
-        if self._client:  # there is none where a checkpoint is scored, outside training
+        if self._client:  # None when a checkpoint is evaluated outside training
             now = int(1000 * time.time())
             metric = self._mlflow.entities.Metric
             self._pending += [metric(name, value, now, progress.step) for name, value in scalars.items()]
@@ -108,12 +108,12 @@ class MLflow:
 
 
 def _params(config: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the values of a config by dotted key, in characters and lengths that MLflow takes."""
+    """Returns config values by dotted key, with the characters and lengths that MLflow accepts."""
     return {re.sub(r'[^\w./ -]', '_', key)[:KEY_LENGTH]: text[:VALUE_LENGTH] for key, text in _flat(config)}
 
 
 def _flat(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
-    """Yields dotted keys and values as text; a list of dicts, such as the transforms, is numbered from 0."""
+    """Yields dotted keys and values as text; items of a list of dicts, such as transforms, are numbered from 0."""
     items: Any = None
     if isinstance(value, Mapping):
         items = value.items()

@@ -1,4 +1,4 @@
-"""Packages that a logger needs and vireid does not install by itself."""
+"""Imports optional packages of loggers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def import_package(package: str, logger: str, extra: str) -> Any:
     """Imports a package for a logger.
 
     Args:
-        package: its module's name.
+        package: name of its module.
         logger: the logger that needs it.
-        extra: of vireid, which installs it.
+        extra: the extra of vireid that installs it.
 
     Raises:
         VireidError: if it is not installed.
@@ -22,7 +22,7 @@ def import_package(package: str, logger: str, extra: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        if error.name != package:  # it is there, and itself lacks something
+        if error.name != package:  # the package exists but lacks a dependency
             raise
         raise VireidError(
             f'the logger {logger} needs the package {package}', todo=f'pip install "vireid[{extra}]"'

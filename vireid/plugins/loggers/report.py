@@ -1,4 +1,4 @@
-"""report.html: what came out, to look at."""
+"""Report: writes the report page of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vireid.reporting.record import read_run
 
 
 class Report:
-    """Writes `report.npz`, the evidence of the final evaluation, and `report.html`, the page that shows it.
+    """Writes `report.npz`, the evidence of the final evaluation, and the page `report.html`.
 
-    A run writes them once, when it ends; `vireid test` does too. The curves come from `metrics.jsonl`,
-    so they need the logger `MetricsFile`. `vireid report RUN` draws the page again.
+    Both are written once, at the end of a run, and by `vireid test`. The curves come from `metrics.jsonl`, so they need
+    the logger `MetricsFile`. `vireid report RUN` rewrites the page.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Report:
     @hookimpl
     def run_started(self, run: Run) -> None:
         self._training, self._results = True, None
-        (run.work_dir / evidence.FILE).unlink(missing_ok=True)  # of a run that was here before
+        (run.work_dir / evidence.FILE).unlink(missing_ok=True)  # left by an earlier run
 
     @hookimpl(trylast=True)
     def evaluated(self, run: Run, results: Results) -> None:
@@ -39,12 +39,12 @@ class Report:
     @hookimpl(trylast=True)
     def run_ended(self, run: Run, finished: bool) -> None:
         if not finished:
-            self._results = None  # of an evaluation on the way
+            self._results = None  # of an evaluation during training
         self._try_to_write(run)
         self._training = False
 
     def _try_to_write(self, run: Run) -> None:
-        """Writes both; what goes wrong is said, and takes nothing else with it: the run's result matters more."""
+        """Writes both files; an error is only a warning, as it must not affect the run."""
         try:
             self._write(run)
         except Exception as error:
@@ -56,6 +56,6 @@ class Report:
             model: Any = run.model if hasattr(run.model, 'embed') else None
             transform = run.experiment.build_transform('test')
             scale_raw = run.experiment.images.scale_raw
-            found = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw)
-            found.save(run.work_dir / evidence.FILE)
+            collected = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw)
+            collected.save(run.work_dir / evidence.FILE)
         write_report([read_run(run.work_dir)], run.work_dir / 'report.html')

@@ -1,4 +1,4 @@
-"""The id under which a tracker knows a run, kept in the folder of the run."""
+"""Reads a tracker's run ID from the run folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import VireidError
 
 
-@reads('the id of a run', '*_run_id.txt', todo='delete it, and the run is logged as a new one')
+@reads('a run ID', '*_run_id.txt', todo='delete it to log the run as a new one')
 def read_run_id(path: Path) -> str:
-    """Reads the id.
+    """Returns the run ID in a file.
 
     Raises:
-        VireidError: if it is none.
+        VireidError: if the file has no run ID.
     """
-    found = read_text(path, 1000).strip()
-    if not re.fullmatch(r'[0-9a-f]{32}', found):
-        raise VireidError(f'{path} holds no id of a run', allowed='32 hexadecimal digits', todo='delete the file')
-    return found
+    run_id = read_text(path, 1000).strip()
+    if not re.fullmatch(r'[0-9a-f]{32}', run_id):
+        raise VireidError(f'{path} contains no run ID', allowed='32 hexadecimal digits', todo='delete the file')
+    return run_id

@@ -1,4 +1,4 @@
-"""The numbers of a step and of an evaluation, under names that every tool takes."""
+"""The scalars of a step and of an evaluation, with names that all trackers accept."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from vireid.core.scoring.results import METRICS, Results
 
 
 def step_scalars(record: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the finite numbers of a step's record.
+    """Returns the finite scalars of a step's record.
 
     Names: `loss`, `lr`, `gradient`, `tasks/NAME`, `weights/NAME` and `curves/TITLE/NAME`, such as `curves/sigma/mlfm`.
     """
     groups: dict[str, Mapping[str, float]] = {key: record.get(key, {}) for key in ('tasks', 'weights')}
     groups |= {f'curves/{_clean(title)}': values for title, values in record.get('curves', {}).items()}
-    found = {key: record[key] for key in ('loss', 'lr', 'gradient') if key in record}
+    scalars = {key: record[key] for key in ('loss', 'lr', 'gradient') if key in record}
     for group, values in groups.items():
-        found |= {f'{group}/{_clean(name)}': value for name, value in values.items()}
-    return _finite(found)
+        scalars |= {f'{group}/{_clean(name)}': value for name, value in values.items()}
+    return _finite(scalars)
 
 
 def evaluation_scalars(results: Results) -> dict[str, float]:
     """Returns the mean of each metric of each row, in percent: `test/all/R1`, `validation/all/mAP`."""
-    return _finite(
-        {f'{results.split}/{_clean(row["name"])}/{key}': 100 * row[key]['mean'] for row in results.rows() for key in METRICS}
-    )
+    metrics: dict[str, float] = {}
+    for row in results.rows():
+        name = f'{results.split}/{_clean(row["name"])}'
+        metrics |= {f'{name}/{key}': 100 * row[key]['mean'] for key in METRICS}
+    return _finite(metrics)
 
 
 def _clean(name: str) -> str:
-    """Returns a name of letters, digits and underscores, which is what Weights & Biases asks for."""
+    """Reduces a name to letters, digits and underscores, as Weights & Biases requires."""
     return re.sub(r'\W+', '_', name, flags=re.ASCII).strip('_')
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the run's folder."""
+"""TensorBoard: writes event files into the run folder."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from vireid.plugins.loggers.scalars import evaluation_scalars, step_scalars
 
 
 class TensorBoard:
-    """Writes TensorBoard's event files into the run's folder; see them with `tensorboard --logdir runs`.
+    """Writes TensorBoard event files into the run folder. View them with `tensorboard --logdir runs`.
 
-    Every step has its scalars, every evaluation its metrics in percent, and `config` is a text. What is not a finite
-    number is left out. A resumed run hides what was written after the checkpoint it starts from.
+    It logs the scalars of each step, the metrics of each evaluation in percent, and `config` as text. Non-finite
+    numbers are dropped. A resumed run hides everything that was logged after its checkpoint.
 
     Args:
-        folder: name of the folder within the run's.
+        folder: name of the subfolder of the run folder.
 
     Raises:
-        VireidError: if the package tensorboard is not installed.
+        VireidError: if tensorboard is not installed, or `folder` is not a plain name.
     """
 
     def __init__(self, folder: str = 'tensorboard') -> None:
         import_package('tensorboard', 'TensorBoard', 'tensorboard')
         if not is_name(folder):
-            raise VireidError(f'folder is {folder!r}', allowed="a name within the run's folder, such as tensorboard")
+            raise VireidError(f'folder is {folder!r}', allowed='the name of a subfolder, such as tensorboard')
         self.folder = folder
         self._writer: Any = None
 
@@ -40,10 +40,10 @@ class TensorBoard:
     def run_started(self, run: Run) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        # a run that begins anew hides all of an earlier one in this folder
+        # a new run hides everything that an earlier run logged in this folder
         first = run.progress.step + 1 if run.resumed else 0
         self._writer = SummaryWriter(str(inside(run.work_dir, self.folder)), purge_step=first, flush_secs=30)
-        text = textwrap.indent(files.dump(run.experiment.to_config()), '    ')  # four spaces: as it is, in Markdown
+        text = textwrap.indent(files.dump(run.experiment.to_config()), '    ')  # a code block in Markdown
         self._writer.add_text('config', text, run.progress.step)
 
     @hookimpl
@@ -63,6 +63,6 @@ class TensorBoard:
             self._writer = None
 
     def _write(self, scalars: dict[str, float], progress: Progress) -> None:
-        if self._writer:  # there is none where a checkpoint is scored, outside training
+        if self._writer:  # None when a checkpoint is evaluated outside training
             for name, value in scalars.items():
                 self._writer.add_scalar(name, value, progress.step)

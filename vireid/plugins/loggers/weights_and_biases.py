@@ -1,4 +1,4 @@
-"""Weights & Biases: the run in a project there, or offline in the run's folder."""
+"""WeightsAndBiases: logs to Weights & Biases, online or offline."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ ID_FILE = 'wandb_run_id.txt'
 
 
 class WeightsAndBiases:
-    """Logs to Weights & Biases; its files are in `wandb/` of the run's folder.
+    """Logs to Weights & Biases, with files in the folder `wandb/` of the run folder.
 
-    Every step has its scalars, every evaluation its metrics in percent, all drawn over `step`. What is not a finite
-    number is left out. A run that was interrupted is marked as failed. A resumed run goes on under the id in
-    `wandb_run_id.txt`; steps between its checkpoint and the interruption are there twice. `wandb sync` uploads what was
-    written offline.
+    It logs the scalars of each step and the metrics of each evaluation in percent, plotted over `step`. Non-finite
+    numbers are dropped. An interrupted run is marked as failed. A resumed run continues the run with the ID in
+    `wandb_run_id.txt`; steps between its checkpoint and the interruption appear twice. Upload offline runs with
+    `wandb sync`.
 
     Args:
-        project: its name there.
-        mode: `online`, `offline`, or `disabled`, which writes nothing; by default what the environment variable
-            WANDB_MODE says, else online.
+        project: name of the project.
+        mode: `online`, `offline`, or `disabled`, which writes nothing; by default the environment variable WANDB_MODE,
+            or else `online`.
 
     Raises:
-        VireidError: if the package wandb is not installed, or it would be online and nobody is logged in.
+        VireidError: if wandb is not installed, or the mode is online and you are not logged in.
     """
 
-    reaches_out = True  # to a server: a config that is data does not choose it
+    reaches_out = True  # sends data to a server, so untrusted configs must not use it
 
     def __init__(self, project: str = 'vireid', mode: Literal['online', 'offline', 'disabled'] | None = None) -> None:
         self.project, self.mode = project, mode
@@ -56,10 +56,10 @@ class WeightsAndBiases:
             resume='allow',
             name=run.experiment.name,
             config=run.experiment.to_config(),
-            reinit='create_new',  # a run of the user's own, in this process, goes on
+            reinit='create_new',  # does not end another run of the user in this process
             settings=self._wandb.Settings(silent=True, console='off'),
         )
-        # its own count of rows only ever rises, so that it drops an evaluation of a step that it has already
+        # wandb's own step must increase, so it would drop an evaluation at a step that is already logged
         self._run.define_metric('step', hidden=True)
         self._run.define_metric('*', step_metric='step')
 
@@ -78,15 +78,19 @@ class WeightsAndBiases:
             self._run = None
 
     def _write(self, scalars: dict[str, float], progress: Progress) -> None:
-        if self._run:  # there is none where a checkpoint is scored, outside training
+        if self._run:  # None when a checkpoint is evaluated outside training
             self._run.log({'step': progress.step, **scalars})
 
     def _require_login(self) -> None:
-        """Raises if the run would be online and no key is known: it would ask for one in the middle of a run."""
+        """Checks the login of an online run at the start, as wandb would prompt for a key in the middle of it.
+
+        Raises:
+            VireidError: if the mode is online and no API key is known.
+        """
         settings = self._wandb.setup(settings=self._wandb.Settings(silent=True)).settings
         online = self.mode in (None, 'online') and settings.mode == 'online'
         if online and not self._wandb.login(prompt=False, verify=False):
             raise VireidError(
-                'the logger WeightsAndBiases is online, and nobody is logged in',
-                todo="wandb login; or set its mode='offline', and upload later with wandb sync",
+                'the logger WeightsAndBiases is online, but you are not logged in',
+                todo="run wandb login, or set mode='offline' and upload the run later with wandb sync",
             )

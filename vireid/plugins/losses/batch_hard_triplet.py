@@ -1,4 +1,4 @@
-"""The triplet loss with hard mining in the batch."""
+"""The batch-hard triplet loss."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from vireid.plugins.full_precision import full_precision
 
 
 class BatchHardTriplet(nn.Module):
-    """For each image the farthest of its identity against the nearest of another (Hermans et al., 2017).
+    """Compares, for each image, the farthest positive with the nearest negative (Hermans et al., 2017).
 
-    Distances are Euclidean, over both modalities. The loss is the mean of max(0, margin + d_pos - d_neg), or of
-    log(1 + exp(d_pos - d_neg)) with a soft margin.
+    See arXiv 1703.07737. Distances are Euclidean, over both modalities. The loss is the mean of
+    max(0, margin + d_pos - d_neg), or of log(1 + exp(d_pos - d_neg)) with the soft margin.
 
     Args:
-        margin: at least 0; None is the soft margin.
+        margin: at least 0; None selects the soft margin.
+
+    Raises:
+        VireidError: if `margin` is negative.
     """
 
     reads_parts = False
@@ -32,9 +35,9 @@ class BatchHardTriplet(nn.Module):
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
             raise VireidError(
-                'BatchHardTriplet reads one vector per image and was given parts', todo='use it on a global head'
+                'BatchHardTriplet reads one vector per image and got parts', todo='use it on a global head'
             )
-        # autocast would take the product to half precision, where distances of nearly equal vectors cancel
+        # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
         with full_precision(feature):
             squared = feature.square().sum(dim=1)
             distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)

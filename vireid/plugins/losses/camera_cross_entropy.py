@@ -10,13 +10,13 @@ from vireid.core.types import Context, HeadOutput
 
 
 class CameraCrossEntropy(nn.Module):
-    """Softmax cross-entropy of the camera that took an image, mean over images.
+    """Softmax cross-entropy of the camera that took each image, averaged over images.
 
-    It trains the view classifier of MSR (Feng et al., TIP 2019). It reads the scores that a `CameraHead` hands on as
-    its feature: column c - 1 is camera c.
+    It trains the view classifier of MSR (Feng et al., TIP 2019). It reads the scores that `CameraHead` outputs as its
+    feature: column c - 1 is camera c.
 
     Raises:
-        VireidError: when called, if the batch does not tell its cameras, or one of them has no score.
+        VireidError: when called, if the batch has no camera numbers, or one of them has no score.
     """
 
     reads_parts = False
@@ -25,14 +25,14 @@ class CameraCrossEntropy(nn.Module):
         scores = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))  # (B, cameras)
         if context.cameras is None:
             raise VireidError(
-                'CameraCrossEntropy reads the cameras of the images and the batch does not tell them',
-                todo='use a dataset that numbers its cameras',
+                'CameraCrossEntropy needs camera numbers, but the batch has none',
+                todo='use a dataset with camera numbers',
             )
         wrong = context.cameras[(context.cameras < 1) | (context.cameras > scores.shape[1])]
         if len(wrong):
             raise VireidError(
-                f'an image of camera {int(wrong[0])} and a classifier of {scores.shape[1]} cameras',
+                f'an image has camera {int(wrong[0])}, but the classifier has {scores.shape[1]} cameras',
                 allowed=f'cameras 1 to {scores.shape[1]}',
-                todo='set cameras of the CameraHead to the largest camera number of the dataset',
+                todo='set cameras of the CameraHead to the largest camera number in the dataset',
             )
         return nn.functional.cross_entropy(scores, context.cameras - 1)  # ()

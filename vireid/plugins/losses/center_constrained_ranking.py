@@ -14,17 +14,20 @@ from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
 class CenterConstrainedRanking(nn.Module):
-    """Ranks the center of each image's identity in the other modality before other identities (eBDTR; Ye, TIFS 2019).
+    """Ranks an identity's center in the other modality before images of other identities (eBDTR; Ye, TIFS 2019).
 
-    With c the mean of the other modality's images of the anchor's identity and n the nearest image of another
-    identity, an anchor costs max(0, margin + d(anchor, c) - d(anchor, n)). All images of an identity are pulled to
-    one center, so the formula also holds a modality's images together. The loss is the mean over the visible anchors
-    plus the mean over the infrared ones. Distances are Euclidean; features are L2-normalised here, centers are not
-    normalised again. An anchor without c or without n adds 0; other modalities are left out.
+    Let c be the mean of the other modality's images of the anchor's identity, and n the nearest image of another
+    identity. The term of an anchor is max(0, margin + d(anchor, c) - d(anchor, n)). It pulls all images of an identity
+    to one center, so it also pulls the images within a modality together. The loss is the mean over the visible anchors
+    plus the mean over the infrared anchors. Distances are Euclidean. The loss L2-normalizes the features but not the
+    centers. An anchor without c or n adds 0. Other modalities are ignored.
 
     Args:
         margin: at least 0.
-        negatives: where n is sought: in the `other` modality, or in `both`.
+        negatives: where to search for n: in the `other` modality, or in `both`.
+
+    Raises:
+        VireidError: if `margin` is negative.
     """
 
     reads_parts = False
@@ -39,7 +42,7 @@ class CenterConstrainedRanking(nn.Module):
         feature = unit_feature('CenterConstrainedRanking', output)
         visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)
         if not context.counts.get(VISIBLE) or not context.counts.get(INFRARED):
-            return 0 * feature.sum()  # (): one modality alone has nothing to rank
+            return 0 * feature.sum()  # (): nothing to rank with only one modality
         to_infrared = self._one_way(feature, identities, visible, infrared)
         return to_infrared + self._one_way(feature, identities, infrared, visible)  # ()
 
@@ -49,12 +52,12 @@ class CenterConstrainedRanking(nn.Module):
         share = same / same.sum(dim=1, keepdim=True).clamp_min(1)
         with full_precision(feature):
             center = share.to(feature.dtype) @ other  # (A, C)
-        # a pair at a time: all A x A distances would be made for their diagonal
+        # pair by pair: `distances` would compute all A x A of them for the diagonal
         positive = (anchor - center).square().sum(dim=1).clamp_min(1e-12).sqrt()
         negative = distances(anchor, other).masked_fill(same, float('inf')).amin(dim=1)
         if self.negatives == 'both':
             own = identities[anchors, None] == identities[None, anchors]
             within = distances(anchor, anchor).masked_fill(own, float('inf')).amin(dim=1)
             negative = torch.minimum(negative, within)
-        ranked = (self.margin + positive - negative).clamp_min(0)  # an anchor without negatives has -inf and adds 0
+        ranked = (self.margin + positive - negative).clamp_min(0)  # without negatives the gap is -inf, so this is 0
         return ranked.masked_fill(~same.any(dim=1), 0).mean()

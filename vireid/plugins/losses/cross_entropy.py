@@ -10,10 +10,13 @@ from vireid.core.types import HeadOutput
 
 
 class CrossEntropy(nn.Module):
-    """Softmax cross-entropy, mean over images; over parts it is summed (DMCF Eq. 10-11).
+    """Softmax cross-entropy, averaged over images and summed over parts (DMCF Eq. 10-11).
 
     Args:
-        label_smoothing: share of the target spread over all classes, 0 to 1 (exclusive).
+        label_smoothing: label smoothing, 0 to 1 (exclusive).
+
+    Raises:
+        VireidError: if `label_smoothing` is out of range.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
@@ -25,7 +28,8 @@ class CrossEntropy(nn.Module):
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         if output.logits is None:
             raise VireidError(
-                'CrossEntropy needs logits and this head has no classifier', todo='use a head with one, or another loss'
+                'CrossEntropy needs logits, but this head has no classifier',
+                todo='use a head with a classifier, or another loss',
             )
         logits = output.logits.unsqueeze(1) if output.logits.ndim == 2 else output.logits  # (B, P, K)
         parts = logits.shape[1]

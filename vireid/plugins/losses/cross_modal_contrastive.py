@@ -1,4 +1,4 @@
-"""The contrastive loss across modalities of TONE."""
+"""The cross-modality contrastive loss of TONE."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from vireid.plugins.losses.unit_distances import distances, squared_distances, u
 
 
 class CrossModalContrastive(nn.Module):
-    """Pulls pairs of a visible and an infrared image of one identity together, pushes others apart (Ye, AAAI 2018).
+    """Pulls visible-infrared pairs of one identity together and pushes other pairs apart.
 
-    A pair at distance d costs d^2 / 2 if it is of one identity, and max(0, margin - d)^2 / 2 if not. Features are
-    L2-normalised here, so d is 0 to 2. All pairs of the batch count. Where a kind of pair is missing - one identity
-    only, or one modality only - its term is 0. Other modalities are left out.
+    From Ye et al., AAAI 2018, doi 10.1609/aaai.v32i1.12293. The term of a pair at distance d is d^2 / 2 if it has one
+    identity, and max(0, margin - d)^2 / 2 otherwise. The loss L2-normalizes the features, so d is 0 to 2, and uses all
+    pairs of the batch. If a batch has no positive or no negative pairs, that term is 0. Other modalities are ignored.
 
     Args:
-        margin: distance from which on different identities cost nothing, 0 to 2 (0 exclusive).
-        balanced: True averages the pairs of one identity, those of two, and then both, as of a batch that has as many
-            of either; False averages all pairs at once.
+        margin: distance beyond which a pair of different identities costs nothing, 0 (exclusive) to 2.
+        balanced: True averages positive and negative pairs separately and takes the mean of both, as if there were
+            equally many of each; False averages over all pairs.
+
+    Raises:
+        VireidError: if `margin` is out of range.
     """
 
     reads_parts = False

@@ -1,4 +1,4 @@
-"""CrossModalityGap: hard triplets of identity centres across modalities."""
+"""CrossModalityGap: hard triplets of identity centers across modalities."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from vireid.plugins.full_precision import full_precision
 
 
 class CrossModalityGap(nn.Module):
-    """The cross modality gap constraint of the X modality (Li et al., AAAI 2020), on centres of identities.
+    """The cross modality gap constraint of the X modality, on identity centers.
 
-    A centre is the mean feature of one identity's images in one modality. With D_ij the Euclidean distance of the
-    anchor modality's centre of identity i from the other's of j, the loss of two modalities is the mean over i of
-    max(0, margin + D_ii - min over j != i of (D_ij, D_ji)). It is summed over the anchor's pairs with each other
-    modality of the batch.
+    From Li et al., AAAI 2020, doi 10.1609/aaai.v34i04.5891. A center is the mean feature of one identity's images in
+    one modality. Let D_ij be the Euclidean distance between the center of identity i in the anchor modality and the
+    center of identity j in the other modality. The loss of two modalities is the mean over i of max(0, margin + D_ii -
+    min over j != i of (D_ij, D_ji)). It is summed over all modalities of the batch other than the anchor.
 
-    An identity that one of the two lacks has no term and serves the others as a negative. One without negatives adds 0,
-    and so do two modalities without a common identity. A batch of the anchor alone gives 0.
+    An identity that lacks one of the two modalities has no term, but is a negative for the others. An identity without
+    negatives adds 0, and so do two modalities without a common identity. A batch with only the anchor modality gives 0.
 
     Args:
         margin: at least 0.
-        anchor: the modality that each of the others is compared with.
+        anchor: the modality that all others are compared with.
+
+    Raises:
+        VireidError: if `margin` is negative, or, when called, if the batch has no images of the anchor modality.
     """
 
     reads_parts = False
@@ -38,25 +41,25 @@ class CrossModalityGap(nn.Module):
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
             raise VireidError(
-                'CrossModalityGap reads one vector per image and was given parts', todo='use it on a global head'
+                'CrossModalityGap reads one vector per image and got parts', todo='use it on a global head'
             )
         if self.anchor not in context.counts:
             raise VireidError(
-                f'anchor is {self.anchor!r}, and the batch has no such images', allowed=', '.join(context.counts)
+                f'anchor is {self.anchor!r}, but the batch has no such images', allowed=', '.join(context.counts)
             )
-        persons = identities.unique()  # (I,)
+        unique = identities.unique()  # (I,)
 
-        def centres(modality: Modality) -> tuple[Tensor, Tensor]:
+        def centers(modality: Modality) -> tuple[Tensor, Tensor]:
             rows = context.rows(modality)
-            member = persons[:, None] == identities[None, rows]  # (I, N)
+            member = unique[:, None] == identities[None, rows]  # (I, N)
             count = member.sum(dim=1)
-            # autocast would take the product to half precision, where distances of nearly equal vectors cancel
+            # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
             with full_precision(feature):
                 mean = member.to(feature.dtype) @ feature[rows] / count.clamp_min(1)[:, None]
             return mean, count > 0  # (I, C), (I,)
 
-        own = centres(self.anchor)
-        pairs = [self._pair(*own, *centres(other)) for other in context.counts if other != self.anchor]
+        own = centers(self.anchor)
+        pairs = [self._pair(*own, *centers(other)) for other in context.counts if other != self.anchor]
         return torch.stack(pairs).sum() if pairs else feature.new_zeros(()) * feature.sum()  # ()
 
     def _pair(self, first: Tensor, has_first: Tensor, second: Tensor, has_second: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A loss within each modality, summed over the modalities."""
+"""EachModality: another loss, computed within each modality and summed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vireid.core.types import Context, HeadOutput, joint_order
 
 
 class EachModality(nn.Module):
-    """Takes another loss of each modality's images alone, and adds the results up.
+    """Computes another loss separately for each modality and sums the results.
 
-    Hard triplets then never cross modalities, and each modality weighs the same however many images it has. With
-    cross-entropy and hard triplets it is the modality respective gap constraint of the X modality (Li et al., AAAI
-    2020). Modalities without images are passed over.
+    Hard triplets then never cross modalities, and each modality has the same weight, however many images it has. With
+    cross-entropy and hard triplets, this is the modality respective gap constraint of the X modality (Li et al., AAAI
+    2020, doi 10.1609/aaai.v34i04.5891). Modalities without images are skipped.
 
     Args:
         build_part: builds the loss.
-        loss: a name among `losses`, or a config of one.
+        loss: a name in `losses`, or a config.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Cross-entropy of pairs across modalities: are they of one identity?"""
+"""Binary cross-entropy of visible-infrared pairs: same identity or not."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
 
 
 class PairCrossEntropy(nn.Module):
-    """Trains similarities of image pairs: high if they are of one identity, low if not.
+    """Trains pair similarities: high for images of one identity, low otherwise.
 
-    It reads a feature (B, B), the similarity of each image of the batch with each, as `CorrelationHead` makes it. A
-    pair of a visible image i and an infrared image j has the logit z = scale (s_ij - threshold). The loss is half the
-    mean of log(1 + exp(-z)) over the pairs of one identity and half the mean of log(1 + exp(z)) over the others, so
-    that the many others do not outweigh the few. A half without pairs adds 0: where a modality is missing, or all
-    images are of one identity.
+    Its input is a (B, B) feature, the similarity between all images of the batch, such as the output `pairs` of
+    `CorrelationHead`. The pair of a visible image i and an infrared image j has the logit z = scale (s_ij - threshold).
+    The loss is half the mean of log(1 + exp(-z)) over positive pairs plus half the mean of log(1 + exp(z)) over
+    negative pairs, so that the many negatives do not outweigh the few positives. A half without pairs adds 0.
 
     Args:
         scale: slope of the logit, above 0.
-        threshold: the similarity at which either answer is as likely.
+        threshold: similarity at which both answers are equally likely.
+
+    Raises:
+        VireidError: if `scale` is not above 0, or, when called, if the feature is not (B, B).
     """
 
     reads_parts = False
@@ -35,9 +37,9 @@ class PairCrossEntropy(nn.Module):
         similarity = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if similarity.shape != (len(identities), len(identities)):
             raise VireidError(
-                f'PairCrossEntropy was given a feature {tuple(similarity.shape)} of {len(identities)} images',
-                allowed='the similarity of each image with each, (B, B)',
-                todo="use it on a head that makes it: CorrelationHead, with reads='pairs'",
+                f'PairCrossEntropy got a feature {tuple(similarity.shape)} for {len(identities)} images',
+                allowed='the similarity between all images, (B, B)',
+                todo="use it on a head with such an output: CorrelationHead, with reads='pairs'",
             )
         visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)
         logit = self.scale * (similarity[visible, infrared] - self.threshold)  # (V, I)

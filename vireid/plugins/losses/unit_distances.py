@@ -1,4 +1,4 @@
-"""Distances between vectors of length 1: what the ranking losses of the field compare."""
+"""Distances between L2-normalized vectors, as used by ranking losses."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from vireid.plugins.full_precision import full_precision
 
 
 def unit_feature(loss: str, output: HeadOutput) -> Tensor:
-    """Returns a head's (B, C) feature with rows of length 1; half precision becomes float32, float64 stays.
+    """Returns a head's (B, C) feature with L2-normalized rows, in float32, or float64 if it is float64.
 
     Args:
         loss: name of the loss, for the message.
-        output: what the head made.
+        output: output of the head.
 
     Raises:
-        VireidError: if the head made parts.
+        VireidError: if the output has parts.
     """
     feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
     if feature.ndim != 2:
         raise VireidError(
-            f'{loss} reads one vector per image and was given parts', todo='set reads to an output of one vector'
+            f'{loss} reads one vector per image and got parts', todo='set reads to an output with one vector'
         )
     return torch.nn.functional.normalize(feature, dim=1)
 
 
 def squared_distances(rows: Tensor, columns: Tensor) -> Tensor:
     """Returns the (N, M) squared Euclidean distances of (N, C) and (M, C) vectors, at least 0."""
-    # autocast would take the product to half precision, where distances of nearly equal vectors cancel
+    # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
     with full_precision(rows):
         squared = rows.square().sum(dim=1)[:, None] + columns.square().sum(dim=1)[None, :] - 2 * rows @ columns.T
     return squared.clamp_min(0)
 
 
 def distances(rows: Tensor, columns: Tensor) -> Tensor:
-    """Returns the (N, M) Euclidean distances of (N, C) and (M, C) vectors; equal ones have the gradient 0."""
+    """Returns the (N, M) Euclidean distances of (N, C) and (M, C) vectors; the gradient of equal vectors is 0."""
     return squared_distances(rows, columns).clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0

@@ -1,4 +1,4 @@
-"""The weighted regularised triplet loss of AGW."""
+"""The weighted regularization triplet loss of AGW."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from vireid.plugins.full_precision import full_precision
 
 
 class WeightedRegularizedTriplet(nn.Module):
-    """All positives of an image against all its negatives, the hard ones most (Ye et al., TPAMI 2021, AGW).
+    """Compares all positives of an image with all its negatives, weighting hard ones most (AGW).
 
-    For image i with Euclidean distances d: log(1 + exp(sum_j w_ij d_ij - sum_k v_ik d_ik)), j over the images of its
-    identity, k over those of others, w_i = softmax_j(d_ij), v_i = softmax_k(-d_ik); the mean over i. There is no margin
-    and nothing to set. Gradients flow through the weights too.
+    From Ye et al., TPAMI 2021, arXiv 2001.04193. With Euclidean distances d, the loss is the mean over images i of
+    log(1 + exp(sum_j w_ij d_ij - sum_k v_ik d_ik)), where j runs over the images of its identity, k over those of
+    others, w_i = softmax_j(d_ij) and v_i = softmax_k(-d_ik). There is no margin. Gradients also flow through the
+    weights.
 
-    The positives are of both modalities and include the image itself, at distance 0: an image without another one of
-    its identity has 0 for the first sum. An image without a negative adds 0 to the loss.
+    Positives cover both modalities and include the image itself, at distance 0. The first sum is therefore 0 for an
+    image that is the only one of its identity. An image without negatives adds 0 to the loss.
     """
 
     reads_parts = False
@@ -27,10 +28,10 @@ class WeightedRegularizedTriplet(nn.Module):
         feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
         if feature.ndim != 2:
             raise VireidError(
-                'WeightedRegularizedTriplet reads one vector per image and was given parts',
+                'WeightedRegularizedTriplet reads one vector per image and got parts',
                 todo='use it on a global head',
             )
-        # autocast would take the product to half precision, where distances of nearly equal vectors cancel
+        # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
         with full_precision(feature):
             squared = feature.square().sum(dim=1)
             distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
@@ -38,7 +39,7 @@ class WeightedRegularizedTriplet(nn.Module):
         distance = distance.masked_fill(torch.eye(len(feature), dtype=torch.bool, device=feature.device), 0)
         same = identities[:, None] == identities[None, :]
         far = distance.masked_fill(~same, float('-inf')).softmax(dim=1)  # (B, B): w, 0 for other identities
-        # a finite filler: a row without a negative has none to weigh, and a softmax of -inf alone is not a number
+        # a finite fill value: in a row without negatives, a softmax of only -inf would be NaN
         near = (-distance).masked_fill(same, torch.finfo(distance.dtype).min).softmax(dim=1)  # (B, B): v
         gap = (far * distance).sum(dim=1) - (near * distance).sum(dim=1)  # (B,)
         gap = gap.masked_fill(same.all(dim=1), float('-inf'))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,11 +12,8 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Context, Modality, joint_order
 from vireid.plugins.models.graph import Graph
 
-if TYPE_CHECKING:
-    from vireid.plugins.models.cross_modal import CrossModalModel
 
-
-def training_necks(model: CrossModalModel, graph: Graph) -> tuple[str, ...]:
+def training_necks(model: Any, graph: Graph) -> tuple[str, ...]:
     """Returns the necks that training runs: those that neither are fitted nor depend on a fitted one.
 
     A head that reads a fitted neck is added to the graph's problems.
@@ -33,7 +30,7 @@ def training_necks(model: CrossModalModel, graph: Graph) -> tuple[str, ...]:
 
 
 @torch.no_grad()
-def fit_necks(model: CrossModalModel, names: Sequence[str], batches: Iterable[Batch]) -> None:
+def fit_necks(model: Any, names: Sequence[str], batches: Iterable[Batch]) -> None:
     """Fits necks of the embedding, one after the other, to the features of all images.
 
     Args:

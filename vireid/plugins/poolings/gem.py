@@ -1,4 +1,4 @@
-"""Generalised mean pooling."""
+"""Generalized mean pooling."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from vireid.plugins.full_precision import full_precision
 
 
 class GeM(nn.Module):
-    """The p-th root of the mean of the p-th powers (Radenovic et al., 2018): (B, C, H, W) to (B, C).
+    """The p-th root of the mean of p-th powers (Radenovic et al., 2018, arXiv 1711.02512): (B, C, H, W) to (B, C).
 
-    p = 1 is the average of the positive part; as p grows it goes to the maximum. Values below `eps` count as `eps`. A
-    learnt p is put back between 1 and 64 before each use.
+    With p = 1 it is the average of the positive part; as p grows, it approaches the maximum. Values are clamped to at
+    least `eps`. A learned p is clamped to 1 to 64 before each use.
 
     Args:
-        p: the exponent it starts from, 1 to 64.
-        learn: False keeps p.
+        p: initial exponent, 1 to 64.
+        learn: False keeps p fixed.
         eps: smallest value, above 0.
+
+    Raises:
+        VireidError: if `p` or `eps` is out of range.
     """
 
     def __init__(self, p: float = 3.0, learn: bool = True, eps: float = 1e-6) -> None:
@@ -29,10 +32,11 @@ class GeM(nn.Module):
         self.eps = eps
 
     def forward(self, cells: Tensor) -> Tensor:
-        self.p.data.clamp_(1, 64)  # past autograd: one forward may pool several times
-        # powers of half-precision values overflow and vanish
+        self.p.data.clamp_(1, 64)  # outside autograd, since one forward pass may pool several times
+        # powers overflow and underflow in half precision
         with full_precision(cells):
             positive = cells.to(torch.promote_types(cells.dtype, torch.float32)).clamp_min(self.eps)
-            largest = positive.detach().amax(dim=(2, 3), keepdim=True)  # else a high power of a small value is 0
+            # scaled by the maximum, as a high power of a small value would underflow to 0
+            largest = positive.detach().amax(dim=(2, 3), keepdim=True)
             mean = ((positive / largest) ** self.p).mean(dim=(2, 3))
             return largest[:, :, 0, 0] * mean ** (1 / self.p)

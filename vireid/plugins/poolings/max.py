@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class Max(nn.Module):
-    """The largest value over a map's positions, channel by channel: (B, C, H, W) to (B, C)."""
+    """The maximum over all positions, per channel: maps (B, C, H, W) to (B, C)."""
 
     def forward(self, cells: Tensor) -> Tensor:
         return cells.amax(dim=(2, 3))

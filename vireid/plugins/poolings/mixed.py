@@ -1,4 +1,4 @@
-"""Average and max pooling, mixed."""
+"""A mix of average and max pooling."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from vireid.core.errors import VireidError
 
 
 class Mixed(nn.Module):
-    """`share` of the maximum and the rest of the average (Lee et al., 2016): (B, C, H, W) to (B, C).
+    """`share` * maximum + (1 - `share`) * average (Lee et al., 2016, arXiv 1509.08985): (B, C, H, W) to (B, C).
 
     Args:
-        share: of the maximum, 0 to 1; where it starts, if it is learnt.
-        learn: True learns the share; it is kept within 0 and 1 by a sigmoid, so it may not start at either.
+        share: weight of the maximum, 0 to 1; the initial weight if it is learned.
+        learn: True learns the share through a sigmoid, so it must not start at 0 or 1.
+
+    Raises:
+        VireidError: if `share` is out of range.
     """
 
     def __init__(self, share: float = 0.5, learn: bool = False) -> None:
@@ -28,7 +31,7 @@ class Mixed(nn.Module):
 
     @property
     def share(self) -> Tensor | float:
-        """The share of the maximum."""
+        """The weight of the maximum."""
         return torch.sigmoid(self.logit) if self.fixed is None else self.fixed
 
     def forward(self, cells: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any images of one modality against any of the other: for data without a protocol of its own."""
+"""A cross-modality protocol for data without a protocol of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from vireid.plugins.protocols.llcm import drop_same_camera as same_camera
 
 
 class Cross:
-    """Every test image of one modality searches every test image of the other, once.
+    """All test images of one modality are queries, and all test images of the other are the gallery, in one trial.
 
     Args:
-        directions: which rows to score.
-        drop_same_camera: True does not count gallery images of the query's person by the camera of its number.
-        cmc: `identity` counts identities up to the first match, `image` counts images.
+        directions: directions to score, one result row each.
+        drop_same_camera: True ignores gallery images with the query's identity and camera number.
+        cmc: whether the CMC counts `identity` or `image` ranks up to the first match.
+
+    Raises:
+        VireidError: if `directions` is empty or has a duplicate.
     """
 
     def __init__(
@@ -33,13 +36,17 @@ class Cross:
         self.name = f'cross, CMC by {cmc}' + (', same camera dropped' if drop_same_camera else '')
 
     def trials(self, dataset: Dataset) -> list[Trial]:
-        """Returns one trial for each direction."""
+        """Returns one trial per direction.
+
+        Raises:
+            VireidError: if `drop_same_camera` is True and no camera number has both modalities.
+        """
         samples = dataset.split('test')
         cameras = [{s.camera for s in samples if s.modality == m} for m in (VISIBLE, INFRARED)]
         if self.drop and not cameras[0] & cameras[1]:
             raise VireidError(
-                'drop_same_camera would drop nothing: no camera number has both modalities',
-                todo='leave drop_same_camera out, or give cameras of the same place the same number',
+                'drop_same_camera has no effect: no camera number has both modalities',
+                todo='remove drop_same_camera, or give cameras at the same place the same number',
             )
         sides = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
         return [

@@ -1,4 +1,4 @@
-"""LLCM as the released code scores it."""
+"""The LLCM protocol of the authors' released code."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from vireid.plugins.protocols.llcm import DIRECTIONS, LLCMProtocol
 
 
 class LLCMReleased(LLCMProtocol):
-    """As `llcm`, but "visible to infrared" searches with the drawn infrared images in all visible ones.
+    """Like `llcm`, but "visible to infrared" queries all visible images with the drawn infrared images.
 
-    That is what the authors' released code computes under the name, so published metrics of that direction can only
-    be compared with this one.
+    This is what the authors' released code computes under that name, so compare published metrics of this direction
+    only with this protocol.
 
     Args:
-        directions: which rows to score.
-        trials: how many draws are averaged, from trial 0.
+        directions: directions to score, one result row each.
+        trials: number of random draws to average over, starting with trial 0.
     """
 
     name = 'llcm-released'
 
     def trial(self, direction: str, index: int, query: tuple[Sample, ...], gallery: tuple[Sample, ...]) -> Trial:
-        """Returns one trial, with query and gallery exchanged in the first direction."""
+        """Returns one trial, with query and gallery swapped in the first direction."""
         if direction == next(iter(DIRECTIONS)):
             query, gallery = gallery, query
         return super().trial(direction, index, query, gallery)

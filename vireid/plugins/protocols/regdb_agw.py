@@ -1,4 +1,4 @@
-"""RegDB scored as AGW and most later code do."""
+"""The RegDB protocol of AGW and most later code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (
 
 
 class RegDBAgw:
-    """RegDB in both directions: every test image of one modality searches all of the other; CMC counts images.
+    """All test images of one modality query all test images of the other. The CMC counts images.
 
-    A model is scored on the split it was trained on; the field's numbers average ten models, one for each split.
+    A model is scored on the trial that it was trained on. Published numbers are averages of ten models, one per trial.
 
     Args:
-        directions: which rows to score.
+        directions: directions to score, one result row each.
+
+    Raises:
+        VireidError: if `directions` is empty or has a duplicate.
     """
 
     name = 'regdb/agw'
@@ -36,16 +39,20 @@ class RegDBAgw:
         self.directions = tuple(directions)
 
     def trials(self, dataset: Dataset) -> list[Trial]:
-        """Returns one trial for each direction."""
+        """Returns one trial per direction.
+
+        Raises:
+            VireidError: if a modality has several cameras.
+        """
         samples = dataset.split('test')
         cameras = {m: sorted({s.camera for s in samples if s.modality == m}) for m in (VISIBLE, INFRARED)}
-        for modality, found in cameras.items():
-            if len(found) > 1:
+        for modality, numbers in cameras.items():
+            if len(numbers) > 1:
                 raise VireidError(
-                    f"RegDB's protocols do not fit these images: {modality} ones are by cameras "
-                    + ', '.join(map(str, found)),
-                    allowed='one camera of each modality',
-                    todo="choose the dataset's own protocol, or protocol.type='cross'",
+                    f'the RegDB protocols do not fit these images: {modality} images have the cameras '
+                    + ', '.join(map(str, numbers)),
+                    allowed='one camera per modality',
+                    todo="use the protocol of the dataset, or protocol.type='cross'",
                 )
         by_modality = {m: tuple(s for s in samples if s.modality == m) for m in (VISIBLE, INFRARED)}
         return [

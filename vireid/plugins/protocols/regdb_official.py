@@ -1,4 +1,4 @@
-"""RegDB with a CMC that counts identities."""
+"""The RegDB protocol with a CMC that counts identities."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from vireid.plugins.protocols.regdb_agw import RegDBAgw
 
 
 class RegDBOfficial(RegDBAgw):
-    """As `regdb/agw`, but CMC counts distinct identities: the same rank-1 and mAP, other rank-5, rank-10 and rank-20.
+    """Like `regdb/agw`, but the CMC counts identities: rank-1 and mAP are the same, rank-5, -10 and -20 differ.
 
     Args:
-        directions: which rows to score.
+        directions: directions to score, one result row each.
     """
 
     name = 'regdb/official'

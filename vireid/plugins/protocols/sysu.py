@@ -1,4 +1,4 @@
-"""What SYSU-MM01's two protocol families share: modes, shots, queries, and which gallery images do not count."""
+"""The common part of the two SYSU-MM01 protocols: modes, shots, queries and ignored gallery images."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ Mode = Literal['all', 'indoor']
 Shots = Literal['single', 'multi']
 CAMERAS = {VISIBLE: (1, 2, 4, 5), INFRARED: (3, 6)}
 GALLERY_CAMERAS = {'all': (1, 2, 4, 5), 'indoor': (1, 2)}
-PICTURES = {'single': 1, 'multi': 10}  # of each identity and camera
+IMAGES = {'single': 1, 'multi': 10}  # per identity and camera
 
-# (identity, camera), its images sorted by path, how many are wanted -> those of one trial
+# (identity, camera), its images sorted by path, number of images to draw -> the gallery images of one trial
 Draw = Callable[[tuple[int, int], list[Sample], int], Sequence[Sample]]
 
 
 def sysu_trials(
     dataset: Dataset, modes: Sequence[Mode], shots: Sequence[Shots], draws: Callable[[], Iterator[Draw]]
 ) -> list[Trial]:
-    """Lays out every mode, number of shots and trial.
+    """Returns the trials of all modes and shots, named `all single-shot` and so on.
 
     Args:
-        dataset: its test split has the images; queries are all infrared ones, in both modes.
-        modes: which cameras the gallery has.
-        shots: how many images of each identity and camera.
-        draws: called for each mode and number of shots; yields what draws the gallery of trial 0, 1, ...
+        dataset: the dataset, whose test split is used. Queries are all infrared images, in both modes.
+        modes: search modes, which define the cameras of the gallery.
+        shots: `single` or `multi`, which define the number of gallery images per identity and camera.
+        draws: called once per mode and shot; yields the functions that draw the gallery of trial 0, 1, ...
 
-    Returns:
-        Trials named `all single-shot` and so on.
+    Raises:
+        VireidError: if there are images of other cameras.
     """
     samples = dataset.split('test')
     strange = sorted({(s.modality, s.camera) for s in samples if s.camera not in CAMERAS.get(s.modality, ())})
     if strange:
         modality, camera = strange[0]
         raise VireidError(
-            f"SYSU-MM01's protocols do not fit these images: there are {modality} ones by camera {camera}",
-            allowed='visible images by cameras 1, 2, 4, 5 and infrared ones by 3, 6',
-            todo="choose the dataset's own protocol, or protocol.type='cross'",
+            f'the SYSU-MM01 protocols do not fit these images: there are {modality} images of camera {camera}',
+            allowed='visible images of cameras 1, 2, 4, 5 and infrared images of cameras 3, 6',
+            todo="use the protocol of the dataset, or protocol.type='cross'",
         )
     query = tuple(s for s in samples if s.modality == INFRARED)
     trials = []
@@ -54,7 +54,7 @@ def sysu_trials(
         ordered = [(cell, sorted(cells[cell], key=lambda s: s.path)) for cell in sorted(cells)]
         for shot in shots:
             for index, draw in enumerate(draws()):
-                gallery = tuple(s for cell, images in ordered for s in draw(cell, images, PICTURES[shot]))
+                gallery = tuple(s for cell, images in ordered for s in draw(cell, images, IMAGES[shot]))
                 trials.append(Trial(f'{mode} {shot}-shot', index, query, gallery, 'identity', drop_same_place))
     return trials
 
@@ -62,5 +62,5 @@ def sysu_trials(
 def drop_same_place(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:
-    """Cameras 2 and 3 stand at the same place: a query of camera 3 does not count images of camera 2."""
+    """Drops gallery images of camera 2 for queries of camera 3, as both cameras are at the same place."""
     return (query_cameras == 3) & (gallery_cameras == 2)

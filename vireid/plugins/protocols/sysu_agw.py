@@ -1,4 +1,4 @@
-"""SYSU-MM01 scored as AGW, DDAG and most later code do."""
+"""The SYSU-MM01 protocol of AGW, DDAG and most later code."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 
 class SYSUAgw:
-    """SYSU-MM01, the `agw` family.
+    """SYSU-MM01 as scored by the code of AGW.
 
-    Queries are all infrared test images (cameras 3 and 6) in both modes. The gallery of trial t has one visible
-    image of each identity and camera, drawn with `random.Random(t)`, identities ascending, then cameras. Queries
-    of camera 3 drop all images of camera 2, which stands at the same place. CMC counts identities.
+    Queries are all infrared test images (cameras 3 and 6) in both modes. The gallery of trial t has one visible image
+    per identity and camera, drawn with `random.Random(t)` in ascending order of identities, then cameras. Queries of
+    camera 3 ignore all images of camera 2, which is at the same place. The CMC counts identities.
 
-    The family's own code is single-shot; `multi` draws ten images in the same way, without replacement.
+    The original code is single-shot; `multi` draws ten images in the same way, without replacement.
 
     Args:
-        modes: `all` searches cameras 1, 2, 4, 5; `indoor` cameras 1, 2.
-        trials: how many draws are averaged, from trial 0.
+        modes: search modes; the gallery of `all` has cameras 1, 2, 4, 5, that of `indoor` cameras 1, 2.
+        trials: number of random galleries to average over, starting with trial 0.
         shots: `single`, `multi` or both.
+
+    Raises:
+        VireidError: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
     """
 
     name = 'sysu/agw'
@@ -36,15 +39,15 @@ class SYSUAgw:
         self.modes, self.count, self.shots = tuple(modes), trials, tuple(shots)
 
     def trials(self, dataset: Dataset) -> list[Trial]:
-        """Returns the trials of every mode and number of shots."""
+        """Returns the trials of all modes and shots."""
         return sysu_trials(dataset, self.modes, self.shots, self._draws)
 
     def _draws(self) -> Iterator[Draw]:
         for index in range(self.count):
-            stream = random.Random(index)  # its own: the global one is not touched
+            stream = random.Random(index)  # does not touch the global generator
 
             def draw(cell: tuple[int, int], images: list[Sample], wanted: int, stream=stream) -> Sequence[Sample]:
-                # `choice` and not `sample` for one image: they use the stream differently
+                # single-shot must use `choice`, as in the original code: `sample` draws other images
                 return [stream.choice(images)] if wanted == 1 else stream.sample(images, min(wanted, len(images)))
 
             yield draw

@@ -1,4 +1,4 @@
-"""SYSU-MM01 scored as its authors' MATLAB code does."""
+"""The SYSU-MM01 protocol of the authors' MATLAB code."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ FILE = 'rand_perm_cam.mat'
 
 
 class SYSUOfficial:
-    """SYSU-MM01, the `official` family (Wu et al., 2017).
+    """SYSU-MM01 as scored by its authors' code (Wu et al., ICCV 2017).
 
-    As `sysu/agw`, but the gallery of trial t has the first image (`single`) or the first ten (`multi`) of row t of
-    the authors' permutation of each identity's images on each camera.
+    Like `sysu/agw`, but the gallery of trial t consists of the first image (`single`) or the first ten images (`multi`)
+    in row t of the authors' permutation of each identity's images per camera.
 
     Args:
-        modes: `all` searches cameras 1, 2, 4, 5; `indoor` cameras 1, 2.
-        trials: how many rows are averaged, 1 to 10.
+        modes: search modes; the gallery of `all` has cameras 1, 2, 4, 5, that of `indoor` cameras 1, 2.
+        trials: number of permutation rows to average over, 1 to 10.
         shots: `single`, `multi` or both.
-        permutation: the file `rand_perm_cam.mat`; by default in the dataset's `exp` folder.
+        permutation: path of `rand_perm_cam.mat`; by default, the file in the dataset's `exp` folder.
 
     Raises:
-        VireidError: if the file is missing or does not fit the images.
+        VireidError: if `modes` or `shots` is empty or has a duplicate, or `trials` is out of range.
     """
 
     name = 'sysu/official'
@@ -49,7 +49,11 @@ class SYSUOfficial:
         self.modes, self.count, self.shots, self.permutation = tuple(modes), trials, tuple(shots), permutation
 
     def trials(self, dataset: Dataset) -> list[Trial]:
-        """Returns the trials of every mode and number of shots."""
+        """Returns the trials of all modes and shots.
+
+        Raises:
+            VireidError: if the permutation file is missing or does not fit the images.
+        """
         root = Dataset.root(dataset)
         path = Path(self.permutation) if self.permutation else Path(root or '.') / 'exp' / FILE
         cameras = read_permutation(path)
@@ -61,9 +65,9 @@ class SYSUOfficial:
                     numbers = _numbers(cameras, cell, path)[row]
                     if len(numbers) != len(images):
                         raise VireidError(
-                            f'{path} permutes {len(numbers)} images of identity {cell[0]} on camera {cell[1]}, and '
+                            f'{path} permutes {len(numbers)} images of identity {cell[0]} on camera {cell[1]}, but '
                             f'there are {len(images)}',
-                            todo='the copy is not complete, or has images of its own: unpack the dataset again',
+                            todo='unpack the dataset again, as the copy is incomplete or has additional images',
                         )
                     return [images[number - 1] for number in numbers[:wanted]]
 
@@ -74,17 +78,17 @@ class SYSUOfficial:
 
 @reads('a permutation file', FILE, todo="restore it from the authors' evaluation code")
 def read_permutation(path: Path) -> list[Any]:
-    """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] -> (10, images) numbers from 1.
+    """Returns the cells of `rand_perm_cam.mat`: [camera - 1][identity - 1] is (10, images), numbered from 1.
 
     Raises:
-        VireidError: if it is missing or something else.
+        VireidError: if the file is missing or has another content.
     """
     if not path.is_file():
         raise VireidError(
-            f'sysu/official needs the permutation {path}, and '
-            + ('that is a folder' if path.is_dir() else 'there is none'),
+            f'sysu/official needs the permutation {path}, which '
+            + ('is a folder' if path.is_dir() else 'does not exist'),
             allowed=f"{FILE} of the authors' evaluation code (github.com/wuancong/SYSU-MM01)",
-            todo="put it there or set protocol.permutation; or choose protocol.type='sysu/agw', which draws by itself",
+            todo="put it there, set protocol.permutation, or use protocol.type='sysu/agw', which needs no such file",
         )
     return read_cell(path, 'rand_perm_cam')
 
@@ -99,8 +103,8 @@ def _numbers(cameras: list[Any], cell: tuple[int, int], path: Path) -> np.ndarra
     if not sound or not (np.sort(numbers[:10], axis=1) == np.arange(1, numbers.shape[1] + 1)).all():
         raise VireidError(
             f'{path} has no permutation for identity {identity} on camera {camera}',
-            allowed='identities and cameras that the file has ten permutations of',
-            todo="choose weights on validation identities by protocol.type='sysu/agw', then score checkpoints/best.pt: "
-            'vireid test ... --protocol sysu/official',
+            allowed='identities and cameras with ten permutations in the file',
+            todo="use protocol.type='sysu/agw' to select weights on validation identities, then score "
+            'checkpoints/best.pt: vireid test ... --protocol sysu/official',
         )
     return numbers.astype(np.int64)

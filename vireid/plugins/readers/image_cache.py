@@ -1,4 +1,4 @@
-"""Decoded images in one file, with a checksum of each."""
+"""ImageCache: decoded images in one file, with a checksum of each."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from vireid.core.types import Sample
 
 FORMAT = 3
 MAGIC = b'vireid-3'
-PAGE = 4096  # pixels begin at a multiple of it
-AT_ONCE = 64  # images decoded before they are written
+PAGE = 4096  # the pixels start at a multiple of it
+AT_ONCE = 64  # images to decode before they are written
 
 
-_turn = threading.Lock()  # of reading, where a file has one position for all threads
+_turn = threading.Lock()  # for reading where all threads share the file position
 
 
 @dataclass(frozen=True)
 class Content:
-    """A cache file that is open and whole.
+    """An open, complete cache file.
 
     Attributes:
-        file: unbuffered; it stays readable when another process takes the file away.
-        start: where the pixels begin.
-        sources: a checksum of each image's own file.
-        sums: a CRC-32 of each image's pixels.
+        file: the unbuffered file; it stays readable if another process deletes it.
+        start: offset of the pixels.
+        sources: digest of each source file.
+        sums: CRC-32 of each image's pixels.
     """
 
     file: BinaryIO
@@ -59,35 +59,36 @@ class Content:
 
 
 class ImageCache:
-    """Keeps every image as it is after the first transform, as uint8, so that no epoch decodes and resizes it again.
+    """Caches each image after the first transform, as uint8, so that it is decoded and resized only once.
 
-    The first transform has to bring images to one size without chance and leave an image of that size alone
-    (`Resize`, `ResizeScaled`); the transforms are then applied as ever, so what the network sees is what it sees
-    without a cache, bit for bit.
+    The first transform must resize images to a fixed size, deterministically, and leave an image of that size unchanged
+    (`Resize`, `ResizeScaled`). All transforms still run on cached images, so the network's input is bit-identical to
+    that without a cache.
 
-    A cache belongs to a list of files with their sizes and times of change, to the settings of the transform and of
-    decoding, and to the versions of torchvision and Pillow: anything else makes a new one, in place of an outdated one
-    of the same files. It is built at the start, under a name of its own that is changed at the end, so that a crash
-    leaves nothing that looks complete; a second process waits for the first one's.
+    A cache is valid for a list of files with their sizes and modification times, for the settings of the transform and
+    of decoding, and for the versions of torchvision and Pillow. If any of these changes, a new cache replaces the
+    outdated one of the same files. The cache is built at the start, in a temporary file that is renamed at the end, so
+    a crash never leaves a file that looks complete. A second process waits for the first one to build it.
 
-    The folder may be one that others write into. A cache or lock that is a link, or that belongs to neither the
-    current user, root, nor the folder's owner, is refused; one whose head is not the expected one is made anew; pixels
-    are compared with their checksum whenever they are read.
+    The folder may be writable by other users. A cache or lock file is rejected if it is a link, or if its owner is
+    neither the current user, nor root, nor the owner of the folder. A cache with an unexpected header is rebuilt.
+    Pixels are verified with their checksum on each read.
 
     Args:
-        samples: what it will be asked for.
+        samples: the samples whose images to cache.
         first: the first transform.
-        first_config: what that was built from.
-        folder: where caches lie; several may share it. Training images of SYSU-MM01 at 288 x 144 take 4.3 GB.
-        on_progress: called with (done, total) images while it is built.
-        decode: turns a path into a (3, H, W) uint8 image; `read_image` if None.
+        first_config: its config.
+        folder: folder for caches; several datasets may share it. The training images of SYSU-MM01 at 288 x 144 take
+            4.3 GB.
+        on_progress: called with (done, total) images while the cache is built.
+        decode: maps a path to a (3, H, W) uint8 image; None means `read_image`.
 
     Raises:
-        VireidError: if the first transform does not fit, an image cannot be read, the folder cannot be written, or a
-            file in it is not to be trusted.
+        VireidError: if the first transform is unsuitable, an image cannot be read, the folder cannot be written to, or
+            a file in it is not trusted.
     """
 
-    reaches_out = True  # it writes into a folder of its own: a config that is data does not choose it
+    reaches_out = True  # writes outside the run folder, so untrusted configs must not use it
 
     def __init__(
         self,
@@ -100,9 +101,9 @@ class ImageCache:
     ) -> None:
         paths = sorted({s.path for s in samples})
         if not paths:
-            raise VireidError('there is no image to cache')
+            raise VireidError('there are no images to cache')
         if not folder:
-            raise VireidError("folder is ''", allowed='where the cache is to be, such as cache')
+            raise VireidError("folder is ''", allowed='a folder for the cache, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
         scale_raw = getattr(decode, 'scale_raw', None)
@@ -114,68 +115,68 @@ class ImageCache:
         self.file = base / f'{place}-{_digest(stamps)}.u8'
         try:
             base.mkdir(parents=True, exist_ok=True)
-            # kept open: another process may find the cache outdated and take it away
+            # kept open, as another process may delete the cache when it becomes outdated
             self._content: Content | None = self._open()
             if self._content is None:
-                with alone_in(base / f'.{place}.lock', lambda: self._tell_of_another(on_progress)) as alone:
-                    self._content = self._open()  # another process may have built it meanwhile
+                with alone_in(base / f'.{place}.lock', lambda: self._report_other(on_progress)) as alone:
+                    self._content = self._open()  # another process may have built it in the meantime
                     if self._content is None:
                         self._build(paths, lambda path: first((decode or read_image)(path)), on_progress, alone)
                         if _stamps(paths) != stamps:
                             self.file.unlink()
-                            raise VireidError('images were changed while they were read', todo='start again')
+                            raise VireidError('images changed while the cache was built', todo='restart')
                         self._content = self._open()
         except OSError as error:
             raise VireidError(
                 f'the image cache in {base} cannot be written: {error}',
-                todo=f'free {self._size() / 1e9:.1f} GB there, name another folder, or leave images.reader out',
+                todo=f'free {self._size() / 1e9:.1f} GB there, set another folder, or remove images.reader',
             ) from error
         self._opened()
 
     def __call__(self, path: str) -> Tensor:
-        """Returns the image as (3, H, W) uint8.
+        """Returns the cached image of a path, (3, H, W) uint8.
 
         Raises:
-            VireidError: if the pixels are not those that were written.
+            VireidError: if the pixels do not match their checksum.
         """
         content, number = self._opened(), self._index[path]
         image = np.empty(self.shape[1:], dtype=np.uint8)
         try:
             whole = _read_into(content.file, image.data.cast('B'), content.start + number * image.nbytes)
         except OSError as error:
-            self._refuse(f'cannot be read: {error}')
+            self._fail(f'cannot be read: {error}')
         if not whole or zlib.crc32(image.data) != content.sums[number]:
-            self._refuse(f'is damaged: the pixels of {path} are not those that were written')
+            self._fail(f'is damaged: the pixels of {path} do not match their checksum')
         return torch.from_numpy(image)
 
     def digests(self, paths: Sequence[str]) -> list[bytes]:
-        """Returns `content_digest` of each image's own file, taken when the cache was built."""
+        """Returns the `content_digest` of each image's source file when the cache was built."""
         sources = self._opened().sources
         return [sources[self._index[path]] for path in paths]
 
     def __getstate__(self) -> dict[str, Any]:
-        # an open file goes into no pickle
+        # an open file cannot be pickled
         return {**self.__dict__, '_content': None}
 
     def _opened(self) -> Content:
-        """Returns the open file, opened again in a process that got this object as a pickle."""
+        """Returns the open file, reopening it in a process that unpickled this object."""
         if self._content is None:
             try:
                 self._content = self._open()
             except OSError as error:
-                self._refuse(f'cannot be read: {error}')
+                self._fail(f'cannot be read: {error}')
         if self._content is None:
-            self._refuse('was replaced, damaged or deleted')
+            self._fail('was replaced, damaged or deleted')
         return self._content
 
-    def _refuse(self, why: str) -> NoReturn:
-        raise VireidError(f'the image cache {self.file} {why}', todo='delete that file and start again')
+    def _fail(self, why: str) -> NoReturn:
+        raise VireidError(f'the image cache {self.file} {why}', todo='delete that file and restart')
 
     def _open(self) -> Content | None:
-        """Opens the file; returns None if there is none, or its head is not the one that belongs there.
+        """Opens the file; returns None if it does not exist or its header is not the expected one.
 
         Raises:
-            VireidError: if it is a link, or another user's.
+            VireidError: if it is a link or belongs to another user.
             OSError: if it cannot be opened.
         """
         try:
@@ -184,21 +185,21 @@ class ImageCache:
             return None
         file = os.fdopen(handle, 'rb', buffering=0)
         size = os.fstat(handle).st_size
-        found = self._parse(file.read(self._head_size()) or b'') if size == self._size() else None
-        if found is None:
+        checksums = self._parse(file.read(self._head_size()) or b'') if size == self._size() else None
+        if checksums is None:
             file.close()
             return None
-        return Content(file, self._start(), *found)  # type: ignore[arg-type]
+        return Content(file, self._start(), *checksums)  # type: ignore[arg-type]
 
     def _head(self, sources: Sequence[bytes], sums: Sequence[int]) -> bytes:
-        """Returns what stands before the pixels; its length depends on the number of images alone."""
+        """Returns the header before the pixels; its length depends only on the number of images."""
         images = [[source.hex(), f'{total:08x}'] for source, total in zip(sources, sums, strict=True)]
         text = json.dumps({'key': self._key, 'shape': self.shape, 'images': images}).encode()
         head = MAGIC + len(text).to_bytes(8, 'little') + text
         return head + hashlib.sha256(head).digest()
 
     def _parse(self, head: bytes) -> tuple[list[bytes], list[int]] | None:
-        """Returns the checksums in a head; None if it is not what this cache would have written."""
+        """Returns the checksums in a header, or None if this cache would not have written it."""
         try:
             images = json.loads(head[len(MAGIC) + 8 : -hashlib.sha256().digest_size])['images']
             sources, sums = [bytes.fromhex(s) for s, _ in images], [int(total, 16) for _, total in images]
@@ -216,12 +217,12 @@ class ImageCache:
     def _size(self) -> int:
         return self._start() + int(np.prod(self.shape))
 
-    def _tell_of_another(self, on_progress: Callable[[int, int], None] | None) -> None:
-        """Shows how far the process has come that builds what this one waits for."""
+    def _report_other(self, on_progress: Callable[[int, int], None] | None) -> None:
+        """Reports the progress of the process that builds the cache while this one waits."""
         if on_progress:
             sizes = [0]
             for part in self.file.parent.glob(f'.{self.file.name}.*.part'):
-                with suppress(OSError):  # renamed meanwhile
+                with suppress(OSError):  # renamed in the meantime
                     sizes.append(part.lstat().st_size - self._start())
             on_progress(min(self.shape[0] - 1, max(sizes) // int(np.prod(self.shape[1:]))), self.shape[0])
 
@@ -234,15 +235,15 @@ class ImageCache:
     ) -> None:
         base = self.file.parent
         for left in base.glob(f'.{self.file.name.split("-")[0]}-*.part'):
-            with suppress(OSError):  # gone meanwhile, or another user's
-                if alone or time.time() - left.lstat().st_mtime > 3600:  # of a process that was killed
+            with suppress(OSError):  # deleted in the meantime, or of another user
+                if alone or time.time() - left.lstat().st_mtime > 3600:  # left by a process that was killed
                     left.unlink()
         free = shutil.disk_usage(base).free
         if free < self._size():
             raise OSError(f'{free / 1e9:.1f} GB are free and {self._size() / 1e9:.1f} GB are needed')
         sources: list[bytes] = []
         sums: list[int] = []
-        # written, not mapped: a full disk is an error here and would be a crash there
+        # not memory-mapped, where a full disk would crash the process instead of raising an error
         with open_whole(self.file, sync=True) as file, ThreadPoolExecutor() as pool:
             forbid_others_to_write(file)
             file.seek(self._start())
@@ -254,7 +255,7 @@ class ImageCache:
                 ):
                     pixels = image.contiguous().numpy().tobytes()
                     if len(pixels) != int(np.prod(self.shape[1:])):
-                        raise VireidError(f'the first transform makes {tuple(image.shape)} of an image')
+                        raise VireidError(f'the first transform resized an image to {tuple(image.shape)}')
                     sources.append(source)
                     sums.append(zlib.crc32(pixels))
                     file.write(pixels)
@@ -264,7 +265,7 @@ class ImageCache:
             on_progress(len(paths), len(paths))
         for outdated in base.glob(f'{self.file.name.split("-")[0]}-*.u8'):
             if outdated != self.file:
-                with suppress(OSError):  # another user's
+                with suppress(OSError):  # of another user
                     outdated.unlink()
 
 
@@ -276,9 +277,9 @@ def _source_digest(path: str) -> bytes:
 
 
 def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
-    """Fills memory with what stands in a file from some byte on; says whether the file had that much.
+    """Fills a buffer with the content of a file from an offset; returns whether the file was long enough.
 
-    A file that is cut short while it is mapped would kill the process; reading it does not.
+    The file is not memory-mapped, as truncating a mapped file kills the process.
     """
     while len(left):
         if hasattr(os, 'preadv'):
@@ -294,7 +295,11 @@ def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
 
 
 def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Tries the first transform on noise of two sizes; returns the (3, H, W) it makes of them."""
+    """Runs the first transform on noise of two sizes and returns its fixed output shape, (3, H, W).
+
+    Raises:
+        VireidError: if the shape is not fixed, or the transform is random or not idempotent.
+    """
     outputs = []
     for seed, size in enumerate(((61, 37), (150, 80))):
         with seeded('image cache', seed):
@@ -307,32 +312,31 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
         outputs.append(tuple(once.shape))
     if len(outputs) < 2 or outputs[0] != outputs[1] or len(outputs[0]) != 3 or outputs[0][0] != 3:
         raise VireidError(
-            f'the first transform is {config.get("type")}, and a cache keeps images as they are after it',
-            allowed='one that brings every image to one size, without chance, and leaves it alone after: Resize, '
-            'ResizeScaled',
-            todo='put it first in images.train and images.test, or leave images.reader out',
+            f'the first transform is {config.get("type")}, whose output cannot be cached',
+            allowed='a deterministic resize to a fixed size that leaves resized images unchanged: Resize, ResizeScaled',
+            todo='put it first in images.train and images.test, or remove images.reader',
         )
     return outputs[0]
 
 
 def _source(first: Callable[[Tensor], Tensor]) -> str:
-    """Returns the code of a transform's class, since a plugin may change it and keep its name."""
+    """Returns the source code of a transform's class, as a plugin may change it without changing its name."""
     try:
         return inspect.getsource(type(first))
-    except (OSError, TypeError):  # typed in, or written in C
+    except (OSError, TypeError):  # defined interactively, or in C
         return type(first).__qualname__
 
 
 def _stamps(paths: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns size and time of change of each file."""
-    found = []
+    """Returns the size and modification time of each file."""
+    stamps = []
     for path in paths:
         try:
             status = os.stat(path)
         except FileNotFoundError as error:
-            raise VireidError(f'image {path} is gone', todo='check the data folder') from error
-        found.append((status.st_size, status.st_mtime_ns))
-    return found
+            raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
+        stamps.append((status.st_size, status.st_mtime_ns))
+    return stamps
 
 
 def _digest(content: Any) -> str:

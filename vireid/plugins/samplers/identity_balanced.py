@@ -1,4 +1,4 @@
-"""Identity-balanced batches."""
+"""Identity-balanced sampling (a PK sampler)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.core.wording import counted
 
-Count = Annotated[int, Ge(1), Le(1000)]  # above it, no network of the field takes a batch
+Count = Annotated[int, Ge(1), Le(1000)]  # beyond any practical batch size
 
 
 class IdentityBalanced:
-    """Draws N identities a batch, and of each `visible` + `infrared` images (TFFN section 2.1).
+    """A PK sampler: draws N identities per batch, with `visible` + `infrared` images each (TFFN section 2.1).
 
-    Identities are drawn without replacement within a batch; images of a person without replacement while there are
-    enough of them, otherwise with. Both modalities list the identities in the same order, so that the i-th visible and
-    the i-th infrared image correspond. An epoch has floor(max(n_visible, n_infrared) / images per modality) + 1
-    batches, as the field counts it. Batches are a pure function of (seed, epoch); with several processes each takes
-    its own identities of a common draw.
+    Identities are drawn without replacement within a batch, and so are the images of an identity if it has enough of
+    them. Both modalities list the identities in the same order, so if `visible` equals `infrared`, the i-th visible and
+    the i-th infrared image share an identity. An epoch has floor(max(n_visible, n_infrared) / images per modality) + 1
+    batches, as usual in the field. The batches are a pure function of (seed, epoch). With several processes, all of
+    them make the same draw and each takes its own identities.
 
     Args:
         samples: the training samples.
-        seed: of the draws.
-        rank: which process this is.
+        seed: random seed.
+        rank: rank of this process.
         world_size: number of processes.
-        identities: identities N in a batch.
-        visible: visible images M of each.
-        infrared: infrared images M of each.
-        fewer: if there are fewer identities than N, a batch has all of them; otherwise that is an error.
+        identities: number of identities N per batch and process.
+        visible: number of visible images per identity.
+        infrared: number of infrared images per identity.
+        fewer: if the dataset has fewer identities than N, True uses all of them and False raises.
 
     Raises:
-        VireidError: if a person lacks a modality, or there are fewer identities than a batch needs.
+        VireidError: if an identity lacks a modality, there are fewer identities than a batch needs, or a number is out
+            of range.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class IdentityBalanced:
                 raise VireidError(
                     f'{counted(len(lacking), "training identity has", "training identities have")} no {modality} '
                     f'image: {some}',
-                    todo='take them out of the training list, as `vireid data split` does with your own, or add some',
+                    todo='remove these identities from the training list, as `vireid data split` does, or add images',
                 )
         self.numbers = sorted(seen)
         most_identities = len(self.numbers) // world_size
@@ -76,10 +77,11 @@ class IdentityBalanced:
             self.identities = identities = min(identities, most_identities)
         if len(self.numbers) < identities * world_size:
             raise VireidError(
-                f'a batch needs {identities * world_size} identities and the training set has {len(self.numbers)}',
+                f'a batch needs {identities * world_size} identities, but the training set has {len(self.numbers)}',
                 todo=f'set sampler.identities to {most_identities} or less, or sampler.fewer=True'
                 if most_identities
-                else f'use {max(1, len(self.numbers))} process(es) at most, and check the training list',
+                else f'use at most {counted(max(1, len(self.numbers)), "process", "processes")}, and check the '
+                'training list',
             )
         most = max(
             sum(map(len, self.indices[modality].values())) // (identities * world_size * quota)
@@ -91,17 +93,17 @@ class IdentityBalanced:
         return self._length
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Returns the epoch's batches: sample indices, all visible ones first, identities in the same order."""
+        """Returns the batches of an epoch as lists of sample indices, visible images first."""
         rng = np.random.default_rng([self.seed, epoch])
         mine = slice(self.rank * self.identities, (self.rank + 1) * self.identities)
         result = []
         for _ in range(self._length):
             drawn = rng.choice(len(self.numbers), self.identities * self.world_size, replace=False)
-            # images are drawn for every process, so that all of them move the generator alike
-            rows = {m: [self._images(rng, m, self.numbers[p]) for p in drawn] for m in self.quota}
+            # images are drawn for all processes, so that their generators stay in sync
+            rows = {m: [self._images(rng, m, self.numbers[i]) for i in drawn] for m in self.quota}
             result.append([index for m in self.quota for row in rows[m][mine] for index in row])
         return result
 
-    def _images(self, rng: np.random.Generator, modality: str, person: int) -> list[int]:
-        pool, quota = self.indices[modality][person], self.quota[modality]
+    def _images(self, rng: np.random.Generator, modality: str, identity: int) -> list[int]:
+        pool, quota = self.indices[modality][identity], self.quota[modality]
         return [pool[i] for i in rng.choice(len(pool), quota, replace=len(pool) < quota)]

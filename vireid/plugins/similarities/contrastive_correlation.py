@@ -1,4 +1,4 @@
-"""ContrastiveCorrelation: ranks a gallery by a similarity of pairs, as DSCSN does."""
+"""ContrastiveCorrelation: ranks a gallery by the pair similarity of DSCSN."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from vireid.core.errors import VireidError
 from vireid.plugins.heads.contrast import contrast
 from vireid.plugins.heads.correlation_head import CorrelationHead, split
 
-# Numbers in one contrastive feature of all pairs of a chunk, 4 MiB: what a processor's cache still holds.
+# Elements of one contrastive feature over all pairs of a chunk: 4 MiB of float32, which fits a CPU cache.
 CHUNK = 2**20
 
 
 class ContrastiveCorrelation:
-    """The similarity of each query with each gallery image by their contrastive features (Zhang et al., TIP 2021).
+    """Similarity of query and gallery images by contrastive features (Zhang et al., TIP 2021, arXiv 1910.11656).
 
-    Embeddings are those of a `CorrelationHead`, and of nothing else. It runs on the device of the model. Memory beside
-    the embeddings and the result is a few chunks of `CHUNK` numbers.
+    The embedding must consist of a `CorrelationHead` alone. Similarities are computed on the model's device. Apart from
+    the embeddings and the result, memory use is a few chunks of `CHUNK` elements.
 
     Args:
-        model: its `CorrelationHead` says how an embedding is divided.
-        channels: of the tensors; None are those of the head.
-        kernels: of each image; None are those of the head.
+        model: the model; its `CorrelationHead` says how to split an embedding.
+        channels: channels of the tensors; None takes them from the head.
+        kernels: number of kernels per image; None takes it from the head.
 
     Raises:
-        VireidError: if they are not given and the model has no such head, or several.
+        VireidError: if `channels` or `kernels` is None and the model does not have exactly one `CorrelationHead`, or
+            one of them is below 1.
     """
 
     name = 'contrastive correlation'
@@ -38,9 +39,9 @@ class ContrastiveCorrelation:
             heads = [module for module in model.modules() if isinstance(module, CorrelationHead)]
             if len(heads) != 1:
                 raise VireidError(
-                    f'ContrastiveCorrelation reads what a CorrelationHead embeds and the model has {len(heads)}',
+                    f'ContrastiveCorrelation needs one CorrelationHead, but the model has {len(heads)}',
                     allowed='one',
-                    todo='use it with configs/systems/dscsn.py, or give channels and kernels',
+                    todo='use it with configs/systems/dscsn.py, or set channels and kernels',
                 )
             channels = heads[0].channels if channels is None else channels
             kernels = heads[0].kernels if kernels is None else kernels
@@ -51,20 +52,28 @@ class ContrastiveCorrelation:
         self.model, self.channels, self.kernels = model, channels, kernels
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-        """Prepares (Q, D) and (G, D) embeddings; the result gives the (q, G) similarities of a slice of the queries."""
+        """Returns a function that maps a slice of the queries to their (q, G) similarities.
+
+        Args:
+            query: (Q, D) embeddings.
+            gallery: (G, D) embeddings.
+
+        Raises:
+            VireidError: if D does not fit the channels and kernels.
+        """
         device = next((parameter.device for parameter in self.model.parameters()), torch.device('cpu'))
-        # a matrix product may round equal gallery embeddings differently: each is compared once, so that ties are ties
-        unlike, column = np.unique(gallery, axis=0, return_inverse=True)
+        # a matrix product may round equal columns differently; equal gallery embeddings are compared once, so they tie
+        distinct, column = np.unique(gallery, axis=0, return_inverse=True)
         column = column.reshape(-1)
-        queries, found = self._divided(query, device), self._divided(unlike, device)
-        cells = found[0].shape[2]
+        queries, others = self._divided(query, device), self._divided(distinct, device)
+        cells = others[0].shape[2]
 
         def rows(chosen: slice) -> np.ndarray:
             tensors, kernels = queries[0][chosen], queries[1][chosen]
-            step = max(1, CHUNK // (self.kernels * cells * max(1, len(unlike))))
+            step = max(1, CHUNK // (self.kernels * cells * max(1, len(distinct))))
             with torch.no_grad():
                 parts = [
-                    contrast(tensors[first : first + step], kernels[first : first + step], *found).cpu()
+                    contrast(tensors[first : first + step], kernels[first : first + step], *others).cpu()
                     for first in range(0, len(tensors), step)
                 ]
             return torch.cat(parts).numpy()[:, column] if parts else np.zeros((0, len(gallery)), dtype=np.float32)
@@ -75,8 +84,8 @@ class ContrastiveCorrelation:
         length = embeddings.shape[1]
         if length % self.channels or length <= self.kernels * self.channels:
             raise VireidError(
-                f'ContrastiveCorrelation was given embeddings of {length} numbers',
-                allowed=f'{self.channels} for each cell, and {self.kernels} x {self.channels} for the kernels',
-                todo='let model.embedding be the CorrelationHead alone',
+                f'ContrastiveCorrelation got embeddings of length {length}',
+                allowed=f'{self.channels} for each cell, plus {self.kernels} x {self.channels} for the kernels',
+                todo='set model.embedding to the CorrelationHead alone',
             )
         return split(torch.from_numpy(np.ascontiguousarray(embeddings)).to(device), self.channels, self.kernels)

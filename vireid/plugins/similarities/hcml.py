@@ -12,31 +12,36 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample, Trial
 
-HALVINGS = 40  # of a step, until it is as good as none
+HALVINGS = 40  # after which a step is negligible
 
 
 class HCML:
-    """A metric for each modality and a shared one on top, learnt jointly from fixed features (Ye, AAAI 2018).
+    """A metric per modality and a shared metric on top, learned jointly from fixed features.
 
-    V and T map visible and infrared features into one space, M = P P^T compares them there: an image x and an image z
-    are at the squared distance |P^T (V^T x - T^T z)|^2. With x_i and z_j the means of an identity's images in a
-    modality, mu the mean of the first |x_i - z_j|^2 and y_ij = 1 for one identity, else -1, what is minimised is
+    From Ye et al., AAAI 2018, doi 10.1609/aaai.v32i1.12293. V and T map visible and infrared features into one space,
+    where M = P P^T compares them: |P^T (V^T x - T^T z)|^2 is the squared distance of a visible image x and an infrared
+    image z. Let x_i and z_j be the means of an identity's visible and infrared images, mu the mean of the initial
+    |x_i - z_j|^2, and y_ij = 1 for the same identity, else -1. The objective is
 
         sum_ij w_ij log(1 + exp(y_ij (|P^T (V^T x_i - T^T z_j)|^2 - mu)))
-        + specific_weight * (mean_x log(1 + exp(|V^T (x - x_i)|^2)) + mean_z log(1 + exp(|T^T (z - z_j)|^2))).
+        + specific_weight * (mean_x log(1 + exp(|V^T (x - x_i)|^2)) + mean_z log(1 + exp(|T^T (z - z_j)|^2))),
 
-    w_ij is 1 / (pairs of one identity) or 1 / (pairs of two). The first line tells identities apart, the second holds
-    the images of one together within each modality. M takes proximal gradient steps with momentum onto the positive
-    semidefinite matrices, V and T gradient steps, by turns, all from the identity; no step lets the objective rise.
-    Features are reduced by PCA before. All is float64. An iteration on SYSU-MM01 takes some seconds of a CPU core.
+    where w_ij is 1 / (number of positive pairs) or 1 / (number of negative pairs). The first line separates identities;
+    the second pulls the images of an identity together within each modality. Optimization alternates between M
+    (proximal gradient steps with momentum, projected onto positive semidefinite matrices) and V and T (gradient steps).
+    All start from the identity, and no step increases the objective. Features are first reduced by PCA. Everything is
+    computed in float64. An iteration on SYSU-MM01 takes a few seconds on one CPU core.
 
     Args:
-        dims: principal components that are kept, at least 1; never more than features or images; None keeps all.
-        specific_weight: of the modality-specific terms, at least 0.
-        iterations: at most so many, at least 1.
-        tolerance: it ends when the objective falls by less than this share.
-        step: first step of V and T, above 0.
-        decay: factor of that step after each iteration, 0 to 1 (0 exclusive).
+        dims: number of principal components, at least 1 and limited by the data's rank; None keeps all.
+        specific_weight: weight of the modality-specific terms, at least 0.
+        iterations: maximum number of iterations, at least 1.
+        tolerance: optimization stops when the objective decreases by less than this fraction.
+        step: initial step size of V and T, above 0.
+        decay: factor of that step size after each iteration, 0 (exclusive) to 1.
+
+    Raises:
+        VireidError: if an argument is out of range.
     """
 
     name = 'HCML'
@@ -62,34 +67,36 @@ class HCML:
             raise VireidError(f'decay is {decay}', allowed='0 (exclusive) to 1')
         self.dims, self.specific_weight, self.iterations = dims, specific_weight, iterations
         self.tolerance, self.step, self.decay = tolerance, step, decay
-        self.objective: list[float] = []  # before the first iteration, and after each
+        self.objective: list[float] = []  # before the first iteration and after each one
         self.center = np.zeros(0)
         self.projections: dict[Modality, np.ndarray] = {}
 
     def fit(self, embeddings: Embeddings) -> None:
-        """Learns from the training images.
+        """Fits the metrics to the embeddings of the training images.
+
+        With a single identity there are no negative pairs, so nothing is separated.
 
         Raises:
-            VireidError: if no identity has images of both modalities. If there is one identity, nothing is told apart.
+            VireidError: if no identity has images of both modalities.
         """
         features = embeddings.features.astype(np.float64)
         self.center = features.mean(axis=0)
         reduction = principal_axes(features - self.center, self.dims)  # (D, d)
         reduced = (features - self.center) @ reduction
-        means, residuals, people = {}, {}, {}
+        means, residuals, identities_of = {}, {}, {}
         for modality in (VISIBLE, INFRARED):
             rows = np.array([i for i, s in enumerate(embeddings.samples) if s.modality == modality], dtype=np.int64)
             identities = np.array([embeddings.samples[i].identity for i in rows], dtype=np.int64)
-            people[modality], index, counts = np.unique(identities, return_inverse=True, return_counts=True)
+            identities_of[modality], index, counts = np.unique(identities, return_inverse=True, return_counts=True)
             sums = np.zeros((len(counts), reduced.shape[1]))
             np.add.at(sums, index, reduced[rows])
             means[modality] = sums / counts[:, None]
             residuals[modality] = reduced[rows] - means[modality][index]
-        same = people[VISIBLE][:, None] == people[INFRARED][None, :]
+        same = identities_of[VISIBLE][:, None] == identities_of[INFRARED][None, :]
         if not same.any():
             raise VireidError(
-                'HCML learns from identities with images of both modalities, and the training images have none',
-                todo='train on a split with both, or compare by cosine: evaluation.similarity=None',
+                'HCML needs identities with images of both modalities, but the training images have none',
+                todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
             )
         specific = {m: SpecificTerm(residuals[m]) for m in (VISIBLE, INFRARED)}
         v, t, p = self._learn(SharedTerm(means[VISIBLE], means[INFRARED], same), specific)
@@ -106,13 +113,13 @@ class HCML:
         for _ in range(self.iterations):
             after = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             ahead = m + (momentum - 1) / after * (m - before)
-            found, lipschitz = proximal_step(shared, v, t, ahead, lipschitz)
-            if shared.value(v, t, found) > shared.value(v, t, m):  # momentum went too far: begin again without
+            new, lipschitz = proximal_step(shared, v, t, ahead, lipschitz)
+            if shared.value(v, t, new) > shared.value(v, t, m):  # momentum overshot: restart without it
                 after = 1.0
-                found, lipschitz = proximal_step(shared, v, t, m, lipschitz)
-                if shared.value(v, t, found) > shared.value(v, t, m):
-                    found = m
-            before, m, momentum = m, found, after
+                new, lipschitz = proximal_step(shared, v, t, m, lipschitz)
+                if shared.value(v, t, new) > shared.value(v, t, m):
+                    new = m
+            before, m, momentum = m, new, after
             v = descend((v, t, m), 0, shared, terms[0], self.specific_weight, rate)
             t = descend((v, t, m), 1, shared, terms[1], self.specific_weight, rate)
             rate *= self.decay
@@ -129,10 +136,15 @@ class HCML:
         return shared.value(v, t, m) + self.specific_weight * (terms[0].value(v) + terms[1].value(t))
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], np.ndarray]:
-        """Prepares (Q, D) and (G, D) embeddings; the result gives the negative squared distances of some queries.
+        """Returns a function that maps a slice of the queries to their (q, G) negative squared distances.
+
+        Args:
+            query: (Q, D) embeddings.
+            gallery: (G, D) embeddings.
+            trial: the trial, which knows the modality of each image.
 
         Raises:
-            VireidError: if nothing was fitted.
+            VireidError: if `fit` was not called.
         """
         if not self.projections:
             raise VireidError('HCML was not fitted', todo='call fit with the embeddings of the training images')
@@ -140,18 +152,18 @@ class HCML:
         return lambda rows: -squared(left[rows], right)  # (q, G)
 
     def _project(self, features: np.ndarray, samples: tuple[Sample, ...]) -> np.ndarray:
-        """Maps (N, D) features, each by the metric of its own modality, whatever its role."""
+        """Projects (N, D) features, each with the metric of its modality, as query or gallery."""
         centered = features.astype(np.float64) - self.center
         visible = np.array([s.modality == VISIBLE for s in samples])[:, None]
         return np.where(visible, centered @ self.projections[VISIBLE], centered @ self.projections[INFRARED])
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns what was learnt: the center of the features, and the (D, r) projection of each modality."""
-        named = {f'projection.{m}': found for m, found in self.projections.items()} | {'center': self.center}
-        return {name: torch.from_numpy(found.copy()) for name, found in named.items()}
+        """Returns the learned state: the mean feature, and the (D, r) projection of each modality."""
+        named = {f'projection.{m}': array for m, array in self.projections.items()} | {'center': self.center}
+        return {name: torch.from_numpy(array.copy()) for name, array in named.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes what `state_dict` returned."""
+        """Restores the state that `state_dict` returned."""
         self.center = state['center'].numpy()
         self.projections = {m: state[f'projection.{m}'].numpy() for m in (VISIBLE, INFRARED)}
 
@@ -161,8 +173,8 @@ class SharedTerm:
 
     Args:
         visible: (V, d) means of the identities' visible images.
-        infrared: (I, d) means of the infrared ones.
-        same: (V, I) bool, which pairs are of one identity.
+        infrared: (I, d) means of the identities' infrared images.
+        same: (V, I) bool, which pairs have the same identity.
     """
 
     def __init__(self, visible: np.ndarray, infrared: np.ndarray, same: np.ndarray) -> None:
@@ -172,11 +184,11 @@ class SharedTerm:
         self.mu = squared(visible, infrared).mean()
 
     def value(self, v: np.ndarray, t: np.ndarray, m: np.ndarray) -> float:
-        """Returns the term; M may have negative eigenvalues, as it has ahead of a step."""
+        """Returns the term; M may have negative eigenvalues, as at the extrapolated point of a momentum step."""
         return float((self.weights * np.logaddexp(0, self._margins(v, t, m))).sum())
 
     def gradients(self, v: np.ndarray, t: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns the (d, d) gradients for V, T and M; M's counts each of its entries by itself."""
+        """Returns the (d, d) gradients for V, T and M; that of M ignores its symmetry."""
         a, b = self.visible @ v, self.infrared @ t
         slopes = self.weights * self.sign * sigmoid(self._margins(v, t, m))  # (V, I)
         to_a = slopes.sum(axis=1)[:, None] * a - slopes @ b  # sum_j slope_ij (a_i - b_j)
@@ -191,10 +203,10 @@ class SharedTerm:
 
 
 class SpecificTerm:
-    """A modality-specific term: logistic losses of images against the mean of their identity.
+    """A modality-specific term: logistic losses between images and the mean of their identity.
 
     Args:
-        residuals: (N, d) images less that mean.
+        residuals: (N, d) features minus the mean of their identity.
     """
 
     def __init__(self, residuals: np.ndarray) -> None:
@@ -206,13 +218,13 @@ class SpecificTerm:
         return float(np.logaddexp(0, np.square(self._mapped(v)).sum(axis=1)).mean())
 
     def gradient(self, v: np.ndarray) -> np.ndarray:
-        """Returns its (d, d) gradient."""
+        """Returns the (d, d) gradient."""
         mapped = self._mapped(v)
         slopes = sigmoid(np.square(mapped).sum(axis=1)) / len(mapped)
         return 2 * self.residuals.T @ (slopes[:, None] * mapped)
 
     def _mapped(self, v: np.ndarray) -> np.ndarray:
-        # nearly all of the time goes here, and value and gradient ask for the same metric
+        # cached: this product dominates the run time, and value and gradient need it for the same metric
         if self._last is None or self._last[0] is not v:
             self._last = v, self.residuals @ v
         return self._last[1]
@@ -221,16 +233,27 @@ class SpecificTerm:
 def proximal_step(
     shared: SharedTerm, v: np.ndarray, t: np.ndarray, ahead: np.ndarray, lipschitz: float
 ) -> tuple[np.ndarray, float]:
-    """Steps from `ahead` to a positive semidefinite M; the Lipschitz constant doubles until its bound holds."""
+    """Takes a proximal gradient step onto the positive semidefinite matrices.
+
+    Args:
+        shared: the shared term.
+        v: V.
+        t: T.
+        ahead: the point to step from.
+        lipschitz: estimate of the Lipschitz constant; it is doubled until its bound holds.
+
+    Returns:
+        The new M, and the Lipschitz constant.
+    """
     gradient, value = shared.gradients(v, t, ahead)[2], shared.value(v, t, ahead)
     for _ in range(HALVINGS):
         values, vectors = np.linalg.eigh(ahead - (gradient + gradient.T) / (2 * lipschitz))
-        found = (vectors * values.clip(min=0)) @ vectors.T
-        moved = found - ahead
-        if shared.value(v, t, found) <= value + (moved * gradient).sum() + lipschitz / 2 * np.square(moved).sum():
+        new = (vectors * values.clip(min=0)) @ vectors.T
+        moved = new - ahead
+        if shared.value(v, t, new) <= value + (moved * gradient).sum() + lipschitz / 2 * np.square(moved).sum():
             break
         lipschitz *= 2
-    return found, lipschitz
+    return new, lipschitz
 
 
 def descend(
@@ -241,15 +264,15 @@ def descend(
     weight: float,
     rate: float,
 ) -> np.ndarray:
-    """Steps from V (`which` is 0) or T (1) against its gradient; the step is halved until nothing rises.
+    """Takes a gradient step of V or T, halving the step size until the objective does not increase.
 
     Args:
         at: V, T and M.
-        which: the one that moves.
+        which: 0 to update V, 1 to update T.
         shared: the shared term.
-        specific: the specific term of the one that moves.
-        weight: factor of the specific term.
-        rate: the first step.
+        specific: the specific term of the updated matrix.
+        weight: weight of the specific term.
+        rate: initial step size.
     """
 
     def value(new: np.ndarray) -> float:
@@ -268,9 +291,9 @@ def descend(
 
 
 def principal_axes(centered: np.ndarray, dims: int | None) -> np.ndarray:
-    """Returns the (D, d) axes of the largest variance of (N, D) features whose mean is 0."""
+    """Returns the (D, d) axes of largest variance of (N, D) features with mean 0."""
     values, vectors = np.linalg.eigh(centered.T @ centered)
-    # without variance there is nothing to learn from; rounding leaves a little of it
+    # axes without variance are dropped; rounding leaves them a tiny one
     rank = int((values > 1e-10 * values.max(initial=0)).sum())
     kept = max(1, min(rank, dims or rank))
     return vectors[:, ::-1][:, :kept]

@@ -1,4 +1,4 @@
-"""A batch taken in parts."""
+"""Splits a batch into micro-batches for gradient accumulation."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from vireid.core.types import Batch, joint_order
 
 
 def split_identities(batch: Batch, parts: int) -> list[Batch]:
-    """Splits a batch into parts of whole identities, as equal as can be; the order within each is kept.
+    """Splits a batch into micro-batches with whole identities and nearly equal size, preserving the image order.
+
+    Args:
+        batch: the batch.
+        parts: number of micro-batches.
 
     Raises:
-        VireidError: if there are fewer identities than parts.
+        VireidError: if there are fewer identities than micro-batches.
     """
     order = joint_order(batch.identities)
     identities = list(dict.fromkeys(torch.cat([batch.identities[m] for m in order]).tolist()))
     if len(identities) < parts:
         raise VireidError(
-            f'accumulate is {parts} and a batch has {len(identities)} identities',
+            f'accumulate is {parts}, but a batch has {len(identities)} identities',
             todo=f'set step.accumulate to {len(identities)} or less',
         )
-    made = []
+    micro_batches = []
     for number in range(parts):
         own = identities[number * len(identities) // parts : (number + 1) * len(identities) // parts]
         kept = {m: torch.isin(ids, torch.tensor(own, device=ids.device)) for m, ids in batch.identities.items()}
-        made.append(
+        micro_batches.append(
             Batch(
                 images={m: images[kept[m]] for m, images in batch.images.items()},
                 identities={m: ids[kept[m]] for m, ids in batch.identities.items()},
@@ -33,4 +37,4 @@ def split_identities(batch: Batch, parts: int) -> list[Batch]:
                 paths={m: [p for p, k in zip(ps, kept[m].tolist(), strict=True) if k] for m, ps in batch.paths.items()},
             )
         )
-    return made
+    return micro_batches

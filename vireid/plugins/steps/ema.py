@@ -10,31 +10,31 @@ from torch import Tensor, nn
 
 
 class ExponentialMovingAverage:
-    """An exponential moving average of a model's weights; buffers are the newest ones.
+    """An exponential moving average of a model's parameters; buffers are not averaged.
 
     Args:
-        model: what is averaged; its weights at this moment are the first average.
-        keep: share of the old average that each step keeps.
+        model: the model; its current weights initialize the average.
+        decay: EMA decay.
     """
 
-    def __init__(self, model: nn.Module, keep: float) -> None:
-        self.model, self.keep = model, keep
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model, self.decay = model, decay
         self._weights = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self._raw: dict[str, Tensor] | None = None  # while the average is in the model
+        self._raw: dict[str, Tensor] | None = None  # set while the model holds the average
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the model's weights in."""
+        """Updates the average with the model's current weights."""
         for name, parameter in self.model.named_parameters():
-            self._weights[name].lerp_(parameter, 1 - self.keep)
+            self._weights[name].lerp_(parameter, 1 - self.decay)
 
     def raw(self) -> dict[str, Tensor]:
-        """Returns the model's own weights."""
+        """Returns the model's weights without averaging."""
         return self._raw or {name: p.detach() for name, p in self.model.named_parameters()}
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Puts the average into the model for a while."""
+        """Loads the average into the model for the duration of the block."""
         self._raw = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self._fill(self._weights)
         try:
@@ -44,7 +44,7 @@ class ExponentialMovingAverage:
             self._raw = None
 
     def restore(self, raw: Mapping[str, Tensor]) -> None:
-        """Takes the weights in the model for the average, and `raw` for the model's own."""
+        """Sets the average to the model's current weights and the model's weights to `raw`."""
         self._weights = {name: p.detach().clone() for name, p in self.model.named_parameters()}
         self._fill(raw)
 

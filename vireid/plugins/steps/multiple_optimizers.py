@@ -1,4 +1,4 @@
-"""A step with several named optimizers, each over parameters and tasks of its own: adversarial training, say."""
+"""A step with several named optimizers, each with its own parameters and tasks, such as for adversarial training."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class OptimizerSettings:
     """One of several optimizers.
 
     Attributes:
-        parameters: name patterns of what it updates, such as 'backbone.*'.
-        tasks: name patterns of the tasks whose weighted losses it lowers.
+        parameters: name patterns of the parameters it updates, such as 'backbone.*'.
+        tasks: name patterns of the tasks whose weighted losses it minimizes.
         optimizer: config of a torch optimizer.
-        groups: settings by name pattern, for some of its parameters.
-        schedule: configs of torch schedules, as of `SingleOptimizer`.
-        clip_norm: largest norm of its gradient; None does not clip.
-        skip_nonfinite: of its updates, how many may be left out because they are not finite.
+        groups: optimizer settings by parameter name pattern.
+        schedule: configs of torch LR schedules, as for `SingleOptimizer`.
+        clip_norm: maximum gradient norm; None disables clipping.
+        skip_nonfinite: maximum number of updates to skip because their loss or gradient is not finite.
     """
 
     parameters: list[str]
@@ -51,22 +51,23 @@ class OptimizerSettings:
 
 
 class MultipleOptimizers:
-    """Several optimizers, each over its own parameters and tasks, together or in turns.
+    """Several optimizers, each with its own parameters and tasks, updating together or in turns.
 
-    Every step is one forward pass and the updates of one turn: those of a turn share the pass, and each sees the
-    gradients of its own tasks with respect to its own parameters only. What no optimizer of the turn updates is held
-    fixed, so nothing is kept for a gradient of it.
+    Each step is one forward pass and one turn. The optimizers of a turn share the forward pass, and each receives only
+    the gradients of its tasks with respect to its parameters. All other parameters are frozen for the step, so no
+    activations are kept for their gradients.
 
     Args:
-        model: what is trained; the factors of its `weighter` weigh the tasks.
+        model: the model to train; its `weighter` weighs the tasks.
         fabric: places model and optimizers on devices.
-        components: where optimizers and schedules are looked up.
-        optimizers: settings of each, by name.
-        order: whose turn it is, step after step, then from the beginning: `['critic', 'critic', 'network']` updates the
-            network every third step; a list within it names several. None updates all in every step.
+        components: registry of optimizers and schedules.
+        optimizers: settings of each optimizer, by name.
+        order: the turns, one per step, repeated: `['critic', 'critic', 'network']` updates the network in every third
+            step. A nested list names several optimizers for one turn. None updates all optimizers in every step.
 
     Raises:
-        VireidError: for parameters that two optimizers claim or none does, or names that do not exist.
+        VireidError: if a parameter belongs to several optimizers or to none, a name does not exist, or the settings are
+            invalid; reports all errors.
     """
 
     resumable = ('optimizers.*.clip_norm', 'optimizers.*.skip_nonfinite')
@@ -96,19 +97,20 @@ class MultipleOptimizers:
         }  # fmt: skip
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
-        """Takes the turn of this step.
+        """Runs the turn of this step.
 
         Returns:
-            `loss`, the sum of the turn's; `tasks` and `weights` of all tasks; among `curves`, by optimizer of the turn,
-            `loss of`, `lr` and, if it was looked at, `gradient`. If any of it is not finite, nothing of that optimizer
-            is updated, and `skipped` counts what was left out, as long as any may be.
+            `loss`, summed over the optimizers of the turn; `tasks` and `weights` of all tasks; and in `curves`, for
+            each optimizer of the turn, `loss of`, `lr` and, if it was computed, `gradient`. An optimizer with a
+            non-finite value is not updated; `skipped` counts the skipped updates as long as skipping is allowed.
         """
         turn = self.order[progress.step % len(self.order)]
         buffers = Buffers(self.model if any(self.optimizations[n].skip_nonfinite for n in turn) else None)
-        with self._fixed_but(turn), self.fabric.no_backward_sync(self.model):  # each gradient is averaged by itself
-            made = self.model(batch)
-            require_tasks(made, self.model.module)
-            tasks = mean_of(made)
+        # `average_gradients` replaces the synchronization of DDP
+        with self._freeze_except(turn), self.fabric.no_backward_sync(self.model):
+            losses = self.model(batch)
+            require_tasks(losses, self.model.module)
+            tasks = mean_of(losses)
             weights = weigh(self._weighter, tasks, progress)[1]
             totals = {name: self._total(name, tasks, weights) for name in turn}
             for name, total in totals.items():
@@ -117,14 +119,14 @@ class MultipleOptimizers:
                 if not total.requires_grad:
                     raise VireidError(
                         f'step.optimizers.{name}.tasks: {", ".join(self.tasks[name])} do not depend on its parameters',
-                        todo='give it the parameters that make these tasks, or other tasks',
+                        todo='add the parameters that these tasks depend on, or change the tasks',
                         path=f'step.optimizers.{name}.tasks',
                     )
                 with optimization.scaling():
                     self.fabric.backward(total, inputs=parameters, retain_graph=name != turn[-1])
                 average_gradients(parameters)
-        found = {'loss': {'loss': torch.stack(list(totals.values())).sum()}, 'tasks': tasks, 'weights': weights}
-        record = plain_metrics([({**found, 'loss of': totals}, 1.0)])
+        metrics = {'loss': {'loss': torch.stack(list(totals.values())).sum()}, 'tasks': tasks, 'weights': weights}
+        record = plain_metrics([({**metrics, 'loss of': totals}, 1.0)])
         records = {name: {'loss': record['curves']['loss of'][name]} for name in turn}
         for name, own in records.items():
             self.optimizations[name].update(self.model, own)
@@ -137,32 +139,32 @@ class MultipleOptimizers:
             record['skipped'] = sum(optimization.skipped for optimization in self.optimizations.values())
             buffers.restore()
         elif bad and 'gradient' in bad[0]:
-            record['gradient'] = bad[0]['gradient']  # the run stops of it
+            record['gradient'] = bad[0]['gradient']  # not finite, so the run stops
         return record
 
     @property
     def schedules(self) -> list[Any]:
-        """All torch schedules: the preflight check moves each once."""
+        """All LR schedules; the preflight check steps each once."""
         return [schedule for own in self.optimizations.values() for schedule in own.all_schedules()]
 
     def epoch_ended(self, progress: Progress) -> None:
-        """Moves the schedules that count epochs."""
+        """Steps the schedules that count epochs."""
         for optimization in self.optimizations.values():
             optimization.epoch_ended()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of each optimizer; whose turn it is follows from the step."""
+        """Returns the state of each optimizer. The turn follows from the step."""
         return {name: optimization.state_dict() for name, optimization in self.optimizations.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned.
+        """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it belongs to other optimizers.
+            VireidError: if it is of other optimizers.
         """
         if set(state) != set(self.optimizations):
             raise VireidError(
-                f'the checkpoint has the optimizers {", ".join(state) or "of nobody"}',
+                f'the optimizers of the checkpoint are {", ".join(state) or "none"}',
                 allowed=', '.join(self.optimizations),
                 todo='resume with the config of the run',
             )
@@ -174,8 +176,8 @@ class MultipleOptimizers:
         return torch.stack([weights[task] * tasks[task] for task in own]).sum()  # ()
 
     @contextmanager
-    def _fixed_but(self, turn: Sequence[str]) -> Iterator[None]:
-        """Inside the block only the parameters of a turn need a gradient."""
+    def _freeze_except(self, turn: Sequence[str]) -> Iterator[None]:
+        """Freezes, within the block, the parameters of all optimizers outside the turn."""
         others = [p for name, own in self.parameters.items() if name not in turn for p in own.values()]
         for parameter in others:
             parameter.requires_grad_(False)
@@ -187,12 +189,12 @@ class MultipleOptimizers:
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Averages gradients over processes, as DDP does for a single optimizer; None where no process has any."""
+    """Averages gradients over processes, as DDP does for one optimizer; a gradient that no process has stays None."""
     if world()[1] == 1:
         return
-    there = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
-    dist.all_reduce(there)
-    reached = [p for p, count in zip(parameters, there.tolist(), strict=True) if count]
+    counts = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+    dist.all_reduce(counts)
+    reached = [p for p, count in zip(parameters, counts.tolist(), strict=True) if count]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in reached])
     dist.all_reduce(flat)
     flat /= world()[1]
@@ -201,18 +203,22 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 def _tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[str]:
-    """Returns the tasks that match any of the patterns of an optimizer, or raises if there is none."""
+    """Returns the tasks that match any pattern of an optimizer.
+
+    Raises:
+        VireidError: if there is none.
+    """
     known = list(tasks)
     own = [task for task in known if any(fnmatch.fnmatchcase(task, pattern) for pattern in patterns)]
     if not own:
-        said = ', '.join(map(repr, patterns)) or 'an empty list'
-        text = f'step.optimizers.{name}.tasks: {said} matches no task{did_you_mean("".join(patterns[:1]), known)}'
+        shown = ', '.join(map(repr, patterns)) or 'an empty list'
+        text = f'step.optimizers.{name}.tasks: {shown} matches no task{did_you_mean("".join(patterns[:1]), known)}'
         raise VireidError(text, allowed=', '.join(known))
     return own
 
 
 def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Parameter]:
-    """Returns the trainable parameters whose names match any of the patterns."""
+    """Returns the trainable parameters whose names match any pattern."""
     return {
         name: p
         for name, p in model.named_parameters()
@@ -223,7 +229,7 @@ def _matching(model: nn.Module, patterns: Sequence[str]) -> dict[str, nn.Paramet
 def _problems(
     model: nn.Module, settings: Mapping[str, OptimizerSettings], order: Sequence[str | Sequence[str]] | None
 ) -> list[VireidError]:
-    found = []
+    errors = []
     tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
     owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
     tasks: list[str] = list(Model.task_names(model) or ())
@@ -233,49 +239,51 @@ def _problems(
             try:
                 lowered |= set(_tasks_of(name, own.tasks, tasks))
             except VireidError as error:
-                found.append(error)
+                errors.append(error)
         for pattern in own.parameters:
             if not (matched := _matching(model, [pattern])):
                 text = f'step.optimizers.{name}.parameters: the pattern {pattern!r} matches no parameter'
-                found.append(VireidError(text, allowed=f'patterns such as {tops}'))
+                errors.append(VireidError(text, allowed=f'patterns such as {tops}'))
             for parameter in matched:
                 if name not in owners[parameter]:
                     owners[parameter].append(name)
     if twice := [parameter for parameter, names in owners.items() if len(names) > 1]:
         names = ' and '.join(f'step.optimizers.{name}' for name in owners[twice[0]])
-        found.append(VireidError(f'{names} both claim {twice[0]}{_others(twice)}', todo='narrow the patterns of one'))
+        text = f'{names} both claim {twice[0]}{_others(twice)}'
+        errors.append(VireidError(text, todo='narrow the patterns of one', path='step.optimizers'))
     if free := [parameter for parameter, names in owners.items() if not names]:
         text = f'step.optimizers: no optimizer claims {free[0]}{_others(free)}'
-        found.append(VireidError(text, allowed=f'patterns such as {tops}', todo='add a pattern, or freeze it'))
+        allowed, todo = f'patterns such as {tops}', 'add a pattern, or freeze it'
+        errors.append(VireidError(text, allowed=allowed, todo=todo, path='step.optimizers'))
     for position, turn in enumerate(order if order is not None else ()):
         for name in (turn,) if isinstance(turn, str) else turn:
             if name not in settings:
                 text = f'step.order.{position}: there is no optimizer {name!r}{did_you_mean(name, settings)}'
-                found.append(VireidError(text, allowed=', '.join(settings)))
+                errors.append(VireidError(text, allowed=', '.join(settings)))
     turns = [name for turn in order or () for name in ((turn,) if isinstance(turn, str) else turn)]
     if rest := [name for name in settings if order and name not in turns]:
-        text = f'step.order never names {", ".join(rest)}, so that nothing of it is trained'
-        found.append(VireidError(text, todo='give it a turn, or take it out of step.optimizers'))
-    if not found and (free_tasks := [task for task in tasks if task not in lowered]):
-        text = f'step.optimizers: no optimizer lowers the task {", ".join(free_tasks)}'
-        found.append(VireidError(text, todo='name it among the tasks of one, or take its losses away (=None)'))
+        text = f'step.order never names {", ".join(rest)}, which would not be trained'
+        errors.append(VireidError(text, todo='give it a turn, or remove it from step.optimizers'))
+    if not errors and (free_tasks := [task for task in tasks if task not in lowered]):
+        text = f'step.optimizers: no optimizer minimizes the task {", ".join(free_tasks)}'
+        errors.append(VireidError(text, todo='add it to the tasks of an optimizer, or remove its losses (=None)'))
     empty = [i for i, turn in enumerate(order or ()) if not turn]
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'
-        found.append(VireidError(f'{place} is empty', todo='name the optimizers whose turn it is', path=place))
+        errors.append(VireidError(f'{place} is empty', todo='name the optimizers of this turn', path=place))
     if any(p.requires_grad for p in getattr(model.weighter, 'parameters', list)()) if hasattr(model, 'weighter') else 0:
-        found.append(
+        errors.append(
             VireidError(
                 f'step: MultipleOptimizers cannot train the weighter {type(model.weighter).__name__}',
-                todo='weigh the tasks by one without parameters, such as Fixed, or use SingleOptimizer',
+                todo='use a weighter without parameters, such as Fixed, or use SingleOptimizer',
                 path='step',
             )
         )
     if not settings:
-        found.append(
-            VireidError('step.optimizers is empty', todo='name at least one optimizer', path='step.optimizers')
+        errors.append(
+            VireidError('step.optimizers is empty', todo='add at least one optimizer', path='step.optimizers')
         )
-    return found
+    return errors
 
 
 def _others(names: Sequence[str]) -> str:

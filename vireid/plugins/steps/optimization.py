@@ -1,4 +1,4 @@
-"""An optimizer with all that belongs to it: parameter groups, schedules, clipping, loss scale and state."""
+"""An optimizer with its parameter groups, LR schedules, gradient clipping, loss scaling and state."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ class Optimization:
 
     Args:
         fabric: places the optimizer on devices.
-        components: where optimizers and schedules are looked up.
-        parameters: what it optimizes, by name.
+        components: registry of optimizers and schedules.
+        parameters: the parameters to optimize, by name.
         optimizer: config of a torch optimizer.
-        groups: settings by name pattern.
-        schedule: configs of torch schedules, applied one on top of the other.
-        clip_norm: largest norm of the gradient; None does not clip.
-        skip_nonfinite: steps that may be left out because their loss or gradient is not finite.
-        own_scaler: with 16-mixed, scale losses by itself; otherwise by what all optimizers of the run share.
-        where: path of these in the config.
+        groups: optimizer settings by parameter name pattern.
+        schedule: configs of torch LR schedules, which are combined.
+        clip_norm: maximum gradient norm; None disables clipping.
+        skip_nonfinite: maximum number of steps to skip because their loss or gradient is not finite.
+        own_scaler: with 16-mixed, whether to use a separate loss scaler instead of the one shared by all optimizers.
+        where: config path of these settings.
 
     Raises:
-        VireidError: if a pattern matches no parameter, or the optimizer has no such setting.
+        VireidError: if a pattern matches no parameter, the optimizer does not have a setting, or a number is out of
+            range.
     """
 
     def __init__(
@@ -68,14 +69,14 @@ class Optimization:
         built = components.build('optimizers', optimizer, where=f'{where}.optimizer', params=params)
         for pattern, settings in (groups or {}).items():
             for key in settings:
-                if key not in built.defaults:  # torch takes any key and uses none it does not know
+                if key not in built.defaults:  # torch accepts unknown keys and ignores them
                     raise VireidError(
                         f'{where}.groups.{pattern}.{key}: {optimizer["type"]} has no setting {key!r}'
                         f'{did_you_mean(key, built.defaults)}',
                         allowed=', '.join(built.defaults),
                         path=f'{where}.groups.{pattern}.{key}',
                     )
-        # the schedules read the learning rates before Fabric wraps the optimizer
+        # before Fabric wraps the optimizer, as the schedules need the torch optimizer
         self.schedules: dict[str, list[Any]] = {'epoch': [], 'step': []}
         for position, entry in enumerate(schedule):
             place, by = f'{where}.schedule.{position}', entry.get('by', 'epoch')
@@ -86,16 +87,16 @@ class Optimization:
         self.optimizer: Any = fabric.setup_optimizers(built)
 
     def zero_grad(self) -> None:
-        """Forgets the gradients of its parameters."""
+        """Resets the gradients of its parameters."""
         self.optimizer.zero_grad(set_to_none=True)
 
     def update(self, module: nn.Module, record: dict[str, Any]) -> bool:
-        """Applies the gradients, unless they or what is in the record is not finite; moves schedules that count steps.
+        """Applies the gradients if they and the recorded metrics are finite, and steps the per-step schedules.
 
         Args:
-            module: what the gradients are of, as Fabric has set it up.
-            record: the step's plain metrics. `lr` is added; `gradient`, its norm before clipping, if that was looked
-                at; and `skipped`, how many were, if this one is left out.
+            module: the model as set up by Fabric.
+            record: the step's plain metrics. This method adds `lr`; `gradient`, the norm before clipping, if it was
+                computed; and `skipped`, the number of skipped steps so far, if this step is skipped.
 
         Returns:
             Whether the parameters were updated.
@@ -111,7 +112,7 @@ class Optimization:
                 record['gradient'] = float(norm)
             finite = is_finite(record)
             if finite:
-                self.optimizer.step()  # which the scaler leaves out by itself, if there was an overflow
+                self.optimizer.step()  # skipped by the scaler after an overflow
             elif scaler is not None and norm is not None:
                 scaler.update()
         for schedule in self.schedules['step']:
@@ -123,7 +124,7 @@ class Optimization:
 
     @contextmanager
     def scaling(self) -> Iterator[None]:
-        """Inside the block Fabric scales losses by this optimizer's own scale, if it has one."""
+        """Makes Fabric use this optimizer's own loss scaler within the block, if it has one."""
         if self._scaler is None:
             yield
             return
@@ -135,33 +136,33 @@ class Optimization:
             precision.scaler = shared
 
     def all_schedules(self) -> list[Any]:
-        """Returns its torch schedules."""
+        """Returns its LR schedules."""
         return [*self.schedules['epoch'], *self.schedules['step']]
 
     def epoch_ended(self) -> None:
-        """Moves the schedules that count epochs."""
+        """Steps the schedules that count epochs."""
         for schedule in self.schedules['epoch']:
             schedule.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns optimizer and schedules as tensors and plain values."""
+        """Returns the state of the optimizer and the schedules as tensors and plain values."""
         with self.scaling():
-            scaler = self.fabric.strategy.precision.state_dict()  # of 16-mixed; empty otherwise
+            scaler = self.fabric.strategy.precision.state_dict()  # empty unless 16-mixed
         return {
             'optimizer': self.optimizer.state_dict(),
-            'schedules': {by: [_plain_state(s) for s in found] for by, found in self.schedules.items()},
+            'schedules': {by: [_plain_state(s) for s in schedules] for by, schedules in self.schedules.items()},
             'scaler': scaler,
             'skipped': self.skipped,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned.
+        """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it belongs to another optimizer, grouping or schedule.
+            VireidError: if it is of another optimizer, grouping or schedule.
         """
-        counts = {by: len(found) for by, found in self.schedules.items()}
-        if {by: len(found) for by, found in state['schedules'].items()} != counts:
+        counts = {by: len(schedules) for by, schedules in self.schedules.items()}
+        if {by: len(saved) for by, saved in state['schedules'].items()} != counts:
             raise VireidError('the checkpoint has another schedule', todo='resume with the config of the run')
         try:
             self.optimizer.load_state_dict(state['optimizer'])
@@ -169,8 +170,8 @@ class Optimization:
             raise VireidError(
                 f'the checkpoint has another optimizer: {error}', todo='resume with the config of the run'
             ) from error
-        for by, found in self.schedules.items():
-            for schedule, saved in zip(found, state['schedules'][by], strict=True):
+        for by, schedules in self.schedules.items():
+            for schedule, saved in zip(schedules, state['schedules'][by], strict=True):
                 schedule.load_state_dict({**schedule.state_dict(), **saved})
         with self.scaling():
             self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
@@ -178,6 +179,6 @@ class Optimization:
 
 
 def _plain_state(schedule: Any) -> dict[str, Any]:
-    """The part of a schedule's state that moves; the rest is rebuilt from the config."""
+    """Returns the part of a schedule's state that changes; the rest is rebuilt from the config."""
     state = {k: v for k, v in schedule.state_dict().items() if isinstance(v, (int, float, list))}
     return {k: v for k, v in state.items() if not isinstance(v, list) or all(isinstance(x, (int, float)) for x in v)}

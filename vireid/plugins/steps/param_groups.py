@@ -1,4 +1,4 @@
-"""Parameters sorted into groups by name pattern."""
+"""Groups parameters by name pattern."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from vireid.core.errors import VireidError
 
 
 def parameter_groups(parameters: Mapping[str, nn.Parameter], patterns: Mapping[str, dict], where: str) -> list[dict]:
-    """Sorts the trainable ones of these parameters into groups by name pattern; the rest come last.
+    """Groups the trainable parameters by name pattern; parameters without a match form the last group.
+
+    Args:
+        parameters: the parameters by name.
+        patterns: optimizer settings by name pattern; the first matching pattern applies.
+        where: config path of the optimizer settings.
 
     Raises:
-        VireidError: if a pattern matches no parameter that an earlier one has not taken.
+        VireidError: if a pattern matches no parameter that is left after the patterns before it.
     """
     named = {name: p for name, p in parameters.items() if p.requires_grad}
     groups, taken = list[dict](), list[str]()
     for pattern, settings in patterns.items():
         names = fnmatch.filter(named, pattern)
         if not names and fnmatch.filter(parameters, pattern) and not fnmatch.filter(taken, pattern):
-            continue  # all that it is about is frozen
+            continue  # all parameters that match are frozen
         if not names:
             tops = sorted({name.split('.')[0] for name in parameters})
             raise VireidError(

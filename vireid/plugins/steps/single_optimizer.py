@@ -1,4 +1,4 @@
-"""The default step: how one batch updates the model."""
+"""The default training step: one optimizer."""
 
 from __future__ import annotations
 
@@ -23,26 +23,28 @@ from vireid.plugins.steps.weighing import Metrics, plain_metrics, weigh
 
 
 class SingleOptimizer:
-    """One optimizer over named parameter groups, with schedules that multiply.
+    """One optimizer with parameter groups and LR schedules.
 
     Args:
-        model: what is trained; its `weighter` adds the tasks up, or they are summed if it has none.
+        model: the model to train; its `weighter` combines the task losses, which are summed if it has none.
         fabric: places model and optimizer on devices.
-        components: where optimizers and schedules are looked up.
+        components: registry of optimizers and schedules.
         optimizer: config of a torch optimizer, such as dict(type='SGD', lr=0.01, momentum=0.9).
-        groups: settings by name pattern, such as {'backbone.*': dict(lr=0.001)}; the first pattern that matches a
-            parameter takes it, the rest get the optimizer's own settings.
-        schedule: configs of torch schedules, applied one on top of the other, stepped once an epoch or, with
-            by='step', once a step.
-        clip_norm: largest norm of the gradient; None does not clip.
-        accumulate: parts that a batch is taken in, of whole identities each: less memory for the same step, but losses
-            that compare images, and BatchNorm, see one part at a time.
-        ema: share of the old average that is kept each step, such as 0.999: averaged weights are then scored and saved;
-            None scores the weights themselves. BatchNorm's running statistics are the newest ones.
-        skip_nonfinite: steps that may be left out because their loss or gradient is not finite; the next one stops.
+        groups: optimizer settings by parameter name pattern, such as {'backbone.*': dict(lr=0.001)}. The first matching
+            pattern applies; parameters without a match get the settings of `optimizer`.
+        schedule: configs of torch LR schedules, whose factors multiply. They are stepped once per epoch or, with
+            by='step', once per step.
+        clip_norm: maximum gradient norm; None disables clipping.
+        accumulate: number of micro-batches per batch for gradient accumulation. Each consists of whole identities. This
+            saves memory, but BatchNorm and losses that compare images see one micro-batch at a time.
+        ema: EMA decay, such as 0.999. The averaged weights are then evaluated and saved; None disables averaging.
+            BatchNorm statistics are not averaged.
+        skip_nonfinite: maximum number of steps to skip because their loss or gradient is not finite; after that, such a
+            step stops the run.
 
     Raises:
-        VireidError: if a pattern matches no parameter, or a number is out of range.
+        VireidError: if a pattern matches no parameter, the optimizer does not have a setting, or a number is out of
+            range.
     """
 
     resumable = ('clip_norm', 'skip_nonfinite')
@@ -65,7 +67,7 @@ class SingleOptimizer:
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         self._weighter: Any = Model.weighter(model)
-        # it works on losses that are averaged already, beside the wrapped model: its gradients are alike everywhere
+        # the weighter runs outside the wrapped model, on averaged losses, so its gradients already agree on all ranks
         ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
         model._ddp_params_and_buffers_to_ignore = ignored  # type: ignore[assignment]
         self.model: Any = fabric.setup_module(model)
@@ -78,30 +80,29 @@ class SingleOptimizer:
         self._ema = ExponentialMovingAverage(model, ema) if ema is not None else None
 
     def __call__(self, batch: Batch, progress: Progress) -> dict[str, Any]:
-        """Updates the model on one batch.
+        """Updates the model with one batch.
 
         Returns:
-            `loss`; by task `tasks` and `weights`; the weighter's own `curves`, such as `sigma`, by task; `lr` of the
-            parameters that no pattern of `groups` took; `gradient`, its norm before clipping, if that is looked at. All
-            plain floats. If loss or gradient is not finite the model stays as it was, and `skipped` counts the
-            steps that were left out, this one included, as long as any may be.
+            Plain floats: `loss`; `tasks` and `weights` by task; `curves` of the weighter, such as `sigma`, by task;
+            `lr` of the parameters that match no pattern in `groups`; and `gradient`, the norm before clipping, if it
+            was computed. If the loss or gradient is not finite, the model is not changed, and `skipped` counts the
+            skipped steps, including this one, as long as skipping is allowed.
         """
         self.optimization.zero_grad()
         buffers = Buffers(self.model if self.skip_nonfinite else None)
         parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
-        size = sum(len(found) for found in batch.identities.values())
+        size = sum(len(identities) for identities in batch.identities.values())
         metrics: list[tuple[Metrics, float]] = []
         for number, part in enumerate(parts):
-            share = sum(len(found) for found in part.identities.values()) / size  # 1 for a batch in one part
+            share = sum(len(identities) for identities in part.identities.values()) / size  # 1 without accumulation
             with self.fabric.no_backward_sync(self.model, enabled=number < len(parts) - 1):
-                made = self.model(part)
-                require_tasks(made, self.model.module)
-                tasks = mean_of(made)
+                losses = self.model(part)
+                require_tasks(losses, self.model.module)
+                tasks = mean_of(losses)
                 total, weights = weigh(self._weighter, tasks, progress)
                 curves = Weighter.curves(self._weighter)()
                 self.fabric.backward(total if len(parts) == 1 else total * share)
-            found = {'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}
-            metrics.append((found, share))
+            metrics.append(({'loss': {'loss': total}, 'tasks': tasks, 'weights': weights, **curves}, share))
         record = plain_metrics(metrics)
         if self.optimization.update(self.model, record) and self._ema is not None:
             self._ema.update()
@@ -111,12 +112,12 @@ class SingleOptimizer:
 
     @property
     def schedules(self) -> list[Any]:
-        """Its torch schedules: the preflight check moves each once."""
+        """The LR schedules; the preflight check steps each once."""
         return self.optimization.all_schedules()
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
-        """Inside the block the model holds the weights that are scored and saved."""
+        """Loads the weights to evaluate and save into the model for the duration of the block."""
         if self._ema is None:
             yield
             return
@@ -124,22 +125,22 @@ class SingleOptimizer:
             yield
 
     def epoch_ended(self, progress: Progress) -> None:
-        """Moves the schedules that count epochs."""
+        """Steps the schedules that count epochs."""
         self.optimization.epoch_ended()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns optimizer and schedules as tensors and plain values."""
+        """Returns the state of the optimizer and the schedules as tensors and plain values."""
         state = self.optimization.state_dict()
         return state if self._ema is None else {**state, 'raw': self._ema.raw()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores what `state_dict` returned.
+        """Restores the state that `state_dict` returned.
 
         Raises:
-            VireidError: if it belongs to another optimizer, grouping or schedule.
+            VireidError: if it is of another optimizer, grouping or schedule, or lacks EMA weights that are needed.
         """
         self.optimization.load_state_dict(state)
         if self._ema is not None:
             if 'raw' not in state:
-                raise VireidError('the checkpoint has no averaged weights', todo='resume with the config of the run')
+                raise VireidError('the checkpoint has no EMA weights', todo='resume with the config of the run')
             self._ema.restore(state['raw'])

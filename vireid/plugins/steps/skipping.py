@@ -1,4 +1,4 @@
-"""Steps that are left out: what overflows, and what a step that is left out has to undo."""
+"""Skipped steps: detects overflows of the loss scale and undoes the side effects of a skipped step."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from torch import Tensor, nn
 
 
 def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
-    """Says whether a gradient is not finite only since the loss was scaled up too far, as happens with 16-mixed.
+    """Returns whether a gradient is not finite only because the loss scale was too large, as happens with 16-mixed.
 
-    Once the scale has fallen to 1 it is no excuse any more.
+    Once the scale has dropped to 1, a non-finite gradient has another cause.
+
+    Args:
+        scaler: the loss scaler, or None.
+        loss: the loss.
+        norm: the gradient norm, or None if it was not computed.
     """
     if scaler is None or norm is None or not math.isfinite(loss) or math.isfinite(float(norm)):
         return False
@@ -20,10 +25,10 @@ def is_overflow(scaler: Any, loss: float, norm: Tensor | None) -> bool:
 
 
 class Buffers:
-    """A model's buffers as they are now, such as BatchNorm's running statistics and what a weighter remembers.
+    """A copy of a model's buffers, such as BatchNorm statistics and the state of a weighter.
 
     Args:
-        model: whose; None keeps nothing.
+        model: the model; None copies nothing.
     """
 
     def __init__(self, model: nn.Module | None) -> None:
@@ -32,8 +37,8 @@ class Buffers:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Puts them back: what a step that is left out has done to them is forgotten."""
+        """Restores the buffers, undoing the changes of a skipped step."""
         if self._model is not None:
             for name, buffer in self._model.named_buffers():
-                if name in self._kept:  # some modules make theirs in their first pass
+                if name in self._kept:  # some modules register buffers in their first forward pass
                     buffer.copy_(self._kept[name])

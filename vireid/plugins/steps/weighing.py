@@ -1,4 +1,4 @@
-"""From the tasks' losses to one total, and to the plain numbers that a step reports."""
+"""Combines task losses into a total and converts a step's metrics to plain numbers."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ from vireid.plugins.models.returns import require_scalar
 
 
 def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tuple[Tensor, Mapping[str, Tensor]]:
-    """Returns the total of the tasks and the factor of each: by the weighter, or their sum without one.
+    """Returns the total loss and the weight of each task; without a weighter, the sum with weights 1.
+
+    Args:
+        weighter: the weighter, or None.
+        tasks: the loss of each task.
+        progress: the progress of the run.
 
     Raises:
-        VireidError: if the weighter returns anything else.
+        VireidError: if the weighter does not return a scalar total and a weight per task.
     """
     if weighter is None:
         return torch.stack(list(tasks.values())).sum(), {name: loss.new_ones(()) for name, loss in tasks.items()}
-    made = weighter(tasks, progress)
-    total, weights = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    result = weighter(tasks, progress)
+    total, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
     if not isinstance(weights, Mapping) or set(weights) != set(tasks) or getattr(total, 'ndim', None) != 0:
         raise VireidError(
-            f'model.weighter: {type(weighter).__name__} returned {described(made)}',
-            allowed=f'a total, a tensor of one number, and a dict of the weights of {", ".join(tasks)}',
+            f'model.weighter: {type(weighter).__name__} returned {described(result)}',
+            allowed=f'a scalar tensor, the total, and a dict with the weights of {", ".join(tasks)}',
             todo=GUIDE,
             path='model.weighter',
         )
@@ -40,15 +45,15 @@ Metrics = Mapping[str, Mapping[str, Tensor]]  # by group, such as `tasks`, and b
 
 
 def plain_metrics(parts: Sequence[tuple[Metrics, float]]) -> dict[str, Any]:
-    """Returns what a step tells of itself in plain floats: `loss`, by task `tasks` and `weights`, the rest as `curves`.
+    """Returns a step's metrics as plain floats: `loss`, `tasks` and `weights` by task, and the others as `curves`.
 
     Args:
-        parts: the metrics of each part of the batch, and its share in it.
+        parts: the metrics of each micro-batch, and its share of the batch.
     """
-    rows = [torch.stack([v.detach() for of in found.values() for v in of.values()]) for found, _ in parts]
+    rows = [torch.stack([v.detach() for of in metrics.values() for v in of.values()]) for metrics, _ in parts]
     rows = [row.to(torch.promote_types(row.dtype, torch.float32)) for row in rows]
     total = sum(row * share for row, (_, share) in zip(rows, parts, strict=True))
-    values = iter(torch.as_tensor(total).tolist())  # one transfer from the device for all
-    named = {group: {name: next(values) for name in found} for group, found in parts[0][0].items()}
+    values = iter(torch.as_tensor(total).tolist())  # a single transfer from the device
+    named = {group: {name: next(values) for name in metrics} for group, metrics in parts[0][0].items()}
     first = {'loss': named.pop('loss')['loss'], 'tasks': named.pop('tasks'), 'weights': named.pop('weights')}
     return {**first, 'curves': named}

@@ -1,4 +1,4 @@
-"""torchvision's transforms of float images, in place: after `ToFloat` the image is nobody else's."""
+"""In-place versions of torchvision transforms for float images; `ToFloat` has made a copy that is safe to modify."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from vireid.core.errors import VireidError
 
 
 class Normalize(nn.Module):
-    """Subtracts a mean from each channel and divides by a standard deviation, in place; as torchvision's, bit for bit.
+    """Subtracts the mean of each channel and divides by its standard deviation, in place.
+
+    The result is bit-identical to that of torchvision's `Normalize`.
 
     Args:
-        mean: of each channel.
-        std: of each channel, above 0.
+        mean: mean of each of the three channels.
+        std: standard deviation of each channel, above 0.
 
     Raises:
-        VireidError: for other than three numbers, or a standard deviation of 0 or less.
+        VireidError: unless there are three numbers each and `std` is above 0.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -29,22 +31,24 @@ class Normalize(nn.Module):
         self.mean, self.std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (mean, std))
 
     def forward(self, image: Tensor) -> Tensor:
-        """(3, H, W) float32 -> the same tensor."""
+        """Normalizes a (3, H, W) float32 image in place and returns it.
+
+        Raises:
+            VireidError: if the image is not floating-point.
+        """
         if not image.is_floating_point():
-            raise VireidError(
-                f'Normalize was given an image of {image.dtype}', todo="put dict(type='ToFloat') before it"
-            )
+            raise VireidError(f'Normalize got an image of {image.dtype}', todo="put dict(type='ToFloat') before it")
         return image.sub_(self.mean).div_(self.std)
 
 
 class RandomErasing(v2.RandomErasing):
-    """Puts `value` in a rectangle, in place (Zhong et al., 2020).
+    """Fills a random rectangle with `value`, in place (Zhong et al., 2020, arXiv 1708.04896).
 
     Args:
         p: probability, 0 to 1.
-        scale: (least, largest) share of the image's area.
-        ratio: (least, largest) width over height.
-        value: what is put there; 0 is the mean after `Normalize`.
+        scale: (minimum, maximum) of the erased fraction of the image area.
+        ratio: (minimum, maximum) of width / height.
+        value: fill value; 0 is the mean after `Normalize`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Transforms that differ between the modalities."""
+"""PerModality: different transforms for each modality."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Transforms = Sequence[Annotated[dict, Component('transforms')]]
 
 
 class PerModality:
-    """Applies other transforms to visible images than to infrared ones.
+    """Applies different transforms to visible and infrared images.
 
     Args:
-        build_part: builds them.
-        size: (H, W) handed to those that take a `size`.
-        visible: transforms of visible images, in order.
-        infrared: transforms of infrared images, in order.
+        build_part: builds the transforms.
+        size: (H, W) passed to transforms that have a `size` argument.
+        visible: configs of the transforms of visible images, in order.
+        infrared: configs of the transforms of infrared images, in order.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class PerModality:
             return build_part('transforms', sized, key)
 
         lists = {VISIBLE: visible, INFRARED: infrared}
-        self.transforms = {m: [build(c, f'{m}.{i}') for i, c in enumerate(found)] for m, found in lists.items()}
+        self.transforms = {m: [build(c, f'{m}.{i}') for i, c in enumerate(configs)] for m, configs in lists.items()}
 
     def __call__(self, image: Tensor, modality: str | None = None) -> Tensor:
         if modality not in self.transforms:
             raise VireidError(
-                f'PerModality was given an image of modality {modality!r}',
+                f'PerModality got an image of modality {modality!r}',
                 allowed=', '.join(self.transforms),
-                todo="say which: transform(image, modality='visible')",
+                todo="pass the modality: transform(image, modality='visible')",
             )
         for transform in self.transforms[modality]:
             image = transform(image, modality=modality) if names_argument(transform, 'modality') else transform(image)

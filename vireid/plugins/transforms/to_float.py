@@ -1,4 +1,4 @@
-"""From uint8 to float."""
+"""ToFloat: converts uint8 images to float32."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ToFloat(nn.Module):
-    """Turns (3, H, W) uint8 in 0..255 into float32 in 0..1."""
+    """Converts a (3, H, W) uint8 image in 0..255 to a new float32 image in 0..1."""
 
     def forward(self, image: Tensor) -> Tensor:
         return image.to(torch.float32, copy=True).div_(255)

@@ -1,4 +1,4 @@
-"""LightGenerator: an auxiliary modality made from the visible images."""
+"""LightGenerator: an auxiliary modality generated from the visible images."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from vireid.core.types import VISIBLE, Batch, Modality
 
 
 class LightGenerator(nn.Module):
-    """Adds the X modality: each visible image once more, through two 1 x 1 convolutions (Li et al., AAAI 2020).
+    """Adds the X modality: each visible image, mapped by two 1 x 1 convolutions.
 
-    The C channels of a pixel become one, which passes a ReLU, and that one becomes C again. Identities, cameras and
-    paths are those of the image that it is made from. It learns from whatever loss reads the X modality, and is left
-    out when images are embedded.
+    From Li et al., AAAI 2020, doi 10.1609/aaai.v34i04.5891. The C channels of a pixel are reduced to one, followed by a
+    ReLU, and expanded to C again. Identities, cameras and paths are copied from the source image. The losses on the X
+    modality train the generator. It is not run when images are embedded.
 
-    All weights start at 1 / C and all biases at 0: at first X is the positive part of grey, in each channel / C.
+    All weights are initialized to 1 / C and all biases to 0, so each channel of X starts as the positive part of gray,
+    divided by C.
 
     Args:
-        modalities: channels of the images by modality.
-        of: the modality that X is made from.
-        name: what the new modality is called.
+        modalities: image channels by modality.
+        of: the modality that X is generated from.
+        name: name of the new modality.
 
     Raises:
-        VireidError: if there is no modality `of`, or one called `name` already.
+        VireidError: if there is no modality `of`, or there already is one called `name`.
     """
 
     train_only = True
@@ -35,9 +36,9 @@ class LightGenerator(nn.Module):
     def __init__(self, modalities: Mapping[Modality, int], of: str = VISIBLE, name: str = 'x') -> None:
         super().__init__()
         if of not in modalities:
-            raise VireidError(f'of is {of!r}, and there are no such images', allowed=', '.join(modalities))
+            raise VireidError(f'of is {of!r}, which is not a modality of the images', allowed=', '.join(modalities))
         if name in modalities:
-            raise VireidError(f'name is {name!r}, and there are such images already', todo='choose another name')
+            raise VireidError(f'name is {name!r}, which is already a modality', todo='choose another name')
         channels = modalities[of]
         self.of, self.name, self.modalities = of, name, {**modalities, name: channels}
         self.squeeze = nn.Conv2d(channels, 1, kernel_size=1)
@@ -47,11 +48,11 @@ class LightGenerator(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, batch: Batch) -> Batch:
-        """Adds (N, C, H, W) images of the modality `name`, one for each of the N images of `of`."""
-        made = self.expand(nn.functional.relu(self.squeeze(batch.images[self.of])))
+        """Adds (N, C, H, W) images of the modality `name`, one per image of the modality `of`."""
+        generated = self.expand(nn.functional.relu(self.squeeze(batch.images[self.of])))
         inherited: dict[str, Any] = {
-            key: {**found, self.name: found[self.of]}
+            key: {**by_modality, self.name: by_modality[self.of]}
             for key in ('identities', 'cameras', 'paths')
-            if self.of in (found := getattr(batch, key))
+            if self.of in (by_modality := getattr(batch, key))
         }
-        return replace(batch, images={**batch.images, self.name: made}, **inherited)
+        return replace(batch, images={**batch.images, self.name: generated}, **inherited)

@@ -1,4 +1,4 @@
-"""Deep zero-padding: a channel for each modality, in which the images of the others are zero."""
+"""ZeroPadding: one channel per modality, zero for images of the other modalities."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vireid.core.types import Batch, Modality, joint_order
 
 
 class ZeroPadding(nn.Module):
-    """Makes an image with a channel for each modality: grey in its own, zero in the others (Wu et al., ICCV 2017).
+    """Deep zero-padding: gray in the image's own channel, zero in the others (Wu et al., ICCV 2017).
 
-    One network over such images can learn nodes for either modality, or for both. It has no parameters, and is part
-    of the embedding.
+    A single network on such images can learn nodes specific to one modality, and shared ones. The translator has no
+    parameters and is also run when images are embedded.
 
     Args:
-        modalities: channels of the images by modality. Grey is the mean of an image's channels: normalised images
-            have no luminance.
+        modalities: image channels by modality. Gray is the mean over an image's channels, not the luminance, as images
+            are already normalized.
     """
 
     def __init__(self, modalities: Mapping[Modality, int]) -> None:
@@ -28,9 +28,9 @@ class ZeroPadding(nn.Module):
         self.modalities = dict.fromkeys(self.order, len(self.order))
 
     def forward(self, batch: Batch) -> Batch:
-        """Maps (N, C, H, W) images of each of M modalities to (N, M, H, W)."""
+        """Maps the (N, C, H, W) images of each of M modalities to (N, M, H, W)."""
         return replace(batch, images={m: self._pad(images, m) for m, images in batch.images.items()})
 
     def _pad(self, images: Tensor, modality: Modality) -> Tensor:
-        grey = images.mean(dim=1, keepdim=True)  # (N, 1, H, W)
-        return torch.cat([grey if m == modality else torch.zeros_like(grey) for m in self.order], dim=1)
+        gray = images.mean(dim=1, keepdim=True)  # (N, 1, H, W)
+        return torch.cat([gray if m == modality else torch.zeros_like(gray) for m in self.order], dim=1)

@@ -16,18 +16,18 @@ from vireid.plugins.weighters.fixed import require_known
 
 
 class Composed(nn.Module):
-    """Weighs groups of tasks by weighters of their own and adds the totals up.
+    """Weighs groups of tasks with a separate weighter each and sums the totals.
 
-    Each part names its tasks in its own `tasks`, and every task stands in one part. A part sees all tasks' losses (the
-    adaptive warm-up follows the others) and weighs its own.
+    Each part lists its tasks in its `tasks`, and every task belongs to exactly one part. A part weighs its own tasks,
+    but sees the losses of all tasks (the adaptive warm-up uses them).
 
     Args:
         task_names: all tasks.
-        parts: config of each weighter, with `tasks`; a part that is None is left out.
-        build_part: builds them.
+        parts: config of each weighter, with `tasks`; a part set to None is removed.
+        build_part: builds the weighters.
 
     Raises:
-        VireidError: for a task in no part or in two, and for a part that does not name its tasks.
+        VireidError: if a task is in no part or in several, or a part does not list its tasks.
     """
 
     def __init__(
@@ -45,20 +45,20 @@ class Composed(nn.Module):
             named = part.get('tasks') if isinstance(part, Mapping) else None
             if not named or isinstance(named, str):
                 raise VireidError(
-                    f'parts.{key} does not name its tasks', todo=f'give it tasks, some of {", ".join(task_names)}'
+                    f'parts.{key} has no tasks', todo=f'set parts.{key}.tasks to some of {", ".join(task_names)}'
                 )
             require_known(named, task_names, where=f'parts.{key}.tasks: ')
             for name in named:
                 if name in holder:
                     raise VireidError(
-                        f'the task {name!r} is weighed by parts.{holder[name]} and again by parts.{key}',
-                        todo='name it in one of them',
+                        f'the task {name!r} is in both parts.{holder[name]} and parts.{key}',
+                        todo='remove it from one of them',
                     )
                 holder[name] = key
         for name in task_names:
             if name not in holder:
                 raise VireidError(
-                    f'no weighter covers the task {name!r}', todo=f'add it to the tasks of one of: {", ".join(kept)}'
+                    f'no weighter has the task {name!r}', todo=f'add it to the tasks of one of: {", ".join(kept)}'
                 )
         self.parts: Any = nn.ModuleDict()
         for key, part in kept.items():
@@ -68,17 +68,17 @@ class Composed(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the sum of the parts' totals, a scalar, and each task's weight."""
-        made = [part(tasks, progress) for part in self.parts.values()]
-        total = made[0][0]
-        for other, _ in made[1:]:
+        results = [part(tasks, progress) for part in self.parts.values()]
+        total = results[0][0]
+        for other, _ in results[1:]:
             total = total + other
-        weights = {name: weight for _, found in made for name, weight in found.items()}
+        weights = {name: weight for _, of_part in results for name, weight in of_part.items()}
         return total, {name: weights[name] for name in tasks}
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Returns the parts' curves; those of one title together."""
+        """Returns the parts' curves, merged by title."""
         merged: dict[str, dict[str, Tensor]] = {}
         for part in self.parts.values():
-            for title, found in Weighter.curves(part)().items():
-                merged.setdefault(title, {}).update(found)
+            for title, curves in Weighter.curves(part)().items():
+                merged.setdefault(title, {}).update(curves)
         return merged

@@ -1,4 +1,4 @@
-"""Constant weights."""
+"""Constant task weights."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from vireid.core.types import Progress
 
 
 class Fixed(nn.Module):
-    """Adds the tasks up with constant weights.
+    """Sums the tasks with constant weights.
 
     Args:
-        task_names: the tasks it weighs.
-        tasks: weight of each task; those not named weigh 1.
+        task_names: the tasks to weigh.
+        tasks: weight of each task; the default is 1.
+
+    Raises:
+        VireidError: if `tasks` names an unknown task.
     """
 
     def __init__(self, task_names: Sequence[str], tasks: Mapping[str, float] | None = None) -> None:
@@ -25,15 +28,24 @@ class Fixed(nn.Module):
         self.weights = {name: float((tasks or {}).get(name, 1.0)) for name in task_names}
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the weighted sum of its tasks, a scalar, and each one's weight."""
+        """Returns the weighted sum of the tasks, a scalar, and the weight of each task."""
         weights = {name: tasks[name].new_full((), weight) for name, weight in self.weights.items()}
         return torch.stack([weight * tasks[name] for name, weight in weights.items()]).sum(), weights
 
 
 def require_known(named: Iterable[str], task_names: Sequence[str], where: str = '') -> None:
-    """Raises if a weighter's config names a task that no head makes."""
+    """Checks the tasks that a weighter's config names.
+
+    Args:
+        named: the names in the config.
+        task_names: the tasks of the heads.
+        where: start of the message.
+
+    Raises:
+        VireidError: if a task is unknown.
+    """
     for name in named:
         if name not in task_names:
             raise VireidError(
-                f'{where}no head makes a task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
+                f'{where}unknown task {name!r}{did_you_mean(name, task_names)}', allowed=', '.join(task_names)
             )

@@ -1,4 +1,4 @@
-"""Weights learnt from each task's noise."""
+"""Task weights learned as homoscedastic uncertainty."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from vireid.plugins.weighters.fixed import require_known
 
 
 class HomoscedasticUncertainty(nn.Module):
-    """Weighs each task by its learnt noise (DMCF Eq. 15; Kendall et al., 2018).
+    """Weighs each task by its learned noise (DMCF Eq. 15; Kendall et al., 2018, arXiv 1705.07115).
 
-    With s_i = log(sigma_i^2), learnt from 0 (sigma_i = 1), the total is the sum of exp(-s_i) / 2 * L_i + s_i / 2; for
-    constant losses it is least where sigma_i^2 = L_i. Before `start` the total is the plain sum and s_i stands still:
-    DMCF switches it on once the model has converged.
+    With s_i = log(sigma_i^2), initialized to 0 (sigma_i = 1), the total is the sum of exp(-s_i) / 2 * L_i + s_i / 2.
+    For constant losses its minimum is at sigma_i^2 = L_i. Before `start`, the total is the plain sum and s_i is not
+    updated: DMCF switches the weighting on once the model has converged.
 
-    The s_i are put back into `bounds` before each use and not clipped inside the formula, so that one that came to a
-    bound has its full gradient there and leaves as soon as its loss asks for it.
+    The s_i are clamped to `bounds` before each use, not inside the formula, so an s_i at a bound keeps its full
+    gradient and can leave the bound again.
 
     Args:
-        task_names: the tasks it weighs.
-        tasks: the same, for a config to say it; they have to be all. None is all of them.
-        start: when it begins, in the unit of `by`; 0 is at once.
-        by: `fraction` (of the whole run, whose last step is weighed in any case), `epoch` or `step`.
-        bounds: least and greatest s_i.
-        training: length of the run, to refuse a start after its end; None does not check.
-        steps_per_epoch: steps of one epoch, as far as known, for the same purpose.
+        task_names: the tasks to weigh.
+        tasks: the same tasks, stated in the config; it must list all of them. None means all.
+        start: when the weighting starts, in the unit of `by`; 0 means from the first step.
+        by: `fraction` (of the whole run; the last step is always weighted), `epoch` or `step`.
+        bounds: smallest and largest s_i.
+        training: length of the run, to reject a start after its end; None disables the check.
+        steps_per_epoch: number of steps per epoch, if known, for the same check.
 
     Raises:
-        VireidError: for tasks that differ from the heads', a start that never comes, or bounds without 0.
+        VireidError: if `tasks` differs from the heads' tasks, `start` is never reached, or `bounds` exclude 0.
     """
 
     begun: Tensor
@@ -54,28 +54,28 @@ class HomoscedasticUncertainty(nn.Module):
         for name in task_names:
             if tasks is not None and name not in tasks:
                 raise VireidError(
-                    f'no weighter covers the task {name!r}: tasks is {tuple(tasks)}',
-                    todo=f'add {name!r} to it, or weigh that task with another weighter in Composed',
+                    f'no weighter has the task {name!r}: tasks is {tuple(tasks)}',
+                    todo=f'add {name!r} to tasks, or weigh it with another weighter in Composed',
                 )
         if not bounds[0] <= 0 <= bounds[1] or bounds[0] == bounds[1]:
-            raise VireidError(f'bounds is {tuple(bounds)}', allowed='a least value up to 0 and a greatest from 0')
+            raise VireidError(f'bounds is {tuple(bounds)}', allowed='two different numbers, one <= 0 and one >= 0')
         last = _last(by, training, steps_per_epoch)
         if not 0 <= start < math.inf or start > last:
-            end = f' and the last step of the run begins at {last:g}' if start > last and by != 'fraction' else ''
+            end = f', but the last step of the run starts at {last:g}' if start > last and by != 'fraction' else ''
             raise VireidError(
                 f'start is {start:g} by {by}{end}',
                 allowed='0 to 1 (exclusive)' if by == 'fraction' else f'a number of {by}s from 0, before the last step',
-                todo='begin earlier, or use Fixed if it shall never begin' if start > 0 else None,
+                todo='start earlier, or use Fixed to keep constant weights' if start > 0 else None,
             )
         self.task_names, self.start, self.by, self.bounds = tuple(task_names), start, by, tuple(bounds)
         self.log_variance = nn.Parameter(torch.zeros(len(self.task_names)))  # s
-        # once begun it stays on, even if a resumed run is made longer and its start would come later
+        # once started it stays on, even if the run is resumed with more steps and `start` would be later
         self.register_buffer('begun', torch.zeros((), dtype=torch.bool))
-        self._begun = False  # the same, without asking a device for it in each step
+        self._begun = False  # a copy on the host, to avoid a device synchronization in each step
         self.register_load_state_dict_post_hook(_restore_begun)
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the total of its tasks, a scalar, and the factor of each."""
+        """Returns the weighted total, a scalar, and the weight of each task."""
         losses = torch.stack([tasks[name] for name in self.task_names])  # (T,)
         if not self.started(progress):
             return losses.sum(), {name: losses.new_ones(()) for name in self.task_names}
@@ -89,7 +89,7 @@ class HomoscedasticUncertainty(nn.Module):
         return total, dict(zip(self.task_names, weights.detach(), strict=True))
 
     def started(self, progress: Progress) -> bool:
-        """Says whether the step about to be made is weighed."""
+        """Returns whether the next step is weighted."""
         if self.by == 'fraction':
             first = min(self.start * progress.total_steps, progress.total_steps - 1)
         else:
@@ -97,13 +97,13 @@ class HomoscedasticUncertainty(nn.Module):
         return self._begun or progress.step >= first
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Returns each task's `sigma`."""
+        """Returns the `sigma` of each task."""
         sigma = torch.exp(self.log_variance.detach().clamp(*self.bounds) / 2)
         return {'sigma': dict(zip(self.task_names, sigma, strict=True))}
 
 
 def _last(by: str, training: Any, steps_per_epoch: int | None) -> float:
-    """Where the last step of the run begins, in the unit; infinite as long as it is not known."""
+    """Returns the start of the run's last step, in the unit `by`; infinity if it is unknown."""
     epochs, steps = getattr(training, 'epochs', None), getattr(training, 'steps', None)
     if steps is None and epochs and steps_per_epoch:
         steps = epochs * steps_per_epoch
@@ -116,5 +116,5 @@ def _last(by: str, training: Any, steps_per_epoch: int | None) -> float:
 
 
 def _restore_begun(module: HomoscedasticUncertainty, keys: object) -> None:
-    # a function of the module: a pickled model holds its name
+    # at module level, as a pickled model refers to it by name
     module._begun = bool(module.begun)

@@ -1,4 +1,4 @@
-"""Weights that start at 0 and grow."""
+"""Task weights that ramp up from 0."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ Curve = Literal['linear', 'cosine', 'adaptive']
 
 
 class WarmUp(nn.Module):
-    """Lets some tasks start at weight 0 and grow; the others weigh 1 (TFFN Eq. 6).
+    """Ramps the weights of some tasks up from 0; the other tasks have weight 1 (TFFN Eq. 6).
 
-    With t the epochs done so far (a fraction) over `epochs`: `linear` is min(1, t), `cosine` is (1 - cos(pi t)) / 2.
-    `adaptive` is DDAG's: 0 in the first epoch, then 1 / (1 + E), E the mean over the previous epoch's steps of the
-    sum of the other tasks' losses (those that do not warm up). Its running mean is kept in buffers, so it is saved
-    with the model.
+    Let t be the (fractional) number of epochs done divided by `epochs`. `linear` is min(1, t) and `cosine` is
+    (1 - cos(pi min(1, t))) / 2. `adaptive` is the rule of DDAG (Ye et al., ECCV 2020, arXiv 2007.09314): 0 in the
+    first epoch, then 1 / (1 + E), where E is the mean over the previous epoch's steps of the summed losses of the tasks
+    that do not warm up. The running mean is kept in buffers, so it is saved with the model.
 
     Args:
-        task_names: the tasks it weighs.
+        task_names: the tasks to weigh.
         tasks: curve of each task that warms up.
-        epochs: how long `linear` and `cosine` grow.
-        other_tasks: tasks that someone else weighs; they count for E.
+        epochs: length of the ramp of `linear` and `cosine`.
+        other_tasks: tasks weighed by other weighters; they count for E.
+
+    Raises:
+        VireidError: if `tasks` names an unknown task, every task warms up, or `epochs` is not above 0.
     """
 
     total: Tensor
@@ -48,18 +51,18 @@ class WarmUp(nn.Module):
         if epochs <= 0:
             raise VireidError(f'epochs is {epochs}', allowed='a number above 0')
         if tasks and not {*task_names, *other_tasks} - set(tasks):
-            raise VireidError('every task warms up, so nothing is trained at first', todo='leave one task out')
+            raise VireidError('every task warms up, so nothing is trained at first', todo='remove one from tasks')
         self.task_names = tuple(task_names)
         self.growing = dict(tasks)
         self.epochs = epochs
-        self.register_buffer('total', torch.zeros(()))  # of the others' losses, this epoch
+        self.register_buffer('total', torch.zeros(()))  # summed losses of the other tasks in this epoch
         self.register_buffer('count', torch.zeros((), dtype=torch.int64))
         self.register_buffer('epoch', torch.zeros((), dtype=torch.int64))
-        self.register_buffer('adaptive', torch.zeros(()))  # the weight of this epoch
+        self.register_buffer('adaptive', torch.zeros(()))  # weight in this epoch
         self._used: dict[str, Tensor] = {}
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
-        """Returns the weighted sum of its tasks, a scalar, and each one's weight."""
+        """Returns the weighted sum of the tasks, a scalar, and the weight of each task."""
         if self.training:
             others = torch.stack([loss.detach() for name, loss in tasks.items() if name not in self.growing])
             self._remember(others.to(torch.promote_types(others.dtype, torch.float32)).sum(), progress)
@@ -70,11 +73,11 @@ class WarmUp(nn.Module):
         return torch.stack([weights[name] * tasks[name] for name in self.task_names]).sum(), weights
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
-        """Returns the `lambda` of each task that warms up, as used last."""
+        """Returns the latest `lambda` of each task that warms up."""
         return {'lambda': self._used} if self._used else {}
 
     def _remember(self, others: Tensor, progress: Progress) -> None:
-        # in tensors throughout: asking for a value here would make a GPU wait in every step
+        # tensors throughout: reading a value would synchronize with the GPU in every step
         fresh = self.epoch != progress.epoch
         weight = 1 / (1 + self.total / self.count.clamp_min(1))
         self.adaptive.copy_(torch.where(fresh & (self.count > 0), weight, self.adaptive))

@@ -1,6 +1,7 @@
-"""Figures of finished runs for papers and pages: each is a file here with a function `draw(runs, **options)`.
+"""Figures of finished runs for papers and pages; each is a module here with a function `draw(runs, **options)`.
 
-matplotlib is imported when the first one is drawn, and pyplot never: nothing global changes, and any thread may draw.
+matplotlib is imported when the first figure is drawn. pyplot is never imported, so no global state changes and any
+thread may draw.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 NAMES = ('cmc', 'rankings', 'cam', 'features', 'weights', 'embedding', 'distances', 'graph')
 FIGURES: dict[str, str] = {name: f'vireid.reporting.figures.{name}:draw' for name in NAMES}
-# what each takes beside `width`, in inches; a test compares it with the functions
+# the options of each figure besides `width`, in inches; a test compares them with the functions
 OPTIONS: dict[str, tuple[str, ...]] = {
     'cmc': ('rows', 'ranks'),
     'rankings': ('queries', 'top', 'kind', 'identity'),
@@ -39,7 +40,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     'graph': (),
 }
 DPI = 300
-# by suffix, what would say when a file was made
+# metadata by suffix, without the creation date
 METADATA: dict[str, dict[str, Any]] = {'.png': {}, '.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
 
 
@@ -48,14 +49,14 @@ def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
 
     Args:
         name: one of `FIGURES`.
-        runs: what it is drawn from; see `vireid.reporting.record.read_runs`.
-        **options: `width` in inches, and those in `OPTIONS`; the figure's file says what they are.
+        runs: the runs to draw; see `vireid.reporting.record.read_runs`.
+        **options: `width` in inches, and those in `OPTIONS`, which the module of the figure documents.
 
     Raises:
-        VireidError: if there is no such figure or option, an option has another type, matplotlib is missing, or no run
-            has what the figure shows.
+        VireidError: if there is no such figure or option, an option has the wrong type, matplotlib is missing, or no
+            run has the data for the figure.
     """
-    from vireid.core.registry.schema import check  # pydantic: not for those who only ask for the names
+    from vireid.core.registry.schema import check  # imports pydantic, which callers that only need the names can skip
 
     check_options(name, options)
     try:
@@ -69,7 +70,11 @@ def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
-    """Raises unless there is such a figure and it takes these options."""
+    """Checks that a figure exists and has the given options.
+
+    Raises:
+        VireidError: if not.
+    """
     if name not in FIGURES:
         raise VireidError(f'there is no figure {name!r}{did_you_mean(name, FIGURES)}', allowed=', '.join(FIGURES))
     for option in options:
@@ -86,24 +91,24 @@ def check_path(path: str | Path) -> str:
     """Returns the suffix of a figure's file.
 
     Raises:
-        VireidError: if it is no format that figures have.
+        VireidError: if it is not a format of figures.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in METADATA:
-        raise VireidError(f'{path} has no format that figures have', allowed=f'a name that ends with {_or(METADATA)}')
+        raise VireidError(f'{path} is not a figure format', allowed=f'a name that ends with {_or(METADATA)}')
     return suffix
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure, whole or not at all; the same figure gives the same bytes each time.
+    """Writes a figure atomically; the same figure always gives the same bytes.
 
     Args:
         figure: from `draw`.
-        path: ends with `.png` (300 dots an inch), `.svg` (letters are outlines, alike everywhere) or `.pdf` (fonts are
-            within it, as printers ask).
+        path: ends with `.png` (300 dpi), `.svg` (text as outlines, identical everywhere) or `.pdf` (with embedded
+            fonts, as printers require).
 
     Raises:
-        VireidError: for another ending.
+        VireidError: for another suffix.
     """
     suffix = check_path(path)
     from vireid.reporting.figures.style import missing_letters, style
@@ -115,18 +120,18 @@ def save(figure: Figure, path: str | Path) -> None:
     missing = missing_letters(figure)
     if missing:
         print(
-            f'warning: {path} has boxes for {missing[:20]}, which no font of this machine has; install one that does, '
+            f'warning: {path} has boxes for {missing[:20]}, which no installed font contains; install one that does, '
             'such as Noto Sans CJK, or open report.html',
             file=sys.stderr,
         )
 
 
 def inline_svg(figure: Figure, label: str) -> Markup:
-    """Returns a figure as an `<svg>` element for a page: text is text, and takes the colour and font of the page.
+    """Returns a figure as an `<svg>` element for a page, with the page's text color and font.
 
     Args:
         figure: from `draw`.
-        label: what it shows, for those who cannot see it.
+        label: a text alternative for screen readers.
     """
     from vireid.reporting.figures.style import INK, style
 
@@ -135,7 +140,7 @@ def inline_svg(figure: Figure, label: str) -> Markup:
         figure.savefig(packed, format='svg', transparent=True, metadata={'Date': None})
     text = packed.getvalue()
     text = text[text.index('<svg') :]
-    # its rule for all elements would hold for the page's own; the style of the root is inherited just as well
+    # drop its style rule, which would apply to the whole page; the style of the root is inherited instead
     for pattern in (r'<!--.*?-->', r'<metadata>.*?</metadata>', r'<style.*?</style>'):
         text = re.sub(pattern, '', text, flags=re.DOTALL)
     mark = f'f{hashlib.sha256((label + text).encode(errors="replace")).hexdigest()[:10]}-'
@@ -149,14 +154,14 @@ def inline_svg(figure: Figure, label: str) -> Markup:
         'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt">',
         label=label,
         box=box[1],
-        widest=round(figure.get_figwidth() * 96 * 1.4),  # a narrow figure would have huge letters
+        widest=round(figure.get_figwidth() * 96 * 1.4),  # a wider figure would have huge text
     )
     drawn = re.sub(r'\n\s*', '\n', rest).rstrip()
-    return kept + Markup(drawn)  # noqa: S704, matplotlib has escaped what it wrote
+    return kept + Markup(drawn)  # noqa: S704, matplotlib escapes its text
 
 
 def _of_the_page(tag: str, ink: str, mark: str) -> str:
-    """Returns a tag with the colour and font of the page, and with ids that no other figure has."""
+    """Returns a tag with the page's color and font, and with ids that are unique to the figure."""
     tag = re.sub(ink, 'currentColor', tag, flags=re.IGNORECASE)
     tag = re.sub(r'font-family: [^;"]+', 'font-family: system-ui, sans-serif', tag)
     tag = re.sub(r'(font: (?:[a-z0-9.]+ )*?[0-9.]+px) [^;\"]+', r'\1 system-ui, sans-serif', tag)

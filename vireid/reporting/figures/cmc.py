@@ -24,15 +24,18 @@ from vireid.reporting.record import RunRecord
 
 @styled
 def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width: float = COLUMN) -> Figure:
-    """Draws the CMC curves of runs, in percent, as DMCF does in its Fig. 3; mAP is in the legend.
+    """Draws the CMC curves of runs in percent, as in DMCF's Fig. 3, with mAP in the legend.
 
-    At rank k a curve has the value R_k of the result table.
+    The value at rank k is R_k of the result table.
 
     Args:
         runs: with evidence.
-        rows: `first` draws the first row of each run's table, `all` each row.
+        rows: `first` draws the first row of each run's table, `all` every row.
         ranks: the last rank.
         width: in inches.
+
+    Raises:
+        VireidError: for other `rows`, `ranks` below 1, or if no run has a CMC.
     """
     if rows not in ('first', 'all'):
         raise VireidError(f'rows is {rows!r}', allowed="'first' or 'all'")
@@ -42,8 +45,8 @@ def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width:
     curves = []
     for run in kept:
         assert run.evidence is not None
-        found = list(run.evidence.cmc.items())
-        curves += [(run, name, values) for name, values in (found if rows == 'all' else found[:1])]
+        rows_of_run = list(run.evidence.cmc.items())
+        curves += [(run, name, values) for name, values in (rows_of_run if rows == 'all' else rows_of_run[:1])]
     named = rows == 'all' or len({name for _, name, _ in curves}) > 1
     figure = new_figure(width, 0.72 * width + 0.15 * len(curves))
     axes = figure.subplots()
@@ -63,13 +66,13 @@ def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width:
 
 
 def _ticks(ranks: int) -> list[int]:
-    """Returns rank 1 and multiples of 1, 5, 10, ... up to the last."""
+    """Returns rank 1 and the multiples of 1, 5, 10, ... up to the last rank."""
     step = next(step for step in (1, 5, 10, 20, 50, 10 * ranks) if ranks // step <= 10)
     return [1, *(rank for rank in range(step, ranks + 1, step) if rank > 1)]
 
 
 def _mean_ap(run: RunRecord, name: str) -> str:
-    """Returns the mAP of a row as the legend has it; nothing if no table has the row."""
+    """Returns the mAP of a row for the legend; empty if no table has the row."""
     tables = [run.evidence.about.get('rows', []) if run.evidence is not None else [], run.rows]
-    found = next((row for table in tables for row in table if row['name'] == name), None)
-    return '' if found is None else f' (mAP {100 * found["mAP"]["mean"]:.1f} %)'
+    scored = next((row for table in tables for row in table if row['name'] == name), None)
+    return '' if scored is None else f' (mAP {100 * scored["mAP"]["mean"]:.1f}%)'

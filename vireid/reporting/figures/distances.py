@@ -1,4 +1,4 @@
-"""Cosine distances between images of one person, and of two."""
+"""Histograms of cosine distances between images of the same identity, and of different identities."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from vireid.reporting.figures.style import (
 from vireid.reporting.record import RunRecord
 
 KINDS: dict[str, dict[str, Any]] = {
-    'same': {'color': BLUE, 'hatch': '////', 'linestyle': '-', 'label': 'same person'},
-    'different': {'color': ORANGE, 'hatch': '\\\\\\\\', 'linestyle': '--', 'label': 'different persons'},
+    'same': {'color': BLUE, 'hatch': '////', 'linestyle': '-', 'label': 'same identity'},
+    'different': {'color': ORANGE, 'hatch': '\\\\\\\\', 'linestyle': '--', 'label': 'different identities'},
 }
 
 
 @styled
 def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
-    """Draws histograms of cosine distance, with the overlap of the two; runs are columns.
+    """Draws histograms of cosine distance with the overlap of the two; runs are columns.
 
-    The papers have no such figure; others in the field show these distributions of intra- and inter-class distance.
+    These are the distributions of intra- and inter-class distance that many papers show; TFFN and DMCF do not.
 
     Args:
         runs: with evidence.
-        width: in inches; by default a column for one run, a page for several.
+        width: in inches; by default one column for a single run, the page for several.
     """
     kept, notes = choose_evidence(runs, lambda evidence: places(evidence.distances), 'distances')
-    found = [run.evidence.distances for run in kept if run.evidence is not None]
-    rows = list(dict.fromkeys(where for distances in found for where in places(distances)))
+    per_run = [run.evidence.distances for run in kept if run.evidence is not None]
+    rows = list(dict.fromkeys(where for distances in per_run for where in places(distances)))
     rows.sort(key=lambda where: where != 'across')
     figure = new_figure(width or (COLUMN if len(kept) == 1 else PAGE), 1.35 * len(rows) + 0.6)
     grid = figure.subplots(len(rows), len(kept), squeeze=False, sharex=True)
-    for column, (run, distances) in enumerate(zip(kept, found, strict=True)):
+    for column, (run, distances) in enumerate(zip(kept, per_run, strict=True)):
         for row, where in enumerate(rows):
             axes = grid[row, column]
             if row == 0 and len(kept) > 1:
@@ -60,7 +60,7 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
     for row, where in enumerate(rows):
         text = 'across modalities' if where == 'across' else where
         grid[row, 0].set_ylabel(f'{text}\nshare of pairs (%)')
-    grid[0, 0].set_xlim(*_limits(found))
+    grid[0, 0].set_xlim(*_limits(per_run))
     marks = []
     for own in KINDS.values():
         fill: dict[str, Any] = {'facecolor': own['color'] + '4D', 'edgecolor': own['color']}
@@ -71,13 +71,13 @@ def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
 
 
 def places(distances: Mapping[str, np.ndarray]) -> list[str]:
-    """Returns between which images distances are known, of one person or of two."""
+    """Returns the pairs of modalities with known distances, such as `across`."""
     names = (key.partition(' ')[2] for key, counts in distances.items() if np.any(counts))
     return list(dict.fromkeys(names))
 
 
 def overlap(same: np.ndarray, different: np.ndarray) -> float:
-    """Returns the overlap of two histograms, each divided by its sum: the sum of the smaller of the two; 0 to 1."""
+    """Returns the overlap of two normalized histograms, the sum of their minimum: 0 to 1."""
     return float(np.minimum(_share(same), _share(different)).sum())
 
 
@@ -95,7 +95,7 @@ def _panel(axes: Axes, distances: Mapping[str, np.ndarray], where: str) -> None:
         axes.stairs(shares, np.linspace(0, 2, len(shares) + 1), color=own['color'], linestyle=own['linestyle'])
     same, different = counts['same'], counts['different']
     if same is None or different is None or not (same.any() and different.any()):
-        text = 'no pairs of one person' if same is None or not same.any() else 'no pairs of two persons'
+        text = 'no pairs of the same identity' if same is None or not same.any() else 'no pairs of different identities'
     else:
         text = f'overlap {overlap(same, different):.3f}'
     axes.set_ylim(0, 1.3 * top)
@@ -107,10 +107,10 @@ def _share(counts: np.ndarray) -> np.ndarray:
     return counts / max(counts.sum(), 1)
 
 
-def _limits(found: Sequence[Mapping[str, np.ndarray]]) -> tuple[float, float]:
-    """Returns the distances between which there is anything, and a little more."""
+def _limits(per_run: Sequence[Mapping[str, np.ndarray]]) -> tuple[float, float]:
+    """Returns the range of distances that occur, with a small margin."""
     edges = []
-    for distances in found:
+    for distances in per_run:
         for counts in distances.values():
             full = np.flatnonzero(counts)
             if len(full):

@@ -1,4 +1,4 @@
-"""Embeddings in the plane."""
+"""Embeddings projected to the plane."""
 
 from __future__ import annotations
 
@@ -29,14 +29,17 @@ OTHER = 's'
 
 @styled
 def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = None) -> Figure:
-    """Draws embeddings as points: colours are persons, markers modalities; runs are columns.
+    """Draws embeddings as points, with colors for identities and markers for modalities; runs are columns.
 
-    Papers of the field show t-SNE of some persons; TFFN and DMCF do not.
+    Many papers show the t-SNE of some identities; TFFN and DMCF do not.
 
     Args:
         runs: with evidence.
-        method: `tsne`, or `pca` for principal components, which are drawn too where there is no t-SNE.
-        width: in inches; by default a column for one run, a page for several.
+        method: `tsne`, or `pca` for principal components, which also replace a missing t-SNE.
+        width: in inches; by default one column for a single run, the page for several.
+
+    Raises:
+        VireidError: for another `method`, or if no run has embeddings.
     """
     if method not in ('tsne', 'pca'):
         raise VireidError(f'method is {method!r}', allowed="'tsne' or 'pca'")
@@ -54,7 +57,7 @@ def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = 
         if len(own) != len(images):
             own = np.asarray(points['pca'])
             without += [run.label] if method == 'tsne' else []
-            shares = [f'{100 * share:.1f} %' for share in points['explained']]
+            shares = [f'{100 * share:.1f}%' for share in points['explained']]
             axes.set(xlabel=f'Component 1\n{shares[0]} of variance', ylabel=f'Component 2\n{shares[1]} of variance')
         else:
             axes.set(xlabel='t-SNE 1', ylabel='t-SNE 2', xticks=[], yticks=[])
@@ -63,8 +66,8 @@ def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = 
         for modality in dict.fromkeys(image[3] for image in images):
             mark = seen.setdefault(modality, MARKS.get(modality, OTHER))
             chosen = np.array([image[3] == modality for image in images])
-            colours = [PALETTE[people[i[1]] % len(PALETTE)] for i in images if i[3] == modality]
-            axes.scatter(*own[chosen].T, c=colours, marker=mark, s=12, linewidths=0.3, edgecolors='white', alpha=0.85)
+            colors = [PALETTE[people[i[1]] % len(PALETTE)] for i in images if i[3] == modality]
+            axes.scatter(*own[chosen].T, c=colors, marker=mark, s=12, linewidths=0.3, edgecolors='white', alpha=0.85)
         axes.set_box_aspect(1)
         if len(kept) > 1:
             axes.set_title(run.label, fontweight='bold')
@@ -74,9 +77,9 @@ def draw(runs: Sequence[RunRecord], method: str = 'tsne', width: float | None = 
     ]
     add_legend(figure, marks)
     if most > len(PALETTE):
-        notes.append(f'A colour is a person; {most} persons share {len(PALETTE)} colours.')
+        notes.append(f'Each color is an identity; {most} identities share {len(PALETTE)} colors.')
     if without:
-        there = 'Principal components' if len(without) == len(kept) else f'{", ".join(without)}: principal components'
-        notes.append(f'{there}, for t-SNE is not in the evidence (it needs scikit-learn).')
+        where = 'Principal components' if len(without) == len(kept) else f'{", ".join(without)}: principal components'
+        notes.append(f'{where}, because the evidence has no t-SNE (it needs scikit-learn).')
     add_notes(figure, [*notes, *protocol_note(kept)])
     return figure

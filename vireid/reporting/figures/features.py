@@ -1,4 +1,4 @@
-"""What the stages of the backbone respond to: their feature maps."""
+"""Feature maps of the stages of the backbone."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vireid.reporting.record import RunRecord
 
 @styled
 def draw(runs: Sequence[RunRecord], pairs: int = 4, width: float = PAGE) -> Figure:
-    """Draws the feature maps of both streams, a row for each pair of images and a column for each level: DMCF's Fig. 5.
+    """Draws the feature maps of both streams, with a row per pair and a column per stage, as in DMCF's Fig. 5.
 
     Args:
-        runs: with evidence; one below the other.
-        pairs: how many at most; right and wrong ones in turn.
+        runs: with evidence; drawn one below the other.
+        pairs: the maximum number, alternating correct and wrong ones.
         width: in inches.
     """
-    note = 'Mean of absolute values over channels. Each map has its own scale; a square is a position of the map.'
-    return draw_pairs(runs, 'features', colour, note, pairs, width).figure
+    note = 'Mean absolute value over channels. Each map has its own scale; a square is a position of the map.'
+    return draw_pairs(runs, 'features', colorize, note, pairs, width).figure
 
 
-def colour(image: np.ndarray, found: np.ndarray) -> np.ndarray:
-    """Returns a map (h, w) from 0 to 1 in colours and in the size of its image."""
-    colours = np.rint(255 * matplotlib.colormaps['magma'](np.clip(found, 0, 1))[..., :3]).astype(np.uint8)
-    return np.asarray(Image.fromarray(colours).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST))
+def colorize(image: np.ndarray, feature_map: np.ndarray) -> np.ndarray:
+    """Returns a map (h, w) in 0..1 as colors, in the size of its image."""
+    colors = np.rint(255 * matplotlib.colormaps['magma'](np.clip(feature_map, 0, 1))[..., :3]).astype(np.uint8)
+    return np.asarray(Image.fromarray(colors).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST))

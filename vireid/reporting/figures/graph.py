@@ -1,4 +1,4 @@
-"""The graph of a model: from modalities on the left to losses and the embedding on the right."""
+"""The graph of a model, from modalities on the left to losses and the embedding on the right."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from vireid.reporting.figures.style import INK, PALETTE, add_legend, add_notes, 
 from vireid.reporting.record import RunRecord
 
 KINDS = ('modality', 'backbone', 'feature', 'neck', 'head', 'loss', 'embedding')
-COLOURS = dict(zip(KINDS, ('#888888', *PALETTE[:6]), strict=True))
+COLORS = dict(zip(KINDS, ('#888888', *PALETTE[:6]), strict=True))
 ABOVE, BESIDE = 0.14, 0.42  # inches between boxes of a layer, and between layers
-LANE = 0.05  # inches, of a line that passes a layer
+LANE = 0.05  # inches, for an edge that crosses a layer
 TITLE, ABOUT = 7.0, 6.0  # points
-LETTERS = 24  # of a line in a box
+LETTERS = 24  # per line in a box
 SWEEPS = 12
 AGAIN = 'score it again: vireid test CONFIG CHECKPOINT'
 
 
 @dataclass(frozen=True)
 class Box:
-    """Where a node is: its middle and size, and its layer from 0."""
+    """The center, the size and the layer (from 0) of a node."""
 
     x: float
     y: float
@@ -42,13 +42,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything is.
+    """The positions of all nodes and edges.
 
     Attributes:
         boxes: by node.
-        routes: by edge, the points that it goes through, from one box to the other.
-        width: of all.
-        height: of all.
+        routes: by edge, its points from one box to the other.
+        width: of the drawing.
+        height: of the drawing.
     """
 
     boxes: dict[str, Box]
@@ -59,45 +59,47 @@ class Layout:
 
 @styled
 def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
-    """Draws the graph of models, such as TFFN's Fig. 2 and DMCF's Fig. 2 show; runs are one below the other.
+    """Draws the graph of models, as in Fig. 2 of TFFN and of DMCF; runs are one below the other.
 
     Args:
         runs: with evidence.
-        width: in inches, to which all is scaled, letters too; by default what the layers need.
+        width: in inches; the drawing, including its text, scales to it. By default the width that the layers need.
     """
     kept, notes = choose_evidence(
-        runs, lambda evidence: (evidence.about.get('graph') or {}).get('nodes'), 'graph (its model tells none)'
+        runs,
+        lambda evidence: (evidence.about.get('graph') or {}).get('nodes'),
+        'graph (its model does not describe it)',
     )
     graphs = [_checked(run.evidence.about['graph'], run.label) for run in kept if run.evidence is not None]
     layouts = [layout(_sizes(graph), [tuple(edge) for edge in graph['edges']]) for graph in graphs]
-    natural = max(2.5, *(found.width for found in layouts)) + 0.2
+    natural = max(2.5, *(each.width for each in layouts)) + 0.2
     scale = 1.0 if width is None else width / natural
-    tall = sum(found.height + 0.1 for found in layouts) + (0.25 * len(kept) if len(kept) > 1 else 0)
+    tall = sum(each.height + 0.1 for each in layouts) + (0.25 * len(kept) if len(kept) > 1 else 0)
     figure = new_figure(natural * scale, tall * scale + 0.4)
     axes = figure.subplots()
     axes.set_axis_off()
     y = 0.0
-    for run, graph, found in zip(kept, graphs, layouts, strict=True):
+    for run, graph, placed in zip(kept, graphs, layouts, strict=True):
         if len(kept) > 1:
             axes.text(0, y, run.label, fontsize=8 * scale, fontweight='bold', va='top')
             y += 0.25
-        _draw_edges(axes, found, y, scale)
+        _draw_edges(axes, placed, y, scale)
         for node in graph['nodes']:
-            _draw_node(axes, node, found.boxes[node['id']], y, scale)
-        y += found.height + 0.1
+            _draw_node(axes, node, placed.boxes[node['id']], y, scale)
+        y += placed.height + 0.1
     axes.set(xlim=(-0.05, natural - 0.15), ylim=(y, -0.05), aspect='equal')
-    there = {node['kind'] for graph in graphs for node in graph['nodes']}
-    shown = [(kind, colour) for kind, colour in COLOURS.items() if kind in there]
-    add_legend(figure, [Patch(facecolor=colour + '40', edgecolor=colour, label=kind) for kind, colour in shown])
+    present = {node['kind'] for graph in graphs for node in graph['nodes']}
+    shown = [(kind, color) for kind, color in COLORS.items() if kind in present]
+    add_legend(figure, [Patch(facecolor=color + '40', edgecolor=color, label=kind) for kind, color in shown])
     add_notes(figure, notes)
     return figure
 
 
 def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
-    """Returns a graph, which comes from a file.
+    """Returns a graph from a file unchanged.
 
     Raises:
-        VireidError: unless its nodes are texts by key, each id once, and its edges pairs of ids.
+        VireidError: unless its nodes have string values and unique ids, and its edges are pairs of strings.
     """
     nodes = [{'about': '', **node} if isinstance(node, Mapping) else {} for node in graph['nodes']]
     texts = all(isinstance(node.get(key), str) for node in nodes for key in ('id', 'kind', 'title', 'about'))
@@ -112,20 +114,20 @@ def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
 
 
 def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]]) -> Layout:
-    """Lays a graph without circles out: layers from left to right, by the longest path that leads to a node.
+    """Lays out an acyclic graph in layers from left to right, by the longest path to each node.
 
-    An edge that passes layers has a lane in each, so it runs between boxes. Lanes and boxes of a layer are ordered by
-    the mean place of their neighbours (the barycentre heuristic), and then moved as near to these as they fit.
+    An edge that crosses layers has a lane in each, so that it runs between boxes. Lanes and boxes of a layer are
+    ordered by the mean position of their neighbors (the barycenter heuristic), then moved as close to them as possible.
 
     Args:
         sizes: width and height of each node's box.
         edges: from node to node.
 
     Returns:
-        Places from the upper left corner, in the unit of `sizes`.
+        Positions from the upper left corner, in the unit of `sizes`.
 
     Raises:
-        VireidError: for an edge of an unknown node, and for a circle.
+        VireidError: for an edge of an unknown node, or a cycle.
     """
     edges = list(dict.fromkeys(edges))
     layer = _layers(sizes, edges)
@@ -140,13 +142,13 @@ def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, 
             columns[lane[2]].append(lane)
         chain = [(a,), *lanes[a, b], (b,)]
         links += list(pairwise(chain))
-    neighbours: tuple[dict[tuple, list[tuple]], dict[tuple, list[tuple]]] = ({}, {})
+    neighbors: tuple[dict[tuple, list[tuple]], dict[tuple, list[tuple]]] = ({}, {})
     for a_item, b_item in links:
-        neighbours[0].setdefault(b_item, []).append(a_item)
-        neighbours[1].setdefault(a_item, []).append(b_item)
-    _order(columns, neighbours)
+        neighbors[0].setdefault(b_item, []).append(a_item)
+        neighbors[1].setdefault(a_item, []).append(b_item)
+    _order(columns, neighbors)
     height = {item: sizes[item[0]][1] if len(item) == 1 else LANE for column in columns for item in column}
-    y = _heights(columns, neighbours, height)
+    y = _heights(columns, neighbors, height)
     top = min((y[item] - height[item] / 2 for item in y), default=0.0)
     bottom = max((y[item] + height[item] / 2 for item in y), default=0.0)
     boxes: dict[str, Box] = {}
@@ -164,7 +166,7 @@ def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, 
 
 
 def _layers(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Returns how many edges the longest path to each node has."""
+    """Returns the number of edges of the longest path to each node."""
     into: dict[str, list[str]] = {node: [] for node in nodes}
     for a, b in edges:
         if a not in into or b not in into:
@@ -174,23 +176,23 @@ def _layers(nodes: Mapping[str, Any], edges: Sequence[tuple[str, str]]) -> dict[
     while len(layer) < len(into):
         ready = [n for n, before in into.items() if n not in layer and all(a in layer for a in before)]
         if not ready:
-            raise VireidError(f'the graph has a circle through {", ".join(n for n in into if n not in layer)}')
+            raise VireidError(f'the graph has a cycle through {", ".join(n for n in into if n not in layer)}')
         layer |= {n: max((layer[a] + 1 for a in into[n]), default=0) for n in ready}
     return layer
 
 
-def _order(columns: list[list[tuple]], neighbours: Sequence[Mapping[tuple, list[tuple]]]) -> None:
-    """Orders each column so that fewer lines cross; keeps the best order seen."""
-    best, fewest = [list(column) for column in columns], _crossings(columns, neighbours[1])
+def _order(columns: list[list[tuple]], neighbors: Sequence[Mapping[tuple, list[tuple]]]) -> None:
+    """Orders each column to reduce crossings; keeps the best order seen."""
+    best, fewest = [list(column) for column in columns], _crossings(columns, neighbors[1])
     for sweep in range(SWEEPS):
-        side = sweep % 2  # from the left by what is before, then from the right by what is after
+        side = sweep % 2  # first from left to right by predecessors, then from right to left by successors
         for column in columns if side == 0 else reversed(columns):
             place = {item: index / max(1, len(c) - 1) for c in columns for index, item in enumerate(c)}
-            means = {item: np.mean([place[n] for n in neighbours[side].get(item, [item])]) for item in column}
+            means = {item: np.mean([place[n] for n in neighbors[side].get(item, [item])]) for item in column}
             column.sort(key=means.__getitem__)
-        found = _crossings(columns, neighbours[1])
-        if found < fewest:
-            best, fewest = [list(column) for column in columns], found
+        crossings = _crossings(columns, neighbors[1])
+        if crossings < fewest:
+            best, fewest = [list(column) for column in columns], crossings
     columns[:] = best
 
 
@@ -204,25 +206,25 @@ def _crossings(columns: Sequence[Sequence[tuple]], after: Mapping[tuple, list[tu
 
 
 def _heights(
-    columns: Sequence[Sequence[tuple]], neighbours: Sequence[Mapping[tuple, list[tuple]]], height: Mapping[tuple, float]
+    columns: Sequence[Sequence[tuple]], neighbors: Sequence[Mapping[tuple, list[tuple]]], height: Mapping[tuple, float]
 ) -> dict[tuple, float]:
-    """Moves items as near to the middle of their neighbours as order and size allow."""
+    """Moves items as close to the mean position of their neighbors as order and size allow."""
     y: dict[tuple, float] = {}
     for column in columns:
         y |= dict(zip(column, _apart([0.0] * len(column), [height[item] for item in column]), strict=True))
     for sweep in range(SWEEPS):
         side = sweep % 2
         for column in columns if side == 0 else reversed(columns):
-            wanted = [float(np.mean([y[n] for n in neighbours[side].get(item, [item])])) for item in column]
+            wanted = [float(np.mean([y[n] for n in neighbors[side].get(item, [item])])) for item in column]
             y |= dict(zip(column, _apart(wanted, [height[item] for item in column]), strict=True))
     return y
 
 
 def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
-    """Returns the places nearest to those wanted (least squares) that keep the order and a gap between items."""
+    """Returns the positions closest to those wanted (least squares) that keep the order and a gap between items."""
     steps = [(a + b) / 2 + ABOVE for a, b in pairwise(heights)]
     shift = np.concatenate([[0.0], np.cumsum(steps)])
-    blocks: list[list[float]] = []  # of items that touch: sum and number, by pooling adjacent violators
+    blocks: list[list[float]] = []  # sum and number of touching items, by pooling adjacent violators
     for value in np.asarray(wanted) - shift[: len(wanted)]:
         blocks.append([float(value), 1])
         while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
@@ -240,7 +242,7 @@ def _routes(
     columns: Sequence[tuple[float, float]],
     y: Mapping[tuple, float],
 ) -> dict[tuple[str, str], list[tuple[float, float]]]:
-    """Returns the points of each edge: it leaves and reaches boxes beside the others, and passes layers level."""
+    """Returns the points of each edge: boxes have separate ports for their edges, and lanes cross layers levelly."""
     leaving: dict[str, list[tuple[str, str]]] = {}
     reaching: dict[str, list[tuple[str, str]]] = {}
     for edge in sorted(edges, key=lambda edge: y[(*lanes[edge], (edge[1],))[0]]):
@@ -255,7 +257,7 @@ def _routes(
     for edge in edges:
         a, b = boxes[edge[0]], boxes[edge[1]]
         points = [(a.x + a.width / 2, port(a, edge, leaving[edge[0]]))]
-        if a.x + a.width / 2 < columns[a.layer][1]:  # level to the end of its layer, past wider boxes
+        if a.x + a.width / 2 < columns[a.layer][1]:  # continue level to the end of its layer, past wider boxes
             points.append((columns[a.layer][1], points[0][1]))
         for lane in lanes[edge]:
             points += [(x, y[lane]) for x in columns[lane[2]]]
@@ -266,8 +268,8 @@ def _routes(
     return routes
 
 
-def _draw_edges(axes: Any, found: Layout, down: float, scale: float) -> None:
-    for points in found.routes.values():
+def _draw_edges(axes: Any, placed: Layout, down: float, scale: float) -> None:
+    for points in placed.routes.values():
         vertices, codes = [(points[0][0], points[0][1] + down)], [Path.MOVETO]
         for (ax, ay), (bx, by) in pairwise(points):
             middle = (ax + bx) / 2
@@ -282,12 +284,12 @@ def _draw_edges(axes: Any, found: Layout, down: float, scale: float) -> None:
 
 
 def _draw_node(axes: Any, node: Mapping[str, str], box: Box, down: float, scale: float) -> None:
-    colour = COLOURS.get(node['kind'], '#888888')
+    color = COLORS.get(node['kind'], '#888888')
     corner = box.x - box.width / 2, box.y - box.height / 2 + down
     axes.add_patch(
         FancyBboxPatch(
-            corner, box.width, box.height, boxstyle='round,pad=0,rounding_size=0.05', facecolor=colour + '40',
-            edgecolor=colour, linewidth=0.9 * scale,
+            corner, box.width, box.height, boxstyle='round,pad=0,rounding_size=0.05', facecolor=color + '40',
+            edgecolor=color, linewidth=0.9 * scale,
         )
     )  # fmt: skip
     y = corner[1] + 0.05
@@ -297,7 +299,7 @@ def _draw_node(axes: Any, node: Mapping[str, str], box: Box, down: float, scale:
 
 
 def _texts(node: Mapping[str, str]) -> list[tuple[str, float, dict[str, Any]]]:
-    """Returns the lines of a box, their sizes and looks."""
+    """Returns the lines of a box, with their sizes and styles."""
     titles = textwrap.wrap(node['title'], LETTERS, max_lines=2, placeholder=' …') or ['']
     about = textwrap.wrap(node.get('about', ''), LETTERS + 4, max_lines=3, placeholder=' …')
     bold: dict[str, Any] = {'fontweight': 'bold'}
@@ -318,6 +320,6 @@ def _line(size: float) -> float:
 
 
 def _width(text: str, size: float, bold: bool) -> float:
-    """Returns how wide a line is, in inches."""
+    """Returns the width of a line in inches."""
     font = FontProperties(family='DejaVu Sans', size=size, weight='bold' if bold else 'normal')
     return TextToPath().get_text_width_height_descent(text, font, False)[0] / 72

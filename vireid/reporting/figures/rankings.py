@@ -1,4 +1,4 @@
-"""Ranking lists: a query, and the images of the gallery that the model finds most like it."""
+"""Ranking lists: queries and the gallery images most similar to them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, 
 from vireid.reporting.record import RunRecord
 
 KINDS = ('best', 'worst', 'random')
-LARGEST = 0.9  # inches, of the width of an image
+LARGEST = 0.9  # inches, the maximum width of an image
 
 
 @styled
@@ -27,25 +27,28 @@ def draw(
     identity: str | int | None = None,
     width: float = PAGE,
 ) -> Figure:
-    """Draws queries on the left and the gallery by rank to the right, as papers of the field do.
+    """Draws queries on the left, followed by the gallery in ranked order.
 
-    Right ones have a green, solid frame and a tick, wrong ones an orange, dashed frame and a cross; below each is its
+    Correct images have a solid green frame and a tick, wrong ones a dashed orange frame and a cross; below each is its
     similarity to the query.
 
     Args:
-        runs: with evidence; one below the other.
-        queries: rows of each run, at most.
-        top: gallery images of each, at most.
-        kind: of queries: `best` or `worst` by average precision, one of each person, or `random`.
-        identity: draws the queries of this person instead: the name or number that the data have.
+        runs: with evidence; drawn one below the other.
+        queries: the maximum number of rows per run.
+        top: the maximum number of gallery images per query.
+        kind: of queries: `best` or `worst` by average precision, one per identity, or `random`.
+        identity: draws the queries of this identity instead: its name or number in the dataset.
         width: in inches.
+
+    Raises:
+        VireidError: for another `kind`, numbers below 1, or if no run has such ranking lists.
     """
     if kind not in KINDS:
         raise VireidError(f'kind is {kind!r}', allowed=', '.join(KINDS))
     if queries < 1 or top < 1:
         raise VireidError(f'queries is {queries}, top is {top}', allowed='1 or more')
     kept, notes = choose_evidence(runs, lambda evidence: len(evidence.lists.get('query', ())), 'ranking lists')
-    what = f'kind {kind!r}' if identity is None else f'person {identity}'
+    what = f'kind {kind!r}' if identity is None else f'identity {identity}'
     kept, others = choose(
         kept,
         lambda run: bool(run.evidence and chosen_lists(run.evidence, kind, identity)),
@@ -61,39 +64,39 @@ def draw(
         _draw_run(sheet, run.evidence, lists, top)
     names = sorted({str(run.evidence.about.get('similarity') or 'cosine') for run in kept if run.evidence})
     legend = (
-        'Green, solid, tick: the same person. Orange, dashed, cross: another. Below each its similarity '
-        f'({", ".join(names)}).'
+        'Green, solid, tick: same identity. Orange, dashed, cross: different identity. Below each image: its '
+        f'similarity ({", ".join(names)}).'
     )
     sheet.finish([legend, *notes, *others, *protocol_note(kept)])
     return sheet.figure
 
 
 def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> list[int]:
-    """Returns the numbers of the lists of a kind, or of a person; by average precision, random ones as they come."""
+    """Returns the indices of the lists of a kind or an identity, by average precision; random ones keep their order."""
     about, lists = evidence.about, evidence.lists
     if identity is not None:
-        found = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
-        return sorted(found, key=lambda i: (lists['ap'][i], i))
-    found = [i for i, own in enumerate(about.get('kinds', ())) if kind in own]
+        own = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
+        return sorted(own, key=lambda i: (lists['ap'][i], i))
+    of_kind = [i for i, kinds in enumerate(about.get('kinds', ())) if kind in kinds]
     if kind == 'random':
-        return found
-    return sorted(found, key=lambda i: (lists['ap'][i] * (1 if kind == 'worst' else -1), i))
+        return of_kind
+    return sorted(of_kind, key=lambda i: (lists['ap'][i] * (1 if kind == 'worst' else -1), i))
 
 
 def _is(evidence: Evidence, number: int, identity: str | int) -> bool:
-    """Says whether a person is meant by a name or number, whose zeros and accents may be written in other ways."""
+    """Returns whether a name or number means an identity; leading zeros and accents may be written differently."""
     return str(identity) in (evidence.name_of(number), str(number)) or look(str(identity)) == look(
         evidence.name_of(number)
     )
 
 
 def _people(runs: Sequence[RunRecord]) -> str:
-    found: dict[str, int] = {}
+    people: dict[str, int] = {}
     for run in runs:
         if run.evidence is not None:
             numbers = {run.evidence.about['images'][int(query)][1] for query in run.evidence.lists['query']}
-            found |= {run.evidence.name_of(number): number for number in numbers}
-    shown = sorted(found, key=lambda name: (found[name], name))
+            people |= {run.evidence.name_of(number): number for number in numbers}
+    shown = sorted(people, key=lambda name: (people[name], name))
     return ', '.join(shown[:12]) + (f' and {len(shown) - 12} more' if len(shown) > 12 else '')
 
 
@@ -104,7 +107,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int)
     tile = min(LARGEST, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
     shown = {int(i): decode(evidence, int(i)) for i in {*gallery[gallery >= 0], *lists['query'][list(chosen)]}}
     size = (tile, tile * aspect_of(list(shown.values())))
-    small = float(np.clip(tile * 72 / (4.2 * LETTER), 3.5, SMALL))  # 0.83 fits below an image
+    small = float(np.clip(tile * 72 / (4.2 * LETTER), 3.5, SMALL))  # so that 0.83 fits below an image
     line = LINE * small / SMALL
     across = [MARGIN + GAP / 2 + column * (tile + GAP) + (2 * GAP if column else 0) for column in range(columns + 1)]
     for column, x in enumerate(across):
@@ -115,7 +118,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int)
         sheet.image(across[0], sheet.y, size, shown[query])
         sheet.frame(across[0], sheet.y, size, None)
         below = sheet.y + size[1] + 0.04
-        for place, text in enumerate((f'person {evidence.name_of(images[query][1])}', f'AP {lists["ap"][number]:.2f}')):
+        for place, text in enumerate((f'ID {evidence.name_of(images[query][1])}', f'AP {lists["ap"][number]:.2f}')):
             fitting = min(small, tile * 72 / (len(text) * LETTER * 1.05))
             sheet.write(across[0] + tile / 2, below + place * line, text, fitting, ha='center')
         for column, index in enumerate(gallery[row][:columns]):

@@ -1,4 +1,4 @@
-"""What figures share: their sizes, colours, notes, and which runs are left out."""
+"""Shared by all figures: sizes, colors, notes, and the selection of runs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from vireid.core.errors import VireidError
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.record import RunRecord
 
-COLUMN, PAGE = 3.3, 6.9  # inches, of papers in two columns
+COLUMN, PAGE = 3.3, 6.9  # inches, of two-column papers
 FONT, SMALL = 8.0, 6.5  # points
-INK = '#161718'  # of text and axes; nothing else has it, so that pages can replace it
-# Okabe and Ito: told apart by the colour-blind too. The palest comes last.
+INK = '#161718'  # of text and axes only, so that pages can replace it
+# Okabe and Ito's palette for color vision deficiency. The palest comes last.
 PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', INK, '#F0E442')
 BLUE, ORANGE, GREEN = PALETTE[:3]
 LINES: tuple[Any, ...] = ('-', '--', '-.', ':', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', 'p')
 LETTER = 0.56  # mean width of a letter, as a share of its height
-LONGEST = 200  # letters of a text that is drawn
+LONGEST = 200  # characters of a text in a figure
 
 SETTINGS: dict[str, Any] = {
     'font.family': 'sans-serif',
     'font.size': FONT,
-    'text.parse_math': False,  # names may have dollar signs
+    'text.parse_math': False,  # names may contain dollar signs
     'axes.titlesize': FONT,
     'axes.labelsize': FONT,
     'xtick.labelsize': 7,
@@ -72,7 +72,7 @@ SETTINGS: dict[str, Any] = {
     'savefig.dpi': 'figure',
     'svg.hashsalt': 'vireid',
 }
-# fonts of Linux, Windows and macOS that have the letters of most scripts; those that are installed are used
+# fonts of Linux, Windows and macOS that cover most scripts; those installed are used
 FALLBACKS = (
     *('Noto Sans CJK SC', 'Noto Sans CJK JP', 'Noto Sans SC', 'WenQuanYi Micro Hei', 'WenQuanYi Zen Hei'),
     *('Microsoft YaHei', 'SimHei', 'PingFang SC', 'Hiragino Sans GB', 'Yu Gothic', 'Malgun Gothic'),
@@ -87,37 +87,37 @@ FALLBACKS = (
         'Unifont',
     ),
 )
-_LOCK = threading.RLock()  # matplotlib has one table of settings for all threads
+_LOCK = threading.RLock()  # matplotlib's settings are shared by all threads
 Options = ParamSpec('Options')
 
 
 @contextmanager
 def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Sets how figures look, whatever the user's own settings are, and restores those afterwards.
+    """Sets the style of figures regardless of the user's settings, and restores those afterwards.
 
     Args:
-        settings: of matplotlib, laid over `SETTINGS`.
+        settings: of matplotlib, which override `SETTINGS`.
     """
     session = ('backend', 'webagg', 'tk', 'interactive', 'toolbar', 'savefig.directory')
     own: dict[Any, Any] = {key: v for key, v in matplotlib.rcParamsDefault.items() if not key.startswith(session)}
     own |= {**SETTINGS, 'font.sans-serif': _families(), **(settings or {})}
     with _LOCK, matplotlib.rc_context(own), warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Glyph')  # `figures.save` says which letters no font has
+        warnings.filterwarnings('ignore', 'Glyph')  # `figures.save` reports letters that no font contains
         yield
 
 
 @functools.cache
 def _families() -> list[str]:
-    """Returns the fonts that letters are looked for in: names of people may be in any script.
+    """Returns the fonts to search for letters, since names may be in any script.
 
-    The first comes with matplotlib, so that figures in Latin letters are the same on every machine.
+    The first comes with matplotlib, so that figures in Latin script are the same on every machine.
     """
     installed = set(font_manager.get_font_names())
     return ['DejaVu Sans', *(name for name in FALLBACKS if name in installed)]
 
 
 def missing_letters(figure: Figure) -> str:
-    """Returns the letters in a figure that no installed font has, each once."""
+    """Returns the letters in a figure that no installed font contains, each once."""
     faces = [font_manager.get_font(font_manager.findfont(name)) for name in _families()]
     texts = ''.join(text.get_text() for text in figure.findobj(Text))
     known = set().union(*(face.get_charmap() for face in faces))
@@ -125,9 +125,9 @@ def missing_letters(figure: Figure) -> str:
 
 
 def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
-    """Draws in this style and settles where everything is: a figure is the same however often it is written.
+    """Decorates a function to draw in this style and with a fixed layout, so that every save gives the same figure.
 
-    Whatever text the arguments hold can be drawn then: see `drawable`.
+    It also makes all strings in the arguments `drawable`.
     """
 
     @functools.wraps(draw)
@@ -142,10 +142,10 @@ def styled(draw: Callable[Options, Figure]) -> Callable[Options, Figure]:
 
 
 def drawable(value: Any) -> Any:
-    """Returns a value, or a record of values, each text of which is one line without control characters, not too long.
+    """Returns a value, or a nested one, with every string shortened to one line without control characters.
 
-    Fonts and files of drawings fail at control characters, and endless labels leave no room for the drawing. The
-    `metrics` of a run stay as they are.
+    Fonts and vector formats fail on control characters, and endless labels leave no room for the drawing. The
+    `metrics` of a run stay unchanged.
     """
     if isinstance(value, (float, int, bytes)):
         return value
@@ -156,17 +156,17 @@ def drawable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(map(drawable, value)) if type(value) in (list, tuple) else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        # a run's metrics may have millions of values, and one figure draws their names
+        # a run's metrics may have millions of values, and only one figure draws their names
         fields = [field.name for field in dataclasses.fields(value) if field.init and field.name != 'metrics']
         return dataclasses.replace(value, **{name: drawable(getattr(value, name)) for name in fields})
     return value
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Returns an empty figure of a size in inches.
+    """Returns an empty figure; sizes are in inches.
 
     Raises:
-        VireidError: for a width that is none.
+        VireidError: if the width is out of range.
     """
     if not 1 <= width <= 100:
         raise VireidError(f'a width of {width:g} inches', allowed=f'1 to 100; a column has {COLUMN}, a page {PAGE}')
@@ -174,26 +174,26 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Returns colour and line style number `index`; neighbours differ in both."""
+    """Returns the color and line style with index `index`; consecutive ones differ in both."""
     return {'color': PALETTE[index % len(PALETTE)], 'linestyle': LINES[index % len(LINES)]}
 
 
 def choose(
     runs: Sequence[RunRecord], has: Callable[[RunRecord], bool], lacking: str, todo: str
 ) -> tuple[list[RunRecord], list[str]]:
-    """Returns the runs that have what a figure shows, and a note about the others.
+    """Returns the runs that have the data for a figure, and a note about the others.
 
     Args:
-        runs: all of them.
-        has: says whether a run has it.
-        lacking: what the others do not have, such as `no evidence`.
-        todo: what to do about it.
+        runs: all runs.
+        has: returns whether a run has the data.
+        lacking: what the others lack, such as `no evidence`.
+        todo: how to get it.
 
     Raises:
-        VireidError: if none has it.
+        VireidError: if no run has it.
     """
     if not runs:
-        raise VireidError('no runs to draw', todo='name the folder of a run, such as runs/tffn_demo')
+        raise VireidError('no runs to draw', todo='give the folder of a run, such as runs/tffn_demo')
     kept = [run for run in runs if has(run)]
     others = [run.label for run in runs if not has(run)]
     if not kept:
@@ -204,12 +204,15 @@ def choose(
 def choose_evidence(
     runs: Sequence[RunRecord], has: Callable[[Evidence], Any], part: str
 ) -> tuple[list[RunRecord], list[str]]:
-    """Does as `choose` for a part of the evidence.
+    """Calls `choose` for a part of the evidence.
 
     Args:
-        runs: all of them.
-        has: says whether evidence holds the part.
+        runs: all runs.
+        has: returns whether the evidence contains the part.
         part: its name, such as `ranking lists`.
+
+    Raises:
+        VireidError: if no run has it.
     """
     never = all(run.evidence is None for run in runs)
     return choose(
@@ -221,12 +224,12 @@ def choose_evidence(
 
 
 def protocol_note(runs: Sequence[RunRecord]) -> list[str]:
-    """Says in a note that runs were scored by different protocols, if they were."""
+    """Returns a note if the runs were scored by different protocols."""
     protocols = {run.label: run.protocol or 'unknown' for run in runs}
     if len(set(protocols.values())) < 2:
         return []
     each = '; '.join(f'{label}: {protocol}' for label, protocol in protocols.items())
-    return [f'Not comparable, the protocols differ ({each}).']
+    return [f'Not comparable, because the protocols differ ({each}).']
 
 
 def add_notes(figure: Figure, notes: Sequence[str]) -> None:
@@ -238,14 +241,14 @@ def add_notes(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def add_legend(figure: Figure, handles: Sequence[Any]) -> None:
-    """Puts a legend above all axes, where it covers nothing."""
+    """Adds a legend above all axes, where it covers nothing."""
     if handles:
         columns = _columns([str(h.get_label()) for h in handles], figure.get_figwidth())
         figure.legend(handles=list(handles), loc='outside upper center', ncols=columns, columnspacing=1.2)
 
 
 def add_axes_legend(axes: Axes, width: float) -> None:
-    """Puts a legend above axes of a width in inches."""
+    """Adds a legend above axes of the given width in inches."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
@@ -255,7 +258,7 @@ def add_axes_legend(axes: Axes, width: float) -> None:
 
 
 def _columns(labels: Sequence[str], width: float) -> int:
-    """Says how many entries of a legend fit beside each other."""
+    """Returns how many entries of a legend fit in a row."""
     entries = [len(label) * 7 * LETTER + 28 for label in labels]  # points: letters, line and gap
     if sum(entries) < width * 72:
         return len(labels)

@@ -1,4 +1,4 @@
-"""Images laid out on a sheet: places are inches from the upper left corner, so that what is drawn has its true size."""
+"""Lays out images on a sheet, with positions in inches from the upper left corner, so that sizes are exact."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vireid.reporting.figures.style import GREEN, INK, LETTER, ORANGE, SMALL, ch
 from vireid.reporting.record import RunRecord
 
 MARGIN, GAP = 0.06, 0.07
-LINE = SMALL * 1.35 / 72  # inches, of a line of small text
-Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # image and map to what is shown
+LINE = SMALL * 1.35 / 72  # inches, the height of a line of small text
+Paint = Callable[[np.ndarray, np.ndarray], np.ndarray]  # from an image and its map to the image to show
 
 
 class Sheet:
     """A figure that grows downwards.
 
     Attributes:
-        figure: it.
-        axes: cover it; their units are inches.
-        y: where the next thing goes.
+        figure: the figure.
+        axes: cover the figure; their units are inches.
+        y: the position of the next item.
     """
 
     def __init__(self, width: float) -> None:
@@ -37,21 +37,21 @@ class Sheet:
         self.width, self.y = width, MARGIN
 
     def write(self, x: float, y: float, text: str, size: float = SMALL, **look: Any) -> None:
-        """Writes one line, whose upper end is at `y`."""
+        """Writes one line with its upper edge at `y`."""
         self.axes.text(x, y, text, fontsize=size, va='top', **look)
 
     def heading(self, text: str) -> None:
-        """Writes a line of its own."""
+        """Writes a heading."""
         self.write(MARGIN, self.y, _fitting(text, self.width - 2 * MARGIN, 8), 8, fontweight='bold')
         self.y += 0.2
 
     def image(self, x: float, y: float, size: tuple[float, float], image: np.ndarray | None) -> None:
-        """Draws an image into a box, undistorted; a box that says `gone` if there is none."""
+        """Draws an image undistorted into a box; without an image, the box says `missing`."""
         width, height = size
         if image is None:
             self.axes.add_patch(Rectangle((x, y), width, height, facecolor='#888888', alpha=0.25, edgecolor='none'))
             self.axes.text(
-                x + width / 2, y + height / 2, 'gone', fontsize=min(SMALL, width * 72 / 3), ha='center', va='center'
+                x + width / 2, y + height / 2, 'missing', fontsize=min(SMALL, width * 72 / 5), ha='center', va='center'
             )
             return
         scale = min(width / image.shape[1], height / image.shape[0])
@@ -61,25 +61,25 @@ class Sheet:
         self.axes.imshow(image, extent=extent, aspect='auto', interpolation='bilinear')
 
     def frame(self, x: float, y: float, size: tuple[float, float], right: bool | None) -> None:
-        """Draws a frame that says right, wrong or, for None, neither: by colour, line and sign."""
-        colour = INK if right is None else GREEN if right else ORANGE
+        """Draws a frame for correct, wrong or, with None, neither: by color, line style and sign."""
+        color = INK if right is None else GREEN if right else ORANGE
         line = '--' if right is False else '-'
         self.axes.add_patch(
-            Rectangle((x, y), *size, fill=False, edgecolor=colour, linestyle=line, linewidth=min(1.4, 4 * size[0]))
+            Rectangle((x, y), *size, fill=False, edgecolor=color, linestyle=line, linewidth=min(1.4, 4 * size[0]))
         )
         if right is None:
             return
         radius = min(0.075, 0.2 * size[0])
         middle = np.array([x + size[0] - radius * 1.25, y + radius * 1.25])
-        self.axes.add_patch(Circle(tuple(middle), radius, facecolor='white', edgecolor=colour, linewidth=0.5))
+        self.axes.add_patch(Circle(tuple(middle), radius, facecolor='white', edgecolor=color, linewidth=0.5))
         tick = [[(-0.5, 0.05), (-0.1, 0.45), (0.5, -0.4)]]
         cross = [[(-0.4, -0.4), (0.4, 0.4)], [(-0.4, 0.4), (0.4, -0.4)]]
         for stroke in tick if right else cross:
             points = middle + radius * np.array(stroke)
-            self.axes.plot(*points.T, color=colour, linewidth=16 * radius, solid_capstyle='round')
+            self.axes.plot(*points.T, color=color, linewidth=16 * radius, solid_capstyle='round')
 
     def finish(self, notes: Sequence[str]) -> None:
-        """Writes notes at the end, and gives the figure its height."""
+        """Writes notes at the end and sets the height of the figure."""
         letters = max(20, int((self.width - 2 * MARGIN) * 72 / (SMALL * LETTER)))
         for line in (line for note in notes for line in textwrap.wrap(note, letters)):
             self.write(MARGIN, self.y, line)
@@ -90,26 +90,29 @@ class Sheet:
 
 
 def decode(evidence: Evidence, index: int) -> np.ndarray | None:
-    """Returns image `index` of evidence as (H, W, 3) uint8; None if it could not be read."""
+    """Returns image `index` of the evidence as (H, W, 3) uint8; None if it could not be read."""
     return thumbnails.decode(evidence.thumbs[index]) if 0 <= index < len(evidence.thumbs) else None
 
 
 def aspect_of(images: Sequence[np.ndarray | None]) -> float:
-    """Returns the middle height of images, as a share of their width; 2 if there are none."""
+    """Returns the median ratio of height to width; 2 without images."""
     shares = [image.shape[0] / image.shape[1] for image in images if image is not None]
     return float(np.clip(np.median(shares), 0.5, 3)) if shares else 2.0
 
 
 def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pairs: int, width: float) -> Sheet:
-    """Draws maps of pairs of images: rows are pairs, columns stages, and each cell both images.
+    """Draws maps of pairs of images: rows are pairs, columns are stages, and each cell has both images.
 
     Args:
-        runs: with evidence; one below the other.
+        runs: with evidence; drawn one below the other.
         kind: of maps, such as `cam`.
-        paint: makes what is shown of an image, (H, W, 3) uint8, and its map, (h, w) from 0 to 1.
-        note: written below.
-        pairs: how many at most.
+        paint: returns the image to show, given an image (H, W, 3) uint8 and its map (h, w) in 0..1.
+        note: written at the end.
+        pairs: the maximum number.
         width: in inches.
+
+    Raises:
+        VireidError: if `pairs` is below 1, or no run has such maps.
     """
     if pairs < 1:
         raise VireidError(f'pairs is {pairs}', allowed='1 or more')
@@ -147,16 +150,16 @@ def _draw_run(sheet: Sheet, evidence: Evidence, kind: str, paint: Paint, pairs: 
             x = MARGIN + side * (tile + GAP / 2)
             sheet.image(x, sheet.y, size, image)
             for column, stage in enumerate(stages, 1):
-                found = np.asarray(evidence.maps[f'{kind} {stage}'][row][side], dtype=float)
+                heat = np.asarray(evidence.maps[f'{kind} {stage}'][row][side], dtype=float)
                 shown = np.full((128, 64, 3), 128, dtype=np.uint8) if image is None else image
-                sheet.image(x + column * cell, sheet.y, size, paint(shown, found))
+                sheet.image(x + column * cell, sheet.y, size, paint(shown, heat))
         sheet.y += size[1] + 0.03
         sheet.write(MARGIN, sheet.y, _fitting(_caption(evidence, row), sheet.width - 2 * MARGIN, SMALL))
         sheet.y += LINE + GAP
 
 
 def _spread(pairs: Sequence[dict[str, Any]], count: int) -> list[int]:
-    """Chooses pairs, right and wrong ones in turn, and returns their numbers in order."""
+    """Selects pairs, alternating correct and wrong ones, and returns their indices in order."""
     sides = [[i for i, pair in enumerate(pairs) if bool(pair.get('right')) is right] for right in (True, False)]
     turns = [(place, side, i) for side, own in enumerate(sides) for place, i in enumerate(own)]
     return sorted(i for _, _, i in sorted(turns)[:count])
@@ -167,10 +170,11 @@ def _caption(evidence: Evidence, row: int) -> str:
     pair = about['pairs'][row]
     sides = [about['images'][index] for index in pair['images']]
     both = ', '.join(f'{modality} of {evidence.name_of(identity)}' for _, identity, _, modality in sides)
-    return f'{both}: {"the same person" if pair["right"] else "two persons"}, similarity {pair["similarity"]:.2f}'
+    same = 'same identity' if pair['right'] else 'different identities'
+    return f'{both}: {same}, similarity {pair["similarity"]:.2f}'
 
 
 def _fitting(text: str, width: float, size: float) -> str:
-    """Shortens a line to a width in inches."""
+    """Truncates a line to a width in inches."""
     letters = max(3, int(width * 72 / (size * LETTER)))
     return text if len(text) <= letters else text[: letters - 1] + '…'

@@ -1,4 +1,4 @@
-"""Training curves: losses, their weights, what the weighter shows, learning rate and evaluations over steps."""
+"""Training curves: losses, task weights, the weighter's curves, learning rate and evaluations over steps."""
 
 from __future__ import annotations
 
@@ -27,29 +27,32 @@ from vireid.reporting.figures.style import (
 )
 from vireid.reporting.record import RunRecord
 
-POINTS = 500  # of a line, at most
-SHARES = 50  # the running mean is over one of so many parts of the run
+POINTS = 500  # the maximum of a line
+SHARES = 50  # the running mean is over this fraction of the run
 Line = tuple[np.ndarray, np.ndarray]  # steps and values
-Panels = dict[str, list[tuple[int, str, Line]]]  # by title, the number of a look, a name and what is drawn
+Panels = dict[str, list[tuple[int, str, Line]]]  # by title: index of the style, name, line
 
 
 @styled
 def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
-    """Draws how training went; DMCF's Fig. 6 shows its weights so.
+    """Draws the course of training; DMCF shows its weights this way in Fig. 6.
 
-    Of one run: the loss and the weight of each task, each of the weighter's curves (such as sigma or lambda), learning
-    rate, and rank-1 and mAP of the first row of evaluations. Of several, a line each: the loss, learning rate, and
-    rank-1 and mAP. Values are faint, their running mean is strong.
+    For a single run: the loss and the weight of each task, each of the weighter's curves (such as sigma or lambda),
+    the learning rate, and rank-1 and mAP of the first row of evaluations. For several runs, one line each: the loss,
+    the learning rate, and rank-1 and mAP. Raw values are faint, their running means bold.
 
     Args:
         runs: with metrics.
         width: in inches.
+
+    Raises:
+        VireidError: if no run has metrics.
     """
     kept, notes = choose(
         runs,
         lambda run: any(line['loss'] is not None for line in run.steps),
         'no metrics',
-        'draw a folder that vireid train wrote, with logger MetricsFile',
+        'draw a folder that vireid train wrote with the logger MetricsFile',
     )
     several = len(kept) > 1
     panels: Panels = drawable(_panels_of_several(kept) if several else _panels_of_one(kept[0]))
@@ -84,9 +87,9 @@ def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
-    """Returns the centred running mean of (N,) values, over N / 50 of them (the odd number from there).
+    """Returns the centered running mean of (N,) values over N / 50 of them, rounded up to an odd number.
 
-    What is NaN stays NaN, and does not count.
+    NaN stays NaN, and does not count.
     """
     half = max(1, len(values) // SHARES) // 2
     there = np.isfinite(values)
@@ -99,7 +102,7 @@ def smooth(values: np.ndarray) -> np.ndarray:
 
 
 def thin(line: Line) -> Line:
-    """Returns at most 500 points of a line, evenly spread; the first and the last are among them."""
+    """Returns at most 500 evenly spaced points of a line, including the first and the last."""
     x, y = line
     if len(x) <= POINTS:
         return line
@@ -118,24 +121,24 @@ def _plot(axes: Axes, line: Line, name: str, own: dict[str, Any], rough: bool) -
 
 def _panels_of_one(run: RunRecord) -> Panels:
     steps = run.steps
-    found: dict[str, dict[str, Line]] = {
-        # a step of someone's own may tell its loss alone
+    panels: dict[str, dict[str, Line]] = {
+        # a third party's step may report only its loss
         'Loss': _lines(steps, [line.get('tasks') or {'loss': line['loss']} for line in steps]),
         'Weight': _lines(steps, [line.get('weights') or {} for line in steps]),
     }
     for title in dict.fromkeys(title for line in steps for title in line.get('curves') or {}):
-        found[title] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
-    found['Learning rate'] = _lines(steps, [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps])
+        panels[title] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
+    panels['Learning rate'] = _lines(steps, [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps])
     scored = evaluations(run)
-    found['Evaluation (%)'] = {}
+    panels['Evaluation (%)'] = {}
     for key, metrics in scored.items():
         prefix = f'{key[2]}: ' if len(scored) > 1 else ''
-        found['Evaluation (%)'] |= {f'{prefix}{metric}': line for metric, line in metrics.items()}
-    tasks = [name for title, lines in found.items() if title[-1] != ')' for name in lines if name != 'learning rate']
-    places = {name: index for index, name in enumerate(dict.fromkeys(tasks))}  # a task looks alike in all panels
+        panels['Evaluation (%)'] |= {f'{prefix}{metric}': line for metric, line in metrics.items()}
+    tasks = [name for title, lines in panels.items() if title[-1] != ')' for name in lines if name != 'learning rate']
+    places = {name: index for index, name in enumerate(dict.fromkeys(tasks))}  # a task has one style in all panels
     return {
         title: [(places.get(name, index), name, line) for index, (name, line) in enumerate(lines.items())]
-        for title, lines in found.items()
+        for title, lines in panels.items()
         if lines
     }
 
@@ -151,9 +154,9 @@ def _panels_of_several(runs: Sequence[RunRecord]) -> Panels:
 
 
 def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
-    """Returns rank-1 and mAP of the first row over steps, in percent, of what was evaluated twice or more.
+    """Returns rank-1 and mAP of the first row over steps, in percent, of everything evaluated at least twice.
 
-    The validation while a run trains and the test at its end are two things: they differ in what is their key.
+    The validation during training and the final test are separate entries, with different keys.
     """
     groups: dict[tuple, list[tuple[int, float, float]]] = {}
     for line in run.metrics:
@@ -161,21 +164,21 @@ def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
             row = line['rows'][0]
             key = (line.get('data'), line.get('protocol'), row['name'], row.get('trials'), str(row.get('queries')))
             groups.setdefault(key, []).append((line['step'], row['R1']['mean'], row['mAP']['mean']))
-    found: dict[tuple, dict[str, Line]] = {}
+    curves: dict[tuple, dict[str, Line]] = {}
     for key, values in groups.items():
         steps, r1, mean_ap = np.array(values, dtype=float).T
         if len(set(steps)) > 1:
-            found[key] = {'rank-1': (steps, 100 * r1), 'mAP': (steps, 100 * mean_ap)}
-    return found
+            curves[key] = {'rank-1': (steps, 100 * r1), 'mAP': (steps, 100 * mean_ap)}
+    return curves
 
 
 def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
-    """Returns a line for each name; there are holes where a value is missing, or no number."""
+    """Returns a line per name, with gaps where a value is missing or not a number."""
     x = np.array([line.get('step', index + 1) for index, line in enumerate(steps)], dtype=float)
-    names = dict.fromkeys(name for found in values for name in found)
+    names = dict.fromkeys(name for each in values for name in each)
     lines = {}
     for name in names:
-        y = np.array([_number(found.get(name)) for found in values])
+        y = np.array([_number(each.get(name)) for each in values])
         if np.isfinite(y).any():
             lines[name] = (x, y)
     return lines

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from vireid.core.config.freezing import freeze
+from vireid.core.config.parameter_freezing import freeze
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError
 

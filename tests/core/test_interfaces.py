@@ -1,0 +1,72 @@
+"""What a component is given, must have and may have is stated once."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.interfaces import INTERFACES, Dataset, Head, Loss, Model, Neck, Step, given
+from vireid.core.registry.contracts import require_offers
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_optional_part_is_the_component_s_own_or_the_default():
+    class Mine:
+        train_only = True
+
+    assert Neck.train_only(Mine()) is True
+    assert Neck.layout(Mine()) == 'joint'
+    assert Neck.layout(Mine) == 'joint'  # a class may be asked before it is built
+    assert Loss.reads_parts(object()) is True
+    assert Step.epoch_ended(object())(None) is None
+
+
+def test_whoever_inherits_has_the_defaults_and_replaces_them():
+    class Mine(Dataset):
+        split_name = 'trial 3'
+
+        def split(self, name):
+            return ()
+
+    mine = Mine()
+    assert (mine.split_name, mine.own_images, mine.root) == ('trial 3', False, None)
+    require_offers('datasets', mine, 'Mine', 'dataset')
+
+
+def test_what_is_inherited_and_not_replaced_is_missing():
+    class Mine(Dataset):
+        pass
+
+    with pytest.raises(
+        VireidError, match=r'dataset: split of Mine .*\n  allowed: a method split\(name: str\)'
+    ) as caught:
+        require_offers('datasets', Mine(), 'Mine', 'dataset')
+    assert caught.value.path == 'dataset'
+
+
+def test_a_head_that_embeds_nothing_needs_no_embedding():
+    import torch
+
+    class Mine(torch.nn.Module):
+        train_only = True
+
+    require_offers('heads', Mine(), 'Mine', 'model.heads.a')
+    assert set(Head.required()) == {'embed', 'embedding_dim'}
+
+
+def test_every_kind_is_described_and_knows_what_it_is_given():
+    for kind, interface in INTERFACES.items():
+        assert interface.__doc__, kind
+        assert 'build_part' in given(kind)
+    assert given('losses') == {*Model.given, 'inputs', 'build_part'}
+
+
+def test_the_page_lists_the_interfaces_as_they_are():
+    spec = importlib.util.spec_from_file_location('interface_table', ROOT / 'tools' / 'interface_table.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.PAGE.read_text() == module.document(), 'run `make docs`'

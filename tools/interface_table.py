@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""Writes the interfaces in docs/architecture.md, from vireid/core/interfaces.py (`make docs`)."""
+
+from pathlib import Path
+
+from vireid.core.interfaces import INTERFACES, Interface
+
+PAGE = Path(__file__).parents[1] / 'docs' / 'architecture.md'
+BEGIN, END = '<!-- interfaces: written by make docs -->', '<!-- end of interfaces -->'
+MODEL = INTERFACES['models'].given
+
+
+def document() -> str:
+    """Returns the page with the interfaces as they are."""
+    before, _, rest = PAGE.read_text(encoding='utf-8').partition(BEGIN)
+    return f'{before}{BEGIN}\n{lists()}\n{END}{rest.partition(END)[2]}'
+
+
+def lists() -> str:
+    """Returns a Markdown list with an item for each kind."""
+    lines = []
+    for kind, interface in INTERFACES.items():
+        lines.append(f'- **`{kind}`**: {" ".join((interface.__doc__ or "").split())}')
+        if given := _given(interface):
+            lines.append(f'  - given: {given}')
+        required = [words if words.startswith('`') else f'`{name}`, {words}' for name, words in _required(interface)]
+        if required:
+            lines.append(f'  - required: {"; ".join(required)}')
+        lines += [f'  - optional: {_optional(name, may)}' for name, may in interface.optional().items()]
+    return '\n'.join(lines)
+
+
+def _required(interface: type[Interface]) -> list[tuple[str, str]]:
+    return [
+        (name, f'`{words.removeprefix("a method ")}`' if words.startswith('a method ') else words)
+        for name, (words, _) in interface.required().items()
+    ]
+
+
+def _optional(name: str, may: object) -> str:
+    words, default = may.words, may.default  # type: ignore[attr-defined]
+    call, colon, rest = words.partition('): ')
+    text = f'`{call})`: {rest}' if colon else f'`{name}`: {words}'
+    return text if callable(default) or default in (None, (), {}, '') else f'{text}; by default `{default!r}`'
+
+
+def _given(interface: type[Interface]) -> str:
+    model = interface.given[: len(MODEL)] == MODEL
+    names = ['the values for models'] if model and interface is not INTERFACES['models'] else []
+    own = interface.given[len(MODEL) :] if names else interface.given
+    names += [f'`{name}`' for name in own]
+    return ', '.join([*names, *(f'`{name}`, which a config may set too' for name in interface.defaults)])
+
+
+if __name__ == '__main__':
+    PAGE.write_text(document(), encoding='utf-8')
