@@ -172,7 +172,7 @@ def test_a_folder_that_may_not_be_written_any_more_stops_the_run(faults, people,
         tmp_path / 'told',
     )
     assert 'could not be written: [Errno 13] Permission denied' in told
-    assert 'free some space or fix the permissions, then go on with --resume' in told
+    assert 'free some space or fix the permissions, then resume with --resume' in told
     checkpoints.chmod(0o755)
     train(faults.experiment(people), folder, resume=checkpoints / 'last.pt')
     assert faults.same(whole, faults.ended_with(folder))

@@ -159,7 +159,7 @@ def test_a_config_of_ones_own_may_have_bases_elsewhere_and_these_run_nothing_eit
             config.load(own, trust=True)
     above.write_text('plugins: [evil.py]\n')
     own.write_text('_base_: ../above.yaml\n')
-    with pytest.raises(VireidError, match='runs no code'):
+    with pytest.raises(VireidError, match='cannot run code'):
         config.load(own, trust=True)
     require_harmless(sent)
 
@@ -169,19 +169,21 @@ def test_a_plugin_file_runs_only_if_the_user_names_it(sent, command, capfd):
     for place in ('evil.py', '../evil.py', str(sent.parent / 'evil.py')):
         change(sent, plugins=[place])
         assert main(COMMANDS[command](sent)) == 2
-        assert 'a config that is data runs no code' in capfd.readouterr().err.replace('\n', ' ') or command != 'train'
+        assert (
+            'YAML and JSON configs cannot run code' in capfd.readouterr().err.replace('\n', ' ') or command != 'train'
+        )
         require_harmless(sent)
 
 
 def test_python_refuses_them_too(sent, tmp_path_factory):
     change(sent, plugins=['evil.py'])
-    with pytest.raises(VireidError, match='runs no code'):
+    with pytest.raises(VireidError, match='cannot run code'):
         load_experiment(sent / 'config.yaml')
-    with pytest.raises(VireidError, match='runs no code'):
+    with pytest.raises(VireidError, match='cannot run code'):
         vireid.train(sent / 'config.yaml')
     own = tmp_path_factory.mktemp('own') / 'own.py'
     own.write_text(f'_base_ = {str(sent / "config.yaml")!r}\n')
-    with pytest.raises(VireidError, match='runs no code'):  # a program that names data does not make it a program
+    with pytest.raises(VireidError, match='cannot run code'):  # a program that names data does not make it a program
         config.load(own)
     require_harmless(sent)
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the interfaces in docs/architecture.md, from vireid/core/interfaces.py (`make docs`)."""
+"""Writes the interfaces in docs/architecture.md, from vireid/interfaces.py (`make docs`)."""
 
 from pathlib import Path
 
-from vireid.core.interfaces import INTERFACES, Interface
+from vireid.interfaces import INTERFACES, Interface
 
 PAGE = Path(__file__).parents[1] / 'docs' / 'architecture.md'
 BEGIN, END = '<!-- interfaces: written by make docs -->', '<!-- end of interfaces -->'

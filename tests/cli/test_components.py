@@ -12,9 +12,9 @@ import pytest
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.interfaces import given
 from vireid.core.registry.components import Components
 from vireid.diagnostics.dry_run import dry_run
+from vireid.interfaces import given
 from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'

@@ -122,7 +122,7 @@ class TestOverrides:
             ('model.heads.s2.pol=GeM', "GlobalHead has no argument 'pol', did you mean 'pool'?"),
             ('images.train.0.sixe=[1,1]', "images.train.0.sixe: Resize has no argument 'sixe', did you mean 'size'?"),
             ('foo=1', "foo: the config has no section 'foo'"),
-            ('model.necks.s2.inputs.more=1', "model.necks.s2.inputs is 'stage2' and holds no keys"),
+            ('model.necks.s2.inputs.more=1', "model.necks.s2.inputs is 'stage2' and has no keys"),
             ('evaluation.rerank.k1=20', 'evaluation'),
         ],
     )
@@ -161,7 +161,7 @@ def test_yaml_and_json_are_checked_too_and_execute_nothing(here, tmp_path, capsy
         ('twice.py', "training = {'epochs': 3,\n 'epochs': 4}\n", "line 1: duplicate key 'epochs'"),
         ('number.yaml', '1: a\n"1": b\n', "duplicate key '1'"),
         ('endless.yaml', 'a: &x [*x]\n', 'circular reference'),
-        ('endless.py', 'a = []\na.append(a)\n', 'holds itself'),
+        ('endless.py', 'a = []\na.append(a)\n', 'circular reference'),
         ('leaves.py', 'raise SystemExit(3)\n', 'SystemExit: 3'),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
     assert main(words(configs, small_sysu)) == 2
     error = capsys.readouterr().err
     assert 'training.init: ' in error
-    assert 'does not fit the model' in error
+    assert 'does not match the model' in error
     assert 'training.init_partial=True' in error
     (configs / 'second.py').write_text(
         (configs / 'second.py').read_text().replace('steps=2', 'steps=2, init_partial=True')
@@ -141,7 +141,10 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
     [
         (['--init', 'x.pt'], 'has stages, and --init cannot be used with them'),
         (['--resume', 'x.pt'], 'has stages, and --resume FILE cannot be used with them'),
-        (['--cfg-options', 'training.init=x.pt'], "training.init is 'x.pt', and stages give the initial weights"),
+        (
+            ['--cfg-options', 'training.init=x.pt'],
+            "training.init is 'x.pt', but stages already provide the initial weights",
+        ),
         (['--cfg-options', 'stages=3'], 'stages is 3'),
     ],
 )
@@ -171,7 +174,7 @@ def test_weights_that_have_seen_what_chooses_them_are_refused(configs, trained, 
     chosen = ['dataset.train_lists=["train"]', 'evaluation.select=validation', 'training.evaluate_every=1']
     init = ['--init', str(trained / 'checkpoints/last.pt'), '--partial']
     assert main([*words, str(configs / 'b'), *init, '--cfg-options', *chosen]) == 2
-    assert 'of the images that this would score it on' in capsys.readouterr().err
+    assert 'of the images to score' in capsys.readouterr().err
     # and what grew from those weights carries it on
     assert main([*words, str(configs / 'c'), *init, '--cfg-options', chosen[0]]) == 0
     ours, theirs = (checkpoint.load(run / 'checkpoints/last.pt')['trained_on'] for run in (configs / 'c', trained))
@@ -204,7 +207,7 @@ def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, trained, sm
     first = ['train', str(configs / 'first.py'), '--data-root', str(small_sysu), '--work-dir']
     init = f'training.init={trained}/checkpoints/last.pt'
     assert main([*first, str(configs / 'b'), '--cfg-options', init, 'training.freeze=["*"]']) == 2
-    assert 'has no parameters that could be trained' in capsys.readouterr().err
+    assert 'has no trainable parameters' in capsys.readouterr().err
     assert main([*first, str(configs / 'b'), '--cfg-options', init, 'training.freeze=["backbone.*"]']) == 0
     a, b = (checkpoint.load(run / 'checkpoints/last.pt')['model'] for run in (trained, configs / 'b'))
     assert all(torch.equal(a[name], b[name]) for name in a if name.startswith('backbone.'))

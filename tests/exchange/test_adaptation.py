@@ -596,9 +596,9 @@ class TestErrors:
 
     def test_a_foreign_checkpoint(self, use: Any, cameras: Path, tmp_path: Path) -> None:
         torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-        with pytest.raises(VireidError, match='no checkpoint of vireid'):
+        with pytest.raises(VireidError, match='not a checkpoint of vireid'):
             use(tmp_path / 'foreign.pt', cameras, tmp_path / 'new.pt')
-        with pytest.raises(VireidError, match='no checkpoint of vireid'):
+        with pytest.raises(VireidError, match='not a checkpoint of vireid'):
             revert(tmp_path / 'foreign.pt', tmp_path / 'new.pt')
 
     @pytest.mark.parametrize(

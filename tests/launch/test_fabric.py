@@ -95,7 +95,7 @@ def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
 def test_sharding_is_refused_with_a_word_why():
     problems = check_config({'training': {'steps': 1, 'strategy': 'fsdp'}}, create_manager())
     (problem,) = [p for p in problems if 'fsdp' in p.given]
-    assert problem.given.startswith("training.strategy is 'fsdp': no network of this field outgrows a GPU")
+    assert problem.given.startswith("training.strategy is 'fsdp': sharding is not supported")
     assert problem.allowed == "'auto', 'ddp'"
 
 

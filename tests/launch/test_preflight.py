@@ -86,10 +86,10 @@ def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path
     wrong = view.replace('visible', 'thermal')
     with pytest.raises(VireidError, match=r"images.views.dark.of is 'thermal'"):
         make_small(tmp_path, wrong)
-    with pytest.raises(VireidError, match=r'images.views.infrared: infrared images are there already'):
+    with pytest.raises(VireidError, match=r'images.views.infrared: infrared is the name of an existing modality'):
         make_small(tmp_path, view.replace('dark', 'infrared'))
     reader = 'images.reader={"type": "ImageCache", "folder": "x"}'
-    with pytest.raises(VireidError, match=r'images.views.dark.train.0 is .* and images.reader keeps images'):
+    with pytest.raises(VireidError, match=r'images.views.dark.train.0 is .*, but images.reader stores'):
         make_small(tmp_path, view, reader)
 
 

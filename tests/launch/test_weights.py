@@ -111,7 +111,9 @@ class TestRestore:
             def build_model(self, number: int, pretrained: bool) -> nn.Module:
                 return Net(number)
 
-        with pytest.raises(VireidError, match=rf'classifier\.weight is \(4, 3\), the model wants \({identities}, 3\)'):
+        with pytest.raises(
+            VireidError, match=rf'classifier\.weight is \(4, 3\), the model expects \({identities}, 3\)'
+        ):
             restore_model(Experiment(), {'num_identities': identities, 'model': Net().state_dict()}, 'x.pt')
         model = restore_model(Experiment(), {'num_identities': 4, 'model': Net().state_dict()}, 'x.pt')
         assert not model.training

@@ -106,7 +106,7 @@ def test_a_target_that_cannot_be_imported_is_named():
 
 
 def test_an_unknown_name_says_where_one_of_that_name_is():
-    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(necks have this name\)"):
+    with pytest.raises(VireidError, match=r"no head called 'MLFM' \(it is registered under necks\)"):
         create_manager().components.get('heads', 'MLFM')
 
 

@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
     with importing():
         from vireid.cli.description import Description, describe
-        from vireid.core.interfaces import KINDS, given
+        from vireid.interfaces import KINDS, given
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))

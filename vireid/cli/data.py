@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
+from vireid.interfaces import Dataset
 
 if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw

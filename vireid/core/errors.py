@@ -1,4 +1,4 @@
-"""The one exception users meet: what was given, what is allowed, what to do next."""
+"""The exception for every error a user can fix: what was given, what is allowed, what to do next."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-LONGEST = 4_000  # characters of each part of an error
-SHOWN = 100  # errors that one shows
+LONGEST = 4_000  # characters in each part of an error
+SHOWN = 100  # errors listed in a combined error
 
 
 class VireidError(Exception):
-    """An error that a user can fix. Its text is for people; programs read `path` and `code`.
+    """An error that a user can fix. The text is for people; programs read `path` and `code`.
 
     Args:
         given: what was given and why it does not work, in one sentence.
-        allowed: what would have been accepted.
+        allowed: what is accepted.
         todo: what to type or change next.
-        path: the key of the config that is wrong, such as `model.heads.s2.losses`; empty if it is none.
-        code: what kind of error it is, such as `unknown-key`; empty if programs do not need to know.
+        path: the config key at fault, such as `model.heads.s2.losses`; empty if the error is not about a key.
+        code: the kind of error, such as `unknown-key`; empty if no program needs it.
 
     Attributes:
-        errors: those that this error shows, if it shows several.
+        errors: the individual errors of a combined error; empty for a single error.
     """
 
     errors: tuple[VireidError, ...] = ()
@@ -39,7 +39,7 @@ class VireidError(Exception):
         super().__init__('\n'.join(lines))
 
     def at(self, path: str, todo: str | None = None) -> VireidError:
-        """Returns this error as one of the config's key `path`, or below it if it has a path itself."""
+        """Returns this error with the config key `path` as its location, or as a prefix of the path it already has."""
         if self.errors:
             within = [error.at(path) for error in self.errors]
             return self if within == list(self.errors) else combined(within)
@@ -51,24 +51,28 @@ class VireidError(Exception):
         )
 
     def __reduce__(self):
-        # Loader workers send exceptions back pickled; the default rebuilds from args alone.
+        # Loader workers pickle exceptions; the default rebuilds them from `args` alone.
         parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path, 'code': self.code}
         return partial(type(self), self.given, **parts), ()
 
 
 def _shortened(text: str) -> str:
-    """Returns text without the middle of what is too long to be read: files from outside hold lists of any length."""
+    """Cuts the middle out of text that is too long to read: external files may contain lists of any length."""
     return text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
 
 
 def raise_all(problems: Sequence[VireidError]) -> None:
-    """Raises one error that shows all `problems`; does nothing if there are none."""
+    """Raises one error that lists all `problems`; does nothing if there are none.
+
+    Raises:
+        VireidError: if there are any problems.
+    """
     if problems:
         raise combined(problems)
 
 
 def combined(problems: Sequence[VireidError]) -> VireidError:
-    """Returns one error that shows all `problems`."""
+    """Returns one error that lists all `problems`."""
     if len(problems) == 1:
         return problems[0]
     error = VireidError('')
@@ -80,23 +84,23 @@ def combined(problems: Sequence[VireidError]) -> VireidError:
 
 
 class IncompleteData(VireidError):
-    """A split that lacks images it should have.
+    """A split with missing images.
 
     Attributes:
-        samples: those that are there, so that a check can count them.
+        samples: the images that exist, so that a check can count them.
     """
 
     samples: tuple = ()
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Returns the one of `names` most like `name` (case ignored), or None if none is alike."""
+    """Returns the closest match for `name` among `names`, ignoring case, or None if nothing is similar."""
     by_lower = {str(candidate).lower(): str(candidate) for candidate in names}
-    found = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[found[0]] if found else None
+    matches = get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[matches[0]] if matches else None
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """Returns `, did you mean 'X'?` for the nearest of `names`, or an empty string."""
-    found = nearest(name, names)
-    return f", did you mean '{found}'?" if found else ''
+    """Returns `, did you mean 'X'?` for the closest match among `names`, or an empty string."""
+    match = nearest(name, names)
+    return f", did you mean '{match}'?" if match else ''

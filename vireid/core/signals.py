@@ -1,4 +1,4 @@
-"""Stopping a run from outside: a signal is noted, the step is finished, the run is saved."""
+"""Stopping a run by signal: the signal is recorded, the current step finishes, and the run is saved."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Ctrl-C; the end of a session, or Slurm's scancel and pre-emption; what `sbatch --signal=USR1@60` sends ahead of it; a
-# terminal that is closed, or a connection to it that is lost
+# SIGINT: Ctrl-C. SIGTERM: end of session, Slurm's scancel and preemption. SIGUSR1: `sbatch --signal=USR1@60`, sent
+# before the time limit. SIGHUP: the terminal was closed or the connection to it was lost.
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
 
 
 class Interrupted(Exception):
-    """Training stopped on a signal after saving.
+    """Training was stopped by a signal and has been saved.
 
     Attributes:
-        checkpoint: to go on from.
-        status: exit status of a command that was stopped so: 128 and the signal's number.
+        checkpoint: the checkpoint to resume from.
+        status: exit status of the interrupted command: 128 plus the signal number.
     """
 
     def __init__(self, checkpoint: Path, number: int = signal.SIGINT) -> None:
@@ -28,17 +28,21 @@ class Interrupted(Exception):
 
 
 class Stop:
-    """The first signal that came, if any."""
+    """The first signal received, if any."""
 
     def __init__(self) -> None:
         self.number: int | None = None
-        self.at = 0.0  # when it came
+        self.at = 0.0  # time of arrival
 
     def __bool__(self) -> bool:
         return self.number is not None
 
     def note(self, number: int, frame: Any) -> None:
-        """Notes the first signal; a second one interrupts, unless it is the same one passed on by a launcher."""
+        """Records the first signal; a second one interrupts, unless it is the first, forwarded by a launcher.
+
+        Raises:
+            KeyboardInterrupt: on a second signal more than a second after the first.
+        """
         if self.number is None:
             self.number, self.at = number, time.monotonic()
         elif time.monotonic() > self.at + 1:
@@ -47,10 +51,10 @@ class Stop:
 
 @contextmanager
 def interruptible(stop: Stop) -> Iterator[None]:
-    """Notes signals inside the block instead of dying of them; SIGHUP stays ignored if it was (`nohup`)."""
+    """Records signals inside the block instead of terminating; SIGHUP stays ignored under `nohup`."""
     try:
         before = {number: signal.signal(number, stop.note) for number in SIGNALS if not _is_kept(number)}
-    except ValueError:  # not the main thread: whoever runs us handles signals
+    except ValueError:  # not the main thread: the caller handles signals
         yield
         return
     try:
@@ -61,5 +65,5 @@ def interruptible(stop: Stop) -> Iterator[None]:
 
 
 def _is_kept(number: int) -> bool:
-    """Says whether someone has decided that the process outlives its terminal."""
+    """Returns whether the user wants the process to outlive its terminal."""
     return number == getattr(signal, 'SIGHUP', None) and signal.getsignal(number) == signal.SIG_IGN

@@ -1,4 +1,4 @@
-"""The nouns every component speaks: samples, batches, features, head outputs, trials."""
+"""Data types shared by all components: samples, batches, features, head outputs, trials."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-# A property of an image, never of its role: it alone picks the stream of the network.
-# A plain string, so that a translator may add an auxiliary modality of its own for training.
+# A property of an image, never of its role as query or gallery: it alone selects the stream of the network.
+# A plain string, so that a translator can add an auxiliary modality for training.
 Modality = str
 VISIBLE: Modality = 'visible'
 INFRARED: Modality = 'infrared'
@@ -22,21 +22,21 @@ MODALITIES: tuple[Modality, Modality] = (VISIBLE, INFRARED)
 
 
 def joint_order(present: Iterable[Modality]) -> list[Modality]:
-    """Returns the modalities in the order joint tensors hold them: visible, infrared, then others by name."""
+    """Returns the modalities in the row order of joint tensors: visible, infrared, then others by name."""
     rank = {modality: position for position, modality in enumerate(MODALITIES)}
     return sorted(present, key=lambda modality: (rank.get(modality, len(rank)), modality))
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of one person.
+    """One image of one identity.
 
     Attributes:
-        path: file of the image.
-        identity: the dataset's own number of the person (not the label 0..K-1 a classifier sees).
-        camera: the dataset's own camera number, from 1.
+        path: the image file.
+        identity: the dataset's number of the identity (not the classifier's label 0..K-1).
+        camera: the dataset's camera number, from 1.
         modality: `visible` or `infrared`.
-        name: what the user calls the person; the number if that is all there is. Two samples may differ in it alone.
+        name: the user's name for the identity; by default its number. It is not compared.
     """
 
     path: str
@@ -52,14 +52,14 @@ class Sample:
 
 @dataclass
 class Batch:
-    """Images by modality; training batches are identity-balanced, in corresponding order.
+    """Images by modality; training batches are identity-balanced, with corresponding rows across modalities.
 
     Attributes:
         images: (N_m, 3, H, W) float32 for each modality m.
         identities: (N_m,) int64 for each modality; labels 0..K-1 in training.
         cameras: (N_m,) int64 for each modality.
-        paths: N_m file names for each modality, to name an image when something is wrong with it.
-        unreadable: images that could not be read and for which others of the same person stand.
+        paths: N_m file names for each modality, used in error messages.
+        unreadable: images that could not be read and were replaced by others of the same identity.
     """
 
     images: dict[Modality, Tensor]
@@ -69,7 +69,7 @@ class Batch:
     unreadable: list[str] = field(default_factory=list)
 
     def __getstate__(self) -> dict[str, Any]:
-        # to another process a tensor goes as a file descriptor, and there may be few of these: numbers go as lists
+        # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists
         numbers = {part: {m: t.tolist() for m, t in getattr(self, part).items()} for part in ('identities', 'cameras')}
         return vars(self) | numbers
 
@@ -83,13 +83,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What a named feature of the graph is.
+    """The shape and layout of a named feature.
 
     Attributes:
         channels: size of the channel axis.
         kind: `map` is (B, C, H, W), `vector` is (B, C).
         layout: `joint` is one tensor, visible images first, then infrared; `paired` is one tensor per modality.
-        size: (H, W) of a map; None for a vector, or if the size of the images is not known.
+        size: (H, W) of a map; None for a vector, or if the image size is unknown.
     """
 
     channels: int
@@ -100,12 +100,12 @@ class FeatureSpec:
 
 @dataclass(frozen=True)
 class Context:
-    """What a neck, a head or a loss may know of the rows of a batch besides its inputs.
+    """Metadata of a batch's rows, for necks, heads and losses that ask for it.
 
     Attributes:
         counts: images per modality, in joint order.
         identities: (B,) int64 labels in joint order; None outside training.
-        cameras: (B,) int64 camera numbers in joint order; None outside training, or if the batch does not tell.
+        cameras: (B,) int64 camera numbers in joint order; None outside training, or if the batch has none.
     """
 
     counts: Mapping[Modality, int]
@@ -113,14 +113,14 @@ class Context:
     cameras: Tensor | None = None
 
     def rows(self, modality: Modality) -> slice:
-        """Returns where the rows of a modality are in a joint tensor; an empty slice if the batch has no such images.
+        """Returns the rows of a modality in a joint tensor; an empty slice if the batch has no images of it.
 
         Raises:
-            VireidError: for an auxiliary modality that is not there, or a misspelt one.
+            VireidError: if the modality is misspelled, or auxiliary and not in the batch.
         """
         if modality not in (*self.counts, *MODALITIES):
             raise VireidError(
-                f'there are no rows of a modality {modality!r}{did_you_mean(modality, self.counts)}',
+                f'the batch has no modality {modality!r}{did_you_mean(modality, self.counts)}',
                 allowed=', '.join(self.counts),
             )
         first = sum(self.counts[m] for m in takewhile(modality.__ne__, joint_order(self.counts)))
@@ -129,10 +129,10 @@ class Context:
 
 @dataclass
 class HeadOutput:
-    """What a head hands to its losses: one of these, or several by name.
+    """What a head passes to its losses: one `HeadOutput`, or a dict of them by name.
 
     Attributes:
-        feature: (B, C), or (B, P, C) for P parts; before the BNNeck; metric losses take it.
+        feature: (B, C), or (B, P, C) for P parts; taken before the BNNeck, for metric losses.
         logits: (B, K), or (B, P, K) for P parts; None for a head without a classifier.
     """
 
@@ -142,13 +142,13 @@ class HeadOutput:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands; handed to weighters, steps and observers.
+    """The position in a training run; passed to weighters, steps and callbacks.
 
     Attributes:
-        epoch: epochs finished, from 0.
-        step: steps finished, from 0.
-        steps_per_epoch: steps of one epoch.
-        total_steps: steps of the whole run.
+        epoch: completed epochs, from 0.
+        step: completed steps, from 0.
+        steps_per_epoch: steps in one epoch.
+        total_steps: steps in the whole run.
     """
 
     epoch: int
@@ -158,11 +158,11 @@ class Progress:
 
     @property
     def step_in_epoch(self) -> int:
-        """Steps finished in the current epoch, 0..steps_per_epoch - 1."""
+        """Completed steps of the current epoch, 0..steps_per_epoch - 1."""
         return self.step - self.epoch * self.steps_per_epoch
 
     def at(self, step: int) -> Progress:
-        """Returns the position after so many steps."""
+        """Returns the position after `step` steps."""
         return Progress(step // self.steps_per_epoch, step, self.steps_per_epoch, self.total_steps)
 
     def next(self) -> Progress:
@@ -171,10 +171,10 @@ class Progress:
 
 
 class DropRule(Protocol):
-    """Says which gallery images do not count for which queries.
+    """Decides which gallery images are ignored for which queries.
 
     Called with `query_ids` (Q, 1), `query_cameras` (Q, 1), `gallery_ids` (1, G) and `gallery_cameras` (1, G),
-    int64; returns a (Q, G) bool array, True where the gallery image is dropped. It broadcasts; no loops.
+    int64; returns a (Q, G) bool array, True where the gallery image is dropped. Use broadcasting, not loops.
     """
 
     def __call__(
@@ -184,15 +184,15 @@ class DropRule(Protocol):
 
 @dataclass(frozen=True)
 class Trial:
-    """One draw of query and gallery, and how to count on it.
+    """One draw of query and gallery, and how to score it.
 
     Attributes:
-        name: the row it is averaged into, such as `all` or `visible to thermal`.
-        index: number of the trial, from 0.
-        query: the images searched for.
-        gallery: the images searched in, in drawing order.
+        name: the table row it is averaged into, such as `all` or `visible to thermal`.
+        index: index of the trial, from 0.
+        query: the query images.
+        gallery: the gallery images, in the order drawn.
         cmc: `identity` counts distinct identities up to the first match, `image` counts images.
-        drop: which gallery images do not count for which queries; None drops nothing.
+        drop: which gallery images to ignore for which queries; None ignores nothing.
     """
 
     name: str
@@ -201,3 +201,9 @@ class Trial:
     gallery: tuple[Sample, ...]
     cmc: Literal['identity', 'image'] = 'identity'
     drop: DropRule | None = None
+
+
+def __getattr__(name: str) -> Any:
+    if name in ('Dataset', 'EvaluationProtocol', 'Reranker', 'Sampler', 'Similarity'):
+        raise ImportError(f'{name} moved: from vireid.interfaces import {name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

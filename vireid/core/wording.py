@@ -1,4 +1,4 @@
-"""Counts, kinds and tables as messages say them."""
+"""Text formatting for messages: counts, singular nouns, aligned tables."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 
 def counted(number: int, noun: str, plural: str = '') -> str:
-    """Returns a number with its noun: `1 step`, `2,000 steps`, `3 identities`."""
+    """Formats a number with its noun: `1 step`, `2,000 steps`, `3 identities`."""
     return f'{number:,} {noun if number == 1 else plural or f"{noun}s"}'
 
 
 def singular(kind: str) -> str:
-    """Returns one of a registry's kind: `neck`, `loss`."""
+    """Returns the singular of a component kind: `neck` for `necks`, `loss` for `losses`."""
     return f'{kind[:-3]}y' if kind.endswith('ies') else kind.removesuffix('es' if kind.endswith('sses') else 's')
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Returns a line for each row of cells, in columns; the first `left` begin alike, the others end alike."""
+    """Formats rows of cells as lines with aligned columns: the first `left` to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         '  '.join(

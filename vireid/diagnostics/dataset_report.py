@@ -15,11 +15,11 @@ from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, read_pixels
 from vireid.core.errors import IncompleteData, VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
+from vireid.interfaces import Dataset
 
 SHOWN = 5  # examples of each problem
 LEAST_IDENTITIES = 4

@@ -17,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.interfaces import Dataset, Model, Similarity, Step
 from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
@@ -25,6 +24,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
+from vireid.interfaces import Dataset, Model, Similarity, Step
 from vireid.launch import precision
 from vireid.launch.fabric import make_fabric
 from vireid.launch.preflight import missing_init, preflight

@@ -20,7 +20,6 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model, Neck
 from vireid.core.registry.contracts import located
 from vireid.core.training import checkpoint as checkpoints
 from vireid.core.types import MODALITIES, Batch, Modality
@@ -28,6 +27,7 @@ from vireid.core.wording import counted
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabelled_images import find_images
+from vireid.interfaces import Model, Neck
 from vireid.launch.image_checks import check_images
 
 OnProgress = Callable[[str, int, int], None]  # what is done, and how much of how much

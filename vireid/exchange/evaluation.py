@@ -11,7 +11,6 @@ from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset, Model
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
@@ -19,6 +18,7 @@ from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
 from vireid.core.training.state import require_unseen, state_of, versions
 from vireid.core.types import Progress, Sample
+from vireid.interfaces import Dataset, Model
 from vireid.launch.contents import content_numbers, require_no_twins
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric

@@ -19,11 +19,11 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
+from vireid.interfaces import Dataset
 
 FORMAT = 1
 

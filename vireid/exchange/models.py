@@ -13,9 +13,9 @@ from vireid.boundary.reading import open_regular, reads
 from vireid.core.config import files as configs
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model
 from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import is_fitted
+from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
 from vireid.launch.weights import restore_model
 from vireid.plugin_manager.manager import PluginManager, create_manager

@@ -13,10 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from vireid.core.data.image_set import Key
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.exchange.unlabelled_images import LEAST
+from vireid.interfaces import Model
 
 
 def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> list[list[int]]:

@@ -17,10 +17,10 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
 from vireid.core.data.randomness import preserved
 from vireid.core.distributed.processes import gather_objects
-from vireid.core.interfaces import Model
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Batch
 from vireid.core.warn import warn_once
+from vireid.interfaces import Model
 from vireid.launch.fabric import make_fabric
 from vireid.launch.precision import FLOAT32, Precision
 

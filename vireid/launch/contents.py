@@ -12,8 +12,8 @@ from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Reader
 from vireid.core.types import Sample, Trial
+from vireid.interfaces import Reader
 
 AT_ONCE = 256  # files that one thread reads, and between two lines of progress
 DONE = 'take it out of one of the two places; if the dataset is published like this: images.check=nothing'

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.interfaces import Dataset
+from vireid.interfaces import Dataset
 
 STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it makes
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import Sample
+from vireid.interfaces import Dataset
 
 SHOWN = 5
 

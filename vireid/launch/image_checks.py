@@ -15,8 +15,8 @@ from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import Sample
+from vireid.interfaces import Dataset
 
 SHOWN = 5  # images that an error names
 AT_ONCE = 256  # files that one thread looks at, and between two lines of progress

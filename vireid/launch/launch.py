@@ -16,7 +16,6 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.interfaces import Dataset, Model, Sampler
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
 from vireid.core.training import checkpoint
@@ -26,6 +25,7 @@ from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
 from vireid.core.warn import warn_once
+from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
 from vireid.launch.bf16_trial import settle_precision
 from vireid.launch.compilation import compile_forward

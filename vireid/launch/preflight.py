@@ -25,9 +25,9 @@ from vireid.core.config.experiment import MISFITS, SETTINGS, Chain, Experiment, 
 from vireid.core.config.overrides import split_key
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.interfaces import Step
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality
+from vireid.interfaces import Step
 
 
 def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = True) -> None:

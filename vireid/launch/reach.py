@@ -8,7 +8,7 @@ from typing import Any
 
 from vireid.boundary.received import ADDRESS, DATA, texts
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Logger, Reader
+from vireid.interfaces import Logger, Reader
 
 
 def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -9,9 +9,9 @@ from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
+from vireid.interfaces import Dataset
 
 # what a run or an evaluation writes; the loggers that are built in among them
 FILES = ('config.yaml', 'metrics.jsonl', results.FILE, results.QUERIES, 'report.npz', 'report.html', RECORD)

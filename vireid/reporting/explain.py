@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
+from vireid.interfaces import Model
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vireid.core.interfaces import Model
 from vireid.core.types import MODALITIES
+from vireid.interfaces import Model
 
 
 def describe_graph(model: Any) -> dict[str, Any]:

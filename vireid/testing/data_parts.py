@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vireid.core.data.randomness import seeded
-from vireid.core.interfaces import Similarity
 from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
+from vireid.interfaces import Similarity
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Head, Loss, Neck, Translator
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
+from vireid.interfaces import Head, Loss, Neck, Translator
 from vireid.testing.promises import Builder, check_network, require
 
 PERSONS, PICTURES, CHANNELS, SIZE = 4, 2, 16, (64, 32)

@@ -62,7 +62,7 @@ def test_another_experiment_has_other_values(tffn: Experiment):
     assert other.with_overrides({'training.epochs': 70, 'evaluation.flip': False}) == tffn
     with pytest.raises(VireidError, match=r"training\.epoch: there is no setting 'epoch', did you mean 'epochs'\?"):
         tffn.with_overrides({'training.epoch': 5})
-    with pytest.raises(VireidError, match='exactly one of the two'):
+    with pytest.raises(VireidError, match='exactly one of them'):
         tffn.with_overrides({'training.steps': 5})
 
 
@@ -77,5 +77,16 @@ def test_copies_and_pickles_are_plain():
 
 def test_a_section_cannot_be_replaced_behind_the_back_of_the_config(tffn: Experiment):
     for changed in ({'seed': 5}, {'model': {}}, {'training': dataclasses.replace(tffn.training, epochs=1)}):
-        with pytest.raises(VireidError, match=f'{next(iter(changed))} of an experiment cannot be replaced by itself'):
+        with pytest.raises(VireidError, match=f'{next(iter(changed))} of an experiment cannot be replaced directly'):
             dataclasses.replace(tffn, **changed)
+
+
+def test_what_moved_says_where_to(tffn: Experiment):
+    with pytest.raises(VireidError, match=r'training_settings was renamed\n.*use experiment\.training, which is typed'):
+        _ = tffn.training_settings
+    with pytest.raises(VireidError, match=r"has no keys, and 'steps' was read as one\n.*settings\.steps"):
+        _ = tffn.training['steps']
+    with pytest.raises(ImportError, match=r'Dataset moved: from vireid\.interfaces import Dataset'):
+        from vireid.core.types import Dataset  # noqa: F401
+    assert not hasattr(tffn, 'anything')
+    assert not hasattr(tffn, 'image_settings')

@@ -86,7 +86,7 @@ def test_many_differences_are_counted():
 
 @pytest.mark.parametrize('damage', [{'training': 3}, {'images': {'size': 1}}, {'losses': {'x': 1}}])
 def test_a_config_of_anyone_is_refused_by_name(damage: dict[str, Any]):
-    with pytest.raises(VireidError, match=r'the config of last\.pt is not one that vireid writes'):
+    with pytest.raises(VireidError, match=r'the config in last\.pt was not written by vireid'):
         read_sections(PLAIN | damage, 'last.pt')
     with pytest.raises(VireidError, match=r'last\.pt'):
         read_sections({}, 'last.pt')

@@ -90,7 +90,7 @@ class TestModels:
 
     def test_what_has_nothing_to_train_is_told_so(self, small_sysu, make_small, tmp_path):
         made = make_small(small_sysu, *MINE, manager=manager('models', Hog))
-        with pytest.raises(VireidError, match=r'model: Hog has no parameters that could be trained[\s\S]*vireid test'):
+        with pytest.raises(VireidError, match=r'model: Hog has no trainable parameters[\s\S]*vireid test'):
             train(made, tmp_path)
         assert 'one step on random images: none, there is nothing to train' in dry_run(made)
 

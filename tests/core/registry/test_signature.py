@@ -139,7 +139,7 @@ def test_what_the_framework_supplies_is_never_missing_nor_offered_nor_to_be_set(
     assert 'inputs' not in text
     assert 'channels' not in text
     assert said(Neck, ('inputs', 'channels'), inputs=['stage2']) == [
-        'model.necks.s2.inputs is filled in by the framework\n  next:    take inputs out of the config'
+        'model.necks.s2.inputs is set by the framework\n  next:    remove inputs from the config'
     ]
 
 

@@ -91,7 +91,7 @@ def test_missing_foreign_and_newer_files(tmp_path):
     with pytest.raises(VireidError, match='no checkpoint'):
         checkpoint.load(tmp_path / 'nothing.pt')
     torch.save({'state_dict': {}}, tmp_path / 'foreign.pt')
-    with pytest.raises(VireidError, match='can be read but is no checkpoint of vireid'):
+    with pytest.raises(VireidError, match='can be read but is not a checkpoint of vireid'):
         checkpoint.load(tmp_path / 'foreign.pt')
     torch.save({**CONTENT, 'format': 99}, tmp_path / 'newer.pt')
     with pytest.raises(VireidError, match=r'\(format 99\); this one reads format 2'):
@@ -104,9 +104,12 @@ def test_weights_have_to_fit_completely():
     checkpoint.load_weights(module, good, 'a.pt')
     assert module.weight.sum().item() == 6
     for weights, text in (
-        ({'weight': good['weight']}, r'1 of 2 tensors fit; 1 missing \(bias\)'),
-        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors fit; 1 unexpected \(extra\)'),
-        ({**good, 'bias': torch.ones(4)}, r'1 of 2 tensors fit; 1 of another shape \(bias is \(4,\), the model wants'),
+        ({'weight': good['weight']}, r'1 of 2 tensors match; 1 missing \(bias\)'),
+        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors match; 1 unexpected \(extra\)'),
+        (
+            {**good, 'bias': torch.ones(4)},
+            r'1 of 2 tensors match; 1 of another shape \(bias is \(4,\), the model expects',
+        ),
     ):
         with pytest.raises(VireidError, match=text):
             checkpoint.load_weights(module, weights, 'a.pt')
@@ -195,5 +198,5 @@ def test_a_sound_file_of_another_shape_is_refused(tmp_path, odd):
     checkpoint.save(tmp_path / 'a.pt', CONTENT)
     checkpoint.load(tmp_path / 'a.pt')
     torch.save({'format': checkpoint.FORMAT, **CONTENT, **odd}, tmp_path / 'a.pt')
-    with pytest.raises(VireidError, match='can be read but is no checkpoint of vireid'):
+    with pytest.raises(VireidError, match='can be read but is not a checkpoint of vireid'):
         checkpoint.load(tmp_path / 'a.pt')

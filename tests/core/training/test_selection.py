@@ -105,7 +105,7 @@ class TestBeforeTraining:
 
     def test_it_needs_no_other_candidate_than_the_last_weights(self, make_small):
         options = ['evaluation.select=test', 'training.evaluate_every=None']
-        with pytest.raises(VireidError, match='there is nothing to choose from') as caught:
+        with pytest.raises(VireidError, match='there is nothing to select from') as caught:
             make_small(Path('nowhere'), *options)
         assert 'evaluation.before_training=True' in str(caught.value)
         make_small(Path('nowhere'), *options, 'evaluation.before_training=True')
@@ -229,13 +229,13 @@ class TestRefusals:
     def test_resuming_by_another_rule(self, small_sysu, tmp_path, make_tiny):
         train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         other = make_tiny(small_sysu, *VALIDATED, 'evaluation.select=test')
-        with pytest.raises(VireidError, match=r'another evaluation\.select than'):
+        with pytest.raises(VireidError, match=r'different values of evaluation\.select'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
     def test_resuming_by_figures_of_another_protocol(self, small_sysu, tmp_path, make_tiny):
         train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1'), tmp_path)
         other = make_tiny(small_sysu, *VALIDATED, 'protocol.modes=["indoor"]')
-        with pytest.raises(VireidError, match='another protocol'):
+        with pytest.raises(VireidError, match='different values of protocol'):
             train(other, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 
     def test_resuming_without_the_best_weights(self, small_sysu, tmp_path, make_tiny):
@@ -243,7 +243,7 @@ class TestRefusals:
         (tmp_path / 'checkpoints/best.pt').unlink()
         longer = make_tiny(small_sysu, *VALIDATED, 'training.epochs=2')
         with pytest.raises(
-            VireidError, match=r'best weights of this run so far are those of step \d+, and they are not in '
+            VireidError, match=r'best weights of this run so far are from step \d+, but they are not in '
         ):
             train(longer, tmp_path, resume=tmp_path / 'checkpoints/last.pt')
 

@@ -296,13 +296,13 @@ def test_bf16_trains(tree, tmp_path):
 def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, short, tmp_path):
     other = experiment(tree, 'model.necks.mlfm.attention=False')
     with pytest.raises(
-        VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
+        VireidError, match=r'does not match the model: (\d+) of \1 tensors match; 4 unexpected \(necks\.mlfm'
     ):
         score_checkpoint(other, short / 'checkpoints' / 'last.pt', tmp_path)
 
 
 def test_a_resume_with_another_epoch_length_is_refused(tree, short, tmp_path):
-    with pytest.raises(VireidError, match='trained with 5 steps an epoch and this run has 3'):
+    with pytest.raises(VireidError, match='trained with 5 steps per epoch, but this run has 3'):
         train(experiment(tree, 'sampler.visible=4', 'sampler.infrared=4'), tmp_path,
               resume=short / 'checkpoints' / 'last.pt')  # fmt: skip
 
@@ -311,7 +311,7 @@ def test_a_resume_with_another_epoch_length_is_refused(tree, short, tmp_path):
     ('option', 'named'), [('step.optimizer.lr=0.5', 'step'), ('seed=7', 'seed'), ('sampler.infrared=3', 'sampler')]
 )
 def test_a_resume_with_other_settings_is_refused_by_name(tree, short, tmp_path, option, named):
-    with pytest.raises(VireidError, match=f'another .*{named}.* than this run'):
+    with pytest.raises(VireidError, match=f'different values of .*{named}'):
         train(experiment(tree, option), tmp_path, resume=short / 'checkpoints' / 'last.pt')
 
 
@@ -319,7 +319,7 @@ def test_a_resume_that_would_end_before_it_begins_is_refused(tree, short, tmp_pa
     folder = Path(shutil.copytree(short, tmp_path / 'run'))
     before = (folder / 'config.yaml').read_text()
     shorter = experiment(tree, 'training.epochs=None', 'training.steps=2')
-    with pytest.raises(VireidError, match=r'is 5 steps old and this run ends after 2[\s\S]*vireid test'):
+    with pytest.raises(VireidError, match=r'is at step 5, but this run ends after 2[\s\S]*vireid test'):
         train(shorter, folder, resume=folder / 'checkpoints' / 'last.pt')
     assert (folder / 'config.yaml').read_text() == before
 
@@ -367,7 +367,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_task_and_image(tree, 
     text = str(caught.value)
     assert 'the loss is' in text
     assert '.jpg and 7 others' in text
-    assert 'begin anew with a lower learning rate' in text
+    assert 'start over with a lower learning rate' in text
 
 
 def test_a_truncated_image_stops_the_run_with_its_path(tree, tmp_path):
@@ -481,9 +481,11 @@ class TestDyingWorkers:
         manager.components.add('transforms', 'Exit', Exit)
         size = '{"type": "Resize"}, {"type": "ToFloat"}, {"type": "Exit"}'
         made = experiment(tree, 'images.workers=1', 'training.epochs=1', f'images.train=[{size}]', manager=manager)
-        with pytest.raises(VireidError, match=r'for the second time at step 1; saved in .*last\.pt') as caught:
+        with pytest.raises(
+            VireidError, match=r'for the second time at step 1; the run is saved in .*last\.pt'
+        ) as caught:
             train(made, tmp_path)
-        assert 'go on with --resume' in str(caught.value)
+        assert 'resume with --resume' in str(caught.value)
         assert checkpoint.load(tmp_path / 'checkpoints' / 'last.pt')['progress']['step'] == 0
 
 

@@ -312,7 +312,7 @@ def test_rows_of_a_context_are_in_joint_order():
     context = Context({VISIBLE: 2, INFRARED: 3, 'x': 4})
     assert [context.rows(m) for m in (VISIBLE, INFRARED, 'x')] == [slice(0, 2), slice(2, 5), slice(5, 9)]
     assert Context({VISIBLE: 2}).rows(INFRARED) == slice(2, 2)  # one modality alone
-    with pytest.raises(VireidError, match="no rows of a modality 'infrard', did you mean 'infrared'"):
+    with pytest.raises(VireidError, match="the batch has no modality 'infrard', did you mean 'infrared'"):
         context.rows('infrard')
 
 

@@ -1,4 +1,4 @@
-"""Configs: files with bases and overrides, and the experiment that a config describes, checked.
+"""Configs: files with bases and overrides, and the validated experiment that a config describes.
 
-It may not know images, models or runs: it builds them by name.
+This package must not depend on images, models or runs: it builds them by name.
 """

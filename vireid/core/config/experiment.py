@@ -1,4 +1,4 @@
-"""An experiment: a config's sections, checked, and each built on demand."""
+"""An experiment: the validated sections of a config, and methods that build each one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
-from vireid.core.config.frozen import FrozenList, freeze, section, thaw
+from vireid.core.config.frozen import Frozen, FrozenList, freeze, section, thaw
 from vireid.core.config.overrides import set_value
 from vireid.core.config.parameter_freezing import freeze as freeze_parameters
 from vireid.core.config.settings import (
@@ -18,14 +18,14 @@ from vireid.core.config.settings import (
     contradictions,
 )
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
 from vireid.core.registry.signature import Signature, names_argument, signature_of
 from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 
-Config = Mapping[str, Any]  # of a component: its `type` and arguments
+Config = Mapping[str, Any]  # a component's `type` and arguments
 
 if TYPE_CHECKING:  # sections can be read without torch
     from torch import Tensor, nn
@@ -33,25 +33,25 @@ if TYPE_CHECKING:  # sections can be read without torch
 
 @section
 class Sections:
-    """The sections of a config, each with its type; what is not given has its default.
+    """The sections of a config with their types and defaults.
 
     Attributes:
-        dataset: config of a component among `datasets`.
-        protocol: config of a component among `protocols`.
+        dataset: config of a dataset component.
+        protocol: config of a protocol component.
         images: see `ImageSettings`.
-        sampler: config of a component among `samplers`.
-        model: config of a component among `models`; `CrossModalModel` if it has no `type`.
-        step: config of a component among `steps`.
+        sampler: config of a sampler component.
+        model: config of a model component; `CrossModalModel` if it has no `type`.
+        step: config of a step component.
         losses: see `LossSettings`.
         training: see `TrainingSettings`.
         evaluation: see `EvaluationSettings`.
-        loggers: configs of components among `loggers`.
-        stages: config files that are trained first, in this order; each starts from the weights of the one before it,
-            and this config from the weights of the last one.
-        requires: packages with components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
-        plugins: Python files with components of this config; a record: whoever creates the manager loads them.
-        seed: random seed of weights, batches and augmentation, from 0.
-        name: of the run; by default that of the config file.
+        loggers: configs of logger components.
+        stages: config files to train first, in this order; each is initialized from the weights of the previous one,
+            and this config from the weights of the last.
+        requires: packages that provide components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
+        plugins: Python files that provide components of this config; for the record only, as the manager loads them.
+        seed: random seed for weights, batches and augmentation, from 0.
+        name: name of the run; by default that of the config file.
     """
 
     dataset: Annotated[Config, Component('datasets')]
@@ -71,14 +71,21 @@ class Sections:
     name: str = 'experiment'
 
 
-MISFITS = ('unknown-key', 'wrong-value')  # codes of errors whose key can be ignored, to check the rest
+MISFITS = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
 SETTINGS = {
     'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
 }  # fmt: skip
 
 
+# attributes of earlier versions
+MOVED = {
+    'image_settings': 'images', 'training_settings': 'training', 'loss_settings': 'losses',
+    'evaluation_settings': 'evaluation',
+}  # fmt: skip
+
+
 def typed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of `Sections` of a config that was checked."""
+    """Returns the arguments of `Sections` for a validated config."""
     return {
         name: SETTINGS[name](**freeze(value)) if name in SETTINGS else freeze(value) for name, value in config.items()
     }
@@ -92,46 +99,51 @@ def _agrees(name: str, given: Any, value: Any) -> bool:
 
 @section
 class Experiment(Sections):
-    """The sections of a config, checked, with the components that they name. It cannot be changed.
+    """The validated sections of a config, and the plugins that provide its components. Immutable.
 
-    Create one with `vireid.load_experiment`, or `from_config`; derive another with `with_overrides`.
+    Create one with `vireid.load_experiment` or `from_config`; derive another with `with_overrides`.
 
     Attributes:
-        manager: the plugins that the components come from.
-        given: the sections as the config has them, without defaults.
+        manager: the plugins that provide the components.
+        given: the sections as written in the config, without defaults.
     """
 
     manager: Manager = field(repr=False, compare=False, kw_only=True)
     given: Mapping[str, Any] = field(repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        # dataclasses.replace would leave `given` behind, and with it config.yaml
+        # dataclasses.replace would leave `given`, and therefore config.yaml, unchanged
         if differ := [name for name, value in self.given.items() if not _agrees(name, value, getattr(self, name))]:
             raise VireidError(
-                f'{", ".join(differ)} of an experiment cannot be replaced by itself',
+                f'{", ".join(differ)} of an experiment cannot be replaced directly',
                 todo="derive another experiment: experiment.with_overrides({'training.steps': 5})",
             )
 
+    def __getattr__(self, name: str) -> Any:
+        if name in MOVED:
+            raise Frozen(f'{name} was renamed', todo=f'use experiment.{MOVED[name]}, which is typed')
+        raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
-        """Checks a config against the signatures of all components that it names; builds nothing.
+        """Validates a config against the signatures of the components it names, without building them.
 
         Raises:
-            VireidError: for all that is unknown, missing, of the wrong type or contradictory.
+            VireidError: listing every key that is unknown, missing, of the wrong type or contradictory.
         """
         raise_all(check_config(config, manager))
         return cls.unchecked(config, manager)
 
     @classmethod
     def unchecked(cls, config: Mapping[str, Any], manager: Manager) -> Experiment:
-        """Takes a config that `check_config` has checked."""
+        """Creates an experiment from a config that `check_config` has already validated."""
         return cls(**typed(config), manager=manager, given=freeze(config))
 
     def with_overrides(self, values: Mapping[str, Any]) -> Experiment:
-        """Returns an experiment with other values, by dotted key: `{'training.steps': 100}`.
+        """Returns an experiment with different values, by dotted key: `{'training.steps': 100}`.
 
         Raises:
-            VireidError: if a key or value is not accepted.
+            VireidError: if a key or value is invalid.
         """
         config = self.to_config()
         for key, value in values.items():
@@ -141,7 +153,7 @@ class Experiment(Sections):
         return type(self).from_config(config, self.manager)
 
     def to_config(self) -> dict[str, Any]:
-        """Returns the sections as plain values, as written to `config.yaml` and into checkpoints."""
+        """Returns the sections as plain values, as saved in `config.yaml` and checkpoints."""
         sections: dict[str, Any] = {
             'losses': {}, 'evaluation': {}, 'loggers': [], 'stages': [], 'requires': [], 'plugins': [],
             'seed': self.seed, 'name': self.name,
@@ -153,7 +165,7 @@ class Experiment(Sections):
         return self.manager.components.build(kind, thaw(getattr(self, section)), where=section, **context)
 
     def build_dataset(self) -> Dataset:
-        """Builds the reader; it checks the folder's layout."""
+        """Builds the dataset, which checks the folder's layout."""
         return self.build('datasets', 'dataset')
 
     def build_protocol(self) -> EvaluationProtocol:
@@ -161,20 +173,24 @@ class Experiment(Sections):
         return self.build('protocols', 'protocol')
 
     def build_sampler(self, samples: Sequence[Sample], rank: int = 0, world_size: int = 1) -> Sampler:
-        """Builds the sampler over training samples for one of `world_size` processes."""
+        """Builds the sampler of training samples for one of `world_size` processes."""
         return self.build('samplers', 'sampler', samples=samples, seed=self.seed, rank=rank, world_size=world_size)
 
     def build_model(
         self, num_identities: int, pretrained: bool = True, steps_per_epoch: int | None = None
     ) -> nn.Module:
-        """Builds the model for that many training identities; its random weights are a function of `seed`.
+        """Builds the model; its random weights are a function of `seed`.
 
-        `pretrained=False` spares pretrained weights that a checkpoint is about to replace; `steps_per_epoch` is None
-        as long as no data was read. A component of the model may name either, and `image_size`, `training` and
+        Components of the model may take any of these arguments, and `image_size`, `modalities`, `training` and
         `across_ranks`.
 
+        Args:
+            num_identities: number of training identities.
+            pretrained: whether to load pretrained weights; False if a checkpoint will replace them.
+            steps_per_epoch: None until the data has been read.
+
         Raises:
-            VireidError: if the model cannot be built, or cannot do what `losses` asks for.
+            VireidError: if the model cannot be built, or does not support the `losses` settings.
         """
         import torch
 
@@ -184,8 +200,9 @@ class Experiment(Sections):
         network = self.manager.components.get('models', config['type'], where='model')
         if across and 'across_ranks' not in signature_of(network).parameters:
             raise VireidError(
-                f'losses.across_ranks is True and {config["type"]} takes no across_ranks: it cannot gather',
-                todo='remove losses.across_ranks, or let the model take it and gather what its losses compare',
+                f'losses.across_ranks is True, but {config["type"]} has no argument across_ranks',
+                todo='remove losses.across_ranks, or add the argument to the model and gather the features its losses '
+                'compare',
                 path='losses.across_ranks',
             )
         model = self.manager.components.build(
@@ -204,16 +221,20 @@ class Experiment(Sections):
         return model
 
     def build_step(self, model: nn.Module, fabric: Any) -> Any:
-        """Builds the update rule around a model."""
+        """Builds the step, which updates the model.
+
+        Raises:
+            VireidError: if the model cannot be trained, or the step cannot be built.
+        """
         require_trainable(model)
         return self.build('steps', 'step', model=model, fabric=fabric, components=self.manager.components)
 
     def build_transform(self, part: str) -> Chain:
-        """Builds the transforms `train` or `test`."""
+        """Builds the `train` or `test` transforms."""
         return self._build_chain(self._transforms(part), f'images.{part}')
 
     def build_views(self) -> dict[str, tuple[Modality, Chain]]:
-        """Builds the transforms of the further views of training images, each with the modality it is a view of."""
+        """Builds the transforms of each additional view of training images, with the modality it is a view of."""
         return {
             name: (view.of, self._build_chain(view.train, f'images.views.{name}.train'))
             for name, view in self.images.views.items()
@@ -234,12 +255,16 @@ class Experiment(Sections):
         decode: Callable[[str], Tensor],
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Callable[[str], Tensor]:
-        """Builds what turns paths into images for the transforms `train` or `test`; a cache fills itself here.
+        """Builds the reader that loads images for the `train` or `test` transforms; a cache is filled here.
 
-        Where the config names no reader, that is `decode`: the files are decoded each time.
+        A reader may take `samples`, `first` (the first transform of the part), `first_config` (its config), `decode`
+        and `on_progress`.
 
-        A reader may name `samples`, `first` (the part's first transform), `first_config` (what it was built from),
-        `decode` (see `data.images.decoder`) and `on_progress`, called with (done, total) images.
+        Args:
+            part: `train` or `test`.
+            samples: the samples to be read.
+            decode: loads an image file, see `data.images.decoder`; returned as it is if the config has no reader.
+            on_progress: called with (done, total) images.
         """
         if self.images.reader is None:
             return decode
@@ -258,13 +283,13 @@ class Experiment(Sections):
         )
 
     def build_reranker(self) -> Reranker | None:
-        """Builds the re-ranker, if one is asked for."""
+        """Builds the re-ranker; None if the config has none."""
         config = self.evaluation.rerank
         build = self.manager.components.build
         return None if config is None else build('rerankers', thaw(config), where='evaluation.rerank')
 
     def build_similarity(self, model: nn.Module) -> Similarity | None:
-        """Builds what ranks the gallery instead of cosine, if anything does; it may name the `model`."""
+        """Builds the similarity that replaces cosine similarity, if the config has one; it may take the `model`."""
         config = self.evaluation.similarity
         build = self.manager.components.build
         return (
@@ -280,39 +305,39 @@ class Experiment(Sections):
 
 
 def sections() -> Signature:
-    """Returns what a config may say, as a signature: its sections, and what each may hold."""
+    """Returns the sections of a config and their types, as a signature."""
     return Signature('the config', signature_of(Sections).parameters)
 
 
 def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
-    """Finds all that is wrong with a config, without building what it names.
+    """Returns all errors in a config, without building its components.
 
     Args:
-        config: its sections.
-        manager: the plugins whose components it may name.
-        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+        config: the sections.
+        manager: the plugins that provide the components.
+        filled: keys that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
     """
     wanted = config.get('requires', [])
     if isinstance(wanted, (list, tuple)) and (lacking := manager.missing([w for w in wanted if isinstance(w, str)])):
-        return lacking  # alone: what is missing explains the names that are not known
-    found = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
-    return found + contradictions(config)
+        return lacking  # only these: a missing package explains unknown names
+    errors = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
+    return errors + contradictions(config)
 
 
 @dataclass
 class Chain:
-    """Transforms one after the other; those that name `modality` are given that of the image.
+    """Applies transforms in sequence; those with a `modality` argument receive the image's modality.
 
     Attributes:
-        transforms: each maps an image to another.
-        where: path of their list in the config.
+        transforms: functions from image to image.
+        where: config path of the list of transforms.
     """
 
     transforms: Sequence[Callable[..., Tensor]]
     where: str = ''
 
     def __post_init__(self) -> None:
-        self._told = [names_argument(transform, 'modality') for transform in self.transforms]
+        self._takes_modality = [names_argument(transform, 'modality') for transform in self.transforms]
 
     def __call__(self, image: Tensor, modality: Modality | None = None) -> Tensor:
         for position in range(len(self.transforms)):
@@ -320,6 +345,6 @@ class Chain:
         return image
 
     def apply(self, position: int, image: Tensor, modality: Modality | None = None) -> Tensor:
-        """Applies one of them."""
+        """Applies the transform at one position."""
         transform = self.transforms[position]
-        return transform(image, modality=modality) if self._told[position] else transform(image)
+        return transform(image, modality=modality) if self._takes_modality[position] else transform(image)

@@ -1,7 +1,7 @@
-"""Reading configs: Python text, YAML or JSON with `_base_`, and writing them back.
+"""Reads Python, YAML and JSON configs with `_base_`, and writes YAML.
 
-A Python config is a program and is run. YAML and JSON are data: they run nothing, and the files they name are data in
-their own folder (see SECURITY.md).
+A Python config is a program and is executed. YAML and JSON are data: they execute nothing, and may only refer to data
+files in their own folder (see SECURITY.md).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vireid.core.config.overrides import Origins, leaves, override, without_dele
 from vireid.core.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', *DATA)
-BYTES = 2**20  # of a YAML or JSON config; vireid's own have 20 KiB
-FILES = 100  # that one config is read from
+BYTES = 2**20  # size limit of a YAML or JSON config; vireid's own take 20 KiB
+FILES = 100  # most files that make up one config
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
 
 
@@ -40,33 +40,33 @@ def load(
 ) -> dict[str, Any]:
     """Reads a config with its bases.
 
-    Top-level names that begin with `_` are the file's own scratch variables and are dropped. Files in `plugins` are
-    looked for beside the config that names them and added to those of the bases, unless `_delete_` stands beside them.
+    Top-level names that begin with `_` are scratch variables and are dropped. Paths in `plugins` are relative to the
+    config that lists them; the files are added to those of the bases unless `_delete_` is set.
 
     Args:
-        path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for one that an installed plugin offers.
+        path: a `.py`, `.yaml`, `.yml` or `.json` file, or `package::file` for a config from an installed plugin.
         options: overrides such as `dataset.root=/data` or `images.size=[144,72]`, applied in order.
-        over: configs laid over it before the options, as if it were their base.
-        folders: gives the config folders by package; None knows no packages.
-        origins: is filled with the file that each value came from, by path; a list is one value, options change none.
+        over: configs merged on top before the options, as if `path` were their base.
+        folders: returns the config folders by package; None means no packages.
+        origins: filled with the source file of each value, by path; a list counts as one value, options are ignored.
         plugins: Python files that may run; they are added to those of the config.
-        trust: let data name bases and stages outside their folder; these are data, too.
+        trust: whether YAML and JSON may name bases and stages outside their folder; these must be data too.
 
     Returns:
         Plain dicts, lists, tuples and scalars.
 
     Raises:
-        VireidError: if the file or a base is missing or does not parse, an option has no `=` or no place to go, or data
-            name a base outside their folder or a plugin file that is not among `plugins`.
+        VireidError: if the file or a base is missing or does not parse, an option has no `=` or an invalid key, or a
+            YAML or JSON file names a base outside its folder or a plugin file that is not in `plugins`.
     """
     reader = _Files(folders or dict, trust)
     try:
-        merged, found = reader.load_over([reader.locate(p) for p in (path, *over)])
+        merged, sources = reader.load_over([reader.locate(p) for p in (path, *over)])
     except RecursionError as error:
-        raise VireidError(f'config {path} holds a list or a dict that holds itself', todo='write it out') from error
+        raise VireidError(f'config {path} contains a circular reference', todo='write the value out') from error
     if 'plugins' in merged:
         merged['plugins'] = merged['plugins']['files']
-        found[('plugins',)] = found[('plugins', 'files')]
+        sources[('plugins',)] = sources[('plugins', 'files')]
     merged = without_delete(merged)
     given = [str(Path(file).resolve()) for file in plugins]
     if named := [*merged.get('plugins', ()), *given]:
@@ -74,11 +74,11 @@ def load(
     refused = [file for file in merged.get('plugins', ()) if file in reader.named_by_data and file not in given]
     if refused:
         raise VireidError(
-            f'{path} names the plugin files {", ".join(refused)}, and a config that is data runs no code',
+            f'{path} lists the plugin files {", ".join(refused)}, but YAML and JSON configs cannot run code',
             todo='if you trust them, add ' + ' '.join(f'--plugin {file}' for file in refused),
         )
     if origins is not None:
-        origins.update({place: found[place] for place in leaves(merged) if place in found})
+        origins.update({place: sources[place] for place in leaves(merged) if place in sources})
     config = {key: value for key, value in merged.items() if not key.startswith('_')}
     for option in options:
         override(config, option)
@@ -86,48 +86,48 @@ def load(
 
 
 def dump(config: Mapping[str, Any]) -> str:
-    """Writes a config as YAML that `load` reads back (tuples become lists)."""
+    """Returns a config as YAML that `load` can read; tuples become lists."""
     plain = _plain(config, 'config', tuples=list)
     return yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
 
 
 def dump_value(value: Any) -> str:
-    """Writes one value as YAML on one line."""
+    """Returns one value as YAML on one line."""
     plain = _plain(value, '', tuples=list)
     text = yaml.dump(plain, Dumper=Dumper, default_flow_style=True, width=10**6, sort_keys=False)
     return text.removesuffix('\n').removesuffix('\n...')
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Reads a YAML or JSON config as it stands there, to be shown: names of other files in it are only text.
+    """Reads a YAML or JSON config literally, for display: the files it refers to are not opened.
 
     Raises:
         VireidError: if it cannot be read.
     """
     if path.suffix not in DATA:
-        raise VireidError(f'{path} is no record of a config', allowed=', '.join(DATA))
+        raise VireidError(f'{path} is not a YAML or JSON config', allowed=', '.join(DATA))
     return _plain(_read_data(path), f'config {path}')
 
 
 class _Files:
-    """Reads files over their bases. `_delete_` means what it means to mmengine."""
+    """Reads files and merges them over their bases; `_delete_` works as in mmengine."""
 
     def __init__(self, folders: Folders, trust: bool) -> None:
         self.folders, self.trust = folders, trust
-        self.named_by_data: set[str] = set()  # plugin files
+        self.named_by_data: set[str] = set()  # plugin files listed in YAML or JSON
         self.loaded = 0
 
     def locate(self, name: str | Path, beside: Path | None = None) -> Path:
-        """Finds a file by its path, from the folder `beside`, or by `package::file`."""
+        """Returns the path of a file, relative to the folder `beside`, or of `package::file`."""
         package, colons, file = str(name).partition('::')
         if not colons:
             return Path(name) if beside is None else beside / name
         known = self.folders()
         if package not in known:
-            packages = ', '.join(sorted(p for p, found in known.items() if found))
+            packages = ', '.join(sorted(p for p, paths in known.items() if paths))
             raise VireidError(
-                f'no package {package!r} offers configs{did_you_mean(package, known)}',
-                allowed=packages or 'no installed plugin offers any',
+                f'no package {package!r} provides configs{did_you_mean(package, known)}',
+                allowed=packages or 'no installed plugin provides any',
                 todo='install the plugin, or see `vireid plugins`',
             )
         for folder in known[package]:
@@ -135,14 +135,14 @@ class _Files:
                 return folder / file
         offered = sorted(p.name for folder in known[package] for p in folder.iterdir() if p.suffix in SUFFIXES)
         raise VireidError(
-            f'{package} offers no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
+            f'{package} has no config {file!r}{did_you_mean(file, offered)}', allowed=', '.join(offered) or 'none'
         )
 
     def load(self, path: Path, chain: tuple[Path, ...]) -> tuple[dict[str, Any], Origins]:
-        """Reads one file over its bases."""
+        """Reads one file and merges it over its bases."""
         self.loaded += 1
-        if self.loaded > FILES:  # bases that each name the next one twice double with every file
-            raise VireidError(f'config {path} is one of more than {FILES} bases', todo='name each base once')
+        if self.loaded > FILES:  # files that each list the next one twice grow exponentially
+            raise VireidError(f'config {path} is one of more than {FILES} bases', todo='list each base once')
         if path.resolve() in chain:
             raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
@@ -165,18 +165,18 @@ class _Files:
         return self._lay(_plain(own, f'config {path}'), merged, path)
 
     def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
-        """Reads files and lays each over those before; marks with nothing below them yet are kept for what comes."""
+        """Reads files and merges each over the previous ones; a `_delete_` with no value to replace yet is kept."""
         merged: tuple[dict[str, Any], Origins] = ({}, {})
         for path in paths:
-            made, origins = self.load(path, chain)
+            config, origins = self.load(path, chain)
             below, before = merged
-            merged = _merge(made, below, path), {**before, **origins}
+            merged = _merge(config, below, path), {**before, **origins}
         return merged
 
     def _no_such_config(self, path: Path) -> VireidError:
         if path.is_file():
-            return VireidError(f'{path} is no config', allowed=', '.join(SUFFIXES))
-        known = [f'{p}::{path.name}' for p, found in self.folders().items() for f in found if (f / path.name).is_file()]
+            return VireidError(f'{path} is not a config file', allowed=', '.join(SUFFIXES))
+        known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
         beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
         hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a file in {SUFFIXES}'
         todo = f'{known[0]} is installed' if known else ''
@@ -189,7 +189,7 @@ class _Files:
 
 
 def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Makes the files in `plugins` and `stages` absolute: they lie beside the config that names them."""
+    """Makes the paths in `plugins` and `stages`, which are relative to the config, absolute."""
     stages = own.get('stages')
     if isinstance(stages, (list, tuple)):
         beside = [s if not isinstance(s, str) or '::' in s else str((path.parent / s).resolve()) for s in stages]
@@ -203,11 +203,11 @@ def _with_paths(own: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(files, (list, tuple)) or not all(isinstance(file, str) for file in files):
         raise VireidError(
             f'config {path}: plugins is {own["plugins"]!r}',
-            allowed="a list of Python files, added to those of the bases: ['my_fusion.py']; or instead of them: "
+            allowed="a list of Python files to add to those of the bases: ['my_fusion.py']; to replace them: "
             "dict(_delete_=True, files=['my_fusion.py'])",
         )
-    found = [str((path.parent / file).resolve()) for file in files]
-    return {**own, 'plugins': {'_delete_': replaces, 'files': found}}  # until all are merged
+    paths = [str((path.parent / file).resolve()) for file in files]
+    return {**own, 'plugins': {'_delete_': replaces, 'files': paths}}  # until all are merged
 
 
 def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -219,27 +219,30 @@ def _merge(over: dict[str, Any], under: dict[str, Any], path: Path) -> dict[str,
 
 
 def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) -> dict[str, Any]:
-    """Lays a dict over another, as mmengine does: dicts merge unless `_delete_` is set, all else replaces.
+    """Merges one dict over another as mmengine does: dicts merge unless `_delete_` is set, other values replace.
 
     Args:
-        over: what is laid over.
-        under: what it is laid over.
-        path: what messages call the first.
+        over: the dict with precedence.
+        under: the base.
+        path: name of `over` in messages.
+
+    Raises:
+        VireidError: if a dict would replace a value of another type without `_delete_`.
     """
     merged = Config({'config': dict(under)})
     try:
-        # below one key: mmengine splits outermost keys at dots, and keeps some for itself
+        # nested under one key, since mmengine splits outermost keys at dots and reserves some of them
         merged.merge_from_dict({'config': copy.deepcopy(dict(over))}, allow_list_keys=False)
     except TypeError as error:
         raise VireidError(
-            f'config {path} cannot be laid over its base: {error}',
-            todo='to replace a value by a dict, put _delete_=True into the dict',
+            f'config {path} cannot be merged over its base: {error}',
+            todo='to replace a value with a dict, put _delete_=True into the dict',
         ) from error
     return merged.to_dict()['config']
 
 
 def _run_python(path: Path) -> dict[str, Any]:
-    """Runs a Python config and returns its top-level names. It holds no imports: components are named by string."""
+    """Executes a Python config, which must not import anything, and returns its top-level names."""
     try:
         tree = ast.parse(path.read_text(encoding='utf-8-sig'), filename=str(path))
     except (SyntaxError, ValueError) as error:
@@ -247,8 +250,8 @@ def _run_python(path: Path) -> dict[str, Any]:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             raise VireidError(
-                f'config {path}, line {node.lineno}: configs hold no import statements',
-                todo="name components by their registered name, for example type='MLFM'",
+                f'config {path}, line {node.lineno}: configs cannot contain import statements',
+                todo="refer to components by their registered name, for example type='MLFM'",
             )
         if isinstance(node, ast.Dict):
             keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
@@ -256,7 +259,7 @@ def _run_python(path: Path) -> dict[str, Any]:
     names: dict[str, Any] = {}
     try:
         exec(compile(tree, str(path), 'exec'), names)  # noqa: S102, a Python config is a program
-    except (Exception, SystemExit) as error:  # the config is the user's code: whatever it raises is theirs to see
+    except (Exception, SystemExit) as error:  # the config is the user's code and may raise anything
         raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
 
@@ -277,12 +280,14 @@ def _read_data(path: Path) -> dict[str, Any]:
     except Exception as error:  # a damaged file may fail in any way
         raise VireidError(f'config {path} cannot be read: {error if str(error) else type(error).__name__}') from error
     if not isinstance(config, dict):
-        raise VireidError(f'config {path} holds {type(config).__name__}', allowed='keys and values at the top level')
+        raise VireidError(
+            f'config {path} contains a {type(config).__name__}', allowed='keys and values at the top level'
+        )
     return config
 
 
 def _plain(value: Any, where: str, tuples: type = tuple) -> Any:
-    """Copies a config into plain containers; refuses what no config can hold."""
+    """Copies a config into plain containers; raises VireidError for other types."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v, f'{where}: {k}', tuples) for k, v in value.items()}
     if isinstance(value, tuple):

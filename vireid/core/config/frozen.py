@@ -1,4 +1,4 @@
-"""Values of a config that cannot be changed in place: two parts of a program that share one see the same."""
+"""Immutable config values, so that code that shares an experiment always sees the same settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar('T')
 
 
 class Frozen(VireidError, AttributeError, TypeError):
-    """An attempt to change a setting of an experiment in place."""
+    """An attempt to change a setting of an experiment, or to use a section as a dict."""
 
 
 def _refuse(self: object, *args: Any, **kwargs: Any) -> NoReturn:
@@ -24,7 +24,7 @@ def _refuse(self: object, *args: Any, **kwargs: Any) -> NoReturn:
 
 
 class FrozenDict(dict):
-    """A dict that refuses to be changed; copies and pickles of it are plain dicts."""
+    """An immutable dict; copies and pickles of it are plain dicts."""
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
 
@@ -33,7 +33,7 @@ class FrozenDict(dict):
 
 
 class FrozenList(list):
-    """A list that refuses to be changed; copies and pickles of it are plain lists."""
+    """An immutable list; copies and pickles of it are plain lists."""
 
     __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = _refuse  # type: ignore[assignment]
     reverse = sort = _refuse  # type: ignore[assignment]
@@ -43,7 +43,7 @@ class FrozenList(list):
 
 
 def freeze(value: Any) -> Any:
-    """Returns a copy of nested dicts, lists and tuples that refuses to be changed."""
+    """Returns an immutable copy of nested dicts, lists and tuples."""
     if isinstance(value, Mapping):
         return FrozenDict({key: freeze(item) for key, item in value.items()})
     if isinstance(value, (list, tuple)):
@@ -52,7 +52,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Returns a copy in plain dicts, lists and tuples."""
+    """Returns a mutable copy of nested dicts, lists and tuples."""
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -60,9 +60,16 @@ def thaw(value: Any) -> Any:
     return value
 
 
+def _no_keys(self: object, key: object) -> NoReturn:
+    raise Frozen(
+        f'{type(self).__name__} has no keys, and {key!r} was read as one', todo=f'read the attribute: settings.{key}'
+    )
+
+
 @dataclass_transform(frozen_default=True)
 def section(cls: type[T]) -> type[T]:
-    """Makes a class a frozen dataclass whose error says how to change a setting."""
-    made = dataclass(frozen=True)(cls)
-    made.__setattr__ = made.__delattr__ = _refuse  # type: ignore[assignment, method-assign]
-    return made
+    """Makes a class a frozen dataclass whose error explains how to change a setting."""
+    frozen = dataclass(frozen=True)(cls)
+    frozen.__setattr__ = frozen.__delattr__ = _refuse  # type: ignore[assignment, method-assign]
+    frozen.__getitem__ = _no_keys  # type: ignore[attr-defined, index]
+    return frozen

@@ -1,4 +1,4 @@
-"""What is laid over a config, and which file, flag or option each value comes from."""
+"""Overrides of a config, and the file, flag or option that each value comes from."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 
 from vireid.core.errors import VireidError, nearest
 
-Origins = dict[tuple[str, ...], str]  # by path in the config
+Origins = dict[tuple[str, ...], str]  # source of each value, by path in the config
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """What is laid over a config, in the order of the attributes.
+    """Overrides of a config, applied in the order of the attributes.
 
     Attributes:
-        over: configs, each laid over what comes before, as a config over its base.
-        defaults: values by dotted key, for keys that the config does not set; by where each comes from.
+        over: configs, each merged over the previous ones, as a config over its base.
+        defaults: (value, source) by dotted key, for keys that the config does not set.
         components: components by dotted key; a component of the same type in the config keeps its settings.
         values: values by dotted key.
-        options: texts such as `training.steps=100`; a value is read as a literal, or as text where only text fits.
-        label: what `origins` call the source of `components` and `values`.
+        options: strings such as `training.steps=100`; a value is parsed as a literal unless only a string is valid.
+        label: name in `origins` for the source of `components` and `values`.
         plugins: Python files that may run, added to those of the config.
-        trust: whether a config that is data may reach beyond its folder; see SECURITY.md.
+        trust: whether a YAML or JSON config may refer to files outside its folder; see SECURITY.md.
     """
 
     over: Sequence[str | Path] = ()
@@ -38,15 +38,20 @@ class Overrides:
     trust: bool = False
 
     def with_values(self, values: Mapping[str, Any]) -> Overrides:
-        """Returns these overrides with more values, by dotted key."""
+        """Returns a copy with additional values, by dotted key."""
         return replace(self, values={**self.values, **values})
 
 
 def apply(config: dict[str, Any], overrides: Overrides, origins: Origins) -> None:
-    """Applies all but the files and plugins of `overrides` to `config`, and notes where each value comes from.
+    """Applies `overrides`, except files and plugins, to `config` in place and records the source of each value.
+
+    Args:
+        config: the sections.
+        overrides: what to apply.
+        origins: updated with the source of each value.
 
     Raises:
-        VireidError: for an option without `=`, or a key whose holder does not exist or holds no keys.
+        VireidError: for an option without `=`, or a key whose parent does not exist or is not a dict.
     """
     for key, (value, label) in overrides.defaults.items():
         holder, name = _holder(config, key)
@@ -71,11 +76,11 @@ def apply(config: dict[str, Any], overrides: Overrides, origins: Origins) -> Non
         _mark(origins, config, option.partition('=')[0], option)
 
 
-DEFAULTED = ('evaluation', 'losses')  # sections whose settings all have defaults: a config may lack them
+DEFAULTED = ('evaluation', 'losses')  # optional sections: all their settings have defaults
 
 
 def _holder(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """Returns the section that holds a key of at most two parts, added if the config lacks it, and the key in it."""
+    """Splits a key of at most two parts into its section, created if missing, and the key within it."""
     section, _, name = key.partition('=')[0].partition('.')
     if not name:
         return config, section
@@ -86,7 +91,7 @@ def _holder(config: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
 
 
 def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) -> None:
-    """Notes where the value at `key` comes from: all below it, or the list that holds it."""
+    """Records the source of the value at `key`: of everything below it, or of the list that contains it."""
     place: tuple[str, ...] = tuple(split_key(config, key))
     node: Any = config
     for depth, part in enumerate(place):
@@ -103,26 +108,29 @@ def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) ->
 def override(config: dict[str, Any], option: str) -> None:
     """Applies one `dotted.key=value` to `config` in place.
 
-    The value is read as a Python literal or as true, false, null; anything else is a string. List items are
-    addressed by position. The last key may be new (the component's signature decides whether it is accepted); what
-    leads to it must exist.
+    The value is parsed as a Python literal or as true, false or null; anything else is a string. List items are
+    addressed by position. The last part of the key may be new, since it is validated later; its parents must exist.
 
     Raises:
-        VireidError: without `=`, or if a part of the key does not exist.
+        VireidError: if there is no `=`, or a parent of the key does not exist.
     """
     key, equals, text = option.partition('=')
     if not equals or not all(split_key(config, key)):
-        raise VireidError(
-            f'option {option!r} is not key=value', todo='write for example --cfg-options training.epochs=2'
-        )
+        raise VireidError(f'option {option!r} is not key=value', todo='use the form --cfg-options training.epochs=2')
     set_value(config, key, parse_value(text), option)
 
 
 def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') -> None:
     """Sets the value at a dotted key of `config` in place; see `override`.
 
+    Args:
+        config: the sections.
+        key: the dotted key.
+        value: the new value.
+        option: the option as typed, for messages; the key if empty.
+
     Raises:
-        VireidError: if a part of the key does not exist; messages call the whole `option`.
+        VireidError: if a parent of the key does not exist.
     """
     parts, option = split_key(config, key), option or key
     node: Any = config
@@ -132,7 +140,7 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
             if not (part.isascii() and part.isdecimal()) or int(part) >= len(node):
                 raise VireidError(
                     f'option {option!r}: {".".join(parts[:position])} has no item {part!r}',
-                    allowed=f'0 to {len(node) - 1}' if node else 'nothing: the list is empty',
+                    allowed=f'0 to {len(node) - 1}' if node else 'none: the list is empty',
                 )
             index: Any = int(part)
         elif isinstance(node, dict):
@@ -145,7 +153,7 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
                     allowed=', '.join(map(str, node)),
                 )
         else:
-            raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and holds no keys')
+            raise VireidError(f'option {option!r}: {".".join(parts[:position])} is {node!r} and has no keys')
         if last:
             node[index] = without_delete(value)
         else:
@@ -155,24 +163,24 @@ def set_value(config: dict[str, Any], key: str, value: Any, option: str = '') ->
 
 
 def split_key(config: Any, key: str) -> list[str]:
-    """Splits a dotted key; a key of the config that has dots itself, such as `backbone.*`, is one part."""
+    """Splits a dotted key; a config key that contains dots itself, such as `backbone.*`, stays whole."""
     parts = key.strip().split('.')
-    node, found = config, []
+    node, keys = config, []
     while parts:
         length = 1
         if isinstance(node, Mapping):
             length = next((n for n in range(len(parts), 0, -1) if '.'.join(parts[:n]) in node), 1)
-        found.append('.'.join(parts[:length]))
+        keys.append('.'.join(parts[:length]))
         parts = parts[length:]
         if isinstance(node, (list, tuple)):
-            node = node[int(found[-1])] if found[-1].isdecimal() and int(found[-1]) < len(node) else None
+            node = node[int(keys[-1])] if keys[-1].isdecimal() and int(keys[-1]) < len(node) else None
         else:
-            node = node.get(found[-1]) if isinstance(node, Mapping) else None
-    return found
+            node = node.get(keys[-1]) if isinstance(node, Mapping) else None
+    return keys
 
 
 def parse_value(text: str) -> Any:
-    """Reads the value of an option: a Python literal, `dict(key=...)`, true / false / null, or else the text itself."""
+    """Parses the value of an option: a Python literal, `dict(key=...)`, true, false or null; else the text itself."""
     text = text.strip()
     words = {'true': True, 'false': False, 'null': None}
     if text.lower() in words:
@@ -184,7 +192,7 @@ def parse_value(text: str) -> Any:
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Turns `dict(key=value)`, as Python configs have it, into the literal that it makes."""
+    """Converts `dict(key=value)` calls, as in Python configs, to dict literals."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
@@ -195,14 +203,14 @@ class _DictCalls(ast.NodeTransformer):
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """Returns the path of every value that is no dict, or an empty one."""
+    """Returns the path of every value that is not a dict, and of every empty dict."""
     if not isinstance(value, Mapping) or not value:
         return [path]
     return [leaf for key, item in value.items() for leaf in leaves(item, (*path, str(key)))]
 
 
 def without_delete(value: Any) -> Any:
-    """Drops marks that had nothing below them to replace."""
+    """Removes remaining `_delete_` keys, which had nothing to replace."""
     if isinstance(value, dict):
         return {key: without_delete(item) for key, item in value.items() if key != '_delete_'}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""Parts of a model that training leaves as they are."""
+"""Freezing parts of a model during training."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 
 
 def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.freeze') -> None:
-    """Freezes what matches a name pattern: parameters get no gradient, modules stay in evaluation mode.
+    """Freezes parameters and modules whose names match: parameters get no gradient, modules stay in eval mode.
 
-    A module that matches is frozen as a whole: `backbone` and `backbone.*` freeze the same, BatchNorm's statistics
-    included. A pattern of a module's buffers (`*.running_*`) freezes those, one of parameters (`*.bias`) those alone.
-    `NAME:CLASS` matches modules by both, and freezes what is their own, not the modules inside them:
-    `backbone.*:*Norm*` is all normalisation of the backbone, also where a block of convolutions is called a norm.
+    A matching module is frozen as a whole, including BatchNorm statistics: `backbone` and `backbone.*` are equivalent.
+    A pattern that matches buffers (`*.running_*`) or parameters (`*.bias`) freezes only those. `NAME:CLASS` matches a
+    module by name and class and freezes its own parameters and buffers, but not its submodules: `backbone.*:*Norm*`
+    freezes the normalization layers of the backbone, and not a block of convolutions whose class name contains Norm.
+
+    Args:
+        model: the model to change.
+        patterns: shell-style name patterns.
+        where: config path of the patterns, for messages.
 
     Raises:
-        VireidError: for each pattern that matches nothing.
+        VireidError: listing each pattern that matches nothing.
     """
     buffers = {name.rpartition('.')[::2] for name, _ in model.named_buffers()}
     problems = []
@@ -54,5 +59,5 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
 
 
 def _stay(module: Any, mode: bool = True) -> Any:
-    """Replaces `train` of a frozen module."""
+    """Replaces the `train` method of a frozen module."""
     return module

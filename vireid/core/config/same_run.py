@@ -1,4 +1,4 @@
-"""Whether two configs describe one run: one comparison for resuming, for jobs done before, and for tables."""
+"""Decides whether two configs describe the same run: for resuming, for skipping finished jobs, and for tables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from vireid.core.config.experiment import SETTINGS, Sections, typed
 from vireid.core.errors import VireidError
 
-# how images are read; pixels stay the same
+# how images are read, without effect on pixels
 READING = tuple(f'images.{name}' for name in ('workers', 'reader*', 'check', 'on_bad_image', 'max_pixels'))
-# on what a run is trained, for how long, and what is written of it
+# hardware, length of the run, and what it writes
 RESUMABLE = (
     'name', 'loggers', 'plugins', 'requires', 'stages', *READING,
     *(
@@ -24,17 +24,17 @@ RESUMABLE = (
 
 
 def read_sections(config: Mapping[str, Any], source: object) -> Sections:
-    """Returns the typed sections of a config that an earlier vireid may have written, or anyone.
+    """Returns the typed sections of a saved config, which an earlier version or another program may have written.
 
     Raises:
-        VireidError: if a section is unknown, missing or not a section.
+        VireidError: if a section is missing or malformed.
     """
     known = {f.name for f in fields(Sections)}
     try:
         return Sections(**typed({key: value for key, value in config.items() if key in known}))
     except (TypeError, AttributeError, ValueError, VireidError) as error:
         raise VireidError(
-            f'the config of {source} is not one that vireid writes: {error}', todo='restore the file, or train again'
+            f'the config in {source} was not written by vireid: {error}', todo='restore the file, or train again'
         ) from error
 
 
@@ -42,9 +42,9 @@ def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) 
     """Returns the dotted keys in which two runs differ.
 
     Args:
-        ours: one of them.
-        theirs: the other one.
-        may_change: patterns of keys that are not compared, such as `images.workers` or `evaluation.*`.
+        ours: the sections of one run.
+        theirs: the sections of the other.
+        may_change: patterns of keys to ignore, such as `images.workers` or `evaluation.*`.
     """
     mine, other = dict(_leaves(ours)), dict(_leaves(theirs))
     keys = [*mine, *(key for key in other if key not in mine)]
@@ -53,14 +53,14 @@ def changes(ours: Sections, theirs: Sections, may_change: Collection[str] = ()) 
 
 
 def matches(key: str, patterns: Collection[str]) -> bool:
-    """Says whether a dotted key matches one of some patterns."""
+    """Returns whether a dotted key matches any of the patterns."""
     return any(fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def scoring(run: Sections) -> set[str]:
-    """Returns patterns of the settings that decide how a run is scored, and not which weights it has."""
+    """Returns patterns of the settings that affect how a run is scored, but not its weights."""
     keys = {'loggers', *(f'evaluation.{name}' for name in ('batch_size', 'flip', 'rerank*'))}
-    if run.evaluation.select == 'last':  # otherwise metrics choose the weights
+    if run.evaluation.select == 'last':  # otherwise metrics select the weights
         keys |= {'protocol.*', 'evaluation.similarity*', 'evaluation.ties'}
     return keys
 
@@ -70,14 +70,14 @@ def resumable(run: Sections, of_step: Collection[str] = ()) -> set[str]:
 
     Args:
         run: the run.
-        of_step: patterns of the settings of its step that may change, such as `clip_norm`.
+        of_step: patterns of the step settings that may change, such as `clip_norm`.
     """
     data = 'dataset.*' if run.evaluation.select == 'last' else 'dataset.root'
     return {*RESUMABLE, *scoring(run), data, *(f'step.{pattern}' for pattern in of_step)}
 
 
 def named(keys: Collection[str]) -> str:
-    """Returns changed keys for a message: the first few, and how many more there are."""
+    """Formats changed keys for a message: the first five, and the number of the others."""
     shown = list(keys)[:5]
     return ', '.join(shown) + (f' and {len(keys) - len(shown)} more' if len(keys) > len(shown) else '')
 
@@ -86,7 +86,7 @@ _ABSENT = object()
 
 
 def _leaves(value: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Yields what is no section and no dict, by dotted key; lists and tuples are alike."""
+    """Yields (dotted key, value) for each value that is neither a section nor a dict; tuples become lists."""
     if is_dataclass(value):
         value = {f.name: getattr(value, f.name) for f in fields(value) if f.name not in ('manager', 'given')}
     if isinstance(value, Mapping) and (value or path in SETTINGS):

@@ -1,4 +1,4 @@
-"""The settings that a config's sections hold, their ranges, and what contradicts what."""
+"""The settings in each section of a config, their ranges, and checks for contradictions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 @section
 class ViewSettings:
-    """A second view of training images, as a modality of its own: the same image, differently augmented.
+    """An additional view of training images, as an auxiliary modality: the same image with other augmentation.
 
     Attributes:
-        of: the modality whose images are seen again, with their identities and cameras.
-        train: transforms of the view, instead of `images.train`.
+        of: the modality whose images are viewed again, with their identities and cameras.
+        train: transforms of the view, in place of `images.train`.
     """
 
     of: Literal['visible', 'infrared']
@@ -40,20 +40,20 @@ class ImageSettings:
     """The `images` section.
 
     Attributes:
-        size: (height, width) in pixels that the network sees; handed to transforms that take a `size`.
-        train: transforms of training images, in order; the last ones produce float32.
+        size: (height, width) of the network's input in pixels; passed to transforms that take a `size`.
+        train: transforms of training images, in order; the output must be float32.
         test: transforms of test images.
-        views: further views of training images, by the name of the auxiliary modality that they make.
-        workers: loader processes; None means none on the CPU, and on a GPU one less than the cores, at most 8.
-        reader: config of a component among `readers`, such as a cache; None decodes the files each time.
-        on_bad_image: what a training image that cannot be read does: `stop` the run, or `skip`: another one of the
-            same identity and modality replaces it, and the result counts them. Scoring always stops.
-        check: what is made sure of before the first step: that the `files` of all images are there, have bytes and
-            may be read, unless a `reader` stands before them; that all `images` can be decoded, which takes minutes;
-            or `nothing`. Unless it is `nothing`, no image may be both trained on and scored, or be its own match.
-        max_pixels: a larger image is refused before it is decoded, which takes up to 20 bytes a pixel.
-        scale_raw: how grey values of more than 8 bits, such as thermal counts or degrees, become grey levels: the
-            `percentiles` 1 and 99 of each image, or (low, high) of all images, are black and white. None refuses them.
+        views: additional views of training images, by the name of the auxiliary modality they form.
+        workers: loader processes; None means 0 on the CPU, and on a GPU the number of cores minus 1, at most 8.
+        reader: config of a reader component, such as a cache; None decodes the files each time.
+        on_bad_image: what to do if a training image cannot be read: `stop` the run, or `skip` it, which uses another
+            image of the same identity and modality and counts it in the result. Evaluation always stops.
+        check: what to check before the first step: that all image `files` exist, are not empty and are readable
+            (skipped if there is a `reader`); that all `images` can be decoded, which takes minutes; or `nothing`.
+            Unless it is `nothing`, no image may be both trained on and scored, or be its own match.
+        max_pixels: larger images are rejected before decoding, which takes up to 20 bytes per pixel.
+        scale_raw: how to map gray values of more than 8 bits, such as thermal counts or degrees, to black and white:
+            the `percentiles` 1 and 99 of each image, or fixed (low, high) values. None rejects such images.
     """
 
     size: tuple[Pixels, Pixels]
@@ -82,8 +82,8 @@ class LossSettings:
     """The `losses` section.
 
     Attributes:
-        across_ranks: with several processes, necks, heads and losses see the images of all of them, with gradients:
-            what the backbone makes is gathered. By default each process sees its own.
+        across_ranks: with several processes, gather the backbone's features, with gradients, so that necks, heads and
+            losses see the images of all processes. By default each process sees its own.
     """
 
     across_ranks: bool = False
@@ -94,22 +94,23 @@ class TrainingSettings:
     """The `training` section.
 
     Attributes:
-        epochs: length of the run in epochs; give this or `steps`.
+        epochs: length of the run in epochs; set this or `steps`.
         steps: length of the run in steps.
-        precision: of training, as lightning-fabric names it; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on hardware
-            that computes bf16 by itself, and rightly, else `32-true`; see `launch/bf16_trial.py`. Scoring is float32.
-        accelerator: `auto`, `cpu`, `cuda` and whatever else lightning-fabric knows.
-        devices: how many on this machine, or `auto`.
-        nodes: machines; each is started by torchrun or Slurm, with as many processes as `devices`.
-        strategy: of several processes: `ddp`, where each has all weights. `auto` is `ddp` if there are several.
-        evaluate_every: epochs between evaluations; the run always ends with one. None: only then.
-        checkpoint_every: steps between checkpoints, besides the one at each epoch's end. None: only those.
-        sync_batchnorm: with several processes, BatchNorm sees the images of all of them.
-        compile: let torch compile the model's training pass; where that fails, it is run as it is, and that is said.
-        init: checkpoint whose weights the model is initialised with; the run is a new one. `--init` of the command.
-        init_partial: of `init`, take what fits, and say how much that is.
-        freeze: name patterns of what is not trained, such as 'backbone.*'; BatchNorm's statistics stay too.
-        keep: how many checkpoints there are: `last.pt`, and before it `last-1.pt` and so on, for when it is damaged.
+        precision: training precision in lightning-fabric's terms; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on
+            hardware with native and correct bf16, else `32-true`; see `launch/bf16_trial.py`. Evaluation is float32.
+        accelerator: one of lightning-fabric's accelerators, or `auto`.
+        devices: number of devices on this machine, or `auto`.
+        nodes: number of machines; start each with torchrun or Slurm, with one process per device.
+        strategy: how several processes train: `ddp`, where each has all weights. `auto` is `ddp` if there are several.
+        evaluate_every: epochs between evaluations; a run always ends with one. None: only that one.
+        checkpoint_every: steps between checkpoints, besides the one after each epoch. None: only those.
+        sync_batchnorm: with several processes, BatchNorm uses the images of all of them.
+        compile: compile the model's training pass with torch; if that fails, warn and run it uncompiled.
+        init: checkpoint to initialize a new run from; same as the flag `--init`.
+        init_partial: load only the matching weights of `init` and report coverage.
+        freeze: name patterns of modules and parameters that are not trained, such as 'backbone.*'; BatchNorm
+            statistics are frozen too.
+        keep: number of checkpoints to keep: `last.pt`, and earlier ones as `last-1.pt` and so on in case of damage.
     """
 
     epochs: Positive | None = None
@@ -129,7 +130,7 @@ class TrainingSettings:
     compile: bool = False
 
     def total_steps(self, steps_per_epoch: int) -> int:
-        """Length of the run in steps."""
+        """Returns the length of the run in steps."""
         return self.steps if self.steps is not None else (self.epochs or 0) * steps_per_epoch
 
 
@@ -138,17 +139,17 @@ class EvaluationSettings:
     """The `evaluation` section.
 
     Attributes:
-        batch_size: images embedded at a time.
-        similarity: config of a component among `similarities`, which ranks the gallery instead of cosine; None is that.
-        flip: also score, beside the plain row, embeddings averaged with those of the mirror images.
-        rerank: config of a component among `rerankers`, whose metrics are printed beside the plain ones.
-        ties: metrics of equally similar images are the `mean` over all their orders; or those of `gallery-order`, which
-            the field's code computes, and which the protocol's name then says.
-        select: the weights that the run ends with: `last`; those best on the dataset's `val` split (`validation`); or
-            those best on trial 0 of the test (`test`), which is what most published metrics are.
-        select_by: the metric of the protocol's first row that `select` goes by.
-        before_training: score the model before its first step too: it is one of those that `select` chooses from, and
-            is kept unless training is better.
+        batch_size: images per batch.
+        similarity: config of a similarity component to rank the gallery with; None is cosine similarity.
+        flip: also report flip test-time augmentation: embeddings averaged with those of the mirrored images.
+        rerank: config of a re-ranker component, whose metrics are reported in an additional row.
+        ties: how to score equally similar images: the `mean` over all their orders, or in `gallery-order`, as most
+            published code does; the latter is added to the protocol's name.
+        select: the final weights: the `last` ones, the best on the dataset's `val` split (`validation`), or the best on
+            trial 0 of the test split (`test`), which is what most published metrics are.
+        select_by: the metric that `select` maximizes, from the first row of the table.
+        before_training: also score the model before the first step, as a candidate for `select` that is kept unless
+            training improves on it.
     """
 
     batch_size: Positive = 64
@@ -162,7 +163,7 @@ class EvaluationSettings:
 
 
 def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
-    """Finds settings that contradict each other, or that are not offered any more; what is mistyped is passed over."""
+    """Returns an error for each contradiction between settings; skips values of the wrong type."""
 
     def at(section: str, key: str, default: Any = None) -> Any:
         values = config.get(section)
@@ -171,52 +172,50 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     problems = []
     name = config.get('name', 'experiment')
     if isinstance(name, str) and not is_name(name):
-        text = f'name is {name!r}, and the folder of the run is called that'
-        allowed = f'up to {LONGEST} characters that can name a folder on any system: no / \\ : * ? " < > |'
+        text = f'name is {name!r}, which is not a valid folder name'
+        allowed = f'up to {LONGEST} characters that are valid in folder names on all systems: no / \\ : * ? " < > |'
         todo = "set name='my_run', or rename the config file"
         problems.append(VireidError(text, allowed=allowed, todo=todo, path='name'))
     epochs, steps = at('training', 'epochs'), at('training', 'steps')
     if isinstance(config.get('training'), Mapping) and (epochs is None) == (steps is None):
         text = f'training: epochs is {epochs} and steps is {steps}'
-        problems.append(VireidError(text, allowed='exactly one of the two', todo='set one to None'))
+        problems.append(VireidError(text, allowed='exactly one of them', todo='set one to None'))
     several = at('training', 'evaluate_every') is not None or at('evaluation', 'before_training', False)
     if at('evaluation', 'select', 'last') in ('validation', 'test') and not several:
         problems.append(
             VireidError(
-                f'evaluation.select is {config["evaluation"]["select"]!r} and training.evaluate_every is None: '
-                'there is nothing to choose from',
-                todo='say every how many epochs to score: training.evaluate_every=2; or score the model before '
-                'training too: evaluation.before_training=True',
+                f'evaluation.select is {config["evaluation"]["select"]!r} but training.evaluate_every is None, so '
+                'there is nothing to select from',
+                todo='set the number of epochs between evaluations: training.evaluate_every=2; or also score the model '
+                'before training: evaluation.before_training=True',
                 path='evaluation.select',
             )
         )
     if at('evaluation', 'before_training', False) and at('evaluation', 'select', 'last') == 'last':
-        text = (
-            "evaluation.before_training is True and evaluation.select is 'last': the last weights are kept in any case"
-        )
-        todo = "choose the better ones: evaluation.select='validation'; or take evaluation.before_training away"
+        text = "evaluation.before_training is True but evaluation.select is 'last', which always keeps the last weights"
+        todo = "keep the best weights: evaluation.select='validation'; or remove evaluation.before_training"
         problems.append(VireidError(text, todo=todo))
     views, reader, first = at('images', 'views', {}), at('images', 'reader'), at('images', 'train')
     for name, view in views.items() if isinstance(views, Mapping) else ():
         if name in MODALITIES:
-            text = f'images.views.{name}: {name} images are there already'
-            problems.append(VireidError(text, todo='give the view another name'))
+            text = f'images.views.{name}: {name} is the name of an existing modality'
+            problems.append(VireidError(text, todo='choose another name for the view'))
         begins = view.get('train') if isinstance(view, Mapping) else None
         if reader is not None and isinstance(begins, list) and isinstance(first, list) and begins[:1] != first[:1]:
             given = f'images.views.{name}.train.0 is {(begins or [None])[0]!r}'
-            text = f'{given}, and images.reader keeps images as images.train.0 makes them'
-            problems.append(VireidError(text, todo='begin with the same transform, or take the reader (--cache) away'))
+            text = f'{given}, but images.reader stores the output of images.train.0'
+            problems.append(VireidError(text, todo='start with the same transform, or remove the reader (--cache)'))
     bounds = at('images', 'scale_raw')
     numbers = [b for b in bounds if isinstance(b, (int, float))] if isinstance(bounds, (list, tuple)) else []
     if len(numbers) == 2 and not numbers[0] < numbers[1]:
         text = f'images.scale_raw is {numbers}'
-        problems.append(VireidError(text, allowed='[LOW,HIGH], the values that become black and white: LOW < HIGH'))
+        problems.append(VireidError(text, allowed='[LOW,HIGH] with LOW < HIGH, the values mapped to black and white'))
     if config.get('stages') and at('training', 'init') is not None:
-        text = f'training.init is {at("training", "init")!r}, and stages give the initial weights'
-        problems.append(VireidError(text, todo='take one of them away'))
+        text = f'training.init is {at("training", "init")!r}, but stages already provide the initial weights'
+        problems.append(VireidError(text, todo='remove one of them'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
-        why = ': no network of this field outgrows a GPU, so nothing is sharded' if strategy == 'fsdp' else ''
+        why = ': sharding is not supported; networks in this field fit on one GPU' if strategy == 'fsdp' else ''
         text = f'training.strategy is {strategy!r}{why}'
         problems.append(VireidError(text, allowed="'auto', 'ddp'", todo="training.strategy='ddp'"))
     return problems

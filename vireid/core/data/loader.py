@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from vireid.boundary.worker_processes import Sent, start_method, start_server, started, starting
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Sampler
 from vireid.core.signals import SIGNALS
 from vireid.core.types import Batch, Progress
+from vireid.interfaces import Sampler
 
 SHARED_MEMORY = 'enlarge /dev/shm (of a container: docker run --shm-size=8g), or read by no process: images.workers=0'
 SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # what all workers need

@@ -1,4 +1,4 @@
-"""Several processes as one: their ranks, gathered tensors with gradients, BatchNorm over all of them.
+"""Distributed training: ranks, gathered tensors with gradients, BatchNorm over all processes.
 
-It may not know configs, models or runs. In a single process everything here does nothing.
+This package must not depend on configs, models or runs. In a single process, its functions do nothing.
 """

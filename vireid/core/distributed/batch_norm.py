@@ -13,10 +13,10 @@ from vireid.core.distributed.processes import world
 
 
 class SyncedBatchNorm(nn.Module):
-    """BatchNorm over the batches of all processes, on any device; torch's own works on GPUs only.
+    """BatchNorm over the batches of all processes, on any device; torch's `SyncBatchNorm` requires GPUs.
 
     Args:
-        norm: the BatchNorm it replaces; weights and running statistics are shared with it.
+        norm: the BatchNorm to replace; weights and running statistics are shared with it.
     """
 
     def __init__(self, norm: Any) -> None:
@@ -38,25 +38,25 @@ class SyncedBatchNorm(nn.Module):
         shape = [1, -1] + [1] * (x.dim() - 2)
         size = world()[1]
         exact = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        mean = _Sum.apply(exact.mean(axes)) / size  # (C,); each process has as many rows
-        centred = exact - mean.view(shape)
-        variance = _Sum.apply((centred**2).mean(axes)) / size
-        made = centred * torch.rsqrt(variance + self.eps).view(shape)
+        mean = _Sum.apply(exact.mean(axes)) / size  # (C,); all processes have the same number of rows
+        centered = exact - mean.view(shape)
+        variance = _Sum.apply((centered**2).mean(axes)) / size
+        normalized = centered * torch.rsqrt(variance + self.eps).view(shape)
         with torch.no_grad():
             count = x.numel() / x.shape[1] * size
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var.dtype), self.momentum)
         if self.affine:
-            made = made * self.weight.view(shape) + self.bias.view(shape)
-        return made.to(x.dtype)
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized.to(x.dtype)
 
 
 def synchronize_norms(module: nn.Module) -> nn.Module:
-    """Replaces every BatchNorm of a module by one over all processes; names in its state dict stay."""
+    """Replaces every BatchNorm in a module with one over all processes; state dict keys are unchanged."""
     for name, child in module.named_children():
         if 'train' in vars(child):
-            continue  # frozen: it uses its running statistics, which are alike everywhere
+            continue  # frozen: it uses its running statistics, which are equal in all processes
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             setattr(module, name, SyncedBatchNorm(child))
         else:
@@ -65,7 +65,7 @@ def synchronize_norms(module: nn.Module) -> nn.Module:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Gives all processes the first one's buffers: their BatchNorms may have seen other images."""
+    """Broadcasts the buffers of rank 0: the BatchNorm statistics of other ranks may come from other images."""
     if world()[1] > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)

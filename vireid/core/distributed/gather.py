@@ -1,4 +1,4 @@
-"""Tensors of all processes with gradients: gathered features, averaged losses."""
+"""Gathers features and averages losses over processes, with gradients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vireid.core.distributed.processes import world
 
 
 class _Gather(torch.autograd.Function):
-    """(N, ...) of each process -> (R * N, ...), by rank; its gradient is the sum of what all processes want."""
+    """Gathers (N, ...) of each process as (R * N, ...), by rank; the gradient is summed over processes."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ class _Gather(torch.autograd.Function):
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes, of values and of gradients."""
+    """Sums values, and gradients in the backward pass, over processes."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor) -> Tensor:
@@ -47,18 +47,18 @@ class _Sum(torch.autograd.Function):
 
 
 def gather(own: Tensor) -> Tensor:
-    """Joins the rows of all processes, in the order of their ranks; gradients flow back to where they belong.
+    """Concatenates the rows of all processes by rank; gradients flow back to the process of each row.
 
-    With gradients averaged over processes, as DDP does, a loss of the joined rows has the gradient it would have in one
-    process.
+    When gradients are averaged over processes, as in DDP, a loss on the gathered rows has the same gradient as in a
+    single process.
     """
     return own if world()[1] == 1 else _Gather.apply(own)
 
 
 def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
-    """Joins a feature of the graph: one tensor per modality, or one tensor with `counts` rows of each.
+    """Gathers a feature: a dict of one tensor per modality, or a joint tensor with `counts` rows of each.
 
-    Rows are ordered as in one process: all visible images by rank, then all infrared ones.
+    Rows have the order of a single process: all visible images by rank, then all infrared ones.
     """
     if isinstance(feature, Mapping):
         return {modality: gather(own) for modality, own in feature.items()}
@@ -66,7 +66,7 @@ def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
 
 
 def mean_of(tasks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns each loss averaged over processes, so that all of them weigh the same numbers."""
+    """Averages each loss over processes, so that weighters see the same values everywhere."""
     size = world()[1]
     if size == 1:
         return dict(tasks)

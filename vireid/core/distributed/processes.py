@@ -1,4 +1,4 @@
-"""The processes of a run: who they are, waiting for each other, sharing objects; nothing of it matters to one alone."""
+"""Ranks, barriers and object exchange between the processes of a run; no-ops in a single process."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ def world() -> tuple[int, int]:
 
 
 def gather_objects(own: Any) -> list[Any]:
-    """Returns what every process has, by rank."""
+    """Returns the object of every process, by rank."""
     size = world()[1]
     if size == 1:
         return [own]
-    found: list[Any] = [None] * size
-    dist.all_gather_object(found, own)
-    return found
+    objects: list[Any] = [None] * size
+    dist.all_gather_object(objects, own)
+    return objects
 
 
 def agreed(device: torch.device, *flags: bool) -> list[bool]:
-    """Says of each flag whether any process raised it; all get the same answer, so that none waits for another.
+    """Returns, for each flag, whether it is set in any process: all processes get the same answer.
 
     Args:
-        device: one that the processes exchange tensors on.
-        *flags: as many in every process.
+        device: device on which the processes exchange tensors.
+        *flags: the same number in every process.
     """
     if world()[1] == 1:
         return list(flags)
@@ -38,12 +38,12 @@ def agreed(device: torch.device, *flags: bool) -> list[bool]:
 
 
 def wait_for_all() -> None:
-    """Returns when every process has come here."""
+    """Waits until every process has called this."""
     if world()[1] > 1:
         dist.barrier()
 
 
 def leave() -> None:
-    """Takes leave of the other processes, if there are any; threads of the network would abort this one at its end."""
+    """Destroys the process group, if there is one; otherwise its network threads would abort this process on exit."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""Names, and what each takes: components, building from a config, plugins, hooks, observers.
+"""Component names, signatures, validation of arguments, and building components from a config.
 
-It may not know what a config's sections are, nor any component, nor torch beyond asking whether something is a module.
+This package must not depend on the sections of a config or on any component; it uses torch only to recognize modules.
 """

@@ -1,7 +1,7 @@
-"""Names to components: the kinds, lazy `module:attr` targets, and building from a config.
+"""The component registry: names, lazy `module:attr` targets, and building from a config.
 
-Built on `mmengine.registry.Registry`, with its weak spots closed here: no child scopes, no default scope, and an
-unknown name is an error with the nearest known one, never an import path to try.
+Built on `mmengine.registry.Registry`, but stricter: no child scopes, no default scope, and an unknown name is an error
+that suggests the closest match, never an import path to try.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.core.interfaces import KINDS
 from vireid.core.registry.contracts import require_offers
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
 from vireid.core.wording import singular
+from vireid.interfaces import KINDS
 
 if TYPE_CHECKING:
     from mmengine.registry import Registry
 
 
 class NameTaken(VireidError):
-    """A name is registered that another plugin holds."""
+    """The name is already registered by another plugin."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Registration:
         kind: one of `KINDS`.
         name: what configs write as `type`.
         target: the class or function, or `module:attr` to import on first use.
-        plugin: who registered it.
+        plugin: the plugin that registered it.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Registration:
 
 
 class Components:
-    """All names one plugin manager knows. Adding imports nothing; building imports what it builds."""
+    """All components of one plugin manager. Targets are imported when they are first built, not when registered."""
 
     def __init__(self) -> None:
         self._table: dict[str, dict[str, Registration]] = {kind: {} for kind in KINDS}
@@ -59,10 +59,10 @@ class Components:
             kind: one of `KINDS`.
             name: what configs write as `type`.
             target: a class or function, or `module:attr`.
-            plugin: who registers it, for listings and conflicts.
+            plugin: name of the plugin, for listings and conflicts.
 
         Raises:
-            VireidError: for an unknown kind, a malformed target, or a name another plugin holds.
+            VireidError: for an unknown kind, an invalid name or target, or a name that is already registered.
         """
         if not isinstance(kind, str) or kind not in self._table:
             raise VireidError(
@@ -71,11 +71,11 @@ class Components:
                 allowed=', '.join(KINDS),
             )
         if not isinstance(name, str) or not name:
-            raise VireidError(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a name that configs can write')
+            raise VireidError(f'plugin {plugin!r} registers {kind} {name!r}', allowed='a non-empty string')
         if not callable(target) and not (isinstance(target, str) and re.fullmatch(r'[\w.]+:\w+', target)):
             raise VireidError(
                 f'plugin {plugin!r} registers {name!r} with the target {target!r}',
-                allowed="a class, a function, or a string 'package.module:attribute'",
+                allowed="a class, a function, or the string 'package.module:attribute'",
             )
         taken = self._table[kind].get(name)
         if taken is not None:
@@ -86,7 +86,11 @@ class Components:
         self._table[kind][name] = Registration(kind, name, target, plugin)
 
     def add_all(self, entries: Sequence[tuple[str, str, str | Callable[..., Any]]], *, plugin: str) -> None:
-        """Registers several (kind, name, target); all of them or, if one is refused, none."""
+        """Registers several (kind, name, target) entries; if one fails, none is registered.
+
+        Raises:
+            VireidError: as `add` does.
+        """
         before = {kind: dict(table) for kind, table in self._table.items()}
         try:
             for kind, name, target in entries:
@@ -104,16 +108,23 @@ class Components:
         return [self._table[kind][name] for kind in KINDS for name in self.names(kind)]
 
     def get(self, kind: str, name: str, *, where: str = '') -> Callable[..., Any]:
-        """Returns the class or function called `name`, importing it if need be.
+        """Returns the class or function registered as `name`, importing it on first use.
+
+        Args:
+            kind: one of `KINDS`.
+            name: the registered name.
+            where: config path, for messages.
 
         Raises:
-            VireidError: if no such name exists or its target cannot be imported.
+            VireidError: if the name is unknown or its target cannot be imported.
         """
         prefix = f'{where}: ' if where else ''
         component = self._table[kind].get(name) if isinstance(name, str) else None
         if component is None:
             elsewhere = [k for k in KINDS if isinstance(name, str) and name in self._table[k]]
-            hint = f' ({elsewhere[0]} have this name)' if elsewhere else did_you_mean(str(name), self._table[kind])
+            hint = (
+                f' (it is registered under {elsewhere[0]})' if elsewhere else did_you_mean(str(name), self._table[kind])
+            )
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
@@ -141,14 +152,14 @@ class Components:
             kind: one of `KINDS`.
             config: the component's config, with a `type`.
             where: its path in the whole config, for messages.
-            defaults: as `context`, but the config may set another value (the size of a transform).
-            **context: what the framework knows (specs of the inputs, number of identities, ...); each value goes
-                to a component whose signature names it, and a config may not set it. A component that is made of
-                others names `build_part`, see `BuildPart`.
+            defaults: like `context`, but the config can override the values, such as the `size` of a transform.
+            **context: values from the framework, such as the number of identities. Each is passed if the component's
+                signature names it; a config cannot set it. A component that builds others names `build_part`, see
+                `BuildPart`.
 
         Raises:
-            VireidError: for an unknown name, for arguments that are unknown, mistyped, missing or refused, and for what
-                lacks something that its kind has to offer.
+            VireidError: if the name is unknown, an argument is unknown, mistyped, missing or rejected, or the component
+                does not implement its interface.
         """
         self.get(kind, component_type(config, where), where=where)  # registers it
         return self._registry(kind).build(config, where=where, defaults=defaults or {}, context=context)
@@ -161,7 +172,7 @@ class Components:
         defaults: Mapping[str, Any],
         context: Mapping[str, Any],
     ) -> Any:
-        """Builds a registered component: what mmengine's registry calls."""
+        """Builds a registered component; called by mmengine's registry."""
         target = registry.module_dict[config['type']]
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': BuildPart(self, where, context)}
@@ -177,7 +188,7 @@ class Components:
             raise located from error
         except OSError:
             raise
-        except Exception as error:  # a component may raise anything; where, tells its author
+        except Exception as error:  # a component may raise anything; the author needs the location
             sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
@@ -188,31 +199,45 @@ class Components:
 
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:
-            from mmengine.registry import Registry  # here, so that listing names costs no import
+            from mmengine.registry import Registry  # imported here to keep listing names fast
 
             self._registries[kind] = Registry(kind, build_func=self._build, scope='vireid')
         return self._registries[kind]
 
 
 class BuildPart:
-    """What a component builds its own parts with, such as a head its pooling.
+    """Builds the parts of a component, such as the pooling of a head.
 
     Attributes:
-        where: path of the component in the config.
-        context: what the framework handed to it.
+        where: config path of the component.
+        context: values from the framework, passed on to the parts.
     """
 
     def __init__(self, components: Components, where: str, context: Mapping[str, Any]) -> None:
         self.components, self.where, self.context = components, where, context
 
     def __call__(self, kind: str, part: Mapping[str, Any] | str, key: str, **more: Any) -> Any:
-        """Builds `part`, a config or a name alone, as `where.key`, with the context of the whole and `more`."""
+        """Builds a part.
+
+        Args:
+            kind: one of `KINDS`.
+            part: its config, or just its name.
+            key: its key in the component's config.
+            **more: additional context for the part.
+
+        Raises:
+            VireidError: if it cannot be built.
+        """
         config = {'type': part} if isinstance(part, str) else part
         return self.components.build(kind, config, where=join(self.where, key), **{**self.context, **more})
 
 
 def component_type(config: Any, where: str) -> str:
-    """Returns the `type` of a component's config, or raises with the path of what has none."""
+    """Returns the `type` of a component's config.
+
+    Raises:
+        VireidError: if it has none.
+    """
     if not isinstance(config, Mapping) or 'type' not in config:
         raise VireidError(
             f'{where}: expected a component, got {config!r}',
@@ -230,7 +255,7 @@ def _resolve(component: Registration, prefix: str) -> Callable[..., Any]:
     try:
         module, _, attribute = component.target.partition(':')
         return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # a module of anyone's may raise anything
+    except Exception as error:  # a third-party module may raise anything
         raise VireidError(
             f'{prefix}{component.kind} {component.name!r} cannot be loaded from {component.target!r}: '
             f'{type(error).__name__}: {error}',

@@ -1,6 +1,6 @@
-"""What a component has to offer, by kind: asked when it is built, and of what it returns.
+"""Checks components against the interface of their kind, and the values that models and steps return.
 
-docs/plugins.md states the same in words. What is missing or wrong is an error with the component's path in the config.
+The interfaces are in `interfaces.py`. Errors carry the component's path in the config.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from contextlib import contextmanager
 from typing import Any
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import INTERFACES, Head, Model
 from vireid.core.wording import counted
+from vireid.interfaces import INTERFACES, Head, Model
 
-GUIDE = 'give it that; docs/plugins.md and docs/architecture.md of vireid say what each kind has to offer'
+GUIDE = 'fix the component; docs/architecture.md and docs/plugins.md of vireid define the interface of each kind'
 
 
 def require_offers(kind: str, built: Any, name: str, where: str) -> None:
-    """Raises unless a component has what its kind promises.
+    """Checks that a component implements the interface of its kind.
 
     Args:
-        kind: one of the registry's kinds.
+        kind: one of `KINDS`.
         built: the component.
-        name: what the config calls it.
+        name: its registered name.
         where: its path in the config.
+
+    Raises:
+        VireidError: if a required member is missing or invalid.
     """
     interface = INTERFACES[kind]
     if interface.module:
@@ -32,7 +35,7 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
 
         if not isinstance(built, nn.Module):
             raise VireidError(
-                f'{where}: {name} makes a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE, path=where
+                f'{where}: {name} is a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE, path=where
             )
     if interface is Head and Head.train_only(built):
         return
@@ -44,26 +47,31 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
 
 
 def require_trainable(model: Any) -> None:
-    """Raises unless a model has what a step needs: parameters, a `forward`, and a weighter that is a module, if any."""
+    """Checks that a step can train a model.
+
+    Raises:
+        VireidError: if the model has no trainable parameters, no losses or no `forward`, or its weighter is not a
+            module.
+    """
     from torch import nn
 
     name = type(model).__name__
     if not any(p.requires_grad for p in model.parameters()):
         raise VireidError(
-            f'model: {name} has no parameters that could be trained',
-            todo='score it as it is: vireid test CONFIG',
+            f'model: {name} has no trainable parameters',
+            todo='evaluate it without training: vireid test CONFIG',
             path='model',
         )
     if Model.task_names(model) == [] or Model.task_names(model) == ():
         raise VireidError(
-            f'model: {name} has no losses, so nothing trains it',
-            todo="give at least one head with losses; or score it as it is: training.freeze=['*'], vireid test CONFIG",
+            f'model: {name} has no losses, so it cannot be trained',
+            todo="add a head with losses; or evaluate it without training: training.freeze=['*'], vireid test CONFIG",
             path='model',
         )
     if type(model).forward is nn.Module.forward:
         raise VireidError(
             f'model: forward of {name} is missing',
-            allowed='a method (batch) -> dict of losses by task',
+            allowed='a method forward(batch) -> dict of losses by task',
             todo=GUIDE,
             path='model',
         )
@@ -78,11 +86,15 @@ def require_trainable(model: Any) -> None:
 
 
 def require_record(record: Any, name: str) -> None:
-    """Raises unless a step told its loss, and whatever else it tells is of the right sort."""
+    """Checks the record that a step returned.
+
+    Raises:
+        VireidError: if it has no `loss`, or a value has the wrong type.
+    """
     if not isinstance(record, Mapping) or 'loss' not in record:
         raise VireidError(
             f'step: {name} returned {described(record)}',
-            allowed="a dict with 'loss', a float; it may have 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
+            allowed="a dict with 'loss', a float; optionally 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
             todo=GUIDE,
             path='step',
         )
@@ -107,12 +119,21 @@ def require_record(record: Any, name: str) -> None:
             )
 
 
-def require_embedding(made: Any, count: int, model: Any) -> None:
-    """Raises unless `embed` returned a vector for each image."""
-    if getattr(made, 'ndim', 0) != 2 or made.shape[0] != count:
+def require_embedding(embedding: Any, count: int, model: Any) -> None:
+    """Checks that `embed` returned one vector per image.
+
+    Args:
+        embedding: what it returned.
+        count: number of images.
+        model: the model.
+
+    Raises:
+        VireidError: if it did not.
+    """
+    if getattr(embedding, 'ndim', 0) != 2 or embedding.shape[0] != count:
         raise VireidError(
-            f'model: embed of {type(model).__name__} returned {described(made)} for {counted(count, "image")}',
-            allowed='a tensor (B, D) with a row for each image',
+            f'model: embed of {type(model).__name__} returned {described(embedding)} for {counted(count, "image")}',
+            allowed='a (B, D) tensor with one row per image',
             todo=GUIDE,
             path='model',
         )
@@ -123,7 +144,7 @@ def _is_number(value: Any) -> bool:
 
 
 def described(value: Any) -> str:
-    """Says what a value is: its type, and its shape or keys."""
+    """Describes a value for a message: its type, and its shape or keys."""
     if isinstance(value, Mapping):
         return f'a dict of {", ".join(map(repr, value)) or "nothing"}'
     shape = getattr(value, 'shape', None)
@@ -134,7 +155,11 @@ def described(value: Any) -> str:
 
 @contextmanager
 def located(model: Any) -> Iterator[None]:
-    """Says of an error that a part of the model raises where in the config that part stands."""
+    """Adds to an exception raised inside the model the config path of the module that raised it.
+
+    Raises:
+        VireidError: with the path, if one without a path was raised; other exceptions get a note.
+    """
     try:
         yield
     except Exception as error:
@@ -148,10 +173,10 @@ def located(model: Any) -> Iterator[None]:
 
 
 def _path(error: Exception, model: Any) -> str:
-    """Returns the path of the innermost part of the model that an error passed through; empty if it is no part's."""
+    """Returns the config path of the innermost module in an exception's traceback; empty if there is none."""
     names = {id(module): name for name, module in getattr(model, 'named_modules', tuple)()}
-    found = ''
+    innermost = ''
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        found = names.get(id(frame.f_locals.get('self')), '') or found
-    tell = Model.config_path(model)
-    return '' if not found else f'model.{tell(found)}' if tell is not None else 'model'
+        innermost = names.get(id(frame.f_locals.get('self')), '') or innermost
+    config_path = Model.config_path(model)
+    return '' if not innermost else f'model.{config_path(innermost)}' if config_path is not None else 'model'

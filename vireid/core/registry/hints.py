@@ -1,4 +1,4 @@
-"""Type hints as pydantic checks them and as messages say them."""
+"""Type hints: converted for validation by pydantic, and described in messages."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _LISTS: tuple[Any, ...] = (Sequence, Collection, Iterable)
 
 
 def adapter_of(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
-    """Returns pydantic's checker of a dict with these (key, hint, required) and no others."""
+    """Returns a pydantic validator for a dict with these (key, hint, required) fields and no others."""
     try:
         return _adapter(fields)
-    except TypeError:  # a hint that cannot be hashed
+    except TypeError:  # an unhashable hint
         return _adapter.__wrapped__(fields)
 
 
 @cache
 def _adapter(fields: tuple[tuple[str, Any, bool], ...]) -> TypeAdapter:
     items = {key: (Required if required else NotRequired)[checkable(hint)] for key, hint, required in fields}
-    made = TypedDict('Arguments', items)  # type: ignore[misc]
-    made.__pydantic_config__ = ConfigDict(extra='forbid', strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
-    return TypeAdapter(made)
+    arguments = TypedDict('arguments', items)  # type: ignore[misc]
+    arguments.__pydantic_config__ = ConfigDict(extra='forbid', strict=True, allow_inf_nan=False)  # type: ignore[attr-defined]
+    return TypeAdapter(arguments)
 
 
 def as_json(value: Any) -> str:
-    """Writes a config's value as JSON, in whose strict mode an int is a float and a list a tuple, but '5' no 5.
+    """Encodes a config value as JSON. In pydantic's strict JSON mode 5 is a valid float, but '5' is not a valid int.
 
     Raises:
-        ValueError: for an integer of thousands of digits.
+        ValueError: for an integer with thousands of digits.
     """
     return json.dumps(_encodable(value), default=lambda other: str(other) if isinstance(other, Path) else None)
 
@@ -52,16 +52,16 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_encodable(item) for item in value]
     if isinstance(value, str):
-        return value.encode('utf-8', 'replace').decode()  # a file's name may be no text
-    infinite = isinstance(value, float) and value in (math.inf, -math.inf)  # a number, other than NaN
+        return value.encode('utf-8', 'replace').decode()  # a file name may not be valid UTF-8
+    infinite = isinstance(value, float) and value in (math.inf, -math.inf)  # accepted as a number, unlike NaN
     return math.copysign(sys.float_info.max, value) if infinite else value
 
 
-_NO_KEY = '\0'  # a key that is no text fits no hint
+_NO_KEY = '\0'  # replaces keys that are not strings; no hint accepts it
 
 
 def checkable(hint: Any) -> Any:
-    """Returns a hint that pydantic can check: without classes that no config can hold, and with lists for sequences."""
+    """Converts a hint to one that pydantic can validate: classes become instance checks, sequences become lists."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is object or isinstance(hint, (str, typing.ForwardRef, typing.TypeVar)):
         return Any
@@ -98,7 +98,7 @@ def checkable(hint: Any) -> Any:
 def _key(hint: Any) -> Any:
     def check(key: Any) -> Any:
         if key == _NO_KEY:
-            raise PydanticCustomError('key', 'a key is no text')
+            raise PydanticCustomError('key', 'a key is not a string')
         return key
 
     return Annotated[checkable(hint), BeforeValidator(check)]
@@ -106,7 +106,7 @@ def _key(hint: Any) -> Any:
 
 def _one_of(options: tuple[Any, ...]) -> Any:
     def check(value: Any) -> Any:
-        if not any(value == option and type(value) is type(option) for option in options):  # True is no 1
+        if not any(value == option and type(value) is type(option) for option in options):  # True is not 1
             raise PydanticCustomError('option', 'none of these')
         return value
 
@@ -117,7 +117,7 @@ def _instance_of(container: type) -> Any:
     def check(value: Any) -> Any:
         try:
             fits = isinstance(value, container) and (container is not int or not isinstance(value, bool))
-        except TypeError:  # a protocol that cannot be asked
+        except TypeError:  # a protocol that is not runtime-checkable
             fits = True
         if not fits:
             raise PydanticCustomError('foreign', 'another class')
@@ -127,15 +127,15 @@ def _instance_of(container: type) -> Any:
 
 
 def describe(hint: Any) -> str:
-    """Says a type hint in a user's words."""
+    """Describes a type hint in plain words."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        told = [m.describe(inner[0]) for m in hint.__metadata__ if hasattr(m, 'describe')]
-        return told[0] if told else describe(inner[0]) + _limits(hint.__metadata__)
+        descriptions = [m.describe(inner[0]) for m in hint.__metadata__ if hasattr(m, 'describe')]
+        return descriptions[0] if descriptions else describe(inner[0]) + _limits(hint.__metadata__)
     if hint is None or hint is type(None):
         return 'None'
     if origin in (Union, types.UnionType):
-        # a class of anyone's, such as a tensor, can stand in no config
+        # a config cannot contain instances of other classes, such as tensors
         words = dict.fromkeys(describe(option) for option in inner if not _is_foreign(option))
         return ' or '.join(words or dict.fromkeys(map(describe, inner)))
     if origin is Literal:

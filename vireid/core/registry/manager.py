@@ -1,4 +1,4 @@
-"""What the core asks of whoever finds plugins."""
+"""The interface that the core requires of a plugin manager."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from vireid.core.registry.components import Components
 
 
 class Manager(Protocol):
-    """The plugins of one process; `vireid.plugin_manager.manager.create_manager` makes one."""
+    """The plugins of one process; create one with `vireid.plugin_manager.manager.create_manager`."""
 
     components: Components
-    configs: dict[str, list[Path]]  # folders, by package
+    configs: dict[str, list[Path]]  # config folders by package
 
     def with_files(self, files: Sequence[str | Path]) -> Manager:
-        """Returns a manager with these plugin files too."""
+        """Returns a manager that also loads these plugin files."""
 
     def observers(self, loggers: list[object]) -> Any:
-        """Returns the hooks of one run: those of its loggers, then the plugins' own."""
+        """Returns the hooks of one run: those of its loggers, then those of the plugins."""
 
     def register(self, plugin: object, name: str) -> None:
-        """Takes a plugin in, such as an observer of a run."""
+        """Registers a plugin, such as a callback."""
 
     def missing(self, requirements: Sequence[str]) -> list[VireidError]:
-        """Finds what a config requires and this machine lacks."""
+        """Returns an error for each requirement of a config that is not installed."""

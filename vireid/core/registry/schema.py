@@ -1,6 +1,6 @@
-"""Signatures as schemas: pydantic checks what a config says against the constructors of all that it names.
+"""Signatures as schemas: pydantic validates a config against the constructors of the components it names.
 
-An annotation says all there is to know: `channels: int`, `pool: Annotated[str | dict, Component('poolings')]`.
+Annotations define the schema: `channels: int`, `pool: Annotated[str | dict, Component('poolings')]`.
 """
 
 from __future__ import annotations
@@ -15,46 +15,50 @@ from pydantic import ValidationError, ValidationInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError, core_schema
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.interfaces import INTERFACES, KINDS, given
 from vireid.core.registry.hints import adapter_of, as_json, describe
 from vireid.core.registry.signature import Parameter, Signature, signature_of
+from vireid.interfaces import INTERFACES, KINDS, given
 
 
 class Components(Protocol):
-    """What the schema looks names up in; `registry.components.Components` is one."""
+    """Looks up components by name, as `registry.components.Components` does."""
 
     def get(self, kind: str, name: str) -> Callable[..., Any]:
-        """Returns the class or function of a name, or raises VireidError."""
+        """Returns the class or function with this name.
+
+        Raises:
+            VireidError: if there is none.
+        """
 
 
 class Problem(NamedTuple):
-    """What is wrong at one place; the path stands before `given`, and in `todo` for `{path}`."""
+    """An error at one place in a config. Its path is put in front of `given`, and replaces `{path}` in `todo`."""
 
     place: tuple[str | int, ...]
     given: str
     allowed: str = ''
     todo: str = ''
-    missing: str = ''  # the key that is not there
+    missing: str = ''  # the missing key, if any
     code: str = ''
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a value is checked with: the components it may name, and the arguments it stands among."""
+    """The context of a validation: the known components, and the sibling arguments."""
 
-    components: Components | None  # None: what a config names is not looked into
+    components: Components | None  # None: components are not looked up
     beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Annotation:
-    """An annotation of a dict that says what the dict holds."""
+    """Base class of annotations that define the contents of a dict."""
 
     def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
-        """Returns what is wrong with a dict."""
+        """Returns the errors in a dict."""
         raise NotImplementedError
 
     def describe(self, hint: Any) -> str:
-        """Says in a user's words what may stand there."""
+        """Describes in plain words what is allowed."""
         return ' or '.join(describe(option) for option in _options(hint))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
@@ -77,14 +81,14 @@ class _Annotation:
 
 
 class Component(_Annotation):
-    """In an annotation, says that a config describes a component: `Annotated[dict, Component('poolings')]`.
+    """Annotates the config of a component: `Annotated[dict, Component('poolings')]`.
 
-    `Annotated[str | dict, ...]` allows its name alone, `Annotated[dict | None, ...]` none.
+    `Annotated[str | dict, ...]` also accepts just its name, and `Annotated[dict | None, ...]` also None.
 
     Args:
-        kind: one of the registry's kinds.
-        default: the component that is meant if the config has no `type`.
-        **own: annotations of the keys that the owner keeps in the same dict for itself, such as a neck's `inputs`.
+        kind: one of `KINDS`.
+        default: the component to use if the config has no `type`.
+        **own: annotations of extra keys in the same dict that the parent reads, such as a neck's `inputs`.
     """
 
     def __init__(self, kind: str, default: str = '', **own: Any) -> None:
@@ -106,22 +110,22 @@ class Component(_Annotation):
             text = f': expected a component, got {value!r}'
             return [Problem((), text, "dict(type='Name', ...)", 'set {path}.type')]
         try:
-            found = signature_of(scope.components.get(self.kind, config['type']))
+            signature = signature_of(scope.components.get(self.kind, config['type']))
         except VireidError as error:
             return [Problem((), f': {error.given}', error.allowed or '', error.todo or '', code=error.code)]
         own = {key: Parameter(hint) for key, hint in self.own.items()}
-        signature = replace(found, parameters={**found.parameters, **own})
+        signature = replace(signature, parameters={**signature.parameters, **own})
         arguments = {key: item for key, item in config.items() if key != 'type'}
         supplied, optional = given(self.kind) - set(own), INTERFACES[self.kind].defaults
         return _problems(signature, arguments, scope.components, supplied, optional)
 
 
 class ArgumentsOf(_Annotation):
-    """In an annotation, says that a dict holds some arguments of another argument's component.
+    """Annotates a dict of arguments for the component that a sibling argument names.
 
     Args:
-        part: name of the other argument.
-        kind: what its component is.
+        part: name of the sibling argument.
+        kind: component kind of the sibling.
     """
 
     def __init__(self, part: str, kind: str) -> None:
@@ -133,15 +137,15 @@ class ArgumentsOf(_Annotation):
         try:
             if scope.components is None:
                 return []
-            found = signature_of(scope.components.get(self.kind, name))  # type: ignore[arg-type]
-        except VireidError:  # which is told where it stands
+            signature = signature_of(scope.components.get(self.kind, name))  # type: ignore[arg-type]
+        except VireidError:  # reported for the sibling
             return []
-        known = {n: Parameter(p.hint) for n, p in found.parameters.items() if n not in given(self.kind)}
-        return _problems(replace(found, parameters=known), value, scope.components, noun='setting')
+        known = {n: Parameter(p.hint) for n, p in signature.parameters.items() if n not in given(self.kind)}
+        return _problems(replace(signature, parameters=known), value, scope.components, noun='setting')
 
 
 class Section(_Annotation):
-    """In an annotation, says that a dict holds the arguments of a dataclass of settings."""
+    """Annotates a dict of the settings in a dataclass."""
 
     def __init__(self, settings: type) -> None:
         self.settings = settings
@@ -164,23 +168,23 @@ def check(
     filled: Collection[str] = (),
     noun: str = 'argument',
 ) -> list[VireidError]:
-    """Finds every argument that `target` would not take.
+    """Validates the arguments of `target`.
 
     Args:
         target: the class or function to be called, or its signature.
-        arguments: what the config says.
-        where: path in the config, for the messages; empty for the config itself.
-        components: those that the arguments may name, at any depth; None looks at the arguments alone.
-        supplied: names the framework fills in (such as `inputs` or `num_identities`): never missing, not to be set.
-        optional: names it fills in unless the config does: never missing, and offered.
-        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
-        noun: what an argument is called.
+        arguments: the arguments in the config.
+        where: config path of the arguments, for messages; empty for the config itself.
+        components: known components, to validate nested configs at any depth; None checks only the arguments.
+        supplied: arguments that the framework passes, such as `inputs` or `num_identities`; a config must not set them.
+        optional: arguments that the framework passes unless the config sets them.
+        filled: paths that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
+        noun: word for an argument in messages.
 
     Returns:
-        One error for each unknown, mistyped or missing argument; empty if the call is sound.
+        One error for each unknown, mistyped or missing argument; empty if all are valid.
     """
     signature = target if isinstance(target, Signature) else signature_of(target)
-    found = []
+    errors = []
     for problem in _problems(signature, arguments, components, supplied, optional, noun):
         path = '.'.join(map(str, [where, *problem.place] if where else problem.place))
         if problem.missing and join(path, problem.missing) in filled:
@@ -188,8 +192,8 @@ def check(
         given = f'{path}{problem.given}' if path else problem.given.removeprefix(': ')
         todo = problem.todo.replace('{path}.', f'{path}.' if path else '')
         place = join(path, problem.missing) if problem.missing else path
-        found.append(VireidError(given, allowed=problem.allowed, todo=todo, path=place, code=problem.code))
-    return found
+        errors.append(VireidError(given, allowed=problem.allowed, todo=todo, path=place, code=problem.code))
+    return errors
 
 
 def join(where: str, key: Any) -> str:
@@ -205,7 +209,7 @@ def _problems(
     optional: Collection[str] = (),
     noun: str = 'argument',
 ) -> list[Problem]:
-    """Lets pydantic compare arguments with a signature; returns what it finds in our words."""
+    """Validates arguments against a signature with pydantic; returns its errors in our wording."""
     known = {name: p for name, p in signature.parameters.items() if name not in supplied}
     fields = [(name, p.hint, p.required and name not in optional) for name, p in known.items()]
     if signature.open_ended:
@@ -214,11 +218,11 @@ def _problems(
         adapter = adapter_of(tuple(fields))
         adapter.validate_json(as_json(arguments), strict=True, context=Scope(components, arguments))
     except ValidationError as error:
-        found = list(_in_words(error, signature, arguments, supplied, known, noun))
-        deeper = {q.place[:n] for q in found for n in range(1, len(q.place))}
-        # of a union's options, the one that was meant tells more
-        return [p for p in found if not (p.code == 'wrong-value' and p.place in deeper)]
-    except ValueError as error:  # an integer of thousands of digits
+        problems = list(_in_words(error, signature, arguments, supplied, known, noun))
+        deeper = {q.place[:n] for q in problems for n in range(1, len(q.place))}
+        # for a union, the nested error of the intended option is more specific
+        return [p for p in problems if not (p.code == 'wrong-value' and p.place in deeper)]
+    except ValueError as error:  # an integer with thousands of digits
         return [Problem((), f': {error}')]
     return []
 
@@ -232,21 +236,19 @@ def _in_words(
     noun: str,
 ) -> Iterator[Problem]:
     lines = error.errors(include_url=False)
-    if any(not line['loc'] for line in lines):  # nested too deep, say
+    if any(not line['loc'] for line in lines):  # for example nested too deeply
         yield Problem((), f': {lines[0]["msg"]}')
         return
     nested = {line['loc'][0] for line in lines if line['type'] == 'problem' and line['loc']}
-    told: set[Any] = set()
+    reported: set[Any] = set()
     for line in lines:
         key, kind = line['loc'][0], line['type']
         if kind == 'problem':
-            about = line['ctx']
-            place = tuple(_resolved(line['loc'], arguments))
-            yield Problem(**{**about, 'place': place})
+            yield Problem(**{**line['ctx'], 'place': tuple(_resolved(line['loc'], arguments))})
         elif kind == 'extra_forbidden' and len(line['loc']) == 1:
             if key in supplied and key in signature.parameters:
-                todo = f'take {key} out of the config'
-                yield Problem((key,), ' is filled in by the framework', todo=todo, code='unknown-key')
+                todo = f'remove {key} from the config'
+                yield Problem((key,), ' is set by the framework', todo=todo, code='unknown-key')
                 continue
             allowed = sorted(known) or [f'no {noun}s']
             whose = f'{signature.name} has' if signature.name else 'there is'
@@ -259,8 +261,8 @@ def _in_words(
             yield Problem(
                 (), f': {whose} needs the {noun} {key!r}{expected}', '', f'set {{path}}.{key}', str(key), 'missing-key'
             )
-        elif key not in nested and key not in told:
-            told.add(key)
+        elif key not in nested and key not in reported:
+            reported.add(key)
             hint, value = known[str(key)].hint if key in known else signature.rest, arguments[str(key)]
             yield Problem((key,), f' is {value!r} ({type(value).__name__})', describe(hint), code='wrong-value')
 
@@ -270,7 +272,7 @@ def _options(hint: Any) -> tuple[Any, ...]:
 
 
 def _resolved(place: Sequence[Any], value: Any) -> Iterator[str | int]:
-    """Leaves out of pydantic's place what is no key: the option of a union that was tried."""
+    """Yields only the keys of a pydantic location, without the names of union options."""
     for key in place:
         try:
             value = value[key]
@@ -280,7 +282,7 @@ def _resolved(place: Sequence[Any], value: Any) -> Iterator[str | int]:
 
 
 def _raise(problems: Sequence[Problem]) -> None:
-    """Raises pydantic's error of several, so that it adds the place where they stand."""
+    """Raises problems as a pydantic error, so that pydantic adds the location of the dict."""
     if problems:
         details = [
             InitErrorDetails(

@@ -1,4 +1,4 @@
-"""What a call takes: `inspect`'s signature, with `**kwargs` followed to the class they are handed on to."""
+"""Signatures of components: as in `inspect`, with `**kwargs` resolved to the base class that receives them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument: what it may be (`Any` if nobody says), and whether it has to be given."""
+    """One argument: its type hint (`Any` without an annotation), and whether it is required."""
 
     hint: Any = Any
     required: bool = False
@@ -22,13 +22,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """What a call takes.
+    """The arguments of a class or function.
 
     Attributes:
-        name: of the class or function, for messages.
-        parameters: by name, in order.
-        open_ended: it takes other names too, and says what they are: `**settings: float`.
-        rest: what other names may be, if it takes any.
+        name: name of the class or function, for messages.
+        parameters: parameters by name, in order.
+        open_ended: whether it accepts other names too, as with an annotated `**settings: float`.
+        rest: type hint of these other names.
     """
 
     name: str
@@ -39,27 +39,27 @@ class Signature:
 
 @cache
 def signature_of(target: Callable[..., Any]) -> Signature:
-    """Returns the signature of a class or function; the same object each time, so that what it checks is made once."""
+    """Returns the signature of a class or function. Cached, so that validators built from it are cached too."""
     name = getattr(target, '__name__', str(target))
     try:
-        found = inspect.signature(target).parameters
-    except ValueError:  # some functions written in C do not tell; they refuse for themselves
+        own = inspect.signature(target).parameters
+    except ValueError:  # some functions written in C have no signature; they check their arguments themselves
         return Signature(name, {}, open_ended=True)
     hints = _hints(target)
-    # those that have a constructor of their own, nearest first
+    # classes that define a constructor, in method resolution order
     classes = [cls for cls in getattr(target, '__mro__', (object,))[:-1] if '__init__' in vars(cls)]
     if classes and _takes_nothing(classes[0]):
-        found = {}  # type: ignore[assignment]
-    parameters, rest = _named(found, hints), _rest(found)
-    for cls in classes[1:]:  # `**kwargs` without an annotation is handed on to the next class
+        own = {}  # type: ignore[assignment]
+    parameters, rest = _named(own, hints), _rest(own)
+    for cls in classes[1:]:  # `**kwargs` without an annotation are passed on to the next class
         if rest is None or rest.annotation is not rest.empty:
             break
         rest, hints = None, _hints(cls)
         if not _takes_nothing(cls):
-            with contextlib.suppress(ValueError):  # written in C: building tells
-                handed = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
-                own = {n: p for n, p in handed.items() if n != next(iter(handed))}  # without self
-                # not required: the class that hands the rest on may give some itself
+            with contextlib.suppress(ValueError):  # written in C: it checks its arguments when it is built
+                inherited = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+                own = {n: p for n, p in inherited.items() if n != next(iter(inherited))}  # type: ignore[assignment]
+                # not required: the subclass may pass some of them itself
                 known = {n: Parameter(p.hint) for n, p in _named(own, hints).items()}
                 parameters, rest = {**known, **parameters}, _rest(own)
     open_ended = rest is not None and rest.annotation is not rest.empty
@@ -67,9 +67,9 @@ def signature_of(target: Callable[..., Any]) -> Signature:
 
 
 def names_argument(call: Any, name: str) -> bool:
-    """Says whether a function, a module's `forward` or an object's `__call__` has an argument of that name.
+    """Returns whether a function, a module's `forward` or an object's `__call__` has an argument of this name.
 
-    What a component may do without is handed to those that name it: `context` to a loss, `modality` to a transform.
+    Optional inputs are passed only to components that name them: `context` to a loss, `modality` to a transform.
     """
     forward = getattr(type(call), 'forward', None)
     try:
@@ -79,26 +79,26 @@ def names_argument(call: Any, name: str) -> bool:
 
 
 def _takes_nothing(cls: type) -> bool:
-    """Says whether a constructor takes any keyword only to refuse it."""
+    """Returns whether a constructor accepts any keyword only to reject it, as that of `nn.Module` does."""
     return (cls.__module__, cls.__qualname__) == ('torch.nn.modules.module', 'Module')
 
 
-def _named(found: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Parameter]:
+def _named(parameters: Mapping[str, inspect.Parameter], hints: Mapping[str, Any]) -> dict[str, Parameter]:
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return {n: Parameter(hints.get(n, Any), p.default is p.empty) for n, p in found.items() if p.kind in kinds}
+    return {n: Parameter(hints.get(n, Any), p.default is p.empty) for n, p in parameters.items() if p.kind in kinds}
 
 
-def _rest(found: Mapping[str, inspect.Parameter]) -> inspect.Parameter | None:
-    return next((p for p in found.values() if p.kind is p.VAR_KEYWORD), None)
+def _rest(parameters: Mapping[str, inspect.Parameter]) -> inspect.Parameter | None:
+    return next((p for p in parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
     function = target.__init__ if isinstance(target, type) else target  # type: ignore[misc]
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except Exception:  # a hint that exists for type checkers only: the others still hold
+    except Exception:  # one hint is only defined for type checkers: evaluate the others one by one
         hints = {}
-        # torch imports `Iterable` for type checkers alone
+        # torch imports `Iterable` only for type checkers
         names = {**vars(typing), **vars(collections.abc), **getattr(function, '__globals__', {})}
         for name, hint in getattr(function, '__annotations__', {}).items():
             with contextlib.suppress(Exception):

@@ -15,12 +15,12 @@ from vireid.core.data.loader import WorkerDied, default_workers, evaluation_load
 from vireid.core.distributed.batch_norm import share_buffers
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Reranker, Similarity
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import Scores, Ties, compare, score, score_similarity
 from vireid.core.types import Batch, Sample, Trial, joint_order
+from vireid.interfaces import Reranker, Similarity
 
 FLIP = 'flip'
 

@@ -17,12 +17,12 @@ from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset, Fit, Model, Similarity
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import require_match, require_scorable
 from vireid.core.types import Batch, Progress, Sample
+from vireid.interfaces import Dataset, Fit, Model, Similarity
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.core.interfaces import Similarity
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS, Scores, compare, matched_within
 from vireid.core.types import Trial
 from vireid.core.wording import aligned
+from vireid.interfaces import Similarity
 from vireid.statistics.identical import identical_embeddings, identical_note
 from vireid.statistics.interval import identity_interval
 

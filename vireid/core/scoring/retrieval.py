@@ -14,11 +14,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Similarity
 from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import names_argument
 from vireid.core.scoring.scorable import labels, no_match, require_scorable
 from vireid.core.types import Trial
+from vireid.interfaces import Similarity
 from vireid.statistics import ties as tied_lists
 from vireid.statistics.ranking import identities_ahead, precision, stable_top
 

@@ -1,4 +1,4 @@
-"""A run: the trainer, its checkpoints, and the choice of the weights that it ends with.
+"""Training: the trainer, checkpoints, and model selection.
 
-It may know all other rooms. Nothing in the core imports it.
+This package may use all other packages of the core. Nothing in the core imports it.
 """

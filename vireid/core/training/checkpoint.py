@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values, written so that a crash or a full disk never costs the previous one."""
+"""Checkpoints: tensors and plain values, written so that a crash or a full disk never destroys the previous one."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from vireid.boundary.tensors import is_foreign, load_tensors
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 
-FORMAT = 2  # others are refused, with the version that wrote them
-MOST = 100  # of what is kept
+FORMAT = 2  # other formats are rejected
+MOST = 100  # most checkpoints to keep
 
 
 def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
-    """Writes `content` to `path` atomically: a temporary file beside it, synced, then renamed.
+    """Writes `content` to `path` atomically, with a temporary file that is synced and renamed.
 
     Args:
-        path: the checkpoint.
+        path: the checkpoint file.
         content: tensors and plain Python values only.
-        keep: how many there are afterwards: this one, and earlier ones as `last-1.pt`, `last-2.pt`, the newest first.
+        keep: number of checkpoints to keep: this one, and earlier ones as `last-1.pt`, `last-2.pt` and so on.
 
     Raises:
-        VireidError: if it cannot be written; an older file at `path` is left as it was.
+        VireidError: if it cannot be written; an existing file at `path` is unchanged.
     """
     path = Path(path)
     try:
@@ -46,15 +46,15 @@ def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
         kept = f'; the previous checkpoint {path} is intact' if path.exists() else ''
         raise VireidError(
             f'checkpoint {path} could not be written: {error}{kept}',
-            todo='free some space or fix the permissions, then go on with --resume',
+            todo='free some space or fix the permissions, then resume with --resume',
         ) from error
 
 
 def amend(path: Path, more: Mapping[str, Any]) -> None:
-    """Adds to a checkpoint what became known after it was written; it stays as it was if that cannot be read back.
+    """Adds entries to an existing checkpoint, which is unchanged if the new file cannot be read back.
 
     Raises:
-        VireidError: if it holds anything but tensors and plain values.
+        VireidError: if the entries are not tensors and plain values, or the checkpoint cannot be read or written.
     """
     aside = path.with_suffix('.amended')
     save(aside, {**load(path), **more})
@@ -66,22 +66,22 @@ def amend(path: Path, more: Mapping[str, Any]) -> None:
 
 
 def earlier(path: Path, age: int) -> Path:
-    """Returns where the checkpoint is kept that was written `age` times before the one at `path`."""
+    """Returns the path of the checkpoint written `age` saves before the one at `path`."""
     return path.with_name(f'{path.stem}-{age}{path.suffix}') if age else path
 
 
 def kept(path: Path) -> list[Path]:
-    """Returns the files that were written at `path` and are there yet, the newest first."""
-    found = [path] if path.is_file() else []
+    """Returns the existing checkpoints of `path`, the latest first."""
+    paths = [path] if path.is_file() else []
     for age in range(1, MOST):
         if not earlier(path, age).is_file():
             break
-        found.append(earlier(path, age))
-    return found
+        paths.append(earlier(path, age))
+    return paths
 
 
 def step_of(path: Path) -> int | None:
-    """Returns the step that a checkpoint was written after; None if it is damaged or does not say."""
+    """Returns the step after which a checkpoint was written; None if it is damaged or has no step."""
     try:
         return load(path).get('progress', {}).get('step')
     except VireidError:
@@ -89,7 +89,7 @@ def step_of(path: Path) -> int | None:
 
 
 def _keep(path: Path, keep: int) -> None:
-    """Moves earlier checkpoints one place on; at every moment one of them is complete at `path` or in first place."""
+    """Renames earlier checkpoints; at any time a complete one is at `path` or at its first earlier path."""
     if keep <= 1 or not path.exists():
         return
     for age in range(keep - 1, 1, -1):
@@ -98,18 +98,18 @@ def _keep(path: Path, keep: int) -> None:
     first = earlier(path, 1)
     link = path.with_name(f'.{first.name}.{secrets.token_hex(8)}.part')
     try:
-        os.link(path, link)  # no copy: the new file takes the old one's name, not its place
-    except OSError:  # a file system without links
+        os.link(path, link)  # no copy needed: the new checkpoint replaces the name, not the data
+    except OSError:  # the file system does not support links
         shutil.copyfile(path, link)
     link.replace(first)
 
 
 @reads('a checkpoint of vireid', '*.pt', allowed='files that `vireid train` wrote under checkpoints/')
 def load(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU; executes nothing that is in it.
+    """Reads a checkpoint onto the CPU, without executing code in it.
 
     Raises:
-        VireidError: if the file is missing, torn, foreign, or holds anything but tensors and plain values.
+        VireidError: if the file is missing or damaged, or is not a checkpoint of vireid in the current format.
     """
     path = Path(path)
     try:
@@ -117,8 +117,8 @@ def load(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise VireidError(f'no checkpoint {path}', todo='give the path of a .pt file of a run') from error
     except Exception as error:  # a damaged file may fail in any way
-        # torch advises to load code unsafely; we do not
-        why = 'it holds no tensors, or more than tensors and plain values' if is_foreign(error) else reason(error)
+        # torch's message recommends unsafe loading
+        why = 'it does not consist of tensors and plain values' if is_foreign(error) else reason(error)
         raise VireidError(
             f'{path} is not a checkpoint of vireid or is damaged: {why}',
             allowed='files that `vireid train` wrote under checkpoints/',
@@ -128,20 +128,20 @@ def load(path: str | Path) -> dict[str, Any]:
     except ValidationError as error:
         where = '.'.join(map(str, error.errors()[0]['loc'][:3])) if isinstance(content, dict) else ''
         raise VireidError(
-            f'{path} can be read but is no checkpoint of vireid' + (f' ({where})' if where else ''),
+            f'{path} can be read but is not a checkpoint of vireid' + (f' ({where})' if where else ''),
             allowed='files written under checkpoints/',
         ) from error
     if content.get('format') != FORMAT:
         wrote = content.get('versions', {}).get('vireid', 'of another version')
         raise VireidError(
             f'{path} was written by vireid {wrote} (format {content.get("format")}); this one reads format {FORMAT}',
-            todo='use the vireid that wrote it, or train again',
+            todo='use the version that wrote it, or train again',
         )
     return content
 
 
 def digest(weights: Mapping[str, torch.Tensor]) -> str:
-    """Returns the SHA-256 of weights: of their names, types, shapes and values, however they are stored."""
+    """Returns the SHA-256 of the names, types, shapes and values of weights, independent of how they are stored."""
     total = hashlib.sha256()
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
@@ -151,31 +151,36 @@ def digest(weights: Mapping[str, torch.Tensor]) -> str:
 
 
 def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> None:
-    """Loads weights into a module; every key and shape has to fit.
+    """Loads weights into a module; all keys and shapes must match.
+
+    Args:
+        module: the module.
+        weights: the state dict.
+        source: its name in messages.
 
     Raises:
-        VireidError: naming what is missing, unexpected or of another shape, and the share that fits.
+        VireidError: listing the tensors that are missing, unexpected or of another shape.
     """
     own = module.state_dict()
     missing = [k for k in own if k not in weights]
     unexpected = [k for k in weights if k not in own]
     misfits = [
-        f'{k} is {tuple(weights[k].shape)}, the model wants {tuple(own[k].shape)}'
+        f'{k} is {tuple(weights[k].shape)}, the model expects {tuple(own[k].shape)}'
         for k in own
         if k in weights and weights[k].shape != own[k].shape
     ]
     other = [k for k in own if k in weights and weights[k].is_floating_point() != own[k].is_floating_point()]
-    misfits += [f'{k} is {weights[k].dtype}, the model wants {own[k].dtype}' for k in other]
+    misfits += [f'{k} is {weights[k].dtype}, the model expects {own[k].dtype}' for k in other]
     if missing or unexpected or misfits:
         fits = len(own) - len(missing) - len(misfits)
         parts = [
-            f'{len(found)} {what} ({_some(found)})'
-            for what, found in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
-            if found
+            f'{len(names)} {what} ({_some(names)})'
+            for what, names in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
+            if names
         ]
         raise VireidError(
-            f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
-            todo='use the config the checkpoint was trained with (config.yaml beside its run)',
+            f'{source} does not match the model: {fits} of {len(own)} tensors match; ' + '; '.join(parts),
+            todo="use the config the checkpoint was trained with (config.yaml in its run's folder)",
         )
     module.load_state_dict(weights)
 
@@ -185,7 +190,7 @@ def _some(names: list[str], shown: int = 3) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == 'posix':  # so that the rename itself survives a power cut
+    if os.name == 'posix':  # so that the rename survives a power failure
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -1,4 +1,4 @@
-"""A run's folder is written by one process."""
+"""Locks a run's folder, so that only one process writes to it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from vireid.core.errors import VireidError
 
-_HELD: set[int] = set()  # folders that this process holds
+_HELD: set[int] = set()  # descriptors of the folders locked by this process
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keeps other processes from writing to a run's folder meanwhile.
+    """Prevents other processes from writing to a run's folder inside the block.
 
     Raises:
-        VireidError: if one does already.
+        VireidError: if another process has locked it.
     """
     try:
         import fcntl
@@ -27,7 +27,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     _HELD.add(handle)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # it goes with the process, however that ends
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, even if killed
     except BlockingIOError as error:
         _HELD.discard(handle)
         os.close(handle)
@@ -44,7 +44,7 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 def _let_go() -> None:
-    """In a child: a loader process that outlives a killed run must not keep its folder from the next one."""
+    """Releases the locks in a forked child: a loader process that outlives a killed run must not keep them."""
     for handle in _HELD:
         os.close(handle)
     _HELD.clear()

@@ -1,4 +1,4 @@
-"""One run: what observers see of it."""
+"""A run, as callbacks see it."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress, Sample
 
-RECORD = 'run.json'  # what a run was made of, in its folder
+RECORD = 'run.json'  # provenance of a run, in its folder
 
 
 @dataclass
 class Run:
-    """What observers see of a run.
+    """A run, as callbacks see it.
 
     Attributes:
-        experiment: the config, checked.
-        work_dir: where everything of the run is written.
+        experiment: the validated config.
+        work_dir: folder that the run writes to.
         model: the model being trained.
-        device: where it is.
-        progress: where the run stands at its start.
+        device: device of the model.
+        progress: position of the run at its start.
         samples: the training samples.
-        tested: how many identities are searched for in the test; 0 where it is not known.
-        data: what tables call the images.
+        tested: number of query identities in the test; 0 if unknown.
+        data: name of the data, for tables.
         identities: names of the training identities, in the order of their labels.
-        split: which part of the dataset this is, if it has several (`trial 3`), else empty.
-        precision_reason: where the precision of its config comes from, in a few words.
-        resumed: whether it goes on from a checkpoint.
-        init: of which weights it begins, if of any: `file`, their digest, and whether only what fits was taken.
-        seen: numbers of the images that those weights were trained on: of their places and of their contents.
-        contents: numbers of the contents of the training images.
-        unreadable: training images that could not be read so far, where the config lets them be skipped.
-        skipped: steps that were left out so far, since their loss or gradient was not finite.
-        fitted_step: after which step the model was fitted to the training images last, if it has a `fit`.
-        fitted: `config` and `state` of the similarity that was fitted to the training images last, if one is.
-        results: the evaluation of the final weights, once the run has ended.
+        split: the split in use if the dataset has several (`trial 3`), else empty.
+        precision_reason: short explanation of the precision in use.
+        resumed: whether the run was resumed from a checkpoint.
+        init: initial weights, if any: `file`, digest `weights`, and whether only matching ones were loaded (`partial`).
+        seen: path and content hashes of the images that the initial weights were trained on.
+        contents: content hashes of the training images.
+        unreadable: training images that could not be read so far, if the config allows skipping them.
+        skipped: steps skipped so far because their loss or gradient was not finite.
+        fitted_step: step after which the model was last fitted to the training images, if it has a `fit`.
+        fitted: `config` and `state` of the similarity last fitted to the training images, if any.
+        results: the evaluation of the final weights, once the run has finished.
     """
 
     experiment: Experiment
@@ -72,43 +72,43 @@ class Run:
     identities: tuple[str, ...] = ()
 
     def note_unreadable(self, paths: list[str]) -> None:
-        """Notes training images that could not be read; says so once for each."""
+        """Records training images that could not be read, with a warning for each new one."""
         for path in paths:
             if path not in self.unreadable:
                 self.unreadable.append(path)
                 print(f'warning: {path} cannot be read; another image replaces it', file=sys.stderr)
 
     def share_unreadable(self) -> None:
-        """Gives every process the list of all."""
+        """Merges the unreadable images of all processes."""
         if self.experiment.images.on_bad_image == 'skip':
             every = gather_objects(self.unreadable)
             self.unreadable = sorted({path for own in every for path in own}) if len(every) > 1 else every[0]
 
     def note_skipped(self, progress: Progress, record: dict[str, Any]) -> None:
-        """Notes the step that was taken last if it was left out; says so."""
+        """Records the last step if it was skipped, with a warning."""
         if 'skipped' in record:
             self.skipped.append(progress.step)
             if world()[0] == 0:
                 what = 'loss' if not math.isfinite(record['loss']) else 'gradient'
-                print(f'warning: step {progress.step:,} is left out: its {what} is not finite', file=sys.stderr)
+                print(f'warning: step {progress.step:,} was skipped: its {what} is not finite', file=sys.stderr)
 
     @cached_property
     def fingerprint(self) -> np.ndarray:
-        """Numbers of the training images, by which a test on them is noticed."""
+        """Path hashes of the training images, used to detect evaluation on them."""
         return fingerprint(self.samples)
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint."""
+        """Path of the latest checkpoint."""
         return self.work_dir / 'checkpoints' / 'last.pt'
 
     @property
     def best(self) -> Path:
-        """The checkpoint of the best weights, where the experiment chooses some."""
+        """Path of the checkpoint with the best weights, if the experiment selects them."""
         return self.work_dir / 'checkpoints' / 'best.pt'
 
     def about(self) -> dict[str, Any]:
-        """Returns what `result.json` says of the run, besides its scores."""
+        """Returns the metadata of the run for `result.json`."""
         return {
             'identities': len({s.identity for s in self.samples}),
             'steps': self.progress.total_steps,
@@ -123,7 +123,7 @@ class Run:
 
 
 def seed_step(run: Run, progress: Progress, rank: int) -> None:
-    """Makes what a step draws, such as dropout, a function of (seed, step, process): nothing is lost on resuming."""
+    """Seeds the random numbers of a step, such as dropout, from (seed, step, rank), so that resuming repeats them."""
     value = reseed(run.experiment.seed, 'step', progress.step, rank)
     if run.device.type != 'cpu':
-        torch.manual_seed(value)  # of all devices
+        torch.manual_seed(value)  # seeds all devices

@@ -1,6 +1,6 @@
-"""Which weights a run ends with: the last ones, or the best on validation identities, or on the test.
+"""Model selection: a run ends with its last weights, or with the best on the validation or the test split.
 
-Choosing on the test is what the field does. The choice follows one rule that is printed with the result.
+Selecting on the test split is common in the field. The selection rule is printed with the result.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vireid.core.types import Progress
 
 
 class Selection:
-    """Remembers the best evaluation of a run so far; its weights are in `checkpoints/best.pt`.
+    """Tracks the best evaluation of a run, whose weights are in `checkpoints/best.pt`.
 
     Attributes:
-        best: `step` and `value` of the best evaluation, the best `value` before training (`before`) and in it
-            (`after`), and `seen`, the step of the newest one; empty before the
-            first. It is part of every checkpoint.
-        rule: in words, for tables.
+        best: `step` and `value` of the best evaluation, the value before training (`before`), the best value since
+            (`after`), and the step of the latest evaluation (`seen`); empty before the first evaluation. It is part of
+            every checkpoint.
+        rule: description of the selection rule, for tables; empty for the last weights.
     """
 
     def __init__(self, settings: EvaluationSettings, identities: int) -> None:
@@ -37,7 +37,7 @@ class Selection:
         self.rule = f'best {self.by} on {place[self.on]}' if self.on != 'last' else ''
 
     def value(self, results: Results) -> float:
-        """Returns the metric that decides: of the first row; on the test, of its trial 0 alone."""
+        """Returns the metric to maximize, from the first row; on the test split, from trial 0 only."""
         name = results.trials[0].name
         scores = [s for t, s in zip(results.trials, results.scores, strict=True) if t.name == name]
         if self.on == 'test':
@@ -47,7 +47,7 @@ class Selection:
         return float(np.mean([get(s) for s in scores]))
 
     def is_best(self, results: Results, progress: Progress) -> bool:
-        """Takes an evaluation in; says whether it is the best so far (the earlier one, if equal)."""
+        """Records an evaluation; returns whether it is the best so far. In a tie the earlier one is best."""
         value, kind = self.value(results), 'after' if progress.step else 'before'
         self.best = {**self.best, kind: max(value, self.best.get(kind, value))}
         if 'step' in self.best and (value <= self.best['value'] or progress.step == self.best['seen']):
@@ -57,35 +57,40 @@ class Selection:
         return True
 
     def bring_best(self, path: Path, beside: Path) -> None:
-        """Makes sure, on resuming, that `path` holds the best weights so far; they may lie `beside` the checkpoint.
+        """Ensures, when a run is resumed, that `path` contains the best weights that the checkpoint refers to.
 
-        They may be earlier ones than the best: a run that was killed between writing new best weights and remembering
-        them, or that goes on from an earlier checkpoint, has others in first place.
+        The newest best weights may be later ones, if the run was killed after writing them but before the checkpoint
+        that refers to them, or if it is resumed from an earlier checkpoint.
+
+        Args:
+            path: where this run keeps its best weights.
+            beside: the best weights in the folder of the checkpoint.
 
         Raises:
-            VireidError: if no file holds them.
+            VireidError: if no file contains them.
         """
         if not self.best:
             return
-        for found in dict.fromkeys([*checkpoint.kept(path), *checkpoint.kept(beside)]):
-            if checkpoint.step_of(found) == self.best['step']:
-                if found != path:
-                    with found.open('rb') as source, open_whole(path) as copy:
+        for file in dict.fromkeys([*checkpoint.kept(path), *checkpoint.kept(beside)]):
+            if checkpoint.step_of(file) == self.best['step']:
+                if file != path:
+                    with file.open('rb') as source, open_whole(path) as copy:
                         shutil.copyfileobj(source, copy)
                 return
         raise VireidError(
-            f'the best weights of this run so far are those of step {self.best["step"]:,}, and they are not in '
+            f'the best weights of this run so far are from step {self.best["step"]:,}, but they are not in '
             + ' or '.join(dict.fromkeys(map(str, (path, beside)))),
-            todo='resume from the newest checkpoint of the run, checkpoints/last.pt, with best.pt and best-1.pt there',
+            todo='resume from the latest checkpoint of the run, checkpoints/last.pt, with best.pt and best-1.pt in '
+            'the same folder',
         )
 
     def load_best(self, model: Any, path: Path) -> str:
-        """Puts the best weights into the model; returns which they are, in words."""
+        """Loads the best weights into the model; returns a description of them."""
         checkpoint.load_weights(model, checkpoint.load(path)['model'], path)
         return self.text()
 
     def text(self) -> str:
-        """Says which weights are the best ones and how they were chosen."""
+        """Returns a description of the best weights and how they were selected."""
         weights = f'after step {self.best["step"]:,}' if self.best['step'] else 'before training'
         both = ''
         if 'before' in self.best and 'after' in self.best:

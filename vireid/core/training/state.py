@@ -1,4 +1,4 @@
-"""A run as a checkpoint: what is saved, and what has to be alike to go on from it."""
+"""The state of a run: what a checkpoint contains, and what must match to resume from it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from vireid.core.config.same_run import changes, named, read_sections, resumable
 from vireid.core.data.images import fingerprint
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Step
 from vireid.core.training.run import Run
 from vireid.core.types import Progress, Sample
 from vireid.core.wording import counted
+from vireid.interfaces import Step
 
 
 def state_of(run: Run, progress: Progress) -> dict[str, Any]:
-    """Returns the model of a run, what it was made of and where it stands, as tensors and plain values."""
+    """Returns a run's weights, config, data fingerprints and progress, as tensors and plain values."""
     return {
         'model': run.model.state_dict(),
         'progress': {'step': progress.step, 'steps_per_epoch': progress.steps_per_epoch},
@@ -40,102 +40,129 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
 
 
 def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progress) -> None:
-    """Raises if weights are not finite, or what a module remembers is NaN: nobody could go on from that."""
+    """Checks that a run can be resumed from these weights.
+
+    Args:
+        run: the run.
+        weights: the state dict of its model.
+        progress: its position.
+
+    Raises:
+        VireidError: if a parameter is not finite or a buffer is NaN.
+    """
     own = {name for name, _ in run.model.named_parameters()}
-    found = ''
+    problem = ''
     for name, value in weights.items():
         wrong = ~torch.isfinite(value) if name in own else torch.isnan(value)
-        if not found and wrong.any():
-            found = f'{name} holds {value[wrong].flatten()[0].item()}'
-    found = next(filter(None, gather_objects(found)), '')
-    if found:
+        if not problem and wrong.any():
+            problem = f'{name} contains {value[wrong].flatten()[0].item()}'
+    problem = next(filter(None, gather_objects(problem)), '')
+    if problem:
         kept = f'; the last good checkpoint is {run.checkpoint}' if run.checkpoint.exists() else ''
         raise VireidError(
-            f'after step {progress.step:,} {found}; nothing was saved{kept}',
-            todo='go on with --resume and step.clip_norm (several optimizers have their own), which looks at each '
-            'gradient before it is applied, or with --precision 32-true; or begin anew with a lower learning rate',
+            f'after step {progress.step:,} {problem}; nothing was saved{kept}',
+            todo='resume with --resume and step.clip_norm (set per optimizer if there are several), which checks each '
+            'gradient before it is applied, or with --precision 32-true; or start over with a lower learning rate',
         )
 
 
 def versions() -> dict[str, str]:
+    """Returns the versions of vireid and torch."""
     return {'vireid': __version__, 'torch': str(torch.__version__)}
 
 
 def require_unseen(
     samples: Sequence[Sample], seen: np.ndarray, source: str, contents: Mapping[str, int] | None = None
 ) -> None:
-    """Raises if weights were trained on some of the images that they would be scored on.
+    """Checks that weights were not trained on the images to score.
 
     Args:
         samples: the images to score.
-        seen: (N,) int64, numbers of the images that were trained on.
-        source: names the weights.
-        contents: numbers of the contents of the images by path; without, only their places are compared.
+        seen: (N,) int64 hashes of the training images.
+        source: name of the weights, for messages.
+        contents: content hashes of the images by path; if None, only their paths are compared.
+
+    Raises:
+        VireidError: if an image to score was trained on.
     """
     known = np.array([(contents or {}).get(s.path, 0) for s in samples], dtype=np.int64)
     both = (np.isin(fingerprint(samples), seen) | (np.isin(known, seen) & (known != 0))).sum()
     if both:
         raise VireidError(
-            f'{source} was trained on {both:,} of the images that this would score it on',
-            todo='test it on the split its config left for that',
+            f'{source} was trained on {both:,} of the images to score',
+            todo='evaluate it on the test split of its config',
         )
 
 
 def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
-    """Raises unless a checkpoint belongs to this run: to its model, data, split and number of processes."""
+    """Checks that a checkpoint can be resumed by this run: same model, data, split and number of processes.
+
+    Args:
+        run: the run.
+        content: the checkpoint.
+        source: its name in messages.
+
+    Raises:
+        VireidError: if it belongs to another run, or cannot be resumed at all.
+    """
     at = content.get('progress', {})
     if content.get('adapted'):
         raise VireidError(
-            f'{source} was adapted to other cameras: its statistics are not those of training',
-            todo=f'begin a run from its weights: --init {source}; or take the adapting back: vireid adapt --revert',
+            f'{source} was adapted to other cameras, so its BatchNorm statistics are not those of training',
+            todo=f'start a new run from its weights: --init {source}; or undo the adaptation: vireid adapt --revert',
         )
     if content.get('converted'):
         raise VireidError(
-            f'{source} was converted from released weights: it holds no state of training',
-            todo=f'begin a run from its weights: --init {source}',
+            f'{source} was converted from released weights and has no training state',
+            todo=f'start a new run from its weights: --init {source}',
         )
     if content.get('split', '') != run.split:
         raise VireidError(
-            f'{source} was trained on {content.get("split") or "the only split"} and this run is on '
+            f'{source} was trained on {content.get("split") or "the only split"}, but this run uses '
             f'{run.split or "the only split"}',
             todo='resume with the same --trial',
         )
     processes = content.get('processes', world()[1])
     if processes != world()[1]:
         raise VireidError(
-            f'{source} was trained by {processes} processes and this run has {world()[1]}: its batches would be others',
-            todo=f'resume with --devices {processes}, or begin a run from its weights: --init {source}',
+            f'{source} was trained with {processes} processes, but this run has {world()[1]}: its batches would differ',
+            todo=f'resume with --devices {processes}, or start a new run from its weights: --init {source}',
         )
     if at.get('steps_per_epoch') != run.progress.steps_per_epoch:
         raise VireidError(
-            f'{source} was trained with {counted(at.get("steps_per_epoch", 0), "step")} an epoch and this run has '
+            f'{source} was trained with {counted(at.get("steps_per_epoch", 0), "step")} per epoch, but this run has '
             f'{run.progress.steps_per_epoch}',
             todo='resume with the same data and sampler',
         )
     if at.get('step', 0) > run.progress.total_steps:
-        text = f'{source} is {at["step"]:,} steps old and this run ends after {run.progress.total_steps:,}'
-        raise VireidError(text, todo='raise training.steps or training.epochs, or score it: vireid test')
+        text = f'{source} is at step {at["step"]:,}, but this run ends after {run.progress.total_steps:,}'
+        raise VireidError(text, todo='increase training.steps or training.epochs, or evaluate it: vireid test')
     step = run.experiment.manager.components.get('steps', run.experiment.step['type'])
     theirs = read_sections(content['config'], source)
     if changed := changes(run.experiment, theirs, resumable(run.experiment, Step.resumable(step))):
         raise VireidError(
-            f'{source} was trained with another {named(changed)} than this run',
-            todo='resume with the config.yaml beside the checkpoint, or start a new run',
+            f'{source} was trained with different values of {named(changed)}',
+            todo='resume with the config.yaml next to the checkpoints, or start a new run',
         )
 
 
 def restore_step(step: Any, state: dict[str, Any], source: str) -> None:
-    """Puts a step back to where a checkpoint was written.
+    """Restores a step from a checkpoint.
+
+    Args:
+        step: the step.
+        state: its saved state.
+        source: name of the checkpoint, for messages.
 
     Raises:
-        VireidError: if it belongs to another step.
+        VireidError: if the state does not fit the step.
     """
     try:
         step.load_state_dict(state)
     except VireidError:
         raise
-    except Exception as error:  # a step may keep anything
+    except Exception as error:  # the step may be third-party code
         raise VireidError(
-            f'{source} holds no state that {type(step).__name__} can go on from ({type(error).__name__}: {error})',
-            todo='resume from another checkpoint of the run, or begin one from its weights: --init',
+            f'{source} has no state that {type(step).__name__} can resume from ({type(error).__name__}: {error})',
+            todo='resume from another checkpoint of the run, or start a new run from its weights: --init',
         ) from error

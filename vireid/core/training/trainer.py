@@ -1,4 +1,4 @@
-"""The trainer: batches in, updates, checkpoints and evaluations out."""
+"""The trainer: the training loop, with checkpoints and evaluations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
 from vireid.core.distributed.processes import agreed, wait_for_all
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model, Step
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluation, Evaluator
@@ -29,22 +28,23 @@ from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
+from vireid.interfaces import Model, Step
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a trainer works with; `launch.prepare` makes it.
+    """Everything a trainer needs; created by `launch.prepare`.
 
     Attributes:
-        run: the model, and what callbacks see.
-        fabric: devices and processes, launched.
+        run: the run, with its model.
+        fabric: the launched Fabric: devices and processes.
         hooks: the callbacks.
-        step: how one batch updates the model.
-        batches: of the training images.
-        evaluator: scores the weights that the run ends with.
-        candidates: scores those that may become these; the same evaluator, or one on validation identities.
-        selection: which of them is the best.
-        resume: the checkpoint that the run resumes from.
+        step: updates the model on one batch.
+        batches: the training batches.
+        evaluator: scores the final weights.
+        candidates: scores the weights to select from; the same evaluator, or one on the validation split.
+        selection: tracks the best weights.
+        resume: the checkpoint to resume from.
     """
 
     run: Run
@@ -59,14 +59,13 @@ class Setup:
 
 
 class Trainer:
-    """One run of an experiment: `train` is the loop, the other methods are what it does.
+    """Runs an experiment: `train` is the loop, the other methods are its operations.
 
-    `vireid/launch/launch.py` makes all that it is given. What makes a run robust stands elsewhere: `signals.py`,
-    `loader.py` (loader processes that die), `nonfinite.py`, `checkpoint.py` (crashes while writing), `lock.py` (two
-    runs in one folder).
+    `vireid/launch/launch.py` builds its inputs. Fault handling is in separate files: `signals.py`, `loader.py` (loader
+    processes that die), `nonfinite.py`, `checkpoint.py` (crashes while writing), `lock.py` (two runs in one folder).
 
     Args:
-        setup: what it works with.
+        setup: everything the run needs.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -77,13 +76,14 @@ class Trainer:
         self.progress, self.stop = setup.run.progress, Stop()
 
     def train(self) -> Results:
-        """Trains from where the run stands to its end, saving and scoring as the settings say.
+        """Trains from the current position to the end of the run, with the configured checkpoints and evaluations.
 
         Returns:
-            The evaluation of the final weights: the last ones, or those that `evaluation.select` chooses.
+            The evaluation of the final weights: the last ones, or those selected by `evaluation.select`.
 
         Raises:
-            Interrupted: after Ctrl-C, once the checkpoint is written.
+            Interrupted: after Ctrl-C or another signal, once the checkpoint is written.
+            VireidError: if the run cannot continue, for example because of a loss that is not finite.
         """
         with ExitStack() as stack:
             if self.fabric.is_global_zero:
@@ -93,19 +93,19 @@ class Trainer:
                     remove_parts(folder)
                 self._write_start()
             if self.resume is None:
-                self.save()  # so that there is something to go on from at every moment
+                self.save()  # so that the run can be resumed at any time
             self.hooks.run_started(run=self.run)
             finished = False
             try:
                 with interruptible(self.stop):
-                    found = self.run.results = self._loop()
+                    final = self.run.results = self._loop()
                 if self.fabric.is_global_zero:
-                    self._write_result(found)
-                wait_for_all()  # whoever comes next may read it
+                    self._write_result(final)
+                wait_for_all()  # the caller may read the result in any process
                 finished = True
             finally:
                 self.hooks.run_ended(run=self.run, finished=finished)
-        return found
+        return final
 
     def _loop(self) -> Results:
         if self.progress.step == 0 and self.experiment.evaluation.before_training:
@@ -125,13 +125,17 @@ class Trainer:
             if stopped or epoch_ended or finished or self._due(self.settings.checkpoint_every, self.progress.step):
                 self.save()
             if stopped:
-                wait_for_all()  # a launcher ends the others as soon as one has left
+                wait_for_all()  # a launcher terminates the other processes as soon as one exits
                 raise self._interrupted()
             self._evaluate_if_due()
         return self._evaluate_final()
 
     def train_step(self, batch: Batch) -> bool:
-        """Updates the model on one batch, and tells the observers; says whether the run was asked to stop."""
+        """Updates the model on one batch and calls the hooks; returns whether the run was asked to stop.
+
+        Raises:
+            VireidError: if the loss or gradient is not finite, or the step returned an invalid record.
+        """
         run = self.run
         run.note_unreadable(batch.unreadable)
         run.model.train()
@@ -146,37 +150,37 @@ class Trainer:
         self.progress = self.progress.next()
         run.note_skipped(self.progress, record)
         self.hooks.step_ended(run=run, progress=self.progress, record=record)
-        return bool(self.stop) if self.fabric.world_size == 1 else stopped  # an observer may have taken long
+        return bool(self.stop) if self.fabric.world_size == 1 else stopped  # a callback may have taken long
 
     def evaluate(self) -> None:
-        """Scores the candidates of `evaluation.select`; saves the best ones."""
+        """Scores the current weights as candidates for `evaluation.select`; saves them if they are the best."""
         with self._ema_weights():
-            found = self._noted(
+            scores = self._noted(
                 self.candidates.evaluate(
                     self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
                 )
             )
         if self.selection.on != 'last':
-            if self.selection.is_best(found, self.progress):
+            if self.selection.is_best(scores, self.progress):
                 self.save(best=True)
-            self.save()  # it remembers which weights are the best so far
+            self.save()  # records which weights are the best so far
 
     def _evaluate_final(self) -> Results:
-        """Scores the weights that the run ends with, in all ways the config asks for."""
+        """Scores the final weights, with all configured variants."""
         evaluate = functools.partial(self.evaluator.evaluate, self.run, self.hooks, self.progress)
         if self.selection.on == 'last':
             with self._ema_weights():
-                found = self._noted(evaluate(check_interrupt=self.check_interrupt))
+                final = self._noted(evaluate(check_interrupt=self.check_interrupt))
             if Model.fit(self.run.model):
-                self.save()  # with what was fitted
-            return found
-        self.evaluate()  # the last weights are among those to choose from
-        wait_for_all()  # until the first process has written the best ones
+                self.save()  # with the fitted state
+            return final
+        self.evaluate()  # the last weights are candidates too
+        wait_for_all()  # until rank 0 has written the best weights
         weights = self.selection.load_best(self.run.model, self.run.best)
         return self._noted(evaluate(weights=weights, check_interrupt=self.check_interrupt))
 
     def _noted(self, evaluation: Evaluation) -> Results:
-        """Notes in the run what was fitted to the training images; returns the scores."""
+        """Records in the run what the evaluation fitted; returns the scores."""
         if evaluation.fitted_step is not None:
             self.run.fitted_step = evaluation.fitted_step
         if evaluation.similarity is not None:
@@ -184,7 +188,11 @@ class Trainer:
         return evaluation.results
 
     def save(self, best: bool = False) -> None:
-        """Writes the run's checkpoint, or that of its best weights; every process has to call it."""
+        """Writes the run's checkpoint, or that of its best weights; call it in every process.
+
+        Raises:
+            VireidError: if the weights are not finite, or the file cannot be written.
+        """
         with self._ema_weights():
             self.run.share_unreadable()
             state = self.state_dict()
@@ -192,16 +200,16 @@ class Trainer:
             if self.fabric.is_global_zero:
                 if best:
                     state['chosen'] = self.selection.text()
-                # of the best two at least: until the newest checkpoint remembers them, the one before has the best
+                # at least two best ones: until the next checkpoint refers to the new file, the previous one is current
                 keep = max(self.settings.keep, 2 if best else 1)
                 checkpoint.save(self.run.best if best else self.run.checkpoint, state, keep=keep)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns all that a checkpoint holds, as tensors and plain values."""
+        """Returns the content of a checkpoint, as tensors and plain values."""
         return state_of(self.run, self.progress) | {'step': self.step.state_dict(), 'best': self.selection.best}
 
     def load_state_dict(self, content: dict[str, Any], source: str) -> None:
-        """Goes on from a checkpoint; `source` is its name in messages.
+        """Resumes from the content of a checkpoint; `source` is its name in messages.
 
         Raises:
             VireidError: if it belongs to another run.
@@ -215,45 +223,45 @@ class Trainer:
         self.progress = self.run.progress = self.progress.at(content['progress']['step'])
 
     def check_interrupt(self) -> None:
-        """Raises in every process if any was asked to stop."""
+        """Raises Interrupted in every process if any was asked to stop."""
         if agreed(self.fabric.device, bool(self.stop))[0]:
             raise self._interrupted()
 
     def _stops_alone(self) -> bool:
-        """Says whether the run was asked to stop and may do so at once; several processes stop after the same step."""
+        """Returns whether to stop immediately; with several processes, all stop after the same step instead."""
         return bool(self.stop) and self.fabric.world_size == 1
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(self.run.checkpoint, self.stop.number or signal.SIGTERM)
 
     def _after_death(self, error: WorkerDied) -> Exception:
-        """Saves the run, if this is its only process; returns what to raise."""
-        place = f'the newest checkpoint is {self.run.checkpoint}'  # other processes are within a step, and cannot save
+        """Saves the run if this is its only process; returns the exception to raise."""
+        place = f'the latest checkpoint is {self.run.checkpoint}'  # other processes are in a step and cannot save now
         if self.fabric.world_size == 1:
             self.save()
-            if self._stops_alone():  # a signal to all processes ends the workers too
+            if self._stops_alone():  # a signal to the process group terminates the workers too
                 return self._interrupted()
-            place = f'saved in {self.run.checkpoint}'
+            place = f'the run is saved in {self.run.checkpoint}'
         return VireidError(
             f'{error.given}, for the second time at step {self.progress.step + 1:,}; {place}',
-            todo=f'{error.todo}, then go on with --resume',
+            todo=f'{error.todo}, then resume with --resume',
         )
 
     def _write_start(self) -> None:
         if self.resume is not None:
             self.selection.bring_best(self.run.best, Path(self.resume).parent / self.run.best.name)
-        (self.run.work_dir / results.FILE).unlink(missing_ok=True)  # of before: it tells what is finished
+        (self.run.work_dir / results.FILE).unlink(missing_ok=True)  # a result marks a finished run
         write_whole(self.run.work_dir / 'config.yaml', files.dump(self.experiment.to_config()))
 
-    def _write_result(self, found: Results) -> None:
+    def _write_result(self, final: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'
-        results.write(self.run.work_dir, {**found.to_dict(), **self.run.about(), 'select': selected}, found.queries())
+        results.write(self.run.work_dir, {**final.to_dict(), **self.run.about(), 'select': selected}, final.queries())
         if self.run.fitted is not None:
-            final = self.run.checkpoint if self.selection.on == 'last' else self.run.best
-            checkpoint.amend(final, {'similarity': self.run.fitted})
+            scored = self.run.checkpoint if self.selection.on == 'last' else self.run.best
+            checkpoint.amend(scored, {'similarity': self.run.fitted})
 
     def _ema_weights(self) -> AbstractContextManager[None]:
-        """Inside the block the model holds the weights that are scored and saved, if the step averages any."""
+        """Returns a context in which the model has its EMA weights, if the step keeps any."""
         ema_weights = Step.ema_weights(self.step)
         return ema_weights() if ema_weights else nullcontext()
 

@@ -8,11 +8,11 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from vireid.core.interfaces import Loss
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Context, HeadOutput, joint_order
+from vireid.interfaces import Loss
 
 
 class EachModality(nn.Module):

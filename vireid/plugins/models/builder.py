@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.interfaces import Head, Loss, Neck
 from vireid.core.registry.components import BuildPart, component_type
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import FeatureSpec
+from vireid.interfaces import Head, Loss, Neck
 from vireid.plugins.models.graph import Graph, bad_names
 
 

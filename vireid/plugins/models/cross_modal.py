@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.interfaces import Neck, Translator
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.interfaces import Neck, Translator
 from vireid.plugins.models.builder import ModelBuilder
 from vireid.plugins.models.fitting import fit_necks, training_necks
 from vireid.plugins.models.graph import read_graph

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices, require_trials
 
 Direction = Literal['visible to infrared', 'infrared to visible']

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, VISIBLE, Trial
+from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices
 
 DIRECTIONS = {'visible to thermal': (VISIBLE, INFRARED), 'thermal to visible': (INFRARED, VISIBLE)}

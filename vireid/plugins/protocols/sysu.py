@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Dataset
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.interfaces import Dataset
 
 Mode = Literal['all', 'indoor']
 Shots = Literal['single', 'multi']

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 
-from vireid.core.interfaces import Dataset
 from vireid.core.types import Sample, Trial
+from vireid.interfaces import Dataset
 from vireid.plugins.protocols.choices import require_choices, require_trials
 from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from vireid.core.distributed.gather import mean_of
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.core.interfaces import Model
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import Section
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress
+from vireid.interfaces import Model
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.optimization import GroupConfig, Optimization, OptimizerConfig, ScheduleConfig
 from vireid.plugins.steps.skipping import Buffers

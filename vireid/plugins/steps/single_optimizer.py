@@ -11,9 +11,9 @@ from torch import nn
 
 from vireid.core.distributed.gather import mean_of
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import Model, Weighter
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
+from vireid.interfaces import Model, Weighter
 from vireid.plugins.models.returns import require_tasks
 from vireid.plugins.steps.accumulation import split_identities
 from vireid.plugins.steps.ema import ExponentialMovingAverage

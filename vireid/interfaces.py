@@ -1,10 +1,10 @@
-"""What each kind of component is given, must have, and may have.
+"""The interface of each component kind: constructor arguments, required members, and optional members.
 
-This file is the only place that says so: building checks it, `vireid.testing.check_plugin` tries it, and
-docs/architecture.md prints it. A component may inherit from its interface or not; what counts is what it has.
+This is the single definition. The registry checks it when it builds a component, `vireid.testing.check_plugin` tests
+it, and docs/architecture.md is generated from it. Inheriting from an interface is optional: only its members matter.
 
-A method or a `Must` of an interface is required; a `May` is optional and states its default. `given` names the values
-that the framework passes to a constructor that has an argument of that name; a config cannot set these.
+Methods and `Must` members are required; a `May` member is optional and states its default. The framework passes the
+values listed in `given` to constructors that have a parameter of that name; a config cannot set them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Must(Generic[T]):
     """A required attribute.
 
     Args:
-        words: what it is, for messages.
-        fits: whether a value is that.
+        words: description for messages.
+        fits: returns whether a value is valid.
     """
 
     def __init__(self, words: str, fits: Callable[[Any], bool]) -> None:
@@ -51,11 +51,11 @@ class Must(Generic[T]):
 
 
 class May(Generic[T]):
-    """An optional attribute or method. `Neck.train_only(neck)` is that of a neck, or the default.
+    """An optional attribute or method. `Neck.train_only(neck)` returns the neck's value, or the default.
 
     Args:
-        default: what holds for a component without it.
-        words: what it is.
+        default: value for a component without this member.
+        words: description for messages and docs.
     """
 
     def __init__(self, default: T, words: str) -> None:
@@ -76,12 +76,12 @@ class May(Generic[T]):
 
 
 class Interface:
-    """The base of all interfaces.
+    """Base class of all interfaces.
 
     Attributes:
-        given: what the framework passes to a constructor that names it.
-        defaults: the same, but a config may set another value.
-        module: whether a component is a `torch.nn.Module`.
+        given: values that the framework passes to a constructor with a parameter of that name.
+        defaults: the same, but a config can override them.
+        module: whether the component is a `torch.nn.Module`.
     """
 
     given: ClassVar[tuple[str, ...]] = ()
@@ -90,19 +90,19 @@ class Interface:
 
     @classmethod
     def required(cls) -> dict[str, tuple[str, Callable[[Any], bool]]]:
-        """Returns the required parts by name: what each is in words, and whether a value is that."""
+        """Returns, for each required member, its description and a function that checks a value."""
         parts: dict[str, tuple[str, Callable[[Any], bool]]] = {}
         for name, part in vars(cls).items():
             if isinstance(part, Must):
                 parts[name] = part.words, part.fits
-            elif inspect.isfunction(part) and name != 'forward':  # every module has that
+            elif inspect.isfunction(part) and name != 'forward':  # every module has one
                 takes = str(inspect.signature(part)).replace("'", '').replace('(self, ', '(').replace('(self)', '()')
                 parts[name] = f'a method {name}{takes}', _is_own(part)
         return parts
 
     @classmethod
     def optional(cls) -> dict[str, May[Any]]:
-        """Returns the optional parts by name."""
+        """Returns the optional members by name."""
         return {name: part for name, part in vars(cls).items() if isinstance(part, May)}
 
 
@@ -122,19 +122,19 @@ Fit = Callable[..., None]
 
 
 class Model(Interface):
-    """Embeds images. To be trained, it needs `forward(batch) -> losses by task`, scalars by name."""
+    """Embeds images. Training also requires `forward(batch)`, which returns a dict of scalar losses by task."""
 
     given = _MODEL
     module = True
-    fit = May[Fit | None](None, 'fit(batches): estimate what is not learned; called before the model is scored')
+    fit = May[Fit | None](None, 'fit(batches): estimate statistics of the training images; called before scoring')
     embed_joint = May[Callable[..., Any] | None](None, 'embed_joint({modality: images}): embed modalities together')
-    weighter = May[Any](None, 'a module that weighs the losses of the tasks')
+    weighter = May[Any](None, 'the module that weights the task losses')
     task_names = May[Sequence[str] | None](None, 'names of the tasks that forward returns')
-    across_ranks = May(False, 'whether its losses see the images of all processes')
-    config_path = May[Callable[[str], str] | None](None, 'config_path(module): key of a module in the model section')
+    across_ranks = May(False, 'whether the losses see the images of all processes')
+    config_path = May[Callable[[str], str] | None](None, 'config_path(module): its key in the `model` section')
     modalities = May[Sequence[Modality] | None](None, 'modalities of the images that forward needs')
-    backbone = May[Any](None, 'its backbone, whose `outputs` are the maps that reports show')
-    translators = May[Mapping[str, Any]]({}, 'its translators by name')
+    backbone = May[Any](None, 'the backbone, whose `outputs` are the feature maps shown in reports')
+    translators = May[Mapping[str, Any]]({}, 'the translators by name')
     fit_necks = May[Callable[..., None] | None](None, 'fit_necks(names, batches): fit only these necks')
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
@@ -143,7 +143,7 @@ class Model(Interface):
 
 
 class Translator(Interface):
-    """Changes images before the backbone, or adds images of an auxiliary modality with identities: Batch -> Batch."""
+    """Transforms a batch before the backbone: changes its images, or adds images of an auxiliary modality."""
 
     given = _MODEL
     module = True
@@ -152,7 +152,7 @@ class Translator(Interface):
 
 
 class Backbone(Interface):
-    """Turns images by modality into features by name."""
+    """Maps a dict of images by modality to a dict of named features."""
 
     given = _MODEL
     module = True
@@ -160,25 +160,25 @@ class Backbone(Interface):
 
 
 class Neck(Interface):
-    """Turns features into one feature: `forward(*features, context) -> Tensor`."""
+    """Combines features into one: `forward(*features, context) -> Tensor`."""
 
     given = (*_MODEL, 'inputs')
     module = True
     output = Must[FeatureSpec]('a FeatureSpec', _is(FeatureSpec))
     layout = May('joint', 'layout of the inputs: `joint`, `paired` or `any`; a class attribute')
-    train_only = May(False, 'whether it is skipped outside training, since it reads identities')
-    fit = May[Fit | None](None, 'fit(*features, context): estimate what is not learned, from all training images')
-    needs_identities = May(False, 'whether fit reads the identities in the context')
+    train_only = May(False, 'whether it is skipped outside training, for a neck that uses identities')
+    fit = May[Fit | None](None, 'fit(*features, context): estimate statistics of all training images')
+    needs_identities = May(False, 'whether fit uses the identities in the context')
 
 
 class Head(Interface):
-    """Turns features into a `HeadOutput`, or several by name, for the losses of one task."""
+    """Maps features to a `HeadOutput`, or a dict of them, for the losses of one task."""
 
     given = (*_MODEL, 'inputs')
     module = True
-    embedding_dim = Must[int]('the length D of its embedding', _is(int))
-    outputs = May[Mapping[str, int]]({'global': 0}, 'number of parts by output; 0 for one vector')
-    train_only = May(False, 'whether it embeds nothing: embed and embedding_dim are then not needed')
+    embedding_dim = Must[int]('the embedding dimension D, an integer', _is(int))
+    outputs = May[Mapping[str, int]]({'global': 0}, 'number of parts by output; 0 for a single vector')
+    train_only = May(False, 'whether it produces no embedding; embed and embedding_dim are then not required')
 
     def embed(self, *features: Tensor) -> Tensor:
         """Returns the (B, D) embedding."""
@@ -186,22 +186,22 @@ class Head(Interface):
 
 
 class Pooling(Interface):
-    """Turns a map (B, C, H, W) into (B, C)."""
+    """Pools a (B, C, H, W) feature map to (B, C)."""
 
     given = (*_MODEL, 'inputs')
     module = True
 
 
 class Loss(Interface):
-    """Turns a `HeadOutput` and (B,) int64 labels into a scalar; names `context` if it needs it."""
+    """Computes a scalar from a `HeadOutput` and (B,) int64 labels; `forward` may have a `context` argument."""
 
     given = (*_MODEL, 'inputs')
     module = True
-    reads_parts = May(True, 'whether it takes (B, P, C) features of P parts')
+    reads_parts = May(True, 'whether it accepts (B, P, C) features of P parts')
 
 
 class Weighter(Interface):
-    """Weighs losses: `forward(tasks, progress) -> (total, weights)`. Its state is in parameters and buffers."""
+    """Weights losses: `forward(tasks, progress) -> (total, weights)`. Keep state in parameters and buffers."""
 
     given = (*_MODEL, 'task_names', 'other_tasks')
     module = True
@@ -211,32 +211,32 @@ class Weighter(Interface):
 
 
 class Dataset(Interface):
-    """Reads one dataset. Its registered name is what tables print."""
+    """Reads one dataset. Result tables show its registered name."""
 
-    root = May[Any](None, 'its folder')
-    split_name = May('', 'which of several splits it reads, such as `trial 3`')
-    cameras = May[Mapping[Modality, Sequence[int]] | None](None, 'its cameras by modality; a dry run uses them')
-    expected = May[dict[str, Any]]({}, 'identities, visible and infrared images of a complete copy, by split')
-    names = May[dict[int, str]]({}, "the user's names of identities")
-    own_images = May(False, 'whether these are images of the user, without a published split')
-    passed_over = May[Sequence[str]]((), 'what was not read, one line each')
-    other_columns = May[Sequence[str]]((), 'columns of the table that are not read')
+    root = May[Any](None, 'the dataset folder')
+    split_name = May('', 'the split in use if the dataset has several, such as `trial 3`')
+    cameras = May[Mapping[Modality, Sequence[int]] | None](None, 'cameras by modality, for dry runs')
+    expected = May[dict[str, Any]]({}, 'counts in a complete copy, by split: identities, visible, infrared images')
+    names = May[dict[int, str]]({}, 'user-defined identity names by number')
+    own_images = May(False, "whether these are the user's own images, without a published split")
+    passed_over = May[Sequence[str]]((), 'what was skipped, one line per item')
+    other_columns = May[Sequence[str]]((), 'table columns that are not used')
 
     def split(self, name: str) -> Sequence[Sample]:
-        """Returns the samples of `train`, `val` or `test`, visible first, always in the same order."""
+        """Returns the samples of `train`, `val` or `test`, visible first, in a fixed order."""
         raise NotImplementedError
 
 
 class Reader(Interface):
-    """Turns a path into (3, H, W) uint8; may prepare all images when it is constructed."""
+    """Loads the image at a path as (3, H, W) uint8; the constructor may prepare all images."""
 
     given = ('samples', 'first', 'first_config', 'decode', 'on_progress')
-    reaches_out = May(False, 'whether it writes outside the folder of a run')
-    digests = May[Callable[..., Any] | None](None, 'digests(paths): checksums of files that it has read')
+    reaches_out = May(False, "whether it writes outside the run's folder")
+    digests = May[Callable[..., Any] | None](None, 'digests(paths): checksums of files it has read')
 
 
 class EvaluationProtocol(Interface):
-    """Says which images are query and gallery in each trial."""
+    """Defines the query and gallery images of each trial."""
 
     name = Must[str]('a string, printed with every result', _is(str))
 
@@ -246,34 +246,34 @@ class EvaluationProtocol(Interface):
 
 
 class Similarity(Interface):
-    """Ranks a gallery for queries instead of cosine similarity: a learned metric, or a network that compares images."""
+    """Replaces cosine similarity for ranking: a learned metric, or a network that compares images."""
 
     given = ('model',)
     name = Must[str]('a string, printed with the protocol', _is(str))
-    fit = May[Fit | None](None, 'fit(embeddings): learn from the training images; needs state_dict, load_state_dict')
+    fit = May[Fit | None](None, 'fit(embeddings): learn from training images; requires state_dict, load_state_dict')
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-        """Takes (Q, D) and (G, D) normalized embeddings; the result returns (q, G) for a slice of the queries."""
+        """Takes (Q, D) and (G, D) normalized embeddings; returns a function from a slice of queries to (q, G)."""
         raise NotImplementedError
 
 
 class Reranker(Interface):
-    """Computes other similarities from all queries and gallery images."""
+    """Recomputes similarities from all query and gallery embeddings."""
 
-    name = Must[str]('a string, printed beside its metrics', _is(str))
+    name = Must[str]('a string, printed with its metrics', _is(str))
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
-        """Takes (Q, D) and (G, D) embeddings; the result returns (q, G) for a slice of the queries."""
+        """Takes (Q, D) and (G, D) embeddings; returns a function from a slice of queries to (q, G)."""
         raise NotImplementedError
 
 
 class Sampler(Interface):
-    """Draws identity-balanced batches as a pure function of (seed, epoch)."""
+    """Draws training batches as a pure function of (seed, epoch)."""
 
     given = ('samples', 'seed', 'rank', 'world_size')
 
     def __len__(self) -> int:
-        """Returns the number of batches in an epoch."""
+        """Returns the number of batches per epoch."""
         raise NotImplementedError
 
     def batches(self, epoch: int) -> Sequence[Sequence[int]]:
@@ -282,50 +282,52 @@ class Sampler(Interface):
 
 
 class Transform(Interface):
-    """Maps one image to another; names `modality` if it needs it."""
+    """Maps an image to an image; the call may have a `modality` argument."""
 
     defaults = ('size',)
 
 
 class Step(Interface):
-    """Updates the model on one batch; returns a record with `loss`, a float."""
+    """Updates the model on one batch; returns a dict with `loss`, a float."""
 
     given = ('model', 'fabric', 'components')
-    epoch_ended = May[Callable[[Progress], None]](lambda progress: None, 'epoch_ended(progress): an epoch is done')
-    ema_weights = May[Callable[[], AbstractContextManager[None]] | None](
-        None, 'ema_weights(): a context in which the model holds the weights that are scored and saved'
+    epoch_ended = May[Callable[[Progress], None]](
+        lambda progress: None, 'epoch_ended(progress): called after each epoch'
     )
-    schedules = May[Sequence[Any]]((), 'its learning-rate schedules')
-    order = May[Sequence[Any]]((), 'the turns of several optimizers')
-    resumable = May[Sequence[str]]((), 'patterns of its settings that may change when a run is resumed')
+    ema_weights = May[Callable[[], AbstractContextManager[None]] | None](
+        None, 'ema_weights(): context manager that swaps in the weights to score and save'
+    )
+    schedules = May[Sequence[Any]]((), 'the learning-rate schedules')
+    order = May[Sequence[Any]]((), 'the order in which several optimizers step')
+    resumable = May[Sequence[str]]((), 'patterns of settings that may change when a run is resumed')
 
     def __call__(self, batch: Batch, progress: Progress) -> Mapping[str, Any]:
-        """Updates the model; `progress` is the state before this step."""
+        """Updates the model; `progress` is the position before this step."""
         raise NotImplementedError
 
     def state_dict(self) -> Mapping[str, Any]:
-        """Returns tensors and plain values."""
+        """Returns the state as tensors and plain values."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores them."""
+        """Restores a state."""
         raise NotImplementedError
 
 
 class Optimizer(Interface):
-    """An optimizer of torch."""
+    """A `torch.optim` optimizer."""
 
     given = ('params',)
 
 
 class Schedule(Interface):
-    """A learning-rate schedule of torch."""
+    """A `torch.optim.lr_scheduler` schedule."""
 
     given = ('optimizer',)
 
 
 class Logger(Interface):
-    """Has any of the run's hooks; see `vireid/plugin_manager/hooks.py`."""
+    """A callback that implements any of the run hooks in `vireid/plugin_manager/hooks.py`."""
 
     reaches_out = May(False, 'whether it contacts a server')
 
@@ -340,5 +342,5 @@ KINDS = tuple(INTERFACES)
 
 
 def given(kind: str) -> set[str]:
-    """Returns what the framework passes to a component of a kind, and a config cannot set."""
+    """Returns the arguments that the framework passes to a component of this kind; a config cannot set them."""
     return {*INTERFACES[kind].given, 'build_part'}

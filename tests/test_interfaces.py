@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.interfaces import INTERFACES, Dataset, Head, Loss, Model, Neck, Step, given
 from vireid.core.registry.contracts import require_offers
+from vireid.interfaces import INTERFACES, Dataset, Head, Loss, Model, Neck, Step, given
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_an_optional_part_is_the_component_s_own_or_the_default():
