@@ -40,7 +40,8 @@ def claims_of(values: np.ndarray) -> np.ndarray:
     others = [np.delete(values, couple, axis=0) for couple in couples]
     confidence = 1 - 0.05 / len(couples)
     found = [
-        over_seeds(values[a], values[b], confidence, rest).is_real for (a, b), rest in zip(couples, others, strict=True)
+        over_seeds(values[a], values[b], confidence, rest).is_significant
+        for (a, b), rest in zip(couples, others, strict=True)
     ]
     return np.array(found)
 
@@ -62,14 +63,14 @@ def main() -> None:
     spread = (pool.sum(1) / queries.sum()).std()
     print(f'{len(pool)} recorded seeds deviate by {100 * spread:.1f} points, on {len(queries)} identities')
     for count in (2, 3, 5):
-        claims = [over_seeds(*draw(count)).is_real for _ in range(args.pairs)]
+        claims = [over_seeds(*draw(count)).is_significant for _ in range(args.pairs)]
         print(f'equal systems, {count} seeds: a difference is claimed in {100 * np.mean(claims):.1f} % (7 allowed)')
     shown, needed = [], []
     for _ in range(args.pairs):
         first, second = draw(3)
         needed.append(seeds_for(first + POINTS, second, POINTS))
         first, second = draw(needed[-1])
-        shown.append(over_seeds(first + POINTS, second).is_real)
+        shown.append(over_seeds(first + POINTS, second).is_significant)
     low, middle, high = np.quantile(needed, (0.1, 0.5, 0.9))
     print(f'5 points apart, at the recommended seeds: claimed in {100 * np.mean(shown):.1f} % (80 asked)')
     print(f'recommended: median {middle:.0f}, from {low:.0f} to {high:.0f} in eight of ten pilots')

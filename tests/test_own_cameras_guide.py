@@ -62,11 +62,11 @@ def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> N
     assert 'vireid train vireid::own_few.py --data-root mine' in split
     assert 'error' not in check
     assert 'Manifest, without training' in untrained
-    assert '95 % interval over 8 identities' in untrained
+    assert '95% interval over 8 identities' in untrained
     assert re.search(r'best mAP on 2 validation identities \([0-9.]+ before training, [0-9.]+ after\)', trained)
     assert 're-ranked (20, 6, 0.3)' in trained
     assert 'over 5 models' in folds
-    assert '95 % interval over 16 identities' in folds
+    assert '95% interval over 16 identities' in folds
     assert 'From 6 to 8 labelled people, rank-1 changes by' in curve
     assert 'labelled images' in adapted
     assert 'adapted to ' in again

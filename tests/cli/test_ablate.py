@@ -48,7 +48,7 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
     assert ablate('dmcf_table2', people, tmp_path, *flags, options=DMCF) == 0
     table = capsys.readouterr().out
     assert 'These are different data' in table
-    body, claims = table.split('Intervals hold 95 % each')
+    body, claims = table.split('Each interval has 95% confidence')
     rows = {line.split('  ')[0]: line.split()[2:] for line in body.splitlines() if line.startswith('NO ')}
     assert 'NO SPLIT - NO MTL, R1: ' in claims
     assert 'over 2 seeds' in claims

@@ -75,7 +75,7 @@ def test_alone_it_prints_its_help(capsys):
     assert main([]) == 0
     out = capsys.readouterr().out
     assert out.startswith('usage: vireid ')
-    assert 'Train what a config describes' in out
+    assert 'Train and evaluate the model of a config' in out
 
 
 @pytest.mark.parametrize('words', [['--help'], ['plugins', '--components']], ids=' '.join)

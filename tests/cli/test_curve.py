@@ -106,7 +106,7 @@ def test_folds_test_everybody_once(people, tmp_path, capsys):
     assert main([*words, '--cfg-options', *SMALL]) == 0
     text = capsys.readouterr().out
     assert 'over 2 models, each on its own split' in text
-    assert '95 % interval over 10 identities' in text
+    assert '95% interval over 10 identities' in text
     whole = json.loads((tmp_path / 'result.json').read_text())
     assert whole['rows'][0]['identities'] == 10
     tested = [np.load(tmp_path / f'trial_{fold}/queries.npz')['identity'] for fold in (1, 2)]

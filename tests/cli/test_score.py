@@ -119,9 +119,9 @@ def test_a_model_that_makes_one_embedding_of_all_images_is_told(saved, tmp_path,
     features.save(tmp_path / 'one.npz', Embeddings(read.embeddings.samples, one), read.about, None)
     words = ['score', str(tmp_path / 'one.npz'), '--cfg-options', 'protocol.modes=["all"]', f'evaluation.ties={ties}']
     assert main([*words, '--result', str(tmp_path / 'result')]) == 0
-    done = 'in gallery order' if ties == 'gallery-order' else 'as the mean over their orders'
+    done = 'in gallery order' if ties == 'gallery-order' else 'as the mean over all orders'
     tied, same = capsys.readouterr().out.splitlines()[-3:-1]
-    assert tied == f'  equally similar images decide 100.0% of the queries, counted {done}'
+    assert tied == f'  ties between equally similar images affect 100.0% of the queries, which are scored {done}'
     assert re.fullmatch(r'all \d+ images have the same embedding, so these metrics mean nothing', same)
     assert main(['table', str(tmp_path / 'result')]) == 0  # whoever reads the folder later is told too
     shown = capsys.readouterr().out

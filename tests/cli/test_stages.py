@@ -128,7 +128,7 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
     assert main(words(configs, small_sysu)) == 2
     error = capsys.readouterr().err
     assert 'training.init: ' in error
-    assert 'does not match the model' in error
+    assert 'does not fit the model' in error
     assert 'training.init_partial=True' in error
     (configs / 'second.py').write_text(
         (configs / 'second.py').read_text().replace('steps=2', 'steps=2, init_partial=True')

@@ -130,10 +130,10 @@ class TestConfigs:
     @pytest.mark.parametrize(
         ('name', 'text'),
         [
-            ('acme-tool::small.py', "no package 'acme-tool' offers configs, did you mean 'acme-tools'?"),
+            ('acme-tool::small.py', "no package 'acme-tool' provides configs, did you mean 'acme-tools'?"),
             (
                 'acme-tools::smal.py',
-                "acme-tools offers no config 'smal.py', did you mean 'small.py'?\n  allowed: small.py",
+                "acme-tools has no config 'smal.py', did you mean 'small.py'?\n  allowed: small.py",
             ),
         ],
     )

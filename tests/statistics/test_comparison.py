@@ -20,7 +20,7 @@ class TestOverSeeds:
         found = over_seeds([0.5, 0.6, 0.7], [0.4, 0.4, 0.4])
         half = student.ppf(0.975, 2) * 0.1 / 3**0.5
         assert (found.mean, found.low, found.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
-        assert not found.is_real
+        assert not found.is_significant
 
     def test_what_is_known_before_counts_as_half_a_seed_of_3_points(self):
         """Two seeds that agree: v = 0.5 x 0.03^2 / 1.5, with 1.5 degrees of freedom."""
@@ -32,7 +32,7 @@ class TestOverSeeds:
         a, b = [0.5, 0.62, 0.7], [0.41, 0.4, 0.43]
         one, other = over_seeds(a, b), over_seeds(b, a)
         assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
-        assert one.is_real is other.is_real is True
+        assert one.is_significant is other.is_significant is True
 
     @pytest.mark.parametrize(('first', 'second'), [([0.5], [0.4]), ([0.5, 0.6], [0.4]), ([], [])])
     def test_one_seed_tells_no_spread(self, first, second):
@@ -41,7 +41,7 @@ class TestOverSeeds:
 
     def test_systems_that_are_equal_are_rarely_told_apart(self):
         rng = np.random.default_rng(0)
-        claims = [over_seeds(rng.normal(0.5, 0.02, 3), rng.normal(0.5, 0.02, 3)).is_real for _ in range(1000)]
+        claims = [over_seeds(rng.normal(0.5, 0.02, 3), rng.normal(0.5, 0.02, 3)).is_significant for _ in range(1000)]
         assert np.mean(claims) <= 0.07
 
     def test_the_spread_of_others_counts_as_two_degrees_of_freedom(self):
@@ -82,7 +82,7 @@ class TestOverSeeds:
             table = rng.normal(0, [[0.01]] * 6 + [[0.05]], (7, 3))
             rest = {couple: np.delete(table, couple, axis=0) for couple in couples}
             found = [over_seeds(table[a], table[b], 1 - 0.05 / 21, rest[a, b]) for a, b in couples]
-            claimed.append(any(difference.is_real for difference in found))
+            claimed.append(any(difference.is_significant for difference in found))
         assert np.mean(claimed) <= 0.1
 
 
@@ -93,7 +93,7 @@ class TestSeedsFor:
         for _ in range(300):
             first, second = rng.normal(0.55, 0.02, 4), rng.normal(0.5, 0.02, 4)
             count = seeds_for(first, second)
-            shown.append(over_seeds(rng.normal(0.55, 0.02, count), rng.normal(0.5, 0.02, count)).is_real)
+            shown.append(over_seeds(rng.normal(0.55, 0.02, count), rng.normal(0.5, 0.02, count)).is_significant)
         assert np.mean(shown) >= 0.8
 
     def test_more_noise_needs_more_seeds_and_there_is_an_end(self):
@@ -135,7 +135,7 @@ class TestBootstrap:
     def test_two_runs_alike_differ_by_nothing(self):
         values = np.random.default_rng(0).random(30)
         found = bootstrap(values, values, np.arange(30) % 5, np.zeros(30, dtype=int))
-        assert (found.mean, found.low, found.high, found.is_real) == (0, 0, 0, False)
+        assert (found.mean, found.low, found.high, found.is_significant) == (0, 0, 0, False)
 
     def test_of_one_identity_nothing_is_known(self):
         found = bootstrap(np.ones(4), np.zeros(4), np.ones(4, dtype=int), np.zeros(4, dtype=int))

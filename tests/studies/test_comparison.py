@@ -34,7 +34,7 @@ def test_a_real_difference_is_claimed_with_its_intervals(both):
     assert (pair.first, pair.second, pair.column) == ('good', 'bad', 'R1')
     assert pair.by_seeds.mean == pytest.approx(11 / 12 - 2 / 12)
     assert pair.by_people.mean == pytest.approx(pair.by_seeds.mean)
-    assert pair.by_seeds.is_real and pair.by_people.is_real  # noqa: PT018
+    assert pair.by_seeds.is_significant and pair.by_people.is_significant  # noqa: PT018
     assert pair.verdict().endswith('good is better than bad.')
     assert pair.wins == {0: 1.0, 1: 0.5, 2: 1.0, 3: 0.5, 4: 0.5, 5: 1.0}
     assert found.confidence == 0.95
@@ -45,13 +45,13 @@ def test_noise_is_called_noise(make_run):
     """Seed 0 favours one, seed 1 the other."""
     runs = [make_run('a', 0, GOOD), make_run('a', 1, BAD), make_run('b', 0, BAD), make_run('b', 1, GOOD)]
     verdict = compare_systems(read_systems(runs)).pairs[0].verdict()
-    assert 'May be noise: more than 50 seeds would show a difference of 5 points.' in verdict
+    assert 'Not significant: more than 50 seeds would detect a difference of 5 points.' in verdict
 
 
 def test_of_one_seed_nothing_is_claimed(make_run):
     found = compare_systems(read_systems([make_run('a', 0, GOOD), make_run('b', 0, BAD)]))
     assert found.pairs[0].by_seeds is None
-    assert 'One seed: no claim, since another seed may change as much; give at least 3.' in found.text()
+    assert 'One seed: no claim, since another seed can change the result as much; use at least 3.' in found.text()
     assert 'over 6 test identities' in found.text()
 
 
@@ -60,7 +60,7 @@ def test_of_several_pairs_each_interval_is_wider(both, make_run):
     found = compare_systems(read_systems(runs))
     assert len(found.pairs) == 6
     assert found.confidence == pytest.approx(1 - 0.05 / 3)
-    assert 'so that all pairs of a metric together hold 95 %' in found.text()
+    assert 'so that all pairs of a metric together have 95%' in found.text()
 
 
 def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run):
@@ -69,10 +69,10 @@ def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run
     told = [line for line in found.text().splitlines() if ' points (' in line]
     assert len(told) == 6  # the first against each of three, by two metrics
     assert all(line.endswith('good is better than ' + line.split()[2].rstrip(',') + '.') for line in told)
-    assert '6 of 12 differences may be noise: 5 seeds would show a difference of 5 points.' in found.text()
+    assert '6 of 12 differences are not significant: 5 seeds would detect a difference of 5 points.' in found.text()
     assert found.markdown().count(' points (') == 12
     with_one = compare_systems(read_systems([*runs, make_run('fifth', 0, BAD)])).text()
-    assert '6 of 20 differences may be noise' in with_one
+    assert '6 of 20 differences are not significant' in with_one
     assert '8 differences of one seed: no claim' in with_one
 
 
@@ -145,13 +145,13 @@ def test_the_pages_show_table_verdicts_people_and_configs(both):
     assert found.configs() == [('model.is', ['good', 'bad'])]
 
 
-def test_of_many_pairs_identities_are_drawn_where_a_difference_is_real(make_run):
+def test_of_many_pairs_identities_are_drawn_where_a_difference_is_significant(make_run):
     hits = {'good': GOOD, **{f'bad{n}': BAD for n in range(8)}}
     runs = [make_run(name, seed, own) for name, own in hits.items() for seed in range(3)]
     page = render(compare_systems(read_systems(runs)))
     assert page.count('<svg') == 1 + 8  # the intervals of 36 pairs, and good against each other
     verdicts = page[page.index('<li>') :]
-    assert verdicts.rindex('good is better') < verdicts.index('May be noise')
+    assert verdicts.rindex('good is better') < verdicts.index('Not significant')
     assert 'the largest differences of each pair that differs' in page
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vireid import __version__
 from vireid.boundary.console import Output, surviving
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.cli.commands import NAMES
+from vireid.cli.commands import GROUPS, NAMES
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -152,8 +152,9 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
     parser.color = False  # type: ignore[attr-defined]
     parser.add_argument('--version', action='version', version=f'vireid {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for name, module in COMMANDS.items():
-        _add(commands.add_parser(name, help=_summary(module), description=_summary(module)), module)
+    for name, module in COMMANDS.items():  # without help: the epilog lists them in groups
+        _add(commands.add_parser(name, description=_summary(module)), module)
+    parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _overview()
     if not arguments or arguments[0] not in COMMANDS:  # plugins are loaded only for a command of theirs, or to list all
         for name, command in _plugin_commands(flags).items():
             text = command.help.replace('%', '%%')  # argparse fills in after a percent sign
@@ -161,6 +162,14 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
             if arguments and arguments[0] == name:
                 _add_foreign(own, name, command)
     return parser
+
+
+def _overview() -> str:
+    """Lists vireid's own commands in groups, a line each."""
+    lines = []
+    for title, names in GROUPS.items():
+        lines += [f'{title}:', *(f'  {name:<12}{_summary(COMMANDS[name])}' for name in names), '']
+    return '\n'.join([*lines, 'vireid COMMAND --help describes a command.'])
 
 
 def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:

@@ -1,8 +1,8 @@
-"""Run a table of ablations, several seeds a row: beside the paper's metrics, and which rows really differ.
+"""Train the rows of an ablation table with several seeds, and print them beside the paper's metrics.
 
 A table is a folder of configs with a `table.yaml`: `title`, `paper` (what its metrics were measured on), `settings`
 (configs that may be laid over the rows, by name) and `rows` (config: label, R1, mAP in percent). Each row is a normal
-run; the same command goes on where it was stopped.
+run; repeat the same command to resume.
 """
 
 from __future__ import annotations
@@ -29,15 +29,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid ablate`."""
     parser.add_argument('table', help='tffn, dmcf (every table of that paper), or a folder with a table.yaml')
     parser.add_argument(
-        '--on', metavar='NAME', help='settings of the table to lay over its rows; synth: small, on synthetic people'
+        '--on',
+        metavar='NAME',
+        help='settings of the table to apply to its rows; synth: a small budget on synthetic people',
     )
-    parser.add_argument('--seeds', nargs='+', default=['0-2'], metavar='0-4', help='or 0,1,2 (default: 0-2)')
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows')
     parser.add_argument(
-        '--configs', type=Path, metavar='DIR', help='where tables are looked for (default: those of installed plugins)'
+        '--seeds', nargs='+', default=['0-2'], metavar='0-4', help='random seeds, a range or a list (default: 0-2)'
     )
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/ablate')
-    parser.add_argument('--data-label', metavar='TEXT', help='what the table calls the images')
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows (default: all)')
+    parser.add_argument(
+        '--configs',
+        type=Path,
+        metavar='DIR',
+        help='folder to search for tables (default: the configs of installed plugins)',
+    )
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/ablate)')
+    parser.add_argument('--data-label', metavar='TEXT', help='name of the data in the table')
     add_experiment_arguments(parser)
 
 

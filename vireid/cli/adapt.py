@@ -1,4 +1,4 @@
-"""Adapt a checkpoint to other cameras by unlabelled images of theirs; no weight is trained."""
+"""Adapt a checkpoint to other cameras with their unlabeled images, without training."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vireid.core.errors import VireidError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid adapt`."""
-    parser.add_argument('checkpoint', type=Path, help='a .pt file of a run')
+    parser.add_argument('checkpoint', type=Path, help='a checkpoint (.pt)')
     parser.add_argument(
         'images',
         type=Path,
         nargs='?',
         help='folder with visible/ and infrared/, or a table (CSV) with the columns path and modality',
     )
-    parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='the checkpoint to write')
-    parser.add_argument('--split', metavar='NAME', help='only these rows of the table')
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='checkpoint to write')
+    parser.add_argument('--split', metavar='NAME', help='only the rows of this split')
+    parser.add_argument('--revert', action='store_true', help='restore the checkpoint as it was before adaptation')
     parser.add_argument(
-        '--revert', action='store_true', help='no images: write what the checkpoint was before it was adapted'
+        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
     )
-    parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Show what is in a checkpoint; nothing in it is executed."""
+"""Show the contents of a checkpoint, without executing anything in it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the commands of `vireid checkpoint`."""
     commands = parser.add_subparsers(dest='checkpoint_command', required=True, metavar='COMMAND')
-    show = commands.add_parser('show', help='what a checkpoint is of, and how large its parts are')
-    show.add_argument('file', type=Path, help='a .pt file of a run')
-    show.add_argument('--tensors', action='store_true', help='every tensor, with its shape')
-    show.add_argument('--config', action='store_true', help='the whole config that is stored with it')
+    show = commands.add_parser('show', help='show the run, the step and the size of each part')
+    show.add_argument('file', type=Path, help='a checkpoint (.pt)')
+    show.add_argument('--tensors', action='store_true', help='list every tensor with its shape')
+    show.add_argument('--config', action='store_true', help='print the stored config')
 
 
 def run(args: argparse.Namespace) -> int:

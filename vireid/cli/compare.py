@@ -1,7 +1,6 @@
-"""Compare systems: the same budget and seeds for each, and whether one beats another or the difference is noise.
+"""Compare configs or finished runs, and test which differences are significant.
 
-Configs are trained with each seed; the same command goes on where it was stopped. Finished runs are compared as they
-are.
+Configs are trained with each seed; repeat the same command to resume. Finished runs are compared as they are.
 """
 
 from __future__ import annotations
@@ -29,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid compare`."""
     parser.add_argument('systems', nargs='+', metavar='CONFIG|RUN', help='configs, or folders of finished runs')
     parser.add_argument(
-        '--on', metavar='FILE', help='a config laid over each one; synth: a small budget, on synthetic people'
+        '--on', metavar='FILE', help='a config to apply to each of them; synth: a small budget on synthetic people'
     )
-    parser.add_argument('--seeds', metavar='0-4', help='or 0,1,2 (default: 0-2)')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/compare')
+    parser.add_argument('--seeds', metavar='0-4', help='random seeds, a range or a list (default: 0-2)')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/compare)')
     parser.add_argument(
-        '--allow-differences', action='store_true', help='compare runs of other protocols, data or budgets, and say so'
+        '--allow-differences',
+        action='store_true',
+        help='also compare runs with different protocols, data or budgets, and note it',
     )
     add_experiment_arguments(parser)
 

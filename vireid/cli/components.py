@@ -1,4 +1,4 @@
-"""List every name a config may use, or describe one: what it is, what it takes, which plugin registers it."""
+"""List the components that configs can name, or describe one of them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from vireid.core.errors import VireidError, did_you_mean
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid components`."""
-    parser.add_argument('kind', nargs='?', help='only these, such as necks')
-    parser.add_argument('name', nargs='?', help='all about one of them, such as MLFM')
+    parser.add_argument('kind', nargs='?', help='list one kind only, such as necks')
+    parser.add_argument('name', nargs='?', help='describe one component, such as MLFM')
     add_plugin_arguments(parser)
 
 

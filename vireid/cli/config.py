@@ -1,4 +1,4 @@
-"""Check configs without running them, show where their values come from, or compare two.
+"""Check configs, show where their values come from, or compare two.
 
 Exit status: 0; 1 if `diff` finds a difference; 2 for a config that is wrong.
 """
@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the commands of `vireid config`."""
     commands = parser.add_subparsers(dest='config_command', required=True, metavar='COMMAND')
     for name, summary, many in (
-        ('check', 'every error of each config, found without data, weights or a GPU', '+'),
-        ('show', 'a config with its bases, each value with the file it comes from', 1),
-        ('diff', 'what differs between two configs', 2),
+        ('check', 'report every error of configs, without data, weights or a GPU', '+'),
+        ('show', 'print a config with the file that each value comes from', 1),
+        ('diff', 'print the differences between two configs', 2),
     ):
         command = commands.add_parser(name, help=summary, description=f'{summary[0].upper()}{summary[1:]}.')
         command.add_argument('configs', nargs=many, metavar='FILE', help='a config file, or package::file')

@@ -1,4 +1,4 @@
-"""Convert the authors' released weights of AGW or DDAG into a checkpoint."""
+"""Convert weights released by the authors of AGW or DDAG into a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ SYSTEMS = ('agw', 'ddag')  # here too, as the table of rules needs torch
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid convert`."""
-    parser.add_argument('system', choices=SYSTEMS, help='whose weights they are')
-    parser.add_argument('file', type=Path, help="what the authors' training wrote; nothing in it is executed")
-    parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='the checkpoint to write')
+    parser.add_argument('system', choices=SYSTEMS, help='the system that the weights belong to')
     parser.add_argument(
-        '--config', metavar='CONFIG', help="of the same network, for other data (default: the system's)"
+        'file', type=Path, help="a file written by the authors' training code; nothing in it is executed"
+    )
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='checkpoint to write')
+    parser.add_argument(
+        '--config',
+        metavar='CONFIG',
+        help="a config with the same network for other data (default: the system's config)",
     )
     parser.add_argument(
-        '--split', metavar='NAME', default='', help="what it was trained on, such as 'trial 3' of RegDB"
+        '--split', metavar='NAME', default='', help="the split it was trained on, such as 'trial 3' of RegDB"
     )
     add_options_argument(parser)
     add_plugin_arguments(parser)

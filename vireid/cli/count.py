@@ -1,4 +1,4 @@
-"""Count the parameters and operations of configs' models, as a Markdown table."""
+"""Count the parameters and operations of models, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from vireid.core.registry.manager import Manager
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid count`."""
     parser.add_argument('configs', nargs='+', help='config files')
-    parser.add_argument('--identities', type=int, default=395, help='training identities (default: 395, SYSU-MM01)')
+    parser.add_argument(
+        '--identities', type=int, default=395, help='number of training identities (default: 395, SYSU-MM01)'
+    )
     add_options_argument(parser)
     add_plugin_arguments(parser)
 

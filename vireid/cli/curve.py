@@ -1,4 +1,4 @@
-"""`vireid data curve`: rank-1 against the number of labelled people."""
+"""`vireid data curve`: rank-1 against the number of labeled people."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='a config on your own images, such as configs/own_few.py')
     add_experiment_arguments(parser)
     parser.add_argument(
-        '--identities', type=int, nargs='+', required=True, metavar='N', help='numbers of labelled people: 4 6 8 10'
+        '--identities',
+        type=int,
+        nargs='+',
+        required=True,
+        metavar='N',
+        help='numbers of labeled people, such as 4 6 8 10',
     )
-    parser.add_argument('--draws', type=int, default=2, metavar='D', help='draws of each number (default: 2)')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='default: runs/CONFIG_curve')
+    parser.add_argument('--draws', type=int, default=2, metavar='D', help='random draws for each number (default: 2)')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG_curve)')
     parser.set_defaults(act=run)
 
 

@@ -1,4 +1,4 @@
-"""Drawn people (`vireid data synth`), a check of a dataset (`... check`), splits of one's own (`... split`)."""
+"""Generate synthetic people, check a dataset, split your own images, or draw a learning curve."""
 
 from __future__ import annotations
 
@@ -26,40 +26,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     synth = actions.add_parser(
         'synth',
-        help='draw people, as visible and as infrared cameras see them',
+        help='generate visible and infrared images of synthetic people',
         description='Draws people, as visible and as infrared cameras see them; a pure function of its arguments.',
     )
-    synth.add_argument('out', type=Path, help='folder to make')
-    synth.add_argument('--layout', default='sysu', help='sysu, regdb, llcm, folders or manifest (default: sysu)')
-    synth.add_argument('--ids', type=int, default=120, help='how many people (default: 120)')
-    synth.add_argument('--seed', type=int, default=0, help='who they are (default: 0)')
-    synth.add_argument('--images', type=int, help='images of a person on one camera')
-    synth.add_argument('--workers', type=int, help='processes (default: one for each core)')
+    synth.add_argument('out', type=Path, help='output folder')
+    synth.add_argument(
+        '--layout', default='sysu', help='folder layout: sysu, regdb, llcm, folders or manifest (default: sysu)'
+    )
+    synth.add_argument('--ids', type=int, default=120, help='number of people (default: 120)')
+    synth.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
+    synth.add_argument('--images', type=int, help='images per person and camera (default: that of the layout)')
+    synth.add_argument('--workers', type=int, help='number of processes (default: one per core)')
     synth.set_defaults(act=_synth)
     check = actions.add_parser(
         'check',
-        help="count a dataset's images and read each one",
+        help='count and decode the images of a dataset',
         description='Counts identities and images against what a complete copy has, and reads every image. In your own '
         'images it also looks for people that one modality or camera alone saw, images in the place of the other '
         'modality, and people with two names. Exit status 1 if something has to be fixed.',
     )
     check.add_argument('root', help="the dataset's folder")
     check.add_argument(
-        '--dataset', help='which reader (default: that of your own images where they lie so, else SYSU-MM01)'
+        '--dataset', help='dataset name (default: Folders or Manifest if the folder has that layout, else SYSU-MM01)'
     )
-    check.add_argument('--splits', nargs='+', help='default: train test; all of your own images')
-    check.add_argument('--trial', type=int, help='split of a dataset that has several (RegDB: 1 to 10)')
+    check.add_argument('--splits', nargs='+', help='splits to check (default: train test; all for your own images)')
+    check.add_argument('--trial', type=int, help='split of a dataset with several splits (RegDB: 1 to 10)')
     check.add_argument(
         '--scale-raw',
         type=_scaling,
         metavar='percentiles|LOW,HIGH',
-        help='how raw values (more than 8 bits) become grey levels; the same as images.scale_raw in a config',
+        help='how raw values (more than 8 bits) become gray levels, as images.scale_raw in a config',
     )
     check.set_defaults(act=_check)
     add_plugin_arguments(check)
     split = actions.add_parser(
         'split',
-        help='deal your own people to training and test',
+        help='split your own images into training and test identities',
         description='Writes a table of your images in which every person is in training, validation or test. Each gets '
         'its share of the people that the same cameras saw, and of the images of each camera.',
     )
@@ -68,18 +70,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='folder with visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table (see docs/usage.md)',
     )
-    split.add_argument('-o', '--out', type=Path, metavar='FILE', help='default: manifest.csv in the folder')
-    split.add_argument('--test', type=float, default=0.5, help='share of the people to test on (default: 0.5)')
-    split.add_argument('--val', type=float, default=0.0, help='share of the people to validate on (default: 0)')
-    split.add_argument('--seed', type=int, default=0, help='who is where (default: 0)')
+    split.add_argument(
+        '-o', '--out', type=Path, metavar='FILE', help='table to write (default: manifest.csv in the folder)'
+    )
+    split.add_argument('--test', type=float, default=0.5, help='fraction of the identities for testing (default: 0.5)')
+    split.add_argument('--val', type=float, default=0.0, help='fraction of the identities for validation (default: 0)')
+    split.add_argument('--seed', type=int, default=0, help='random seed (default: 0)')
     split.set_defaults(act=_split)
     add_plugin_arguments(split)
     curve.add_arguments(
         actions.add_parser(
             'curve',
-            help='rank-1 against the number of labelled people',
+            help='draw rank-1 against the number of labeled people',
             description='Trains on fewer of your people and on more, tests all on the same ones, and says whether '
-            'labelling more would help. The same command goes on where it was stopped.',
+            'labeling more would help. Repeat the same command to resume.',
         )
     )
 

@@ -1,4 +1,4 @@
-"""Export a trained model: its weights with a model card, or ONNX files (`pip install 'vireid[export]'`)."""
+"""Export a trained model as weights with a model card, or as ONNX (`pip install 'vireid[export]'`)."""
 
 from __future__ import annotations
 
@@ -30,10 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ('onnx', 'one ONNX file for each modality, compared with torch'),
     ):
         command = commands.add_parser(name, help=summary)
-        command.add_argument('checkpoint', type=Path, help='a .pt file of a run')
-        command.add_argument('out', type=Path, help='a folder; made if need be')
+        command.add_argument('checkpoint', type=Path, help='a checkpoint (.pt)')
+        command.add_argument('out', type=Path, help='output folder')
         command.add_argument(
-            '--plugin', type=Path, action='append', default=[], metavar='FILE', help='components of yours'
+            '--plugin',
+            type=Path,
+            action='append',
+            default=[],
+            metavar='FILE',
+            help='a Python file with your components',
         )
 
 
@@ -153,7 +158,7 @@ def _card(source: Path, content: dict[str, Any], digest: str) -> str:
             f'weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}'
         ),
         '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
-        '- licence and terms of the training data: to be filled in by whoever releases this', '',
+        '- license and terms of the training data: to be filled in by whoever releases this', '',
     ]  # fmt: skip
     folder, missing = source.parent.parent, 'No metrics lie beside the checkpoint this was made from.'
     try:

@@ -1,4 +1,4 @@
-"""Draw a figure of finished runs for a paper, as PDF, SVG or PNG."""
+"""Draw a figure of finished runs as PDF, SVG or PNG."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ WORDS = {'rows': ('first', 'all'), 'method': ('tsne', 'pca'), 'kind': ('best', '
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plot`."""
     parser.add_argument('figure', metavar='FIGURE', help=', '.join(figures.FIGURES))
-    parser.add_argument('runs', nargs='+', metavar='RUN', help='folders that vireid train or vireid test wrote')
-    parser.add_argument('-o', '--out', type=Path, required=True, metavar='FILE', help='.pdf, .svg or .png')
-    parser.add_argument('--width', metavar='WIDTH', help='column (3.3 inches), page (6.9 inches) or inches')
+    parser.add_argument('runs', nargs='+', metavar='RUN', help='folders written by vireid train or vireid test')
+    parser.add_argument('-o', '--out', type=Path, required=True, metavar='FILE', help='output file: .pdf, .svg or .png')
+    parser.add_argument(
+        '--width', metavar='WIDTH', help='column (3.3 inches), page (6.9 inches), or a number of inches'
+    )
     for option, text in HELP.items():
         takers = ', '.join(name for name, own in figures.OPTIONS.items() if option in own)
         words = WORDS.get(option)

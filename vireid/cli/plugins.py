@@ -1,4 +1,4 @@
-"""List the installed plugins and whether they can be used, or begin one (`vireid plugins new NAME`)."""
+"""List the installed plugins and their status, or create one (`vireid plugins new NAME`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from vireid.core.wording import aligned
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid plugins`."""
-    parser.add_argument(
-        'action', nargs='?', choices=['new'], help='write a package to begin with, in a folder of its name'
-    )
-    parser.add_argument('name', nargs='?', help='of the new package, such as vireid-my-fusion')
+    parser.add_argument('action', nargs='?', choices=['new'], help='create a package with a component and a test')
+    parser.add_argument('name', nargs='?', help='name of the new package, such as vireid-my-fusion')
     add_plugin_arguments(parser)
-    parser.add_argument('--components', action='store_true', help='also list every component, by kind')
-    parser.add_argument('--json', action='store_true', help='everything, as JSON')
+    parser.add_argument('--components', action='store_true', help='also list all components by kind')
+    parser.add_argument('--json', action='store_true', help='print everything as JSON')
 
 
 def run(args: argparse.Namespace) -> int:

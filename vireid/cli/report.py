@@ -1,4 +1,4 @@
-"""Write the report of a run again, or one of several runs side by side: one HTML file that needs no network."""
+"""Write the HTML report of a run again, or a report of several runs side by side."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from vireid.core.errors import VireidError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid report`."""
-    parser.add_argument('runs', type=Path, nargs='+', metavar='RUN', help='folder of vireid train or vireid test')
-    parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='the page (default, of one: RUN/report.html)')
+    parser.add_argument(
+        'runs', type=Path, nargs='+', metavar='RUN', help='folders written by vireid train or vireid test'
+    )
+    parser.add_argument(
+        '-o', '--out', type=Path, metavar='FILE', help='output file (default for one run: RUN/report.html)'
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,6 @@
-"""Repeat a run from its folder and compare: the same machine and versions give the same numbers, bit for bit.
+"""Repeat a finished run from its folder and check that the results are identical.
+
+The same machine and versions give the same numbers, bit for bit.
 
 Exit status: 0 if all is equal, 1 if something differs.
 """
@@ -18,8 +20,8 @@ from vireid.core.errors import VireidError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid rerun`."""
     parser.add_argument('folder', type=Path, metavar='RUN', help='the folder of a finished run')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='of the repetition (default: RUN-again)')
-    parser.add_argument('--data-root', metavar='DIR', help='where the data lies now')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: RUN-again)')
+    parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, if it has moved")
     add_plugin_arguments(parser)
 
 
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if threads is None:
         raise VireidError(f'{args.folder / RECORD} does not say how many threads the run had', todo='train it again')
     if read(args.folder) is None:
-        raise VireidError(f'{args.folder} is not finished', todo='go on with it first: vireid train ... --resume')
+        raise VireidError(f'{args.folder} is not finished', todo='resume it first: vireid train ... --resume')
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
     if work_dir.exists():
         raise VireidError(f'{work_dir} exists', todo='give another --work-dir')

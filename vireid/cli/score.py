@@ -1,4 +1,4 @@
-"""Score a features file or a folder of MATLAB files, without the network or the images; by another protocol too."""
+"""Score saved features (.npz or MATLAB files), without a network or images."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'features',
         type=Path,
-        help='what `vireid test --save-features FILE` wrote; or a folder of NAME_cam1.mat ... NAME_cam6.mat, as '
+        help='a file written by `vireid test --save-features FILE`, or a folder of NAME_cam1.mat ... NAME_cam6.mat, as '
         "SYSU-MM01's official MATLAB code reads them, scored by sysu/official",
     )
-    parser.add_argument('--name', help='NAME, where the folder has files of several')
-    parser.add_argument('--protocol', metavar='NAME', help='another one than they were made for, such as sysu/official')
+    parser.add_argument('--name', help='NAME, if the folder has files with different names')
+    parser.add_argument('--protocol', metavar='NAME', help='another evaluation protocol, such as sysu/official')
     parser.add_argument(
         '--data-root',
         metavar='DIR',
         help="the dataset's folder, for protocols that read a file of it; for a folder of .mat files, one that holds "
         'rand_perm_cam.mat and test_id.mat, if it does not itself',
     )
-    parser.add_argument('--rerank', action='store_true', help='k-reciprocal re-ranking beside the plain rows')
+    parser.add_argument('--rerank', action='store_true', help='also report k-reciprocal re-ranking')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="such as protocol.shots=['single'] evaluation.rerank.k1=30; evaluation.ties=gallery-order scores equally "
         "similar images as the field's code does",
     )
-    parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json there')
+    parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json into this folder')
     parser.add_argument(
         '--matlab', type=Path, metavar='DIR', help="write DIR/vireid_camN.mat for SYSU-MM01's official MATLAB code"
     )

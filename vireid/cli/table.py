@@ -1,4 +1,4 @@
-"""Print finished runs as the table of a paper: text, Markdown, LaTeX or CSV; seeds of one config are one row."""
+"""Print finished runs as a table (text, Markdown, LaTeX or CSV), one row per config."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid table`."""
     parser.add_argument('runs', nargs='+', metavar='RUN', help='folders of finished runs')
-    parser.add_argument('--format', choices=FORMATS, help='default: by the name of FILE, else text')
-    parser.add_argument('--metrics', nargs='+', metavar='NAME', help='default: R1 R10 R20 mAP')
+    parser.add_argument('--format', choices=FORMATS, help='format (default: from the suffix of FILE, else text)')
+    parser.add_argument('--metrics', nargs='+', metavar='NAME', help='metrics to print (default: R1 R10 R20 mAP)')
     parser.add_argument(
         '--literature',
         type=Path,
         metavar='DIR',
-        help='a folder with a table.yaml, whose numbers stand beside yours',
+        help='a folder with a table.yaml, whose published numbers are printed beside yours',
     )
-    parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='write it there')
+    parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='write the table to this file')
 
 
 def run(args: argparse.Namespace) -> int:

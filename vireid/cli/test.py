@@ -1,4 +1,4 @@
-"""Score a checkpoint by a config's protocol."""
+"""Evaluate a checkpoint with the protocol of a config."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from vireid.cli.startup import importing
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid test`."""
-    parser.add_argument('config', help='the config it was trained with, or one with the same model')
+    parser.add_argument('config', help='the config of the checkpoint, or one with the same model')
     parser.add_argument(
         'checkpoint',
         type=Path,
         nargs='?',
-        help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt; none for a model with nothing to train',
+        help='a checkpoint, such as runs/tffn_sysu/checkpoints/last.pt; omit it for a model without trained parameters',
     )
     add_experiment_arguments(parser)
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where result.json and report.html go')
     parser.add_argument(
-        '--save-features', type=Path, metavar='FILE', help='write the embeddings of all test images (.npz)'
+        '--work-dir', type=Path, metavar='DIR', help="output folder (default: test/ in the run's folder)"
+    )
+    parser.add_argument(
+        '--save-features', type=Path, metavar='FILE', help='save the embeddings of all test images (.npz)'
     )
 
 

@@ -1,4 +1,4 @@
-"""Train what a config describes, and score it.
+"""Train and evaluate the model of a config.
 
 Exit status: 0, 2 for an error the user can fix, 128 and the signal's number if one stopped it after
 saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP, a closed terminal.
@@ -27,24 +27,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
     add_experiment_arguments(parser)
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='where the run is written (default: runs/CONFIG)')
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
     parser.add_argument(
         '--resume',
         nargs='?',
         const='',
         metavar='FILE',
-        help='go on from a checkpoint; without FILE, from the newest one of this run',
-    )
-    parser.add_argument('--init', type=Path, metavar='FILE', help='begin with the weights of another run')
-    parser.add_argument('--partial', action='store_true', help='of --init, take what fits, and say how much it is')
-    parser.add_argument(
-        '--trials', metavar='1-10', help='a model for each of these splits (RegDB), and their mean; goes on by itself'
+        help='resume from a checkpoint (default: the newest one of this run)',
     )
     parser.add_argument(
-        '--folds', type=int, metavar='K', help="of one's own images: K models, each tested on people it has not seen"
+        '--init', type=Path, metavar='FILE', help='initialize the weights from the checkpoint of another run'
     )
-    parser.add_argument('--dry-run', action='store_true', help='try a step and an evaluation, without the data')
-    parser.add_argument('--graph', action='store_true', help='as --dry-run, and print the graph as Mermaid text')
+    parser.add_argument(
+        '--partial', action='store_true', help='with --init, load only matching weights and report the coverage'
+    )
+    parser.add_argument(
+        '--trials',
+        metavar='1-10',
+        help='train a model on each of these splits (RegDB) and report the mean; resumes automatically',
+    )
+    parser.add_argument(
+        '--folds', type=int, metavar='K', help='K-fold cross-validation on your own images; resumes automatically'
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='try one step and one evaluation on random images, without the data'
+    )
+    parser.add_argument(
+        '--graph', action='store_true', help='like --dry-run, and print the model graph as Mermaid text'
+    )
     parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
 
 

@@ -42,7 +42,7 @@ class Difference:
     count: int
 
     @property
-    def is_real(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether the difference is significant: the interval excludes 0."""
         return self.low > 0 or self.high < 0
 

@@ -51,9 +51,9 @@ class Pair:
     wins: dict[int, float]
 
     @property
-    def is_real(self) -> bool:
+    def is_significant(self) -> bool:
         """Whether a difference may be claimed."""
-        return self.by_seeds is not None and self.by_seeds.is_real
+        return self.by_seeds is not None and self.by_seeds.is_significant
 
     def verdict(self) -> str:
         """Says what may be claimed."""
@@ -64,15 +64,15 @@ class Pair:
             f'{100 * self.by_people.low:+.1f} to {100 * self.by_people.high:+.1f}'
         )
         if self.by_seeds is None:
-            return f'{text} ({people}). One seed: no claim, since another seed may change as much; give at least 3.'
+            return f'{text} ({people}). One seed: no claim, since another seed can change the result as much; use at least 3.'
         spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
-        more = f'{_seeds(self.seeds_needed)} seeds would show a difference of {100 * POINTS:.0f} points'
-        if not self.is_real:
-            return f'{text} ({spread}). May be noise: {more}.'
+        more = f'{_seeds(self.seeds_needed)} seeds would detect a difference of {100 * POINTS:.0f} points'
+        if not self.is_significant:
+            return f'{text} ({spread}). Not significant: {more}.'
         better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
-        if self.by_people.is_real and (self.by_people.mean > 0) == (found.mean > 0):
+        if self.by_people.is_significant and (self.by_people.mean > 0) == (found.mean > 0):
             return f'{text} ({spread}). {better} is better than {worse}.'
-        return f'{text} ({spread}). {better} is better than {worse} on these people; on others it may not be.'
+        return f'{text} ({spread}). {better} is better than {worse} on these identities; on others it may not be.'
 
 
 @dataclass
@@ -133,26 +133,28 @@ class Comparison:
         return '\n'.join([self.head(), *self.notes, '', *aligned(self.lines()), '', *self.claims()])
 
     def claims(self) -> list[str]:
-        """Returns what the intervals are and what each pair shows; of many pairs, the noise is only counted."""
-        told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_real]
+        """Returns what the intervals are and what each pair shows; of many pairs, those that are not significant are only counted."""
+        told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_significant]
         return [self.about(), *(pair.verdict() for pair in told), *self._counted(len(told))]
 
     def verdicts(self) -> list[str]:
         """Returns what every pair shows, claims first."""
-        return [pair.verdict() for pair in sorted(self.pairs, key=lambda pair: not pair.is_real)]
+        return [pair.verdict() for pair in sorted(self.pairs, key=lambda pair: not pair.is_significant)]
 
     def _counted(self, told: int) -> list[str]:
-        """Counts the pairs that are not told: noise, and those of a single seed."""
+        """Counts the pairs that are not listed: those that are not significant, and those of a single seed."""
         if told == len(self.pairs):
             return []
         lines = []
-        noise = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_real]
+        noise = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_significant]
         if noise:
             seeds = ' to '.join(dict.fromkeys(map(_seeds, (min(noise), max(noise)))))
-            show = f'{seeds} seeds would show a difference of {100 * POINTS:.0f} points'
-            lines.append(f'{len(noise)} of {len(self.pairs)} differences may be noise: {show}.')
+            show = f'{seeds} seeds would detect a difference of {100 * POINTS:.0f} points'
+            lines.append(f'{len(noise)} of {len(self.pairs)} differences are not significant: {show}.')
         if single := sum(pair.by_seeds is None for pair in self.pairs):
-            lines.append(f'{single} differences of one seed: no claim, since another seed may change as much.')
+            lines.append(
+                f'{single} differences of one seed: no claim, since another seed can change the result as much.'
+            )
         return lines
 
     def markdown(self) -> str:
@@ -171,10 +173,10 @@ class Comparison:
 
     def about(self) -> str:
         """Says what the intervals are."""
-        kind = f'Intervals hold {100 * self.confidence:.4g} % each'
+        kind = f'Each interval has {100 * self.confidence:.4g}% confidence'
         if len(self.pairs) > len(COLUMNS):
-            kind += ', so that all pairs of a metric together hold 95 %'
-        return f"{kind}: over seeds by Student's t of the differences seed by seed, over people by a bootstrap."
+            kind += ', so that all pairs of a metric together have 95%'
+        return f"{kind}: over seeds by Student's t of the paired differences, over identities by a bootstrap."
 
     def configs(self) -> list[tuple[str, list[str]]]:
         """Returns the paths at which the systems' configs differ, and the values as text."""

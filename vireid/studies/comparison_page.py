@@ -62,7 +62,7 @@ def _people(comparison: Comparison) -> Markup:
     from vireid.studies.comparison_figures import draw_people, names
 
     pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
-    drawn = [pair for pair in pairs if pair.is_real or len(pairs) <= MOST_PEOPLE]
+    drawn = [pair for pair in pairs if pair.is_significant or len(pairs) <= MOST_PEOPLE]
     return html(
         '<p>Rank-1 by test identity: the largest differences of {which}.</p>{people}',
         which='each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs',

@@ -92,7 +92,7 @@ def _verdict(found: Sequence[tuple[Point, dict[str, Any]]]) -> str:
     ))  # fmt: skip
     change = (
         f'From {fewer} to {more} labelled people, rank-1 changes by {100 * gain:+.1f} points '
-        f'(95 % interval over {counted(tested, "test identity", "test identities")}: {100 * low:+.1f} to '
+        f'(95% interval over {counted(tested, "test identity", "test identities")}: {100 * low:+.1f} to '
         f'{100 * high:+.1f}).'
     )
     if low > 0:
@@ -113,7 +113,7 @@ def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, f
         after: those of others.
 
     Returns:
-        The gain, its 95 % interval (Student's t) within -1 and 1, and how many people there are.
+        The gain, its 95% interval (Student's t) within -1 and 1, and how many people there are.
 
     Raises:
         VireidError: if a file is missing, or they were tested on other people.

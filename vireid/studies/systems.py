@@ -50,7 +50,7 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
     for folder in folders:
         run = read_run(folder)
         if run.result is None:
-            raise VireidError(f'{folder} is not finished', todo='go on with it first: vireid train ... --resume')
+            raise VireidError(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
         if queries and 'models' in run.result:
             raise VireidError(
                 f'{folder} holds several runs, each of its own split',

@@ -478,7 +478,7 @@ class TestDeadLoaderProcesses:
         deadline = time.monotonic() + 0.5
         while time.monotonic() < deadline:  # a step, or the writing of a checkpoint
             sum(range(1000))
-        with pytest.raises(WorkerDied, match='a process that reads images died'):
+        with pytest.raises(WorkerDied, match='a loader process died'):
             for _ in batches:
                 pass
         order.start = 1

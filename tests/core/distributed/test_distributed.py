@@ -114,7 +114,7 @@ def test_images_that_one_process_did_without_are_in_the_result_of_all(folder):
 
 def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(folder):
     assert not (folder / 'die').exists()
-    assert (folder / 'stderr.txt').read_text().count('a process that reads images died') == 1
+    assert (folder / 'stderr.txt').read_text().count('a loader process died') == 1
     assert (folder / 'run-mishaps' / 'result.json').exists()
 
 

@@ -192,7 +192,7 @@ class TestFlip:
     def test_it_is_off_by_default_and_asking_for_it_then_says_so(self, regdb: Pictures) -> None:
         found = embed_samples(Recorder(), regdb.samples, to_float, workers=0)
         assert found.flipped is None
-        with pytest.raises(VireidError, match='made without flipping'):
+        with pytest.raises(VireidError, match='computed without flipping'):
             found.of(regdb.samples, flipped=True)
 
 
@@ -281,9 +281,9 @@ def test_ties_in_gallery_order_are_named_beside_the_protocol() -> None:
     assert (mean.protocol, mean.scores[0].rank(1), mean.scores[0].mean_ap) == ('p', 0.5, 0.75)
     assert ordered.protocol == 'p, ties in gallery order'
     assert (ordered.scores[0].rank(1), ordered.scores[0].mean_ap) == (0, 0.5)
-    decide = '  equally similar images decide 100.0% of the queries, counted'
+    decide = '  ties between equally similar images affect 100.0% of the queries, which are scored'
     same = 'all 3 images have the same embedding, so these metrics mean nothing'
-    assert mean.table().splitlines()[-2:] == [f'{decide} as the mean over their orders', same]
+    assert mean.table().splitlines()[-2:] == [f'{decide} as the mean over all orders', same]
     assert ordered.table().splitlines()[-2:] == [f'{decide} in gallery order', same]
     assert ordered.to_dict()['identical'] == {'images': 3, 'equal': 3, 'distinct': 1, 'queries': 1, 'found': 1}
 

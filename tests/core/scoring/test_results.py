@@ -63,7 +63,7 @@ def test_fewer_than_100_test_identities_get_an_interval_over_them() -> None:
     assert row['R1'] == {'mean': 0.5, 'std': 0, 'low': low, 'high': high}
     assert row['R5']['low'] < row['R5']['high'] == 1
     line = found.table().splitlines()[3]
-    assert line.split()[:7] == ['95', '%', 'interval', 'over', '4', 'identities', f'{100 * low:.0f}-{100 * high:.0f}']
+    assert line.split()[:6] == ['95%', 'interval', 'over', '4', 'identities', f'{100 * low:.0f}-{100 * high:.0f}']
     many = scores([0.5, 1], 0.5, 0.5)
     assert 'interval' not in results('cross', ('all', many)).table()
 
@@ -100,12 +100,15 @@ def test_a_row_says_which_share_of_the_queries_ties_decide() -> None:
     assert 'tied' not in second
     assert 'ties' not in second
     lines, without = found.table().splitlines(), results('p', ('all', clean), ('other', clean)).table().splitlines()
-    assert lines[4] == '  equally similar images decide 25.0% of the queries, counted as the mean over their orders'
+    assert (
+        lines[4]
+        == '  ties between equally similar images affect 25.0% of the queries, which are scored as the mean over all orders'
+    )
     assert len(lines) == len(without) + 1
     assert lines[1] == without[1].ljust(len(lines[1]), '-')
     # a few queries tie by rounding alone: their share is in the rows, and no line in the table
-    assert 'images decide' not in results_file.table('p', [{**first, 'tied': 0.009}])
-    assert 'images decide 1.0% of the queries' in results_file.table('p', [{**first, 'tied': 0.01}])
+    assert 'similar images affect' not in results_file.table('p', [{**first, 'tied': 0.009}])
+    assert 'similar images affect 1.0% of the queries' in results_file.table('p', [{**first, 'tied': 0.01}])
 
 
 def test_queries_of_ties_are_read_back_as_they_count_and_clean_ones_as_ever(tmp_path: Path) -> None:
@@ -129,7 +132,7 @@ def test_ties_in_gallery_order_are_counted_and_change_no_file() -> None:
     (row,) = found.rows()
     assert (row['tied'], row['ties'], row['R1']['mean']) == (0.5, 'gallery-order', 0.5)
     assert list(found.queries()) == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
-    said = '  equally similar images decide 50.0% of the queries, counted in gallery order'
+    said = '  ties between equally similar images affect 50.0% of the queries, which are scored in gallery order'
     assert found.table().splitlines()[-1] == said
 
 

@@ -503,7 +503,7 @@ class TestErrors:
         with pytest.raises(VireidError) as raised:
             score(*embeddings, make_trial([1, 2], [1, 2]))
         assert str(raised.value) == (
-            'all: embeddings hold NaN or infinity\n  next:    look at the losses of the run; try --precision 32-true'
+            'all: embeddings contain NaN or infinity\n  next:    check the losses of the run; try --precision 32-true'
         )
 
     @pytest.mark.parametrize(('rows', 'columns'), [(3, 2), (2, 3), (0, 2), (2, 0)])
@@ -526,9 +526,9 @@ class TestErrors:
         with pytest.raises(VireidError) as raised:
             score(np.ones((2, 4)), np.ones((3, 4)), make_trial([1, 2], [2, 2, 2]))
         assert str(raised.value) == (
-            'all, trial 0: the gallery (3 images) shows identity 2 alone, so any ranking is right\n'
-            '  allowed: a gallery of two identities or more\n'
-            '  next:    test on more people: check the test identities and the cameras of this protocol'
+            'all, trial 0: the gallery (3 images) contains only identity 2, so any ranking is correct\n'
+            '  allowed: a gallery with at least two identities\n'
+            '  next:    test on more identities: check the test identities and the cameras of this protocol'
         )
 
     @pytest.mark.parametrize('pairs', [1, 1000])
@@ -538,7 +538,7 @@ class TestErrors:
             score(np.ones((2, 4)), np.ones((3, 4)), make_trial([1, 2], [3, 4, 5]))
         assert str(raised.value) == (
             'all, trial 0: none of 2 queries has a match in the gallery\n'
-            '  next:    check that query and gallery share identities, and what the protocol drops'
+            '  next:    check that query and gallery share identities, and which images the protocol drops'
         )
 
     def test_everything_dropped(self) -> None:

@@ -24,7 +24,7 @@ def test_a_sound_one():
 
 
 @pytest.mark.parametrize(
-    ('query', 'gallery', 'said'), [([], [1, 2], '0 query'), ([1], [], '0 gallery'), ([1], [1, 1], 'identity 1 alone')]
+    ('query', 'gallery', 'said'), [([], [1, 2], '0 query'), ([1], [], '0 gallery'), ([1], [1, 1], 'only identity 1')]
 )
 def test_what_no_score_can_be_of(query, gallery, said):
     with pytest.raises(VireidError, match=f'all, trial 3: .*{said}'):

@@ -202,7 +202,9 @@ def test_a_fit_without_training_images_is_told(make, tmp_path, monkeypatch):
     dataset = made.build_dataset()
     split = dataset.split
     monkeypatch.setattr(type(dataset), 'split', lambda self, name: () if name == 'train' else split(name))
-    with pytest.raises(VireidError, match='Whitened is fitted to training images, and the split has none'):
+    with pytest.raises(
+        VireidError, match='Whitened must be fitted to training images, but the training split is empty'
+    ):
         score_checkpoint(made, None, tmp_path)
 
 

@@ -104,11 +104,11 @@ def test_weights_have_to_fit_completely():
     checkpoint.load_weights(module, good, 'a.pt')
     assert module.weight.sum().item() == 6
     for weights, text in (
-        ({'weight': good['weight']}, r'1 of 2 tensors match; 1 missing \(bias\)'),
-        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors match; 1 unexpected \(extra\)'),
+        ({'weight': good['weight']}, r'1 of 2 tensors fit; 1 missing \(bias\)'),
+        ({**good, 'extra': torch.ones(1)}, r'2 of 2 tensors fit; 1 unexpected \(extra\)'),
         (
             {**good, 'bias': torch.ones(4)},
-            r'1 of 2 tensors match; 1 of another shape \(bias is \(4,\), the model expects',
+            r'1 of 2 tensors fit; 1 of another shape \(bias is \(4,\), the model expects',
         ),
     ):
         with pytest.raises(VireidError, match=text):

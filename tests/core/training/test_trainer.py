@@ -296,7 +296,7 @@ def test_bf16_trains(tree, tmp_path):
 def test_a_checkpoint_that_does_not_fit_says_how_much_of_it_does(tree, short, tmp_path):
     other = experiment(tree, 'model.necks.mlfm.attention=False')
     with pytest.raises(
-        VireidError, match=r'does not match the model: (\d+) of \1 tensors match; 4 unexpected \(necks\.mlfm'
+        VireidError, match=r'does not fit the model: (\d+) of \1 tensors fit; 4 unexpected \(necks\.mlfm'
     ):
         score_checkpoint(other, short / 'checkpoints' / 'last.pt', tmp_path)
 
@@ -471,7 +471,7 @@ class TestDyingWorkers:
 
     def test_the_run_ends_as_if_it_had_lived(self, tree, short, tmp_path, capfd):
         train(watched(tree, self.killer(1, 2), 'images.workers=1', 'training.epochs=1'), tmp_path)
-        assert 'a process that reads images died' in capfd.readouterr().err
+        assert 'a loader process died' in capfd.readouterr().err
         assert metrics(tmp_path) == metrics(short)  # which reads its images itself
         whole, killed = weights(short), weights(tmp_path)
         assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -539,7 +539,7 @@ class TestBadImages:
         for camera in (1, 2):
             for path in (damaged / f'cam{camera}/0001').iterdir():
                 path.write_bytes(b'')
-        with pytest.raises(VireidError, match='identity 1 has no visible image that can be read'):
+        with pytest.raises(VireidError, match='no visible image of identity 1 can be read'):
             train(experiment(damaged, 'training.epochs=1', 'images.on_bad_image=skip'), tmp_path / 'run')
 
     def test_scoring_stops_always(self, tree, damaged, tmp_path):

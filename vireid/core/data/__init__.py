@@ -1,4 +1,4 @@
-"""From files to batches: reading images, seeded augmentation, loaders, checks of a dataset's files.
+"""From files to batches: reading images, seeded augmentation, loaders.
 
-It may not know models, scores or runs.
+This package must not depend on models, scores or runs.
 """

@@ -1,7 +1,7 @@
 """Samples as transformed tensors, and tensors as batches.
 
-Augmentation is a function of (seed, epoch, position in the epoch), never of a worker's history: any number of
-workers gives the same batches, and a resumed run continues where it stopped.
+Augmentation is a function of (seed, epoch, position in the epoch), never of a worker's history. Batches are therefore
+independent of the number of workers, and a resumed run continues with the same images.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class ImageSet(TorchDataset):
     """Samples as transformed tensors.
 
     Args:
-        samples: what to read.
-        transform: (3, H, W) uint8 -> (3, h, w) float32; given the `modality` if it names it.
-        labels: label of each identity; the identity itself if None.
-        seed: of the augmentation; None for evaluation, where the transform is to be deterministic.
-        read: from a path to an image; `read_image` if None.
-        skip_bad: take another image of the same person and modality for one that cannot be read.
-        views: by the name of an auxiliary modality, of which one it is a further view, and by what transform.
+        samples: the samples.
+        transform: (3, H, W) uint8 -> (3, h, w) float32; receives the `modality` if it has such an argument.
+        labels: label of each identity; None uses the identity itself.
+        seed: seed of the augmentation; None for evaluation, where the transform must be deterministic.
+        read: loads an image from a path; None is `read_image`.
+        skip_bad: replace an unreadable image with another of the same identity and modality.
+        views: additional views: for each auxiliary modality, the modality it is a view of and its transform.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class ImageSet(TorchDataset):
         skip_bad: bool = False,
         views: Mapping[Modality, tuple[Modality, Transform]] | None = None,
     ) -> None:
-        self.views, self._told = dict(views or {}), names_argument(transform, 'modality')
+        self.views, self._takes_modality = dict(views or {}), names_argument(transform, 'modality')
         self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
         self.read = read or read_image
         self.skip_bad, self._unreadable = skip_bad, list[str]()
@@ -59,9 +59,9 @@ class ImageSet(TorchDataset):
             return self._get(key)[0]
 
     def __getitems__(self, keys: Sequence[Key | int]) -> list[tuple[Tensor, int, Sample]] | VireidError:
-        """Reads a whole batch; an error is handed on as a value, since torch rebuilds those a worker raises as text."""
+        """Reads a whole batch; returns errors as values, since torch turns exceptions raised in a worker into text."""
         try:
-            with preserved():  # once a batch: numpy's state alone takes 0.1 ms, a twentieth of an image
+            with preserved():  # once per batch: saving numpy's state takes 0.1 ms, a twentieth of the time per image
                 self._unreadable = []
                 items = Items([item for key in keys for item in self._get(key)])
                 items.unreadable = self._unreadable
@@ -70,7 +70,7 @@ class ImageSet(TorchDataset):
             return error
 
     def _get(self, key: Key | int) -> list[tuple[Tensor, int, Sample]]:
-        """Returns a sample's item, and one for each further view of it."""
+        """Returns the item of a sample, and one for each additional view of it."""
         epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
         sample = self.samples[index]
         try:
@@ -84,16 +84,16 @@ class ImageSet(TorchDataset):
         source = image.clone() if again else image  # transforms may work in place
         if self.seed is not None:
             reseed(self.seed, epoch, position)
-        told = {'modality': sample.modality} if self._told else {}
-        items = [(self.transform(image, **told), label, sample)]
+        context = {'modality': sample.modality} if self._takes_modality else {}
+        items = [(self.transform(image, **context), label, sample)]
         for name, transform in again.items():
             if self.seed is not None:
                 reseed(self.seed, epoch, position, name)
-            items.append((transform(source.clone(), **told), label, replace(sample, modality=name)))
+            items.append((transform(source.clone(), **context), label, replace(sample, modality=name)))
         return items
 
     def _instead(self, index: int) -> tuple[Sample, Tensor]:
-        """Returns the next readable image of the same person and modality; the same one every time."""
+        """Returns the next readable image of the same identity and modality; always the same one."""
         bad = self.samples[index]
         self._unreadable.append(bad.path)
         for step in range(1, len(self.samples)):
@@ -104,19 +104,19 @@ class ImageSet(TorchDataset):
                 except VireidError:
                     self._unreadable.append(other.path)
         raise VireidError(
-            f'identity {bad.name} has no {bad.modality} image that can be read, such as {bad.path}',
-            todo='replace one of them, or take the person out of the training list',
+            f'no {bad.modality} image of identity {bad.name} can be read, for example {bad.path}',
+            todo='replace one of them, or remove the identity from the training list',
         )
 
 
 class Items(list):
-    """What a batch is made of, and the images that others replace."""
+    """The items of a batch, and the paths of unreadable images that were replaced."""
 
     unreadable: tuple[str, ...] | list[str] = ()
 
 
 def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch | VireidError:
-    """Groups items by modality, keeping their order within each; hands an error on."""
+    """Groups items by modality, keeping their order within each; passes an error through."""
     if isinstance(items, VireidError):
         return items
     groups: dict[Modality, list[tuple[Tensor, int, Sample]]] = {}
@@ -128,8 +128,8 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
         if image.shape != first:
             return VireidError(
                 f'after the transforms {items[0][2].path} is {tuple(first)} and {sample.path} is {tuple(image.shape)}',
-                allowed='images of one size in a batch',
-                todo="bring them to it, for example with dict(type='Resize') among images.train and images.test",
+                allowed='images of equal size in a batch',
+                todo="resize them, for example with dict(type='Resize') in images.train and images.test",
             )
     return Batch(
         images={m: torch.stack([image for image, _, _ in groups[m]]) for m in order},

@@ -1,4 +1,4 @@
-"""Images from files."""
+"""Reads images from files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vireid.boundary.image_files import MOST_PIXELS, ScaleRaw, read_pixels
 from vireid.core.config.settings import ImageSettings
 from vireid.core.types import Sample
 
-Transform = Callable[..., Tensor]  # image -> image; given the `modality` if it names it
+Transform = Callable[..., Tensor]  # image -> image; receives the `modality` if it has such an argument
 Reader = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 
 
@@ -28,7 +28,7 @@ def read_image(path: str | Path, max_pixels: int = MOST_PIXELS, scale_raw: Scale
 
 @dataclass(frozen=True)
 class Decoder:
-    """Decodes images as the `images` section of a config says; the result of `read_image`."""
+    """Decodes images with `read_image` and the settings of the `images` section."""
 
     max_pixels: int = MOST_PIXELS
     scale_raw: ScaleRaw = None
@@ -38,13 +38,13 @@ class Decoder:
 
 
 def decoder(settings: ImageSettings) -> Decoder:
-    """Returns what decodes an image as the settings say."""
+    """Returns the decoder for the settings."""
     return Decoder(settings.max_pixels, settings.scale_raw)
 
 
 def fingerprint(samples: Sequence[Sample]) -> np.ndarray:
-    """Returns a (N,) int64 number for each image's file, the same on every run."""
-    folder = cache(os.path.realpath)  # of a few folders, not of each image
+    """Returns (N,) int64 hashes of the image paths, the same in every run."""
+    folder = cache(os.path.realpath)  # resolves each folder once, not each image
 
     def digest(path: str) -> bytes:
         place = f'{folder(os.path.dirname(path))}/{os.path.basename(path)}'

@@ -1,4 +1,4 @@
-"""Loaders of batches, for training and for scoring."""
+"""Loaders of batches, for training and evaluation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vireid.core.signals import SIGNALS
 from vireid.core.types import Batch, Progress
 from vireid.interfaces import Sampler
 
-SHARED_MEMORY = 'enlarge /dev/shm (of a container: docker run --shm-size=8g), or read by no process: images.workers=0'
-SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # what all workers need
+SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
+SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # imported once for all workers
 
 
 class EpochBatches:
-    """The batch sampler of the training loader: `epoch` and `start` say what the next iteration yields.
+    """The batch sampler of the training loader; the next iteration yields `epoch` from batch `start`.
 
-    One loader serves all epochs, so its workers live on; each key carries all that determines the item.
+    One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
     """
 
     def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1) -> None:
@@ -41,21 +41,21 @@ class EpochBatches:
         position = 0
         for number, batch in enumerate(self.sampler.batches(epoch)):
             if number >= self.start:
-                # positions differ between processes too, so that their augmentation does
+                # positions also differ between processes, so that their augmentation differs
                 first = position * self.world_size + self.rank
                 yield [(epoch, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
             position += len(batch)
 
 
 class WorkerDied(VireidError):
-    """A loader process ended by itself, or was ended: out of memory, say."""
+    """A loader process crashed or was killed, for example for lack of memory."""
 
 
 class BatchLoader(DataLoader):
-    """torch's loader over an `ImageSet`, raising here what reading an image raised in a worker.
+    """A torch loader over an `ImageSet` that raises errors from workers in the main process.
 
-    A worker's death is noticed where its batch is waited for, and nowhere else: torch's own signal handler would raise
-    at whatever line the main process has come to, in the middle of a step or of a checkpoint.
+    The death of a worker raises only where its batch is awaited. torch's signal handler would raise at any line of the
+    main process, even in the middle of a step or a checkpoint.
     """
 
     def __init__(self, data: ImageSet, batches: Any, workers: int, **options: Any) -> None:
@@ -69,14 +69,14 @@ class BatchLoader(DataLoader):
             num_workers=workers,
             multiprocessing_context=method,
             worker_init_fn=_worker_started,
-            generator=torch.Generator(),  # the loader's own draw must not move the generator the model uses
+            generator=torch.Generator(),  # so that the loader does not advance the model's generator
             **options,
         )
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         try:
             with starting(SIGNALS) if self.num_workers else nullcontext():
-                batches = super().__iter__()  # of workers that live on, which may have died meanwhile
+                batches = super().__iter__()  # persistent workers may have died in the meantime
             while True:
                 try:
                     batch = next(batches)
@@ -86,34 +86,34 @@ class BatchLoader(DataLoader):
                     try:
                         raise batch
                     finally:
-                        del batch  # a circle of error and frame: freed by the collector, the workers end 5 s late
+                        del batch  # breaks a reference cycle with the frame, which would delay the workers' exit by 5 s
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:
             text = str(error).partition('\n')[0].partition('. ')[0]
-            if not self.num_workers or text.startswith('Caught '):  # what a transform raised, which torch quotes
+            if not self.num_workers or text.startswith('Caught '):  # raised by a transform and quoted by torch
                 raise
             self._iterator = None  # the next iteration starts new workers
             died = 'died: ' if text.startswith('DataLoader worker (pid') else 'cannot be reached: '
-            raise WorkerDied(f'a process that reads images {died}{text or "it is gone"}', todo=_todo(text)) from error
+            raise WorkerDied(f'a loader process {died}{text or "it is gone"}', todo=_todo(text)) from error
 
 
 def _todo(text: str) -> str:
-    """Returns what helps against the end of a worker, by torch's or the system's words for it."""
+    """Returns a remedy for the death of a worker, given the message of torch or the system."""
     if 'open files' in text:
-        return 'raise the limit of open files (ulimit -n 1024), or take fewer processes (images.workers=1)'
+        return 'raise the limit on open files (ulimit -n 1024), or use fewer processes (images.workers=1)'
     if 'Bus error' in text or 'No space left' in text:
         return SHARED_MEMORY
-    return 'give it more memory, or take fewer processes (images.workers=1)'
+    return 'provide more memory, or use fewer processes (images.workers=1)'
 
 
 def _collate_in_worker(items: Any) -> Batch | VireidError:
-    """Collates into shared memory: torch would do so later, where a lack of it leaves the main process waiting."""
+    """Collates into shared memory; torch would do so later, where a lack of memory blocks the main process."""
     batch = collate(items)
     try:
         for images in batch.images.values() if isinstance(batch, Batch) else ():
             images.share_memory_()
     except RuntimeError as error:
-        return VireidError(f'a batch finds no room in shared memory: {error}', todo=SHARED_MEMORY)
+        return VireidError(f'a batch does not fit into shared memory: {error}', todo=SHARED_MEMORY)
     return batch
 
 
@@ -123,15 +123,15 @@ def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchL
 
 
 class BatchStream:
-    """The training batches of a run, in order, from any step on.
+    """The training batches of a run, in order, starting at any step.
 
-    A batch whose loader process died is read again, once.
+    If a loader process dies, its batch is read once more.
 
     Args:
-        data: what is read.
-        sampler: which images each batch has.
-        workers: loader processes.
-        rank: which of `world_size` processes this is.
+        data: the images.
+        sampler: draws the images of each batch.
+        workers: number of loader processes.
+        rank: rank of this process.
         world_size: number of processes.
     """
 
@@ -143,17 +143,17 @@ class BatchStream:
         self._died_at = -1
 
     def first(self) -> Batch:
-        """Returns the first batch of the run, read by this process; `next` begins with it as ever."""
+        """Returns the first batch of the run, read in this process; `next` still starts with it."""
         order, steps = self._order, len(self._order.sampler)
         stream = BatchStream(self._data, order.sampler, 0, order.rank, order.world_size)
         return stream.next(Progress(0, 0, steps, steps))
 
     def next(self, progress: Progress, give_up: Callable[[], bool] = lambda: False) -> Batch:
-        """Returns the batch of the step that follows `progress`; calls go on from step to step.
+        """Returns the batch of the step after `progress`; consecutive calls must be for consecutive steps.
 
         Raises:
-            WorkerDied: if a loader process died twice at this step, or once if `give_up` says so then.
-            VireidError: if an image cannot be read, or the sampler makes fewer batches than its length says.
+            WorkerDied: if a loader process died twice at this step, or once and `give_up()` is true.
+            VireidError: if an image cannot be read, or the sampler returns fewer batches than its length.
         """
         while True:
             if self._batches is None or progress.step_in_epoch == 0:
@@ -163,9 +163,9 @@ class BatchStream:
                 return next(self._batches)
             except StopIteration:
                 raise VireidError(
-                    f'sampler: {self._sampler} made fewer batches of epoch {progress.epoch + 1} than the '
-                    f'{progress.steps_per_epoch} that its length says',
-                    todo='fix its batches() or its __len__()',
+                    f'sampler: {self._sampler} returned fewer batches for epoch {progress.epoch + 1} than its length '
+                    f'{progress.steps_per_epoch}',
+                    todo='fix its batches() or __len__()',
                 ) from None
             except WorkerDied as error:
                 self._batches = None
@@ -176,15 +176,15 @@ class BatchStream:
 
 
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
-    """Returns a loader of given batches, in order; each of indices of samples or of keys."""
+    """Returns a loader of the given batches, in order; each is a list of sample indices or keys."""
     return BatchLoader(data, batches, workers)
 
 
 def default_workers(device: torch.device | str) -> int:
-    """Loader processes for a network on `device`: none on the CPU, else one less than the cores, at most 8.
+    """Returns the number of loader processes: 0 on the CPU, else the number of cores minus 1, at most 8.
 
-    A network on the CPU keeps all cores busy, and one worker beside it makes its threads wait for each other at every
-    layer: 0.34 s a step became 3.0 s on two cores.
+    A network on the CPU keeps all cores busy; with a worker in addition, its threads wait for each other at every
+    layer, which slowed a step from 0.34 s to 3.0 s on two cores.
     """
     if torch.device(device).type == 'cpu':
         return 0
@@ -193,6 +193,6 @@ def default_workers(device: torch.device | str) -> int:
 
 
 def _worker_started(worker: int) -> None:
-    # signals may reach the whole process group, and the main process decides when the workers stop
+    # signals may reach the whole process group, but the main process decides when workers stop
     started(SIGNALS)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Random numbers as functions of a key, such as (seed, epoch, position in the epoch)."""
+"""Seeds random numbers from a key, such as (seed, epoch, position in the epoch)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 
 @contextmanager
 def seeded(*key: object) -> Iterator[None]:
-    """Makes random numbers (torch on CPU, numpy, random) a function of `key` inside the block; restores them after."""
+    """Seeds torch on the CPU, numpy and random from `key` inside the block, and restores their state after it."""
     with preserved():
         reseed(*key)
         yield
 
 
 def reseed(*key: object) -> int:
-    """Makes random numbers (torch on CPU, numpy, random) a function of `key` from here on; returns the seed."""
+    """Seeds torch on the CPU, numpy and random from `key`; returns the seed."""
     digest = hashlib.blake2b('/'.join(map(str, key)).encode(), digest_size=8).digest()
     value = int.from_bytes(digest, 'little')
     torch.default_generator.manual_seed(value)
@@ -31,7 +31,7 @@ def reseed(*key: object) -> int:
 
 @contextmanager
 def preserved() -> Iterator[None]:
-    """Restores the state of all random numbers after the block."""
+    """Restores the state of torch on the CPU, numpy and random after the block."""
     states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
     try:
         yield

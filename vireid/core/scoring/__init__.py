@@ -1,4 +1,4 @@
-"""Embed every image once, rank galleries, CMC / mAP / mINP, tables of results, features in files.
+"""Evaluation: embed every image once, rank galleries, compute CMC, mAP and mINP, and format results.
 
-It may not know checkpoints, optimizers or runs: observers are given what they watch.
+This package must not depend on checkpoints, optimizers or runs.
 """

@@ -1,4 +1,4 @@
-"""Scoring a model: embed every image of every trial once, then score all trials from that."""
+"""Embeds every image of all trials once, then scores all trials from these embeddings."""
 
 from __future__ import annotations
 
@@ -40,18 +40,21 @@ def embed_samples(
     """Embeds each sample once.
 
     Args:
-        embedder: has `embed(images, modality) -> (B, D)`; an `nn.Module` is put in evaluation mode meanwhile.
-        samples: what to embed; duplicates are embedded once.
-        transform: the evaluation transform, (3, H, W) uint8 -> (3, h, w) float32.
-        batch_size: images at a time.
-        workers: loader processes; chosen for the machine if None.
-        device: where the images are sent.
-        flip: embed the mirror images too.
-        read: from a path to an image; decodes the file if None.
+        embedder: object with `embed(images, modality) -> (B, D)`; a module is temporarily set to eval mode.
+        samples: the samples; duplicates are embedded once.
+        transform: the test transform, (3, H, W) uint8 -> (3, h, w) float32.
+        batch_size: images per batch.
+        workers: loader processes; None selects a number for this machine.
+        device: device of the embedder.
+        flip: also embed the mirror images.
+        read: loads an image from a path; None decodes the file.
         on_progress: called with (done, total) images.
+
+    Raises:
+        VireidError: if there are no samples, an image cannot be read, or the embedder returns the wrong shape.
     """
     unique = {s.path: s for s in samples}
-    # one modality after the other, so that each batch belongs to one stream
+    # sorted by modality, so that each batch goes through one stream
     ordered = [
         s for m in joint_order({s.modality for s in unique.values()}) for s in unique.values() if s.modality == m
     ]
@@ -63,7 +66,7 @@ def embed_samples(
     if isinstance(embedder, torch.nn.Module):
         embedder.eval()
     own: list[list[tuple[torch.Tensor, torch.Tensor | None]]] = []
-    # whole batches are shared out, so that each is what it is in one process, to the last bit
+    # whole batches are distributed, so that embeddings are bit-identical to those of a single process
     rank, processes = world()
     chunks = [range(start, min(start + batch_size, len(ordered))) for start in range(0, len(ordered), batch_size)]
     rounds = -(-len(chunks) // processes)
@@ -72,21 +75,21 @@ def embed_samples(
 
     def vectors(images: torch.Tensor, modality: str) -> torch.Tensor:
         with located(embedder):
-            made = embedder.embed(images, modality)
-        require_embedding(made, len(images), embedder)
-        return made.float()
+            embedding = embedder.embed(images, modality)
+        require_embedding(embedding, len(images), embedder)
+        return embedding.float()
 
     def embed(batch: Batch) -> None:
         parts: list[tuple[torch.Tensor, torch.Tensor | None]] = []
-        for modality, found in batch.images.items():
-            images = found.to(device)
+        for modality, on_cpu in batch.images.items():
+            images = on_cpu.to(device)
             embedded = vectors(images, modality)
             mirrored = vectors(images.flip(-1), modality) if flip else None
             both = None if mirrored is None else normalize(embedded + mirrored, dim=1).cpu()
             parts.append((normalize(embedded, dim=1).cpu(), both))
         own.append(parts)
 
-    def tell(done: int) -> None:  # as often in every process, so that those told may agree on stopping
+    def report(done: int) -> None:  # equally often in every process, so that callbacks can agree on stopping
         if on_progress:
             on_progress(min(done * processes * batch_size, len(ordered)), len(ordered))
 
@@ -96,9 +99,9 @@ def embed_samples(
         with torch.inference_mode():
             for batch in rest_of_batches(data, chunks[rank::processes], workers, own):
                 embed(batch)
-                tell(len(own))
+                report(len(own))
             if len(own) < rounds:
-                tell(rounds)
+                report(rounds)
     finally:
         if training:
             embedder.train()
@@ -109,10 +112,16 @@ def embed_samples(
 
 
 def rest_of_batches(data: ImageSet, chunks: Sequence[range], workers: int, done: Sequence[Any]) -> Iterator[Batch]:
-    """Yields the batches that are not `done`; if a loader process dies, once more those that are not by then.
+    """Yields the batches that are not `done` yet; if a loader process dies, resumes once with the remaining ones.
+
+    Args:
+        data: the images.
+        chunks: sample indices of each batch.
+        workers: loader processes.
+        done: its length is the number of completed batches; the caller appends to it.
 
     Raises:
-        WorkerDied: if another one dies.
+        WorkerDied: if a loader process dies a second time.
     """
     try:
         yield from evaluation_loader(data, chunks[len(done) :], workers)
@@ -137,16 +146,20 @@ def score_trials(
     """Scores every trial from one set of embeddings.
 
     Args:
-        embeddings: of every image of every trial; if they have `flipped`, those are scored beside the plain ones.
-        protocol: its name.
-        trials: what to score.
-        similarity: ranks the gallery, and is named beside the protocol; cosine if None.
-        reranker: scores re-ranked similarities, of the embeddings, beside the plain ones.
-        ties: metrics of equally similar images are the `mean` over all their orders, or those of `gallery-order`, which
-            is named beside the protocol.
-        weights: which weights made the embeddings.
-        data: what the images are.
+        embeddings: embeddings of all images of all trials; if they have `flipped`, these are scored as a variant.
+        protocol: name of the protocol.
+        trials: the trials.
+        similarity: ranks the gallery and is added to the protocol's name; None is cosine similarity.
+        reranker: re-ranks the embeddings; scored as a variant.
+        ties: how to score equally similar images: the `mean` over all their orders, or in `gallery-order`, which is
+            added to the protocol's name.
+        weights: description of the weights that produced the embeddings.
+        data: name of the data.
+        split: the split that the trials are drawn from.
         on_progress: called with (done, total) trials.
+
+    Raises:
+        VireidError: if a trial cannot be scored, or an embedding or similarity is missing or invalid.
     """
     scores: dict[str, list[Scores]] = {}
     for done, trial in enumerate(trials):
@@ -155,26 +168,25 @@ def score_trials(
         for flipped in (False, True) if embeddings.flipped is not None else (False,):
             query, gallery = embeddings.of(trial.query, flipped), embeddings.of(trial.gallery, flipped)
             if similarity is None:
-                found = score(query, gallery, trial, ties)
+                plain = score(query, gallery, trial, ties)
             else:
-                found = score_similarity(compare(similarity, query, gallery, trial), trial, ties)
-            scores.setdefault(FLIP if flipped else '', []).append(found)
+                plain = score_similarity(compare(similarity, query, gallery, trial), trial, ties)
+            scores.setdefault(FLIP if flipped else '', []).append(plain)
             if reranker is not None:
-                beside = reranker.name if similarity is None else f'{reranker.name} of cosine'
-                name = f'{FLIP}, {beside}' if flipped else beside
-                found = score_similarity(reranker.similarity(query, gallery), trial, ties)
-                scores.setdefault(name, []).append(found)
+                reranked = reranker.name if similarity is None else f'{reranker.name} of cosine'
+                name = f'{FLIP}, {reranked}' if flipped else reranked
+                scores.setdefault(name, []).append(score_similarity(reranker.similarity(query, gallery), trial, ties))
     if on_progress:
         on_progress(len(trials), len(trials))
-    plain = tuple(scores.pop('', ()))
-    variants = {name: tuple(found) for name, found in scores.items()}
+    main = tuple(scores.pop('', ()))
+    variants = {name: tuple(of_trials) for name, of_trials in scores.items()}
     named = protocol if similarity is None else f'{protocol}, {similarity.name}'
     if ties == 'gallery-order':
         named += ', ties in gallery order'
-    return Results(named, tuple(trials), plain, embeddings, variants, weights, data, similarity, split)
+    return Results(named, tuple(trials), main, embeddings, variants, weights, data, similarity, split)
 
 
 def all_samples(trials: Sequence[Trial], more: Sequence[Sample] = ()) -> list[Sample]:
-    """Returns the union of all trials' images and of `more`, each once."""
-    found = {s.path: s for t in trials for s in (*t.query, *t.gallery)}
-    return list((found | {s.path: s for s in more}).values())
+    """Returns the union of all trials' images and `more`, without duplicates."""
+    samples = {s.path: s for t in trials for s in (*t.query, *t.gallery)}
+    return list((samples | {s.path: s for s in more}).values())

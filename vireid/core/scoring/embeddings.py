@@ -14,12 +14,12 @@ from vireid.core.types import Sample
 
 @dataclass(frozen=True)
 class Embeddings:
-    """L2-normalised embeddings of samples.
+    """L2-normalized embeddings of samples.
 
     Attributes:
         samples: N samples, sorted by modality.
         features: (N, D) float32.
-        flipped: (N, D) float32, of the sum of the embeddings of image and mirror image; None if not asked for.
+        flipped: (N, D) float32, the normalized sum of the embeddings of image and mirror image; None if not computed.
     """
 
     samples: tuple[Sample, ...]
@@ -32,20 +32,20 @@ class Embeddings:
         if len(index) < len(self.samples):
             twice = duplicate(s.path for s in self.samples)
             raise VireidError(
-                f'the image {twice} is there twice: one of the two would be found in place of the other',
-                todo='give each image a path of its own',
+                f'the image path {twice} appears twice, so its two embeddings cannot be told apart',
+                todo='give each image a unique path',
             )
         object.__setattr__(self, '_index', index)
 
     def of(self, samples: Sequence[Sample], flipped: bool = False) -> np.ndarray:
-        """Returns the (n, D) embeddings of `samples`, in their order; averaged with their mirror images if `flipped`.
+        """Returns the (n, D) embeddings of `samples`, in order; averaged with their mirror images if `flipped`.
 
         Raises:
-            VireidError: if a sample was not embedded, or none was flipped.
+            VireidError: if a sample was not embedded, or there are no flipped embeddings.
         """
         features = self.flipped if flipped else self.features
         if features is None:
-            raise VireidError('these embeddings were made without flipping', todo='embed the images with flip')
+            raise VireidError('these embeddings were computed without flipping', todo='embed the images with flip')
         missing = next((s.path for s in samples if s.path not in self._index), None)
         if missing is not None:
             raise VireidError(f'image {missing} was not embedded', todo='embed it, or choose another protocol')

@@ -1,4 +1,4 @@
-"""Scoring a model by an experiment's protocol."""
+"""Scores a model with an experiment's protocol."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from vireid.interfaces import Dataset, Fit, Model, Similarity
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The outcome of an evaluation.
 
     Attributes:
         results: the scores.
-        fitted_step: after which step the model was fitted to the training images here; None if it was not.
-        similarity: `config` and `state` of a similarity that was fitted to the training images here.
+        fitted_step: step after which the evaluation fitted the model to the training images; None if it did not.
+        similarity: `config` and `state` of the similarity that the evaluation fitted to the training images, if any.
     """
 
     results: Results
@@ -41,20 +41,19 @@ class Evaluation:
 
 
 class Evaluator:
-    """The experiment's protocol on its dataset: everything an evaluation needs but the model.
+    """Evaluates models with an experiment's protocol on a dataset.
 
     Args:
-        experiment: protocol, transforms, and what is scored beside the plain rows.
-        dataset: whose test split is scored.
-        hooks: the observers.
-        split: what the dataset's test split is; `validation` is part of the protocol's name.
-        more: samples to embed besides those of the trials.
-        fits: a model with `fit` is fitted to the training images before it is scored; False of one that was, and that
-            a checkpoint kept.
-        fitted: state of a similarity that was fitted; None fits it to the training images.
+        experiment: defines the protocol, the transforms and the variants to score.
+        dataset: the dataset whose test split is scored.
+        hooks: the callbacks.
+        split: what the dataset's test split really is; `validation` is added to the protocol's name.
+        more: samples to embed in addition to those of the trials.
+        fits: whether to fit a model that has `fit` to the training images first; False if it was restored fitted.
+        fitted: state of a fitted similarity; None fits it to the training images.
 
     Raises:
-        VireidError: if protocol, test images or test transforms cannot be had.
+        VireidError: if the protocol, the test images or the test transforms are unavailable or invalid.
     """
 
     def __init__(
@@ -78,12 +77,12 @@ class Evaluator:
         self.identities = {s.identity for trial in self.trials for s in trial.query}
         if split == 'validation':
             self.protocol += f' on {len({s.identity for s in dataset.split("test")})} validation identities'
-        # a reader that keeps images keeps those of the whole split: another protocol finds them there
+        # a cache stores the whole split, so that it also serves other protocols
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.images.reader else ()
         self.transform = experiment.build_transform('test')
         self.reranker = experiment.build_reranker()
-        decode, told = decoder(experiment.images), progress_callback(hooks, 'preparing images to score')
-        self.read = experiment.build_reader('test', prepared, decode, told)
+        on_progress = progress_callback(hooks, 'preparing images to score')
+        self.read = experiment.build_reader('test', prepared, decoder(experiment.images), on_progress)
 
     def evaluate(
         self,
@@ -94,15 +93,18 @@ class Evaluator:
         variants: bool = True,
         check_interrupt: Callable[[], None] = lambda: None,
     ) -> Evaluation:
-        """Scores the run's model, in float32 on this process alone, and tells the observers.
+        """Scores the run's model in float32 and calls the hooks.
 
         Args:
-            run: whose model, on its device; what observers are shown.
-            hooks: the observers.
-            progress: where the run stands.
-            weights: which weights these are; by default those of that step.
-            variants: score flip averaging and re-ranking too, if the experiment asks for them.
-            check_interrupt: is called now and then, as often in every process, and may raise to stop.
+            run: the run, with its model on its device.
+            hooks: the callbacks.
+            progress: the position of the run.
+            weights: description of the weights; by default `after step N`.
+            variants: also score flip averaging and re-ranking, if the experiment enables them.
+            check_interrupt: called regularly, equally often in every process; it may raise to stop.
+
+        Raises:
+            VireidError: if an image cannot be read, or the model or similarity returns invalid values.
         """
 
         def on_progress(what: str) -> Callable[[int, int], None]:
@@ -131,7 +133,7 @@ class Evaluator:
         elif fit_similarity:
             samples = require_samples(self.dataset.split('train'), similarity)
             training = embed(samples, on_progress=on_progress('embedding training images'))
-            with seeded(self.experiment.seed, 'fit'):  # alike in every process
+            with seeded(self.experiment.seed, 'fit'):  # equal in every process
                 fit_similarity(training)
             kept = {'config': thaw(self.experiment.evaluation.similarity), 'state': dict(similarity.state_dict())}
         flip = variants and run.experiment.evaluation.flip
@@ -152,7 +154,7 @@ class Evaluator:
         return Evaluation(results, fitted_step, kept)
 
     def _fit(self, run: Any, fit: Fit, on_progress: Callable[[int, int], None]) -> None:
-        """Fits the run's model to the training images, as they are seen in scoring."""
+        """Fits the run's model to the training images with the test transforms."""
         samples = require_samples(self.dataset.split('train'), run.model)
         images, size = run.experiment.images, run.experiment.evaluation.batch_size
         read = run.experiment.build_reader('test', samples, decoder(images))
@@ -160,7 +162,7 @@ class Evaluator:
         batches = [range(start, min(start + size, len(samples))) for start in range(0, len(samples), size)]
         workers = default_workers(run.device) if images.workers is None else images.workers
 
-        class Batches:  # a model may go through them several times
+        class Batches:  # a model may iterate over them several times
             def __iter__(self) -> Iterator[Batch]:
                 done: list[int] = []
                 for batch in rest_of_batches(data, batches, workers, done):
@@ -169,20 +171,24 @@ class Evaluator:
                     yield move_data_to_device(batch, run.device)
 
         run.model.eval()
-        with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # alike in every process
+        with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # equal in every process
             fit(Batches())
 
 
 def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:
-    """Returns training samples, or raises if there are none to fit something to."""
+    """Returns the training samples to fit a component to.
+
+    Raises:
+        VireidError: if there are none.
+    """
     if not samples:
         raise VireidError(
-            f'{type(fits).__name__} is fitted to training images, and the split has none',
+            f'{type(fits).__name__} must be fitted to training images, but the training split is empty',
             todo='check the training identities of the dataset',
         )
     return samples
 
 
 def progress_callback(hooks: Any, what: str) -> Callable[[int, int], None]:
-    """Returns what a reader calls with (done, total) while it prepares, for the observers."""
+    """Returns a function of (done, total) that reports the progress of `what` to the callbacks."""
     return lambda done, total: hooks.preparing(what=what, done=done, total=total)

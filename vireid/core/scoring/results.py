@@ -1,4 +1,4 @@
-"""What an evaluation found: scores of every trial, as rows, as a table, as a file."""
+"""The results of an evaluation: scores of every trial, as rows, as a table and as a file."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from vireid.statistics.interval import identity_interval
 
 METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
-QUERIES = 'queries.npz'  # the metrics of each query, beside it
-TOLD = 0.01  # share of the queries from which on a table says that ties decide: a few tie by rounding alone
-FEW = 100  # test identities, from which on tables show no interval
+QUERIES = 'queries.npz'  # the metrics of each query, in the same folder
+TOLD = 0.01  # share of tied queries from which a table mentions ties; a few always tie by rounding
+FEW = 100  # test identities from which tables omit intervals
 
 
 @dataclass(frozen=True)
 class Results:
-    """All trials of a protocol, scored.
+    """The scores of all trials of a protocol.
 
     Attributes:
-        protocol: its name, printed with every number.
-        trials: what was scored.
-        scores: one for each trial, by plain similarity.
-        embeddings: of every image of every trial.
-        variants: scores of the same trials by other means (flip averaging, re-ranking), by name; never instead.
-        weights: which weights were scored, such as `after step 500`.
-        data: what the images are, such as `SYSU-MM01`, or that they are generated.
-        similarity: what ranked the gallery; None is cosine.
-        split: `test`, or `validation` if validation identities were scored as if they were the test.
+        protocol: name of the protocol, printed with every result.
+        trials: the trials.
+        scores: plain scores, one per trial.
+        embeddings: embeddings of all images of all trials.
+        variants: additional scores of the same trials (flip averaging, re-ranking) by name.
+        weights: the weights that were scored, such as `after step 500`.
+        data: name of the data, such as `SYSU-MM01`, or a note that it is synthetic.
+        similarity: the similarity that ranked the gallery; None is cosine similarity.
+        split: `test`, or `validation` if the validation split was scored in its place.
     """
 
     protocol: str
@@ -55,7 +55,7 @@ class Results:
     split: Literal['test', 'validation'] = 'test'
 
     def similarities(self, trial: Trial) -> np.ndarray:
-        """Returns the (Q, G) similarities that a trial was ranked by."""
+        """Returns the (Q, G) similarities that ranked a trial."""
         query, gallery = self.embeddings.of(trial.query), self.embeddings.of(trial.gallery)
         return (
             query @ gallery.T
@@ -64,13 +64,13 @@ class Results:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns a dict for each trial name, and below it one for each of `variants`; all metrics are fractions.
+        """Returns a dict for each trial name, followed by one for each of `variants`; all metrics are fractions.
 
-        Keys: `name`; `variant`, empty for plain similarity; `trials`; `queries` and `valid`, each (fewest, most) over
-        the trials; and for each of R1, R5, R10, R20, mAP, mINP its `mean` and `std` (of the population) over them. With
-        fewer than 100 test identities, each has `low` and `high` too, a 95 % interval over `identities`. Where metrics
-        depend on the order of equally similar images: `tied`, of which share of the valid queries (mean over trials),
-        and `ties`, what was done: `mean` over their orders, or `gallery-order`.
+        Keys: `name`; `variant`, empty for plain scores; `trials`, their number; `queries` and `valid`, each (minimum,
+        maximum) over the trials; and for each of R1, R5, R10, R20, mAP, mINP the `mean` and population `std` over the
+        trials. With fewer than 100 test identities, each metric also has `low` and `high`, a 95% interval over
+        `identities`. If metrics depend on the order of equally similar images, `tied` is the share of valid queries
+        affected (mean over trials), and `ties` how they were scored: `mean` over their orders, or `gallery-order`.
         """
         rows = []
         for name in dict.fromkeys(trial.name for trial in self.trials):
@@ -89,17 +89,17 @@ class Results:
                 values = {key: np.concatenate([c[key] for c in columns]) for key in METRICS}
                 trial = np.repeat(np.arange(len(own)), [s.valid for s in own])
                 add_intervals(row, values, np.concatenate([s.identities for s in own]), trial)
-                if found := [s.ties for s in own if s.ties is not None]:
+                if ties := [s.ties for s in own if s.ties is not None]:
                     row['tied'] = float(np.mean([s.tied.mean() for s in own]))
-                    row['ties'] = 'gallery-order' if found[0].cmc is None else 'mean'
+                    row['ties'] = 'gallery-order' if ties[0].cmc is None else 'mean'
                 rows.append(row)
         return rows
 
     def queries(self) -> dict[str, np.ndarray]:
-        """Returns the metrics of each valid query of each row and trial, as columns of one length.
+        """Returns the metrics of each valid query of each row and trial, as columns of equal length.
 
-        Columns: `row` (its number in `rows()`), `trial`, `identity`, `ahead`, `ap`, `inp`; see `Scores`. If a metric is
-        a mean over orders of ties, `R1`, `R5`, `R10` and `R20` too, which `ahead` does not tell then.
+        Columns: `row` (index in `rows()`), `trial`, `identity`, `ahead`, `ap`, `inp`; see `Scores`. For means over
+        the orders of ties also `R1`, `R5`, `R10` and `R20`, since `ahead` does not determine them then.
         """
         columns: dict[str, list[np.ndarray]] = {}
         scored = [s for scores in (self.scores, *self.variants.values()) for s in scores]
@@ -110,53 +110,53 @@ class Results:
                 for trial, s in zip(self.trials, scores, strict=True):
                     if trial.name == name:
                         place = {'row': np.full(s.valid, row), 'trial': np.full(s.valid, trial.index)}
-                        found = s.columns()
+                        metrics = s.columns()
                         if means:
-                            found |= {f'R{k}': matched_within(found, k) for k in RANKS}
-                        for key, values in {**place, **found}.items():
+                            metrics |= {f'R{k}': matched_within(metrics, k) for k in RANKS}
+                        for key, values in {**place, **metrics}.items():
                             columns.setdefault(key, []).append(values)
                 row += 1
         return {key: np.concatenate(values) for key, values in columns.items()}
 
     @cached_property
     def identical(self) -> dict[str, int] | None:
-        """What `identical_embeddings` counts; None if it is not worth telling."""
+        """The counts of `identical_embeddings`; None if they are not worth reporting."""
         place = {sample.path: index for index, sample in enumerate(self.embeddings.samples)}
         trials = [[[place[s.path] for s in side] for side in (t.query, t.gallery)] for t in self.trials if place]
         return identical_embeddings(self.embeddings.features, trials)
 
     def table(self) -> str:
-        """Returns the rows as aligned text, in percent, mean and standard deviation where there are several trials."""
+        """Returns the rows as aligned text, in percent; with several trials, mean and standard deviation."""
         text = table(self.protocol, self.rows())
         return f'{text}\n{identical_note(self.identical)}' if self.identical else text
 
     __repr__ = table  # for notebooks
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what was scored, by which protocol, and the rows, as plain values."""
+        """Returns the data, the protocol, the weights and the rows as plain values."""
         about: dict[str, Any] = {'data': self.data, 'protocol': self.protocol, 'weights': self.weights}
         return about | ({'identical': self.identical} if self.identical else {}) | {'rows': self.rows()}
 
     def caption(self) -> str:
-        """Returns what stands above the table: the data and which weights."""
+        """Returns the caption of the table: the data and the weights."""
         return ', '.join(filter(None, [self.data, self.weights]))
 
 
 def metric_values(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns each of `METRICS` for each query, from `Scores.columns` or `queries.npz`; all fractions."""
+    """Returns each of `METRICS` per query as fractions, from `Scores.columns` or `queries.npz`."""
     return {**{f'R{k}': matched_within(columns, k) for k in RANKS}, 'mAP': columns['ap'], 'mINP': columns['inp']}
 
 
 def add_intervals(
     row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray, part: np.ndarray
 ) -> None:
-    """Adds to a row the intervals over identities, if there are fewer than 100: a test of few is a small sample.
+    """Adds intervals over identities to a row if there are fewer than 100 test identities, a small sample.
 
     Args:
-        row: what gets them.
-        values: by metric, (Q,) of all queries.
-        identities: (Q,) whose they are.
-        part: (Q,) integers from 0, the trial or model of each; the row's mean counts all parts alike.
+        row: the row, changed in place.
+        values: (Q,) values of all queries, by metric.
+        identities: (Q,) identity of each query.
+        part: (Q,) integers from 0, the trial or model of each query; the row's mean weights all parts equally.
     """
     count = len(np.unique(identities))
     if count < FEW:
@@ -167,42 +167,54 @@ def add_intervals(
 
 
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
-    """Lays rows out as aligned text under the protocol's name; `last` heads the column of how many are averaged."""
+    """Formats rows as an aligned table.
+
+    Args:
+        protocol: name of the protocol, in the header.
+        rows: see `Results.rows`.
+        last: header of the last column, the number of trials or models averaged.
+    """
     lines = [[protocol, *METRICS, 'valid queries', last]]
     below: dict[int, str] = {}
     for row in rows:
         lines.append([row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])])
-        if 'identities' in row:  # of a test of few
+        if 'identities' in row:  # few test identities
             ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
-            lines.append([f'  95 % interval over {row["identities"]} identities', *ranges, '', ''])
+            lines.append([f'  95% interval over {row["identities"]} identities', *ranges, '', ''])
         if row.get('tied', 0) >= TOLD:
             below[len(lines) - 1] = f'  {tied_queries(row)}'
     text = aligned(lines)
-    # a line about ties is a sentence, which must not widen the first column
+    # inserted after alignment, so that these long lines do not widen the first column
     spaced = [line for place, row in enumerate(text) for line in (row, below.get(place)) if line is not None]
     return '\n'.join([text[0], '-' * len(text[0]), *spaced[1:]])
 
 
 def metrics_in_percent(row: Mapping[str, Any]) -> list[str]:
-    """Returns a row's metrics as text, in percent."""
+    """Formats a row's metrics in percent, with the standard deviation if there are several trials."""
     several = row['trials'] > 1
     return [f'{100 * row[k]["mean"]:.2f}' + (f' ±{100 * row[k]["std"]:.2f}' if several else '') for k in METRICS]
 
 
 def tied_queries(row: Mapping[str, Any]) -> str:
-    """Says what ties decide in a row that has some, and what was done about it."""
+    """Describes the effect of ties on a row that has some, and how they were scored."""
     share = f'{100 * row["tied"]:.1f}%'
-    done = 'in gallery order' if row.get('ties') == 'gallery-order' else 'as the mean over their orders'
-    return f'equally similar images decide {share} of the queries, counted {done}'
+    done = 'in gallery order' if row.get('ties') == 'gallery-order' else 'as the mean over all orders'
+    return f'ties between equally similar images affect {share} of the queries, which are scored {done}'
 
 
 def valid_queries(row: Mapping[str, Any]) -> str:
-    """Says how many queries had a match: `2,208 of 3,803`, or a range where trials differ."""
+    """Formats the number of queries with a match: `2,208 of 3,803`, with ranges if trials differ."""
     return ' of '.join(f'{a:,}' if a == b else f'{a:,}-{b:,}' for a, b in (row['valid'], row['queries']))
 
 
 def write(folder: Path, content: Mapping[str, Any], queries: Mapping[str, np.ndarray] | None = None) -> None:
-    """Writes `result.json` into a folder, whole or not at all; before it, the metrics of its `queries`."""
+    """Writes `result.json` atomically into a folder, after the metrics of each query if given.
+
+    Args:
+        folder: the folder, created if needed.
+        content: the content of `result.json`.
+        queries: the columns of `queries.npz`, see `Results.queries`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if queries is not None:
         packed = io.BytesIO()

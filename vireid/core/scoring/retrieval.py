@@ -1,8 +1,8 @@
-"""From similarities to CMC, mAP and mINP, for all queries at once.
+"""Computes CMC, mAP and mINP from similarities, vectorized over queries.
 
-Definitions (the field's but for ties, see docs/protocols.md): a query's ranked list is the gallery by falling
-similarity, without the images a protocol drops for it. Queries without a match left are skipped, not misses. Where
-images tie, a metric is its mean over all their orders; what the field computes, ties in gallery order, has a name.
+Definitions are the usual ones except for ties, see docs/protocols.md. A query's ranked list is the gallery by
+decreasing similarity, without the images that the protocol drops for it. Queries without a remaining match are skipped.
+If images tie, a metric is its mean over all their orders; `gallery-order` scores ties as most published code does.
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ from vireid.statistics.ranking import identities_ahead, precision, stable_top
 
 Ties = Literal['mean', 'gallery-order']
 RANKS = (1, 5, 10, 20)
-# Query-gallery pairs worked on at a time: about 100 MB of work arrays.
+# Query-gallery pairs per chunk: about 100 MB of temporary arrays.
 PAIRS_PER_CHUNK = 2_000_000
 
 
 @dataclass(frozen=True)
 class TiedQueries:
-    """What the order of equally similar images decides among the V valid queries of a trial.
+    """The effect of ties between equally similar images on the V valid queries of a trial.
 
     Attributes:
-        which: (V,) bool, queries some of whose metrics depend on it.
-        within: (V, 4) float64, over all orders the share with a match within each of `RANKS`; None if gallery order
-            stands.
-        cmc: (R,) float64, the mean over queries of the same for ranks 1..R; None likewise.
+        which: (V,) bool, the queries whose metrics depend on the order of ties.
+        within: (V, 4) float64, share of the orders that have a match within each of `RANKS`; None for gallery order.
+        cmc: (R,) float64, the same for ranks 1..R, averaged over queries; None for gallery order.
     """
 
     which: np.ndarray
@@ -46,15 +45,15 @@ class TiedQueries:
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of the V valid queries of one trial: those with a match left after dropping.
+    """The metrics of the V valid queries of one trial: those with a match that is not dropped.
 
     Attributes:
-        identities: (V,) int64, the person of each.
-        ahead: (V,) int64, identities or images ahead of its first match; float64 if ties make some of them means.
-        ap: (V,) average precision, by images, above 0 and up to 1.
+        identities: (V,) int64, identity of each query.
+        ahead: (V,) int64, number of identities or images ahead of the first match; float64 if averaged over ties.
+        ap: (V,) average precision over images, in (0, 1].
         inp: (V,) inverse negative penalty: number of matches / rank of the last match.
-        queries: queries given.
-        length: ranks R of the CMC.
+        queries: number of queries, valid or not.
+        length: number of ranks R of the CMC.
         ties: None if no metric depends on the order of ties.
     """
 
@@ -68,7 +67,7 @@ class Scores:
 
     @property
     def valid(self) -> int:
-        """V."""
+        """V, the number of valid queries."""
         return len(self.ahead)
 
     @property
@@ -88,53 +87,50 @@ class Scores:
 
     @property
     def cmc(self) -> np.ndarray:
-        """(R,) share of valid queries with a match among the first 1..R ranks."""
+        """(R,) share of valid queries with a match within ranks 1..R."""
         if self.ties is not None and self.ties.cmc is not None:
             return self.ties.cmc
         return np.bincount(self.ahead, minlength=self.length).cumsum() / len(self.ahead)
 
     def rank(self, k: int) -> float:
-        """CMC at rank k >= 1; past the end of the list it is 1, as every valid query has matched."""
+        """Returns the CMC at rank k >= 1; beyond the end of the list it is 1, since every valid query has a match."""
         if self.ties is not None and self.ties.cmc is not None:
             return float(self.ties.cmc[k - 1]) if k <= self.length else 1.0
         return float((self.ahead < k).mean())
 
     def columns(self) -> dict[str, np.ndarray]:
-        """Returns what is kept of each query: `identity`, `ahead`, `ap`, `inp`; `R1` and so on if ties make means."""
-        found = {'identity': self.identities, 'ahead': self.ahead, 'ap': self.ap, 'inp': self.inp}
+        """Returns the values per query: `identity`, `ahead`, `ap`, `inp`; `R1` and so on if averaged over ties."""
+        columns = {'identity': self.identities, 'ahead': self.ahead, 'ap': self.ap, 'inp': self.inp}
         if self.ties is not None and self.ties.within is not None:
-            found |= {f'R{k}': values for k, values in zip(RANKS, self.ties.within.T, strict=True)}
-        return found
+            columns |= {f'R{k}': values for k, values in zip(RANKS, self.ties.within.T, strict=True)}
+        return columns
 
 
 def matched_within(columns: Mapping[str, np.ndarray], k: int) -> np.ndarray:
-    """Says of each query whether it has a match within rank k of `RANKS`, (Q,) float64; a share where ties decide it.
+    """Returns whether each query has a match within rank k, as (Q,) float64; fractions if it depends on ties.
 
     Args:
-        columns: of `Scores.columns` or `queries.npz`; without ties, or of an earlier vireid, they lack `R1` and so on.
-        k: the rank.
+        columns: `Scores.columns` or `queries.npz`; without `R1` and so on if there are no ties or the file is old.
+        k: one of `RANKS`.
     """
     return columns[f'R{k}'] if f'R{k}' in columns else (columns['ahead'] < k).astype(np.float64)
 
 
-def rank_gallery(
-    similarity: np.ndarray, trial: Trial, rows: slice = slice(None)
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+def rank_gallery(similarity: np.ndarray, trial: Trial, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Ranks the gallery for some queries.
 
     Args:
-        similarity: (q, G) finite floats, higher is more alike, for the queries `rows` of the trial.
-        trial: says identities, cameras and what is dropped.
-        rows: which of the trial's queries `similarity` holds.
+        similarity: (q, G) finite floats for the queries `rows`; higher is more similar.
+        trial: defines identities, cameras and dropped images.
+        rows: the queries of the trial that `similarity` covers.
 
     Returns:
-        order: (q, G) int64, gallery indices by falling similarity, ties in gallery order; what the protocol drops
-            comes last.
-        kept: (q,) int64, how many of each row are not dropped.
+        order: (q, G) int64, gallery indices by decreasing similarity, ties in gallery order, dropped images last.
+        kept: (q,) int64, number of images per row that are not dropped.
     """
     query_ids, query_cameras = labels(trial.query)
     gallery_ids, gallery_cameras = labels(trial.gallery)
-    distance = 0 - similarity  # unlike -similarity it makes no -0.0, which as bits is not 0.0
+    distance = 0 - similarity  # -similarity could give -0.0, whose bits differ from those of 0.0
     kept = np.full(len(distance), distance.shape[1], dtype=np.int64)
     if trial.drop is not None:
         dropped = np.broadcast_to(
@@ -156,7 +152,7 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'me
         ties: as in `score_similarity`.
 
     Raises:
-        VireidError: if embeddings are not finite or sizes do not fit; and as `score_similarity` does.
+        VireidError: if embeddings are not finite or shapes do not match; and as `score_similarity` does.
     """
     if query.shape[0] != len(trial.query) or gallery.shape[0] != len(trial.gallery):
         raise VireidError(
@@ -170,40 +166,44 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'me
         )
     if not (np.isfinite(query).all() and np.isfinite(gallery).all()):
         raise VireidError(
-            f'{trial.name}: embeddings hold NaN or infinity',
-            todo='look at the losses of the run; try --precision 32-true',
+            f'{trial.name}: embeddings contain NaN or infinity',
+            todo='check the losses of the run; try --precision 32-true',
         )
-    # a matrix product may round equal gallery embeddings differently: each is multiplied once, so that ties are ties
+    # a matrix product may round equal gallery embeddings differently, so each distinct one is multiplied once
     place: dict[bytes, int] = {}
     column = np.array([place.setdefault(row.tobytes(), len(place)) for row in gallery])
     if len(place) == len(gallery):
         return score_similarity(lambda rows: query[rows] @ gallery.T, trial, ties)
-    unlike = gallery[np.unique(column, return_index=True)[1]]
-    return score_similarity(lambda rows: (query[rows] @ unlike.T)[:, column], trial, ties)
+    distinct = gallery[np.unique(column, return_index=True)[1]]
+    return score_similarity(lambda rows: (query[rows] @ distinct.T)[:, column], trial, ties)
 
 
 def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], Any]:
-    """Returns what a similarity makes of a trial's embeddings, a slice of the queries at a time.
+    """Returns a checked function from a slice of the queries to their similarities.
+
+    Args:
+        similarity: the similarity.
+        query: (Q, D) embeddings.
+        gallery: (G, D) embeddings.
+        trial: passed to a similarity that has a `trial` argument.
 
     Raises:
-        VireidError: when called, if it is not (q, G) finite numbers.
+        VireidError: here or in the returned function, if the similarity does not return (q, G) finite numbers.
     """
-    told = {'trial': trial} if names_argument(similarity.similarity, 'trial') else {}
-    of = similarity.similarity(query, gallery, **told)
-    if not callable(of):
-        given = f'evaluation.similarity: similarity of {type(similarity).__name__} returned {described(of)}'
-        raise VireidError(
-            given, allowed='a function of a slice of the queries, which returns their (q, G) similarities'
-        )
+    context = {'trial': trial} if names_argument(similarity.similarity, 'trial') else {}
+    function = similarity.similarity(query, gallery, **context)
+    if not callable(function):
+        given = f'evaluation.similarity: similarity of {type(similarity).__name__} returned {described(function)}'
+        raise VireidError(given, allowed='a function from a slice of the queries to their (q, G) similarities')
 
     def rows(chosen: slice) -> np.ndarray:
-        made, wanted = of(chosen), (len(range(len(query))[chosen]), len(gallery))
-        shaped = isinstance(made, np.ndarray) and made.shape == wanted
-        if not shaped or not np.isfinite(made).all():
-            what = 'NaN or infinity' if shaped else f'{described(made)} for {wanted[0]} queries and {wanted[1]} images'
+        values, shape = function(chosen), (len(range(len(query))[chosen]), len(gallery))
+        fits = isinstance(values, np.ndarray) and values.shape == shape
+        if not fits or not np.isfinite(values).all():
+            what = 'NaN or infinity' if fits else f'{described(values)} for {shape[0]} queries and {shape[1]} images'
             given = f'evaluation.similarity: {type(similarity).__name__} returned {what}'
-            raise VireidError(given, allowed=f'an array {wanted} of finite numbers')
-        return made
+            raise VireidError(given, allowed=f'an array {shape} of finite numbers')
+        return values
 
     return rows
 
@@ -212,12 +212,12 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
     """Scores one trial from similarities, a chunk of queries at a time.
 
     Args:
-        similarity: called with a slice of the queries, returns a new (q, G) array of finite floats.
+        similarity: function from a slice of the queries to a new (q, G) array of finite floats.
         trial: the protocol's draw.
-        ties: metrics of equally similar images are the `mean` over all their orders, or those of `gallery-order`.
+        ties: how to score equally similar images: the `mean` over all their orders, or in `gallery-order`.
 
     Raises:
-        VireidError: if query or gallery is empty, the gallery is of one identity, or no query has a match.
+        VireidError: if query or gallery is empty, the gallery has a single identity, or no query has a match.
     """
     n_queries, n_gallery = len(trial.query), len(trial.gallery)
     if ties not in get_args(Ties):
@@ -237,7 +237,7 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
         match = (gallery_ids[order] == query_ids[rows, None]) & (np.arange(n_gallery) < kept[:, None])
         valid = np.flatnonzero(match.any(axis=1))
         if len(valid):
-            some = valid if len(valid) < len(match) else slice(None)  # which copies nothing
+            some = valid if len(valid) < len(match) else slice(None)  # a slice makes no copy
             lists = _Lists(similar, valid, order[some], match[some], kept[some], person)
             parts.append(_score_lists(lists, query_ids[rows][valid], trial.cmc, length, ties))
     if not parts:
@@ -247,15 +247,15 @@ def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ti
 
 @dataclass(frozen=True)
 class _Lists:
-    """Ranked lists of V queries that have a match, of those that (q, G) similarities were made of.
+    """Ranked lists of the V valid queries in a chunk of q queries.
 
     Attributes:
         similarity: (q, G).
-        row: (V,) int64, whose row of it each list is of.
+        row: (V,) int64, row of `similarity` of each list.
         order: (V, G) int64, gallery indices.
         match: (V, G) bool, in ranked order.
-        kept: (V,) int64, how many of each list count.
-        person: (G,) int64 index 0..P-1 of the person of each gallery image.
+        kept: (V,) int64, number of images in each list that are not dropped.
+        person: (G,) int64, index 0..P-1 of the identity of each gallery image.
     """
 
     similarity: np.ndarray
@@ -273,7 +273,7 @@ class _Lists:
 
 
 def _score_lists(lists: _Lists, persons: np.ndarray, cmc: str, length: int, ties: Ties) -> Scores:
-    """Scores lists in gallery order, then those anew whose ties decide something, if so wanted."""
+    """Scores lists in gallery order; unless `ties` is `gallery-order`, rescores lists whose metrics depend on ties."""
     match = lists.match
     row, column = np.nonzero(match)
     place = match.argmax(axis=1)
@@ -288,26 +288,26 @@ def _score_lists(lists: _Lists, persons: np.ndarray, cmc: str, length: int, ties
     some = lists.some(which)
     groups = tied_lists.Groups.of(_group_starts(some), some.match)
     if cmc == 'identity':
-        found = tied_lists.identities_ahead(groups, some.match, some.person[some.order], length, RANKS)
+        averaged = tied_lists.identities_ahead(groups, some.match, some.person[some.order], length, RANKS)
     else:
-        found = tied_lists.images_ahead(groups, RANKS, length)
-    counts = np.bincount(ahead[~tied], minlength=length) + found.counts
+        averaged = tied_lists.images_ahead(groups, RANKS, length)
+    counts = np.bincount(ahead[~tied], minlength=length) + averaged.counts
     within = (ahead[:, None] < np.array(RANKS)).astype(np.float64)
     ahead = ahead.astype(np.float64)
-    ahead[which], within[which] = found.mean, found.within
+    ahead[which], within[which] = averaged.mean, averaged.within
     ap[which], inp[which] = tied_lists.average_precision(groups), tied_lists.inverse_penalty(groups)
     return Scores(persons, ahead, ap, inp, len(ap), length, TiedQueries(tied, within, _as_cmc(counts)))
 
 
 def _as_cmc(counts: np.ndarray) -> np.ndarray:
-    """Returns the CMC of queries of which `counts` have 0, 1, ... ahead; all of them match in the end."""
+    """Returns the CMC, given the `counts` of queries with 0, 1, ... ahead of their first match."""
     share = np.minimum(counts.cumsum() / counts.sum(), 1.0)
     share[-1] = 1.0
     return share
 
 
 def _joined(parts: Sequence[Scores], queries: int) -> Scores:
-    """Joins the scores of chunks of queries of one trial."""
+    """Concatenates the scores of the chunks of one trial."""
     person, ahead, ap, inp = (
         np.concatenate([getattr(p, name) for p in parts]) for name in ('identities', 'ahead', 'ap', 'inp')
     )
@@ -323,16 +323,16 @@ def _joined(parts: Sequence[Scores], queries: int) -> Scores:
 
 
 def _mixed(lists: _Lists, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Says in which lists a match ties with an image of somebody else, (V,) bool.
+    """Returns the lists in which a match ties with an image of another identity, (V,) bool.
 
     Args:
-        lists: V of them.
+        lists: V ranked lists.
         row: list of each match.
-        column: its place, from 0.
+        column: its position in the list, from 0.
     """
     tied = np.zeros(len(lists.match), dtype=bool)
     own = lists.similarity[lists.row[row], lists.order[row, column]]
-    # ranked ties are neighbors: where a group holds both, a match stands beside somebody else
+    # ties are adjacent in the ranking: in a mixed group, some match is next to an image of another identity
     for beside in (column - 1, column + 1):
         inside = (beside >= 0) & (beside < lists.kept[row])
         at, place = row[inside], beside[inside]
@@ -342,7 +342,7 @@ def _mixed(lists: _Lists, row: np.ndarray, column: np.ndarray) -> np.ndarray:
 
 
 def _group_starts(lists: _Lists) -> np.ndarray:
-    """Says where in ranked order a group of equally similar images begins, (V, G) bool; one at the first dropped."""
+    """Returns where groups of equally similar images start in ranked order, (V, G) bool; dropped images start one."""
     near = lists.similarity[lists.row[:, None], lists.order]
     starts = np.ones(near.shape, dtype=bool)
     starts[:, 1:] = near[:, 1:] != near[:, :-1]

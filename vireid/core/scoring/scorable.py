@@ -1,4 +1,4 @@
-"""Trials that a score can mean something on: known from the draw, before anything is embedded or trained."""
+"""Checks that a trial can be scored meaningfully, before anything is embedded or trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
 from vireid.core.wording import counted
 
-QUERIES_AT_ONCE = 64  # looked at until one has a match: mostly the first has
+QUERIES_AT_ONCE = 64  # checked per chunk until one has a match; usually the first one does
 
 
 def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
@@ -20,7 +20,11 @@ def labels(samples: Sequence[Sample]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def require_scorable(trial: Trial) -> None:
-    """Raises if query or gallery is empty, or the gallery is of one identity: then any ranking is right."""
+    """Checks that query and gallery are not empty and the gallery has several identities.
+
+    Raises:
+        VireidError: if not.
+    """
     if not trial.query or not trial.gallery:
         raise VireidError(
             f'{trial.name}, trial {trial.index}: {len(trial.query)} query and {len(trial.gallery)} gallery images',
@@ -29,15 +33,19 @@ def require_scorable(trial: Trial) -> None:
     first = trial.gallery[0].identity
     if all(sample.identity == first for sample in trial.gallery):
         raise VireidError(
-            f'{trial.name}, trial {trial.index}: the gallery ({counted(len(trial.gallery), "image")}) shows identity '
-            f'{first} alone, so any ranking is right',
-            allowed='a gallery of two identities or more',
-            todo='test on more people: check the test identities and the cameras of this protocol',
+            f'{trial.name}, trial {trial.index}: the gallery ({counted(len(trial.gallery), "image")}) contains only '
+            f'identity {first}, so any ranking is correct',
+            allowed='a gallery with at least two identities',
+            todo='test on more identities: check the test identities and the cameras of this protocol',
         )
 
 
 def require_match(trial: Trial) -> None:
-    """Raises if no query has a match in the gallery, after what the protocol drops."""
+    """Checks that at least one query has a match in the gallery that the protocol does not drop.
+
+    Raises:
+        VireidError: if none has.
+    """
     query_ids, query_cameras = labels(trial.query)
     gallery_ids, gallery_cameras = labels(trial.gallery)
     for start in range(0, len(query_ids), QUERIES_AT_ONCE):
@@ -52,8 +60,8 @@ def require_match(trial: Trial) -> None:
 
 
 def no_match(trial: Trial) -> VireidError:
-    """Returns the error that no query has a match."""
+    """Returns the error for a trial without any match."""
     return VireidError(
         f'{trial.name}, trial {trial.index}: none of {len(trial.query)} queries has a match in the gallery',
-        todo='check that query and gallery share identities, and what the protocol drops',
+        todo='check that query and gallery share identities, and which images the protocol drops',
     )

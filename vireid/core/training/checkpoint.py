@@ -179,7 +179,7 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
             if names
         ]
         raise VireidError(
-            f'{source} does not match the model: {fits} of {len(own)} tensors match; ' + '; '.join(parts),
+            f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
             todo="use the config the checkpoint was trained with (config.yaml in its run's folder)",
         )
     module.load_state_dict(weights)
