@@ -316,7 +316,7 @@ class TestWorkDir:
     def test_the_data_are_no_place_for_a_run(self, make_tiny, small_sysu):
         from vireid.launch.launch import prepare
 
-        with pytest.raises(VireidError, match='is the folder of the data'):
+        with pytest.raises(VireidError, match='is the data folder'):
             prepare(make_tiny(small_sysu), small_sysu)
 
     @pytest.mark.parametrize('name', ['report.html', 'config.yaml', 'result.json', 'metrics.jsonl', 'checkpoints'])
@@ -324,7 +324,7 @@ class TestWorkDir:
         from vireid.launch.launch import prepare
 
         (tmp_path / name).write_text('mine')
-        with pytest.raises(VireidError, match=f'holds {name}, which no run'):
+        with pytest.raises(VireidError, match=f'contains {name}, which no vireid run'):
             prepare(make_tiny(small_sysu), tmp_path)
         assert (tmp_path / name).read_text() == 'mine'
 
@@ -393,7 +393,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         test, other = root / 'cam3/0004/0001.jpg', root / 'cam3/0001/0099.jpg'
         {'link': other.symlink_to, 'hard link': other.hardlink_to, 'copy': lambda t: shutil.copy(t, other)}[how](test)
-        with pytest.raises(VireidError, match=r'1 of the images to score are training images too.*0001/0099\.jpg'):
+        with pytest.raises(VireidError, match=r'1 of the images to score are also training images.*0001/0099\.jpg'):
             prepare(make_tiny(root), tmp_path / 'run')
         prepare(make_tiny(root, 'images.check=nothing'), tmp_path / 'run')
 
@@ -415,7 +415,7 @@ class TestScoresThatCannotBeTrue:
         shutil.copytree(small_sysu, root)
         for shot in (1, 2, 3):
             shutil.copy(root / f'cam3/0004/000{shot}.jpg', root / f'cam1/0004/000{shot}.jpg')
-        with pytest.raises(VireidError, match='would find itself'):
+        with pytest.raises(VireidError, match='would match itself'):
             prepare(make_tiny(root), tmp_path / 'run')
 
 

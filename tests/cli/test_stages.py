@@ -154,11 +154,11 @@ def test_what_does_not_go_with_stages(configs, small_sysu, capsys, more, said):
 
 
 def test_other_ways_to_run_it_say_that_stages_come_before(configs, small_sysu, capsys):
-    with pytest.raises(VireidError, match=r'stages: .*first.py come before this[\s\S]*vireid train CONFIG'):
+    with pytest.raises(VireidError, match=r'stages: .*first.py must be trained first[\s\S]*vireid train CONFIG'):
         vireid.train(configs / 'second.py', configs / 'x', dataset={'root': str(small_sysu)})
     words = ['test', str(configs / 'second.py'), '--data-root', str(small_sysu)]
     assert main([*words, '--cfg-options', 'training.freeze=["*"]']) == 2
-    assert 'come before this' in capsys.readouterr().err
+    assert 'must be trained first' in capsys.readouterr().err
 
 
 def test_a_frozen_network_is_scored_with_the_weights_it_names(configs, trained, small_sysu):

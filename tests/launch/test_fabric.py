@@ -79,7 +79,7 @@ def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(
 def test_tasks_of_srun_that_train_alone_are_told(monkeypatch, capsys):
     in_slurm(monkeypatch, SLURM_STEP_NUM_TASKS=10)
     assert make_fabric(experiment().training).world_size == 1  # a trial each, say
-    assert 'srun started 10 tasks; each is a run of its own, since --devices is 1' in capsys.readouterr().err
+    assert 'srun launched 10 tasks; each is a separate run, since --devices is 1' in capsys.readouterr().err
 
 
 def test_the_check_of_a_step_is_not_taken_for_a_process_of_slurm_s(monkeypatch, small_sysu, make_tiny):
@@ -88,7 +88,7 @@ def test_the_check_of_a_step_is_not_taken_for_a_process_of_slurm_s(monkeypatch, 
 
 
 def test_what_the_machine_cannot_do_is_said_with_what_was_asked():
-    with pytest.raises(VireidError, match="accelerator 'cuda', devices 1, precision '32-true' do not work here"):
+    with pytest.raises(VireidError, match="accelerator 'cuda', devices 1, precision '32-true' are not available here"):
         make_fabric(experiment(accelerator='cuda').training)
 
 
@@ -102,5 +102,5 @@ def test_sharding_is_refused_with_a_word_why():
 def test_several_machines_need_a_launcher(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
     in_slurm(monkeypatch)
-    with pytest.raises(VireidError, match=r'training\.nodes is 2 and nothing says where the other machines are'):
+    with pytest.raises(VireidError, match=r'training\.nodes is 2, but the environment does not define the other machines'):
         make_fabric(experiment(nodes=2).training)

@@ -27,7 +27,7 @@ def test_identities_are_named_in_the_order_of_their_labels():
         (['2', '9'], ('2', '4'), 'only the checkpoint has 9; only this run has 4'),
         (['2', '9'], ('2',), 'only the checkpoint has 9'),
         (['2'], ('10', '2'), 'only this run has 10'),
-        (['a', 'b'], ('b', 'a'), 'they have other labels'),
+        (['a', 'b'], ('b', 'a'), 'their labels are in a different order'),
         ([], tuple('abcdefg'), 'only this run has a, b, c, d, e and 2 more'),
     ],
 )

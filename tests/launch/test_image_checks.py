@@ -32,7 +32,7 @@ def test_raw_images_without_a_scaling_stop_a_run_with_the_lines_to_add(samples, 
         check_images(settings(check=check), samples, ())
     assert caught.value.given.startswith('3 of 4 images cannot be read:')
     assert 'images.scale_raw=[7000,8000]' in caught.value.given
-    assert caught.value.todo.startswith('choose one of the two')
+    assert caught.value.todo.startswith('set one of the two')
     check_images(settings(check=check, scale_raw='percentiles'), samples, ())
 
 

@@ -72,7 +72,7 @@ def test_a_resumed_run_keeps_its_precision(with_bf16, kept):
     with_bf16(kept == '32-true')  # the machine would choose the other one
     found = precision.choose(AUTO, before, 'last.pt')
     assert (found.name, found.reason) == (before.name, before.reason)
-    assert f'last.pt was trained in {kept} and goes on in it' in found.warning
+    assert f'last.pt was trained in {kept} and resumes in it' in found.warning
     with_bf16(kept == 'bf16-mixed')
     assert precision.choose(AUTO, before, 'last.pt') == before
     # config.yaml of the run has the name that `auto` became
@@ -123,7 +123,7 @@ def test_a_run_stores_what_auto_became_and_goes_on_with_it_elsewhere(
     train(make_tiny(small_sysu, *auto, 'training.steps=2'), tmp_path, resume=last)
     printed = capsys.readouterr()
     assert 'bf16-mixed (auto: this processor has bf16) on cpu' in printed.out
-    assert f'warning: {last} was trained in bf16-mixed and goes on in it; a new run would take 32-true' in printed.err
+    assert f'warning: {last} was trained in bf16-mixed and resumes in it; a new run would use 32-true' in printed.err
     assert 'a step may take ten times as long' in printed.err
     again = json.loads((tmp_path / 'result.json').read_text())
     assert (again['precision'], again['precision_reason']) == (result['precision'], result['precision_reason'])

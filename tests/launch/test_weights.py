@@ -69,7 +69,7 @@ class TestInitialize:
         initialize_from(model, source, partial=False, identities=4)
         assert equal(model, other, 'conv.weight', 'norm.running_mean')
         assert torch.equal(model.classifier.weight, before)
-        line = f'from {source}: left out, as this run has 4 identities: classifier.weight, classifier.bias'
+        line = f'from {source}: skipped, since this run has 4 identities: classifier.weight, classifier.bias'
         assert line in capsys.readouterr().out
 
     def test_another_shape_is_an_error_if_it_is_not_the_identities(self, file):
@@ -94,7 +94,7 @@ class TestInitialize:
         source = file({'state_dict': {'layer1.0.conv1.weight': torch.ones(64)}})
         with pytest.raises(VireidError) as caught:
             initialize_from(Net(), source, partial=True)
-        assert f'nothing in {source} fits the model; it holds layer1.0.conv1.weight' in caught.value.given
+        assert f'nothing in {source} fits the model; it contains layer1.0.conv1.weight' in caught.value.given
         assert caught.value.todo.endswith(f'--cfg-options model.backbone.weights={source}')
 
     def test_a_whole_module_is_refused(self, file):

@@ -139,10 +139,7 @@ def test_ties_and_equal_embeddings_are_said(tmp_path):
     results = score_trials(embeddings, 'p', [Trial('all', 0, tuple(samples[2:]), tuple(samples[:2]))])
     text = Reader(render([read_run(write_run(tmp_path / 'run', results))])).text
     assert 'all 4 images have the same embedding, so these metrics mean nothing.' in text
-    assert (
-        'ties between equally similar images affect 100.0% of the queries, which are scored as the mean over all orders.'
-        in text
-    )
+    assert 'ties between equally similar images affect 100.0% of the queries, which are scored as the mean over' in text
 
 
 def test_a_run_without_metrics_says_who_writes_them(run):

@@ -134,7 +134,8 @@ def test_ties_and_equal_embeddings_stand_beside_the_numbers(folder: Path) -> Non
     name = read_run(folder).label
     assert read_run(folder).warnings() == [
         f'{name}: all 5 images have the same embedding, so these metrics mean nothing.',
-        f'{name}, all: ties between equally similar images affect 50.0% of the queries, which are scored in gallery order.',
+        f'{name}, all: ties between equally similar images affect 50.0% of the queries, which are scored in gallery '
+        'order.',
     ]
 
 

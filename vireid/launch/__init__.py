@@ -1,4 +1,4 @@
-"""What is settled before a run: that all of it can be built, its precision, its devices; then the run is launched.
+"""Prepares and launches a run: resolves the config, dry-builds it, selects precision and devices.
 
-It may know the core, and no component.
+This package may use the core, but no components.
 """

@@ -1,8 +1,8 @@
-"""bf16 is tried on a batch before a run that chose it by itself: some processors and libraries compute it wrongly.
+"""Tests automatically selected bf16 on a batch before training, since some hardware and libraries compute it wrongly.
 
-torch's bf16 convolution of maps of 4 x 2 differed from float32's by 2 to 6 on a processor with AMX, or was NaN,
-differently each time. Where bf16 is right, embeddings of TFFN, DMCF and the baselines moved by 0.5 to 2.3%, untrained
-or trained; where every convolution of one size is wrong by as much as its result, by 42% and more.
+On a processor with AMX, torch's bf16 convolution of 4 x 2 maps differed from float32 by 2 to 6 or was NaN, with
+different results each time. With correct bf16, embeddings of TFFN, DMCF and the baselines changed by 0.5 to 2.3%,
+untrained or trained; with errors as large as the result in all convolutions of one size, by 42% or more.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from vireid.interfaces import Model
 from vireid.launch.fabric import make_fabric
 from vireid.launch.precision import FLOAT32, Precision
 
-LARGEST = 0.1  # of the embeddings' norm
+LARGEST = 0.1  # accepted difference, relative to the norm of the embeddings
 
 
 def settle_precision(
     chosen: Precision, experiment: Experiment, model: nn.Module, batches: BatchStream, fabric: Fabric
 ) -> tuple[Precision, Experiment, Fabric]:
-    """Returns the precision that a run is trained in, its experiment and its processes: as given, or in float32.
+    """Returns the final precision, experiment and Fabric of a run: unchanged, or with float32 if bf16 is wrong.
 
-    Only what `auto` chose is tried. All processes of a run go by the one whose bf16 differs most.
+    Only bf16 selected by `auto` is tested. The process with the largest difference decides for all.
 
     Args:
-        chosen: what was chosen before there was a model.
-        experiment: the run's.
-        model: with the weights that training begins with; it is left as it is.
-        batches: of the training images; they still begin with the first one.
-        fabric: devices and processes, with that precision.
+        chosen: the precision selected before the model was built.
+        experiment: the experiment.
+        model: the model with its initial weights; unchanged.
+        batches: the training batches; they still start with the first one.
+        fabric: devices and processes, with the selected precision.
     """
     if not chosen.tentative:
         return chosen, experiment, fabric
@@ -50,8 +50,8 @@ def settle_precision(
     settled = Precision(
         FLOAT32,
         f'auto: embeddings in bf16 {how}',
-        f'embeddings of the first batch in bf16 {how} from those in float32, so this machine computes bf16 wrongly; '
-        f'the run is trained in {FLOAT32}',
+        f'compared with float32, embeddings of the first batch in bf16 {how}, so this machine computes bf16 '
+        f'incorrectly; the run is trained in {FLOAT32}',
     )
     if fabric.is_global_zero:
         warn_once(settled.warning)
@@ -60,11 +60,16 @@ def settle_precision(
 
 
 def bf16_error(model: nn.Module, batch: Batch, fabric: Fabric) -> float:
-    """Returns how far a batch's embeddings in the precision of `fabric` are from those in float32.
+    """Returns the relative difference between a batch's embeddings in the precision of `fabric` and in float32.
 
-    That is the norm of the difference over the norm of the embeddings in float32; inf if they are not finite, and 0 if
-    those in float32 are not: then it is not the precision. BatchNorm uses running statistics, since that of a batch
-    enlarges the difference of images that a network without training hardly tells apart.
+    This is the norm of the difference divided by the norm of the float32 embeddings; inf if the embeddings are not
+    finite, and 0 if those in float32 are not either, since the precision is not the cause. BatchNorm uses running
+    statistics, since batch statistics amplify differences between images that an untrained network barely separates.
+
+    Args:
+        model: the model; unchanged.
+        batch: a batch on its device.
+        fabric: devices and processes.
     """
     training = model.training
     model.eval()
@@ -72,21 +77,21 @@ def bf16_error(model: nn.Module, batch: Batch, fabric: Fabric) -> float:
         with preserved(), torch.no_grad(), located(model):
             exact = _embed(model, batch).float()
             with fabric.autocast():
-                found = _embed(model, batch).float()
-    except Exception:  # a model may embed only once it is fitted; whoever scores it says what is wrong
+                reduced = _embed(model, batch).float()
+    except Exception:  # the model may need to be fitted first; real errors are reported when it is scored
         return 0.0
     finally:
         model.train(training)
     size = exact.norm()
     if not size.isfinite() or size == 0:
         return 0.0
-    share = float((found - exact).norm() / size)
+    share = float((reduced - exact).norm() / size)
     return share if share == share else float('inf')
 
 
 def _embed(model: Any, batch: Batch) -> Tensor:
-    """Embeds a batch, (B, D); both modalities at once where the model can, as it is trained."""
+    """Embeds a batch, (B, D); both modalities together if the model supports it, as in training."""
     images = {m: batch.images[m] for m in MODALITIES if m in batch.images}
     if embed_joint := Model.embed_joint(model):
         return embed_joint(images)
-    return torch.cat([model.embed(found, m) for m, found in images.items()])
+    return torch.cat([model.embed(own, m) for m, own in images.items()])

@@ -1,4 +1,4 @@
-"""Compiled training passes, with a way back."""
+"""Compiles the training pass, with a fallback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vireid.core.distributed.processes import world
 
 
 def compile_forward(model: nn.Module) -> None:
-    """Compiles a model's forward pass in place; falls back to the plain one, with one warning, if that fails."""
+    """Compiles a model's forward pass in place; if that fails, warns once and uses the uncompiled one."""
     plain = model.forward
     compiled: Callable[..., Any] | None = torch.compile(plain)
 
@@ -23,12 +23,12 @@ def compile_forward(model: nn.Module) -> None:
             return plain(*given)
         try:
             return compiled(*given)
-        except Exception as error:  # the compiler has many of its own, and needs one for C++ on CPUs
-            made = plain(*given)  # which raises what is the model's own fault
+        except Exception as error:  # the compiler raises many types, and needs a C++ compiler on CPUs
+            losses = plain(*given)  # raises again if the model is at fault
             compiled = None
             first = f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ""}'
             if world()[0] == 0:
                 print(f'warning: the model cannot be compiled ({first}); it runs uncompiled', file=sys.stderr)
-            return made
+            return losses
 
     model.forward = forward  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Images told apart by what is in their files, whatever these are called: a test image is no training image."""
+"""Compares images by file content, to ensure that no test image is also a training image under another name."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
 from vireid.interfaces import Reader
 
-AT_ONCE = 256  # files that one thread reads, and between two lines of progress
-DONE = 'take it out of one of the two places; if the dataset is published like this: images.check=nothing'
+AT_ONCE = 256  # files per thread task, and per progress report
+DONE = 'remove one of the two; if the dataset was published like this: images.check=nothing'
 
 
 def content_numbers(
@@ -25,16 +25,16 @@ def content_numbers(
     read: Any = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
-    """Returns an int64 number of the content of each image by path; each process reads its share of the files.
+    """Returns an int64 content hash of each image by path; each process reads its share of the files.
 
     Args:
         samples: the images.
-        settings: with `check='nothing'` no file is read, and the result is empty.
-        read: a reader whose `digests(paths)` spares reading them.
+        settings: with `check='nothing'` no file is read and the result is empty.
+        read: a reader; if it has `digests(paths)`, the files are not read again.
         on_progress: called with (done, total) images.
 
     Returns:
-        By path; those that cannot be read are left out: whoever needs them says so.
+        Hashes by path, without files that cannot be read; these raise an error when they are needed.
     """
     paths = list(dict.fromkeys(s.path for s in samples))
     if settings.check == 'nothing' or not paths:
@@ -42,13 +42,13 @@ def content_numbers(
     if Reader.digests(read):
         return dict(zip(paths, map(_number, read.digests(paths)), strict=True))
     rank, processes = world()
-    own, found = paths[rank::processes], dict[str, int]()
+    own, hashes = paths[rank::processes], dict[str, int]()
     chunks = [own[start : start + AT_ONCE] for start in range(0, len(own), AT_ONCE)]
-    with ThreadPoolExecutor() as pool:  # waiting for files lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # reading files releases the GIL
         for chunk, numbers in zip(chunks, pool.map(lambda chunk: list(map(_read, chunk)), chunks), strict=True):
-            found |= {path: number for path, number in zip(chunk, numbers, strict=True) if number is not None}
-            on_progress(min(len(paths), processes * len(found)), len(paths))
-    return {path: number for part in gather_objects(found) for path, number in part.items()}
+            hashes |= {path: number for path, number in zip(chunk, numbers, strict=True) if number is not None}
+            on_progress(min(len(paths), processes * len(hashes)), len(paths))
+    return {path: number for part in gather_objects(hashes) for path, number in part.items()}
 
 
 def _read(path: str) -> int | None:
@@ -63,12 +63,21 @@ def _number(digest: bytes) -> int:
 
 
 def require_apart(training: Sequence[Sample], test: Sequence[Sample], numbers: Mapping[str, int]) -> None:
-    """Raises if an image is scored on that is trained on too, under this name or another."""
+    """Checks that no image is both trained on and scored, under the same or another name.
+
+    Args:
+        training: the training samples.
+        test: the samples to score.
+        numbers: content hashes by path.
+
+    Raises:
+        VireidError: if an image is in both.
+    """
     trained = {numbers[s.path]: s.path for s in training if s.path in numbers}
     both = [(s.path, trained[numbers[s.path]]) for s in test if numbers.get(s.path) in trained]
     if both:
         raise VireidError(
-            f'{len(dict(both)):,} of the images to score are training images too: {both[0][0]} has the content of '
+            f'{len(dict(both)):,} of the images to score are also training images: {both[0][0]} is identical to '
             f'{both[0][1]}',
             allowed='test images that are not trained on',
             todo=DONE,
@@ -76,15 +85,19 @@ def require_apart(training: Sequence[Sample], test: Sequence[Sample], numbers: M
 
 
 def require_no_twins(trials: Sequence[Trial], numbers: Mapping[str, int]) -> None:
-    """Raises if a query has an image in its gallery that is the very same file: it would find itself."""
+    """Checks that no query has an identical image in its gallery, which would be a trivial match.
+
+    Raises:
+        VireidError: if one has.
+    """
     for trial in trials:
         gallery = {numbers[s.path]: s for s in trial.gallery if s.path in numbers}
         for query in trial.query:
             twin = gallery.get(numbers.get(query.path, 0))
             if twin is not None and not _is_dropped(trial, query, twin):
                 raise VireidError(
-                    f'{trial.name}: the query {query.path} would find itself: {twin.path} in the gallery is equal',
-                    allowed='other images of the person in the gallery',
+                    f'{trial.name}: the query {query.path} would match itself: {twin.path} in the gallery is identical',
+                    allowed='other images of the identity in the gallery',
                     todo=DONE,
                 )
 

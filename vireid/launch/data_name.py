@@ -1,4 +1,4 @@
-"""What a dataset's images are, for all that prints or writes it: others in its layout never bear its name alone."""
+"""The name of the data in output: other images in the layout of a dataset never get the plain name of the dataset."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Any
 
 from vireid.interfaces import Dataset
 
-STAMP = 'synth.json'  # what `vireid data synth` leaves in the folders that it makes
+STAMP = 'synth.json'  # marks folders created by `vireid data synth`
 
 
 def is_generated(root: str | Path | None) -> bool:
-    """Says whether a folder, or the folder of a table, carries the stamp of synthetic people."""
+    """Returns whether a data folder, or the folder of a table, contains synthetic people."""
     path = Path(root or '').expanduser()
     return bool(root) and any((p / STAMP).is_file() for p in (path, path.parent if path.is_file() else path))
 
 
 def data_name(dataset: Mapping[str, Any], reader: Any = None) -> str:
-    """Names the images that the config of a dataset reads: `SYSU-MM01`, or `synthetic people, SYSU-MM01 layout`.
+    """Returns the name of a dataset's images: `SYSU-MM01`, or `synthetic people, SYSU-MM01 layout`.
 
-    If the `reader` tests on another number of identities than a complete copy, `other people, SYSU-MM01 layout`.
+    It is `other people, SYSU-MM01 layout` if the test split has another number of identities than a complete copy.
+
+    Args:
+        dataset: config of the dataset.
+        reader: the dataset, if it was built.
     """
     name = str(dataset.get('type', '-'))
     if is_generated(dataset.get('root')):

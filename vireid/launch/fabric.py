@@ -1,4 +1,4 @@
-"""lightning-fabric: devices, precision and processes of a run."""
+"""Sets up lightning-fabric: the devices, precision and processes of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from vireid.launch import precision
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
-    """Starts lightning-fabric with the devices and precision of a config, quietly."""
+    """Launches lightning-fabric with the devices and precision of a config, without its log messages.
+
+    Raises:
+        VireidError: if they are not available here, or the processes disagree on the precision.
+    """
     chosen = precision.choose(settings).name
     environment = _find_environment(settings.devices, settings.nodes)
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
@@ -31,33 +35,34 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
             precision=chosen,  # type: ignore[arg-type]
             plugins=environment,
         )
-    except Exception as error:  # Fabric has several of its own
+    except Exception as error:  # Fabric raises many types
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
-            f'precision {chosen!r} do not work here: {error}',
+            f'precision {chosen!r} are not available here: {error}',
             allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
             path='training',
         ) from error
     fabric.launch()
-    if len(set(found := gather_objects(chosen))) > 1:
+    if len(choices := set(gather_objects(chosen))) > 1:
         raise VireidError(
-            f"training.precision is 'auto' and the machines choose {', '.join(sorted(set(found)))}",
-            todo='name one of them: --precision 32-true',
+            f"training.precision is 'auto', but the machines selected {' and '.join(sorted(choices))}",
+            todo='set one of them: --precision 32-true',
             path='training.precision',
         )
     return fabric
 
 
 def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | None:
-    """Returns who started the processes of a run; None leaves it to lightning-fabric.
+    """Returns the environment that launched the processes of a run; None lets lightning-fabric detect it.
 
-    That takes every process of a Slurm job for one that `srun` started, whatever `sbatch`, `salloc` or JupyterHub is.
+    lightning-fabric assumes that any process in a Slurm job was launched by `srun`, which is wrong for `sbatch`,
+    `salloc` and JupyterHub.
 
     Raises:
-        VireidError: if torchrun or srun started other processes than the config asks for.
+        VireidError: if torchrun or srun launched a different number of processes than the config asks for.
     """
     alone = devices == nodes == 1
-    tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))  # of srun; those of the whole job are SLURM_NTASKS
+    tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))  # of srun; SLURM_NTASKS is that of the whole job
     if 'TORCHELASTIC_RUN_ID' in os.environ:
         started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
         _require_as_started('torchrun', started, total // started, devices, nodes)
@@ -65,16 +70,16 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
     if tasks > 1 and not alone:
         machines = int(os.environ.get('SLURM_STEP_NUM_NODES', os.environ.get('SLURM_NNODES', '1')))
         _require_as_started('srun', tasks // machines, machines, devices, nodes)
-        # lightning-fabric looks for the job's numbers, which may be others, or not there
+        # lightning-fabric reads the job's variables, which may differ or be missing
         step = {'SLURM_NTASKS': tasks, 'SLURM_NTASKS_PER_NODE': tasks // machines, 'SLURM_NNODES': machines}
         os.environ |= {name: str(number) for name, number in step.items()}
         return SLURMEnvironment(auto_requeue=False)
-    if tasks > 1:  # which may be meant: a trial each
-        print(f'warning: srun started {tasks} tasks; each is a run of its own, since --devices is 1', file=sys.stderr)
+    if tasks > 1:  # may be intended, for example one trial per task
+        print(f'warning: srun launched {tasks} tasks; each is a separate run, since --devices is 1', file=sys.stderr)
     if nodes > 1 and 'MASTER_ADDR' not in os.environ:
         raise VireidError(
-            f'training.nodes is {nodes} and nothing says where the other machines are',
-            todo='start each with torchrun, or all with srun, or take training.nodes away',
+            f'training.nodes is {nodes}, but the environment does not define the other machines',
+            todo='launch each with torchrun, or all with srun, or remove training.nodes',
             path='training.nodes',
         )
     return LightningEnvironment() if 'SLURM_NTASKS' in os.environ else None
@@ -83,7 +88,7 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
 def _require_as_started(launcher: str, processes: int, machines: int, devices: int | str, nodes: int) -> None:
     if (devices, nodes) != (processes, machines):
         raise VireidError(
-            f'{launcher} started {processes} processes on each of {machines} machines; training.devices is '
-            f'{devices!r} and training.nodes {nodes}',
+            f'{launcher} launched {processes} processes on each of {machines} machines, but training.devices is '
+            f'{devices!r} and training.nodes is {nodes}',
             todo=f'--devices {processes}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
         )

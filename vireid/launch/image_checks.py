@@ -1,4 +1,4 @@
-"""Before the first step: is every image of a run there, and may it be read?"""
+"""Checks before the first step that every image of a run exists and can be read."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 from vireid.interfaces import Dataset
 
-SHOWN = 5  # images that an error names
-AT_ONCE = 256  # files that one thread looks at, and between two lines of progress
+SHOWN = 5  # images listed in an error
+AT_ONCE = 256  # files per thread task, and per progress report
 
 
 def check_images(
@@ -28,12 +28,18 @@ def check_images(
     test: Sequence[Sample],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Looks at a run's images as `images.check` says; each process at its share of them.
+    """Checks a run's images as configured by `images.check`; each process checks its share.
 
-    Training images are passed over if the run may do without some of them; files are, if a cache stands before them.
+    Training images are not checked if the run may skip unreadable ones, and files are not checked if there is a reader.
+
+    Args:
+        settings: the `images` section.
+        training: the training samples.
+        test: the samples to score.
+        on_progress: called with (done, total) images.
 
     Raises:
-        VireidError: in every process, if any found images that cannot be read.
+        VireidError: in every process, if any process found unreadable images.
     """
     if settings.check == 'nothing' or (settings.check == 'files' and settings.reader is not None):
         return
@@ -42,23 +48,23 @@ def check_images(
     rank, processes = world()
     decode = Decoder(settings.max_pixels, settings.scale_raw)
     own = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
-    found = [error for part in gather_objects(own) for error in part]
-    if found:
-        more = f'\n    and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''
-        todo = 'replace them or take them out of the data folder; training, not scoring, can go without them: '
+    errors = [error for part in gather_objects(own) for error in part]
+    if errors:
+        more = f'\n    and {len(errors) - SHOWN:,} more' if len(errors) > SHOWN else ''
+        todo = 'replace them or remove them from the data folder; to skip them in training, but not in evaluation: '
         todo += 'images.on_bad_image=skip'
-        if all(raw for raw, _ in found):
-            todo = 'choose one of the two, by --cfg-options or in the config; the model keeps it'
+        if all(raw for raw, _ in errors):
+            todo = 'set one of the two, with --cfg-options or in the config; the checkpoint records it'
         raise VireidError(
-            f'{len(found):,} of {len(paths):,} images cannot be read:\n    '
-            + '\n    '.join(line for _, line in found[:SHOWN])
+            f'{len(errors):,} of {len(paths):,} images cannot be read:\n    '
+            + '\n    '.join(line for _, line in errors[:SHOWN])
             + more,
             todo=todo,
         )
 
 
 def tell_passed_over(dataset: Any) -> None:
-    """Prints what lies in one's own data folder and is not read, once for a folder."""
+    """Warns once per folder about files in the user's data folder that are not read."""
     for line in Dataset.passed_over(dataset):
         _tell_once(f'warning: {dataset.source}: {line}')
 
@@ -74,33 +80,33 @@ def find_unreadable(
     whole: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[tuple[bool, str]]:
-    """Looks at images' files; returns what is wrong with each that cannot be read: are its values raw, and a line.
+    """Returns (is raw, message) for each image that cannot be read; raw images only lack a scaling.
 
     Args:
         paths: the files.
-        decode: what reads an image.
-        whole: read each one, instead of looking whether it is there, has bytes, may be read, and whether its header
-            announces raw values without a scaling.
+        decode: the decoder.
+        whole: decode each image. Otherwise only check that the file exists, is not empty and is readable, and that its
+            header does not announce raw values without a scaling.
         on_progress: called with (done, total) images.
     """
     look = functools.partial(_error_within if whole else _error_outside, decode)
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
-    found: list[tuple[bool, str]] = []
+    unreadable: list[tuple[bool, str]] = []
     done = 0
-    with ThreadPoolExecutor() as pool:  # waiting for files, and decoding them, lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # reading and decoding files releases the GIL
         for chunk, errors in zip(chunks, pool.map(lambda chunk: [look(path) for path in chunk], chunks), strict=True):
-            found += filter(None, errors)
+            unreadable += filter(None, errors)
             done += len(chunk)
             on_progress(done, len(paths))
-    return found
+    return unreadable
 
 
 def _error_outside(decode: Decoder, path: str) -> tuple[bool, str] | None:
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
             return False, f'{path} is not a regular file'
-        if found.st_size == 0:
+        if status.st_size == 0:
             return False, f'{path} is empty'
     except OSError as error:
         return False, f'{path}: {error.strerror}'

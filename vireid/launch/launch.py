@@ -1,4 +1,4 @@
-"""A run from an experiment: what can be settled before data is read, then all that the trainer needs."""
+"""Prepares and starts a run: checks what it can before data is read, then builds everything the trainer needs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,11 @@ def train(
     partial: bool = False,
     callbacks: Sequence[object] = (),
 ) -> Results:
-    """Trains and scores; see `prepare`."""
+    """Trains and evaluates a model; see `prepare`.
+
+    Returns:
+        The evaluation of the final weights.
+    """
     trainer = prepare(experiment, work_dir, resume=resume, init=init, partial=partial, callbacks=callbacks)
     return trainer.train()
 
@@ -63,15 +67,15 @@ def prepare(
     partial: bool = False,
     callbacks: Sequence[object] = (),
 ) -> Trainer:
-    """Chooses the precision, starts the processes, tries all that needs no data, and builds the run.
+    """Selects the precision, starts the processes, runs the preflight checks, and builds the run.
 
     Args:
-        experiment: what to train, on what, how.
-        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write.
-        resume: checkpoint to go on from.
-        init: checkpoint whose weights the model is initialised with; `training.init` if None. The run is a new one.
-        partial: of `init`, load only matching weights, and report the share.
-        callbacks: objects with hooks, called besides the loggers and plugins.
+        experiment: the experiment.
+        work_dir: folder for `config.yaml`, `checkpoints/`, `result.json` and the files of the loggers.
+        resume: checkpoint to resume from.
+        init: checkpoint to initialize a new run from; None uses `training.init`.
+        partial: load only the matching weights of `init` and report coverage.
+        callbacks: objects with hooks, called in addition to the loggers and plugins.
 
     Raises:
         VireidError: for anything the user can fix.
@@ -85,8 +89,8 @@ def prepare(
         init = settings.init if init is None else init
         if experiment.stages and init is None:
             raise VireidError(
-                f'stages: {", ".join(experiment.stages)} come before this',
-                todo='train all by the command: vireid train CONFIG; or name their checkpoint as init',
+                f'stages: {", ".join(experiment.stages)} must be trained first',
+                todo='train all of them with the command: vireid train CONFIG; or pass their checkpoint as init',
             )
     fabric = make_fabric(settings)
     if chosen.warning and fabric.is_global_zero:
@@ -101,7 +105,7 @@ def prepare(
         lambda: _read_dataset(experiment, work_dir if fabric.is_global_zero else None),
     )
     identities, split = name_identities(dataset, samples), Dataset.split_name(dataset)
-    if content is not None and content.get('split', '') == split:  # of another split, that is told instead
+    if content is not None and content.get('split', '') == split:  # a different split is reported later
         require_same_identities(content, identities, str(resume))
     sampler, (evaluator, candidates, selection) = attempt_all(
         lambda: experiment.build_sampler(samples, fabric.global_rank, fabric.world_size),
@@ -109,9 +113,9 @@ def prepare(
     )
     progress = Progress(0, 0, len(sampler), settings.total_steps(len(sampler)))
     scored = (*evaluator.samples, *candidates.samples)
-    check_images(experiment.images, samples, scored, progress_callback(hooks, 'looking at images'))
-    told = progress_callback(hooks, 'preparing training images')
-    read = experiment.build_reader('train', samples, decoder(experiment.images), told)
+    check_images(experiment.images, samples, scored, progress_callback(hooks, 'checking images'))
+    on_progress = progress_callback(hooks, 'preparing training images')
+    read = experiment.build_reader('train', samples, decoder(experiment.images), on_progress)
     batches = _build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
@@ -135,7 +139,7 @@ def prepare(
 
 
 def _read_dataset(experiment: Experiment, work_dir: str | Path | None) -> tuple[Dataset, tuple[Sample, ...]]:
-    """Returns the dataset with its training samples; the process that writes into a folder looks at that, too."""
+    """Returns the dataset and its training samples; also checks `work_dir` in the process that writes to it."""
     dataset = experiment.build_dataset()
     if work_dir is not None:
         tell_passed_over(dataset)
@@ -146,9 +150,9 @@ def _read_dataset(experiment: Experiment, work_dir: str | Path | None) -> tuple[
 def _compare_images(
     experiment: Experiment, samples: Sequence[Sample], evaluators: Sequence[Evaluator], read: Any, hooks: Any
 ) -> dict[str, int]:
-    """Returns numbers of the contents of all images, once none is both trained on and scored, or finds itself."""
-    settings, told = experiment.images, progress_callback(hooks, 'comparing images')
-    numbers = content_numbers(samples, settings, read, told)
+    """Returns the content hashes of all images, after checking that none is both trained on and scored."""
+    settings, on_progress = experiment.images, progress_callback(hooks, 'comparing images')
+    numbers = content_numbers(samples, settings, read, on_progress)
     for evaluator in dict.fromkeys(evaluators):
         numbers |= content_numbers(evaluator.samples, settings, evaluator.read)
         require_apart(samples, evaluator.samples, numbers)
@@ -159,14 +163,14 @@ def _compare_images(
 def _build_evaluators(
     experiment: Experiment, dataset: Dataset, samples: Sequence[Sample], hooks: Any
 ) -> tuple[Evaluator, Evaluator, Selection]:
-    """Builds what scores, here, so that what the end of the run needs is checked at its start."""
+    """Builds the evaluators at the start of the run, so that errors do not surface only at its end."""
     evaluator = candidates = Evaluator(experiment, dataset, hooks)
     identities = 0
     if experiment.evaluation.select == 'validation':
         validation: Any = ValidationSplit(dataset, samples)
         identities = len({s.identity for s in validation.split('val')})
         candidates = Evaluator(experiment, validation, hooks, split='validation')
-        evaluator.fits = False  # what the best candidate was fitted to is saved with it
+        evaluator.fits = False  # the checkpoint of the best candidate contains its fitted state
     return evaluator, candidates, Selection(experiment.evaluation, identities)
 
 
@@ -182,10 +186,10 @@ def _build_batches(
 
 
 def _adjust(model: nn.Module, experiment: Experiment, fabric: Fabric) -> None:
-    """Lets BatchNorm see all processes, and compiles the training pass, where the config asks for it."""
+    """Synchronizes BatchNorm and compiles the training pass, if the config enables it."""
     settings = experiment.training
     if settings.sync_batchnorm and fabric.world_size > 1:
-        # what follows the backbone sees all images already, if they are gathered
+        # with gathered features, the layers after the backbone already see all images
         synchronize_norms(model.backbone if Model.across_ranks(model) else model)  # type: ignore[arg-type]
     if settings.compile:
         compile_forward(model)

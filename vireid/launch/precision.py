@@ -1,4 +1,4 @@
-"""The precision of a run, where its config leaves it to the machine (`training.precision='auto'`)."""
+"""Selects the precision of a run, in particular for `training.precision='auto'`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ AUTO, BF16, FLOAT32 = 'auto', 'bf16-mixed', '32-true'
 
 @dataclass(frozen=True)
 class Precision:
-    """What a run is trained in.
+    """The precision of a run.
 
     Attributes:
-        name: as lightning-fabric has it; never `auto`.
-        reason: where it comes from, in a few words.
-        warning: what the user should know before it begins; empty if there is nothing.
-        tentative: it was chosen for its speed, and is given up if it computes wrongly; see `bf16_trial.py`.
+        name: name in lightning-fabric; never `auto`.
+        reason: short explanation of the selection.
+        warning: warning to show before the run; empty if there is none.
+        tentative: whether it was selected for speed and must still be tested for correctness; see `bf16_trial.py`.
     """
 
     name: str
@@ -33,13 +33,13 @@ class Precision:
 
 
 def choose(settings: TrainingSettings, kept: Precision | None = None, source: object = None) -> Precision:
-    """Says which precision a run is trained in: bf16 where the hardware multiplies it by itself, if it may choose.
+    """Returns the precision of a run; `auto` is bf16 on hardware with native support, else float32.
 
     `auto` is resolved once: a resumed run keeps the precision of its checkpoint.
 
     Args:
         settings: the `training` section of the config.
-        kept: that of the checkpoint that the run goes on from.
+        kept: the precision of the checkpoint to resume from, if any.
         source: that checkpoint, for the warning.
     """
     native, hardware = native_bf16(settings.accelerator)
@@ -50,16 +50,16 @@ def choose(settings: TrainingSettings, kept: Precision | None = None, source: ob
         here = BF16 if native else FLOAT32
         name, reason = (here, f'auto: {hardware}') if kept is None else (kept.name, kept.reason)
         if name != here:
-            warning = f'{source} was trained in {name} and goes on in it; a new run would take {here}: {hardware}. '
+            warning = f'{source} was trained in {name} and resumes in it; a new run would use {here}: {hardware}. '
     elif kept is not None and name == kept.name:
-        reason = kept.reason  # config.yaml of a run has what `auto` became
+        reason = kept.reason  # the config.yaml of a run contains the resolved precision
     if name == BF16 and not native:
-        warning += f'precision is {BF16} and {hardware}: a step may take ten times as long as in {FLOAT32}'
+        warning += f'precision is {BF16}, but {hardware}: a step may take ten times as long as in {FLOAT32}'
     return Precision(name, reason, warning.strip(), tentative)
 
 
 def of_checkpoint(content: Mapping[str, Any] | None) -> Precision | None:
-    """Returns the precision that a checkpoint was trained in; None without one."""
+    """Returns the precision that a checkpoint was trained in; None if there is no checkpoint."""
     if content is None:
         return None
     name = content['config'].get('training', {}).get('precision', TrainingSettings.precision)
@@ -67,20 +67,20 @@ def of_checkpoint(content: Mapping[str, Any] | None) -> Precision | None:
 
 
 def native_bf16(accelerator: str) -> tuple[bool, str]:
-    """Says whether the hardware of an accelerator multiplies bfloat16 by itself, and which it is, in a few words."""
+    """Returns whether the hardware of an accelerator supports bfloat16 natively, and a short description."""
     if accelerator != 'cpu' and torch.cuda.is_available():
         has = torch.cuda.is_bf16_supported(including_emulation=False)
         return has, f'{torch.cuda.get_device_name()} has {"" if has else "no "}bf16'
     if accelerator in ('auto', 'gpu', 'mps') and torch.backends.mps.is_available():
-        return False, 'bf16 was not tried on Apple GPUs'
+        return False, 'bf16 is untested on Apple GPUs'
     has = _processor_has_bf16()
     return has, f'this processor has {"" if has else "no "}bf16'
 
 
 def _processor_has_bf16() -> bool:
-    """Asks what oneDNN will use, which ONEDNN_MAX_CPU_ISA may lower, and what the processor has.
+    """Returns whether the processor multiplies bf16 and oneDNN uses it, which ONEDNN_MAX_CPU_ISA may prevent.
 
-    oneDNN says yes to every AVX-512, and emulates bf16 on those that do not multiply it.
+    oneDNN reports support on every processor with AVX-512, but emulates bf16 on those without native support.
     """
     if os.environ.get('ONEDNN_MAX_CPU_ISA', '').upper() in ('AVX512_CORE', 'AVX512_CORE_VNNI'):
         return False  # AVX-512 without bf16

@@ -1,7 +1,7 @@
-"""The check before a run: what a config says, and whether all that needs no data can be built from it.
+"""Checks before a run: validates the config and dry-builds everything that needs no data.
 
-`config check`, `--dry-run` and every run ask the same. Models and optimizers are built on torch's `meta` device, where
-tensors have shapes and no memory.
+`config check`, `--dry-run` and every run use it. Models and optimizers are built on torch's `meta` device, where
+tensors have shapes but no memory.
 """
 
 from __future__ import annotations
@@ -31,26 +31,24 @@ from vireid.interfaces import Step
 
 
 def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = True) -> None:
-    """Builds all that needs no data, for nothing, so that what cannot be built stops a run before data is read.
+    """Dry-builds everything that needs no data, so that errors stop a run before data is read.
 
     Args:
-        experiment: what would be run.
-        pretrained: with pretrained weights, so that those that cannot be had are told now.
-        trains: the model is to be trained: one that has nothing to train is refused.
+        experiment: the experiment.
+        pretrained: load pretrained weights, to find out now if they are unavailable.
+        trains: whether the model will be trained; if so, one without trainable parameters is an error.
 
     Raises:
-        VireidError: for all that cannot be built.
+        VireidError: listing everything that cannot be built.
     """
     raise_all(_building(experiment, pretrained, trains))
 
 
 def attempt_all(*steps: Callable[[], Any]) -> list[Any]:
-    """Calls each step and returns what they return; errors of several are raised as one.
-
-    Nobody should repair one thing to be told of the next.
+    """Calls each step and returns the results; raises the errors of all steps together.
 
     Raises:
-        VireidError: for all that failed.
+        VireidError: listing all errors.
     """
     results, problems = [], list[VireidError]()
     for step in steps:
@@ -63,27 +61,27 @@ def attempt_all(*steps: Callable[[], Any]) -> list[Any]:
 
 
 def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collection[str] = ()) -> list[VireidError]:
-    """Finds all that is wrong with a config before data is read: by its names and types, and by building.
+    """Returns all errors in a config that can be found before data is read, by validation and by dry-building.
 
     Args:
-        config: its sections.
-        manager: the plugins whose components it may name.
-        filled: paths that may be missing, since they come from elsewhere, such as `dataset.root` from a flag.
+        config: the sections.
+        manager: the plugins that provide the components.
+        filled: keys that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
     """
     problems = check_config(config, manager, filled) + missing_init(config.get('training'))
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
     if not whole_enough or any(problem.code == 'missing-package' for problem in problems):
-        return problems  # what is missing explains what cannot be built
-    told = {problem.path for problem in problems}
+        return problems  # missing parts explain why others cannot be built
+    reported = {problem.path for problem in problems}
     rest = _without(whole, [problem.path for problem in problems if problem.code in MISFITS])
-    found = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
-    return problems + [error for error in found if error.path not in told]
+    unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
+    return problems + [error for error in unbuilt if error.path not in reported]
 
 
 def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experiment:
-    """Returns an experiment of a config that lacks some settings: reading one of those raises AttributeError."""
+    """Returns an experiment for a config with missing settings; reading one of these raises AttributeError."""
     sections = dict(config)
     for name, settings in SETTINGS.items():
         try:
@@ -95,7 +93,7 @@ def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experime
 
 
 def missing_init(training: Any) -> list[VireidError]:
-    """Returns an error if the checkpoint that a `training` section begins with is not there."""
+    """Returns an error if the checkpoint `init` of a `training` section does not exist."""
     init = training.get('init') if isinstance(training, Mapping) else None
     if not isinstance(init, str) or Path(init).is_file():
         return []
@@ -104,14 +102,14 @@ def missing_init(training: Any) -> list[VireidError]:
 
 
 def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
-    """Returns a copy of a config without what does not fit, so that the rest can be built."""
+    """Returns a copy of a config without the invalid keys, so that the rest can be built."""
     rest: dict[str, Any] = copy.deepcopy(dict(config))
     for path in sorted(paths, reverse=True):
         *holders, last = split_key(rest, path)
         node: Any = rest
         for part in holders:
             node = node[int(part)] if isinstance(node, (list, tuple)) else node.get(part, {})
-        if isinstance(node, dict):  # an item of a list stays: it is told again, at the same path
+        if isinstance(node, dict):  # a list item stays; its error is reported again with the same path and dropped
             node.pop(last, None)
     return rest
 
@@ -119,20 +117,20 @@ def _without(config: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
 def _building(
     experiment: Experiment, pretrained: bool = False, trains: bool = True, wrong: bool = False
 ) -> list[VireidError]:
-    """Builds what can be built without data; returns what cannot.
+    """Dry-builds everything that needs no data; returns the errors.
 
     Args:
-        experiment: what is built.
-        pretrained: with pretrained weights.
-        trains: the step too, even if there is nothing to train.
-        wrong: the config is known to be wrong, so whatever else goes wrong follows from that.
+        experiment: the experiment.
+        pretrained: load pretrained weights.
+        trains: build the step even if the model has no trainable parameters.
+        wrong: whether the config is known to be invalid; other exceptions are then ignored as consequences.
     """
     problems: list[VireidError] = []
 
     def attempt(build: Callable[[], Any]) -> Any:
         try:
             with preserved(), warnings.catch_warnings():
-                warnings.simplefilter('ignore')  # that weights are not copied to `meta`, that no step was taken
+                warnings.simplefilter('ignore')  # about copying weights to `meta`, and schedules before a step
                 return build()
         except VireidError as error:
             problems.extend(error.errors or (error,))
@@ -157,7 +155,10 @@ def _building(
 
 
 def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.nn.Module:
-    """Builds a model on the `meta` device; `again` on the CPU if that fails: a constructor may compute with values."""
+    """Builds a model on the `meta` device; if that fails, and `again` is set, on the CPU.
+
+    A constructor that computes with values fails on `meta`.
+    """
     try:
         with torch.device('meta'):
             return build()
@@ -168,17 +169,17 @@ def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.n
 
 
 def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
-    """Builds the step, and moves its schedules once: torch looks at some arguments only then."""
-    model.to_empty(device='cpu')  # Fabric refuses `meta`; memory that nobody reads or writes costs nothing
+    """Builds the step and advances its schedules once, since torch checks some arguments only then."""
+    model.to_empty(device='cpu')  # Fabric rejects `meta`; untouched memory is not really allocated
     strategy = SingleDeviceStrategy(torch.device('cpu'), accelerator=CPUAccelerator())
-    fabric = Fabric(strategy=strategy, plugins=LightningEnvironment())  # this process alone, whatever started it
+    fabric = Fabric(strategy=strategy, plugins=LightningEnvironment())  # single process, even under a launcher
     step = experiment.build_step(model, fabric)
     for schedule in Step.schedules(step):
         try:
             schedule.step()
         except Exception as error:
             raise VireidError(
-                f'step.schedule: {type(schedule).__name__} fails on its first move: {type(error).__name__}: {error}',
+                f'step.schedule: {type(schedule).__name__} fails on its first step: {type(error).__name__}: {error}',
                 todo='fix its arguments',
                 path='step.schedule',
             ) from error
@@ -187,23 +188,23 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
 def _try_transforms(
     experiment: Experiment, chain: Chain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
 ) -> None:
-    """Puts an image through transforms."""
+    """Applies transforms to an image."""
     height, width = experiment.images.size
-    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # of a person's shape
+    image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # the aspect ratio of a person
     for position, config in enumerate(configs):
         try:
             image = chain.apply(position, image, modality)
-        except Exception as error:  # torchvision looks at some arguments only now
+        except Exception as error:  # torchvision checks some arguments only when called
             raise VireidError(
                 f'{chain.where}.{position}: {config["type"]} fails on an image {_sizes(image)}: {error}',
-                todo='fix its arguments, or what comes before it',
+                todo='fix its arguments, or the transforms before it',
                 path=f'{chain.where}.{position}',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
-            f'{chain.where} makes {_sizes(image)} of an image',
-            allowed=f'3 x {height} x {width} float32, as images.size says',
-            todo='end with ToFloat and Normalize, and with the size that Resize and RandomCrop give',
+            f'{chain.where} returns images {_sizes(image)}',
+            allowed=f'3 x {height} x {width} float32, as set by images.size',
+            todo='end with ToFloat and Normalize, and resize with Resize or RandomCrop',
             path=chain.where,
         )
 

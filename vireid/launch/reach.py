@@ -1,4 +1,4 @@
-"""Components that reach beyond the folder of a run, which a config that is data may not choose; see SECURITY.md."""
+"""Components that reach beyond the folder of a run, which YAML and JSON configs cannot enable; see SECURITY.md."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def reaching(config: Mapping[str, Any], manager: Any) -> list[tuple[tuple[str, .
 def leave_out(
     config: dict[str, Any], origins: Mapping[tuple[str, ...], str], manager: Any, tell: Callable[[str], None]
 ) -> None:
-    """Disables components that reach beyond the folder of a run if a data config sets them.
+    """Disables components that reach beyond the folder of a run if a YAML or JSON config sets them.
 
     Args:
         config: the sections; changed in place.
         origins: the file, flag or override that each value comes from.
         manager: the plugin manager that knows the components.
-        tell: is called with one line for each disabled component.
+        tell: called with one line for each disabled component.
     """
     for place, own in reaching(config, manager):
         source = next((o for key, o in origins.items() if key[: len(place)] == place and Path(o).suffix in DATA), None)
@@ -58,6 +58,6 @@ def leave_out(
         else:
             config['images'] = {**config['images'], 'reader': None}
         tell(
-            f'{".".join(place)}: {own["type"]} is left out, because it reaches beyond the folder of the run and '
-            f'{source} is a YAML or JSON config; if you trust that file, add --trust-config'
+            f'{".".join(place)}: {own["type"]} is disabled for this run, because it reaches beyond the folder of the '
+            f'run and {source} is a YAML or JSON config; if you trust that file, add --trust-config'
         )

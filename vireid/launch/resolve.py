@@ -1,4 +1,4 @@
-"""The only way from a config to an experiment: files, bases, checkpoints and mappings, overrides, checks."""
+"""Resolves a config to an experiment: reads it, applies overrides, and validates it. This is the only entry point."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vireid.launch.reach import leave_out
 
 @dataclass(frozen=True)
 class Record:
-    """The sections that a checkpoint or a release holds: plugin files that they name are not run."""
+    """The sections recorded in a checkpoint or a release; the plugin files they list are not run."""
 
     sections: Mapping[str, Any]
 
@@ -29,12 +29,12 @@ Source = str | Path | Mapping[str, Any] | Record | Experiment
 
 @dataclass(frozen=True)
 class Config:
-    """A config with its bases and overrides, not checked yet.
+    """A config with its bases and overrides applied, not validated yet.
 
     Attributes:
-        sections: its values.
+        sections: the sections.
         origins: the file, flag or option that each value comes from.
-        manager: the plugins whose components it may name.
+        manager: the plugins that provide its components.
     """
 
     sections: dict[str, Any]
@@ -53,15 +53,16 @@ def resolve(
     """Returns the experiment that a config describes.
 
     Args:
-        source: a config file, `package::file` for one that a plugin offers, its sections, what a checkpoint recorded,
-            or an experiment.
-        overrides: what is laid over it.
-        manager: the plugins; the config's own plugin files are added.
-        build: also build all that needs no data, to find what cannot be built.
-        warn: called with a line for each component that is left out since the config is data; see SECURITY.md.
+        source: a config file, `package::file` for a config from a plugin, the sections of a config, the record in a
+            checkpoint, or an experiment.
+        overrides: the overrides to apply.
+        manager: the plugins; the plugin files of the config are added.
+        build: also dry-build everything that needs no data.
+        warn: called with a line for each component that is disabled because the config is YAML or JSON; see
+            SECURITY.md.
 
     Raises:
-        VireidError: for all that is wrong with the config; what cannot be built is included if anything is wrong.
+        VireidError: listing all errors in the config; if there are any, errors from the dry build are included.
     """
     config = read(source, overrides, manager, warn)
     if build or check_config(config.sections, config.manager):
@@ -72,10 +73,12 @@ def resolve(
 
 
 def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[[str], None] = warn_once) -> Config:
-    """Returns a config with its bases and overrides, not checked yet; needs no torch. See `resolve`.
+    """Returns a config with its bases and overrides applied, not validated yet; does not import torch.
+
+    See `resolve` for the arguments.
 
     Raises:
-        VireidError: if a file cannot be read, or an override has no place.
+        VireidError: if a file cannot be read, or the key of an override is invalid.
     """
     origins: Origins = {}
     if isinstance(source, (str, Path)):
@@ -104,7 +107,7 @@ def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[
 
 
 def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:
-    """Makes the plugin files of a config absolute, adds those of the overrides, and returns all."""
+    """Adds the plugin files of the overrides to those of a config; returns all, as absolute paths."""
     named = sections.get('plugins', [])
     if not isinstance(named, (list, tuple)) or not all(isinstance(file, str) for file in named):
         raise VireidError(f'plugins is {named!r}', allowed="a list of Python files: ['my_fusion.py']")
@@ -115,8 +118,8 @@ def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:
 
 
 def _read_as_text(sections: dict[str, Any], options: Any, manager: Manager) -> None:
-    """Reads the values of options again as text where nothing else fits: `name=2024` looks like a number."""
-    texts = dict(option.partition('=')[::2] for option in options)  # of a key given twice, the last counts
+    """Replaces the values of options with strings where only a string is valid: `name=2024` looks like a number."""
+    texts = dict(option.partition('=')[::2] for option in options)  # the last option of a key counts
     problems = check_config(sections, manager) if texts else []
     for key, text in texts.items():
         if '.'.join(split_key(sections, key)) in {problem.path for problem in problems if problem.code in MISFITS}:

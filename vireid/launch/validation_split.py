@@ -1,4 +1,4 @@
-"""The validation identities of a dataset, scored as if they were its test."""
+"""Uses the validation split of a dataset as its test split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from vireid.interfaces import Dataset
 
 
 class ValidationSplit:
-    """A dataset whose test split is the validation split of another: any protocol can be scored on it."""
+    """Wraps a dataset so that its test split is the validation split, which any protocol can then score.
+
+    Args:
+        dataset: the dataset.
+        trained_on: the training samples.
+
+    Raises:
+        VireidError: if there is no validation split, or some of its identities are trained on.
+    """
 
     def __init__(self, dataset: Dataset, trained_on: Sequence[Sample]) -> None:
         self._dataset, self._train = dataset, tuple(trained_on)
@@ -20,15 +28,15 @@ class ValidationSplit:
         except VireidError as error:
             raise VireidError(
                 f'evaluation.select is validation: {error.given}',
-                todo=f"{error.todo or 'name a split val in the data'}; or choose evaluation.select='last'",
+                todo=f"{error.todo or 'add a split named val to the data'}; or set evaluation.select='last'",
                 path='evaluation.select',
             ) from error
         both = {s.identity for s in self._samples} & {s.identity for s in trained_on}
         if both:
             raise VireidError(
-                f'evaluation.select is validation, and {len(both)} validation identities are trained on, such as '
+                f'evaluation.select is validation, but {len(both)} validation identities are also trained on, such as '
                 f'{min(both)}',
-                todo="train on the others: dataset.train_lists=['train']",
+                todo="train only on the other identities: dataset.train_lists=['train']",
                 path='evaluation.select',
             )
 

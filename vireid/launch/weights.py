@@ -1,4 +1,4 @@
-"""From checkpoints to models: the newest sound one, and models filled with all of its weights, or those that fit."""
+"""Loads models from checkpoints: finds the latest intact one, restores models, and initializes new runs."""
 
 from __future__ import annotations
 
@@ -17,62 +17,75 @@ from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.launch.preflight import on_meta
 
-WHOLE = ('num_identities', 'progress', 'config')  # what a model is built from, beside its weights
+WHOLE = ('num_identities', 'progress', 'config')  # required to rebuild a model, besides its weights
 SECTIONS = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'training')
 
 
 def require_whole(content: Mapping[str, Any], source: str | Path) -> None:
-    """Raises if a loaded checkpoint lacks what a model is built from."""
+    """Checks that a loaded checkpoint contains everything needed to rebuild its model.
+
+    Raises:
+        VireidError: if something is missing.
+    """
     lacking = [key for key in WHOLE if key not in content]
     lacking += [f'config.{section}' for section in SECTIONS if section not in content['config']]
     if 'step' not in content.get('progress', {}):
         lacking.append('progress.step')
     if lacking:
         raise VireidError(
-            f'{source} lacks {", ".join(dict.fromkeys(lacking))}', allowed='files that `vireid train` wrote'
+            f'{source} lacks {", ".join(dict.fromkeys(lacking))}', allowed='checkpoints written by `vireid train`'
         )
 
 
 def newest(path: Path, tell: Callable[[str], None]) -> Path | None:
-    """Returns the newest checkpoint that is complete: the one at `path`, or the first sound one that was kept.
+    """Returns the latest intact checkpoint: the one at `path`, or an earlier one.
 
-    Damaged ones before it are renamed to `.damaged`.
+    Damaged ones that are newer are renamed to `.damaged`.
 
     Args:
-        path: where the newest one is written.
-        tell: is called with a line for each that is damaged.
+        path: path of the latest checkpoint.
+        tell: called with a line for each damaged one.
 
     Returns:
-        Its path; None if there is none at all.
+        The path of the checkpoint; None if there are no checkpoints.
 
     Raises:
-        VireidError: if there are some and all are damaged.
+        VireidError: if all checkpoints are damaged.
     """
     damaged: VireidError | None = None
     aside: list[Path] = []
-    for found in checkpoint.kept(path):
+    for file in checkpoint.kept(path):
         try:
-            checkpoint.load(found)
+            checkpoint.load(file)
         except VireidError as error:
             damaged = error
-            aside.append(found)
-            tell(f'{error.given}; looking for an earlier one')
+            aside.append(file)
+            tell(f'{error.given}; trying an earlier one')
             continue
-        for bad in aside:  # or the next save would keep it in place of the sound one
+        for bad in aside:  # otherwise the next save would keep it instead of the intact one
             with suppress(OSError):
                 bad.replace(bad.with_suffix('.damaged'))
         if damaged is not None:
-            tell(f'going on from {found}')
-        return found
+            tell(f'resuming from {file}')
+        return file
     if damaged is not None:
         raise damaged
     return None
 
 
 def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Path) -> torch.nn.Module:
-    """Builds the experiment's model and fills it from a loaded checkpoint; in evaluation mode."""
+    """Builds the experiment's model with the weights of a loaded checkpoint, in eval mode.
+
+    Args:
+        experiment: the experiment.
+        content: the checkpoint.
+        source: its name in messages.
+
+    Raises:
+        VireidError: if the weights do not fit the model.
+    """
     if 'num_identities' not in content:
-        raise VireidError(f'{source} does not say of how many identities it is', allowed='checkpoints of a run')
+        raise VireidError(f'{source} does not contain its number of identities', allowed='checkpoints of a run')
     build = functools.partial(experiment.build_model, int(content['num_identities']), pretrained=False)
     _require_shapes(build, content['model'], source)
     model = build()
@@ -81,71 +94,80 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
 
 
 def _require_shapes(build: Callable[[], torch.nn.Module], weights: Mapping[str, Any], source: str | Path) -> None:
-    """Raises if weights do not fit a model, before it takes memory: a file may say that it is of any size."""
+    """Raises if weights do not fit a model, before memory is allocated: a file may declare any size."""
     try:
         model = on_meta(build, again=False)
     except VireidError:
         raise
-    except Exception:  # a constructor may compute with values
+    except Exception:  # a constructor may compute with values, which `meta` does not support
         return
     own = model.state_dict()
     if any(name not in weights or weights[name].shape != tensor.shape for name, tensor in own.items()):
-        checkpoint.load_weights(model, weights, source)  # raises, and says all that does not fit
+        checkpoint.load_weights(model, weights, source)  # raises an error that lists the differences
 
 
 def initialize_from(
     model: torch.nn.Module, source: str, partial: bool, show: bool = True, identities: int = 0
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """Initialises a model with the weights of another run, or of any file that holds the state dict of such a model.
-
-    Returns:
-        Which weights these are, for run.json, and the numbers of the images that they were trained on: none of a file
-        that no run wrote.
+    """Initializes a model from a checkpoint, or from any file that contains the state dict of such a model.
 
     Args:
-        model: what is initialised.
+        model: the model to initialize.
         source: the checkpoint, or another file of weights: see `vireid.boundary.weights.find_weights`.
-        partial: take what fits.
-        show: say what was taken.
-        identities: how many the model knows. What differs in their number alone, such as a classifier, is left out.
+        partial: load only matching weights and report coverage.
+        show: print what was loaded.
+        identities: number of training identities; tensors that differ only in this number, such as a classifier, are
+            skipped.
+
+    Returns:
+        A description of the weights, for run.json, and the hashes of the images they were trained on, which are empty
+        unless the file is a checkpoint of vireid.
+
+    Raises:
+        VireidError: if the file cannot be read or the weights do not fit.
     """
-    weights, seen, found = _read(model, source)
+    weights, seen, origin = _read(model, source)
     own = model.state_dict()
     about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
     left_out = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
-    lines = [found.text(source, left_out)] if found else []
+    lines = [origin.text(source, left_out)] if origin else []
     if partial:
         for part, (loaded, total) in load_partly(model, weights, source).items():
-            share = f'{loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f} %)'
+            share = f'{loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f}%)'
             lines.append(f'from {source}: {part:<16} {share}')
     else:
         others = _of_other_identities(own, {n: weights[n] for n in left_out if n in own}, identities)
-        kept = [n for n in own if n in others or (found and n.endswith(COUNTER) and n not in weights)]
+        kept = [n for n in own if n in others or (origin and n.endswith(COUNTER) and n not in weights)]
         try:
             checkpoint.load_weights(model, {**weights, **{name: own[name] for name in kept}}, source)
         except VireidError as error:
-            todo = f'{error.todo}; or take what fits: --partial, or training.init_partial=True in the config'
+            todo = f'{error.todo}; or load only matching weights: --partial, or training.init_partial=True'
             raise error.at('training.init', todo) from error
         if others:
-            lines.append(f'from {source}: left out, as this run has {identities:,} identities: {", ".join(others)}')
+            lines.append(f'from {source}: skipped, since this run has {identities:,} identities: {", ".join(others)}')
     for line in lines if show else ():
         print(line)
     return about, seen
 
 
 def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
-    """Loads the weights that fit, by name and shape.
+    """Loads the weights whose name and shape match.
+
+    Args:
+        module: the module.
+        weights: the state dict.
+        source: its name in messages.
 
     Returns:
-        For each part of the module, such as `backbone`, how many of its values were loaded, and how many it has.
+        For each part of the module, such as `backbone`, the number of values loaded and the total.
 
     Raises:
-        VireidError: if nothing fits.
+        VireidError: if nothing matches.
     """
     own = module.state_dict()
     fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
     if not fits:
-        raise VireidError(f'nothing in {source} fits the model', todo='see what it holds: vireid checkpoint show')
+        raise VireidError(f'nothing in {source} fits the model', todo='list its contents: vireid checkpoint show')
     module.load_state_dict({**own, **fits})
     shares: dict[str, tuple[int, int]] = {}
     for name, tensor in own.items():
@@ -156,36 +178,36 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
 
 
 def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarray, Weights | None]:
-    """Returns the weights in a file, numbers of the images that they were trained on, and where they were found.
+    """Returns the weights in a file, the hashes of their training images, and where in the file the weights are.
 
     The last is None for a checkpoint of vireid.
     """
     allowed = 'a checkpoint of a run, or a file with the state dict of such a model'
     content = read_weights(source, allowed)
     if is_checkpoint(content):
-        content = checkpoint.load(source)  # it says more of itself, and is held to it
+        content = checkpoint.load(source)  # also validates it
         return content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy(), None
     own = model.state_dict()
-    found = find_weights(content, {name: tuple(tensor.shape) for name, tensor in own.items()})
-    if not found.tensors.keys() & own.keys():
-        some = ', '.join(list(found.tensors)[:3])
+    weights = find_weights(content, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    if not weights.tensors.keys() & own.keys():
+        some = ', '.join(list(weights.tensors)[:3])
         raise VireidError(
-            f'training.init: nothing in {source} fits the model; it holds {some or "no tensors"}',
+            f'training.init: nothing in {source} fits the model; it contains {some or "no tensors"}',
             allowed=allowed,
-            todo=f'if these are weights of the backbone alone: --cfg-options model.backbone.weights={source}',
+            todo=f'if these are backbone weights: --cfg-options model.backbone.weights={source}',
             path='training.init',
         )
-    return found.tensors, np.zeros(0, dtype=np.int64), found
+    return weights.tensors, np.zeros(0, dtype=np.int64), weights
 
 
 def _of_other_identities(
     own: Mapping[str, torch.Tensor], misfits: Mapping[str, torch.Tensor], identities: int
 ) -> list[str]:
-    """Returns the tensors of another shape if all differ in one number alone, and ours is that of the identities."""
-    found = {
+    """Returns the tensors of another shape if they differ only in the number of identities."""
+    differences = {
         (ours, theirs)
         for name, tensor in misfits.items()
         for ours, theirs in zip_longest(own[name].shape, tensor.shape)
         if ours != theirs
     }
-    return list(misfits) if len(found) == 1 and next(iter(found))[0] == identities else []
+    return list(misfits) if len(differences) == 1 and next(iter(differences))[0] == identities else []

@@ -1,4 +1,4 @@
-"""The folder that a run is written into: a new one, or that of a run; never the data, or files of somebody else."""
+"""Checks the folder of a run: it must be new or belong to a run, and never be the data or contain foreign files."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 from vireid.interfaces import Dataset
 
-# what a run or an evaluation writes; the loggers that are built in among them
+# files that a run, an evaluation or a built-in logger writes
 FILES = ('config.yaml', 'metrics.jsonl', results.FILE, results.QUERIES, 'report.npz', 'report.html', RECORD)
 NAMES = (*FILES, 'checkpoints')
-SECTIONS = {'dataset', 'protocol', 'model', 'training'}  # by which a config.yaml is one of ours
+SECTIONS = {'dataset', 'protocol', 'model', 'training'}  # identify a config.yaml of vireid
 TODO = 'choose another --work-dir, such as runs/my_run'
 
 
 def require_own_folder(folder: Path, dataset: Any = None) -> None:
-    """Checks that a run may be written into a folder.
+    """Checks that a run may write to a folder.
 
     Args:
-        folder: it need not exist.
-        dataset: the reader of the run's images; its `root` is not written into.
+        folder: the folder, which need not exist.
+        dataset: the dataset, whose `root` must not be written to.
 
     Raises:
-        VireidError: if the folder is that of the data, holds files of our names that no run wrote, or one of these is a
-            link that leads out of it.
+        VireidError: if the folder is the data folder, contains files with reserved names that no run wrote, or one of
+            these is a link to a place outside the folder.
     """
     root = Dataset.root(dataset)
     if root is not None and folder.resolve() == Path(root).resolve():
-        raise VireidError(f'{folder} is the folder of the data, and a run would write into it', todo=TODO)
-    there = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
-    # a link that an archive or a copy made belongs to the user, as the user's own does: nothing tells them apart
+        raise VireidError(f'{folder} is the data folder, which a run must not write to', todo=TODO)
+    present = [name for name in NAMES if (folder / name).exists() or (folder / name).is_symlink()]
+    # a link extracted from an archive belongs to the user, so it cannot be told apart from the user's own links
     if not is_inside(folder / 'checkpoints', folder):
         raise VireidError(
-            f'{folder / "checkpoints"} is a link to {(folder / "checkpoints").resolve()}, and a run writes through no '
-            'link in its folder: whoever sent the folder may have put it there',
-            todo=f'to keep checkpoints on another disk, have the whole run there: put a folder in the place of the '
-            f'link, move {folder} to that disk, and give the new path as --work-dir (a link to all of it will do)',
+            f'{folder / "checkpoints"} is a link to {(folder / "checkpoints").resolve()}, but a run does not write '
+            'through links in its folder, since the sender of a received folder may have created them',
+            todo=f'to keep checkpoints on another disk, move the whole run: replace the link with a folder, move '
+            f'{folder} to that disk, and give the new path as --work-dir (which may be a link)',
         )
-    for name in there:
+    for name in present:
         inside(folder, name)
-    if there and not _is_run(folder):
-        raise VireidError(f'{folder} holds {", ".join(there)}, which no run of vireid wrote', todo=TODO)
+    if present and not _is_run(folder):
+        raise VireidError(f'{folder} contains {", ".join(present)}, which no vireid run wrote', todo=TODO)
 
 
 def _is_run(folder: Path) -> bool:
     try:
         if (folder / 'config.yaml').exists():
             return set(read_record(folder / 'config.yaml')) >= SECTIONS
-        return 'rows' in read_json(folder / results.FILE)  # of `vireid score`
+        return 'rows' in read_json(folder / results.FILE)  # written by `vireid score`
     except (VireidError, OSError, ValueError, TypeError):
         return False

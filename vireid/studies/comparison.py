@@ -64,7 +64,8 @@ class Pair:
             f'{100 * self.by_people.low:+.1f} to {100 * self.by_people.high:+.1f}'
         )
         if self.by_seeds is None:
-            return f'{text} ({people}). One seed: no claim, since another seed can change the result as much; use at least 3.'
+            why = 'One seed: no claim, since another seed can change the result as much; use at least 3.'
+            return f'{text} ({people}). {why}'
         spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
         more = f'{_seeds(self.seeds_needed)} seeds would detect a difference of {100 * POINTS:.0f} points'
         if not self.is_significant:
@@ -133,7 +134,7 @@ class Comparison:
         return '\n'.join([self.head(), *self.notes, '', *aligned(self.lines()), '', *self.claims()])
 
     def claims(self) -> list[str]:
-        """Returns what the intervals are and what each pair shows; of many pairs, those that are not significant are only counted."""
+        """Describes the intervals and what each pair shows; of many pairs, only significant ones are listed."""
         told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_significant]
         return [self.about(), *(pair.verdict() for pair in told), *self._counted(len(told))]
 

@@ -153,7 +153,7 @@ class TestDamage:
         told: list[str] = []
         assert newest(folder / 'last.pt', told.append) == folder / 'last-1.pt'
         assert 'last.pt is not a checkpoint of vireid or is damaged' in told[0]
-        assert told[1] == f'going on from {folder / "last-1.pt"}'
+        assert told[1] == f'resuming from {folder / "last-1.pt"}'
 
     def test_a_damaged_one_never_takes_the_place_of_a_sound_one(self, folder):
         (folder / 'last.pt').write_bytes(b'torn')
