@@ -78,6 +78,6 @@ assert main({train!r}) == 0
     does = f'from vireid.cli import main\nassert (main({train!r}), main({file!r})) == (2, 2)'
     gone = run(python, '-c', does, cwd=tmp_path)
     assert gone.returncode == 0, gone.stderr
-    assert "no package 'vireid-gated-fusion' offers configs" in gone.stderr
+    assert "no package 'vireid-gated-fusion' provides configs" in gone.stderr
     assert 'requires: the package vireid-gated-fusion is not installed' in gone.stderr
     assert "pip install 'vireid-gated-fusion>=0.1'" in gone.stderr

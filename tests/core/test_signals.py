@@ -84,7 +84,7 @@ def has_begun(work_dir: Path) -> bool:
 
 
 def assert_saved(work_dir: Path, out: str) -> None:
-    assert 'go on with: vireid train' in out
+    assert 'resume with: vireid train' in out
     saved = checkpoint.load(work_dir / 'checkpoints' / 'last.pt')
     assert saved['progress']['step'] == len((work_dir / 'metrics.jsonl').read_text().splitlines())
 

@@ -149,9 +149,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ('option', 'said'),
         [
-            ("images.train=[{'type': 'Resize'}]", 'images.train makes 3 x 64 x 32 uint8 of an image'),
-            ("images.test=[{'type': 'ToFloat'}]", 'images.test makes 3 x 128 x 32 float32 of an image'),
-            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on an image 3 x 84 x 52 uint8'),
+            ("images.train=[{'type': 'Resize'}]", 'images.train returns a 3 x 64 x 32 uint8 image'),
+            ("images.test=[{'type': 'ToFloat'}]", 'images.test returns a 3 x 128 x 32 float32 image'),
+            ('images.train.2.size=[400,400]', 'images.train.2: RandomCrop fails on a 3 x 84 x 52 uint8 image'),
             ('images.train.6.scale=[]', 'images.train.6: RandomErasing'),
             ("step.schedule=[{'type': 'CosineAnnealingLR', 'T_max': 0}]", 'step.schedule'),
             ('seed=100000000000000000000000', 'seed is 100000000000000000000000'),

@@ -33,7 +33,7 @@ def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training
         monkeypatch.setenv(name, str(value))
     with pytest.raises(VireidError) as caught:
         make_fabric(experiment(**training).training)
-    assert f'torchrun started {local} processes on each of {world // local} machines' in caught.value.given
+    assert f'torchrun launched {local} processes on each of {world // local} machines' in caught.value.given
     assert caught.value.todo == todo
 
 
@@ -71,7 +71,7 @@ def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(
     assert isinstance(found, SLURMEnvironment)
     assert (found.world_size(), found.global_rank()) == (4, 3)
     found.validate_settings(num_devices=2, num_nodes=2)
-    with pytest.raises(VireidError, match='srun started 2 processes on each of 2 machines') as caught:
+    with pytest.raises(VireidError, match='srun launched 2 processes on each of 2 machines') as caught:
         _find_environment(4, 1)
     assert caught.value.todo == '--devices 2 --cfg-options training.nodes=2'
 
@@ -102,5 +102,7 @@ def test_sharding_is_refused_with_a_word_why():
 def test_several_machines_need_a_launcher(monkeypatch):
     monkeypatch.delenv('TORCHELASTIC_RUN_ID', raising=False)
     in_slurm(monkeypatch)
-    with pytest.raises(VireidError, match=r'training\.nodes is 2, but the environment does not define the other machines'):
+    with pytest.raises(
+        VireidError, match=r'training\.nodes is 2, but the environment does not define the other machines'
+    ):
         make_fabric(experiment(nodes=2).training)

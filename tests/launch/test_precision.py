@@ -50,7 +50,7 @@ def test_what_the_config_sets_is_kept_and_warned_of_where_it_is_slow(with_bf16):
     found = precision.choose(asked)
     assert (found.name, found.reason) == ('bf16-mixed', 'set by the config')
     assert found.warning == (
-        'precision is bf16-mixed and this processor has no bf16: a step may take ten times as long as in 32-true'
+        'precision is bf16-mixed, but this processor has no bf16: a step may take ten times as long as in 32-true'
     )
     assert precision.choose(TrainingSettings()) == precision.Precision('32-true', 'the default')
 

@@ -81,7 +81,7 @@ def test_not_a_number_is_no_text(section):
 
 def test_the_transforms_of_a_view_are_tried_like_the_others(make_small, tmp_path):
     view = 'images.views={"dark": {"of": "visible", "train": [{"type": "ToFloat"}]}}'
-    with pytest.raises(VireidError, match=r'images.views.dark.train makes 3 x \d+ x \d+ float32 of an image'):
+    with pytest.raises(VireidError, match=r'images.views.dark.train returns a 3 x \d+ x \d+ float32 image'):
         preflight(make_small(tmp_path, view))
     wrong = view.replace('visible', 'thermal')
     with pytest.raises(VireidError, match=r"images.views.dark.of is 'thermal'"):

@@ -196,13 +196,13 @@ def _try_transforms(
             image = chain.apply(position, image, modality)
         except Exception as error:  # torchvision checks some arguments only when called
             raise VireidError(
-                f'{chain.where}.{position}: {config["type"]} fails on an image {_sizes(image)}: {error}',
+                f'{chain.where}.{position}: {config["type"]} fails on a {_sizes(image)} image: {error}',
                 todo='fix its arguments, or the transforms before it',
                 path=f'{chain.where}.{position}',
             ) from error
     if image.shape != (3, height, width) or image.dtype != torch.float32:
         raise VireidError(
-            f'{chain.where} returns images {_sizes(image)}',
+            f'{chain.where} returns a {_sizes(image)} image',
             allowed=f'3 x {height} x {width} float32, as set by images.size',
             todo='end with ToFloat and Normalize, and resize with Resize or RandomCrop',
             path=chain.where,

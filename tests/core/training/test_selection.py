@@ -218,7 +218,9 @@ class TestRefusals:
 
     def test_validation_identities_that_are_trained_on(self, small_sysu, tmp_path, make_tiny):
         made = make_tiny(small_sysu, 'evaluation.select=validation', 'training.evaluate_every=1')
-        with pytest.raises(VireidError, match=r"2 validation identities are also trained on[\s\S]*train_lists=\['train'\]"):
+        with pytest.raises(
+            VireidError, match=r"2 validation identities are also trained on[\s\S]*train_lists=\['train'\]"
+        ):
             train(made, tmp_path)
 
     def test_a_dataset_without_validation_split(self, small_regdb, tmp_path, make_small):
