@@ -242,7 +242,7 @@ class TestAddresses:
     def test_it_is_named(self, sent, capsys):
         change(sent, loggers=[{'type': 'WeightsAndBiases'}])
         main(['config', 'check', str(sent / 'config.yaml')])
-        assert 'loggers: WeightsAndBiases is left out' in capsys.readouterr().err
+        assert 'loggers: WeightsAndBiases is disabled for this run' in capsys.readouterr().err
 
     def test_a_cache_that_data_name_is_left_out_and_one_of_the_flag_is_used(self, sent, tmp_path):
         sections = yaml.safe_load((sent / 'config.yaml').read_text())
