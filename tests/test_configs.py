@@ -16,11 +16,11 @@ from PIL import Image
 
 import vireid
 from vireid.cli import main
-from vireid.cli.count import table
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
+from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
@@ -145,7 +145,7 @@ def test_what_is_fitted_belongs_to_the_weights(
     vireid.load(last)
     assert capsys.readouterr().err == ''
     vireid.load(before)
-    assert 'last-1.pt was written before its model was fitted to the training images' in capsys.readouterr().err
+    assert 'last-1.pt was saved before its model was fitted to the training images' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('path', NOT_ON_THE_PAGE, ids=str)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the interfaces in docs/architecture.md, from vireid/interfaces.py (`make docs`)."""
+"""Updates the list of interfaces in docs/architecture.md from vireid/interfaces.py (`make docs`)."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ MODEL = INTERFACES['models'].given
 
 
 def document() -> str:
-    """Returns the page with the interfaces as they are."""
+    """Returns the page with the current interfaces."""
     before, _, rest = PAGE.read_text(encoding='utf-8').partition(BEGIN)
     return f'{before}{BEGIN}\n{lists()}\n{END}{rest.partition(END)[2]}'
 
 
 def lists() -> str:
-    """Returns a Markdown list with an item for each kind."""
+    """Returns a Markdown list with one item per kind."""
     lines = []
     for kind, interface in INTERFACES.items():
         lines.append(f'- **`{kind}`**: {" ".join((interface.__doc__ or "").split())}')

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes docs/models.md: parameters and operations of the papers, hybrids, and compared systems (`make docs`)."""
+"""Writes docs/models.md: parameters and operations of the papers, hybrids and compared systems (`make docs`)."""
 
 from pathlib import Path
 
-from vireid.cli.count import table
+from vireid.diagnostics.count_table import table
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'

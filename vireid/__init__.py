@@ -1,6 +1,6 @@
 """vireid: visible-infrared person re-identification, assembled from config.
 
-The names below are the public API. Each is imported on first use, so that `import vireid` stays light.
+The names below are the public API. Each is imported on first use, so `import vireid` is fast.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LAZY = {
 __all__ = [*_LAZY, '__version__']
 
 if os.name == 'posix' and not os.environ.get('HOME', os.path.expanduser('~')).startswith('/'):
-    # a user without an entry in passwd, as in containers: libraries that look for the home fail when they are imported
+    # in containers, the user may have no passwd entry; libraries that look up the home folder would fail on import
     os.environ['HOME'] = os.devnull
 
 

@@ -1,4 +1,4 @@
-"""What the commands do, from Python: for notebooks and scripts."""
+"""The commands as Python functions, for notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -36,15 +36,18 @@ def load_experiment(
     """Reads and checks a config.
 
     Args:
-        config: a config file, `package::file` for one that a plugin offers, or its sections.
-        plugins: Python files with components of yours; those that a YAML or JSON config names have to be among them.
-        trust_config: let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside
+        config: a config file, `package::file` for a config of a plugin, or a dict of sections.
+        plugins: Python files with your components. Plugin files that a YAML or JSON config names must be listed here.
+        trust_config: allow a YAML or JSON config to choose loggers with a server and a cache folder, and bases outside
             its folder.
-        **overrides: laid over the config: `training=dict(steps=100)` merges, as a config does over its base;
-            `**{'training.steps': 100}` sets one value, as `--cfg-options` does.
+        **overrides: values that replace those of the config: `training=dict(steps=100)` is merged, as a config into its
+            base; `**{'training.steps': 100}` sets a single value, as `--cfg-options` does.
+
+    Returns:
+        The experiment.
 
     Raises:
-        VireidError: for all that is wrong with it.
+        VireidError: lists all errors of the config.
     """
     return _resolve(config, plugins, trust_config, overrides)[0]
 
@@ -66,28 +69,30 @@ def train(
     plugins: Sequence[str | Path] = (),
     **overrides: Any,
 ) -> Run:
-    """Trains what a config describes, and scores the result.
+    """Trains and evaluates the model of a config.
 
     Args:
         config: see `load_experiment`.
-        work_dir: gets `config.yaml`, `checkpoints/`, `result.json` and whatever the loggers write; by default a new
-            folder below `runs/`.
-        resume: checkpoint to go on from.
-        init: checkpoint whose weights the model is initialised with.
-        partial: of `init`, take what fits.
-        plugins: Python files with components of yours.
+        work_dir: folder for `config.yaml`, `checkpoints/`, `result.json` and the output of the loggers; by default a
+            new folder in `runs/`.
+        resume: checkpoint to resume from.
+        init: checkpoint whose weights initialize the model.
+        partial: load only the matching weights of `init`.
+        plugins: Python files with your components.
         **overrides: see `load_experiment`.
 
     Returns:
         The run: its `model`, `results`, `work_dir` and `checkpoint`.
 
     Raises:
-        VireidError: for anything that you can fix.
+        VireidError: for an invalid config, missing data or any other error that you can fix.
     """
     experiment = load_experiment(config, plugins, **overrides)
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
     if resume is None and any(folder.glob('checkpoints/*.pt')):
-        raise VireidError(f'{folder} holds a run already', todo='give its checkpoint as resume, or another work_dir')
+        raise VireidError(
+            f'{folder} already holds a run', todo='pass its checkpoint as resume, or choose another work_dir'
+        )
     trainer = prepare(experiment, folder, resume=resume, init=init, partial=partial)
     trainer.train()
     return trainer.run
@@ -101,21 +106,21 @@ def evaluate(
     plugins: Sequence[str | Path] = (),
     **overrides: Any,
 ) -> Results:
-    """Scores a checkpoint by a config's protocol.
+    """Evaluates a checkpoint with the protocol of a config.
 
     Args:
-        config: the config it was trained with, or one with the same model; see `load_experiment`.
-        checkpoint: a checkpoint of a run; None for a model that has nothing to train.
-        work_dir: gets `result.json` and what the loggers make of the evaluation; by default `test/` beside
-            `checkpoints/`, or without a checkpoint a new folder below `runs/`.
-        plugins: Python files with components of yours.
+        config: the config of the checkpoint, or one with the same model; see `load_experiment`.
+        checkpoint: a checkpoint of a run; None for a model without trainable parameters.
+        work_dir: folder for `result.json` and the output of the loggers; by default `test/` beside `checkpoints/`, or a
+            new folder in `runs/` without a checkpoint.
+        plugins: Python files with your components.
         **overrides: see `load_experiment`.
 
     Returns:
         The scores of every trial; `print(results.table())` shows them.
 
     Raises:
-        VireidError: if the checkpoint does not fit the model, or was trained on what this would score.
+        VireidError: if the checkpoint does not match the model, or was trained on test identities or images.
     """
     experiment = load_experiment(config, plugins, **overrides)
     if work_dir is None and checkpoint is None:
@@ -135,15 +140,15 @@ def plot(
 
     Args:
         figure: `cmc`, `rankings`, `cam`, `features`, `weights`, `embedding`, `distances` or `graph`.
-        runs: folders of runs, or what `vireid.reporting.record.read_runs` made of them; one or several.
-        out: a file to write too, `.pdf`, `.svg` or `.png`.
-        **options: `width` in inches, and the figure's own, such as `kind='best'` for `rankings`.
+        runs: one or several folders of runs, or records returned by `vireid.reporting.record.read_runs`.
+        out: also write the figure to this `.pdf`, `.svg` or `.png` file.
+        **options: `width` in inches, and options of the figure, such as `kind='best'` for `rankings`.
 
     Returns:
-        A figure of matplotlib, which may be changed.
+        The matplotlib figure, which you can modify.
 
     Raises:
-        VireidError: if matplotlib is missing, or the runs do not have what the figure shows.
+        VireidError: if matplotlib is not installed, or the runs lack the data of the figure.
     """
     given = [runs] if isinstance(runs, (str, Path, RunRecord)) else list(runs)
     figures.check_options(figure, options)
@@ -167,25 +172,25 @@ def compare(
     trust_config: bool = False,
     **overrides: Any,
 ) -> Comparison:
-    """Compares systems, as `vireid compare` does; configs are trained with each seed, unless that was done before.
+    """Compares systems, as `vireid compare` does; configs are trained with each seed unless their runs are finished.
 
     Args:
         systems: folders of finished runs, and configs; see `load_experiment`.
-        seeds: of the configs.
-        work_dir: gets the runs of the configs, `NAME/seed_N`.
-        allow_differences: compare runs of different protocols, data or budgets too, and say so.
+        seeds: random seeds of the configs.
+        work_dir: folder for the runs of the configs, `NAME/seed_N`.
+        allow_differences: also compare runs with different protocols, data or budgets, and note it.
         plugins: Python files with your components.
         trust_config: see `load_experiment`.
-        **overrides: of the configs; see `load_experiment`.
+        **overrides: overrides of the configs; see `load_experiment`.
 
     Returns:
         The comparison: `rows()`, `pairs`, `text()`, `markdown()`, `frame()`.
 
     Raises:
-        VireidError: if a run cannot be made, or runs cannot be compared.
+        VireidError: if a run fails, or the runs cannot be compared.
     """
     _require_several(systems, 'systems')
-    seeds = list(dict.fromkeys(seeds)) if isinstance(seeds, Iterable) else seeds  # of a generator too
+    seeds = list(dict.fromkeys(seeds)) if isinstance(seeds, Iterable) else seeds  # accepts a generator
     if not isinstance(seeds, list) or not seeds or not all(isinstance(seed, Integral) for seed in seeds):
         raise VireidError(f'seeds is {seeds!r}', allowed='a list of integers, or a range')
     given: list[Path | list[Job]] = []
@@ -203,14 +208,17 @@ def compare(
 
 
 def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) -> PaperTable:
-    """Lays finished runs out as a paper does, as `vireid table` does; seeds of one config are one row.
+    """Returns a result table of finished runs, as `vireid table` does, with one row per config.
 
     Args:
-        runs: their folders.
-        metrics: of each plain row of the results.
+        runs: folders of the runs.
+        metrics: metrics to show for each plain row of the results.
 
     Returns:
         The table: `rows`, `format('md')` (or `latex`, `csv`, `text`), `frame()`.
+
+    Raises:
+        VireidError: if a run is not finished, or a metric is unknown.
     """
     _require_several(runs, 'runs')
     return make_table(read_systems(runs, queries=False), metrics)
@@ -218,13 +226,13 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
 
 def _require_several(given: Any, what: str) -> None:
     if isinstance(given, (str, Path)) or not isinstance(given, Sequence):
-        raise VireidError(f'{what} is {given!r}', allowed='a list of several')
+        raise VireidError(f'{what} is {given!r}', allowed='a list')
 
 
 def free_folder(base: Path, name: str) -> Path:
-    """Returns the folder of a new run: `name` below `base`, or the first of `name-2`, `name-3` after all there are."""
-    there = [path.name for path in base.glob(f'{name}*')]
-    numbers = [int(found.removeprefix(f'{name}-')) for found in there if found.removeprefix(f'{name}-').isdigit()]
-    if not numbers and name not in there:
+    """Returns the folder of a new run in `base`: `name`, or `name-N` with N one above the largest in use."""
+    used = [path.name for path in base.glob(f'{name}*')]
+    numbers = [int(each.removeprefix(f'{name}-')) for each in used if each.removeprefix(f'{name}-').isdigit()]
+    if not numbers and name not in used:
         return base / name
     return base / f'{name}-{max([1, *numbers]) + 1}'

@@ -47,7 +47,7 @@ def test_prints_mean_and_deviation_beside_the_papers_figures(people, tmp_path, c
     flags = ('--seeds', '0', '1', '--rows', 'no_split', 'no_mtl')
     assert ablate('dmcf_table2', people, tmp_path, *flags, options=DMCF) == 0
     table = capsys.readouterr().out
-    assert 'These are different data' in table
+    assert 'measured on different data and cannot be compared' in table
     body, claims = table.split('Each interval has 95% confidence')
     rows = {line.split('  ')[0]: line.split()[2:] for line in body.splitlines() if line.startswith('NO ')}
     assert 'NO SPLIT - NO MTL, R1: ' in claims
@@ -79,7 +79,7 @@ def test_goes_on_where_it_was_stopped(people, tmp_path, capsys, monkeypatch):
     result = (tmp_path / 'tffn_table3/b_deep/seed_0/result.json').stat().st_mtime_ns
     assert ablate('tffn', people, tmp_path, *flags, options=DEEP) == 0
     assert (tmp_path / 'tffn_table3/b_deep/seed_0/result.json').stat().st_mtime_ns == result
-    assert 'done before' in capsys.readouterr().out
+    assert 'finished before' in capsys.readouterr().out
 
 
 def test_a_run_that_was_cut_resumes_from_its_checkpoint(people, tmp_path, monkeypatch):
@@ -140,7 +140,7 @@ def test_the_data_may_be_named_by_the_environment(people, finished, capsys, monk
     assert main([*arguments, '--seeds', '0', '--rows', 'b', '--cfg-options', *B, METRICS]) == 0
     printed = capsys.readouterr().out
     assert f'synthetic people, SYSU-MM01 layout ({people})' in printed
-    assert '(done before)' in printed  # of other data it would be another run
+    assert '(finished before)' in printed  # of other data it would be another run
 
 
 def test_a_torn_result_is_made_again(people, finished, tmp_path):
@@ -183,7 +183,7 @@ def test_a_run_with_other_settings_is_not_counted(people, finished, capsys):
         (['dmfc'], ["no table 'dmfc'", 'dmcf_table2, dmcf_table3, systems, tffn_table3']),
         (['dmcf', '--on', 'snth'], ['--on snth', "did you mean 'synth'?"]),
         (['dmcf', '--rows', 'nosplit'], ["did you mean 'no_split'?"]),
-        (['dmcf', '--seed', '3'], ['write --seeds 3']),
+        (['dmcf', '--seed', '3'], ['use --seeds 3']),
     ],
 )
 def test_says_what_tables_settings_and_rows_there_are(arguments, texts, capsys):
@@ -215,7 +215,7 @@ def test_a_table_of_ones_own(people, tmp_path, capsys):
     assert {p.name for p in run.iterdir()} >= {'config.yaml', 'metrics.jsonl', 'checkpoints', 'report.html'}
     (folder / 'table.yaml').write_text('title: Mine\npaper: nobody\nsettings: {}\nrows: {hlaf: {label: H}}\n')
     assert main(['ablate', str(folder)]) == 2
-    assert 'there is no config' in capsys.readouterr().err
+    assert 'hlaf.py does not exist' in capsys.readouterr().err
 
 
 def test_the_tables_are_found_from_anywhere(tmp_path, monkeypatch, capsys):

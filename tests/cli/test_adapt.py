@@ -1,4 +1,4 @@
-"""`vireid adapt`: from a run's checkpoint and unlabelled images to one that all commands take, and back."""
+"""`vireid adapt`: from a run's checkpoint and unlabeled images to one that all commands accept, and back."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_it_says_what_it_did_and_how_to_find_out_whether_it_helped(work, source,
     visible, infrared = (len(list((images(work) / m).rglob('*.*'))) for m in ('visible', 'infrared'))
     assert f'images       {visible} visible and {infrared} infrared images' in out
     assert 'mean and variance of 3 BatchNorm layers' in out
-    assert 'Only labelled images of these cameras can tell whether it helped' in out
+    assert 'Only labeled images of these cameras can show whether it helped' in out
     assert f'vireid test CONFIG {tmp_path / "new.pt"} --data-root DIR' in out
     assert f'vireid adapt {tmp_path / "new.pt"} --revert -o ORIGINAL' in out
 
@@ -77,7 +77,7 @@ def test_a_checkpoint_that_is_not_adapted_shows_nothing_of_it(source, capsys):
 
 def test_it_is_taken_back_bit_for_bit(source, adapted, tmp_path, capsys):
     assert main(['adapt', adapted, '--revert', '-o', str(tmp_path / 'back.pt')]) == 0
-    assert 'as it was before it was adapted, after step ' in capsys.readouterr().out
+    assert 'before adaptation, after step ' in capsys.readouterr().out
     digests = [checkpoint.digest(checkpoint.load(p)['model']) for p in (source, adapted, tmp_path / 'back.pt')]
     assert digests[0] == digests[2] != digests[1]
 
@@ -97,12 +97,12 @@ def test_a_split_of_a_table(work, source, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (['SOURCE'], 'there are no images'),
-        (['SOURCE', 'IMAGES', '--revert'], '--revert takes neither images nor --split'),
+        (['SOURCE'], 'no images were given'),
+        (['SOURCE', 'IMAGES', '--revert'], '--revert accepts neither images nor --split'),
         (['SOURCE', '--revert'], 'was not adapted'),
-        (['SOURCE', 'nowhere'], 'nowhere is missing'),
+        (['SOURCE', 'nowhere'], 'nowhere does not exist'),
         (['SOURCE', 'IMAGES/visible'], 'has no images'),
-        (['SOURCE', 'IMAGES', '--split', 'train'], "split is 'train', and"),
+        (['SOURCE', 'IMAGES', '--split', 'train'], "split is 'train', but"),
         (['nowhere.pt', 'IMAGES'], 'no checkpoint nowhere.pt'),
         (['SOURCE', 'IMAGES'], 'trained with the plugin files'),
     ],
@@ -124,7 +124,7 @@ def test_a_file_is_never_written_over(work, source, adapted, capsys):
     before = Path(adapted).read_bytes()
     for words in ([source, str(images(work))], [adapted, '--revert']):
         assert main(['adapt', *words, '-o', adapted, *PLUGIN]) == 2
-        assert 'exists already' in capsys.readouterr().err
+        assert 'already exists' in capsys.readouterr().err
     assert Path(adapted).read_bytes() == before
 
 

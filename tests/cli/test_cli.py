@@ -98,7 +98,7 @@ def test_what_a_full_disk_did_not_take_is_told(tmp_path, words):
             [sys.executable, '-m', 'vireid', *words], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert made.returncode == 2
-    assert made.stderr.startswith('error: what was printed could not all be written to <stdout>: [Errno 28]')
+    assert made.stderr.startswith('error: some output could not be written to <stdout>: [Errno 28]')
     assert 'next:    free some space' in made.stderr
 
 
@@ -190,7 +190,7 @@ def test_a_run_is_never_written_over(tree, tmp_path, monkeypatch, capsys):
     assert out.endswith('\nwritten to runs/tffn_sysu-2\n')
     assert main([*arguments[:2], '--work-dir', 'runs/tffn_sysu', *arguments[2:]]) == 2
     text = capsys.readouterr().err
-    assert 'runs/tffn_sysu holds a run already' in text
+    assert 'runs/tffn_sysu already holds a run' in text
     assert '--resume' in text
 
 
@@ -208,7 +208,7 @@ def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_begins_anew(t
     (folder / '.last.pt.0123456789abcdef.part').write_bytes(b'half of it')
     (tmp_path / 'run' / 'config.yaml').write_text('dataset: {}\nprotocol: {}\nmodel: {}\ntraining: {}\n')
     assert main([*arguments, '--resume']) == 0
-    assert 'was left before its first checkpoint: the run begins anew' in capsys.readouterr().out
+    assert 'has no checkpoint yet: starting from step 0' in capsys.readouterr().out
     assert not list(folder.glob('.*'))
     assert main(arguments) == 2  # and now there is one
 
@@ -246,8 +246,8 @@ def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tm
     text = (tmp_path / 'log').read_text()
     assert 'Traceback' not in text
     assert 'saved runs/tffn_sysu/checkpoints/last.pt' in text
-    again = next(line for line in text.splitlines() if line.startswith('go on with: vireid train '))
-    arguments = [*again.removeprefix('go on with: vireid ').split(), '--print-config']
+    again = next(line for line in text.splitlines() if line.startswith('resume with: vireid train '))
+    arguments = [*again.removeprefix('resume with: vireid ').split(), '--print-config']
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 0
     assert arguments[1:5] == ['runs/tffn_sysu/config.yaml', '--work-dir', 'runs/tffn_sysu', '--resume']
@@ -266,6 +266,6 @@ def test_a_split_is_scored_by_its_own_model_only(small_regdb, tmp_path, capsys, 
     checkpoint = 'runs/tffn_regdb/checkpoints/last.pt'
     assert main(['test', config, checkpoint, '--data-root', str(small_regdb), '--trial', '1', *options]) == 2
     text = capsys.readouterr().err
-    assert 'was trained on trial 2 and this scores trial 1' in text
+    assert 'was trained on trial 2, but the test is trial 1' in text
     assert '--trial' in text
     assert main(['test', config, checkpoint, '--data-root', str(small_regdb), '--trial', '2', *options]) == 0

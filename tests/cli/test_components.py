@@ -46,7 +46,7 @@ def test_one_component_shows_arguments_types_defaults_and_docs(capsys):
     assert main(['components', 'necks', 'MLFM']) == 0
     text = capsys.readouterr().out
     head, settable, given = text.split('set by the config:')[0], *text.split('set by the config:')[1].split('filled in')
-    assert "necks 'MLFM', of plugin 'builtin' (vireid.plugins.necks.mlfm:MLFM)" in head
+    assert "necks 'MLFM', plugin 'builtin' (vireid.plugins.necks.mlfm:MLFM)" in head
     assert '  reduction: int = 16\n      W1 maps L*C channels to L*C / reduction.\n' in settable
     assert '  inputs:' not in settable
     assert '  inputs: Sequence[FeatureSpec]\n' in given

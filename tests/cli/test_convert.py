@@ -28,9 +28,9 @@ def test_what_it_prints_scores_the_new_checkpoint_by_both_protocols(people, syst
     torch.save({'net': getattr(released_layout, system)(7, depth=18), 'epoch': 60}, 'released.t')
     assert main(['convert', system, 'released.t', '-o', 'new.pt', *SMALL]) == 0
     out = capsys.readouterr().out
-    assert 'released.t as a checkpoint: new.pt' in out
+    assert 'released.t converted to new.pt' in out
     assert 'identities   7\n' in out
-    assert "tensors of the file, taken from 'net'\nleft out     " in out
+    assert "tensors from the file, taken from 'net'\nleft out     " in out
     assert 'weights      converted from released.t' in out
     commands = [line.strip() for line in out.splitlines() if line.startswith('  vireid test ')]
     assert [command.partition('--work-dir ')[2] for command in commands] == [
@@ -43,7 +43,7 @@ def test_what_it_prints_scores_the_new_checkpoint_by_both_protocols(people, syst
         assert 'converted from released.t' in (Path(folder) / 'result.json').read_text()
     assert type(vireid.load('new.pt')).__name__ == 'CrossModalModel'
     assert main(['checkpoint', 'show', 'new.pt']) == 0
-    assert 'images that the released file does not name' in capsys.readouterr().out
+    assert 'images unknown to the released file' in capsys.readouterr().out
     assert main(['export', 'weights', 'new.pt', 'release']) == 0
     assert 'weights: converted from released.t' in Path('release/README.md').read_text()
 
@@ -63,7 +63,7 @@ def test_a_config_of_regdb_holds_the_checkpoint_to_its_split(people, tmp_path, m
     assert 'vireid test regdb.py new.pt --data-root DIR --work-dir scored' in capsys.readouterr().out
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=1, workers=1)
     assert main(['test', 'regdb.py', 'new.pt', '--data-root', 'regdb', '--work-dir', 'one']) == 2
-    assert 'was trained on trial 2 and this scores trial 1' in capsys.readouterr().err
+    assert 'was trained on trial 2, but the test is trial 1' in capsys.readouterr().err
     assert main(['test', 'regdb.py', 'new.pt', '--data-root', 'regdb', '--trial', '2', '--work-dir', 'two']) == 0
 
 

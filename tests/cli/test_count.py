@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from vireid.cli import main
-from vireid.cli.count import table
 from vireid.core.config.files import dump, load
 from vireid.core.config.overrides import Overrides
+from vireid.diagnostics.count_table import table
 
 ROOT = Path(__file__).parents[2]
 

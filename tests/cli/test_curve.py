@@ -39,13 +39,13 @@ def test_each_number_of_people_is_trained_on_and_tested_on_the_same(people, tmp_
     assert text.count('rank-1') == 5  # four runs, and what they say
     lines = (tmp_path / 'curve.txt').read_text().splitlines()
     assert [line.split()[:2] for line in lines[1:3]] == [['2', '2'], ['4', '2']]
-    assert lines[0].split() == ['labelled', 'people', 'draws', 'R1', 'mAP']
-    assert lines[-1].startswith('From 2 to 4 labelled people, rank-1 changes by ')
+    assert lines[0].split() == ['labeled', 'people', 'draws', 'R1', 'mAP']
+    assert lines[-1].startswith('From 2 to 4 labeled people, rank-1 changes by ')
     found = {p.name: json.loads((p / 'result.json').read_text())['identities'] for p in tmp_path.glob('people_*')}
     assert found == {f'people_{n}_draw_{d}': n for n in (2, 4) for d in (0, 1)}
     # the same command passes over what is there
     assert main(words) == 0
-    assert capsys.readouterr().out.count('(done before)') == 4
+    assert capsys.readouterr().out.count('(finished before)') == 4
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_gain_is_a_mean_over_people_of_the_test(tmp_path):
     assert (low, high) == (pytest.approx(max(-1, 1 / 8 - half)), pytest.approx(min(1, 1 / 8 + half)))
     with pytest.raises(VireidError, match='different people'):
         paired_gain(before, [queries(tmp_path / 'd.npz', {1: [1], 2: [1]})])
-    with pytest.raises(VireidError, match=r'none\.npz is gone'):
+    with pytest.raises(VireidError, match=r'none\.npz is missing'):
         paired_gain(before, [tmp_path / 'none.npz'])
 
 
@@ -119,10 +119,10 @@ def test_folds_test_everybody_once(people, tmp_path, capsys):
     ('flags', 'message'),
     [
         (['train', '--folds', '1'], '--folds is 1'),
-        (['train', '--folds', '3'], '--folds assigns identities to splits anew, but the splits of SYSU-MM01 are fixed'),
+        (['train', '--folds', '3'], '--folds reassigns identities to splits, but the splits of SYSU-MM01 are fixed'),
         (
             ['data', 'curve', '--identities', '2', '4'],
-            'a learning curve assigns identities to splits anew, but the splits of SYSU-MM01',
+            'a learning curve reassigns identities to splits, but the splits of SYSU-MM01',
         ),
     ],
 )

@@ -91,7 +91,7 @@ def test_nothing_is_written_over(mine, capsys):
     )
     assert (mine / 'manifest.csv').read_text() == 'mine\n'
     assert main(['data', 'split', str(mine), '-o', str(mine / 'other.csv')]) == 0
-    assert f'Not read: {mine}/manifest.csv. To split that table, give its path.' in capsys.readouterr().out
+    assert f'Not used: {mine}/manifest.csv. To split that table, give its path.' in capsys.readouterr().out
 
 
 def test_people_of_one_modality_are_left_out_and_told(mine, capsys):
@@ -135,7 +135,7 @@ def test_a_table_with_or_without_splits_is_split_anew(tmp_path, capsys):
         assert main(['data', 'split', str(given), '-o', str(out)]) == 0
         printed = capsys.readouterr().out
         assert 'split  identities  visible cam3  infrared cam5' in printed
-        assert ('Not in the new table: the columns note.' in printed) == (given == tmp_path)
+        assert ('Columns not copied to the new table: note.' in printed) == (given == tmp_path)
     assert (tmp_path / 'b.csv').read_bytes() == (tmp_path / 'c.csv').read_bytes()
     assert Counter(split_of(tmp_path / 'b.csv').values()) == {'train': 3, 'test': 3}
     assert {row['path'] for row in read(tmp_path / 'b.csv')} == {row.partition(',')[0] for row in ROWS}
@@ -144,8 +144,8 @@ def test_a_table_with_or_without_splits_is_split_anew(tmp_path, capsys):
 @pytest.mark.parametrize(
     ('arguments', 'texts'),
     [
-        (['{}/none'], ['/none is missing', 'a folder of images, or a table of them']),
-        (['{}/empty'], ['/empty holds no people', 'visible/NAME/*.jpg', 'manifest.csv']),
+        (['{}/none'], ['/none does not exist', 'a folder or a table of images']),
+        (['{}/empty'], ['/empty contains neither folders of people nor a table', 'visible/NAME/*.jpg', 'manifest.csv']),
         (
             ['{}/three'],
             ['three has 3 identities with both modalities', '4 or more: two for each of train and test'],

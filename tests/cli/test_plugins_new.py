@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
-from vireid.cli.plugins_new import write_plugin
 from vireid.core.errors import VireidError
+from vireid.plugin_manager.new_plugin import write_plugin
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_as_an_installed_package_it_is_a_plugin(tmp_path, monkeypatch, capsys):
             line.split() for line in capsys.readouterr().out.splitlines()
         ]
         assert main(['components', 'necks', 'MeanFusion']) == 0
-        assert 'Adds features up, each with a learnt weight' in capsys.readouterr().out
+        assert 'A weighted sum of features' in capsys.readouterr().out
         assert main(['train', 'vireid-mean-fusion::tffn_fused.py', '--dry-run']) == 0
     # without the package the name is unknown
     config = tmp_path / 'vireid-mean-fusion/vireid_mean_fusion/configs/tffn_fused.py'

@@ -157,7 +157,10 @@ def test_a_gallery_that_was_saved_as_the_queries_too_is_told(saved, tmp_path, ca
         (['--cfg-options', 'protocl.trials=1'], "did you mean 'protocol'?"),
         (['--cfg-options', 'evaluation.rerank.k1=5'], 'next:    add --rerank'),
         (['--cfg-options', 'evalution.rerank.k1=1'], "did you mean 'evaluation'?"),
-        (['--cfg-options', 'evaluation.flip=True'], 'evaluation.flip: a features file has its embeddings already'),
+        (
+            ['--cfg-options', 'evaluation.flip=True'],
+            'evaluation.flip has no effect: the embeddings are already computed',
+        ),
         (['--cfg-options', 'evaluation=5'], 'evaluation is 5'),
         (['--cfg-options', 'evaluation.ties=any'], "evaluation.ties is 'any'\n  allowed: 'mean', 'gallery-order'"),
         (['--cfg-options', 'evaluation.rerank={"type": "KReciprocal", "k3": 1}'], "no argument 'k3'"),
@@ -171,7 +174,7 @@ def test_what_cannot_be_scored_is_said(saved, capsys, words, said):
 class TestMatlab:
     def test_files_hold_a_row_for_each_image_in_a_cell_for_each_identity(self, saved, tmp_path, capsys):
         assert main(['score', str(saved), '--matlab', str(tmp_path / 'mat')]) == 0
-        assert "feature_info.name is 'vireid'" in capsys.readouterr().out
+        assert "feature_info.name to 'vireid'" in capsys.readouterr().out
         found = features.load(saved)
         assert sorted(p.name for p in (tmp_path / 'mat').iterdir()) == [f'vireid_cam{c}.mat' for c in range(1, 7)]
         for camera in range(1, 7):
@@ -237,4 +240,4 @@ class TestMatlab:
         about = {'protocol': {'type': 'cross'}}
         features.save(tmp_path / 'f.npz', Embeddings(samples, np.eye(2, dtype=np.float32)), about, None)
         assert main(['score', str(tmp_path / 'f.npz'), '--matlab', str(tmp_path / 'mat')]) == 2
-        assert 'counts from 1' in capsys.readouterr().err
+        assert 'MATLAB indices start at 1' in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_each_begins_with_the_weights_of_the_one_before(whole, small_sysu, capsy
     assert record['init']['file'].endswith('run/stage1_first/checkpoints/last.pt')
     written = [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
     assert main(words(configs, small_sysu, '--resume')) == 0  # all is done
-    assert capsys.readouterr().out.count('(done before)') == 1
+    assert capsys.readouterr().out.count('(finished before)') == 1
     assert written == [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
 
 
@@ -139,8 +139,8 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
 @pytest.mark.parametrize(
     ('more', 'said'),
     [
-        (['--init', 'x.pt'], 'has stages, and --init cannot be used with them'),
-        (['--resume', 'x.pt'], 'has stages, and --resume FILE cannot be used with them'),
+        (['--init', 'x.pt'], 'has stages, which --init does not support'),
+        (['--resume', 'x.pt'], 'has stages, which --resume FILE does not support'),
         (
             ['--cfg-options', 'training.init=x.pt'],
             "training.init is 'x.pt', but stages already provide the initial weights",
@@ -185,7 +185,7 @@ def test_a_stage_that_begins_elsewhere_is_refused(configs, small_sysu, capsys):
     (configs / 'middle.py').write_text("_base_ = 'first.py'\ntraining = dict(init='other.pt')\n")
     (configs / 'second.py').write_text(SECOND.replace("stages = ['first.py']", "stages = ['first.py', 'middle.py']"))
     assert main(words(configs, small_sysu)) == 2
-    assert 'middle.py sets training.init, but it starts from the weights of the stage before' in capsys.readouterr().err
+    assert 'middle.py sets training.init, but the previous stage initializes it' in capsys.readouterr().err
 
 
 def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
@@ -200,7 +200,7 @@ def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
         str(tmp_path),
     ]
     assert main([*words, '--cfg-options', 'training.init=x.pt', 'model.backbone.weights=None']) == 2
-    assert 'weights of one split have seen identities that another split tests' in capsys.readouterr().err
+    assert 'the weights were trained on identities that other splits test' in capsys.readouterr().err
 
 
 def test_a_checkpoint_to_begin_with_may_stand_in_the_config(configs, trained, small_sysu, capsys):

@@ -57,7 +57,7 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, finished, tmp_path, 
     monkeypatch.undo()
     assert command(small_regdb, tmp_path, '1-3') == 0
     text = capsys.readouterr().out
-    assert text.count('(done before)') == 4
+    assert text.count('(finished before)') == 4
     parts = [json.loads((tmp_path / f'trial_{t}' / 'result.json').read_text()) for t in (1, 2, 3)]
     assert [p['split'] for p in parts] == ['trial 1', 'trial 2', 'trial 3']
     whole = json.loads((tmp_path / 'result.json').read_text())
@@ -80,7 +80,7 @@ def test_a_checkpoint_of_one_split_refuses_another(small_regdb, finished, capsys
     last = str(finished / 'trial_1/checkpoints/last.pt')
     words = [CONFIG, last, '--data-root', str(small_regdb), '--trial', '2', '--cfg-options', *SMALL]
     assert main(['test', *words]) == 2
-    assert 'was trained on trial 1 and this scores trial 2' in capsys.readouterr().err
+    assert 'was trained on trial 1, but the test is trial 2' in capsys.readouterr().err
 
 
 STOPPER = """
@@ -107,7 +107,7 @@ def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_pa
     assert not (run / 'trial_3/result.json').exists()
     monkeypatch.setenv('STOP_IN', 'none')
     assert command(small_regdb, run, '2-3', *plugin) == 0
-    assert capsys.readouterr().out.count('(done before)') == 1
+    assert capsys.readouterr().out.count('(finished before)') == 1
     lines = [json.loads(line) for line in (run / 'trial_3/metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines if 'loss' in line] == list(range(1, steps + 1))  # none of them twice
     # as if it had never been stopped
@@ -124,7 +124,7 @@ def test_finished_models_are_scored_again_by_another_protocol_and_found_where_th
     moved = Path(shutil.copytree(small_regdb, tmp_path / 'moved'))
     monkeypatch.setattr('vireid.studies.jobs.train', None)  # nothing is trained
     assert command(Path(f'{small_regdb}/'), tmp_path / 'run', '1-2') == 0
-    assert capsys.readouterr().out.count('(done before)') == 2
+    assert capsys.readouterr().out.count('(finished before)') == 2
     assert command(moved, tmp_path / 'run', '1-2', '--protocol', 'regdb/official', '--rerank') == 0
     text = capsys.readouterr().out
     assert text.count('(trained before, scored again)') == 2

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from vireid.cli import main
-from vireid.cli.count import table
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
 from vireid.plugin_manager.manager import create_manager
 

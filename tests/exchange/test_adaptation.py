@@ -22,7 +22,7 @@ from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.exchange.adaptation import adapt, revert
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.exchange.norm_statistics import balanced_batches, estimate_norms, find_norms
-from vireid.exchange.unlabelled_images import find_images
+from vireid.exchange.unlabeled_images import find_images
 from vireid.plugin_manager.manager import create_manager
 
 PLUGIN = """
@@ -288,7 +288,7 @@ class TestBatchNorm:
     def test_values_that_are_not_finite_are_an_error(self) -> None:
         model = torch.nn.Sequential(torch.nn.BatchNorm1d(1))
         model.embed_joint = lambda images: model(images[VISIBLE])  # type: ignore[assignment]
-        with pytest.raises(VireidError, match='BatchNorm 0 was given values that are not finite'):
+        with pytest.raises(VireidError, match='the input of BatchNorm 0 has NaN or infinite values'):
             estimate_norms(model, ['0'], [Given({VISIBLE: torch.tensor([[1.0], [float('inf')]])})])
 
     def test_layers_that_the_embedding_does_not_use_and_frozen_ones_are_told_apart(
@@ -365,7 +365,7 @@ class TestNecks:
     def test_a_neck_that_needs_identities_stays(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
         source = make()
         found = use(source, cameras, tmp_path / 'new.pt')
-        assert 'neck whitened: fitted to labelled images' in found.kept
+        assert 'neck whitened: fitted to labeled images' in found.kept
         key = 'necks.whitened.matrix'
         old, new = (checkpoint.load(path)['model'][key] for path in (source, tmp_path / 'new.pt'))
         assert torch.equal(old, new)
@@ -433,7 +433,7 @@ class TestWhatChanges:
 
     def test_everything_frozen_is_an_error(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
         model = {**MODEL, 'necks': {'vector': MODEL['necks']['vector']}, 'embedding': 'id'}  # type: ignore[index]
-        with pytest.raises(VireidError, match='stays as it is: 4 BatchNorm layers: frozen in training') as caught:
+        with pytest.raises(VireidError, match='can be re-estimated: 4 BatchNorm layers: frozen in training') as caught:
             use(make(model, freeze=['*:*Norm*']), cameras, tmp_path / 'new.pt')
         assert 'training.freeze' in (caught.value.allowed or '')
         assert not (tmp_path / 'new.pt').exists()
@@ -484,10 +484,10 @@ class TestWhatIsSaid:
         )
         assert found.text().splitlines() == [
             'images       7 visible and 5 infrared images',
-            '             the infrared ones were gone through 1.4 times, so that both count alike',
+            '             infrared images were repeated 1.4 times, so that both modalities have equal weight',
             'estimated    mean and variance of 4 BatchNorm layers, neck centred',
-            'as it was    neck whitened: fitted to labelled images',
-            'as it was    the similarity: fitted to training images',
+            'unchanged    neck whitened: fitted to labeled images',
+            'unchanged    the similarity: fitted to training images',
             'weights      after step 100, adapted to 7 visible and 5 infrared images',
         ]
         assert ('estimating statistics', 3, 3) in told
@@ -546,8 +546,8 @@ class TestImages:
             ('path,modality\na.jpg,thermal\n', None, "line 2: modality is 'thermal'"),
             ('path,modality\n,visible\n', None, 'line 2: path is empty'),
             ('path,modality\na.jpg,visible\na.jpg,visible\n', None, 'line 3: a.jpg is also in line 2'),
-            ('path,modality\na.jpg,visible\nb.jpg,visible\n', None, 'has no infrared image, and 2 visible'),
-            ('path,modality\na.jpg,visible\nb.jpg,visible\nc.jpg,infrared\n', None, 'has 1 infrared image, and 2 vis'),
+            ('path,modality\na.jpg,visible\nb.jpg,visible\n', None, 'has no infrared images and 2 visible'),
+            ('path,modality\na.jpg,visible\nb.jpg,visible\nc.jpg,infrared\n', None, 'has 1 infrared image and 2 vis'),
             ('path,modality\n', None, 'has no images'),
             ('', None, "has no column 'path' .it has: nothing"),
         ],
@@ -564,7 +564,7 @@ class TestImages:
         assert 'path and modality' in (caught.value.allowed or '')
 
     def test_folders_that_lack_something(self, tmp_path: Path) -> None:
-        with pytest.raises(VireidError, match='none is missing'):
+        with pytest.raises(VireidError, match='none does not exist'):
             find_images(tmp_path / 'none')
         with pytest.raises(VireidError, match='has no images') as caught:
             find_images(tmp_path)
@@ -572,7 +572,7 @@ class TestImages:
         with pytest.raises(VireidError, match='is a folder'):
             find_images(tmp_path, 'train')
         paint(tmp_path, {VISIBLE: 3})
-        with pytest.raises(VireidError, match='has no infrared image, and 3 visible'):
+        with pytest.raises(VireidError, match='has no infrared images and 3 visible'):
             find_images(tmp_path)
 
     def test_the_place_of_images_nearby_is_told(self, tmp_path: Path) -> None:
@@ -590,7 +590,7 @@ class TestErrors:
     ) -> None:
         (tmp_path / 'new.pt').write_text('precious')
         for write in (lambda: use(make(), cameras, tmp_path / 'new.pt'), lambda: revert(make(), tmp_path / 'new.pt')):
-            with pytest.raises(VireidError, match=r'new\.pt exists already'):
+            with pytest.raises(VireidError, match=r'new\.pt already exists'):
                 write()
         assert (tmp_path / 'new.pt').read_text() == 'precious'
 

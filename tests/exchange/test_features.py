@@ -47,7 +47,7 @@ def test_it_is_read_back_as_it_was_with_paths_below_the_root(tmp_path: Path, fli
 def test_embeddings_that_are_not_of_length_1_are_refused(tmp_path: Path) -> None:
     written = embeddings()
     features.save(tmp_path / 'f.npz', Embeddings(written.samples, 3 * written.features), ABOUT, None)
-    with pytest.raises(VireidError, match='holds embeddings of lengths 3 to 3') as caught:
+    with pytest.raises(VireidError, match='holds embeddings of norm 3 to 3') as caught:
         features.load(tmp_path / 'f.npz')
     assert 'np.linalg.norm' in caught.value.todo
 
@@ -69,10 +69,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for content in (b'', b'no features', whole[:-100], whole[: len(whole) // 2]):
         path.write_bytes(content)
-        with pytest.raises(VireidError, match='is no features file of vireid or is damaged'):
+        with pytest.raises(VireidError, match='is not a features file or is damaged'):
             features.load(path)
     np.savez(path, other=np.zeros(3))
-    with pytest.raises(VireidError, match='is no features file'):
+    with pytest.raises(VireidError, match='is not a features file'):
         features.load(path)
 
 
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None
     with pytest.raises(VireidError, match='is a folder'):
         features.require_writable(tmp_path)
     (tmp_path / 'file').touch()
-    with pytest.raises(VireidError, match='name another file'):
+    with pytest.raises(VireidError, match='choose another file'):
         features.require_writable(tmp_path / 'file' / 'f.npz')
     features.require_writable(tmp_path / 'new' / 'f.npz')
     assert not list((tmp_path / 'new').iterdir())
@@ -120,7 +120,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
 
     arrays = dict.fromkeys(('features', 'identities', 'cameras', 'modalities', 'paths'), np.zeros(1))
     np.savez(tmp_path / 'f.npz', **arrays, about=np.array([Evil()], dtype=object))
-    with pytest.raises(VireidError, match='is no features file'):
+    with pytest.raises(VireidError, match='is not a features file'):
         features.load(tmp_path / 'f.npz')
     assert not (tmp_path / 'ran').exists()
 

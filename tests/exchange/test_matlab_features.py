@@ -148,10 +148,10 @@ class TestReading:
         assert np.allclose(np.linalg.norm(found.embeddings.features, axis=1), 1)
 
     def test_the_user_is_told_that_features_are_not_of_length_1(self, folder: Path, tmp_path: Path) -> None:
-        told = 'not 1: they are ranked by Euclidean distance as they are, as the official code does'
+        told = 'not 1: they are ranked by Euclidean distance without normalization, as in the official code'
         assert told in matlab_features.load(folder).notes[1]
         unit = matlab_features.load(write(tmp_path / 'unit', make_cells(np.float32, unit=True)))
-        assert unit.notes == ['3 identities, all in the files: there is no test_id.mat or test_id.txt']
+        assert unit.notes == ['3 identities, all in the files: no test_id.mat or test_id.txt found']
         assert unit.similarity is None
 
     def test_integers_and_features_of_zeros_alone_are_features_too(self, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ class TestReading:
             (where / name).write_text('2,6')
         found = matlab_features.load(folder, data_root=folder.parent / 'root')
         assert {s.identity for s in found.split('test')} == {2, 6}
-        assert found.notes[0] == f'2 identities, those of {where / name}'
+        assert found.notes[0] == f'2 identities, listed in {where / name}'
 
     def test_the_list_may_be_of_matlab_7_3(self, folder: Path) -> None:
         h5py = pytest.importorskip('h5py')
@@ -238,7 +238,7 @@ class TestRoundTrip:
         found, text = scored([str(folder)], tmp_path / 'r', capsys)
         assert found['protocol'] == 'sysu/official, Euclidean distance'
         assert f'permutation: {folder / "rand_perm_cam.mat"}\n' in text
-        assert 'as the official code does' in text
+        assert 'as in the official code' in text
         assert [row['name'] for row in found['rows']] == [
             f'{mode} {shot}-shot' for mode in ('all', 'indoor') for shot in ('single', 'multi')
         ]
@@ -320,16 +320,16 @@ class TestNames:
         assert 'other_net, features from' in text
 
     def test_a_misspelt_one_is_corrected(self, folder: Path) -> None:
-        with pytest.raises(VireidError, match="holds no features named 'mime', did you mean 'mine'"):
+        with pytest.raises(VireidError, match="contains no features named 'mime', did you mean 'mine'"):
             matlab_features.load(folder, 'mime')
 
     def test_a_features_file_has_no_names(self, tmp_path: Path, capsys: Any) -> None:
         assert main(['score', str(tmp_path / 'f.npz'), '--name', 'mine']) == 2
-        assert 'is no folder' in capsys.readouterr().err
+        assert 'is not a folder' in capsys.readouterr().err
 
     def test_what_is_matlab_already_is_not_exported(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         assert main(['score', str(folder), '--matlab', str(tmp_path / 'new')]) == 2
-        assert 'holds MATLAB files already' in capsys.readouterr().err
+        assert 'already holds MATLAB files' in capsys.readouterr().err
 
 
 class TestRefused:
@@ -345,7 +345,7 @@ class TestRefused:
             (tmp_path / name).touch()
         assert main(['score', str(tmp_path)]) == 2
         said = capsys.readouterr().err
-        assert f'{tmp_path} holds no features' in said
+        assert f'{tmp_path} contains no features' in said
         assert 'NAME_cam1.mat ... NAME_cam6.mat' in said
 
     def test_a_missing_camera(self, folder: Path) -> None:
@@ -359,30 +359,30 @@ class TestRefused:
         cells = make_cells()
         cells[3, 5][1:, 4] = bad
         folder = write(tmp_path / 'mat', cells, writer=writer)
-        self.refused(folder, 'mine_cam3.mat, identity 5: NaN or infinity in 2 of 3 features, the first is image 2')
+        self.refused(folder, 'mine_cam3.mat, identity 5: NaN or infinity in 2 of 3 features, first in image 2')
 
     def test_features_of_another_length(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells |= {place: rows[:, :7] for place, rows in cells.items() if place[0] == 4}
         folder = write(tmp_path / 'mat', cells)
-        self.refused(folder, 'mine_cam4.mat, identity 2: features are of 7 numbers, and those before of 8')
+        self.refused(folder, 'mine_cam4.mat, identity 2: features have 7 dimensions, but earlier ones have 8')
 
     def test_features_of_another_length_within_a_camera(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells[1, 6] = cells[1, 6][:, :1]
         folder = write(tmp_path / 'mat', cells)
-        self.refused(folder, 'mine_cam1.mat, identity 6: features are of 1 number, and those before of 8')
+        self.refused(folder, 'mine_cam1.mat, identity 6: features have 1 dimension, but earlier ones have 8')
 
     def test_features_too_large_to_have_a_length(self, tmp_path: Path) -> None:
         cells = make_cells()
         cells[4, 2][2] = 1e300
-        self.refused(write(tmp_path / 'mat', cells), 'cam4/0002/0003.jpg are too large to be compared')
+        self.refused(write(tmp_path / 'mat', cells), 'the norm of the feature of cam4/0002/0003.jpg overflows float64')
 
     @pytest.mark.parametrize('content', [np.array(['text']), np.eye(8) * 1j, {'a': 1}, np.ones((2, 2, 2))])
     def test_a_cell_without_a_matrix(self, folder: Path, content: Any) -> None:
         path = folder / 'mine_cam1.mat'
         write_mat(path, [EMPTY, content])
-        self.refused(folder, 'mine_cam1.mat, identity 2: the cell holds no real matrix')
+        self.refused(folder, 'mine_cam1.mat, identity 2: the cell is not a real matrix')
 
     @pytest.mark.parametrize('inner', [[np.ones((1, 8)), np.ones((2, 8))], [np.ones((1, 8))]])
     def test_a_cell_of_cells(self, folder: Path, inner: list[np.ndarray]) -> None:
@@ -390,7 +390,7 @@ class TestRefused:
         for place, rows in enumerate(inner):
             cells[0, place] = rows
         write_mat(folder / 'mine_cam1.mat', [EMPTY, cells])
-        self.refused(folder, 'mine_cam1.mat, identity 2: the cell holds no real matrix')
+        self.refused(folder, 'mine_cam1.mat, identity 2: the cell is not a real matrix')
 
     def test_empty_text_and_an_empty_cell_array_are_empty_cells(self, folder: Path) -> None:
         write_mat(folder / 'mine_cam1.mat', [np.array(['']), np.empty((0, 0), dtype=object), np.ones((1, 8))])
@@ -402,7 +402,7 @@ class TestRefused:
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     def test_empty_cells_alone(self, tmp_path: Path, writer: Any) -> None:
-        self.refused(write(tmp_path / 'mat', {}, writer=writer), 'every cell is empty')
+        self.refused(write(tmp_path / 'mat', {}, writer=writer), 'all cells are empty')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])
     @pytest.mark.parametrize('part', [0, 0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
@@ -460,7 +460,7 @@ class TestRefused:
 
     def test_a_list_that_names_others(self, folder: Path) -> None:
         (folder / 'test_id.txt').write_text('1,2,5,6,9')
-        self.refused(folder, f'there are no features of identities 1, 9, whom {folder / "test_id.txt"} names')
+        self.refused(folder, f'{folder / "test_id.txt"} lists identities 1, 9, but there are no features of them')
 
     def test_a_matlab_file_without_a_list(self, folder: Path) -> None:
         savemat(folder / 'test_id.mat', {'ids': np.array([[2, 6]])})
@@ -497,7 +497,7 @@ class TestPermutation:
 
     def test_one_of_other_identities(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         path = write_permutation(tmp_path / 'other', ids=(1, 2, 7))
-        self.refused(folder, path, f'there are features of identities 5, 6, for whom {path} has no permutation')
+        self.refused(folder, path, f'there are features of identities 5, 6, but {path} has no permutation for them')
         assert main(['score', str(folder), '--data-root', str(tmp_path / 'other')]) == 2
         assert 'has no permutation' in capsys.readouterr().err
 
@@ -506,16 +506,16 @@ class TestPermutation:
             path = write_permutation(
                 tmp_path / f'p{camera}', lambda c, i, camera=camera: images(c, i) + ((c, i) == (camera, 6))
             )
-            said = f'there are {has} features of identity 6 on camera {camera}, and {path} permutes {has + 1} images'
+            said = f'identity 6 has {has} features on camera {camera}, but {path} permutes {has + 1} images'
             self.refused(folder, path, said)
 
     def test_one_of_fewer_images(self, folder: Path, tmp_path: Path) -> None:
         path = write_permutation(tmp_path / 'p', lambda c, i: images(c, i) - ((c, i) == (5, 2)))
-        self.refused(folder, path, 'there are 12 features of identity 2 on camera 5', 'permutes 11 images')
+        self.refused(folder, path, 'identity 2 has 12 features on camera 5', 'permutes 11 images')
 
     def test_a_camera_without_features_of_an_identity(self, folder: Path, tmp_path: Path) -> None:
         path = write_permutation(tmp_path / 'p', lambda c, i: 4 if (c, i) == (4, 5) else images(c, i))
-        self.refused(folder, path, 'there are 0 features of identity 5 on camera 4', 'permutes 4 images')
+        self.refused(folder, path, 'identity 5 has 0 features on camera 4', 'permutes 4 images')
 
     def test_one_that_is_something_else(self, folder: Path, tmp_path: Path) -> None:
         path = tmp_path / 'rand_perm_cam.mat'
@@ -531,7 +531,7 @@ class TestPermutation:
         inner[:, 0] = ['text', np.array([EMPTY, np.ones(2)], dtype=object), EMPTY, EMPTY, 'text', np.ones((10, 3))]
         cells[:, 0] = [inner] * 6
         savemat(path, {'rand_perm_cam': cells})
-        self.refused(folder, path, f'there are features of identities 2, 5, for whom {path} has no permutation')
+        self.refused(folder, path, f'there are features of identities 2, 5, but {path} has no permutation for them')
 
     def test_other_protocols_read_none(self, folder: Path, tmp_path: Path, capsys: Any) -> None:
         (folder / 'rand_perm_cam.mat').write_bytes(b'nothing of MATLAB')

@@ -146,7 +146,7 @@ def channels_of(out: Path) -> int | None:
 @torch.inference_mode()
 def test_how_many_channels_non_local_blocks_have_inside_is_read_from_the_shapes(agw, tmp_path, images):
     assert agw.done.options == ('model.backbone.non_local_channels=1',)
-    assert 'by the file  model.backbone.non_local_channels=1\n' in agw.done.text()
+    assert 'from file    model.backbone.non_local_channels=1\n' in agw.done.text()
     assert channels_of(agw.out) == 1
     state = released_layout.agw(IDENTITIES, depth=18, inner=None)
     done = convert('agw', written(tmp_path, state), tmp_path / 'half.pt', small())
@@ -228,7 +228,7 @@ def test_every_tensor_of_a_file_is_used_or_left_out_for_a_reason(agw, ddag):
         assert system.done.identities == IDENTITIES
     assert list(agw.done.left_out) == list(ddag.done.left_out)[:1]
     # two classifiers, and a convolution with a BatchNorm
-    assert ddag.done.left_out['declared and never run'] == 2 + 2 + 5
+    assert ddag.done.left_out['declared but never run'] == 2 + 2 + 5
     assert agw.done.training == ()
     assert set(ddag.done.training) == {f'weighter.{name}' for name in ('total', 'count', 'epoch', 'adaptive')}
 
@@ -288,13 +288,13 @@ def test_a_state_dict_is_found_below_any_key_and_behind_any_prefix(tmp_path, eig
     done = convert(system, written(tmp_path, wrap(state)), tmp_path / 'new.pt', small(system))
     assert done.place == place
     assert done.used + sum(done.left_out.values()) == len(state)
-    assert f'tensors of the file, {place}\n' in done.text()
+    assert f'tensors from the file, {place}\n' in done.text()
 
 
 def test_tensors_beside_the_network_are_counted(tmp_path, eighteen):
     named = {f'net.{name}': tensor for name, tensor in eighteen.items()}
     file = written(tmp_path, {**named, 'criterion.centers': torch.ones(5, 512)})
-    assert convert('agw', file, tmp_path / 'new.pt', small()).left_out['beside the network'] == 1
+    assert convert('agw', file, tmp_path / 'new.pt', small()).left_out['not part of the network'] == 1
 
 
 def test_half_precision_becomes_single(tmp_path, eighteen):
@@ -335,30 +335,30 @@ def test_another_network_is_refused_with_what_is_missing_and_the_share_that_fits
     with pytest.raises(VireidError) as caught:
         convert('ddag', agw.file, tmp_path / 'new.pt')
     text = str(caught.value)
-    assert 'is not of the network ddag: 330 of 345 tensors fit' in text
+    assert 'does not match the network ddag: 330 of 345 tensors match' in text
     assert '21 missing (' in text
     assert 'attention_0.a' in text
     assert 'unknown (NL_2.0.g.0.weight' in text
-    assert 'next:    give the system that it is of (agw, ddag)' in text
+    assert 'next:    choose the right system (agw, ddag)' in text
     assert not (tmp_path / 'new.pt').exists()
 
 
 def test_another_depth_is_refused_with_both_shapes(agw, tmp_path):
     with pytest.raises(VireidError) as caught:
         convert('agw', agw.file, tmp_path / 'new.pt', small())
-    assert 'base_resnet.base.layer1.0.conv1.weight is (64, 64, 1, 1), for (64, 64, 3, 3)' in str(caught.value)
-    assert 'a ResNet-50 unless --config says otherwise' in str(caught.value)
+    assert 'base_resnet.base.layer1.0.conv1.weight is (64, 64, 1, 1), expected (64, 64, 3, 3)' in str(caught.value)
+    assert 'a ResNet-50 unless --config differs' in str(caught.value)
 
 
 def test_other_part_numbers_are_refused(tmp_path):
     file = written(tmp_path, released_layout.ddag(IDENTITIES, depth=18, parts=4))
-    with pytest.raises(VireidError, match=r'wpa\.gate is \(4,\), for \(3,\)'):
+    with pytest.raises(VireidError, match=r'wpa\.gate is \(4,\), expected \(3,\)'):
         convert('ddag', file, tmp_path / 'new.pt', small('ddag'))
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path, eighteen):
     broken = {**eighteen, 'bottleneck.running_var': torch.full((512,), float('nan'))}
-    with pytest.raises(VireidError, match=r'bottleneck\.running_var holds values that are not finite'):
+    with pytest.raises(VireidError, match=r'bottleneck\.running_var has NaN or infinite values'):
         convert('agw', written(tmp_path, broken), tmp_path / 'new.pt', small())
 
 
@@ -416,14 +416,14 @@ def test_what_is_no_released_checkpoint_is_refused(agw, tmp_path):
     new = tmp_path / 'new.pt'
     with pytest.raises(VireidError, match=r'none\.t. cannot be read: No such file'):
         convert('agw', tmp_path / 'none.t', new)
-    with pytest.raises(VireidError, match='is a checkpoint of vireid already'):
+    with pytest.raises(VireidError, match='is already a checkpoint of vireid'):
         convert('agw', agw.out, new)
     for content in ([1, 2], {}, {'net': {}}, {'net': {'a': 1}}, {'epoch': 3}, {'net': {1: torch.ones(1)}}):
-        with pytest.raises(VireidError, match='it holds no tensors by name'):
+        with pytest.raises(VireidError, match='but no named tensors'):
             convert('agw', written(tmp_path, content), new)
-    with pytest.raises(VireidError, match=r'has no classifier\.weight of two dimensions'):
+    with pytest.raises(VireidError, match=r'it has no two-dimensional classifier\.weight'):
         convert('agw', written(tmp_path, {'fc.weight': torch.ones(2, 3)}), new)
-    with pytest.raises(VireidError, match='is of no identity'):
+    with pytest.raises(VireidError, match='has no identities'):
         convert('agw', written(tmp_path, {'classifier.weight': torch.ones(0, 3)}), new)
     with pytest.raises(VireidError, match=r"'tffn'(.|\n)*agw, ddag"):
         convert('tffn', agw.file, new)
@@ -432,6 +432,6 @@ def test_what_is_no_released_checkpoint_is_refused(agw, tmp_path):
 
 def test_no_file_is_written_over(agw):
     before = agw.out.stat().st_mtime_ns
-    with pytest.raises(VireidError, match='exists already'):
+    with pytest.raises(VireidError, match='already exists'):
         convert('agw', agw.file, agw.out)
     assert agw.out.stat().st_mtime_ns == before

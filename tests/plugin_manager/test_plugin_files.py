@@ -102,7 +102,10 @@ def test_it_is_listed_with_the_plugins(folder, capsys):
         ('def register(:\n', ['line 1: SyntaxError']),
         ('import nothing_of_this_name\n', ['line 1: ModuleNotFoundError']),
         ('x = 1\n', ['has no hook', '@vireid.hookimpl']),
-        ('import vireid\n@vireid.hookimpl\ndef register_components(add):\n    pass\n', ['does nothing']),
+        (
+            'import vireid\n@vireid.hookimpl\ndef register_components(add):\n    pass\n',
+            ['registers nothing and has no callbacks'],
+        ),
         (MEAN.replace("'Mean', Mean", "'MLFM', Mean"), ["'MLFM' is registered by plugin 'builtin' and again by"]),
         (MEAN.replace("'necks', ", "'neck', "), ["'neck', which is not a component kind, did you mean 'necks'?"]),
     ],

@@ -106,11 +106,11 @@ class TestCommands:
             def register_commands(self, add):
                 add('train', 'somewhere', 'Trains.')
 
-        with pytest.raises(PluginConflict, match="adds the command 'train', which vireid itself has"):
+        with pytest.raises(PluginConflict, match="adds the command 'train', which belongs to vireid itself"):
             PluginManager(reserved=['train']).register(Commands(), 'mine')
         manager = PluginManager()
         manager.register(Commands(), 'first')
-        with pytest.raises(PluginConflict, match="adds the command 'train', which plugin 'first' has"):
+        with pytest.raises(PluginConflict, match="adds the command 'train', which belongs to plugin 'first'"):
             manager.register(Commands(), 'second')
 
 
@@ -158,7 +158,7 @@ class TestConfigs:
             def register_configs(self, add):
                 add('/no/such/folder')
 
-        with pytest.raises(PluginProblem, match='no folder of configs /no/such/folder'):
+        with pytest.raises(PluginProblem, match='no config folder /no/such/folder'):
             PluginManager().register(Configs(), 'mine')
 
 
@@ -200,7 +200,7 @@ def test_whatever_a_plugin_does_the_others_and_the_help_work(acme, line, capsys)
     (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-bad\nVersion: 1.0\n')
     (info / 'entry_points.txt').write_text('[vireid.plugins]\nbad = acme_bad\n')
     told: list[str] = []
-    by_name = {p.name: p for p in create_manager(tell=told.append).plugins}
+    by_name = {p.name: p for p in create_manager(warn=told.append).plugins}
     sys.modules.pop('acme_bad', None)
     assert by_name['bad'].status in ('broken', 'incompatible')
     assert by_name['acme'].status == 'active'

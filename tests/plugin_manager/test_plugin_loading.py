@@ -56,7 +56,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
 def load(**settings) -> tuple[PluginManager, dict[str, PluginInfo], list[str]]:
     """Loads everything; returns the manager, the plugins that are not vireid's own, and what was told."""
     told: list[str] = []
-    manager = create_manager(tell=told.append, **settings)
+    manager = create_manager(warn=told.append, **settings)
     return manager, {f'{p.name} of {p.distribution}': p for p in manager.plugins if p.name != 'builtin'}, told
 
 
@@ -79,17 +79,17 @@ HOOK = """
         (
             HOOK.format(name='register_component', arguments='add', body='pass'),
             'incompatible',
-            ["no hook 'register_component'", "did you mean 'register_components'?"],
+            ["unknown hook 'register_component'", "did you mean 'register_components'?"],
         ),
         (
             HOOK.format(name='step_ended', arguments='run, loss', body='pass'),
             'incompatible',
-            ["step_ended takes 'loss'"],
+            ["step_ended has the unknown argument 'loss'"],
         ),
         (
             HOOK.format(name='step_ended', arguments='progres', body='pass'),
             'incompatible',
-            ["step_ended takes 'progres', did you mean 'progress'?"],
+            ["step_ended has the unknown argument 'progres', did you mean 'progress'?"],
         ),
         (
             'import pluggy\nmark = pluggy.HookimplMarker("pytest")\n@mark\ndef register_components(add): pass\n',
@@ -101,7 +101,7 @@ HOOK = """
         (
             'VIREID_API = 99\n' + textwrap.dedent(HOOK.format(name='run_ended', arguments='', body='pass')),
             'incompatible',
-            ['written for plugin API 99, and this is 1'],
+            ['written for plugin API 99, but this vireid has API 1'],
         ),
         (
             HOOK.format(name='register_components', arguments='add', body='1 / 0'),
@@ -145,7 +145,7 @@ def test_two_distributions_with_one_name_the_first_by_distribution_is_kept(site)
     site.install('ant', GOOD.replace("'Good'", "'A'"), entry='shared')
     manager, found, _ = load()
     assert (found['shared of ant'].status, found['shared of zebra'].status) == ('active', 'conflict')
-    assert "two plugins are called 'shared'" in found['shared of zebra'].reason
+    assert "two plugins are named 'shared'" in found['shared of zebra'].reason
     assert 'A' in manager.components.names('necks')
     assert 'Z' not in manager.components.names('necks')
 
@@ -159,7 +159,7 @@ def test_one_module_under_two_names_is_loaded_once(site):
 
 def test_nobody_takes_the_builtin_name(site):
     site.install('aaa', GOOD, entry='builtin')
-    manager = create_manager(tell=lambda line: None)
+    manager = create_manager(warn=lambda line: None)
     assert [(p.distribution, p.status) for p in manager.plugins] == [('vireid', 'active'), ('aaa', 'conflict')]
 
 
@@ -177,7 +177,7 @@ def test_a_disabled_plugin_is_not_even_imported(site, monkeypatch, how):
 
 def test_a_plugin_to_leave_out_that_is_not_there_is_an_error(site):
     site.install('good', GOOD)
-    with pytest.raises(VireidError, match=r"no plugin 'god' to leave out, did you mean 'good'\?"):
+    with pytest.raises(VireidError, match=r"--no-plugin: unknown plugin 'god', did you mean 'good'\?"):
         create_manager(disabled=['god'])
 
 

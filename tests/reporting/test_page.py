@@ -191,8 +191,8 @@ def test_the_command_writes_beside_a_run_or_where_it_is_told(run, tmp_path, caps
     assert main(['report', str(run), str(other), '-o', str(tmp_path / 'both.html')]) == 0
     assert str(tmp_path / 'both.html') in capsys.readouterr().out
     assert main(['report', str(run), str(other)]) == 2
-    assert 'name it: -o FILE.html' in capsys.readouterr().err
+    assert 'add -o FILE.html' in capsys.readouterr().err
     assert main(['report', str(run), '-o', str(tmp_path / 'x.pdf')]) == 2
-    assert 'for a figure: vireid plot' in capsys.readouterr().err
+    assert 'for a figure, use vireid plot' in capsys.readouterr().err
     assert main(['report', str(tmp_path / 'no')]) == 2
     assert 'contains no run' in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_runs_that_are_not_alike_are_refused_or_said(make_run, other, named):
     assert named in caught.value.given
     assert '--allow-differences' in caught.value.todo
     found = compare_systems(systems, allow_differences=True)
-    assert f'NOT ALIKE: {named}' in found.text()
+    assert f'DIFFERENT: {named}' in found.text()
     assert named in found.markdown()
 
 
@@ -123,7 +123,7 @@ def test_runs_that_cannot_be_taken(make_run, tmp_path):
 
 def test_a_folder_of_several_splits_is_no_run_of_one(make_run):
     several = make_run('a', 0, GOOD, models=[1, 2])
-    with pytest.raises(VireidError, match=f'{several} holds several runs, each of its own split'):
+    with pytest.raises(VireidError, match=f'{several} holds several runs on different splits'):
         read_systems([several])
     assert len(read_systems([several], queries=False)) == 1  # a table has their mean
 
@@ -152,7 +152,7 @@ def test_of_many_pairs_identities_are_drawn_where_a_difference_is_significant(ma
     assert page.count('<svg') == 1 + 8  # the intervals of 36 pairs, and good against each other
     verdicts = page[page.index('<li>') :]
     assert verdicts.rindex('good is better') < verdicts.index('Not significant')
-    assert 'the largest differences of each pair that differs' in page
+    assert 'the largest differences of each pair with a significant difference' in page
 
 
 def test_as_a_frame(both):
@@ -171,7 +171,7 @@ def test_without_pandas_a_frame_says_what_is_missing(both, monkeypatch):
 def test_of_other_seeds_the_table_says_so(make_run):
     runs = [make_run('a', 0, GOOD), make_run('a', 1, GOOD), make_run('b', 1, BAD), make_run('b', 2, BAD)]
     found = compare_systems(read_systems(runs))
-    assert 'Other seeds (a 0, 1; b 1, 2)' in found.text()
+    assert 'Different seeds (a 0, 1; b 1, 2)' in found.text()
     assert 'One seed: no claim' in found.text()
 
 

@@ -61,9 +61,9 @@ def test_nothing_is_trained_that_could_not_be_compared(trained, small_sysu, make
     run = make_run('a', 3, HITS)
     for systems, problem in {
         (config,): '1 system to compare',
-        (config, config): 'two configs are called b',
-        (config, twin): 'two configs are called b',
-        (config, run): r'a has the seeds \[3\] and the configs get \[0, 1, 2\]',
+        (config, config): 'two configs are named b',
+        (config, twin): 'two configs are named b',
+        (config, run): r'a has the seeds \[3\], but the configs use \[0, 1, 2\]',
         (config, tmp_path): 'contains no run',
     }.items():
         with pytest.raises(VireidError, match=problem):

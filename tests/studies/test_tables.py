@@ -68,10 +68,10 @@ def test_csv_has_spreads_in_columns_of_their_own(runs):
 def test_the_literature_stands_beside_with_its_source(runs):
     rows = {'a': {'label': 'A (2020)', 'R1': 47.5, 'mAP': None}}
     table = make_table(read_systems(runs), ['R1'], rows, 'SYSU-MM01')
-    assert table.columns == ['R1', 'R1 (lit.)', 'mAP (lit.)']
+    assert table.columns == ['R1', 'R1 (publ.)', 'mAP (publ.)']
     assert table.rows[0][0] == 'A (2020)'
     assert [cell.text() for cell in table.rows[0][1]] == ['50.00 ± 35.36', '47.50', '-']
-    assert 'In the literature: SYSU-MM01.' in table.format('text')
+    assert 'Published results: SYSU-MM01.' in table.format('text')
 
 
 def test_other_protocols_are_said(make_run):
@@ -86,13 +86,13 @@ def test_the_command(runs, tmp_path, capsys):
     assert main(['table', *folders, '-o', str(tmp_path / 't.tex')]) == 0
     assert r'\toprule' in (tmp_path / 't.tex').read_text()
     assert main(['table', *folders, '--metrics', 'R7']) == 2
-    assert "there is no metric 'R7'" in capsys.readouterr().err
+    assert "unknown metric 'R7'" in capsys.readouterr().err
     assert main(['table', *folders, '--literature', str(tmp_path)]) == 2
     assert 'has no table.yaml' in capsys.readouterr().err
 
 
 def test_an_unknown_format(runs):
-    with pytest.raises(VireidError, match="the format 'doc'"):
+    with pytest.raises(VireidError, match="unknown format 'doc'"):
         make_table(read_systems(runs)).format('doc')
 
 

@@ -1,4 +1,4 @@
-"""The command line: one small file per command, and those of plugins. Nothing heavy is imported before one runs."""
+"""The command line: one module per command, plus commands of plugins. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
 from vireid.boundary.console import Output, surviving
@@ -23,43 +23,42 @@ if TYPE_CHECKING:
 
 COMMANDS = {name: importlib.import_module(f'vireid.cli.{name}') for name in NAMES}
 
-# by the number of the operating system's error
+# what to do about an OSError, by errno
 ADVICE = {
     (errno.ENOSPC, errno.EDQUOT): 'free some space',
     (errno.EACCES, errno.EPERM, errno.EROFS): 'fix the permissions, or choose another folder',
-    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'there is a file where a folder is wanted, or the reverse: choose '
-    'another path',
+    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'a file is where a folder is expected, or the reverse: choose another '
+    'path',
 }
 
 
 def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
-    """Runs a command line. It continues when the reader of its output is gone, and ends with its usual status.
+    """Runs a command line. A closed output pipe neither stops the command nor changes its exit status.
 
     Args:
-        arguments: without the program's name; the process's own if None.
-        command: the one command of this program (`tools/train.py`); None takes it from the arguments (`vireid train`).
+        arguments: the arguments without the program name; None uses `sys.argv`.
+        command: the only command of this program (`tools/train.py`); None reads it from the arguments (`vireid train`).
 
     Returns:
-        The exit status: 0, 2 for an error the user can fix (what was printed got lost on a full disk, too), 130 after
-        Ctrl-C.
+        The exit status: 0; 2 for an error that you can fix, including output lost to a full disk; 130 after Ctrl-C.
     """
     with surviving() as outputs:
         try:
             status = _status(arguments, command)
-        except SystemExit as ended:  # of argparse
-            if not ended.code and _tell_what_was_lost(outputs):
+        except SystemExit as ended:  # from argparse
+            if not ended.code and _report_lost_output(outputs):
                 raise SystemExit(2) from None
             raise
-        return 2 if _tell_what_was_lost(outputs) and status < 128 else status
+        return 2 if _report_lost_output(outputs) and status < 128 else status
 
 
 def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
-    """Runs a command line, tells its errors, and returns its exit status."""
+    """Runs a command line, prints its errors, and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if command is None:
             return _run(arguments)
-        parser = argparse.ArgumentParser(description=_summary(command))
+        parser = argparse.ArgumentParser(**_description(command))
         _add(parser, command)
         parsed = parser.parse_args(arguments)
         return parsed.run(parsed)
@@ -73,9 +72,9 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
         if not _is_lost_process(error):
             raise
         print(
-            f'{_process()}error: another process of this run has ended; what it said, if anything, is beside this '
+            f'{_process()}error: another process of this run has exited; see its own error message, if any '
             f'({str(error).splitlines()[0]})\n'
-            '  next:    fix what ended it, then go on with --resume',
+            '  next:    fix the cause, then repeat the command with --resume',
             file=sys.stderr,
         )
         return 2
@@ -89,14 +88,14 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
             leave()
 
 
-def _tell_what_was_lost(outputs: Sequence[Output]) -> bool:
-    """Says, if it is so, that text which was printed could not be written, to a full disk for instance."""
+def _report_lost_output(outputs: Sequence[Output]) -> bool:
+    """Reports whether printed text could not be written, to a full disk for example."""
     for stream in (sys.stdout, sys.stderr) if outputs else ():
         stream.flush()
     lost = [output for output in outputs if output.error]
     for output in lost:
         print(
-            f'{_process()}error: what was printed could not all be written to {output.stream.name}: {output.error}\n'
+            f'{_process()}error: some output could not be written to {output.stream.name}: {output.error}\n'
             f'  next:    {_advice(output.error)}',
             file=sys.stderr,
         )
@@ -104,18 +103,18 @@ def _tell_what_was_lost(outputs: Sequence[Output]) -> bool:
 
 
 def _advice(error: OSError | None) -> str:
-    found = [text for numbers, text in ADVICE.items() if error is not None and error.errno in numbers]
-    return found[0] if found else 'see what is at that path'
+    advice = (text for numbers, text in ADVICE.items() if error is not None and error.errno in numbers)
+    return next(advice, 'check what is at that path')
 
 
 def _process() -> str:
-    """Says which process of several this is, unless it is the first; launchers set one of these."""
+    """Returns a prefix with the rank of this process; empty for rank 0. Launchers set one of these variables."""
     rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
     return '' if rank == '0' else f'process {rank}: '
 
 
 def _is_lost_process(error: RuntimeError) -> bool:
-    """Says whether an error is that of a process whose partners are gone."""
+    """Reports whether an error means that other processes of the run have exited."""
     if 'torch' not in sys.modules:
         return False
     from vireid.core.distributed.processes import world
@@ -125,14 +124,14 @@ def _is_lost_process(error: RuntimeError) -> bool:
 
 
 def _run(arguments: list[str]) -> int:
-    """Runs `vireid` with a command of its own or of a plugin; prints the help without one."""
+    """Runs a command of vireid or of a plugin; prints the help if there is none."""
     flags = argparse.Namespace()
     rest = arguments
-    if arguments and arguments[0] not in COMMANDS:  # the flags that say which plugins there are may stand anywhere
+    if arguments and arguments[0] not in COMMANDS:  # plugin flags may precede the command
         scanner = argparse.ArgumentParser(prog='vireid', add_help=False, allow_abbrev=False)
         add_plugin_arguments(scanner)
         flags, rest = scanner.parse_known_args(arguments)
-    if rest is not arguments and rest[:1] and rest[0] in COMMANDS:  # behind the command, which takes them or says no
+    if rest is not arguments and rest[:1] and rest[0] in COMMANDS:  # move them behind the command, which checks them
         for name, values in vars(flags).items():
             for value in values if isinstance(values, list) else [None] * values:
                 rest += [f'--{name.replace("_", "-")}', *([str(value)] if value is not None else [])]
@@ -153,19 +152,19 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
     parser.add_argument('--version', action='version', version=f'vireid {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     for name, module in COMMANDS.items():  # without help: the epilog lists them in groups
-        _add(commands.add_parser(name, description=_summary(module)), module)
+        _add(commands.add_parser(name, **_description(module)), module)
     parser.formatter_class, parser.epilog = argparse.RawDescriptionHelpFormatter, _overview()
-    if not arguments or arguments[0] not in COMMANDS:  # plugins are loaded only for a command of theirs, or to list all
+    if not arguments or arguments[0] not in COMMANDS:  # load plugins only for their own commands, or to list all
         for name, command in _plugin_commands(flags).items():
-            text = command.help.replace('%', '%%')  # argparse fills in after a percent sign
+            text = command.help.replace('%', '%%')  # argparse expands %
             own = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
-                _add_foreign(own, name, command)
+                _add_plugin_command(own, name, command)
     return parser
 
 
 def _overview() -> str:
-    """Lists vireid's own commands in groups, a line each."""
+    """Lists vireid's own commands by group, one per line."""
     lines = []
     for title, names in GROUPS.items():
         lines += [f'{title}:', *(f'  {name:<12}{_summary(COMMANDS[name])}' for name in names), '']
@@ -179,8 +178,8 @@ def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
     return make_manager(args, args.plugin).commands
 
 
-def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
-    """Adds a plugin's command; what goes wrong in it is told as the plugin's."""
+def _add_plugin_command(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
+    """Adds the command of a plugin; its errors name the plugin."""
 
     def run(args: argparse.Namespace) -> int:
         try:
@@ -191,13 +190,13 @@ def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -
             traceback.print_exc()
             raise VireidError(
                 f'{name!r} of plugin {command.plugin!r} raised {type(error).__name__}: {error}',
-                todo='tell its authors; the lines above say where',
+                todo='report the traceback above to the authors of the plugin',
             ) from error
 
     try:
         module = importlib.import_module(command.module)
         module.add_arguments(parser)
-    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         raise VireidError(
             f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
             todo='fix or uninstall the plugin',
@@ -206,10 +205,15 @@ def _add_foreign(parser: argparse.ArgumentParser, name: str, command: Command) -
 
 
 def _add(parser: argparse.ArgumentParser, command: ModuleType) -> None:
-    parser.color = False  # type: ignore[attr-defined]  # Python 3.14 makes escape sequences, which are shown here
+    parser.color = False  # type: ignore[attr-defined]  # Python 3.14 adds escape sequences, which would be shown escaped
     command.add_arguments(parser)
     parser.set_defaults(run=command.run)
 
 
 def _summary(command: ModuleType) -> str:
     return (command.__doc__ or '').splitlines()[0]
+
+
+def _description(command: ModuleType) -> dict[str, Any]:
+    """Returns the options of a parser whose description is the docstring of a command."""
+    return {'description': (command.__doc__ or '').strip(), 'formatter_class': argparse.RawDescriptionHelpFormatter}

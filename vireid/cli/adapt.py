@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from shlex import quote
 
+from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 
 
@@ -28,43 +28,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what was estimated, and how to find out whether it helped."""
+    """Prints what was estimated, and how to measure the effect."""
     if args.revert:
         return _revert(args)
     if args.images is None:
-        raise VireidError('there are no images', todo='give their folder or table; or --revert, which needs none')
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
+        raise VireidError('no images were given', todo='give a folder or a table, or use --revert, which needs none')
     from vireid.exchange.adaptation import adapt
 
-    with Progress(
-        console=Terminal(), transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()
-    ) as progress:
-        task = progress.add_task('reading')
-        found = adapt(
+    with progress_bar('reading') as show:
+        adaptation = adapt(
             args.checkpoint,
             args.images,
             args.out,
             split=args.split,
             plugins=args.plugin,
-            on_progress=lambda what, done, total: progress.update(task, description=what, completed=done, total=total),
+            on_progress=lambda what, done, total: show(done, total, what),
         )
-    print(f'{args.checkpoint} adapted to {args.images}: {args.out}\n{found.text()}')
+    print(f'{args.checkpoint} adapted to {args.images}: {args.out}\n{adaptation.text()}')
     plugins = ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
     print(
-        '\nOnly labelled images of these cameras can tell whether it helped. Score both files on them:\n'
+        '\nOnly labeled images of these cameras can show whether it helped. Score both files on them:\n'
         f'  vireid test CONFIG {quote(str(args.checkpoint))} --data-root DIR --work-dir before{plugins}\n'
         f'  vireid test CONFIG {quote(str(args.out))} --data-root DIR --work-dir after{plugins}\n'
-        f'To take it back: vireid adapt {quote(str(args.out))} --revert -o ORIGINAL'
+        f'To undo: vireid adapt {quote(str(args.out))} --revert -o ORIGINAL'
     )
     return 0
 
 
 def _revert(args: argparse.Namespace) -> int:
     if args.images is not None or args.split is not None:
-        raise VireidError('--revert takes neither images nor --split', todo='leave them out')
+        raise VireidError('--revert accepts neither images nor --split', todo='remove them')
     from vireid.exchange.adaptation import revert
 
-    print(f'{args.checkpoint} as it was before it was adapted, {revert(args.checkpoint, args.out)}: {args.out}')
+    print(f'{args.checkpoint} before adaptation, {revert(args.checkpoint, args.out)}: {args.out}')
     return 0

@@ -1,4 +1,4 @@
-"""Flags that several commands have, and what they mean: overrides of a config, and the plugins."""
+"""Flags shared by several commands, for config overrides and plugins, and how to read them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vireid.core.errors import VireidError
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
 
-# what the short flags set
+# set by --cache and --rerank
 CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
-MOST = 1000  # seeds or splits in one command; more is a typing error
+MOST = 1000  # seeds or splits in one command; more is probably a typo
 
 
-def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that change the config."""
+def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Adds the flags that change the config; returns the group `run`, which a command may extend."""
     data = parser.add_argument_group('data')
     data.add_argument('--data-root', metavar='DIR', help="the dataset's folder (default: the config's, or VIREID_DATA)")
     data.add_argument('--trial', type=int, metavar='N', help='split of a dataset with several splits (RegDB: 1 to 10)')
@@ -37,6 +37,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument('--rerank', action='store_true', help='also report k-reciprocal re-ranking')
     add_options_argument(parser.add_argument_group('config'))
     add_plugin_arguments(parser)
+    return run
 
 
 def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -47,13 +48,13 @@ def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGro
 
 
 def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that select plugins and say what a config may do."""
+    """Adds the flags that select plugins and restrict what a config may do."""
     group = parser.add_argument_group('plugins')
     group.add_argument(
         '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
     )
     group.add_argument(
-        '--no-plugin', action='append', default=[], metavar='NAME', help='do not import this installed plugin'
+        '--no-plugin', action='append', default=[], metavar='NAME', help='do not load this installed plugin'
     )
     group.add_argument(
         '--strict-plugins', action='store_true', help='fail if an installed plugin cannot be used, instead of warning'
@@ -67,7 +68,7 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def overrides_of(args: argparse.Namespace) -> Overrides:
-    """Returns what the flags of a command override; a command may lack some of them."""
+    """Returns the config overrides of the flags; a command may have only some of these flags."""
     given: Mapping[str, Any] = vars(args)
     cache, environment = given.get('cache'), os.environ.get('VIREID_DATA')
     values = {
@@ -93,24 +94,28 @@ def overrides_of(args: argparse.Namespace) -> Overrides:
 def make_manager(
     args: argparse.Namespace, files: Sequence[str | Path] = (), warn: Callable[[str], None] | None = None
 ) -> PluginManager:
-    """Loads the installed plugins, as the flags say, and some files.
+    """Loads the installed plugins that the flags allow, and plugin files.
 
     Args:
         args: the flags of `add_plugin_arguments`.
-        files: plugin files, besides those that a config names.
-        warn: called with a line for each plugin that cannot be used; by default prints it once.
+        files: plugin files, in addition to those that a config names.
+        warn: called with a line for each unusable plugin; prints it once by default.
+
+    Raises:
+        VireidError: for an unusable file, an unknown name after `--no-plugin`, or with `--strict-plugins` for any
+            unusable plugin.
     """
     from vireid.cli.commands import NAMES
     from vireid.core.warn import warn_once
     from vireid.plugin_manager.manager import create_manager
 
     return create_manager(
-        files, disabled=args.no_plugin, strict=args.strict_plugins, tell=warn or warn_once, reserved=NAMES
+        files, disabled=args.no_plugin, strict=args.strict_plugins, warn=warn or warn_once, reserved=NAMES
     )
 
 
 def parse_numbers(flag: str, text: str) -> list[int]:
-    """Reads `0-4` or `0,1,5`; each number once, in the order given.
+    """Parses `0-4` or `0,1,5`; returns each number once, in the given order.
 
     Raises:
         VireidError: for anything else, or more than 1,000 numbers.

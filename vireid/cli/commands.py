@@ -1,4 +1,4 @@
-"""The names of vireid's commands, each a module of this package. Plugins cannot take them."""
+"""The names of vireid's commands, by group. Each is a module of this package; plugins cannot use these names."""
 
 GROUPS = {
     'data': ('data', 'adapt'),

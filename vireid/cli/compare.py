@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.ablate import DEMO_DATA, draw_people, on_people
+from vireid.cli.ablate import DEMO_DATA, generate_people, on_people
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
 from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains what is missing and prints the comparison; 130 if Ctrl-C stopped it."""
+    """Trains missing runs and prints the comparison; returns the exit status, 130 after Ctrl-C."""
     with importing():
         from vireid.core.distributed.processes import world
         from vireid.core.signals import Interrupted
@@ -50,17 +50,17 @@ def run(args: argparse.Namespace) -> int:
         from vireid.studies.comparison_runs import train_and_compare
 
     if args.seed is not None:
-        raise VireidError('--seed names one seed and a comparison takes several', todo=f'write --seeds {args.seed}')
+        raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')
     base = args.work_dir or Path('runs/compare')
     folders = [name for name in args.systems if Path(name).is_dir()]
     seeds = parse_numbers('--seeds', args.seeds or '0-2')
     if len(folders) == len(args.systems) and (args.on or args.seeds):
         flag = '--on' if args.on else '--seeds'
-        raise VireidError(f'{flag} is for configs, and all of these are finished runs', todo=f'take {flag} away')
+        raise VireidError(f'{flag} applies to configs, but all of these are finished runs', todo=f'remove {flag}')
     missing = next((name for name in args.systems if '::' not in name and not Path(name).exists()), None)
     if missing is not None:
         allowed = 'configs, such as my.py or vireid::tffn_sysu.py, and folders of finished runs'
-        raise VireidError(f'there is no {missing}', allowed=allowed)
+        raise VireidError(f'{missing} does not exist', allowed=allowed)
     manager, overrides = make_manager(args), overrides_of(args)
     if args.on:
         small = [folder / SMALL for folder in manager.configs['vireid']] if args.on == 'synth' else [Path(args.on)]
@@ -68,13 +68,13 @@ def run(args: argparse.Namespace) -> int:
     given = [Path(name) if name in folders else _jobs(name, seeds, base, overrides, manager) for name in args.systems]
     quiet_others()
 
-    def draw() -> None:
+    def generate() -> None:
         jobs = [job for system in given if not isinstance(system, Path) for job in system]
         if args.on == 'synth' and any(Path(job.experiment.dataset['root']) == DEMO_DATA for job in jobs):
-            draw_people()
+            generate_people()
 
     try:
-        comparison = train_and_compare(given, args.allow_differences, draw, warn_once)
+        comparison = train_and_compare(given, args.allow_differences, generate, warn_once)
     except Interrupted as stopped:
         print('stopped; repeat the same command to resume')
         return stopped.status
@@ -86,12 +86,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def stem(config: str) -> str:
-    """Returns the name of a config's folder among the runs."""
+    """Returns the name of the folder that holds the runs of a config."""
     return Path(config.rpartition('::')[2]).stem
 
 
 def _jobs(config: str, seeds: list[int], base: Path, overrides: Overrides, manager: PluginManager) -> list[Job]:
-    """Returns the runs of a config, one for each seed."""
+    """Returns the runs of a config, one per seed."""
     from vireid.launch.resolve import resolve
     from vireid.studies.jobs import make_job
 

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
     with importing():
-        from vireid.cli.description import Description, describe
+        from vireid.diagnostics.component_description import Description, describe
         from vireid.interfaces import KINDS, given
 
     if args.kind is not None and args.kind not in KINDS:
@@ -30,13 +30,13 @@ def run(args: argparse.Namespace) -> int:
     if args.name is not None:
         one = next((c for c in listed if c.name == args.name), None)
         if one is None:
-            components.get(args.kind, args.name)  # raises, with the nearest name and the others
+            components.get(args.kind, args.name)  # raises, naming the closest match and all others
             return 2
-        found = describe(components.get(args.kind, args.name))
-        print(f'{args.kind} {one.name!r}, of plugin {one.plugin!r} ({found.place})\n\n{found.text or "no description"}')
+        about = describe(components.get(args.kind, args.name))
+        print(f'{args.kind} {one.name!r}, plugin {one.plugin!r} ({about.place})\n\n{about.text or "no description"}')
         supplied = given(one.kind)
         for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
-            arguments = [a for a in found.arguments if (a.name in supplied) is wanted]
+            arguments = [a for a in about.arguments if (a.name in supplied) is wanted]
             if arguments:
                 print(f'\n{title}:')
             for argument in arguments:
@@ -51,12 +51,12 @@ def run(args: argparse.Namespace) -> int:
         for component in (c for c in listed if c.kind == kind):
             try:
                 with importing():
-                    found = describe(components.get(kind, component.name))
+                    about = describe(components.get(kind, component.name))
             except VireidError as error:
-                found = Description(str(component.target), f'{error.given}')
+                about = Description(str(component.target), f'{error.given}')
             plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'
-            summary = found.summary or f'see {found.place.replace(":", ".")}'
-            print(f'  {component.name}({found.signature(without=supplied)}){plugin}')
+            summary = about.summary or f'see {about.place.replace(":", ".")}'
+            print(f'  {component.name}({about.signature(without=supplied)}){plugin}')
             print('      ' + textwrap.shorten(summary, 104, placeholder=' ...'))
         print()
     return 0

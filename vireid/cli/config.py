@@ -1,16 +1,13 @@
 """Check configs, show where their values come from, or compare two.
 
-Exit status: 0; 1 if `diff` finds a difference; 2 for a config that is wrong.
+Exit status: 0; 1 if `diff` finds a difference; 2 for an invalid config.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import textwrap
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
 from vireid.core.errors import VireidError
@@ -18,7 +15,7 @@ from vireid.core.errors import VireidError
 if TYPE_CHECKING:
     from vireid.launch.resolve import Config
 
-# what a config may leave open: it is said where a run is started
+# may be unset in a config, because the command that starts a run provides it
 FILLED = ('dataset.root',)
 
 
@@ -37,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does one of the commands."""
+    """Runs one of the commands."""
     if args.config_command == 'check':
         return max([_check(path, args) for path in args.configs])
     if args.config_command == 'show':
@@ -53,7 +50,7 @@ def _read(path: str, args: argparse.Namespace) -> Config:
 
 def _check(path: str, args: argparse.Namespace) -> int:
     try:
-        config = _read(path, args)  # which needs no torch to refuse a file
+        config = _read(path, args)  # can reject a file without importing torch
 
         from vireid.launch.preflight import find_problems
 
@@ -83,37 +80,12 @@ def _stage_problems(path: str, args: argparse.Namespace) -> list[VireidError]:
 
 
 def _show(path: str, args: argparse.Namespace) -> int:
+    from vireid.diagnostics.config_origins import annotate
+
     config = _read(path, args)
-    origins, lines = config.origins, list(_lines(config.sections, ()))
-    width = max((len(text) for text, place in lines if place in origins and len(text) <= 80), default=0)
-    for text, place in lines:
-        print(f'{text.ljust(width)}  # {_short(origins[place])}' if place in origins else text)
+    for line in annotate(config.sections, config.origins):
+        print(line)
     return 0
-
-
-def _lines(config: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yields the lines of a config as YAML, each with the path of the value it holds."""
-    from vireid.core.config.files import dump_value
-
-    pad = '  ' * len(place)
-    for key, value in config.items():
-        here, name = (*place, key), dump_value(key)
-        if isinstance(value, Mapping) and value:
-            yield f'{pad}{name}:', ()
-            yield from _lines(value, here)
-        elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
-            yield f'{pad}{name}:', here
-            yield from ((f'{pad}- {dump_value(item)}', ()) for item in value)
-        else:
-            yield f'{pad}{name}: {dump_value(value)}', here
-
-
-def _short(origin: str) -> str:
-    """Returns a file's path from here, if it is below; an override as it was typed."""
-    if '=' in origin or origin.startswith('-'):
-        return origin
-    near = os.path.relpath(origin)
-    return near if not near.startswith('..') else str(Path(os.path.abspath(origin)))
 
 
 def _diff(first: str, second: str, args: argparse.Namespace) -> int:
@@ -121,7 +93,7 @@ def _diff(first: str, second: str, args: argparse.Namespace) -> int:
     from vireid.reporting.config_differences import MISSING, differences
 
     changes = differences([_read(path, args).sections for path in (first, second)])
-    changes.pop(('name',), None)  # of the file
+    changes.pop(('name',), None)  # it comes from the file name
     for place, (old, new) in changes.items():
         key = '.'.join(place)
         if new is MISSING:

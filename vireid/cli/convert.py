@@ -8,7 +8,7 @@ from shlex import quote
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
 
-SYSTEMS = ('agw', 'ddag')  # here too, as the table of rules needs torch
+SYSTEMS = ('agw', 'ddag')  # repeated here because exchange.released imports torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints what was converted, and how to score it."""
+    """Prints the result, and the command that scores it."""
     path = args.config or f'vireid::systems/{args.system}.py'
     from vireid.exchange.released import convert
     from vireid.launch.resolve import resolve
 
     experiment = resolve(path, overrides_of(args), manager=make_manager(args))
-    found = convert(args.system, args.file, args.out, experiment, args.split)
-    print(f'{args.file} as a checkpoint: {args.out}\n{found.text()}')
+    converted = convert(args.system, args.file, args.out, experiment, args.split)
+    print(f'{args.file} converted to {args.out}\n{converted.text()}')
     command = f'vireid test {quote(str(path))} {quote(str(args.out))} --data-root DIR'
-    options = ' '.join(map(quote, [*args.cfg_options, *found.options]))
+    options = ' '.join(map(quote, [*args.cfg_options, *converted.options]))
     command += f' --cfg-options {options}' if options else ''
     command += ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
     print(f'\nScore it:\n  {command} --work-dir scored')
     dataset, _, family = str(experiment.protocol['type']).partition('/')
     if family == 'agw':
-        print(f"and by the dataset's official protocol:\n  {command} --work-dir official --protocol {dataset}/official")
+        print(f"With the dataset's official protocol:\n  {command} --work-dir official --protocol {dataset}/official")
     return 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
-from vireid.cli.output import quiet_others
+from vireid.cli.output import quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
@@ -30,9 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains what is missing and prints the curve; 130 if Ctrl-C stopped it."""
+    """Trains missing runs and prints the curve; returns the exit status, 130 after Ctrl-C."""
     with importing():
-        from vireid.core.signals import Interrupted
         from vireid.core.warn import warn_once
         from vireid.launch.resolve import resolve
         from vireid.studies.curve import Point, run_curve
@@ -41,10 +40,11 @@ def run(args: argparse.Namespace) -> int:
     numbers = sorted(set(args.identities))
     if len(numbers) < 2:
         raise VireidError(
-            f'--identities is {" ".join(map(str, args.identities))}', allowed='two numbers or more, such as 4 8 12'
+            f'--identities is {" ".join(map(str, args.identities))}',
+            allowed='at least two, such as 4 8 12',
         )
     if args.draws < 1:
-        raise VireidError(f'--draws is {args.draws}', allowed='1 or more')
+        raise VireidError(f'--draws is {args.draws}', allowed='at least 1')
     overrides, manager = overrides_of(args), make_manager(args)
     require_own_images(args.config, overrides, manager, 'a learning curve')
     points = []
@@ -55,9 +55,4 @@ def run(args: argparse.Namespace) -> int:
         job = make_job(experiment, own, base / f'people_{count}_draw_{draw}', f'{count} people, draw {draw}')
         points.append(Point(**vars(job), identities=count, draw=draw))
     quiet_others()
-    try:
-        run_curve(points, points[0].folder.parent, warn=warn_once)
-    except Interrupted as stopped:
-        print('stopped; repeat the same command to resume')
-        return stopped.status
-    return 0
+    return run_resumable(lambda: run_curve(points, points[0].folder.parent, warn=warn_once))

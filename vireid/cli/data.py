@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
+from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 from vireid.interfaces import Dataset
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw
 
 TABLE = 'manifest.csv'
-FOLDERS = ('visible', 'infrared', 'train', 'test')  # one of them, and it is the layout that `Folders` reads
+FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
 CONFIG = 'vireid::own_few.py'
 
 
@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     synth = actions.add_parser(
         'synth',
         help='generate visible and infrared images of synthetic people',
-        description='Draws people, as visible and as infrared cameras see them; a pure function of its arguments.',
+        description='Generates visible and infrared images of synthetic people. The same arguments give the same '
+        'images.',
     )
     synth.add_argument('out', type=Path, help='output folder')
     synth.add_argument(
@@ -41,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser(
         'check',
         help='count and decode the images of a dataset',
-        description='Counts identities and images against what a complete copy has, and reads every image. In your own '
-        'images it also looks for people that one modality or camera alone saw, images in the place of the other '
-        'modality, and people with two names. Exit status 1 if something has to be fixed.',
+        description='Compares the numbers of identities and images with those of a complete copy, and decodes every '
+        'image. For your own images, it also looks for people seen by a single modality or camera, images in the '
+        'folder of the wrong modality, and people with two names. Exit status 1 if there are errors to fix.',
     )
     check.add_argument('root', help="the dataset's folder")
     check.add_argument(
@@ -62,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split = actions.add_parser(
         'split',
         help='split your own images into training and test identities',
-        description='Writes a table of your images in which every person is in training, validation or test. Each gets '
-        'its share of the people that the same cameras saw, and of the images of each camera.',
+        description='Writes a table of your images that assigns every person to training, validation or test. The '
+        'split is stratified by the cameras that saw a person and balances the images of each camera.',
     )
     split.add_argument(
         'images',
@@ -82,22 +83,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         actions.add_parser(
             'curve',
             help='draw rank-1 against the number of labeled people',
-            description='Trains on fewer of your people and on more, tests all on the same ones, and says whether '
-            'labeling more would help. Repeat the same command to resume.',
+            description='Trains on increasing numbers of your people, tests all models on the same people, and '
+            'estimates whether labeling more would help. Repeat the same command to resume.',
         )
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Does what the action says."""
+    """Runs the action."""
     return args.act(args)
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Prints what was found; 1 if something has to be fixed."""
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
+    """Prints the report; returns 1 if there are errors to fix."""
     from vireid.diagnostics.dataset_report import check_dataset
     from vireid.launch.data_name import data_name, is_generated
 
@@ -106,16 +104,13 @@ def _check(args: argparse.Namespace) -> int:
     dataset = make_manager(args, args.plugin).components.build(
         'datasets', {'type': name, 'root': args.root, **trial}, where='dataset'
     )
-    generated = is_generated(args.root)  # of which nobody expects the true numbers
-    with Progress(
-        console=Terminal(), transient=True, refresh_per_second=4, disable=not sys.stdout.isatty()
-    ) as progress:
-        task = progress.add_task('reading every image')
+    generated = is_generated(args.root)  # has no published numbers to compare with
+    with progress_bar('decoding images') as show:
         report = check_dataset(
             dataset,
             args.splits,
             expected=None if generated else Dataset.expected(dataset),
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=show,
             scale_raw=args.scale_raw,
         )
     if generated:
@@ -125,7 +120,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _scaling(text: str) -> ScaleRaw:
-    """Returns `percentiles`, or two bounds, of an argument."""
+    """Parses `percentiles` or two bounds."""
     if text == 'percentiles':
         return 'percentiles'
     try:
@@ -136,7 +131,7 @@ def _scaling(text: str) -> ScaleRaw:
 
 
 def _reader(root: Path) -> str | None:
-    """Returns the reader of one's own images that lie in a folder or a table; None if they do not look so."""
+    """Returns the dataset type for a folder or table of your own images; None for other layouts."""
     if root.suffix in ('.csv', '.parquet') or any(
         (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
     ):
@@ -149,12 +144,12 @@ def _holds_people(folder: Path) -> bool:
 
 
 def _split(args: argparse.Namespace) -> int:
-    """Writes the table, and prints what is in it and what comes next."""
+    """Writes the table, and prints a summary and the next commands."""
     from vireid.diagnostics.split_table import describe, require_free, write_table
 
     images: Path = args.images.expanduser()
     if not images.exists():
-        raise VireidError(f'{images} is missing', allowed='a folder of images, or a table of them')
+        raise VireidError(f'{images} does not exist', allowed='a folder or a table of images')
     out: Path = args.out or (images if images.is_dir() else images.parent) / TABLE
     require_free(out)
     folders = _holds_people(images)
@@ -162,9 +157,9 @@ def _split(args: argparse.Namespace) -> int:
     tables = [(images / TABLE).with_suffix(suffix) for suffix in ('.csv', '.parquet')]
     if images.is_dir() and not folders and not any(table.exists() for table in tables):
         raise VireidError(
-            f'{images} holds no people',
-            allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table manifest.csv with path, identity, camera, '
-            'modality',
+            f'{images} contains neither folders of people nor a table',
+            allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or manifest.csv with the columns path, identity, '
+            'camera, modality',
         )
     dataset = make_manager(args, args.plugin).components.build(
         'datasets', {'type': reader, 'root': str(images)}, where='dataset'
@@ -175,27 +170,22 @@ def _split(args: argparse.Namespace) -> int:
     print(f'split {len(splits)} people of the {what} {images} into {out}\n')
     print(describe(dataset, splits))
     for line in Dataset.passed_over(dataset):
-        print(f'Passed over: {line}')
+        print(f'Skipped: {line}')
     if folders and (images / TABLE).exists() and out != images / TABLE:
-        print(f'Not read: {images / TABLE}. To split that table, give its path.')
+        print(f'Not used: {images / TABLE}. To split that table, give its path.')
     dropped = Dataset.other_columns(dataset)
     if dropped:
-        print(f'Not in the new table: the columns {", ".join(dropped)}.')
+        print(f'Columns not copied to the new table: {", ".join(dropped)}.')
     root = quote(str(images if out == images / TABLE else out))
     print(f'\nnext: vireid data check {root}\n      vireid train {CONFIG} --data-root {root}')
     return 0
 
 
 def _synth(args: argparse.Namespace) -> int:
-    """Draws the people and prints what was made."""
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
+    """Generates the people and prints a summary."""
     from vireid.synth import synthesize
 
-    terminal = sys.stdout.isatty()  # elsewhere a bar would leave an empty line
-    with Progress(console=Terminal(), transient=True, refresh_per_second=4, disable=not terminal) as progress:
-        task = progress.add_task('drawing')
+    with progress_bar('generating images') as show:
         summary = synthesize(
             args.out,
             layout=args.layout,
@@ -203,9 +193,9 @@ def _synth(args: argparse.Namespace) -> int:
             seed=args.seed,
             images=args.images,
             workers=args.workers,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress=show,
         )
-    how = 'found' if summary.reused else 'drew'
+    how = 'found' if summary.reused else 'generated'
     print(
         f'{how} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared images: '
         f'{summary.folder}'

@@ -1,9 +1,11 @@
-"""What commands print."""
+"""Output of commands: result tables and progress bars."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,15 +14,49 @@ if TYPE_CHECKING:
 
 
 def quiet_others() -> None:
-    """Silences stdout of all processes but the first; each process still prints its own errors."""
+    """Silences stdout on every process but rank 0; all processes still print their errors."""
     from vireid.core.distributed.processes import world
 
     if world()[0] > 0 and sys.stdout.name != os.devnull:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
 
 
+def run_resumable(study: Callable[[], object]) -> int:
+    """Runs a study that the same command can resume; returns the exit status, after a signal 128 plus its number."""
+    from vireid.core.signals import Interrupted
+
+    try:
+        study()
+    except Interrupted as stopped:
+        print('stopped; repeat the same command to resume')
+        return stopped.status
+    return 0
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[..., None]]:
+    """Shows a progress bar on a terminal while the block runs.
+
+    Yields:
+        A callback `show(done, total, what=None)` that updates the bar and its description.
+    """
+    from rich.progress import Progress
+
+    from vireid.boundary.terminal import Terminal
+
+    # a bar that is not on a terminal would leave an empty line
+    disable = not sys.stdout.isatty()
+    with Progress(console=Terminal(), transient=True, refresh_per_second=4, disable=disable) as bar:
+        task = bar.add_task(what)
+
+        def show(done: int, total: int, what: str | None = None) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield show
+
+
 def print_result(experiment: Experiment, results: Results, last: str = '') -> None:
-    """Prints the result table and a last line, unless a logger of the experiment prints it."""
+    """Prints the result table and the line `last`, unless the console logger already prints the table."""
     quiet_others()
     if not any(logger['type'] == 'Console' for logger in experiment.loggers):
         print(f'{results.caption()}, in percent:\n{results.table()}\n{last}')

@@ -1,4 +1,4 @@
-"""Where a run is written, and the checkpoint that it goes on from."""
+"""The folder of a run, and the checkpoint that it resumes from."""
 
 from __future__ import annotations
 
@@ -11,43 +11,50 @@ from vireid.core.warn import warn_once
 
 
 def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
-    """Chooses the run's folder and the checkpoint to go on from; never writes over another run."""
+    """Chooses the folder of a run and the checkpoint to resume from; another run is never overwritten.
+
+    Raises:
+        VireidError: if the folder holds another run, or there is no checkpoint to resume from.
+    """
     default = Path('runs') / name
     earlier = sorted(default.parent.glob(f'{glob.escape(name)}*')) if default.parent.is_dir() else []
     earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
     if args.resume is not None:
         if args.work_dir and not args.resume and _never_saved(args.work_dir):
-            print(f'{args.work_dir} was left before its first checkpoint: the run begins anew')
+            print(f'{args.work_dir} has no checkpoint yet: starting from step 0')
             return args.work_dir, None
-        found = Path(args.resume) if args.resume else newest_checkpoint([args.work_dir] if args.work_dir else earlier)
-        return args.work_dir or found.absolute().parent.parent, found
+        if args.resume:
+            source = Path(args.resume)
+        else:
+            source = newest_checkpoint([args.work_dir] if args.work_dir else earlier)
+        return args.work_dir or source.absolute().parent.parent, source
     if args.work_dir is None:
         from vireid.api import free_folder
 
         return free_folder(default.parent, name), None
-    if _begun(args.work_dir):
+    if _has_run(args.work_dir):
         raise VireidError(
-            f'{args.work_dir} holds a run already',
-            todo='add --resume to go on with it, or choose another --work-dir',
+            f'{args.work_dir} already holds a run',
+            todo='add --resume to continue it, or choose another --work-dir',
         )
     return args.work_dir, None
 
 
 def _never_saved(folder: Path) -> bool:
-    """Says whether a run was ended while it wrote its first checkpoint, which comes before its first step."""
-    return (folder / 'config.yaml').is_file() and not _begun(folder)
+    """Reports whether a run ended before it saved its first checkpoint, which precedes its first step."""
+    return (folder / 'config.yaml').is_file() and not _has_run(folder)
 
 
-def _begun(folder: Path) -> bool:
-    """Says whether a folder holds what a run has saved, or logged."""
+def _has_run(folder: Path) -> bool:
+    """Reports whether a folder holds checkpoints or logs of a run."""
     return any(folder.glob('checkpoints/*.pt')) or (folder / 'metrics.jsonl').exists()
 
 
 def newest_checkpoint(folders: list[Path]) -> Path:
-    """Returns the newest sound checkpoint of run folders; says which were passed over.
+    """Returns the newest valid checkpoint of run folders, and warns about damaged ones.
 
     Raises:
-        VireidError: if none of them has one.
+        VireidError: if there is none.
     """
     from vireid.core.training import checkpoint
     from vireid.launch.weights import newest
@@ -57,13 +64,13 @@ def newest_checkpoint(folders: list[Path]) -> Path:
     damaged: VireidError | None = None
     for place in places:
         try:
-            found = newest(place, warn_once)
+            source = newest(place, warn_once)
         except VireidError as error:
             damaged = error
             continue
-        if found is not None:
-            return found
+        if source is not None:
+            return source
     raise damaged or VireidError(
         f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
-        todo='give --work-dir of the run, or --resume FILE',
+        todo='add --work-dir DIR with the folder of the run, or --resume FILE',
     )

@@ -11,14 +11,14 @@ from vireid.reporting import figures
 
 WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style
 HELP = {
-    'rows': 'all: draw each row of the table, not the first alone',
-    'ranks': 'the last rank',
-    'method': 'of the projection: tsne or pca',
-    'pairs': 'how many pairs of images, at most',
-    'queries': 'how many queries, at most',
-    'top': 'how many gallery images of each',
-    'kind': 'of queries: best, worst or random',
-    'identity': 'the queries of this person instead',
+    'rows': 'draw the first row of the table, or all of them',
+    'ranks': 'last rank to draw',
+    'method': 'projection method',
+    'pairs': 'maximum number of image pairs',
+    'queries': 'maximum number of queries',
+    'top': 'gallery images per query',
+    'kind': 'which queries to draw',
+    'identity': 'draw the queries of this identity instead',
 }
 WORDS = {'rows': ('first', 'all'), 'method': ('tsne', 'pca'), 'kind': ('best', 'worst', 'random')}
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draws the figure and says where it is."""
+    """Draws the figure and prints its path."""
     options = {option: getattr(args, option) for option in HELP if getattr(args, option) is not None}
     figures.check_options(args.figure, options)
     figures.check_path(args.out)

@@ -22,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints a line for each plugin; what is wrong with one is told below the table and not on stderr too."""
+    """Prints a row per plugin, and below the table why a plugin cannot be used."""
     if args.action == 'new':
         return _new(args.name)
     manager = make_manager(args, args.plugin, warn=lambda line: None)
     components = manager.components.listing()
     if args.json:
-        found = [
+        listing = [
             {**asdict(p), 'components': [{'kind': c.kind, 'name': c.name} for c in components if c.plugin == p.name]}
             for p in manager.plugins
         ]
-        print(json.dumps(found, indent=1))
+        print(json.dumps(listing, indent=1))
         return 0
     rows = [('plugin', 'package', 'version', 'status', 'components')]
     rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
@@ -55,12 +55,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _new(name: str | None) -> int:
-    """Writes a package and says what to do with it."""
-    from vireid.cli.plugins_new import write_plugin
+    """Writes a package and prints the next command."""
+    from vireid.plugin_manager.new_plugin import write_plugin
 
     if name is None:
         raise VireidError('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
-    written = write_plugin(name, Path())
-    print('\n'.join(map(str, written)))
+    print('\n'.join(map(str, write_plugin(name, Path()))))
     print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")
     return 0

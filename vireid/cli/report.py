@@ -19,15 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Writes the page and says where it is."""
+    """Writes the report and prints its path."""
     if args.out is None and len(args.runs) > 1:
-        raise VireidError(f'a report of {len(args.runs)} runs has no place of its own', todo='name it: -o FILE.html')
+        raise VireidError(f'a report of {len(args.runs)} runs needs an output file', todo='add -o FILE.html')
     from vireid.reporting.page import write_report
     from vireid.reporting.record import read_runs
 
     out = args.out or args.runs[0] / 'report.html'
     if out.suffix not in ('.html', '.htm'):
-        raise VireidError(f'{out} is no name of a page', allowed='FILE.html', todo='for a figure: vireid plot')
+        raise VireidError(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
     write_report(read_runs(args.runs), out)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
     return 0

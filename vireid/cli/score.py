@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.cli.arguments import RERANK, add_plugin_arguments, make_manager
+from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.warn import warn_once
 
@@ -24,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data-root',
         metavar='DIR',
-        help="the dataset's folder, for protocols that read a file of it; for a folder of .mat files, one that holds "
-        'rand_perm_cam.mat and test_id.mat, if it does not itself',
+        help="the dataset's folder, for protocols that read its files; with .mat features, the folder that holds "
+        'rand_perm_cam.mat and test_id.mat (default: the features folder)',
     )
     parser.add_argument('--rerank', action='store_true', help='also report k-reciprocal re-ranking')
     parser.add_argument(
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='K=V',
-        help="such as protocol.shots=['single'] evaluation.rerank.k1=30; evaluation.ties=gallery-order scores equally "
-        "similar images as the field's code does",
+        help="overrides, such as protocol.shots=['single'] evaluation.rerank.k1=30; evaluation.ties=gallery-order "
+        'breaks ties by gallery order, as common evaluation code does',
     )
     parser.add_argument('--result', type=Path, metavar='DIR', help='write result.json into this folder')
     parser.add_argument(
@@ -54,11 +55,11 @@ def run(args: argparse.Namespace) -> int:
     saved: features.SavedFeatures
     if args.features.is_dir():
         if args.matlab:
-            raise VireidError(f'{args.features} holds MATLAB files already', todo='leave out --matlab')
+            raise VireidError(f'{args.features} already holds MATLAB files', todo='remove --matlab')
         saved = matlab_features.load(args.features, args.name, args.data_root)
     else:
         if args.name:
-            raise VireidError(f'--name {args.name}: {args.features} is no folder', todo='leave out --name')
+            raise VireidError(f'--name {args.name}: {args.features} is not a folder', todo='remove --name')
         saved = features.load(args.features)
         if args.data_root:
             saved.root = args.data_root
@@ -71,11 +72,11 @@ def run(args: argparse.Namespace) -> int:
         section = option.partition('=')[0].split('.')[0].strip()
         if section not in config:
             raise VireidError(
-                f'option {option!r}: there is no {section!r} here{did_you_mean(section, config)}',
+                f'option {option!r}: unknown section {section!r}{did_you_mean(section, config)}',
                 allowed=', '.join(f'{key}...' for key in config),
             )
         if option.startswith('evaluation.rerank.') and not args.rerank:
-            raise VireidError(f'option {option!r} has nothing to change', todo='add --rerank')
+            raise VireidError(f'option {option!r} has no effect without re-ranking', todo='add --rerank')
         override(config, option)
     evaluation = config['evaluation']
     if not isinstance(evaluation, dict):
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     unknown = set(evaluation) - {'rerank', 'ties'}
     if unknown:
         raise VireidError(
-            f'evaluation.{min(unknown)}: a features file has its embeddings already',
+            f'evaluation.{min(unknown)} has no effect: the embeddings are already computed',
             allowed='evaluation.rerank, evaluation.ties',
         )
     components = make_manager(args, args.plugin).components
@@ -91,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
     rerank = evaluation.get('rerank')
     reranker = components.build('rerankers', rerank, where='evaluation.rerank') if rerank else None
     if args.matlab:
-        # only images of SYSU-MM01's cameras have a place in those files; its protocol refuses others
+        # these files hold only images of SYSU-MM01's cameras; its protocol raises for others
         components.build('protocols', {'type': 'sysu/agw', 'trials': 1}, where='--matlab').trials(saved)
         matlab_features.export(saved, args.matlab)
         name = matlab_features.NAME
-        print(f'written to {args.matlab}: feature_info.dir is that folder and feature_info.name is {name!r}')
+        print(f'written to {args.matlab}; set feature_info.dir to this folder and feature_info.name to {name!r}')
     similarity: Any = None
     if isinstance(saved, matlab_features.MatlabFeatures):
         saved.require_permutation(config['protocol'])
@@ -104,43 +105,24 @@ def run(args: argparse.Namespace) -> int:
             print(note)
         if config['protocol'].get('permutation'):
             print(f'permutation: {config["protocol"]["permutation"]}')
-    found = score_trials(
-        saved.embeddings,
-        protocol.name,
-        protocol.trials(saved),
-        similarity=similarity,
-        reranker=reranker,
-        ties=evaluation.get('ties', 'mean'),
-        weights=saved.about.get('weights', ''),
-        data=saved.about.get('data', ''),
-        on_progress=_bar(),
-    )
+    with progress_bar('scoring trials') as show:
+        scored = score_trials(
+            saved.embeddings,
+            protocol.name,
+            protocol.trials(saved),
+            similarity=similarity,
+            reranker=reranker,
+            ties=evaluation.get('ties', 'mean'),
+            weights=saved.about.get('weights', ''),
+            data=saved.about.get('data', ''),
+            on_progress=show,
+        )
     if saved.about.get('similarity'):
-        warn_once(f'the run ranked by {saved.about["similarity"]["type"]}; embeddings alone are ranked by cosine')
-    about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, found.caption()]))
-    print(f'{about or args.features}, in percent:\n{found.table()}')
+        warn_once(f'the run used the similarity {saved.about["similarity"]["type"]}; features are ranked by cosine')
+    about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, scored.caption()]))
+    print(f'{about or args.features}, in percent:\n{scored.table()}')
     if args.result:
         require_own_folder(args.result)
-        results.write(args.result, {**found.to_dict(), 'features': str(args.features.absolute())}, found.queries())
+        results.write(args.result, {**scored.to_dict(), 'features': str(args.features.absolute())}, scored.queries())
         print(f'written to {args.result / results.FILE}')
     return 0
-
-
-def _bar() -> Any:
-    """Returns what shows on a terminal how many trials are scored."""
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
-
-    bar = Progress(console=Terminal(), transient=True, refresh_per_second=4)
-    if not bar.console.is_terminal:
-        return None
-    task = bar.add_task('scoring trials')
-    bar.start()
-
-    def show(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        if done >= total:
-            bar.stop()
-
-    return show

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the table, or writes it."""
+    """Prints the table or writes it to a file."""
     from vireid.boundary.writing import write_whole
     from vireid.studies.ablation import Table
     from vireid.studies.systems import read_systems
@@ -39,10 +39,10 @@ def run(args: argparse.Namespace) -> int:
             raise VireidError(f'{args.literature} has no table.yaml', allowed='a folder such as configs/tffn_table3')
         table = Table.read(args.literature)
         more = {'literature': table.rows, 'source': table.paper}
-    made = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
+    text = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
     if args.out is None:
-        print(made, end='')
+        print(text, end='')
         return 0
-    write_whole(args.out, made)
+    write_whole(args.out, text)
     print(f'written to {args.out}')
     return 0

@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
     if args.save_features:
-        features.require_writable(args.save_features)  # now, and not when everything is embedded
-    found = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))
-    print_result(experiment, found)
+        features.require_writable(args.save_features)  # fails before the images are embedded, not after
+    results = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))
+    print_result(experiment, results)
     if args.save_features:
-        features.save_results(args.save_features, experiment, args.checkpoint, found)
-        print(f'features are in {args.save_features}; score them again: vireid score {args.save_features}')
+        features.save_results(args.save_features, experiment, args.checkpoint, results)
+        print(f'features written to {args.save_features}; to score them again: vireid score {args.save_features}')
     print(f'written to {work_dir}')
     return 0

@@ -1,7 +1,7 @@
 """Train and evaluate the model of a config.
 
-Exit status: 0, 2 for an error the user can fix, 128 and the signal's number if one stopped it after
-saving: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP, a closed terminal.
+Exit status: 0; 2 for an error that you can fix; 128 plus the signal number after a signal, once a checkpoint
+is saved: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP (closed terminal).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
-from vireid.cli.output import print_result, quiet_others
+from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.cli.places import choose_place
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
-    add_experiment_arguments(parser)
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
-    parser.add_argument(
+    group = add_experiment_arguments(parser)
+    group.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
+    group.add_argument(
         '--resume',
         nargs='?',
         const='',
         metavar='FILE',
         help='resume from a checkpoint (default: the newest one of this run)',
     )
-    parser.add_argument(
+    group.add_argument(
         '--init', type=Path, metavar='FILE', help='initialize the weights from the checkpoint of another run'
     )
-    parser.add_argument(
+    group.add_argument(
         '--partial', action='store_true', help='with --init, load only matching weights and report the coverage'
     )
-    parser.add_argument(
+    group.add_argument(
         '--trials',
         metavar='1-10',
         help='train a model on each of these splits (RegDB) and report the mean; resumes automatically',
     )
-    parser.add_argument(
+    group.add_argument(
         '--folds', type=int, metavar='K', help='K-fold cross-validation on your own images; resumes automatically'
     )
     parser.add_argument(
@@ -59,15 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Trains; see the module's docstring for the exit status."""
+    """Trains and evaluates; the docstring of the module lists the exit statuses."""
     overrides, manager = overrides_of(args), make_manager(args)
-    tries = args.dry_run or args.graph
+    dry = args.dry_run or args.graph
     if args.folds is not None or args.trials is not None:
         from vireid.cli.trials import first_trial, run_trials
 
-        if not (tries or args.print_config):
+        if not (dry or args.print_config):
             return run_trials(args, overrides, manager)
-        overrides = first_trial(args, overrides)  # the others differ in their split only
+        overrides = first_trial(args, overrides)  # the others differ only in their split
     if args.print_config:
         from vireid.core.config.files import dump
         from vireid.launch.resolve import read
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
     if args.partial and args.init is None:
         raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:
-        raise VireidError('--init starts a new run and --resume continues one', todo='give only one of them')
-    if tries:
+        raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
+    if dry:
         from vireid.diagnostics.dry_run import dry_run
 
         print(dry_run(experiment, graph=args.graph))
@@ -96,29 +96,28 @@ def run(args: argparse.Namespace) -> int:
     from vireid.launch.reach import reaching
 
     try:
-        found = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
+        results = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
         again += ['--trust-config'] if reaching(experiment.to_config(), experiment.manager) else []
         quiet_others()
-        print(f'go on with: {shlex.join(again)}', flush=True)
-        wait_for_all()  # a launcher ends the others as soon as one has left
+        print(f'resume with: {shlex.join(again)}', flush=True)
+        wait_for_all()  # a launcher kills the other processes as soon as one has exited
         return stopped.status
-    print_result(experiment, found, f'\nwritten to {work_dir}')
+    print_result(experiment, results, f'\nwritten to {work_dir}')
     return 0
 
 
 def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.Namespace) -> int:
-    """Trains what is missing of each stage, then the experiment."""
-    from vireid.core.signals import Interrupted
+    """Trains the unfinished stages, then the experiment."""
     from vireid.core.warn import warn_once
     from vireid.studies.jobs import check_job, finish, make_job
 
     for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
         if given:
             raise VireidError(
-                f'{args.config} has stages, and {flag} cannot be used with them',
+                f'{args.config} has stages, which {flag} does not support',
                 todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
             )
     folder = args.work_dir or Path('runs') / experiment.name
@@ -126,10 +125,7 @@ def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.N
     job = replace(job, label=f'{job.label}, last stage')
     check_job(job)
     quiet_others()
-    try:
-        finish(job, data_may_move=True, warn=warn_once)
-    except Interrupted as stopped:
-        print('stopped; repeat the same command to resume')
-        return stopped.status
-    print(f'\nwritten to {folder}; its stages are in folders below')
+    if status := run_resumable(lambda: finish(job, data_may_move=True, warn=warn_once)):
+        return status
+    print(f'\nwritten to {folder}, with a subfolder per stage')
     return 0

@@ -1,4 +1,4 @@
-"""`vireid train --trials` and `--folds`: a model for each split of a dataset, and mean and standard deviation."""
+"""`vireid train --trials` and `--folds`: one model per split of a dataset, with mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.arguments import parse_numbers
-from vireid.cli.output import quiet_others
+from vireid.cli.output import quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
 
 
 def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginManager) -> int:
-    """Trains what is missing and prints the mean; returns the exit status."""
+    """Trains missing runs and prints the mean; returns the exit status."""
     trials, overrides = _trials(args), _with_folds(args, overrides)
     with importing():
-        from vireid.core.signals import Interrupted
         from vireid.core.warn import warn_once
         from vireid.launch.resolve import resolve
         from vireid.studies import trials as studies
@@ -33,7 +32,7 @@ def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginMa
         if given is not None:
             raise VireidError(
                 f'--trials and {flag} cannot be combined',
-                todo='repeat the same command to resume' if flag == '--resume' else 'give only one of them',
+                todo='repeat the same command to resume' if flag == '--resume' else 'use only one of them',
             )
     if args.folds is not None:
         require_own_images(args.config, overrides, manager, '--folds')
@@ -44,12 +43,7 @@ def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginMa
     base = jobs[0].folder.parent
     studies.check_trials(jobs, base)
     quiet_others()
-    try:
-        studies.run_trials(jobs, trials, base, warn=warn_once)
-    except Interrupted as stopped:
-        print('stopped; repeat the same command to resume')
-        return stopped.status
-    return 0
+    return run_resumable(lambda: studies.run_trials(jobs, trials, base, warn=warn_once))
 
 
 def first_trial(args: argparse.Namespace, overrides: Overrides) -> Overrides:
@@ -61,9 +55,9 @@ def _trials(args: argparse.Namespace) -> list[int]:
     if args.folds is None:
         return parse_numbers('--trials', args.trials)
     if args.trials is not None:
-        raise VireidError('--folds and --trials cannot be combined', todo='give only one of them')
+        raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
     if args.folds < 2:
-        raise VireidError(f'--folds is {args.folds}', allowed='2 or more, such as 5')
+        raise VireidError(f'--folds is {args.folds}', allowed='at least 2, such as 5')
     return parse_numbers('--folds', f'1-{args.folds}')
 
 
@@ -84,7 +78,7 @@ def _job(experiment: Experiment, overrides: Overrides, trial: int, work_dir: Pat
     if experiment.training.init is not None:
         raise VireidError(
             f'training.init is {experiment.training.init!r}, but --trials trains on several splits',
-            todo='remove it: weights of one split have seen identities that another split tests',
+            todo='remove it: the weights were trained on identities that other splits test',
         )
     base = work_dir or Path('runs') / f'{experiment.name}_trials'
     return make_job(experiment, overrides, base / f'trial_{trial}', f'trial {trial}')

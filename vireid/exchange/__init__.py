@@ -1,4 +1,4 @@
-"""What becomes of finished runs: checkpoints scored, models rebuilt, embeddings and weights in files.
+"""What follows training: evaluating checkpoints, loading models, reading and writing features and weights.
 
-It may know the core, never the command line.
+It depends on the core but not on the command line.
 """

@@ -1,7 +1,7 @@
-"""A checkpoint adapted to other cameras: its statistics are taken anew from their images, which need no labels.
+"""Adapts a checkpoint to other cameras: statistics are re-estimated from their unlabeled images.
 
-Normalisation by the statistics of the new domain is AdaBN (Li et al., 2017). No parameter changes. The new file keeps
-the statistics of training, and `revert` brings them back.
+For BatchNorm, this is AdaBN (Li et al., 2017, arXiv:1603.04779). No parameter changes. The new file also keeps the
+training statistics, which `revert` restores.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from vireid.core.types import MODALITIES, Batch, Modality
 from vireid.core.wording import counted
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
-from vireid.exchange.unlabelled_images import find_images
+from vireid.exchange.unlabeled_images import find_images
 from vireid.interfaces import Model, Neck
 from vireid.launch.image_checks import check_images
 
-OnProgress = Callable[[str, int, int], None]  # what is done, and how much of how much
+OnProgress = Callable[[str, int, int], None]  # (what, done, total)
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What `adapt` did.
+    """The result of `adapt`.
 
     Attributes:
         out: the new checkpoint.
-        images: how many images there are, by modality.
-        drawn: how many of each modality went through the network for BatchNorm's statistics; the smaller modality was
-            gone through again until there were as many. 0 if it has no BatchNorm to estimate.
+        images: number of images by modality.
+        drawn: number of images of each modality used to estimate BatchNorm statistics; images of the smaller modality
+            are repeated to reach it. 0 if no BatchNorm layer was estimated.
         norms: names of the BatchNorm layers with new statistics.
-        necks: names of the necks that were fitted.
-        kept: what has statistics and stays as it is, and why.
-        weights: which weights these are now, as tables say it.
+        necks: names of the fitted necks.
+        kept: parts whose statistics are unchanged, with the reason.
+        weights: description of the new weights, as in result tables.
     """
 
     out: Path
@@ -57,15 +57,17 @@ class Adaptation:
     weights: str
 
     def text(self) -> str:
-        """Returns the same in words, a line for each thing."""
+        """Returns a summary, one line per fact."""
         lines = [f'images       {_numbers(self.images)}']
         for modality, count in self.images.items():
             if count < self.drawn:
                 times = f'{self.drawn / count:.3g} times'
-                lines.append(f'             the {modality} ones were gone through {times}, so that both count alike')
+                lines.append(
+                    f'             {modality} images were repeated {times}, so that both modalities have equal weight'
+                )
         estimated = [f'mean and variance of {counted(len(self.norms), "BatchNorm layer")}'] if self.norms else []
         estimated += [f'neck {name}' for name in self.necks]
-        lines += [f'estimated    {", ".join(estimated)}', *(f'as it was    {line}' for line in self.kept)]
+        lines += [f'estimated    {", ".join(estimated)}', *(f'unchanged    {line}' for line in self.kept)]
         return '\n'.join([*lines, f'weights      {self.weights}'])
 
 
@@ -78,30 +80,30 @@ def adapt(
     plugins: Sequence[str | Path] = (),
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> Adaptation:
-    """Estimates a checkpoint's statistics anew from images of other cameras, and writes another checkpoint.
+    """Re-estimates the statistics of a checkpoint from images of other cameras, and writes a new checkpoint.
 
-    BatchNorm: mean and unbiased variance over all positions of all batches, each normalised by its own statistics. The
-    images pass through the transforms of training, as those did whose statistics they replace: padding, say, is part
-    of what a network was trained with. Batches hold as many visible as infrared images, in an order that depends on
-    the config's seed alone. Layers that the embedding does not use, or that training kept frozen, stay as they are.
-    Then the embedding's necks are fitted that have a `fit`, to images as they are scored, unless they set
-    `needs_identities`.
+    BatchNorm layers get the mean and unbiased variance over all positions of all batches, where each batch is
+    normalized by its own statistics. Images pass through the training transforms, because the statistics being
+    replaced include their effects, such as padding. Batches have equal numbers of visible and infrared images, in an
+    order that depends only on the seed of the config. Layers that the embedding does not use, and layers frozen in
+    training, are unchanged. Then necks of the embedding with a `fit` method are fitted to images with the test
+    transforms, unless they set `needs_identities`.
 
     Args:
-        checkpoint: a checkpoint of a run, or one that was adapted: the statistics of training are kept.
-        images: a folder with `visible/` and `infrared/`, which hold images in folders of any depth and name; or a CSV
-            table with the columns `path`, from its folder or absolute, and `modality`.
-        out: the file to write; it may not be there.
-        split: takes those rows of the table alone whose column `split` says so.
+        checkpoint: a checkpoint of a run, or an adapted one, whose training statistics are kept.
+        images: a folder with `visible/` and `infrared/`, which hold images at any depth; or a CSV table with the
+            columns `path`, absolute or relative to the table, and `modality`.
+        out: the file to write; it must not already exist.
+        split: use only the rows of the table with this value in the column `split`.
         plugins: Python files with components of the model, as in `load`.
-        on_progress: called with what is being done, and (done, total).
+        on_progress: called with (what, done, total).
 
     Returns:
-        What was done.
+        A summary.
 
     Raises:
-        VireidError: if the checkpoint is none, `out` exists, images are missing or cannot be read, or the embedding has
-            no statistics to estimate.
+        VireidError: if `checkpoint` is not a checkpoint, `out` exists, images are missing or unreadable, or the
+            embedding has no statistics to estimate.
     """
     out = Path(out)
     _require_new(out)
@@ -110,11 +112,11 @@ def adapt(
     counts = {m: sum(s.modality == m for s in samples) for m in MODALITIES}
     model: Any = load(checkpoint, plugins)
     experiment = model.experiment
-    settings = replace(experiment.images, reader=None)  # a cache is of the images of training
+    settings = replace(experiment.images, reader=None)  # a cache holds the training images
     try:
-        check_images(settings, (), samples, lambda done, total: on_progress('looking at images', done, total))
+        check_images(settings, (), samples, lambda done, total: on_progress('checking images', done, total))
     except VireidError as error:
-        raise VireidError(error.given, todo='replace them, or take them away') from error
+        raise VireidError(error.given, todo='replace or remove them') from error
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     model.to(device)
     size, decode = experiment.evaluation.batch_size, decoder(settings)
@@ -127,9 +129,9 @@ def adapt(
 
     with seeded(experiment.seed, 'adapt'):
         first = [next(i for i, s in enumerate(samples) if s.modality == m) for m in MODALITIES]
-        norms, frozen = find_norms(model, next(iter(batches(tested, [first], 'looking at the network', 0))).images)
-        necks, labelled = _find_necks(model)
-        kept = _kept(model, content, frozen, labelled)
+        norms, frozen = find_norms(model, next(iter(batches(tested, [first], 'inspecting the network', 0))).images)
+        necks, supervised = _find_necks(model)
+        kept = _kept(model, content, frozen, supervised)
         if not norms and not necks:
             raise _nothing_to_estimate(checkpoint, kept)
         balanced = balanced_batches(samples, size, experiment.seed) if norms else []
@@ -146,14 +148,14 @@ def adapt(
 
 
 def revert(checkpoint: str | Path, out: str | Path) -> str:
-    """Writes the checkpoint that an adapted one was made from, with its weights bit for bit.
+    """Writes the checkpoint that an adapted one was derived from, with bit-identical weights.
 
     Args:
-        checkpoint: what `adapt` wrote.
-        out: the file to write; it may not be there.
+        checkpoint: a file written by `adapt`.
+        out: the file to write; it must not already exist.
 
     Returns:
-        Which weights these are, as tables say it.
+        A description of the weights, as in result tables.
 
     Raises:
         VireidError: if the checkpoint was not adapted, or `out` exists.
@@ -165,7 +167,7 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
     if not isinstance(before, dict) or not isinstance(content.get('adapted'), dict):
         raise VireidError(f'{checkpoint} was not adapted', allowed='files that `vireid adapt` wrote')
     if not all(name in content['model'] and content['model'][name].shape == t.shape for name, t in before.items()):
-        raise VireidError(f'{checkpoint} is damaged: what it keeps of before adapting does not fit its weights')
+        raise VireidError(f'{checkpoint} is damaged: its statistics from before adaptation do not match its weights')
     weights, chosen = _origin(content), content['adapted'].get('chosen', '')
     content['model'] = {**content['model'], **before}
     for key in ('adapted', 'before_adapting', 'chosen'):
@@ -175,7 +177,7 @@ def revert(checkpoint: str | Path, out: str | Path) -> str:
 
 
 class _Batches:
-    """Batches of images on a device; they may be gone through several times."""
+    """Batches of images on a device; can be iterated several times."""
 
     def __init__(
         self,
@@ -183,34 +185,34 @@ class _Batches:
         keys: Sequence[Sequence[Any]],
         workers: int,
         device: torch.device,
-        tell: Callable[[int], None],
+        on_batch: Callable[[int], None],
     ) -> None:
-        self.data, self.keys, self.workers, self.device, self.tell = data, keys, workers, device, tell
+        self.data, self.keys, self.workers, self.device, self.on_batch = data, keys, workers, device, on_batch
 
     def __iter__(self) -> Iterator[Batch]:
-        self.tell(0)
+        self.on_batch(0)
         for done, batch in enumerate(evaluation_loader(self.data, self.keys, self.workers), 1):
             yield move_data_to_device(batch, self.device)
-            self.tell(done)
+            self.on_batch(done)
 
 
 def _find_necks(model: Any) -> tuple[list[str], list[str]]:
-    """Returns the embedding's necks with a `fit`: those that do without identities, and those that do not."""
+    """Returns the necks of the embedding that can be fitted without identities, and those that need identities."""
     if not Model.fit_necks(model):
         return [], []
     fitted = model.fitted_necks
-    labelled = [name for name in fitted if Neck.needs_identities(model.necks[name])]
-    return [name for name in fitted if name not in labelled], labelled
+    supervised = [name for name in fitted if Neck.needs_identities(model.necks[name])]
+    return [name for name in fitted if name not in supervised], supervised
 
 
-def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], labelled: Sequence[str]) -> list[str]:
-    """Says what has statistics that cannot or may not be estimated anew."""
+def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], supervised: Sequence[str]) -> list[str]:
+    """Lists parts whose statistics must not or cannot be re-estimated."""
     kept = []
     if frozen:
         kept.append(f'{counted(len(frozen), "BatchNorm layer")}: frozen in training')
-    kept += [f'neck {name}: fitted to labelled images' for name in labelled]
+    kept += [f'neck {name}: fitted to labeled images' for name in supervised]
     if Model.fit(model) and not Model.fit_necks(model):
-        kept.append(f'what {type(model).__name__} fits: it may need labelled images')
+        kept.append(f'fitted values of {type(model).__name__}: fitting may need labeled images')
     if content.get('similarity'):
         kept.append('the similarity: fitted to training images')
     return kept
@@ -219,10 +221,10 @@ def _kept(model: nn.Module, content: Mapping[str, Any], frozen: Sequence[str], l
 def _nothing_to_estimate(checkpoint: str | Path, kept: Sequence[str]) -> VireidError:
     given = f'the embedding of {checkpoint} has no statistics'
     if kept:
-        given = f'everything that has statistics in {checkpoint} stays as it is: {"; ".join(kept)}'
+        given = f'no statistics of {checkpoint} can be re-estimated: {"; ".join(kept)}'
     return VireidError(
         given,
-        allowed='BatchNorm layers that training.freeze leaves free, or necks fitted without labels (ModalityCentering)',
+        allowed='BatchNorm layers not frozen by training.freeze, or necks fitted without labels (ModalityCentering)',
         todo='use the checkpoint as it is',
     )
 
@@ -247,7 +249,10 @@ def _adapted(
         **content,
         'model': weights,
         'adapted': about,
-        'before_adapting': {**before, **content.get('before_adapting', {})},  # the first ones are those of training
+        'before_adapting': {
+            **before,
+            **content.get('before_adapting', {}),
+        },  # the earliest values are those of training
         'chosen': f'{_origin(content)}, adapted to {_numbers(images)}',
     }
 
@@ -257,7 +262,7 @@ def _same_bits(a: Tensor, b: Tensor) -> bool:
 
 
 def _origin(content: Mapping[str, Any]) -> str:
-    """Says which weights those before adapting are."""
+    """Describes the weights before adaptation."""
     step = content.get('progress', {}).get('step', 0)
     return content.get('adapted', content).get('chosen') or f'after step {step:,}'
 
@@ -268,4 +273,4 @@ def _numbers(images: Mapping[Modality, int]) -> str:
 
 def _require_new(out: Path) -> None:
     if out.exists():
-        raise VireidError(f'{out} exists already', todo='name another file with -o; no checkpoint is written over')
+        raise VireidError(f'{out} already exists', todo='choose another file with -o')

@@ -1,4 +1,4 @@
-"""Scoring a checkpoint."""
+"""Evaluation of checkpoints."""
 
 from __future__ import annotations
 
@@ -35,18 +35,22 @@ def score_checkpoint(
     whole_split: bool = False,
     callbacks: Sequence[object] = (),
 ) -> Results:
-    """Scores a checkpoint by the experiment's protocol.
+    """Evaluates a checkpoint with the protocol of an experiment.
 
     Args:
         experiment: model, data and protocol.
-        source: the checkpoint; None scores a model without anything to train as it is built. What such a model, or its
-            similarity, fits to the training images is kept in `checkpoints/last.pt`.
-        work_dir: gets `result.json`, and what the loggers make of the evaluation.
-        whole_split: embed every image of the test split, not only those of the trials.
-        callbacks: objects with hooks, called besides the loggers and plugins.
+        source: the checkpoint; None evaluates a model without trainable parameters as it is built. If such a model or
+            its similarity is fitted to the training images, the result is saved in `checkpoints/last.pt`.
+        work_dir: folder for `result.json` and the output of the loggers.
+        whole_split: embed all images of the test split, not only those of the trials.
+        callbacks: objects with hooks, in addition to the loggers and plugins.
+
+    Returns:
+        The results.
 
     Raises:
-        VireidError: if the checkpoint does not fit the model, or was trained on another split of the dataset.
+        VireidError: if the checkpoint does not match the model, or was trained on identities or images that it would be
+            tested on.
     """
     content, dataset = attempt_all(
         lambda: checkpoint.load(source) if source is not None else None, experiment.build_dataset
@@ -64,7 +68,7 @@ def score_checkpoint(
     fitted = kept.get('state') if kept.get('config') == experiment.evaluation.similarity else None
     fits = content is None or not is_fitted(content)
     evaluator = Evaluator(experiment, dataset, hooks, more=more, fits=fits, fitted=fitted)
-    check_images(experiment.images, (), evaluator.samples, progress_callback(hooks, 'looking at images'))
+    check_images(experiment.images, (), evaluator.samples, progress_callback(hooks, 'checking images'))
     numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
     require_no_twins(evaluator.trials, numbers)
     if content is not None and 'trained_on' in content:
@@ -82,15 +86,15 @@ def score_checkpoint(
         trained = tuple(content['config'].get('images', {}).get('size', size))
         if size != trained:
             weights += f', trained at {trained[0]} x {trained[1]} and scored at {size[0]} x {size[1]}'
-        there = spelled(content['config'].get('images', {}).get('scale_raw'))
-        here = spelled(experiment.images.scale_raw)
-        if here != there:
-            weights += f', trained with images.scale_raw={there} and scored with {here}'
+        before = spelled(content['config'].get('images', {}).get('scale_raw'))
+        now = spelled(experiment.images.scale_raw)
+        if now != before:
+            weights += f', trained with images.scale_raw={before} and scored with {now}'
     model = model.to(fabric.device)
     data = data_name(experiment.dataset, dataset)
     run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split, data=data)
     if fabric.is_global_zero:
-        for name in (results_file.FILE, results_file.QUERIES):  # of an evaluation before
+        for name in (results_file.FILE, results_file.QUERIES):  # from an earlier evaluation
             (run.work_dir / name).unlink(missing_ok=True)
     evaluation = evaluator.evaluate(run, hooks, progress, weights)
     results, similarity = evaluation.results, evaluation.similarity
@@ -115,49 +119,50 @@ def score_checkpoint(
 
 
 def is_fitted(content: Mapping[str, Any]) -> bool:
-    """Says whether what a checkpoint's model fits to the training images was fitted to its very weights.
+    """Reports whether the fitted values of a checkpoint, such as means of necks, match its weights.
 
-    Those that a run writes before it scores them are not.
+    They do not in a checkpoint that a run wrote before evaluating it.
     """
     return content.get('fitted_step') == content.get('progress', {}).get('step') or bool(content.get('adapted'))
 
 
 def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Evaluator) -> Any:
-    """Builds a model that needs no training.
+    """Builds a model without trainable parameters.
 
     Raises:
-        VireidError: if it has parameters to train.
+        VireidError: if it has trainable parameters or unfinished stages, or its initial weights were trained on test
+            images.
     """
     identities = max(1, len({s.identity for s in samples}))
     model: Any = experiment.build_model(identities).eval()
     free = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     settings = experiment.training
     if experiment.stages and settings.init is None:
-        given = f'stages: {", ".join(experiment.stages)} come before this'
-        raise VireidError(given, todo='train them by vireid train, and name their checkpoint: training.init=...')
+        given = f'stages: {", ".join(experiment.stages)} must be trained first'
+        raise VireidError(given, todo='run vireid train, and set training.init to the checkpoint of the last stage')
     if settings.init is not None:
         seen = initialize_from(model, settings.init, settings.init_partial, identities=identities)[1]
         numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
         require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:
         raise VireidError(
-            f'{experiment.model.get("type", "the model")} has parameters to train, such as {free[0]}',
-            todo="give a checkpoint: vireid test CONFIG CHECKPOINT; or say that it needs none: training.freeze=['*']",
+            f'{experiment.model.get("type", "the model")} has trainable parameters, such as {free[0]}',
+            todo="give a checkpoint, vireid test CONFIG CHECKPOINT, or freeze all parameters, training.freeze=['*']",
         )
     return model
 
 
 def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str, Any], source: str | Path) -> None:
-    """Refuses to score a checkpoint on identities it was trained on.
+    """Raises if a checkpoint would be scored on identities or images that it was trained on.
 
     Raises:
-        VireidError: if it is of another split of this dataset, or of some of these very images.
+        VireidError: if it was trained on another split of this dataset, or on some of the test images.
     """
     split, trained_on = Dataset.split_name(dataset), content.get('split', '')
     if content['config'].get('dataset', {}).get('type') == experiment.dataset['type'] and trained_on != split:
         raise VireidError(
-            f'{source} was trained on {trained_on or "the only split"} and this scores {split or "the only split"}: '
-            'identities it was trained on would be in its test',
+            f'{source} was trained on {trained_on or "the only split"}, but the test is {split or "the only split"}: '
+            'test identities may have been in training',
             todo='score it on its own split with --trial',
         )
     if 'trained_on' in content:

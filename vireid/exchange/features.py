@@ -1,4 +1,4 @@
-"""Embeddings in a file: scoring again needs neither the network nor the images."""
+"""Embeddings in a file, which can be scored again without the model or the images."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FORMAT = 1
 
 
 class SavedFeatures:
-    """A features file, which protocols take for a dataset.
+    """A features file, which protocols accept as a dataset.
 
     Attributes:
-        embeddings: of every image of the test split.
-        about: what was written with them: `experiment`, `checkpoint`, `dataset`, `split`, `protocol`, `weights`.
-        root: the dataset's folder; it may not be on this machine.
-        split_name: which part of the dataset this is, if it has several.
+        embeddings: embeddings of all images of the test split.
+        about: metadata: `experiment`, `checkpoint`, `dataset`, `split`, `protocol`, `weights`.
+        root: the folder of the dataset, which need not exist on this machine.
+        split_name: the split of the dataset, if it has several.
     """
 
     def __init__(self, embeddings: Embeddings, about: dict[str, Any], root: str) -> None:
@@ -43,20 +43,30 @@ class SavedFeatures:
         self.split_name = about.get('split', '')
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of the test split; there is no other."""
+        """Returns the samples of the test split.
+
+        Raises:
+            VireidError: for any other split.
+        """
         if name != 'test':
             raise VireidError(f'a features file has no split {name!r}', allowed='test')
         return self.embeddings.samples
 
 
 def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], root: str | Path | None) -> None:
-    """Writes an `.npz` file, whole or not at all.
+    """Writes an `.npz` file atomically.
 
-    It holds `features` (N, D) float32, `flipped` if there are such, `paths` below `root`, `identities`, `cameras`,
-    `modalities`, and `about` as JSON.
+    It holds `features` (N, D) float32, optionally `flipped` of the same shape, `paths` relative to `root`,
+    `identities`, `cameras`, `modalities`, and `about` as JSON.
+
+    Args:
+        path: the file.
+        embeddings: the embeddings and their samples.
+        about: metadata; see `SavedFeatures`.
+        root: the folder of the dataset; None keeps the paths as they are.
 
     Raises:
-        VireidError: if it cannot be written.
+        VireidError: if the file cannot be written.
     """
     path = Path(path)
     samples = embeddings.samples
@@ -75,21 +85,21 @@ def save(path: str | Path, embeddings: Embeddings, about: Mapping[str, Any], roo
             np.savez(file, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         raise VireidError(
-            f'features {path} could not be written: {error}', todo='free some space or fix the permissions'
+            f'cannot write features to {path}: {error}', todo='free some space or fix the permissions'
         ) from error
 
 
 def save_results(path: str | Path, experiment: Experiment, source: str | Path | None, results: Results) -> None:
-    """Writes the embeddings of an evaluation of a checkpoint; the first of several processes does.
+    """Writes the embeddings of an evaluation; only rank 0 does.
 
     Args:
         path: the file.
-        experiment: what was scored.
-        source: the checkpoint, if there is one.
-        results: of `score_checkpoint(..., whole_split=True)`.
+        experiment: the evaluated experiment.
+        source: the checkpoint, if any.
+        results: the results of `score_checkpoint(..., whole_split=True)`.
 
     Raises:
-        VireidError: if it cannot be written.
+        VireidError: if the file cannot be written.
     """
     dataset = experiment.build_dataset()
     about = {
@@ -108,20 +118,20 @@ def save_results(path: str | Path, experiment: Experiment, source: str | Path | 
 
 
 def require_writable(path: str | Path) -> None:
-    """Tries to write where a features file is to be.
+    """Checks that a features file can be written.
 
     Raises:
-        VireidError: if that is a folder or cannot be written.
+        VireidError: if the path is a folder or is not writable.
     """
     path = Path(path)
     if path.is_dir():
-        raise VireidError(f'{path} is a folder', allowed='a file to write, such as features.npz')
+        raise VireidError(f'{path} is a folder', allowed='a file name, such as features.npz')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise VireidError(f'features {path} cannot be written: {error}', todo='name another file') from error
+        raise VireidError(f'cannot write features to {path}: {error}', todo='choose another file') from error
 
 
 class _About(TypedDict, total=False):
@@ -143,12 +153,12 @@ class _Named(TypedDict):
     type: str
 
 
-@reads('a features file', '*.npz', allowed='what `vireid test --save-features` wrote')
+@reads('a features file', '*.npz', allowed='a file written by `vireid test --save-features`')
 def load(path: str | Path) -> SavedFeatures:
-    """Reads what `save` wrote; executes nothing that is in it.
+    """Reads a features file without executing anything in it.
 
     Raises:
-        VireidError: if the file is missing, damaged or something else.
+        VireidError: if the file is missing, damaged, or not a features file.
     """
     path = Path(path)
     try:
@@ -156,7 +166,7 @@ def load(path: str | Path) -> SavedFeatures:
         about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about'])))
         kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
         if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
-            raise ValueError('paths and modalities are not lists of texts, or identities and cameras of whole numbers')
+            raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
         columns = [arrays[key].tolist() for key in kinds]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')
@@ -166,34 +176,34 @@ def load(path: str | Path) -> SavedFeatures:
         raise VireidError(
             f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
         ) from error
-    except Exception as error:  # a damaged archive may fail in any way
+    except Exception as error:  # a damaged archive can raise anything
         raise VireidError(
-            f'{path} is no features file of vireid or is damaged: {reason(error)}',
-            allowed='what `vireid test --save-features` wrote',
+            f'{path} is not a features file or is damaged: {reason(error)}',
+            allowed='a file written by `vireid test --save-features`',
         ) from error
     if about.get('format', 0) > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
-    twice = duplicate(posixpath.normpath(sample.path) for sample in samples)
-    if twice is not None:
+    repeated = duplicate(posixpath.normpath(sample.path) for sample in samples)
+    if repeated is not None:
         raise VireidError(
-            f'{path} has the image {twice} twice: one of the two would be found in place of the other',
-            allowed='a path of its own for each image, such as cam1/0001/0001.jpg',
-            todo='write the paths below the folder of the dataset, not the names of the files alone',
+            f'{path} has the image {repeated} twice',
+            allowed='a unique path for each image, such as cam1/0001/0001.jpg',
+            todo='write paths relative to the folder of the dataset, not file names only',
         )
     fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
     if not fits or (flipped is not None and flipped.shape != features.shape):
-        raise VireidError(f'{path} is damaged: {features.shape} features of {len(samples)} images')
+        raise VireidError(f'{path} is damaged: features of shape {features.shape} for {len(samples)} images')
     for array in (features, flipped):
         lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
         if not np.allclose(lengths, 1, atol=1e-3):
             raise VireidError(
-                f'{path} holds embeddings of lengths {lengths.min():.3g} to {lengths.max():.3g}',
-                allowed='rows of length 1: similarity is the scalar product',
-                todo='divide each by its length: features / np.linalg.norm(features, axis=1, keepdims=True)',
+                f'{path} holds embeddings of norm {lengths.min():.3g} to {lengths.max():.3g}',
+                allowed='rows of norm 1, so that inner products are cosine similarities',
+                todo='normalize them: features / np.linalg.norm(features, axis=1, keepdims=True)',
             )
     unknown = {s.modality for s in samples} - set(MODALITIES)
     if unknown:
-        raise VireidError(f'{path} holds the modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
+        raise VireidError(f'{path} has the unknown modalities {sorted(unknown)}', allowed=', '.join(MODALITIES))
     return SavedFeatures(Embeddings(samples, features, flipped), about, about.get('root', ''))
 
 
@@ -202,5 +212,5 @@ def _below(path: str, root: str | Path | None) -> str:
         return path
     try:
         return Path(path).relative_to(root).as_posix()
-    except ValueError:  # a manifest may name images elsewhere
+    except ValueError:  # a manifest may list images outside the folder
         return path

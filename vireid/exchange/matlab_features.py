@@ -1,4 +1,4 @@
-"""Embeddings in MATLAB files, a file for each camera, as SYSU-MM01's official evaluation reads them."""
+"""Embeddings in MATLAB files, one per camera, in the format of SYSU-MM01's official evaluation code."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from vireid.core.wording import counted
 from vireid.exchange.features import SavedFeatures
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}
-NAME = 'vireid'  # of the files that `export` writes
+NAME = 'vireid'  # prefix of the files that `export` writes
 FILE = re.compile(r'(.*)_cam([1-6])\.mat')
 PERMUTATION = 'rand_perm_cam.mat'
-TEST_IDENTITIES = ('test_id.mat', 'test_id.txt')  # of the authors' evaluation code, and of the dataset
-UNIT = 1e-5  # what float32 leaves of a length of 1
-MOST = 1_000_000  # images of a camera; SYSU-MM01 has 45,863 on all six together
+TEST_IDENTITIES = ('test_id.mat', 'test_id.txt')  # from the authors' evaluation code, and from the dataset
+UNIT = 1e-5  # tolerance for a norm of 1 in float32
+MOST = 1_000_000  # images per camera; SYSU-MM01 has 45,863 in total
 
 
 class EuclideanDistance:
-    """Ranks by the Euclidean distance of features as they were read, whatever their length.
+    """Ranks by the Euclidean distance of the original features, without normalization.
 
-    The official evaluation takes `pdist2(..., 'euclidean')` of the features and does not normalise them. Distances are
-    summed in float64 from the differences, so those of near images keep their digits.
+    The official evaluation computes `pdist2(..., 'euclidean')` of unnormalized features. Distances are sums of squared
+    differences in float64, which is accurate for similar images.
 
     Args:
         raw: the features, (N, D) float32 or float64.
@@ -44,26 +44,26 @@ class EuclideanDistance:
         self._columns: dict[str, np.ndarray] = {}  # path of a gallery image -> (Q,) distances
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], np.ndarray]:
-        """Prepares a trial by its samples; the result gives the (q, G) negative distances of some queries."""
+        """Returns a function from a slice of the queries to their (q, G) negative distances."""
         from scipy.spatial.distance import cdist
 
-        # trials share their queries and many gallery images: each pair is compared once
+        # trials share their queries and many gallery images, so each distance is computed once
         if trial.query != self._query:
             self._query, self._columns = trial.query, {}
         new = [sample for sample in trial.gallery if sample.path not in self._columns]
         if new:
             distances = cdist(self.raw.of(trial.query), self.raw.of(new))  # (Q, n)
             self._columns.update(zip((sample.path for sample in new), distances.T, strict=True))
-        found = np.stack([self._columns[sample.path] for sample in trial.gallery], axis=1)  # (Q, G)
-        return lambda rows: -found[rows]
+        distances = np.stack([self._columns[sample.path] for sample in trial.gallery], axis=1)  # (Q, G)
+        return lambda rows: -distances[rows]
 
 
 class MatlabFeatures(SavedFeatures):
-    """What `load` read.
+    """Features read by `load`.
 
     Attributes:
-        similarity: ranks the gallery as the official code does; None where cosine of the embeddings does the same.
-        notes: lines for the user: whose features these are, and how they are ranked.
+        similarity: ranks the gallery as the official code does; None if cosine similarity gives the same ranking.
+        notes: lines for the user about the identities and the ranking.
     """
 
     def __init__(
@@ -80,59 +80,62 @@ class MatlabFeatures(SavedFeatures):
         self._test_identities = test_identities
 
     def require_permutation(self, protocol: Mapping[str, Any]) -> None:
-        """Compares the features with the permutation that `sysu/official` draws by; other protocols read none.
+        """Checks the features against the permutation file of `sysu/official`; other protocols use none.
 
         Raises:
-            VireidError: if the permutation is of other identities, or of another number of images of one.
+            VireidError: if the permutation lacks an identity or has another number of images.
         """
         path = protocol.get('permutation')
         if protocol.get('type') != 'sysu/official' or not path or not Path(path).is_file():
-            return  # the protocol itself says where the file has to be
+            return  # the protocol reports a missing file
         wanted = _read_permutation(Path(path))
         own = {s.identity for s in self.split('test')}
-        strange = sorted(own - {identity for identity, _ in wanted})
-        if strange:
+        unknown = sorted(own - {identity for identity, _ in wanted})
+        if unknown:
             raise VireidError(
-                f'there are features of {_listed(strange)}, for whom {path} has no permutation',
-                allowed='features of the identities in it',
-                todo=f'put {TEST_IDENTITIES[0]} beside it, which says whose features count'
+                f'there are features of {_listed(unknown)}, but {path} has no permutation for them',
+                allowed='features of the identities in that file',
+                todo=f'put {TEST_IDENTITIES[0]}, the list of test identities, into the same folder'
                 if self._test_identities is None
-                else "choose weights on validation identities by --protocol sysu/agw; the authors' file has none",
+                else "for validation identities, use --protocol sysu/agw; the authors' file does not include them",
             )
         given: dict[tuple[int, int], int] = {}
         for sample in self.split('test'):
             place = sample.identity, sample.camera
             given[place] = given.get(place, 0) + 1
-        # without the list of test identities, the permutation may know more of them: the authors' one does
+        # the authors' permutation has more identities than the test; skip them if there is no list of test identities
         for identity, camera in sorted(given.keys() | {place for place in wanted if place[0] in own}):
             counts = given.get((identity, camera), 0), wanted.get((identity, camera), 0)
             if counts[0] != counts[1]:
                 raise VireidError(
-                    f'there are {counted(counts[0], "feature")} of identity {identity} on camera {camera}, and {path} '
+                    f'identity {identity} has {counted(counts[0], "feature")} on camera {camera}, but {path} '
                     f'permutes {counted(counts[1], "image")}',
-                    allowed='a feature of every image, in the order of the file names',
+                    allowed='one feature per image, in the order of the file names',
                     todo='extract the features again from a complete copy of the dataset',
                 )
 
 
 def load(folder: str | Path, name: str | None = None, data_root: str | Path | None = None) -> MatlabFeatures:
-    """Reads `NAME_cam1.mat` ... `NAME_cam6.mat`, of MATLAB 5 to 7.3.
+    """Reads `NAME_cam1.mat` ... `NAME_cam6.mat` in the formats of MATLAB 5 to 7.3.
 
-    Each holds a cell array `feature`; `feature{id}(i, :)` is the feature of the identity's i-th image on that camera,
-    and an empty cell says there is none. The i-th image gets the path `cam1/0001/000i.jpg`. Embeddings are of
-    length 1, float32; if the features are not, `similarity` ranks by the features as they are.
+    Each file holds a cell array `feature`; `feature{id}(i, :)` is the feature of the i-th image of an identity on that
+    camera, and an empty cell means no images. The i-th image gets the path `cam1/0001/000i.jpg`. Embeddings are
+    normalized float32; if the features are not, `similarity` ranks by the original features.
 
-    `test_id.mat` or `test_id.txt` says whose features count, and `rand_perm_cam.mat` which images the official
-    protocol draws. Each is looked for in `exp` of `data_root`, in `data_root`, and so in `folder`.
+    `test_id.mat` or `test_id.txt` lists the test identities, and `rand_perm_cam.mat` defines the images that the
+    official protocol draws. Each is searched for in `data_root/exp`, `data_root`, `folder/exp` and `folder`.
 
     Args:
-        folder: holds the files.
-        name: NAME; None if the folder has files of one name alone.
-        data_root: the dataset's folder, or another one that holds those two.
+        folder: the folder of the files.
+        name: NAME; None if all files in the folder have the same name.
+        data_root: the folder of the dataset, or another one with those two files.
+
+    Returns:
+        The features.
 
     Raises:
-        VireidError: if a file is missing, damaged or something else, features are not finite or not of one length, or
-            test identities have none.
+        VireidError: if a file is missing, damaged or of another kind, a feature has NaN or infinite values or another
+            dimension, or a test identity has no features.
     """
     folder = Path(folder)
     name = _choose(folder, name)
@@ -147,15 +150,14 @@ def load(folder: str | Path, name: str | None = None, data_root: str | Path | No
     lacking = sorted(set(listed or ()) - identities)
     if lacking:
         raise VireidError(
-            f'{folder}/{name}_cam*.mat: there are no features of {_listed(lacking)}, whom {list_file} names',
-            todo='extract their features too, or put the list of your own test identities there',
+            f'{folder}/{name}_cam*.mat: {list_file} lists {_listed(lacking)}, but there are no features of them',
+            todo='extract the missing features, or replace that file by the list of your test identities',
         )
     if not samples:
-        raise VireidError(f'{folder}/{name}_cam*.mat: every cell is empty', allowed='a row for each test image')
-    # as `list_file` says, or of all there are
+        raise VireidError(f'{folder}/{name}_cam*.mat: all cells are empty', allowed='one row per test image')
     notes = [
         f'{counted(len(identities), "identity", "identities")}, '
-        + (f'those of {list_file}' if list_file else f'all in the files: there is no {" or ".join(TEST_IDENTITIES)}')
+        + (f'listed in {list_file}' if list_file else f'all in the files: no {" or ".join(TEST_IDENTITIES)} found')
     ]
     features = np.stack([rows[s] for s in samples])
     if features.dtype != np.float32:
@@ -164,22 +166,22 @@ def load(folder: str | Path, name: str | None = None, data_root: str | Path | No
         lengths = np.linalg.norm(features.astype(np.float64), axis=1)
     if not np.isfinite(lengths).all():
         raise VireidError(
-            f'{folder}/{name}_cam*.mat: the features of {samples[lengths.argmax()].path} are too large to be compared',
-            allowed='features of a length that float64 can hold',
-            todo='look for what went wrong where the features were made',
+            f'{folder}/{name}_cam*.mat: the norm of the feature of {samples[lengths.argmax()].path} overflows float64',
+            allowed='features with a finite norm',
+            todo='check the code that extracted the features',
         )
     unit = np.allclose(lengths, 1, atol=UNIT)
     raw = Embeddings(samples, features)
     embeddings, similarity = raw, None
-    # of float64, cosine in float32 would lose digits that the official code has
+    # with float64 features, cosine similarity in float32 is less accurate than the official code
     if not unit or features.dtype != np.float32:
-        # what is all zeros stays so
+        # zero vectors stay zero
         normal = features / np.where(lengths > 0, lengths, 1)[:, None]
         embeddings, similarity = Embeddings(samples, normal.astype(np.float32)), EuclideanDistance(raw)
     if not unit:
         notes.append(
-            f'features are of length {lengths.min():.4g} to {lengths.max():.4g}, not 1: they are ranked by Euclidean '
-            'distance as they are, as the official code does; re-ranking takes them at length 1'
+            f'the norms of the features are {lengths.min():.4g} to {lengths.max():.4g}, not 1: they are ranked by '
+            'Euclidean distance without normalization, as in the official code; re-ranking normalizes them'
         )
     permutation = _first(places, [PERMUTATION])
     protocol = {'type': 'sysu/official'} | ({'permutation': str(permutation)} if permutation else {})
@@ -188,14 +190,17 @@ def load(folder: str | Path, name: str | None = None, data_root: str | Path | No
 
 
 def export(saved: SavedFeatures, folder: Path) -> list[Path]:
-    """Writes a MATLAB file for each camera, as SYSU-MM01's official evaluation reads them.
+    """Writes one MATLAB file per camera in the format of SYSU-MM01's official evaluation code.
 
-    `NAME_camN.mat` holds `feature`, a cell for each identity from 1 on; `feature{id}(i, :)` is the embedding of the
-    identity's i-th image on that camera, by file name. Embeddings have length 1, so the code's Euclidean distance
-    ranks as cosine similarity does.
+    `vireid_camN.mat` holds the cell array `feature`; `feature{id}(i, :)` is the embedding of the i-th image of an
+    identity on that camera, in the order of file names. Embeddings have norm 1, so the Euclidean distance of the
+    official code ranks like cosine similarity.
+
+    Returns:
+        The files written.
 
     Raises:
-        VireidError: if identities cannot be places in a cell array.
+        VireidError: if the identities are not valid indices of a cell array.
     """
     from scipy.io import savemat
 
@@ -203,8 +208,8 @@ def export(saved: SavedFeatures, folder: Path) -> list[Path]:
     identities = [s.identity for s in samples]
     if min(identities) < 1 or max(identities) > 99_999:
         raise VireidError(
-            f'identities are {min(identities)} to {max(identities)}, and the MATLAB code counts from 1',
-            allowed="features of SYSU-MM01 or of a dataset in its layout, with the reader's own identities",
+            f'identities range from {min(identities)} to {max(identities)}, but MATLAB indices start at 1',
+            allowed='identities from 1 to 99,999, as in SYSU-MM01 and datasets with its layout',
         )
     folder.mkdir(parents=True, exist_ok=True)
     places: dict[tuple[int, int], list[Sample]] = {}
@@ -223,31 +228,31 @@ def export(saved: SavedFeatures, folder: Path) -> list[Path]:
 
 
 def _choose(folder: Path, name: str | None) -> str:
-    """Returns the name of the files to read, and makes sure that there is one of each camera."""
-    found: dict[str, set[int]] = {}
+    """Returns the name of the files to read; raises unless there is one per camera."""
+    cameras: dict[str, set[int]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = FILE.fullmatch(path.name)
         if match and path.is_file():
-            found.setdefault(match[1], set()).add(int(match[2]))
-    names = ', '.join(map(repr, found))
-    if not found:
+            cameras.setdefault(match[1], set()).add(int(match[2]))
+    names = ', '.join(map(repr, cameras))
+    if not cameras:
         raise VireidError(
-            f'{folder} holds no features',
-            allowed="NAME_cam1.mat ... NAME_cam6.mat, as SYSU-MM01's official code reads them",
-            todo='name their folder, or a file that `vireid test --save-features` wrote',
+            f'{folder} contains no features',
+            allowed="NAME_cam1.mat ... NAME_cam6.mat, in the format of SYSU-MM01's official code",
+            todo='give the folder of these files, or a file written by `vireid test --save-features`',
         )
-    if name is None and len(found) > 1:
-        raise VireidError(f'{folder} holds features of several names', allowed=names, todo='choose one by --name')
+    if name is None and len(cameras) > 1:
+        raise VireidError(f'{folder} contains features of several names', allowed=names, todo='choose one with --name')
     if name is None:
-        name = next(iter(found))
-    if name not in found:
-        raise VireidError(f'{folder} holds no features named {name!r}{did_you_mean(name, found)}', allowed=names)
-    missing = [f'{name}_cam{camera}.mat' for camera in CAMERAS if camera not in found[name]]
+        name = next(iter(cameras))
+    if name not in cameras:
+        raise VireidError(f'{folder} contains no features named {name!r}{did_you_mean(name, cameras)}', allowed=names)
+    missing = [f'{name}_cam{camera}.mat' for camera in CAMERAS if camera not in cameras[name]]
     if missing:
         raise VireidError(
             f'{folder} lacks {", ".join(missing)}',
-            allowed='a file for each of the six cameras',
-            todo='put it there; for a camera without images, with empty cells',
+            allowed='one file for each of the six cameras',
+            todo='add the file; a camera without images has empty cells',
         )
     return name
 
@@ -255,65 +260,65 @@ def _choose(folder: Path, name: str | None) -> str:
 def _read_camera(
     path: Path, camera: int, identities: Sequence[int] | None, other: np.ndarray | None
 ) -> dict[Sample, np.ndarray]:
-    """Returns the (D,) feature of each image of a camera, by sample.
+    """Returns the (D,) feature of each image of a camera.
 
     Args:
         path: the file.
-        camera: its number.
-        identities: whose; None is everybody's.
-        other: a feature of another camera, if there is one.
+        camera: the number of the camera.
+        identities: the identities to read; None reads all.
+        other: a feature of another camera, whose dimension must match; None if there is none.
     """
     wanted = None if identities is None else set(identities)
     rows: dict[Sample, np.ndarray] = {}
-    for identity, found in enumerate(_read_cells(path, 'feature'), start=1):
-        empty = not found if isinstance(found, list) else np.size(found) == 0
+    for identity, cell in enumerate(_read_cells(path, 'feature'), start=1):
+        empty = not cell if isinstance(cell, list) else np.size(cell) == 0
         if empty or (wanted is not None and identity not in wanted):
             continue
         where = f'{path}, identity {identity}'
-        if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in 'fiu':
-            raise VireidError(f'{where}: the cell holds no real matrix', allowed='a row of numbers for each image')
-        if len(rows) + len(found) > MOST:
-            raise VireidError(f'{where}: there are more than {MOST:,} features', allowed='a row for each image')
-        if other is not None and found.shape[1] != len(other):
+        if not isinstance(cell, np.ndarray) or cell.ndim != 2 or cell.dtype.kind not in 'fiu':
+            raise VireidError(f'{where}: the cell is not a real matrix', allowed='one row of numbers per image')
+        if len(rows) + len(cell) > MOST:
+            raise VireidError(f'{where}: there are more than {MOST:,} features', allowed='one row per image')
+        if other is not None and cell.shape[1] != len(other):
             raise VireidError(
-                f'{where}: features are of {counted(found.shape[1], "number")}, and those before of {len(other)}',
-                allowed='features of one length',
+                f'{where}: features have {counted(cell.shape[1], "dimension")}, but earlier ones have {len(other)}',
+                allowed='features of the same dimension',
             )
-        bad = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        bad = np.flatnonzero(~np.isfinite(cell).all(axis=1))
         if len(bad):
             raise VireidError(
-                f'{where}: NaN or infinity in {len(bad)} of {counted(len(found), "feature")}, the first is image '
+                f'{where}: NaN or infinity in {len(bad)} of {counted(len(cell), "feature")}, first in image '
                 f'{bad[0] + 1}',
-                todo='look for it where the features were made',
+                todo='check the code that extracted the features',
             )
-        for number, row in enumerate(found, start=1):
+        for number, row in enumerate(cell, start=1):
             rows[Sample(f'cam{camera}/{identity:04d}/{number:04d}.jpg', identity, camera, CAMERAS[camera])] = row
-        other = found[0]
+        other = cell[0]
     return rows
 
 
 def _read_permutation(path: Path) -> dict[tuple[int, int], int]:
-    """Returns how many images `rand_perm_cam.mat` permutes, by identity and camera; none are left out."""
-    found: dict[tuple[int, int], int] = {}
+    """Returns the number of images that `rand_perm_cam.mat` permutes, by identity and camera, without zeros."""
+    counts: dict[tuple[int, int], int] = {}
     for camera, cells in enumerate(_read_cells(path, 'rand_perm_cam'), start=1):
         if not isinstance(cells, list):
             raise VireidError(
                 f'{path}: camera {camera} has no cell array',
-                allowed='a cell for each camera, and in it one for each identity',
+                allowed='one cell per camera, with one cell per identity',
                 todo="restore it from the authors' evaluation code",
             )
-        found |= {
+        counts |= {
             (identity, camera): np.atleast_2d(rows).shape[1]
             for identity, rows in enumerate(cells, start=1)
             if isinstance(rows, np.ndarray) and rows.size
         }
-    return found
+    return counts
 
 
 @reads(
     'a MATLAB file', '*.mat',
     allowed='a .mat file with a cell array',
-    todo="copy or write it again; if it is sound, save(..., '-v6') writes it without compression",
+    todo="copy or save it again; in MATLAB, save(..., '-v6') writes without compression",
 )  # fmt: skip
 def _read_cells(path: Path, variable: str) -> list[Any]:
     return read_cell(path, variable)
@@ -325,13 +330,13 @@ def _read_cells(path: Path, variable: str) -> list[Any]:
     todo="restore it from the dataset or the authors' evaluation code",
 )  # fmt: skip
 def _read_identities(path: Path) -> list[int]:
-    """Reads test identities: numbers separated by commas, or a variable `id` of a MATLAB file."""
-    found = read_variable(path, 'id') if path.suffix == '.mat' else read_text(path).replace(',', ' ').split()
-    if found is None:
+    """Reads test identities from comma-separated numbers or the variable `id` of a MATLAB file."""
+    values = read_variable(path, 'id') if path.suffix == '.mat' else read_text(path).replace(',', ' ').split()
+    if values is None:
         raise ValueError('there is no variable `id`')
-    numbers = np.asarray(found, dtype=np.float64).ravel()
+    numbers = np.asarray(values, dtype=np.float64).ravel()
     if not len(numbers) or (numbers < 1).any() or (numbers % 1 != 0).any():
-        raise ValueError('these are not whole numbers from 1 on')
+        raise ValueError('the values are not positive integers')
     return sorted({int(number) for number in numbers})
 
 

@@ -1,4 +1,4 @@
-"""Models rebuilt from a checkpoint, or from what `vireid export weights` wrote."""
+"""Loading of models from a checkpoint or from a folder of `vireid export weights`."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vireid.plugin_manager.manager import PluginManager, create_manager
 
 
 def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None) -> nn.Module:
-    """Rebuilds a trained model from its checkpoint alone; no dataset is needed.
+    """Loads a trained model from its checkpoint, without the dataset.
 
     Args:
         path: a checkpoint of a run.
-        plugins: Python files with components of the model. Those named in the checkpoint are not run unless they are
-            given here: a checkpoint executes nothing.
-        manager: the plugins instead of the installed ones and these files.
+        plugins: Python files with components of the model. Files that the checkpoint names are not executed unless they
+            are listed here.
+        manager: the plugins to use instead of the installed ones.
 
     Returns:
         The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
@@ -51,8 +51,8 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
         ) from error
     if Model.fit(model) and not is_fitted(content):
         print(
-            f'warning: {path} was written before its model was fitted to the training images (means, whitening); use '
-            'checkpoints/best.pt or the last.pt of a finished run',
+            f'warning: {path} was saved before its model was fitted to the training images (means, whitening); use '
+            'checkpoints/best.pt, or last.pt of a finished run',
             file=sys.stderr,
         )
     model.experiment = experiment  # type: ignore[assignment]
@@ -61,35 +61,45 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
 
 @reads('the weights of a release', 'model.safetensors', allowed='a folder of `vireid export weights`')
 def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Returns what `model.safetensors` of a release says of itself, and its tensors by name."""
+    """Reads `model.safetensors` of a release: its metadata, and its tensors by name."""
     try:
         from safetensors import safe_open
     except ImportError as error:
         raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
-    with open_regular(path):  # a pipe would not answer
+    with open_regular(path):  # a pipe would block
         pass
     try:
         with safe_open(path, 'pt') as file:
             about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # safetensors has errors of its own
+    except Exception as error:  # safetensors raises its own exceptions
         raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
     if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:
-        raise VireidError(f'{path} does not say of how many identities it is', todo='export or download it again')
+        raise VireidError(f'{path} does not state its number of identities', todo='export or download it again')
     return about, weights
 
 
 def load_weights(
     folder: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None
 ) -> nn.Module:
-    """Rebuilds a model from a folder that `vireid export weights` wrote; see `load`.
+    """Loads a model from a folder of `vireid export weights`.
+
+    Args:
+        folder: the folder.
+        plugins: see `load`.
+        manager: see `load`.
+
+    Returns:
+        The model; see `load`.
 
     Raises:
-        VireidError: if a file is missing, or the weights are not those that were exported.
+        VireidError: if a file is missing, or the weights differ from those that were exported.
     """
     path = inside(Path(folder), 'model.safetensors')
     about, weights = read_release(path)
     if checkpoint.digest(weights) != about.get('sha256'):
-        raise VireidError(f'{path} does not hold the weights that were exported', todo='export or download it again')
+        raise VireidError(
+            f'the weights in {path} differ from those that were exported', todo='export or download it again'
+        )
     config = configs.read_record(inside(Path(folder), 'config.yaml'))
     try:
         experiment = resolve(Record(config), Overrides(plugins=plugins), manager=manager or create_manager())
@@ -98,7 +108,7 @@ def load_weights(
         if plugins or manager is not None or not files:
             raise
         raise VireidError(
-            f'{error.given}\n{folder} holds the plugin files {", ".join(files)}',
+            f'{error.given}\n{folder} contains the plugin files {", ".join(files)}',
             todo=f'if you trust them: vireid.load_weights(..., plugins={files!r})',
         ) from error
     content = {'num_identities': int(about['num_identities']), 'model': weights}

@@ -1,4 +1,4 @@
-"""Statistics of BatchNorm layers, estimated anew from unlabelled images."""
+"""Re-estimation of BatchNorm statistics from unlabeled images."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vireid.core.data.image_set import Key
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Sample
-from vireid.exchange.unlabelled_images import LEAST
+from vireid.exchange.unlabeled_images import LEAST
 from vireid.interfaces import Model
 
 
 def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> list[list[int]]:
-    """Deals all samples to batches that hold as many visible as infrared ones, and at least 2 of each.
+    """Divides all samples into batches with equal numbers of visible and infrared ones, at least 2 of each.
 
     Args:
-        samples: at least 2 of each modality. Those of the smaller one are gone through again, in the same order.
-        batch_size: images in a batch, about.
-        seed: of the order.
+        samples: at least 2 of each modality; those of the smaller modality are repeated in the same order.
+        batch_size: approximate number of images per batch.
+        seed: random seed of the order.
 
     Returns:
         Indices of samples, visible ones first in each batch.
@@ -39,17 +39,17 @@ def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> l
 
 
 def augmented(batches: Sequence[Sequence[int]]) -> list[list[Key]]:
-    """Returns the same batches as keys of augmented samples: one that comes twice is augmented in two ways."""
+    """Returns the batches as keys of augmented samples; a repeated sample is augmented differently each time."""
     positions = itertools.count()
     return [[(0, next(positions), index) for index in batch] for batch in batches]
 
 
 @torch.no_grad()
 def find_norms(model: Any, images: Mapping[Modality, Tensor]) -> tuple[list[str], list[str]]:
-    """Finds the BatchNorm layers that the embedding of these images passes through and that have running statistics.
+    """Finds the BatchNorm layers with running statistics that the embedding of these images uses.
 
     Returns:
-        The names of those that training mode changes, and of those that stay in evaluation mode: they are frozen.
+        The names of those that training mode updates, and of those that are frozen.
     """
     norms = {n: m for n, m in model.named_modules() if isinstance(m, _BatchNorm) and m.running_mean is not None}
     used: set[str] = set()
@@ -67,17 +67,17 @@ def find_norms(model: Any, images: Mapping[Modality, Tensor]) -> tuple[list[str]
 
 @torch.no_grad()
 def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
-    """Sets the running mean and variance of BatchNorm layers to those of all that the batches give to them.
+    """Sets the running mean and variance of BatchNorm layers to those of all their inputs over the batches.
 
-    These layers normalise each batch by its own statistics; all else is in evaluation mode. No other buffer changes.
+    These layers normalize each batch by its own statistics; all others are in evaluation mode. No other buffer changes.
 
     Args:
-        model: whose embedding the batches go through, modalities together if it has `embed_joint`.
-        names: of the layers.
+        model: the model, whose embedding is computed; both modalities together if it has `embed_joint`.
+        names: names of the layers.
         batches: iterated once.
 
     Raises:
-        VireidError: if a layer was given what is not finite.
+        VireidError: if the input of a layer has NaN or infinite values.
     """
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     norms = {name: model.get_submodule(name) for name in names}
@@ -89,7 +89,7 @@ def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
     model.eval()
     try:
         for norm in norms.values():
-            norm.training = True  # of this module alone
+            norm.training = True  # only this module, not its children
         for batch in batches:
             _embed(model, batch.images)
     finally:
@@ -97,13 +97,13 @@ def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
         for hook in hooks:
             hook.remove()
     for name, buffer in model.named_buffers():
-        buffer.copy_(before[name])  # a pass in training mode moves them, and counts batches
+        buffer.copy_(before[name])  # a pass in training mode changes them and counts batches
     for name, norm in norms.items():
         mean, variance = moments[name].mean, moments[name].variance
         if not (mean.isfinite().all() and variance.isfinite().all()):
             raise VireidError(
-                f'BatchNorm {name} was given values that are not finite; nothing was written',
-                todo='look whether the checkpoint is sound: vireid test CONFIG CHECKPOINT',
+                f'the input of BatchNorm {name} has NaN or infinite values; nothing was written',
+                todo='check the checkpoint: vireid test CONFIG CHECKPOINT',
             )
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
@@ -112,7 +112,7 @@ def estimate_norms(model: Any, names: Sequence[str], batches: Any) -> None:
 class _Moments:
     """Count, mean and sum of squared deviations of each channel, pooled over batches in float64.
 
-    Two sets of n_a and n_b values with means that differ by d have together (Chan et al., 1983)
+    For two sets of n_a and n_b values whose means differ by d (Chan et al., 1983, doi:10.1080/00031305.1983.10483115):
 
         mean = mean_a + d n_b / n,   M2 = M2_a + M2_b + d^2 n_a n_b / n,   n = n_a + n_b.
     """
@@ -123,7 +123,7 @@ class _Moments:
         self.squares: Any = 0.0
 
     def add(self, x: Tensor) -> None:
-        """Takes (B, C, ...) values in."""
+        """Adds (B, C, ...) values."""
         count = x.numel() // x.shape[1]
         axes = [axis for axis in range(x.dim()) if axis != 1]
         exact = x.detach().double()
@@ -136,7 +136,7 @@ class _Moments:
 
     @property
     def variance(self) -> Tensor:
-        """(C,) unbiased, as BatchNorm remembers it."""
+        """(C,) unbiased variance, as in the running statistics of BatchNorm."""
         return self.squares / (self.count - 1)
 
 
@@ -145,5 +145,5 @@ def _embed(model: Any, images: Mapping[Modality, Tensor]) -> None:
         if Model.embed_joint(model):
             model.embed_joint(images)
             return
-        for modality, found in images.items():
-            model.embed(found, modality)
+        for modality, own in images.items():
+            model.embed(own, modality)

@@ -1,4 +1,4 @@
-"""Plugins: found by entry point or file, compared with the hooks there are, listed with a status; and those who watch.
+"""Plugins: found by entry point or file, validated against the hooks, listed with a status; and the callbacks of runs.
 
-It may know the core's registry and nothing else of the core.
+It depends on the registry of the core and on nothing else of the core.
 """

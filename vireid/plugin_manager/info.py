@@ -1,4 +1,4 @@
-"""What is known of a plugin."""
+"""Records of plugins and their commands."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ class PluginInfo:
     """One line of `vireid plugins`.
 
     Attributes:
-        name: entry-point name, or the file's path.
+        name: the entry-point name, or the path of a file.
         version: version of the distribution that contains it; empty for a file.
         distribution: name of that distribution; empty for a file.
-        components: how many names it registered.
+        components: number of components it registered.
         commands: the commands it adds to the command line.
         configs: its folders of configs.
-        observes: whether it watches runs.
+        observes: whether it has callbacks for runs.
         status: `active`, `disabled` (by the user), `broken` (it raised), `conflict` (a name is taken) or `incompatible`
-            (its hooks do not fit).
+            (its hooks do not match this vireid).
         reason: why it is not active; empty if it is.
     """
 
@@ -33,15 +33,15 @@ class PluginInfo:
     reason: str = ''
 
     def line(self) -> str:
-        """Says what is wrong with it, in one line."""
+        """Returns one line that says why the plugin cannot be used."""
         source = f' ({self.distribution} {self.version})' if self.distribution else ''
-        reason = ' '.join(self.reason.split())  # whatever the plugin raised may have lines of its own
+        reason = ' '.join(self.reason.split())  # an exception of the plugin may have several lines
         return f'plugin {self.name!r}{source} is {self.status}: {reason}'
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a plugin adds to the command line: its module, what `--help` says of it, and whose it is."""
+    """A command that a plugin adds to the command line: its module, its `--help` text, and the name of the plugin."""
 
     module: str
     help: str

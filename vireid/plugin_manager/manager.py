@@ -1,7 +1,7 @@
-"""Plugins: the manager that finds them by entry point; what they may implement is in `hooks.py`.
+"""The plugin manager, which finds plugins by entry point or file; `hooks.py` has the hooks that they implement.
 
-The built-in components come through the same entry-point group as anyone else's. A plugin that cannot be used never
-stops the others: it gets a status, a reason, and a line on stderr.
+The built-in components use the same entry-point group as third-party plugins. An unusable plugin does not affect the
+others: it gets a status, a reason, and a line on stderr.
 """
 
 from __future__ import annotations
@@ -36,28 +36,28 @@ REGISTERING = ('register_components', 'register_commands', 'register_configs')
 
 
 class PluginProblem(VireidError):
-    """A plugin that cannot be used: importing it, or a hook of it, raised."""
+    """An unusable plugin: importing it or one of its hooks raised."""
 
     status = 'broken'
 
 
 class PluginConflict(PluginProblem):
-    """A plugin whose name, module, component or command another one has."""
+    """A plugin whose name, module, component or command belongs to another plugin."""
 
     status = 'conflict'
 
 
 class PluginIncompatible(PluginProblem):
-    """A plugin whose hooks do not fit this vireid."""
+    """A plugin whose hooks do not match this version of vireid."""
 
     status = 'incompatible'
 
 
 class PluginManager:
-    """The plugins of one process and what they registered. Make one with `create_manager`.
+    """The plugins of a process and what they registered. Use `create_manager` to create one.
 
     Args:
-        reserved: names of commands that no plugin may take.
+        reserved: command names that plugins cannot use.
     """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
@@ -70,16 +70,23 @@ class PluginManager:
         self._pluggy.add_hookspecs(Hooks)
 
     def register(self, plugin: object, name: str, *, version: str = '', distribution: str = '') -> None:
-        """Takes a plugin in and lets it register what it provides; all of it or, if that fails, nothing.
+        """Registers a plugin and everything it provides; if anything fails, nothing is registered.
+
+        Args:
+            plugin: a module or object with hooks.
+            name: the entry-point name, or the path of a file.
+            version: version of the distribution.
+            distribution: name of the distribution; empty for a file.
 
         Raises:
-            PluginProblem: if a name is taken, its own or of what it provides, or a hook does not fit or raises.
+            PluginProblem: if the name of the plugin or of anything it provides is taken, or a hook is invalid or
+                raises.
         """
         if self._pluggy.has_plugin(name):
-            raise PluginConflict(f'two plugins are called {name!r}', todo='uninstall one of the packages')
+            raise PluginConflict(f'two plugins are named {name!r}', todo='uninstall one of the packages')
         twin = self._pluggy.get_name(plugin)
         if twin is not None:
-            raise PluginConflict(f'plugin {name!r} is the same module as plugin {twin!r}', todo='name it once')
+            raise PluginConflict(f'plugin {name!r} is the same module as plugin {twin!r}', todo='list it only once')
         _require_fit(plugin, name)
         added = {hook: _collect(plugin, hook, name) for hook in REGISTERING}
         components, folders = added['register_components'], [_folder(*entry) for entry in added['register_configs']]
@@ -87,13 +94,13 @@ class PluginManager:
         for command, module, text in added['register_commands']:
             if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', str(command)):
                 raise PluginIncompatible(
-                    f'plugin {name!r} adds the command {command!r}', allowed='small letters, such as my-command'
+                    f'plugin {name!r} adds the command {command!r}', allowed='lowercase names, such as my-command'
                 )
             if command in {*self._reserved, *self.commands, *commands}:
                 holders = {**dict.fromkeys(commands, name), **{v: c.plugin for v, c in self.commands.items()}}
                 holder = f'plugin {holders[command]!r}' if command in holders else 'vireid itself'
                 raise PluginConflict(
-                    f'plugin {name!r} adds the command {command!r}, which {holder} has', todo='rename it'
+                    f'plugin {name!r} adds the command {command!r}, which belongs to {holder}', todo='rename it'
                 )
             commands[command] = Command(str(module), str(text), name)
         try:
@@ -106,14 +113,14 @@ class PluginManager:
         self.configs.setdefault(distribution or Path(name).stem, []).extend(folders)
         self._pluggy.register(plugin, name)
         hooks = {caller.name for caller in self._pluggy.get_hookcallers(plugin) or ()}
-        found = PluginInfo(name, version, distribution, len(components), tuple(commands), tuple(map(str, folders)))
-        self.plugins.append(replace(found, observes=bool(hooks - set(REGISTERING))))
+        info = PluginInfo(name, version, distribution, len(components), tuple(commands), tuple(map(str, folders)))
+        self.plugins.append(replace(info, observes=bool(hooks - set(REGISTERING))))
 
     def with_files(self, files: Sequence[str | Path]) -> PluginManager:
-        """Returns a manager with these plugin files too; this manager if it has all of them.
+        """Returns a manager with these plugin files added, or this manager if they are already loaded.
 
         Raises:
-            VireidError: if a file cannot be used.
+            VireidError: if a file is unusable.
         """
         paths = dict.fromkeys(Path(file).resolve() for file in files)
         if new := [path for path in paths if not self._pluggy.has_plugin(str(path))]:
@@ -136,17 +143,17 @@ class PluginManager:
             info = self.plugins[-1]
             if not (info.components or info.commands or info.configs or info.observes):
                 raise VireidError(
-                    f'plugin file {path} does nothing',
-                    todo='give it a function register_components(add) marked with @vireid.hookimpl',
+                    f'plugin file {path} registers nothing and has no callbacks',
+                    todo='define register_components(add) and decorate it with @vireid.hookimpl',
                 )
         return self
 
     def missing(self, requirements: Sequence[str]) -> list[VireidError]:
-        """Finds what a config requires and this machine lacks; see `require`."""
+        """Returns an error per requirement of a config that is not met; see `require`."""
         return require(requirements, self.plugins)
 
     def observers(self, loggers: list[object]) -> Observers:
-        """Returns the hooks of one run: those of its loggers, then the plugins' own."""
+        """Returns the callbacks of a run: its loggers, then the plugins."""
         named = [(f'logger {type(logger).__name__}', logger) for logger in loggers]
         named += [(f'plugin {name!r}', plugin) for name, plugin in self._pluggy.list_name_plugin()]
         return Observers(Hooks, named)
@@ -157,21 +164,24 @@ def create_manager(
     *,
     disabled: Iterable[str] = (),
     strict: bool = False,
-    tell: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
     reserved: Iterable[str] = (),
 ) -> PluginManager:
-    """Makes a manager and loads every installed plugin into it: vireid's own first, then by name; then `files`.
+    """Creates a manager and loads the installed plugins (vireid's own first, then by name) and plugin files.
 
     Args:
-        files: Python files that are plugins; one that is named twice is loaded once.
-        disabled: names of plugins that are not imported, besides those of the environment variable
-            VIREID_DISABLED_PLUGINS (separated by commas).
-        strict: a plugin that cannot be used is an error.
-        tell: is called with a line for each plugin that cannot be used; prints to stderr if None.
-        reserved: names of commands that no plugin may take.
+        files: Python files that are plugins; a file listed twice is loaded once.
+        disabled: names of plugins to skip, in addition to the comma-separated names in the environment variable
+            VIREID_DISABLED_PLUGINS.
+        strict: raise if an installed plugin is unusable.
+        warn: called with a line for each unusable plugin; None prints to stderr.
+        reserved: command names that plugins cannot use.
+
+    Returns:
+        The manager.
 
     Raises:
-        VireidError: if a file cannot be used, `disabled` names no plugin, or, if `strict`, any plugin cannot be used.
+        VireidError: if a file is unusable, `disabled` names an unknown plugin, or a plugin is unusable and `strict`.
     """
     manager = PluginManager(reserved)
     entries = sorted(entry_points(group=GROUP), key=_rank)
@@ -179,7 +189,9 @@ def create_manager(
     for name in by_user:
         if all(entry.name != name for entry in entries):
             known = sorted({entry.name for entry in entries})
-            raise VireidError(f'no plugin {name!r} to leave out{did_you_mean(name, known)}', allowed=', '.join(known))
+            raise VireidError(
+                f'--no-plugin: unknown plugin {name!r}{did_you_mean(name, known)}', allowed=', '.join(known)
+            )
     by_user |= {name.strip(): f'by {DISABLED}' for name in os.environ.get(DISABLED, '').split(',') if name.strip()}
     for entry in entries:
         info = PluginInfo(entry.name, entry.dist.version if entry.dist else '', entry.dist.name if entry.dist else '')
@@ -188,27 +200,27 @@ def create_manager(
             continue
         try:
             manager.register(_load(entry), info.name, version=info.version, distribution=info.distribution)
-        except BaseException as error:  # whatever it raises, others go on
+        except BaseException as error:  # a plugin may raise anything; the others still load
             if isinstance(error, KeyboardInterrupt):
                 raise
             problem = error if isinstance(error, PluginProblem) else PluginProblem(_words(error))
             if strict:
                 raise problem from error
             manager.plugins.append(replace(info, status=problem.status, reason=problem.given))
-            (tell or _to_stderr)(manager.plugins[-1].line())
+            (warn or _to_stderr)(manager.plugins[-1].line())
     return manager._load_files(dict.fromkeys(Path(file).resolve() for file in files))
 
 
-MARK = 'vireid_impl'  # what pluggy's marker leaves on a function
+MARK = 'vireid_impl'  # attribute that pluggy's marker sets on a function
 
 
 def _require_fit(plugin: object, name: str) -> None:
-    """Raises unless every hook of a plugin is one of `Hooks`, with arguments of its own; pluggy passes over some."""
+    """Raises unless every hook of a plugin is in `Hooks` and takes only its arguments; pluggy ignores some errors."""
     wanted = getattr(plugin, 'VIREID_API', API)
     if wanted != API:
         raise PluginIncompatible(
-            f'plugin {name!r} is written for plugin API {wanted!r}, and this is {API}',
-            todo='install a version of it, or of vireid, that fits',
+            f'plugin {name!r} is written for plugin API {wanted!r}, but this vireid has API {API}',
+            todo='install a matching version of the plugin or of vireid',
         )
     known = {hook: set(_arguments(getattr(Hooks, hook))) for hook in vars(Hooks) if not hook.startswith('_')}
     marked = 0
@@ -222,29 +234,30 @@ def _require_fit(plugin: object, name: str) -> None:
                 project = marks[0].removesuffix('_impl') if marks else ''
                 how = f'marked for {project!r}' if project else 'not marked'
                 raise PluginIncompatible(
-                    f'plugin {name!r}: {attribute} is {how}', todo=f'put @vireid.hookimpl before def {attribute}'
+                    f'plugin {name!r}: {attribute} is {how}', todo=f'decorate {attribute} with @vireid.hookimpl'
                 )
             continue
         marked += 1
         if attribute not in known:
             raise PluginIncompatible(
-                f'plugin {name!r}: there is no hook {attribute!r}{did_you_mean(attribute, known)}',
+                f'plugin {name!r}: unknown hook {attribute!r}{did_you_mean(attribute, known)}',
                 allowed=', '.join(known),
             )
         wrong = [a for a in _arguments(function) if a not in known[attribute]]
         if wrong:
             raise PluginIncompatible(
-                f'plugin {name!r}: {attribute} takes {wrong[0]!r}{did_you_mean(wrong[0], known[attribute])}',
+                f'plugin {name!r}: {attribute} has the unknown argument {wrong[0]!r}'
+                f'{did_you_mean(wrong[0], known[attribute])}',
                 allowed=', '.join(sorted(known[attribute])),
             )
     if not marked:
         raise PluginIncompatible(
-            f'plugin {name!r} has no hook', todo='mark a function register_components(add) with @vireid.hookimpl'
+            f'plugin {name!r} has no hooks', todo='decorate a function register_components(add) with @vireid.hookimpl'
         )
 
 
 def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
-    """Calls one registering hook of a plugin; returns what it added."""
+    """Calls a registering hook of a plugin and returns what it added."""
     added: list[tuple[Any, ...]] = []
     adders: dict[str, Callable[..., None]] = {
         'register_components': lambda kind, name, target: added.append((kind, name, target)),
@@ -256,17 +269,17 @@ def _collect(plugin: object, hook: str, name: str) -> list[tuple[Any, ...]]:
         return added
     try:
         function(add=adders[hook])
-    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         raise PluginProblem(
             f'plugin {name!r}: {hook} raised {_words(error)}{_line_of(error)}',
-            todo='fix or uninstall it',
+            todo='fix or uninstall the plugin',
         ) from error
     return added
 
 
 def _folder(path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or not Path(path).is_dir():
-        raise PluginProblem(f'no folder of configs {path}', todo='put it among the package data')
+        raise PluginProblem(f'no config folder {path}', todo='add it to the package data')
     return Path(path).resolve()
 
 
@@ -282,17 +295,17 @@ def _rank(entry: EntryPoint) -> tuple[bool, str, str, str]:
 def _load(entry: EntryPoint) -> object:
     try:
         return entry.load()
-    except (Exception, SystemExit) as error:  # whatever the plugin raises is its own
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         raise PluginProblem(
             f'plugin {entry.name!r} ({entry.value}) cannot be imported: {_words(error)}{_line_of(error)}',
-            todo='fix or uninstall it',
+            todo='fix or uninstall the plugin',
         ) from error
 
 
 def _words(error: BaseException) -> str:
     try:
         return f'{type(error).__name__}: {error}'
-    except Exception:  # it cannot even say what it is
+    except Exception:  # its __str__ raises
         return type(error).__name__
 
 
@@ -314,17 +327,17 @@ def _to_stderr(line: str) -> None:
 
 
 def _import_file(path: Path) -> ModuleType:
-    """Runs a plugin file as a module of its own name, the same each time, so that processes can share its classes."""
+    """Runs a plugin file as a module whose name depends only on the path, so that processes can share its classes."""
     if not path.is_file() or path.suffix != '.py':
         beside = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
         near = nearest(path.name, beside)
         raise VireidError(
             f'no plugin file {path}' + (f', did you mean {path.parent / near}?' if near else ''),
-            allowed='a Python file; what a config names in `plugins` is looked for beside the config',
+            allowed='a Python file; `plugins` of a config is relative to the config',
         )
     try:
         return run_file(f'vireid_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}', path)
-    except (Exception, SystemExit) as error:  # whatever the user's file raises is theirs to see
+    except (Exception, SystemExit) as error:  # the file may raise anything
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
         raise VireidError(

@@ -1,4 +1,4 @@
-"""Who follows a run: each hook calls every callback that has it; one that fails is disabled and never stops the run."""
+"""The callbacks of a run. A callback that fails is disabled and does not stop the run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ import pluggy
 
 from vireid.core.errors import VireidError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # not the fault of a callback
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO)  # errors of the disk, not of a callback
 
 
 class Observers:
-    """The hooks of one run: `observers.step_ended(run=..., ...)` calls that hook of every callback, in order.
+    """The hooks of a run: `observers.step_ended(run=..., ...)` calls that hook on every callback, in order.
 
-    pluggy finds the hooks and their order (`tryfirst`, `trylast`) and passes the arguments that each one names. Unlike
-    pluggy's own call, an exception disables a callback for the rest of the run, with a line on stderr. Ctrl-C passes
-    through; a full disk stops the run, so that no log has a gap.
+    pluggy finds the hooks and their order (`tryfirst`, `trylast`), and each hook gets only the arguments that it names.
+    Unlike in pluggy's own calls, an exception disables the callback for the rest of the run and prints a line to
+    stderr. Ctrl-C propagates, and a full disk stops the run so that no log has gaps.
 
     Args:
         hooks: the class whose methods are the hooks.
-        named: (name in messages, object) of each callback.
+        named: pairs of a name for messages and a callback.
+
+    Raises:
+        VireidError: from a hook, if a callback cannot write because the disk is full or read-only.
     """
 
     def __init__(self, hooks: type, named: Sequence[tuple[str, object]]) -> None:
@@ -70,10 +73,10 @@ class Observers:
 
     @staticmethod
     def _warn(line: str) -> None:
-        with suppress(OSError):  # stderr may be gone too
+        with suppress(OSError):  # stderr may be closed
             print(line, file=sys.stderr)
 
 
 def _in_turn(implementation: pluggy.HookImpl) -> tuple[bool, bool, int]:
-    """Orders implementations as callbacks were named; pluggy itself calls the last one first."""
+    """Sorts implementations in the order of the callbacks; pluggy itself calls the last one first."""
     return implementation.trylast, not implementation.tryfirst, int(implementation.plugin_name)

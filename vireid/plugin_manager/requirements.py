@@ -1,4 +1,4 @@
-"""`requires` in a config: the packages whose components it names."""
+"""Checks `requires` of a config: the packages whose components it names."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ LACKING = {'path': 'requires', 'code': 'missing-package'}
 
 
 def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[VireidError]:
-    """Finds what a config requires and this machine lacks.
+    """Checks requirements against the installed packages.
 
     Args:
-        requirements: as pip writes them, such as `vireid-gated-fusion>=0.1`.
-        plugins: those that were loaded; one of a required package has to be active.
+        requirements: in pip syntax, such as `vireid-gated-fusion>=0.1`.
+        plugins: the loaded plugins; those of a required package must be active.
 
     Returns:
-        An error for each that is malformed, missing, of another version, or whose plugin cannot be used.
+        An error for each requirement that is malformed, not installed, installed in another version, or whose plugins
+        are unusable.
     """
     problems = []
     for text in requirements:
@@ -30,30 +31,32 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
             wanted = Requirement(text)
         except InvalidRequirement:
             problems.append(
-                VireidError(f'requires: {text!r}', allowed='a package, as pip names it: vireid-x>=0.1', path='requires')
+                VireidError(
+                    f'requires: {text!r}', allowed='a requirement in pip syntax, such as vireid-x>=0.1', path='requires'
+                )
             )
             continue
         if wanted.marker is not None and not wanted.marker.evaluate():
             continue  # not needed on this machine
         install = f'pip install {shlex.quote(text)}'
         try:
-            found = version(wanted.name)
+            installed = version(wanted.name)
         except PackageNotFoundError:
             problems.append(
                 VireidError(f'requires: the package {wanted.name} is not installed', todo=install, **LACKING)
             )
             continue
-        if not wanted.specifier.contains(found, prereleases=True):
+        if not wanted.specifier.contains(installed, prereleases=True):
             problems.append(
                 VireidError(
-                    f'requires: {wanted.name} is {found}', allowed=str(wanted.specifier), todo=install, **LACKING
+                    f'requires: {wanted.name} is {installed}', allowed=str(wanted.specifier), todo=install, **LACKING
                 )
             )
             continue
         own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]
         if own and all(p.status != 'active' for p in own):
             problems.append(
-                VireidError(f'requires: {own[0].line()}', todo='fix it, or see `vireid plugins`', **LACKING)
+                VireidError(f'requires: {own[0].line()}', todo='fix the plugin, or see `vireid plugins`', **LACKING)
             )
     return problems
 

@@ -1,4 +1,4 @@
-"""Runs made of runs: tables of ablations, a model for each split of a dataset.
+"""Studies of several runs: ablation tables, comparisons, learning curves, and one model per split of a dataset.
 
-It may know the core, never the command line: what there is to say goes to a function that is given.
+They depend on the core but not on the command line, and report through callbacks.
 """

@@ -1,4 +1,4 @@
-"""Tables of ablations: a folder of configs with a `table.yaml`, several seeds a row, beside the paper's metrics."""
+"""Ablation tables: a folder of configs with a `table.yaml`, trained with several seeds per row."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ('R1', 'mAP')
 
 @dataclass(frozen=True)
 class Row(Job):
-    """One run: a row of a table with one seed, on the data in a folder."""
+    """A run: one row of a table with one seed."""
 
     row: str = ''
     seed: int = 0
@@ -38,11 +38,11 @@ class Table:
     """A folder of configs that are the rows of one table.
 
     Attributes:
-        folder: where they lie.
-        title: what it is called.
+        folder: the folder of the configs.
+        title: title of the table.
         paper: what the paper's metrics were measured on.
-        settings: configs that may be laid over the rows.
-        rows: by config name: `label` and the paper's `R1` and `mAP`, percent.
+        settings: configs that can be applied to the rows, by name.
+        rows: by config name: `label`, and the paper's `R1` and `mAP` in percent or None.
     """
 
     folder: Path
@@ -56,7 +56,7 @@ class Table:
         """Reads `table.yaml`.
 
         Raises:
-            VireidError: if it lacks a key, or a row has no config.
+            VireidError: if a key is missing, unknown or invalid, or a row has no config.
         """
         path = folder / 'table.yaml'
         content = read_record(path)
@@ -67,34 +67,34 @@ class Table:
                 raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
         for key in content:
             if key not in needed:
-                raise VireidError(
-                    f'{path}: no such key as {key!r}{did_you_mean(key, needed)}', allowed=', '.join(needed)
-                )
+                raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, needed)}', allowed=', '.join(needed))
         rows = {}
         for row, metrics in content['rows'].items():
             config = next((p for suffix in SUFFIXES if (p := inside(folder, f'{row}{suffix}')).is_file()), None)
             if config is None:
-                raise VireidError(f'{path}: there is no config {folder / row}.py', todo='write it, or take the row out')
+                raise VireidError(
+                    f'{path}: the config {folder / row}.py does not exist', todo='write it, or remove the row'
+                )
             if not isinstance(metrics, dict) or set(metrics) != {'label', *COLUMNS}:
                 raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP')
             if not all(isinstance(metrics[c], (int, float, type(None))) for c in COLUMNS):
-                allowed = 'numbers in R1 and mAP, percent, or null where none is published'
+                allowed = 'R1 and mAP in percent, or null if not published'
                 raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
             rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config}
         if not rows:
-            raise VireidError(f'{path}: rows is empty', allowed='a row for each config')
+            raise VireidError(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
         return cls(folder, content['title'], content['paper'], settings, rows)
 
     def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
-        """Lays the measured metrics beside the paper's."""
+        """Returns the table with the measured metrics beside the paper's."""
         first = next(iter(results.values()))
         seeds = len({seed for _, seed in results})
         lines = [('row', *(f'{c} here' for c in COLUMNS), *(f'{c} paper' for c in COLUMNS))]
         for row in dict.fromkeys(row for row, _ in results):
             metrics = []
             for column in COLUMNS:
-                values = [100 * found['rows'][0][column]['mean'] for (name, _), found in results.items() if name == row]
+                values = [100 * r['rows'][0][column]['mean'] for (name, _), r in results.items() if name == row]
                 spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
                 metrics.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
@@ -109,7 +109,7 @@ class Table:
                     f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}'
                 ),
                 f'  paper: {one_line(self.paper)}',
-                '  These are different data: never compare the two halves of a row.',
+                '  The two halves of a row are measured on different data and cannot be compared.',
                 '',
                 body[0],
                 '-' * len(body[0]),
@@ -119,15 +119,18 @@ class Table:
 
 
 def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True) -> None:
-    """Tries to build a run of each row, so that what cannot be built is known before hours of training.
+    """Checks one run of each row before hours of training.
 
     Args:
         jobs: the runs of each table.
-        data: look whether their data are there, too.
+        data: also check that the data exist.
+
+    Raises:
+        VireidError: if a run cannot be built.
     """
-    for _, found in jobs:
+    for _, runs in jobs:
         by_row: dict[str, list[Row]] = {}
-        for job in found:
+        for job in runs:
             by_row.setdefault(job.row, []).append(job)
         for row in by_row.values():
             check_first(row, data)
@@ -137,53 +140,53 @@ def run_tables(
     jobs: Sequence[tuple[Table, Sequence[Row]]],
     label: str = '',
     whole: bool = True,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> None:
-    """Trains what is missing of each table, tells its text, and writes it beside the runs.
+    """Trains the missing runs of each table, and prints and writes the table.
 
     Args:
         jobs: the runs of each table.
-        label: what the tables call the data; by default what it is and where it lies.
-        whole: they have all their rows; the text of a part of them is not written.
-        tell: is called with each line.
-        warn: is called with a line for each damaged checkpoint.
+        label: name of the data in the tables; by default its description and folder.
+        whole: whether the tables have all rows; a partial table is not written.
+        log: called with each line of output.
+        warn: called with a line for each damaged checkpoint.
 
     Raises:
         VireidError: if a folder holds a run of another config.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    done: dict[str, tuple[str, dict[str, Any]]] = {}  # a paper's full network is a row of each of its tables
-    for table, found in jobs:
+    done: dict[str, tuple[str, dict[str, Any]]] = {}  # the full network of a paper is a row of several tables
+    for table, runs in jobs:
         results = {}
-        for job in found:
+        for job in runs:
             key = dump({**job.experiment.to_config(), 'name': ''})
             if key in done:
                 results[job.row, job.seed] = done[key][1]
-                tell(f'{job.label}: the same config as {done[key][0]}')
+                log(f'{job.label}: the same config as {done[key][0]}')
                 continue
-            results[job.row, job.seed] = finish(job, tell=tell, warn=warn)
+            results[job.row, job.seed] = finish(job, log=log, warn=warn)
             done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
-        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({found[0].data})')
+        text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
         compared = _compared(table, results)
         if compared is not None:
             text = '\n'.join([text, '', *compared.notes, *compared.claims()])
-        tell(f'\n{text}\n')
-        target = found[0].folder.parent.parent / 'table.txt'
-        target.parent.mkdir(parents=True, exist_ok=True)  # if every run was a row of another table
+        log(f'\n{text}\n')
+        target = runs[0].folder.parent.parent / 'table.txt'
+        target.parent.mkdir(parents=True, exist_ok=True)  # does not exist if all runs belong to another table
         if not whole:
-            tell(f'the runs are in {target.parent}')
+            log(f'the runs are in {target.parent}')
         else:
             if world()[0] == 0:
                 write_whole(target, f'{printable(text)}\n')
                 if compared is not None:
                     comparison_page.write(compared, target.parent)
-            beside = 'each run' if compared is None else 'each run and comparison.html'
-            tell(f'written to {target}; beside it {beside}')
+            page = '' if compared is None else f' and {target.parent / "comparison.html"}'
+            log(f'written to {target}{page}')
 
 
 def _compared(table: Table, results: dict[tuple[str, int], dict[str, Any]]) -> Comparison | None:
-    """Compares the rows; None for a single one."""
+    """Compares the rows; returns None for a single row."""
     rows: dict[str, System] = {}
     for (row, seed), result in results.items():
         system = rows.setdefault(row, System(table.rows[row]['label'], {}))

@@ -1,7 +1,7 @@
-"""A comparison of systems that were run with several seeds: whether one beats another, and where.
+"""Comparison of systems trained with several seeds: whether one is better than another, and on which identities.
 
-A difference of means is a claim only if it is larger than what seeds alone do. Two runs of one seed each are compared
-on other people by a bootstrap, and no claim is made: nobody knows what another seed would have changed.
+A difference is claimed only if it is significant over seeds. For a single seed, a bootstrap over identities gives an
+interval, but no claim is made, because the variance over seeds is unknown.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from vireid.studies.systems import System, read_queries, without_own
 from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
-POINTS = 0.05  # a difference that a comparison should be able to see
-FEW = 6  # pairs that are each told on a terminal: of three systems, by two metrics
+POINTS = 0.05  # a difference that a comparison should be able to detect
+FEW = 6  # pairs that are all printed on a terminal: those of three systems and two metrics
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Pair:
     """Two systems compared by one metric.
 
     Attributes:
-        first, second: their names.
+        first, second: names of the systems.
         column: the metric.
-        by_seeds: over the seeds that both have; None for a single one.
-        by_people: over test identities, all common seeds together.
-        seeds_needed: seeds that would show a true difference of 5 points; 0 for a single one.
-        wins: by identity, how much larger the metric of the first is.
+        by_seeds: the difference over their common seeds; None for a single seed.
+        by_people: the difference over test identities, pooled over the common seeds.
+        seeds_needed: seeds needed to detect a true difference of 5 points; 0 for a single seed.
+        wins: by identity, the metric of the first minus that of the second.
     """
 
     first: str
@@ -52,13 +52,13 @@ class Pair:
 
     @property
     def is_significant(self) -> bool:
-        """Whether a difference may be claimed."""
+        """Whether the difference is significant over seeds."""
         return self.by_seeds is not None and self.by_seeds.is_significant
 
     def verdict(self) -> str:
-        """Says what may be claimed."""
-        found = self.by_people if self.by_seeds is None else self.by_seeds
-        text = f'{self.first} - {self.second}, {self.column}: {100 * found.mean:+.1f} points'
+        """Returns a sentence on the difference and its significance."""
+        difference = self.by_people if self.by_seeds is None else self.by_seeds
+        text = f'{self.first} - {self.second}, {self.column}: {100 * difference.mean:+.1f} points'
         people = (
             f'over {counted(self.by_people.count, "test identity", "test identities")} '
             f'{100 * self.by_people.low:+.1f} to {100 * self.by_people.high:+.1f}'
@@ -66,25 +66,26 @@ class Pair:
         if self.by_seeds is None:
             why = 'One seed: no claim, since another seed can change the result as much; use at least 3.'
             return f'{text} ({people}). {why}'
-        spread = f'over {self.by_seeds.count} seeds {100 * found.low:+.1f} to {100 * found.high:+.1f}, {people}'
+        low, high = 100 * difference.low, 100 * difference.high
+        spread = f'over {self.by_seeds.count} seeds {low:+.1f} to {high:+.1f}, {people}'
         more = f'{_seeds(self.seeds_needed)} seeds would detect a difference of {100 * POINTS:.0f} points'
         if not self.is_significant:
             return f'{text} ({spread}). Not significant: {more}.'
-        better, worse = (self.first, self.second) if found.mean > 0 else (self.second, self.first)
-        if self.by_people.is_significant and (self.by_people.mean > 0) == (found.mean > 0):
+        better, worse = (self.first, self.second) if difference.mean > 0 else (self.second, self.first)
+        if self.by_people.is_significant and (self.by_people.mean > 0) == (difference.mean > 0):
             return f'{text} ({spread}). {better} is better than {worse}.'
         return f'{text} ({spread}). {better} is better than {worse} on these identities; on others it may not be.'
 
 
 @dataclass
 class Comparison:
-    """Systems compared.
+    """A comparison of systems.
 
     Attributes:
-        systems: in the order given.
-        pairs: every pair of them, by each of R1 and mAP.
-        confidence: of each interval, so that all together are right in 95 of 100 comparisons.
-        notes: what differs between the runs although it should not.
+        systems: the systems in the given order.
+        pairs: all pairs, by R1 and mAP.
+        confidence: confidence of each interval, chosen so that all together have 95%.
+        notes: unintended differences between the runs, and other warnings.
     """
 
     systems: list[System]
@@ -93,33 +94,33 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns for each system its `name`, `seeds`, and of R1 and mAP `mean` and sample `std` over them."""
-        found = []
+        """Returns per system its `name`, `seeds`, and the `mean` and sample `std` over seeds of R1 and mAP."""
+        rows = []
         for system in self.systems:
             row: dict[str, Any] = {'name': system.name, 'seeds': sorted(system.runs)}
             for column in COLUMNS:
                 values = system.values(column, sorted(system.runs))
                 spread = statistics.stdev(values) if len(values) > 1 else None
                 row[column] = {'mean': statistics.fmean(values), 'std': spread}
-            found.append(row)
-        return found
+            rows.append(row)
+        return rows
 
     def head(self) -> str:
-        """Says what was compared on what."""
+        """Returns the caption: data, protocol and budget."""
         run = self.systems[0].first
         result = run.result or {}
         steps = {run.result.get('steps') for system in self.systems for run in system.runs.values() if run.result}
         budget = f'; {counted(result["steps"], "step")}' if 'steps' in result and len(steps) == 1 else ''
         data = ', '.join(filter(None, [str(result.get('data', '')), run.protocol, run.rows[0]['name']]))
-        return f'{data}{budget}; percent, mean ± sample deviation over seeds'
+        return f'{data}{budget}; percent, mean ± sample standard deviation over seeds'
 
     def title(self) -> str:
-        """Names the systems, if they are two."""
+        """Returns the title, which names the systems if there are two."""
         names = [system.name for system in self.systems]
-        return ' against '.join(names) if len(names) == 2 else f'{len(names)} systems compared'
+        return ' vs. '.join(names) if len(names) == 2 else f'{len(names)} systems compared'
 
     def lines(self) -> list[list[str]]:
-        """Returns the table as cells, its head first."""
+        """Returns the table as cells, with the header first."""
         cells = [['system', 'seeds', *COLUMNS]]
         for row in self.rows():
             metrics = []
@@ -130,21 +131,21 @@ class Comparison:
         return cells
 
     def text(self) -> str:
-        """Returns the table and what may be claimed, as text."""
+        """Returns the table and the claims as text."""
         return '\n'.join([self.head(), *self.notes, '', *aligned(self.lines()), '', *self.claims()])
 
     def claims(self) -> list[str]:
         """Describes the intervals and what each pair shows; of many pairs, only significant ones are listed."""
-        told = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_significant]
-        return [self.about(), *(pair.verdict() for pair in told), *self._counted(len(told))]
+        listed = self.pairs if len(self.pairs) <= FEW else [pair for pair in self.pairs if pair.is_significant]
+        return [self.about(), *(pair.verdict() for pair in listed), *self._counted(len(listed))]
 
     def verdicts(self) -> list[str]:
-        """Returns what every pair shows, claims first."""
+        """Returns the verdict on every pair, significant differences first."""
         return [pair.verdict() for pair in sorted(self.pairs, key=lambda pair: not pair.is_significant)]
 
-    def _counted(self, told: int) -> list[str]:
+    def _counted(self, listed: int) -> list[str]:
         """Counts the pairs that are not listed: those that are not significant, and those of a single seed."""
-        if told == len(self.pairs):
+        if listed == len(self.pairs):
             return []
         lines = []
         noise = [pair.seeds_needed for pair in self.pairs if pair.by_seeds is not None and not pair.is_significant]
@@ -159,7 +160,7 @@ class Comparison:
         return lines
 
     def markdown(self) -> str:
-        """Returns the same as Markdown, with what differs between the configs."""
+        """Returns the comparison as Markdown, including the differences between the configs."""
         cells = self.lines()
         table = [markdown_row(line) for line in cells]
         table.insert(1, '|---|' + '---:|' * (len(cells[0]) - 1))
@@ -167,22 +168,22 @@ class Comparison:
         parts = [f'# {markdown(self.title())}', '', f'{markdown_line(self.head())}.', '']
         parts += [f'**{markdown(note)}**\n' for note in self.notes]
         parts += [*table, '', self.about(), '', *(f'- {markdown_line(verdict)}' for verdict in self.verdicts()), '']
-        parts += ['What differs between the configs:', '', markdown_row(['path', *names])]
+        parts += ['Differences between the configs:', '', markdown_row(['path', *names])]
         parts.append('|---|' + '---|' * len(self.systems))
         parts += [markdown_row([path, *values]) for path, values in self.configs()]
         return '\n'.join(parts) + '\n'
 
     def about(self) -> str:
-        """Says what the intervals are."""
+        """Describes the intervals."""
         kind = f'Each interval has {100 * self.confidence:.4g}% confidence'
         if len(self.pairs) > len(COLUMNS):
             kind += ', so that all pairs of a metric together have 95%'
         return f"{kind}: over seeds by Student's t of the paired differences, over identities by a bootstrap."
 
     def configs(self) -> list[tuple[str, list[str]]]:
-        """Returns the paths at which the systems' configs differ, and the values as text."""
-        found = differences([without_own(s.first.config) for s in self.systems])
-        return [('.'.join(path), [_text(value) for value in values]) for path, values in found.items()]
+        """Returns the keys in which the configs of the systems differ, with the values as text."""
+        changes = differences([without_own(s.first.config) for s in self.systems])
+        return [('.'.join(path), [_text(value) for value in values]) for path, values in changes.items()]
 
     def frame(self) -> Any:
         """Returns `rows` as a pandas frame.
@@ -204,42 +205,46 @@ class Comparison:
 
 
 def compare_systems(systems: Sequence[System], allow_differences: bool = False) -> Comparison:
-    """Compares every pair of systems, over the seeds that both have.
+    """Compares every pair of systems over their common seeds.
 
     Args:
-        systems: two or more.
-        allow_differences: compare runs of different protocols, data or budgets too, and say so.
+        systems: two or more systems.
+        allow_differences: also compare runs with different protocols, data or budgets, and note it.
+
+    Returns:
+        The comparison.
 
     Raises:
-        VireidError: for a single system, or if runs cannot be compared.
+        VireidError: for a single system, or if the runs cannot be compared.
     """
     if len(systems) < 2:
         raise VireidError(
-            f'{counted(len(systems), "system")} to compare', allowed='two or more; seeds of one config are one system'
+            f'{counted(len(systems), "system")} to compare',
+            allowed='two or more; runs of one config with different seeds are one system',
         )
     notes = _unlike(systems)
     if notes and not allow_differences:
         raise VireidError(
             f'these runs cannot be compared: {"; ".join(notes)}',
-            todo='run them alike; or compare them all the same, with that said above the table: --allow-differences',
+            todo='train them with the same settings, or use --allow-differences to note this above the table',
         )
     couples = list(itertools.combinations(systems, 2))
     confidence = 1 - 0.05 / len(couples)  # Bonferroni
     pairs = [_pair(a, b, column, confidence, systems) for a, b in couples for column in COLUMNS]
-    said = [f'NOT ALIKE: {note}' for note in notes]
-    said += dict.fromkeys(note for system in systems for run in system.runs.values() for note in run.warnings())
+    warnings = [f'DIFFERENT: {note}' for note in notes]
+    warnings += dict.fromkeys(note for system in systems for run in system.runs.values() for note in run.warnings())
     if len({tuple(sorted(system.runs)) for system in systems}) > 1:
         seeds = '; '.join(f'{system.name} {", ".join(map(str, sorted(system.runs)))}' for system in systems)
-        said.append(f'Other seeds ({seeds}): the table has all of them, differences are of those that both have.')
-    return Comparison(list(systems), pairs, confidence, said)
+        warnings.append(f'Different seeds ({seeds}): the table includes all of them, the differences only common ones.')
+    return Comparison(list(systems), pairs, confidence, warnings)
 
 
 def _pair(first: System, second: System, column: str, confidence: float, systems: Sequence[System]) -> Pair:
     seeds = sorted(set(first.runs) & set(second.runs))
     if not seeds:
         raise VireidError(
-            f'{first.name} has the seeds {sorted(first.runs)} and {second.name} {sorted(second.runs)}',
-            todo='run both with the same seeds',
+            f'{first.name} has the seeds {sorted(first.runs)}, but {second.name} has {sorted(second.runs)}',
+            todo='train both with the same seeds',
         )
     a, b = first.values(column, seeds), second.values(column, seeds)
     beside = [system for system in systems if system is not first and system is not second]
@@ -262,14 +267,14 @@ def _pair(first: System, second: System, column: str, confidence: float, systems
 def _queries(
     first: System, second: System, column: str, seeds: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Returns person, part (seed and trial), and the metric in both systems, of all queries of the first row."""
+    """Returns identity, part (seed and trial), and the metric of both systems for all queries of the first row."""
     people, parts, metrics = [], [], []
     for place, seed in enumerate(seeds):
         sides = [read_queries(system.runs[seed]) for system in (first, second)]
         if any(not np.array_equal(sides[0][key], sides[1][key]) for key in ('identity', 'trial')):
             raise VireidError(
                 f'{first.name} and {second.name} were tested on different queries (seed {seed})',
-                todo='give them one dataset, split and protocol',
+                todo='use the same dataset, split and protocol',
             )
         people.append(sides[0]['identity'])
         parts.append(sides[0]['trial'] + 1_000_000 * place)
@@ -279,18 +284,18 @@ def _queries(
 
 
 def _unlike(systems: Sequence[System]) -> list[str]:
-    """Names what differs between runs that should be alike."""
+    """Lists unintended differences between runs."""
     runs = [_terms(run) for system in systems for run in system.runs.values()]
-    found = []
+    unlike = []
     for name in runs[0]:
         values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
         if len(values) > 1:
-            found.append(f'{name} {" and ".join(values)}')
-    return found
+            unlike.append(f'{name} {" and ".join(values)}')
+    return unlike
 
 
 def _terms(run: RunRecord) -> dict[str, str]:
-    """Returns what runs have to have in common; empty where a run that was scored later does not know."""
+    """Returns what comparable runs have in common; a value is empty if a later evaluation does not record it."""
     result = run.result or {}
     return {
         'protocol': f'{run.protocol}, {run.rows[0]["name"]}',

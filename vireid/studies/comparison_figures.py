@@ -1,4 +1,4 @@
-"""Figures of a comparison: the intervals of its pairs, and on whom one system wins."""
+"""Figures of a comparison: the intervals of pairs, and the differences by identity."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from vireid.reporting.figures.style import BLUE, INK, ORANGE, PAGE, new_figure, styled
 from vireid.studies.comparison import Pair
 
-LETTERS = 45  # of a name within a figure
-SHOWN = 30  # identities of a pair that are drawn: those with the largest differences
+LETTERS = 45  # maximum length of a name in a figure
+SHOWN = 30  # identities per pair, those with the largest differences
 
 
 @styled
 def draw_intervals(pairs: Sequence[Pair]) -> Figure:
-    """Draws each pair's difference in points: the interval over seeds as a thick line, over people as a dashed one."""
+    """Draws the difference of each pair in points, with intervals over seeds (thick) and over identities (dashed)."""
     figure = new_figure(PAGE, 0.7 + 0.34 * len(pairs))
     axes = figure.subplots()
     for place, pair in enumerate(reversed(pairs)):
@@ -27,13 +27,13 @@ def draw_intervals(pairs: Sequence[Pair]) -> Figure:
     axes.axvline(0, color=INK, lw=0.8)
     axes.set_yticks(range(len(pairs)), [f'{_short_names(pair)}, {pair.column}' for pair in reversed(pairs)])
     axes.set_ylim(-0.6, len(pairs) - 0.4)
-    axes.set_xlabel('Difference in points; solid: over seeds, dashed: over people')
+    axes.set_xlabel('Difference in points; solid: over seeds, dashed: over identities')
     return figure
 
 
 @styled
 def draw_people(pair: Pair) -> Figure:
-    """Draws by how much one system's metric is larger on each test identity; the largest differences alone."""
+    """Draws the difference of two systems by test identity, for the largest differences."""
     wins = sorted(pair.wins.items(), key=lambda item: (-abs(item[1]), item[0]))[:SHOWN]
     wins.sort(key=lambda item: (-item[1], item[0]))
     figure = new_figure(PAGE, 2.2)
@@ -41,7 +41,7 @@ def draw_people(pair: Pair) -> Figure:
     values = [100 * gain for _, gain in wins]
     bars = axes.bar(range(len(wins)), values, color=[BLUE if v > 0 else ORANGE for v in values])
     for bar, value in zip(bars, values, strict=True):
-        bar.set_hatch('' if value > 0 else '///')  # told apart without colour
+        bar.set_hatch('' if value > 0 else '///')  # distinguishable without color
     axes.set_xticks(range(len(wins)), [str(identity) for identity, _ in wins], rotation=90)
     axes.set_xlabel('Test identity')
     axes.set_ylabel(f'{pair.column} (points)')
@@ -51,11 +51,11 @@ def draw_people(pair: Pair) -> Figure:
 
 
 def names(pair: Pair) -> str:
-    """Returns what figures call a pair."""
+    """Returns the name of a pair in figures."""
     return f'{pair.first} - {pair.second}'
 
 
 def _short_names(pair: Pair) -> str:
-    """Returns the same, short enough to leave room for the drawing."""
+    """Returns the name of a pair, shortened to fit into a figure."""
     cut = [name if len(name) <= LETTERS else f'{name[: LETTERS - 1]}…' for name in (pair.first, pair.second)]
     return ' - '.join(cut)

@@ -1,4 +1,4 @@
-"""A comparison as one HTML page that needs no network: the table, the intervals, who wins where, and what differs."""
+"""A comparison as a self-contained HTML page: table, intervals, differences by identity and between configs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vireid.reporting.markup import NOTHING, document, html, join
 from vireid.reporting.page import scroll, table
 from vireid.studies.comparison import Comparison
 
-MOST_PEOPLE = 30  # pairs whose identities are drawn; of more, those that may be claimed
+MOST_PEOPLE = 30  # pairs drawn by identity; with more pairs, only significant ones
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -27,9 +27,9 @@ def render(comparison: Comparison) -> str:
     """Returns the page."""
     sections = {
         'Result': _result(comparison),
-        'Which differences are real': _differences(comparison),
-        'Who wins on whom': _people(comparison),
-        'What differs between the configs': _configs(comparison),
+        'Significance of differences': _differences(comparison),
+        'Differences by identity': _people(comparison),
+        'Differences between the configs': _configs(comparison),
     }
     main = join(
         html('<section><h2>{name}</h2>{text}</section>', name=name, text=text) for name, text in sections.items()
@@ -65,7 +65,7 @@ def _people(comparison: Comparison) -> Markup:
     drawn = [pair for pair in pairs if pair.is_significant or len(pairs) <= MOST_PEOPLE]
     return html(
         '<p>Rank-1 by test identity: the largest differences of {which}.</p>{people}',
-        which='each pair' if len(pairs) <= MOST_PEOPLE else 'each pair that differs',
+        which='each pair' if len(pairs) <= MOST_PEOPLE else 'each pair with a significant difference',
         people=join(_figure(draw_people(pair), f'{names(pair)} by identity') for pair in drawn) or 'None.',
     )
 

@@ -1,4 +1,4 @@
-"""The runs of a comparison: those of configs are trained, finished ones are taken as they are."""
+"""Trains the configs of a comparison; finished runs are used as they are."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ def train_and_compare(
     before_training: Callable[[], None] = lambda: None,
     warn: Callable[[str], None] = print,
 ) -> Comparison:
-    """Trains what is missing and compares all. What can be known before hours of training is checked before.
+    """Trains missing runs and compares all systems; as much as possible is checked before training.
 
     Args:
-        systems: a folder of a finished run, or the runs of a config, one for each seed.
+        systems: per system, the folder of a finished run, or the runs of a config with several seeds.
         allow_differences: see `compare_systems`.
-        before_training: is called once all is checked.
-        warn: is called with a line for each damaged checkpoint.
+        before_training: called after the checks.
+        warn: called with a line for each damaged checkpoint.
+
+    Returns:
+        The comparison.
 
     Raises:
-        VireidError: if a run cannot be made, or runs cannot be compared.
+        VireidError: if a run fails, or the runs cannot be compared.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     configs = [system for system in systems if not isinstance(system, Path)]
@@ -35,7 +38,7 @@ def train_and_compare(
     for jobs in configs:
         check_first(jobs)
     before_training()
-    for turn in zip(*configs, strict=True):  # seed by seed, so that a first number of each is there early
+    for turn in zip(*configs, strict=True):  # seed by seed, so that each system has a first result early
         for job in turn:
             finish_for_comparison(job, warn)
     folders = [[s] if isinstance(s, Path) else [job.folder for job in s] for s in systems]
@@ -43,22 +46,22 @@ def train_and_compare(
 
 
 def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None:
-    """Raises if there is nothing to compare, or if two of the systems could not be."""
+    """Raises if there are fewer than two systems, or two of them cannot be compared."""
     if len(finished) + len(configs) < 2:
         raise VireidError(
             f'{counted(len(finished) + len(configs), "system")} to compare',
-            allowed='two or more; seeds of one config are one system',
+            allowed='two or more; runs of one config with different seeds are one system',
         )
     folders = [job.folder for jobs in configs for job in jobs]
-    twice = next((folder for folder in folders if folders.count(folder) > 1), None)
-    if twice is not None:
+    repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
+    if repeated is not None:
         raise VireidError(
-            f'two configs are called {twice.parent.name}', todo='rename one: runs lie in a folder of that name'
+            f'two configs are named {repeated.parent.name}', todo='rename one of them, because it names the run folder'
         )
     seeds = {job.experiment.seed for jobs in configs for job in jobs}
     for system in finished:
         if configs and not seeds & set(system.runs):
             raise VireidError(
-                f'{system.name} has the seeds {sorted(system.runs)} and the configs get {sorted(seeds)}',
-                todo='give the configs seeds that it has',
+                f'{system.name} has the seeds {sorted(system.runs)}, but the configs use {sorted(seeds)}',
+                todo='train the configs with the same seeds',
             )

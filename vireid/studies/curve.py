@@ -1,4 +1,4 @@
-"""A learning curve: rank-1 against the people that were labelled, and whether labelling more would help."""
+"""A learning curve: rank-1 against the number of labeled people, and whether labeling more would help."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ('R1', 'mAP')
 
 @dataclass(frozen=True)
 class Point(Job):
-    """One run: of so many labelled people, those of one draw."""
+    """A run on one random draw of a number of labeled people."""
 
     identities: int = 0
     draw: int = 0
@@ -35,35 +35,35 @@ class Point(Job):
 def run_curve(
     points: Sequence[Point],
     base: Path,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> None:
-    """Trains what is missing, tells the curve and what it says, and writes both to `base`.
+    """Trains missing runs, and prints and writes the curve and its verdict.
 
     Args:
-        points: the runs, of two or more numbers of people; all are tested on the same people.
-        base: the folder of all of them.
-        tell: is called with each line.
-        warn: is called with a line for each damaged checkpoint.
+        points: the runs, with at least two numbers of people and the same test split.
+        base: the parent folder of the runs.
+        log: called with each line of output.
+        warn: called with a line for each damaged checkpoint.
 
     Raises:
-        VireidError: if a run cannot be built or its data be had, before anything is trained.
+        VireidError: before training, if a run cannot be built or its data are missing.
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
     check_first(points, data=True)
     points = _different(points)
-    found = [(point, finish(point, data_may_move=True, tell=tell, warn=warn)) for point in points]
-    lines = [*_table(found), '', _verdict(found)]
-    first = found[0][1]
-    tell(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')
-    tell('\n'.join(lines))
+    done = [(point, finish(point, data_may_move=True, log=log, warn=warn)) for point in points]
+    lines = [*_table(done), '', _verdict(done)]
+    first = done[0][1]
+    log(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')
+    log('\n'.join(lines))
     if world()[0] == 0:
         write_whole(base / 'curve.txt', printable('\n'.join(lines)) + '\n')
-    tell(f'\nwritten to {base / "curve.txt"}; each run lies beside it')
+    log(f'\nwritten to {base / "curve.txt"}, beside the runs')
 
 
 def _different(points: Sequence[Point]) -> list[Point]:
-    """Builds each run's data; leaves out draws of the same people, as those of all are."""
+    """Builds the data of each run; drops draws with identical images, as when all people are drawn."""
     kept: dict[tuple[int, frozenset[str]], Point] = {}
     for point in points:
         samples = point.experiment.build_dataset().split('train')
@@ -71,10 +71,10 @@ def _different(points: Sequence[Point]) -> list[Point]:
     return list(kept.values())
 
 
-def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
-    lines: list[tuple[str, ...]] = [('labelled people', 'draws', *COLUMNS)]
-    for count in sorted({point.identities for point, _ in found}):
-        own = [result['rows'][0] for point, result in found if point.identities == count]
+def _table(done: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
+    lines: list[tuple[str, ...]] = [('labeled people', 'draws', *COLUMNS)]
+    for count in sorted({point.identities for point, _ in done}):
+        own = [result['rows'][0] for point, result in done if point.identities == count]
         metrics = []
         for column in COLUMNS:
             values = [100 * row[column]['mean'] for row in own]
@@ -84,44 +84,44 @@ def _table(found: Sequence[tuple[Point, dict[str, Any]]]) -> list[str]:
     return aligned(lines, left=0)
 
 
-def _verdict(found: Sequence[tuple[Point, dict[str, Any]]]) -> str:
-    """Compares the two largest numbers of people, person by person of the test."""
-    fewer, more = sorted({point.identities for point, _ in found})[-2:]
+def _verdict(done: Sequence[tuple[Point, dict[str, Any]]]) -> str:
+    """Compares the two largest numbers of people, paired by test identity."""
+    fewer, more = sorted({point.identities for point, _ in done})[-2:]
     gain, low, high, tested = paired_gain(*(
-        [result['queries'] for point, result in found if point.identities == count] for count in (fewer, more)
+        [result['queries'] for point, result in done if point.identities == count] for count in (fewer, more)
     ))  # fmt: skip
     change = (
-        f'From {fewer} to {more} labelled people, rank-1 changes by {100 * gain:+.1f} points '
+        f'From {fewer} to {more} labeled people, rank-1 changes by {100 * gain:+.1f} points '
         f'(95% interval over {counted(tested, "test identity", "test identities")}: {100 * low:+.1f} to '
         f'{100 * high:+.1f}).'
     )
     if low > 0:
-        return f'{change} Labelling more people would probably help.'
+        return f'{change} Labeling more people will probably help.'
     if high < 0.02:
-        return f'{change} Labelling more people would hardly help; other changes may.'
-    return f'{change} That does not tell whether labelling more people would help: test on more of them.'
+        return f'{change} Labeling more people will probably not help.'
+    return f'{change} This is inconclusive: test on more people to find out whether labeling more helps.'
 
 
 def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, float, float, int]:
     """Compares the rank-1 of runs that were tested on the same queries.
 
-    The gain is the difference of the means over queries. Differences of one person belong together, so its variance is
-    that of a ratio over people, as in `identity_interval`, with half a person who knows nothing of both sides.
+    The gain is the difference of the means over queries. The queries of one person are dependent, so the variance is
+    that of a ratio estimator over people, as in `identity_interval`, with the same prior of half a person on each side.
 
     Args:
-        before: files `queries.npz` of some runs.
-        after: those of others.
+        before: `queries.npz` files of some runs.
+        after: `queries.npz` files of other runs.
 
     Returns:
-        The gain, its 95% interval (Student's t) within -1 and 1, and how many people there are.
+        The gain, its 95% interval (Student's t) within -1 and 1, and the number of people.
 
     Raises:
-        VireidError: if a file is missing, or they were tested on other people.
+        VireidError: if a file is missing, or the runs were tested on different people.
     """
     sides = [_hits(files) for files in (before, after)]
     (person, first), (others, second) = sides
     if not np.array_equal(person, others):
-        raise VireidError('the runs were tested on different people', todo='give them one test split')
+        raise VireidError('the runs were tested on different people', todo='use the same test split')
     count = len(person)
     hits, queries = np.stack([first[:, 0], second[:, 0]]), np.stack([first[:, 1], second[:, 1]])
     means = hits.sum(axis=1) / queries.sum(axis=1)
@@ -138,13 +138,13 @@ def paired_gain(before: Sequence[Path], after: Sequence[Path]) -> tuple[float, f
 
 
 def _hits(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the people of a test, and for each the hits at rank 1 and the queries, over some runs' first rows."""
+    """Returns the test identities, and their numbers of rank-1 hits and of queries in the first rows of runs."""
     lacking = next((file for file in files if not file.is_file()), None)
     if lacking is not None:
-        raise VireidError(f'{lacking} is gone', todo='run again in another --work-dir, or take that run away')
+        raise VireidError(f'{lacking} is missing', todo='use another --work-dir, or delete that run to repeat it')
     loaded = [result_file.read_queries(file) for file in files]
-    plain = [found['row'] == 0 for found in loaded]
-    person = np.concatenate([found['identity'][own] for found, own in zip(loaded, plain, strict=True)])
-    hit = np.concatenate([matched_within(found, 1)[own] for found, own in zip(loaded, plain, strict=True)])
+    plain = [queries['row'] == 0 for queries in loaded]
+    person = np.concatenate([queries['identity'][own] for queries, own in zip(loaded, plain, strict=True)])
+    hit = np.concatenate([matched_within(queries, 1)[own] for queries, own in zip(loaded, plain, strict=True)])
     unique, place = np.unique(person, return_inverse=True)
     return unique, np.stack([np.bincount(place, hit), np.bincount(place)], axis=1)

@@ -1,4 +1,4 @@
-"""Runs that a command makes one after the other: each in a folder of its own, finished ones passed over."""
+"""Runs that a command trains one after the other, each in its own folder; finished ones are skipped."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from vireid.reporting import result_file
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """A run to train.
 
     Attributes:
-        label: what a line about it begins with.
-        experiment: what is trained.
-        folder: where.
-        before: the run whose weights this one begins with, if any.
+        label: prefix of its output lines.
+        experiment: the experiment to train.
+        folder: the folder of the run.
+        before: the run whose weights initialize this one, if any.
     """
 
     label: str
@@ -49,23 +49,26 @@ class Job:
     before: Job | None = None
 
     def weights(self) -> Path:
-        """Returns the checkpoint that the finished run ended with."""
+        """Returns the checkpoint with the final weights of the finished run."""
         name = 'last' if self.experiment.evaluation.select == 'last' else 'best'
         return (self.folder / 'checkpoints' / f'{name}.pt').absolute()
 
-    def begun(self) -> bool:
-        """Says whether there is a checkpoint to go on from."""
+    def has_started(self) -> bool:
+        """Reports whether there is a checkpoint to resume from."""
         return bool(checkpoint.kept(self.folder / 'checkpoints' / 'last.pt'))
 
 
 def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: str) -> Job:
-    """Returns the job that trains an experiment after its stages, which are trained in folders below its own.
+    """Returns the job that trains an experiment after its stages, which get subfolders.
 
     Args:
-        experiment: what is trained last.
-        overrides: those that it was resolved with; they hold for every stage.
-        folder: where it is written.
-        label: what the lines about it begin with.
+        experiment: the experiment, which is trained last.
+        overrides: the overrides that it was resolved with; they apply to every stage.
+        folder: the folder of the run.
+        label: prefix of its output lines.
+
+    Returns:
+        The job of the experiment, linked to those of its stages.
 
     Raises:
         VireidError: if a stage cannot be resolved, or has stages itself.
@@ -74,37 +77,40 @@ def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: 
     for number, file in enumerate(experiment.stages, 1):
         stage = resolve(file, overrides, manager=experiment.manager)
         if stage.stages:
-            raise VireidError(f'{file} has stages itself', todo=f'list them in stages of {experiment.name}, in order')
-        if before is not None and stage.training.init:
             raise VireidError(
-                f'{file} sets training.init, but it starts from the weights of the stage before', todo='remove it'
+                f'{file} has its own stages', todo=f'list all of them in stages of {experiment.name}, in order'
             )
+        if before is not None and stage.training.init:
+            raise VireidError(f'{file} sets training.init, but the previous stage initializes it', todo='remove it')
         place = folder / f'stage{number}_{stage.name}'
         before = Job(f'{label}, stage {number}, {stage.name}', _without_console(stage), place, before)
     return Job(label, _without_console(experiment), folder, before)
 
 
 def require_own_images(source: Source, overrides: Overrides, manager: Manager, what: str) -> None:
-    """Raises unless the dataset of a config can assign identities to splits anew, as your own images can.
+    """Raises if the splits of a dataset are fixed, unlike those of your own images.
 
     Args:
         source: the config.
-        overrides: what is laid over it.
+        overrides: overrides of the config.
         manager: the plugins.
-        what: needs it; for the message.
+        what: the feature that reassigns identities to splits, for the message.
+
+    Raises:
+        VireidError: if the dataset cannot reassign identities.
     """
     config = read(source, overrides, manager)
     name, known = config.sections.get('dataset', {}).get('type'), config.manager.components
     if name in known.names('datasets') and 'identities' not in signature_of(known.get('datasets', name)).parameters:
         raise VireidError(
-            f'{what} assigns identities to splits anew, but the splits of {name} are fixed',
+            f'{what} reassigns identities to splits, but the splits of {name} are fixed',
             allowed='Manifest and Folders, for your own images',
             todo='use a config such as vireid::own_few.py',
         )
 
 
 def _without_console(experiment: Experiment) -> Experiment:
-    """Removes the console logger: a command that makes several runs shows their progress itself."""
+    """Removes the console logger, because commands with several runs show the progress themselves."""
     if all(logger['type'] != 'Console' for logger in experiment.loggers):
         return experiment
     kept = [logger for logger in experiment.to_config()['loggers'] if logger['type'] != 'Console']
@@ -112,62 +118,72 @@ def _without_console(experiment: Experiment) -> Experiment:
 
 
 def check_job(job: Job) -> None:
-    """Tries all that needs no data, as the run itself will: hours of other runs may come before it."""
+    """Checks a run as far as possible without data, because hours of other runs may precede it.
+
+    Raises:
+        VireidError: if the run cannot be built.
+    """
     if job.before is not None:
         check_job(job.before)
         _check_weights(job, job.before)
     make_fabric(job.experiment.training)
-    preflight(job.experiment, pretrained=not job.begun())
+    preflight(job.experiment, pretrained=not job.has_started())
 
 
 def check_first(jobs: Sequence[Job], data: bool = False) -> None:
-    """Checks one of runs that differ in their seed or split alone.
+    """Checks one of several runs that differ only in their seed or split.
 
-    Those that have begun need no pretrained weights, and those that are done no data.
+    Runs that have started need no pretrained weights, and finished runs need no data.
 
     Args:
         jobs: the runs.
-        data: look whether its data are there, too.
+        data: also check that the data exist.
+
+    Raises:
+        VireidError: if the run cannot be built, or its data are missing.
     """
-    first = next((job for job in jobs if not job.begun()), jobs[0])
-    started = first.begun() or (first.folder / results.FILE).exists()
+    first = next((job for job in jobs if not job.has_started()), jobs[0])
+    started = first.has_started() or (first.folder / results.FILE).exists()
     reading = [lambda: first.experiment.build_dataset().split('train')] if data and not started else []
     attempt_all(lambda: check_job(first), *reading)
 
 
 def _check_weights(job: Job, before: Job) -> None:
-    """Raises if the weights of the stage before do not fit a model that takes them all."""
+    """Raises if a model that loads all weights of the previous stage does not match them."""
     if not job.experiment.training.init_partial:
         ours, theirs = (on_meta(functools.partial(j.experiment.build_model, 2, False)) for j in (job, before))
         try:
             checkpoint.load_weights(ours, theirs.state_dict(), f'stage {before.experiment.name}')
         except VireidError as error:
-            todo = 'let both describe one network, or take what fits: training.init_partial=True'
+            todo = 'use the same network in both, or load only matching weights: training.init_partial=True'
             raise error.at('training.init', todo) from error
 
 
 def finish(
     job: Job,
     data_may_move: bool = False,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Returns the result of a run, training it or its rest if need be, and where its `queries` are.
+    """Trains or resumes a run unless it is finished, and returns its result.
 
-    A finished run whose config says another protocol, or other rows beside the plain ones, is scored again.
+    A finished run is scored again if only its protocol or its additional result rows have changed.
 
     Args:
         job: the run.
-        data_may_move: the dataset's folder may be another one than before.
-        tell: is called with a line for each run.
-        warn: is called with a line for each damaged checkpoint.
+        data_may_move: whether the folder of the dataset may differ from that of an earlier start.
+        log: called with a line for each run.
+        warn: called with a line for each damaged checkpoint.
+
+    Returns:
+        The content of `result.json`, plus the path of the `queries` file.
 
     Raises:
-        VireidError: if its folder holds a run that was trained by another config.
+        VireidError: if its folder holds a run of another config.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     folder, experiment = job.folder, job.experiment
-    if job.before is not None:  # then it is a run like any other, whose config can be used by itself
+    if job.before is not None:  # its config then also works on its own
         experiment = experiment.with_overrides({'stages': [], 'training.init': str(job.before.weights())})
     again = False
     if (folder / 'config.yaml').is_file():
@@ -176,29 +192,29 @@ def finish(
         if not all(matches(key, scoring(experiment)) for key in changed):
             raise VireidError(
                 f'{folder} holds a run with another {named(changed)}',
-                todo='give the command it was made with, or choose another --work-dir',
+                todo='use the settings of that run, or choose another --work-dir',
             )
         again = bool(changed)
     done = result_file.read(folder)
     if done is not None and not again:
-        tell(f'{_line(job.label, done)}  (done before)')
+        log(f'{_line(job.label, done)}  (finished before)')
         return _with_queries(done, folder)
     last = folder / 'checkpoints' / 'last.pt'
-    if done is None and job.before is not None and not job.begun():
-        finish(job.before, data_may_move, tell, warn)
+    if done is None and job.before is not None and not job.has_started():
+        finish(job.before, data_may_move, log, warn)
     bar = Bar(job.label)
     try:
         if done is not None:
             scored = score_checkpoint(experiment, job.weights(), folder / 'test', callbacks=[bar])
             result = {**done, **scored.to_dict()}
-            tell(f'{_line(job.label, result)}  (trained before, scored again)')
+            log(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
         train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)
-    assert trained is not None  # training ended by writing it
-    tell(_line(job.label, trained))
+    assert trained is not None  # training writes it last
+    log(_line(job.label, trained))
     return _with_queries(trained, folder)
 
 
@@ -207,29 +223,29 @@ def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def finish_for_comparison(job: Job, warn: Callable[[str], None] = print) -> Path:
-    """Finishes a run; returns its folder, whose result and queries are of the config's own protocol.
+    """Finishes a run and returns its folder, whose result is of the protocol of the config.
 
     Raises:
-        VireidError: if it was trained before and scored by another protocol.
+        VireidError: if the run was finished earlier with another protocol.
     """
     result = finish(job, data_may_move=True, warn=warn)
     if result['queries'].parent != job.folder:
         raise VireidError(
-            f'{job.folder} was trained before and scored in another way than its config says now',
-            todo='compare in another --work-dir',
+            f'{job.folder} was finished earlier with other evaluation settings',
+            todo='choose another --work-dir',
         )
     return job.folder
 
 
 def _may_change(job: Job, data_may_move: bool) -> set[str]:
-    """Returns patterns of the settings in which a run may differ from its job."""
+    """Returns patterns of the settings that may differ between a run and its job."""
     keys = {*READING}
     if data_may_move:
         keys.add('dataset.root')
     if job.before is not None:
         keys.add('training.init')  # the folder may have moved
     if job.experiment.training.precision == 'auto':
-        keys.add('training.precision')  # the run has what it was resolved to
+        keys.add('training.precision')  # the run records the resolved value
     return keys
 
 
@@ -239,7 +255,7 @@ def _line(label: str, result: dict[str, Any]) -> str:
 
 
 class Bar:
-    """Watches one run: a progress bar on a terminal, elsewhere a line every `every` seconds."""
+    """Callback that shows the progress of a run: a bar on a terminal, elsewhere a line every `every` seconds."""
 
     def __init__(self, label: str, every: float = 60.0) -> None:
         self._bar = Progress(
@@ -274,7 +290,7 @@ class Bar:
 
     @hookimpl
     def evaluating(self, what: str, done: int, total: int) -> None:
-        if self._task is None:  # scored again: no run has begun
+        if self._task is None:  # scored again, without a training run
             self._task = self._bar.add_task('', total=total)
             self._bar.start()
         self._bar.update(self._task, description=f'{what} {done:,}/{total:,}')

@@ -16,7 +16,7 @@ from vireid.core.scoring.results import QUERIES
 from vireid.reporting import result_file
 from vireid.reporting.record import RunRecord, read_run
 
-OWN = ('name', 'seed', 'loggers', 'plugins')  # what runs of one system may differ in
+OWN = ('name', 'seed', 'loggers', 'plugins')  # keys in which runs of one system may differ
 
 
 @dataclass
@@ -27,24 +27,27 @@ class System:
     runs: dict[int, RunRecord]
 
     def values(self, column: str, seeds: Sequence[int]) -> list[float]:
-        """Returns a metric of the first row, as a fraction, for each of some seeds."""
+        """Returns a metric of the first row, as a fraction, for each seed."""
         return [self.runs[seed].rows[0][column]['mean'] for seed in seeds]
 
     @property
     def first(self) -> RunRecord:
-        """One of its runs."""
+        """Any one of its runs."""
         return next(iter(self.runs.values()))
 
 
 def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[System]:
-    """Reads finished runs; those whose configs differ in the seed alone are one system.
+    """Reads finished runs and groups those whose configs differ only in the seed.
 
     Args:
-        folders: of the runs.
-        queries: the metrics of their queries have to be there.
+        folders: folders of the runs.
+        queries: require the metrics of their queries.
+
+    Returns:
+        The systems, in the order of their first run.
 
     Raises:
-        VireidError: for a folder without a finished run, one without metrics of its queries, or two runs of one seed.
+        VireidError: for a folder without a finished run or the required metrics, or two runs with the same seed.
     """
     systems: dict[str, System] = {}
     for folder in folders:
@@ -53,13 +56,13 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
             raise VireidError(f'{folder} is not finished', todo='resume it first: vireid train ... --resume')
         if queries and 'models' in run.result:
             raise VireidError(
-                f'{folder} holds several runs, each of its own split',
-                allowed='single runs, such as those in its folders; vireid table takes their mean',
+                f'{folder} holds several runs on different splits',
+                allowed='single runs, such as its subfolders; vireid table reports their mean',
             )
         if queries and not (run.folder / QUERIES).is_file():
             raise VireidError(
                 f'{folder} has no {QUERIES}, the metrics of its queries',
-                todo='score its checkpoint again and give that folder: vireid test CONFIG CHECKPOINT --work-dir DIR',
+                todo='run vireid test CONFIG CHECKPOINT --work-dir DIR, and use DIR',
             )
         seed = run.config.get('seed', 0)
         if type(seed) is not int:
@@ -69,19 +72,18 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
         if seed in system.runs:
             raise VireidError(
                 f'{folder} and {system.runs[seed].folder} are the same config with the same seed',
-                todo='give runs of different seeds, or of different configs',
+                todo='use runs with different seeds or different configs',
             )
         system.runs[seed] = run
-    found = list(systems.values())
-    names = [system.name for system in found]
-    for system in found:
+    names = [system.name for system in systems.values()]
+    for system in systems.values():
         if names.count(system.name) > 1:
             system.name = f'{system.name} ({system.first.folder})'
-    return found
+    return list(systems.values())
 
 
 def without_own(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config without what runs of one system may differ in."""
+    """Returns a config without the keys in which runs of one system may differ."""
     kept = {key: value for key, value in config.items() if key not in OWN}
     if isinstance(kept.get('dataset'), dict):
         kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}
@@ -89,12 +91,13 @@ def without_own(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
-    """Returns the metrics of the queries of a run's first row: `identity`, `trial`, `ahead`, `ap`, `inp`.
+    """Returns the query metrics of the first row of a run: `identity`, `trial`, `ahead`, `ap`, `inp`.
 
-    If ties made some of them means, `R1`, `R5`, `R10` and `R20` too.
+    If ties make some of them means, also `R1`, `R5`, `R10` and `R20`. `read_run` has checked the file against the
+    result.
 
     Raises:
-        VireidError: if the file is damaged; `read_run` has held it against the result.
+        VireidError: if the file is damaged.
     """
-    found = result_file.read_queries(inside(run.folder, QUERIES))
-    return {name: column[found['row'] == 0] for name, column in found.items() if name != 'row'}
+    queries = result_file.read_queries(inside(run.folder, QUERIES))
+    return {name: column[queries['row'] == 0] for name, column in queries.items() if name != 'row'}

@@ -1,4 +1,4 @@
-"""The table that a paper prints: systems and their metrics, the best in bold, the literature's beside them."""
+"""Result tables as in papers: systems and their metrics, the best in bold, with published results beside them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FORMATS = ('text', 'md', 'latex', 'csv')
 
 @dataclass(frozen=True)
 class Cell:
-    """A metric in percent: its mean, its sample deviation over seeds (None for one), and whether it is the best."""
+    """A metric in percent: mean, sample standard deviation over seeds (None for one), and whether it is the best."""
 
     mean: float | None
     spread: float | None = None
     best: bool = False
 
     def text(self) -> str:
-        """Returns it with one digit more than its noise deserves, as papers do."""
+        """Returns the mean and spread with two decimals, as in papers."""
         if self.mean is None:
             return '-'
         return f'{self.mean:.2f}' + ('' if self.spread is None else f' ± {self.spread:.2f}')
@@ -36,14 +36,14 @@ class Cell:
 
 @dataclass
 class PaperTable:
-    """Rows of systems.
+    """A result table.
 
     Attributes:
-        caption: what the numbers are of.
-        columns: heads of the columns after the first.
+        caption: data, protocol and number of seeds.
+        columns: headers of the columns after the first.
         rows: name and cells of each system.
-        source: where the literature's columns are from; empty without such.
-        notes: what a reader has to know.
+        source: what the published results were measured on; empty if there are none.
+        notes: warnings.
     """
 
     caption: str
@@ -53,28 +53,32 @@ class PaperTable:
     notes: list[str] = field(default_factory=list)
 
     def format(self, kind: str) -> str:
-        """Returns it as `text`, `md`, `latex` or `csv`."""
+        """Returns the table as `text`, `md`, `latex` or `csv`.
+
+        Raises:
+            VireidError: for another format.
+        """
         if kind not in FORMATS:
-            raise VireidError(f'the format {kind!r}', allowed=', '.join(FORMATS))
+            raise VireidError(f'unknown format {kind!r}', allowed=', '.join(FORMATS))
         return {'text': self.text, 'md': self.markdown, 'latex': self.latex, 'csv': self.csv}[kind]()
 
     def text(self) -> str:
-        """Returns aligned text; a star stands at the best."""
+        """Returns aligned text; a star marks the best."""
         cells = [['', *self.columns]]
-        cells += [[name, *(c.text() + ('*' if c.best else '') for c in found)] for name, found in self.rows]
+        cells += [[name, *(c.text() + ('*' if c.best else '') for c in row)] for name, row in self.rows]
         shown = aligned([list(map(one_line, row)) for row in cells])
         return '\n'.join([*map(one_line, self._head()), '', *shown]) + '\n'
 
     def markdown(self) -> str:
         """Returns a Markdown table; the best is bold."""
         lines = [markdown_row(['', *self.columns]), '|---|' + '---:|' * len(self.columns)]
-        for name, found in self.rows:
-            texts = [f'**{c.text()}**' if c.best else c.text() for c in found]
+        for name, row in self.rows:
+            texts = [f'**{c.text()}**' if c.best else c.text() for c in row]
             lines.append(f'| {markdown(name)} | ' + ' | '.join(texts) + ' |')
         return '\n\n'.join(['  \n'.join(map(markdown_line, self._head())), '\n'.join(lines)]) + '\n'
 
     def latex(self) -> str:
-        """Returns a table for LaTeX with booktabs; the best is bold."""
+        """Returns a LaTeX table for the package booktabs; the best is bold."""
         lines = [
             r'\begin{table}',
             r'\centering',
@@ -84,26 +88,26 @@ class PaperTable:
             ' & '.join(['', *map(latex, self.columns)]) + r' \\',
             r'\midrule',
         ]
-        for name, found in self.rows:
+        for name, row in self.rows:
             texts = []
-            for cell in found:
+            for cell in row:
                 text = cell.text().replace(' ± ', r' $\pm$ ')
                 texts.append(rf'\textbf{{{text}}}' if cell.best else text)
             lines.append(' & '.join([latex(name), *texts]) + r' \\')
         return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', r'\end{table}']) + '\n'
 
     def csv(self) -> str:
-        """Returns comma-separated values; spreads are columns of their own."""
+        """Returns comma-separated values, with spreads in separate columns."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator='\n')
-        spread = [any(found[n].spread is not None for _, found in self.rows) for n in range(len(self.columns))]
+        spread = [any(row[n].spread is not None for _, row in self.rows) for n in range(len(self.columns))]
         head = [
             h for name, own in zip(self.columns, spread, strict=True) for h in ([name, f'{name} sd'] if own else [name])
         ]
         writer.writerow(['system', *map(csv_cell, head)])
-        for name, found in self.rows:
+        for name, row in self.rows:
             values: list[Any] = []
-            for cell, own in zip(found, spread, strict=True):
+            for cell, own in zip(row, spread, strict=True):
                 values += [_plain(cell.mean), _plain(cell.spread)] if own else [_plain(cell.mean)]
             writer.writerow([csv_cell(name), *values])
         return file.getvalue()
@@ -117,13 +121,13 @@ class PaperTable:
         import pandas
 
         return pandas.DataFrame(
-            [[cell.mean for cell in found] for _, found in self.rows],
+            [[cell.mean for cell in row] for _, row in self.rows],
             index=[name for name, _ in self.rows],
             columns=self.columns,
         )
 
     def _head(self) -> list[str]:
-        source = [f'In the literature: {self.source}.'] if self.source else []
+        source = [f'Published results: {self.source}.'] if self.source else []
         return [self.caption, *source, *self.notes]
 
 
@@ -138,45 +142,49 @@ def make_table(
     literature: Mapping[str, Mapping[str, Any]] | None = None,
     source: str = '',
 ) -> PaperTable:
-    """Lays systems out as a paper does.
+    """Creates a result table.
 
     Args:
-        systems: see `read_systems`; several seeds of one are a mean and a sample deviation.
-        metrics: which, for each plain row of the result (such as all and indoor search).
-        literature: by the name of a system or its config: `label`, and `R1` and `mAP` in percent, or None.
-        source: what those were measured on.
+        systems: see `read_systems`; several seeds give a mean and a sample standard deviation.
+        metrics: metrics to show for each plain row of the result, such as all search and indoor search.
+        literature: published results by the name of a system or its config: `label`, and `R1` and `mAP` in percent or
+            None.
+        source: what the published results were measured on.
+
+    Returns:
+        The table.
 
     Raises:
-        VireidError: for an unknown metric.
+        VireidError: if there are no systems, or a metric is unknown.
     """
     if not systems:
-        raise VireidError('no runs for a table', todo='name the folders of finished runs')
+        raise VireidError('no runs were given', todo='give the folders of finished runs')
     metrics = [metrics] if isinstance(metrics, str) else metrics
     if not isinstance(metrics, Sequence) or not metrics:
         raise VireidError(f'metrics is {metrics!r}', allowed=f'a list of {", ".join(METRICS)}')
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise VireidError(f'there is no metric {unknown[0]!r}', allowed=', '.join(METRICS))
+        raise VireidError(f'unknown metric {unknown[0]!r}', allowed=', '.join(METRICS))
     names = list(dict.fromkeys(row['name'] for s in systems for row in s.first.rows if not row['variant']))
     columns = [f'{name} {metric}' if len(names) > 1 else metric for name in names for metric in metrics]
     rows = []
     for system in systems:
         entry = (literature or {}).get(_config_name(system))
-        found = [_measured(system, name, metric) for name in names for metric in metrics]
+        cells = [_measured(system, name, metric) for name in names for metric in metrics]
         if literature is not None:
-            found += [Cell(None if entry is None else entry[key]) for key in ('R1', 'mAP')]
-        rows.append((str(entry['label']) if entry else system.name, found))
+            cells += [Cell(None if entry is None else entry[key]) for key in ('R1', 'mAP')]
+        rows.append((str(entry['label']) if entry else system.name, cells))
     if literature is not None:
-        columns += ['R1 (lit.)', 'mAP (lit.)']
-    for place in range(len(names) * len(metrics)):  # of what was measured here
-        means = [cell.mean for _, found in rows if (cell := found[place]).mean is not None]
-        for _, found in rows if len(set(means)) > 1 else ():
-            if found[place].mean == max(means):
-                found[place] = replace(found[place], best=True)
+        columns += ['R1 (publ.)', 'mAP (publ.)']
+    for place in range(len(names) * len(metrics)):  # not the published results
+        means = [cell.mean for _, cells in rows if (cell := cells[place]).mean is not None]
+        for _, cells in rows if len(set(means)) > 1 else ():
+            if cells[place].mean == max(means):
+                cells[place] = replace(cells[place], best=True)
     notes = list(dict.fromkeys(note for s in systems for run in s.runs.values() for note in run.warnings()))
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
     if len(protocols) > 1:
-        notes.append(f'These rows are of different protocols ({"; ".join(protocols)}) and cannot be compared.')
+        notes.append(f'These rows use different protocols ({"; ".join(protocols)}) and cannot be compared.')
     return PaperTable(_caption(systems, protocols), columns, rows, source if literature is not None else '', notes)
 
 
@@ -185,7 +193,9 @@ def _caption(systems: Sequence[System], protocols: Sequence[str]) -> str:
     seeds = sorted({len(s.runs) for s in systems})
     spread = ''
     if seeds[-1] > 1:
-        spread = f', mean ± sample deviation over {"-".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds'
+        spread = (
+            f', mean ± sample standard deviation over {"-".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} seeds'
+        )
     return f'{", ".join(filter(None, data))}; {", ".join(protocols)}; percent{spread}.'
 
 

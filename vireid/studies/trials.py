@@ -1,4 +1,4 @@
-"""A model for each split of a dataset, and mean and standard deviation over them."""
+"""One model per split of a dataset, with mean and standard deviation over the models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from vireid.studies.jobs import Job, check_first, finish
 
 
 def check_trials(jobs: Sequence[Job], base: Path) -> None:
-    """Tries all that can be known before hours of training.
+    """Checks as much as possible before hours of training.
 
     Raises:
         VireidError: if `base` holds a single run, a model cannot be built, or a split is missing.
     """
     if (base / 'checkpoints').exists():
-        raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for a folder of several')
+        raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for several runs')
     require_own_folder(base)
     check_first(jobs, data=True)
     for job in jobs:
@@ -36,66 +36,66 @@ def run_trials(
     jobs: Sequence[Job],
     trials: Sequence[int],
     base: Path,
-    tell: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> None:
-    """Trains what is missing, tells the mean over the models, and writes it to `base`.
+    """Trains missing runs, and prints and writes the mean over the models.
 
     Args:
-        jobs: a run for each trial.
-        trials: their numbers.
-        base: the folder of all of them.
-        tell: is called with each line.
-        warn: is called with a line for each damaged checkpoint.
+        jobs: one run per trial.
+        trials: the numbers of the trials.
+        base: the parent folder of the runs.
+        log: called with each line of output.
+        warn: called with a line for each damaged checkpoint.
 
     Raises:
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    done = [finish(job, data_may_move=True, tell=tell, warn=warn) for job in jobs]
-    rows = _over_models([found['rows'] for found in done])
-    queries = _queries([found['queries'] for found in done])
+    done = [finish(job, data_may_move=True, log=log, warn=warn) for job in jobs]
+    rows = _over_models([result['rows'] for result in done])
+    queries = _queries([result['queries'] for result in done])
     if queries is not None:
         _add_intervals(rows, queries)
-    tell(
+    log(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
         f'over {counted(len(trials), "model")}, each on its own split:'
     )
-    tell(results.table(done[0]['protocol'], rows, last='models'))
+    log(results.table(done[0]['protocol'], rows, last='models'))
     content = {
         **{key: done[0].get(key) for key in ('data', 'protocol', 'select', 'precision')},
         'models': list(trials),
         'rows': rows,
     }
     if world()[0] == 0:
-        results.write(base, {**content, 'weights': [found['weights'] for found in done]}, queries)
-    tell(f'\nwritten to {base / results.FILE}; each run lies beside it')
+        results.write(base, {**content, 'weights': [result['weights'] for result in done]}, queries)
+    log(f'\nwritten to {base / results.FILE}, beside the runs')
 
 
 def _queries(files: Sequence[Path]) -> dict[str, np.ndarray] | None:
-    """Returns the queries of all models, with a column `model`; None if a run of an earlier vireid has none."""
+    """Returns the queries of all models with a column `model`; None if a run of an earlier vireid lacks them."""
     if not all(file.is_file() for file in files):
         return None
     loaded = [result_file.read_queries(file) for file in files]
     names = list(loaded[0])
-    if len({len(found) for found in loaded}) > 1:  # ties made means for some of them
+    if len({len(queries) for queries in loaded}) > 1:  # with ties, some have additional columns
         names = [*result_file.COLUMNS, *(name for name in results.METRICS if name.startswith('R'))]
-    whole = [found | results.metric_values(found) for found in loaded]
-    model = np.repeat(np.arange(len(loaded)), [len(found['row']) for found in loaded])
-    return {'model': model, **{name: np.concatenate([found[name] for found in whole]) for name in names}}
+    whole = [queries | results.metric_values(queries) for queries in loaded]
+    model = np.repeat(np.arange(len(loaded)), [len(queries['row']) for queries in loaded])
+    return {'model': model, **{name: np.concatenate([queries[name] for queries in whole]) for name in names}}
 
 
 def _add_intervals(rows: Sequence[dict[str, Any]], queries: Mapping[str, np.ndarray]) -> None:
-    """Adds intervals over the identities of all splits, if these are few."""
+    """Adds intervals over the identities of all splits if there are few of them."""
     for number, row in enumerate(rows):
         own = {key: values[queries['row'] == number] for key, values in queries.items()}
         _, part = np.unique(own['model'], return_inverse=True)
         results.add_intervals(row, results.metric_values(own), own['identity'], part)
 
 
-def _over_models(found: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Averages the rows of several models; the deviation is that of the models' means (population, as over trials)."""
+def _over_models(models: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Averages the rows of models; the standard deviation is that of their means (population, as over trials)."""
     rows = []
-    for same in zip(*found, strict=True):
+    for same in zip(*models, strict=True):
         row: dict[str, Any] = {'name': same[0]['name'], 'variant': same[0]['variant'], 'trials': len(same)}
         for key in ('queries', 'valid'):
             row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))

@@ -52,7 +52,7 @@ def check_plugin(
     Raises:
         VireidError: with all broken contracts at once.
     """
-    manager = create_manager(tell=lambda line: None)
+    manager = create_manager(warn=lambda line: None)
     if all(component.plugin != name for component in manager.components.listing()):
         manager = _with_builtin()
         manager.register(plugin, name)

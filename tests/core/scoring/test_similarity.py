@@ -135,7 +135,7 @@ def test_a_model_with_nothing_to_train_is_scored_without_a_checkpoint(make, tmp_
 
 
 def test_one_that_was_not_trained_asks_for_its_checkpoint(make, tmp_path):
-    with pytest.raises(VireidError, match=r'has parameters to train, such as [\s\S]*vireid test CONFIG CHECKPOINT'):
+    with pytest.raises(VireidError, match=r'has trainable parameters, such as [\s\S]*vireid test CONFIG CHECKPOINT'):
         score_checkpoint(make(), None, tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Images of which only the modality is known: in two folders, or in a table."""
+"""Images of which only the modality is known, in two folders or in a table."""
 
 from __future__ import annotations
 
@@ -15,57 +15,53 @@ from vireid.core.types import MODALITIES, Modality, Sample
 
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
-LEAST = 2  # images of each modality: the variance of one is not defined
+LEAST = 2  # images of each modality: the variance of a single one is undefined
 
 
 def find_images(images: Path, split: str | None = None) -> list[Sample]:
-    """Returns the images of a folder or a table, visible first; identity 0 and camera 1 stand for what is not known.
-
-    Args:
-        images: see `adapt`.
-        split: see `adapt`.
+    """Returns the images of a folder or a table, visible ones first, with placeholder identity 0 and camera 1.
 
     Raises:
-        VireidError: if there is neither, the table is malformed, or a modality has fewer than 2 images.
+        VireidError: if `images` is neither, the table is malformed, or a modality has fewer than 2 images.
     """
     if not images.exists():
-        raise VireidError(f'{images} is missing', allowed=f'{FOLDER}; or {TABLE}')
+        raise VireidError(f'{images} does not exist', allowed=f'{FOLDER}; or {TABLE}')
     if images.is_dir():
         if split is not None:
-            raise VireidError(f'split is {split!r}, and {images} is a folder', allowed='a split of a table')
+            raise VireidError(f'split is {split!r}, but {images} is a folder', allowed='a split of a table')
         paths = {m: _images_below(images / m) for m in MODALITIES}
     else:
         paths = _listed(images, split)
     if not any(paths.values()):
         raise _no_images(images)
-    for modality, found in paths.items():
-        if len(found) < LEAST:
-            amount = f'{len(found)} {modality} image' if found else f'no {modality} image'
+    for modality, own in paths.items():
+        if len(own) < LEAST:
+            amount = f'{len(own)} {modality} image' if own else f'no {modality} images'
             other = next(m for m in MODALITIES if m != modality)
             raise VireidError(
-                f'{images} has {amount}, and {len(paths[other]):,} {other}',
-                allowed=f'at least {LEAST} of both modalities, which share layers',
+                f'{images} has {amount} and {len(paths[other]):,} {other}',
+                allowed=f'at least {LEAST} images of each modality',
             )
-    return [Sample(path, 0, 1, m) for m, found in paths.items() for path in found]
+    return [Sample(path, 0, 1, modality) for modality, own in paths.items() for path in own]
 
 
 def _images_below(folder: Path) -> list[str]:
-    """Returns the images in a folder and in those below it, links to folders included; hidden ones are passed over."""
+    """Returns the images at any depth below a folder; follows links and skips hidden files and folders."""
 
     def fail(error: OSError) -> None:
         raise error
 
-    found: list[str] = []
+    paths: list[str] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(folder, followlinks=True, onerror=fail if folder.is_dir() else None):
-        if os.path.realpath(place) in seen:  # a link to a folder above it
+        if os.path.realpath(place) in seen:  # a link to a parent folder
             folders.clear()
             continue
         seen.add(os.path.realpath(place))
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
         images = sorted(name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith('.'))
-        found += [os.path.join(place, name) for name in images]
-    return found
+        paths += [os.path.join(place, name) for name in images]
+    return paths
 
 
 def _no_images(images: Path) -> VireidError:
@@ -80,7 +76,7 @@ def _no_images(images: Path) -> VireidError:
 
 @reads('a table of images', '*.csv')
 def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
-    """Returns the images that a table names, by modality."""
+    """Returns the images that a table lists, by modality."""
     try:
         columns, rows = read_csv(path)
     except (OSError, ValueError, csv.Error) as error:
@@ -97,18 +93,18 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
         raise VireidError(
             f'table {path} has no split {split!r}{did_you_mean(split, splits)}', allowed=', '.join(filter(None, splits))
         )
-    found: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
+    images: dict[Modality, list[str]] = {m: [] for m in MODALITIES}
     lines: dict[str, int] = {}
     for line, row in rows:
         if split is not None and (row['split'] or '').strip() != split:
             continue
         listed, modality = row['path'] or '', (row['modality'] or '').strip().lower()
         if not listed.strip() or modality not in MODALITIES:
-            told = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
-            raise VireidError(f'table {path}, line {line}: {told}', allowed=f'a path, and {" or ".join(MODALITIES)}')
+            problem = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
+            raise VireidError(f'table {path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)}')
         image = find_listed(path.parent, listed)
         if image in lines:
             raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[image]}')
         lines[image] = line
-        found[modality].append(image)
-    return found
+        images[modality].append(image)
+    return images

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.cli.description import Argument, describe
+from vireid.diagnostics.component_description import Argument, describe
 from vireid.plugin_manager.manager import create_manager
 
 COMPONENTS = create_manager().components

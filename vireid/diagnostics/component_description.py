@@ -1,4 +1,4 @@
-"""What a component is and takes, as `vireid components` says it: from its docstring and its signature."""
+"""Descriptions of components for `vireid components`, from their docstrings and signatures."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Argument:
     """One argument of a component.
 
     Attributes:
-        name: as configs write it.
-        type: its annotation, as written; empty if there is none.
-        default: its default, as written; None if it has to be given.
-        text: what its docstring says of it.
+        name: its key in a config.
+        type: its annotation as written; empty if there is none.
+        default: its default as written; None if it is required.
+        text: its description in the docstring.
     """
 
     name: str
@@ -28,13 +28,13 @@ class Argument:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of a component.
+    """The description of a component.
 
     Attributes:
         place: `module:attribute` of its definition.
         summary: the first paragraph of its docstring, on one line; empty if it has none.
         text: the docstring up to its first section.
-        arguments: in order.
+        arguments: its arguments, in order.
     """
 
     place: str
@@ -43,25 +43,25 @@ class Description:
     arguments: tuple[Argument, ...] = ()
 
     def signature(self, without: Collection[str] = ()) -> str:
-        """Returns the arguments as they would be written in a call, but for some."""
+        """Returns the arguments as written in a call, except for those in `without`."""
         shown = [a for a in self.arguments if a.name not in without]
         return ', '.join(a.name if a.default is None else f'{a.name}={a.default}' for a in shown)
 
 
 def describe(target: Callable[..., Any]) -> Description:
-    """Describes a class or function; of something written in C, what Python knows."""
+    """Describes a class or function; without arguments if it is written in C and has no signature."""
     text = inspect.getdoc(target) or ''
     texts = _arguments_of(text)
     if not texts and isinstance(target, type):
         texts = _arguments_of(inspect.getdoc(target.__init__) or '')  # type: ignore[misc]
     try:
-        found = inspect.signature(target).parameters.values()
+        parameters = list(inspect.signature(target).parameters.values())
     except ValueError:
-        found = {}.values()  # type: ignore[assignment]
+        parameters = []
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     arguments = tuple(
         Argument(p.name, _type(p.annotation), _default(p.default), texts.get(p.name, ''))
-        for p in found
+        for p in parameters
         if p.kind not in variable
     )
     first = re.split(r'\n\s*\n(?=(?:Args|Returns|Raises|Attributes|Yields|Shape|Example):?\s*\n|\.\. )', text)[
@@ -85,19 +85,19 @@ def _default(default: Any) -> str | None:
 
 
 def _arguments_of(text: str) -> dict[str, str]:
-    """Reads the `Args:` section of a docstring."""
+    """Parses the `Args:` section of a docstring."""
     section = re.search(r'^\s*Args:\s*\n((?:[ \t]+.*\n?|\s*\n)+)', text, re.MULTILINE)
     if section is None:
         return {}
     lines = inspect.cleandoc('\n' + section.group(1)).splitlines()
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     name = ''
     for line in lines:
         start = re.match(r'\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)', line)
         if start and not line.startswith(' '):
-            name, found[start.group(1)] = start.group(1), start.group(2)
+            name, texts[start.group(1)] = start.group(1), start.group(2)
         elif name and line.startswith(' '):
-            found[name] = f'{found[name]} {line.strip()}'
+            texts[name] = f'{texts[name]} {line.strip()}'
         elif line.strip():
             name = ''
-    return found
+    return texts

@@ -1,4 +1,4 @@
-"""`vireid plugins new`: a package with one neck, a config that uses it, and a test that passes at once."""
+"""`vireid plugins new`: a package with a neck, a config that uses it, and a passing test."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ dependencies = ["vireid"]
 [project.optional-dependencies]
 test = ["pytest"]
 
-# how vireid finds it; the name is what `vireid plugins` shows
+# lets vireid find the package; `vireid plugins` lists it under this name
 [project.entry-points."vireid.plugins"]
 {name} = "{module}"
 
 [tool.setuptools]
 packages = ["{module}", "{module}.configs"]
 """
-INIT = '''"""The plugin: what it registers. The modules of components are imported when a config first names them."""
+INIT = '''"""The plugin and what it registers. Modules of components are imported when a config first names them."""
 
 from pathlib import Path
 
 import vireid
 
-VIREID_API = 1  # the version of vireid's hooks this is written for
+VIREID_API = 1  # version of vireid's hooks that this plugin is written for
 
 
 @vireid.hookimpl
@@ -46,10 +46,10 @@ def register_components(add):
 
 @vireid.hookimpl
 def register_configs(add):
-    """Offers the configs of this package, as `{name}::{config}`."""
+    """Provides the configs of this package as `{name}::{config}`."""
     add(Path(__file__).parent / 'configs')
 '''
-NECK = '''"""A neck: it reads features of the graph and makes one."""
+NECK = '''"""A neck: reads features of the graph and outputs one."""
 
 from __future__ import annotations
 
@@ -61,30 +61,30 @@ from vireid import FeatureSpec, VireidError
 
 
 class {title}(nn.Module):
-    """Adds features up, each with a learnt weight; the weights are positive and sum to 1.
+    """A weighted sum of features; the learned weights are positive and sum to 1.
 
     Args:
-        inputs: two or more features of one shape.
+        inputs: two or more features of the same shape.
 
     Raises:
-        VireidError: if they differ.
+        VireidError: if the shapes differ or there are fewer than two features.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec]) -> None:
         super().__init__()
         if len(inputs) < 2 or len(set(inputs)) > 1:
-            raise VireidError(f'{title} reads {{len(inputs)}} features: {{inputs}}', allowed='two or more of one shape')
-        self.output = inputs[0]  # what it makes
+            raise VireidError(f'{title} has the inputs {{inputs}}', allowed='two or more of the same shape')
+        self.output = inputs[0]  # the spec of the output
         self.scores = nn.Parameter(torch.zeros(len(inputs)))
 
     def forward(self, *features: Tensor, context: object) -> Tensor:
-        """(B, C) or (B, C, H, W) features -> one of the same shape."""
+        """(B, C) or (B, C, H, W) features -> a feature of the same shape."""
         weights = self.scores.softmax(dim=0)
         return sum(weight * feature for weight, feature in zip(weights, features, strict=True))
 '''
-CONFIG = """# TFFN in small, its levels fused by {title}. To try it without data:
+CONFIG = """# A small TFFN whose levels are fused by {title}. To try it without data:
 # vireid train {name}::{config} --dry-run
-# requires = ['{name}>=0.1']  # once others install it: says what is missing, before anything else
+# requires = ['{name}>=0.1']  # for others: reports a missing package first
 _base_ = 'vireid::tffn_demo.py'
 
 model = dict(necks=dict(mlfm=dict(type='{title}')))
@@ -98,11 +98,11 @@ from vireid.testing import check_plugin
 CONFIG = Path({module}.__file__).parent / 'configs/{config}'
 
 
-def test_every_component_keeps_what_its_kind_promises():
+def test_components_meet_their_interface():
     assert check_plugin({module}) == {{'necks {title}': 'checked'}}
 
 
-def test_the_config_builds_and_takes_a_step(capsys):
+def test_the_config_builds_and_trains_one_step(capsys):
     plugin = [] if '{title}' in installed(capsys) else ['--plugin', {module}.__file__]
     assert main(['train', str(CONFIG), '--dry-run', *plugin]) == 0
     assert '{title}' in capsys.readouterr().out
@@ -130,19 +130,19 @@ def write_plugin(name: str, into: Path) -> list[Path]:
     """Writes the package.
 
     Args:
-        name: of the distribution, such as `vireid-mean-fusion`.
-        into: the folder in which its own is made.
+        name: name of the distribution, such as `vireid-mean-fusion`.
+        into: the parent of its folder.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
-        VireidError: if the name is none, or the folder exists.
+        VireidError: if the name is invalid or the folder exists.
     """
     if not re.fullmatch(r'[a-z][a-z0-9]*(-[a-z0-9]+)*', name) or name == 'vireid':
         raise VireidError(
-            f'{name!r} is no name for a plugin',
-            allowed='small letters and numbers, with single dashes: vireid-my-fusion',
+            f'{name!r} is not a valid plugin name',
+            allowed='lowercase letters and digits with single dashes, such as vireid-my-fusion',
         )
     folder = into / name
     if folder.exists():

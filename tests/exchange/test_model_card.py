@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from vireid.cli.export import _card
 from vireid.core.scoring import results
 from vireid.core.scoring.results import METRICS
+from vireid.exchange.model_card import model_card
 
 PLAIN = {'name': 'tffn_sysu', 'type': 'X', 'data': 'SYSU-MM01', 'protocol': 'sysu/agw', 'row': 'all', 'file': 'a.py'}
 
@@ -32,7 +32,7 @@ def card(folder: Path, texts: dict[str, str]) -> str:
     row |= {key: {'mean': 0.5, 'std': 0.0} for key in METRICS}
     about = {'data': texts['data'], 'protocol': texts['protocol'], 'weights': texts['row']}
     results.write(folder, {**about, 'rows': [row]})
-    return _card(folder / 'checkpoints' / 'last.pt', content, 'ab')
+    return model_card(folder / 'checkpoints' / 'last.pt', content, 'ab')
 
 
 def parts(text: str) -> list[str]:
@@ -64,9 +64,9 @@ def test_plain_text_stays(tmp_path):
     assert '\nMeasured on SYSU-MM01 by `sysu/agw` (all):\n\n```\nsysu/agw ' in shown
 
 
-def test_numbers_that_are_not_checked_or_edited_are_said(tmp_path):
-    assert '\nThe queries of this result are missing: its numbers could not be checked.\n' in card(tmp_path, PLAIN)
+def test_unverified_and_damaged_metrics_are_reported(tmp_path):
+    assert '\nThe queries of this result are missing: its metrics could not be verified.\n' in card(tmp_path, PLAIN)
     (tmp_path / results.QUERIES).write_text('no queries')
     shown = card(tmp_path, PLAIN)
-    assert '\nThe metrics beside the checkpoint are damaged, or not those of their queries.\n' in shown
+    assert '\nThe metrics of this run are damaged or do not match its queries.\n' in shown
     assert 'Measured on' not in shown

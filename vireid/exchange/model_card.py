@@ -1,0 +1,86 @@
+"""The model card of released weights: a README with YAML metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
+from vireid.core.errors import VireidError
+from vireid.core.scoring import results
+from vireid.core.wording import counted
+from vireid.reporting import result_file
+
+
+def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
+    """Writes the model card: the model, its training data, and its metrics as far as the run records them.
+
+    Args:
+        source: the checkpoint, in the `checkpoints` folder of its run.
+        content: what the checkpoint holds.
+        digest: the SHA-256 of its weights.
+
+    Returns:
+        Markdown text.
+    """
+    config, at = content['config'], content['progress']
+    names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
+    backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
+    init = f', initialized from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
+    named = [f'this folder/{Path(file).name}' for file in config.get('plugins', ())]
+    plugins = f', plugins={named!r}' if named else ''
+    data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
+    lines = [
+        '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
+        f'# {markdown(str(config.get("name", "model")))}', '',
+        'A model for visible-infrared person re-identification: ' + markdown(
+            f'{backbone.get("type", "?")}'
+            f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{init}, images of '
+            f'{" x ".join(map(str, config["images"]["size"]))}.'
+        ), '',
+        '- ' + markdown(
+            f'trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
+            f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}'
+        ),
+        '- ' + markdown(
+            f'weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}'
+        ),
+        '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
+        '- license and terms of the training data: fill in before you publish', '',
+    ]  # fmt: skip
+    folder, missing = source.parent.parent, 'The run of this checkpoint has no metrics.'
+    try:
+        done = result_file.read(folder)
+    except VireidError:  # written by an earlier vireid, or edited
+        done, missing = None, 'The metrics of this run are damaged or do not match its queries.'
+    if content.get('adapted'):  # the run's metrics were measured with other statistics
+        lines += ['BatchNorm statistics were adapted to other cameras; the effect has not been measured.', '']
+    elif done and done.get('rows'):
+        rows = [{**row, 'name': one_line(str(row['name']))} for row in done['rows']]
+        lines += [
+            f'Measured on {markdown(str(done.get("data") or names["dataset"]))} by '
+            f'{markdown_code(str(done["protocol"]))} ({markdown(result_file.which_weights(done))}):', '',
+            markdown_block(results.table(one_line(str(done['protocol'])), rows)), '',
+        ]  # fmt: skip
+        if not result_file.has_queries(folder):
+            lines += ['The queries of this result are missing: its metrics could not be verified.', '']
+    else:
+        lines += [missing, '']
+    lines += [
+        '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import decoder', '',
+        f"model = vireid.load_weights('this folder'{plugins})",
+        "prepare = model.experiment.build_transform('test')",
+        'read = decoder(model.experiment.images)',
+        'images = torch.stack([prepare(read(file)) for file in files])',
+        "query = torch.nn.functional.normalize(model.embed(images, 'infrared'), dim=1)  # same for the gallery",
+        'similarity = query @ gallery.T  # cosine similarity: higher is more similar', '```', '',
+    ]  # fmt: skip
+    if (config.get('evaluation') or {}).get('rerank'):
+        lines += [
+            'The re-ranked rows use all queries and the whole gallery at once. If you search for one image at a time, '
+            'expect the plain rows:', '',
+            '```python', 'reranker = model.experiment.build_reranker()',
+            'similarity = reranker.similarity(query.numpy(), gallery.numpy())(slice(None))', '```', '',
+        ]  # fmt: skip
+    return '\n'.join(lines)

@@ -1,0 +1,80 @@
+"""Finds ablation tables, and creates the runs of their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vireid.core.config.overrides import Overrides
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.registry.manager import Manager
+from vireid.launch.resolve import resolve
+from vireid.studies.ablation import Row, Table
+from vireid.studies.jobs import make_job
+
+
+def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
+    """Returns the folders of tables: `name` if it is one, else those in `places` called `name` or `name_table*`.
+
+    Raises:
+        VireidError: if there is none.
+    """
+    if (Path(name) / 'table.yaml').is_file():
+        return [Path(name)]
+    tables = [path.parent for place in places for path in sorted(place.glob('*/table.yaml'))]
+    matching = [folder for folder in tables if folder.name == name or folder.name.startswith(f'{name}_table')]
+    if not matching:
+        raise VireidError(
+            f'no table {name!r} in {", ".join(map(str, places))}',
+            allowed=', '.join(folder.name for folder in tables) or 'a folder with a table.yaml',
+            todo='give a folder with a table.yaml, or the folder to search with --configs DIR',
+        )
+    return matching
+
+
+def make_rows(
+    table: Table,
+    overrides: Overrides,
+    manager: Manager,
+    base: Path,
+    seeds: Sequence[int],
+    settings: str | None = None,
+    only: Collection[str] | None = None,
+) -> list[Row]:
+    """Returns every run of a table, seed by seed, so that each row has a first result early.
+
+    Args:
+        table: the table.
+        overrides: overrides of every config.
+        manager: the plugins.
+        base: the folder of all tables.
+        seeds: random seeds of each row.
+        settings: name of the settings of the table to apply to its rows.
+        only: names of rows; None or empty means all.
+
+    Raises:
+        VireidError: if the table has no such settings, or a config is invalid.
+    """
+    if settings is not None and settings not in table.settings:
+        raise VireidError(
+            f'--on {settings}: {table.folder / "table.yaml"} has no settings of this name'
+            f'{did_you_mean(settings, table.settings)}',
+            allowed=', '.join(table.settings) + ', or no --on for the configs as they are',
+        )
+    overrides = replace(overrides, over=[table.settings[settings]] if settings else [])
+    rows: list[Row] = []
+    for seed in seeds:
+        for row, entry in table.rows.items():
+            if only and row not in only:
+                continue
+            own = overrides.with_values({'seed': seed})
+            experiment = resolve(str(entry['config']), own, manager=manager)
+            data = ''
+            if root := experiment.dataset.get('root'):  # the same folder under any path is the same run
+                data = str(Path(root).expanduser().resolve())
+                experiment = experiment.with_overrides({'dataset.root': data})
+            folder = base / table.folder.name / row / f'seed_{seed}'
+            job = make_job(experiment, own, folder, f'{row} seed {seed}')
+            rows.append(Row(**vars(job), row=row, seed=seed, data=data))
+    return rows
