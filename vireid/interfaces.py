@@ -148,6 +148,7 @@ class Translator(Interface):
     given = _MODEL
     module = True
     modalities = Must[Mapping[Modality, int]]('a dict of channels by modality, after the translator', _are(int))
+    maps = May[Mapping[str, FeatureSpec]]({}, 'specs of the paired maps that it adds to `batch.maps`, for heads')
     train_only = May(False, 'whether it is skipped outside training')
 
 
@@ -177,6 +178,7 @@ class Head(Interface):
     given = (*_MODEL, 'inputs')
     module = True
     embedding_dim = Must[int]('the embedding dimension D, an integer', _is(int))
+    layout = May('joint', 'layout of the inputs, as for necks; with `paired`, outputs may have any number of rows')
     outputs = May[Mapping[str, int]]({'global': 0}, 'number of parts by output; 0 for a single vector')
     train_only = May(False, 'whether it produces no embedding; embed and embedding_dim are then not required')
 
@@ -193,7 +195,7 @@ class Pooling(Interface):
 
 
 class Loss(Interface):
-    """Computes a scalar from a `HeadOutput` and (B,) int64 labels; `forward` may have a `context` argument."""
+    """Computes a scalar from a `HeadOutput` and (B,) int64 labels."""
 
     given = (*_MODEL, 'inputs')
     module = True
@@ -201,7 +203,7 @@ class Loss(Interface):
 
 
 class Weighter(Interface):
-    """Weights losses: `forward(tasks, progress) -> (total, weights)`. Keep state in parameters and buffers."""
+    """Weights losses: `forward(tasks, progress) -> (total, weights)`; `tasks` may lack some. Keep state in buffers."""
 
     given = (*_MODEL, 'task_names', 'other_tasks')
     module = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from vireid.core.errors import VireidError, did_you_mean
 
@@ -60,6 +60,8 @@ class Batch:
         cameras: (N_m,) int64 for each modality.
         paths: N_m file names for each modality, used in error messages.
         unreadable: images that could not be read and were replaced by others of the same identity.
+        maps: what translators add besides the images: by name, one (N_m, C, h, w) tensor per modality.
+        progress: the position in the run; None outside training.
     """
 
     images: dict[Modality, Tensor]
@@ -67,6 +69,8 @@ class Batch:
     cameras: dict[Modality, Tensor] = field(default_factory=dict)
     paths: dict[Modality, list[str]] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
+    maps: dict[str, dict[Modality, Tensor]] = field(default_factory=dict)
+    progress: Progress | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # each tensor sent to another process takes a file descriptor, which are limited: small ones are sent as lists
@@ -90,12 +94,14 @@ class FeatureSpec:
         kind: `map` is (B, C, H, W), `vector` is (B, C).
         layout: `joint` is one tensor, visible images first, then infrared; `paired` is one tensor per modality.
         size: (H, W) of a map; None for a vector, or if the image size is unknown.
+        copies: rows per image. Copy c of image b is row b * copies + c, so each modality's rows stay together.
     """
 
     channels: int
     kind: Literal['map', 'vector'] = 'vector'
     layout: Literal['joint', 'paired'] = 'joint'
     size: tuple[int, int] | None = None
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,14 +109,26 @@ class Context:
     """Metadata of a batch's rows, for necks, heads and losses that ask for it.
 
     Attributes:
-        counts: images per modality, in joint order.
+        counts: rows per modality, in joint order: one per image, or `copies` per image.
         identities: (B,) int64 labels in joint order; None outside training.
         cameras: (B,) int64 camera numbers in joint order; None outside training, or if the batch has none.
+        copies: rows per image; see `FeatureSpec`.
     """
 
     counts: Mapping[Modality, int]
     identities: Tensor | None = None
     cameras: Tensor | None = None
+    copies: int = 1
+
+    def copied(self, copies: int) -> Context:
+        """Returns the metadata of `copies` rows per image."""
+        if copies == self.copies:
+            return self
+        identities, cameras = (
+            None if rows is None else rows[:: self.copies].repeat_interleave(copies)
+            for rows in (self.identities, self.cameras)
+        )
+        return Context({m: n // self.copies * copies for m, n in self.counts.items()}, identities, cameras, copies)
 
     def rows(self, modality: Modality) -> slice:
         """Returns the rows of a modality in a joint tensor; an empty slice if the batch has no images of it.
@@ -140,9 +158,8 @@ class HeadOutput:
     logits: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The position in a training run; passed to weighters, steps and callbacks.
+class Progress(NamedTuple):
+    """The position in a training run; passed to weighters, steps, callbacks, and any component that names it.
 
     Attributes:
         epoch: completed epochs, from 0.

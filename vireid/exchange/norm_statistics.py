@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from vireid.core.data.image_set import Key
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
-from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.core.types import MODALITIES, Modality, Progress, Sample
 from vireid.exchange.unlabeled_images import LEAST
 from vireid.interfaces import Model
 
@@ -41,7 +41,8 @@ def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> l
 def augmented(batches: Sequence[Sequence[int]]) -> list[list[Key]]:
     """Returns the batches as keys of augmented samples; a repeated sample is augmented differently each time."""
     positions = itertools.count()
-    return [[(0, next(positions), index) for index in batch] for batch in batches]
+    first = Progress(0, 0, len(batches), len(batches))
+    return [[(first, next(positions), index) for index in batch] for batch in batches]
 
 
 @torch.no_grad()

@@ -17,14 +17,14 @@ def compile_forward(model: nn.Module) -> None:
     plain = model.forward
     compiled: Callable[..., Any] | None = torch.compile(plain)
 
-    def forward(*given: Any) -> Any:
+    def forward(*given: Any, **named: Any) -> Any:
         nonlocal compiled
         if compiled is None:
-            return plain(*given)
+            return plain(*given, **named)
         try:
-            return compiled(*given)
+            return compiled(*given, **named)
         except Exception as error:  # the compiler raises many types, and needs a C++ compiler on CPUs
-            losses = plain(*given)  # raises again if the model is at fault
+            losses = plain(*given, **named)  # raises again if the model is at fault
             compiled = None
             first = f'{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ""}'
             if world()[0] == 0:

@@ -21,12 +21,13 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies import SingleDeviceStrategy
 
-from vireid.core.config.experiment import MISFITS, SETTINGS, Chain, Experiment, check_config, sections
+from vireid.core.config.experiment import MISFITS, SETTINGS, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
+from vireid.core.config.transform_chain import Chain
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
-from vireid.core.types import VISIBLE, Modality
+from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.interfaces import Step
 
 
@@ -193,7 +194,7 @@ def _try_transforms(
     image = torch.zeros(3, 2 * height, width, dtype=torch.uint8)  # the aspect ratio of a person
     for position, config in enumerate(configs):
         try:
-            image = chain.apply(position, image, modality)
+            image = chain.apply(position, image, modality, Progress(0, 0, 1, 1))
         except Exception as error:  # torchvision checks some arguments only when called
             raise VireidError(
                 f'{chain.where}.{position}: {config["type"]} fails on a {_sizes(image)} image: {error}',

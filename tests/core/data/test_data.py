@@ -24,7 +24,7 @@ from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
-from vireid.core.types import INFRARED, VISIBLE, Batch, Sample
+from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
 
 SIZE = (4, 6)  # width, height
 
@@ -63,13 +63,18 @@ def samples(tmp_path: Path) -> list[Sample]:
     return found
 
 
+def at(epoch: int, within: int, steps: int) -> Progress:
+    """Returns a position in a run of nine epochs."""
+    return Progress(epoch, epoch * steps + within, steps, 9 * steps)
+
+
 def epochs(data: ImageSet, batches: Sequence[Sequence[int]], workers: int, count: int, start: int = 0) -> list[Batch]:
     """Returns all batches of `count` epochs from one loader, the first epoch from batch `start`."""
     order = EpochBatches(Listed(batches))
     loader = training_loader(data, order, workers)
     result = []
     for epoch in range(count):
-        order.epoch, order.start = epoch, start if epoch == 0 else 0
+        order.progress = at(epoch, start if epoch == 0 else 0, len(batches))
         result += list(loader)
     return result
 
@@ -233,7 +238,7 @@ def test_seeded_blocks_nest() -> None:
 def test_reading_augmented_samples_leaves_every_global_generator_as_it_was(samples: list[Sample]) -> None:
     before = states()
     data = ImageSet(samples, noise, seed=3)
-    assert [data[0, position, 0][0].shape for position in range(3)] == [(3, 6, 4)] * 3
+    assert [data[at(0, 0, 4), position, 0][0].shape for position in range(3)] == [(3, 6, 4)] * 3
     assert states() == before
 
 
@@ -312,7 +317,7 @@ def test_the_global_seed_has_no_say(samples: list[Sample]) -> None:
 
 def test_epochs_and_seeds_augment_differently(samples: list[Sample]) -> None:
     values = [
-        float(ImageSet(samples, noise, seed=seed)[epoch, position, 0][0].mean())
+        float(ImageSet(samples, noise, seed=seed)[at(epoch, 0, 4), position, 0][0].mean())
         for seed in (0, 1)
         for epoch in (0, 1, 2)
         for position in (0, 1, 2)
@@ -352,22 +357,24 @@ def test_starting_at_batch_k_gives_the_rest_of_the_epoch_and_the_next_one_whole(
 
 def test_batches_of_unequal_length_keep_their_positions() -> None:
     order = EpochBatches(Listed([[7, 8], [9], [7, 8, 9]]))
-    order.epoch = 4
-    assert list(order) == [[(4, 0, 7), (4, 1, 8)], [(4, 2, 9)], [(4, 3, 7), (4, 4, 8), (4, 5, 9)]]
-    order.start = 2
-    assert list(order) == [[(4, 3, 7), (4, 4, 8), (4, 5, 9)]]
+    first, second, third = (at(4, step, 3) for step in range(3))
+    order.progress = first
+    last = [(third, 3, 7), (third, 4, 8), (third, 5, 9)]
+    assert list(order) == [[(first, 0, 7), (first, 1, 8)], [(second, 2, 9)], last]
+    order.progress = third
+    assert list(order) == [last]
     assert len(order) == 1
 
 
 def test_starting_behind_the_last_batch_gives_nothing() -> None:
     order = EpochBatches(Listed([[0], [1]]))
-    order.start = 2
+    order.progress = at(0, 2, 2)
     assert (len(order), list(order)) == (0, [])
 
 
 def test_evaluation_has_no_randomness_of_its_own(samples: list[Sample]) -> None:
     data = ImageSet(samples, plain)
-    assert torch.equal(data[3][0], data[7, 99, 3][0])
+    assert torch.equal(data[3][0], data[at(7, 0, 4), 99, 3][0])
     assert data[3][0].unique().tolist() == [30.0]
 
 
@@ -481,7 +488,7 @@ class TestDeadLoaderProcesses:
         with pytest.raises(WorkerDied, match='a loader process died'):
             for _ in batches:
                 pass
-        order.start = 1
+        order.progress = at(0, 1, 16)
         assert len(list(loader)) == 15
 
     def test_a_death_between_two_epochs_is_noticed_at_the_next(self, samples):

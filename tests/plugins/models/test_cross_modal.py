@@ -160,7 +160,7 @@ def test_an_input_nobody_makes(components):
     config['necks']['fused']['inputs'] = ('a', 'bb')
     text = message(components, config)
     assert "model.necks.fused.inputs: unknown feature 'bb'" in text
-    assert 'allowed: a, b, fused, graph, high, low' in text
+    assert 'allowed: a, b, fused, graph, high, images, low' in text
 
 
 def test_a_head_without_a_feature_of_its_name(components):
@@ -274,7 +274,8 @@ def test_a_loss_reads_the_output_it_names_and_parts_are_added_up(components):
     wanted = torch.nn.functional.cross_entropy(made['global'].logits, identities)
     for part in range(2):
         wanted = wanted + torch.nn.functional.cross_entropy(made['parts'].logits[:, part], identities)
-    (terms,) = task(feature, context=Context({VISIBLE: 2, INFRARED: 2}, identities)).values()
+    context = Context({VISIBLE: 2, INFRARED: 2}, identities)
+    (terms,) = task(feature, context=context, progress=None, active=task.active(None, None)).values()
     assert torch.allclose(sum(terms), wanted)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vireid.core.config.frozen import Frozen, FrozenList, freeze, section, thaw
@@ -17,11 +17,13 @@ from vireid.core.config.settings import (
     TrainingSettings,
     contradictions,
 )
+from vireid.core.config.transform_chain import Chain
+from vireid.core.epochs import require_reachable
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.schema import Component, Section, check
-from vireid.core.registry.signature import Signature, names_argument, signature_of
+from vireid.core.registry.signature import Signature, signature_of
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.interfaces import Dataset, EvaluationProtocol, Reranker, Sampler, Similarity
 
@@ -245,8 +247,11 @@ class Experiment(Sections):
 
     def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> Chain:
         build, defaults = self.manager.components.build, {'size': tuple(self.images.size)}
-        parts = [build('transforms', thaw(c), where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(configs)]
-        return Chain(parts, where)
+        plain = [{key: value for key, value in thaw(config).items() if key != 'epochs'} for config in configs]
+        for i, config in enumerate(configs):
+            require_reachable(config.get('epochs'), self.training, f'{where}.{i}')
+        parts = [build('transforms', c, where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(plain)]
+        return Chain(parts, where, [config.get('epochs') for config in configs])
 
     def build_reader(
         self,
@@ -271,6 +276,12 @@ class Experiment(Sections):
         size = tuple(self.images.size)
         first = next(iter(self._transforms(part)), {})
         where = f'images.{part}.0'
+        if 'epochs' in first:
+            raise VireidError(
+                f'{where} has epochs, but a reader applies the first transform once for the whole run',
+                todo='put another transform first, or remove images.reader',
+                path=f'{where}.epochs',
+            )
         return self.manager.components.build(
             'readers',
             thaw(self.images.reader),
@@ -322,29 +333,3 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
         return lacking  # only these: a missing package explains unknown names
     errors = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
     return errors + contradictions(config)
-
-
-@dataclass
-class Chain:
-    """Applies transforms in sequence; those with a `modality` argument receive the image's modality.
-
-    Attributes:
-        transforms: functions from image to image.
-        where: config path of the list of transforms.
-    """
-
-    transforms: Sequence[Callable[..., Tensor]]
-    where: str = ''
-
-    def __post_init__(self) -> None:
-        self._takes_modality = [names_argument(transform, 'modality') for transform in self.transforms]
-
-    def __call__(self, image: Tensor, modality: Modality | None = None) -> Tensor:
-        for position in range(len(self.transforms)):
-            image = self.apply(position, image, modality)
-        return image
-
-    def apply(self, position: int, image: Tensor, modality: Modality | None = None) -> Tensor:
-        """Applies the transform at one position."""
-        transform = self.transforms[position]
-        return transform(image, modality=modality) if self._takes_modality[position] else transform(image)

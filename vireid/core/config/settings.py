@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 from vireid.boundary.image_files import ScaleRaw
 from vireid.boundary.paths import LONGEST, is_name
 from vireid.core.config.frozen import freeze, section
+from vireid.core.epochs import Epochs
 from vireid.core.errors import VireidError
 from vireid.core.registry.schema import Component, Section
 from vireid.core.types import MODALITIES
@@ -32,7 +33,7 @@ class ViewSettings:
     """
 
     of: Literal['visible', 'infrared']
-    train: list[Annotated[dict, Component('transforms')]]
+    train: list[Annotated[dict, Component('transforms', epochs=Epochs)]]
 
 
 @section
@@ -41,7 +42,8 @@ class ImageSettings:
 
     Attributes:
         size: (height, width) of the network's input in pixels; passed to transforms that take a `size`.
-        train: transforms of training images, in order; the output must be float32.
+        train: transforms of training images, in order; the output must be float32. A transform with `epochs=(6, None)`
+            is applied only from epoch 6 on, counted from 0; with `(0, 6)`, in the first six.
         test: transforms of test images.
         views: additional views of training images, by the name of the auxiliary modality they form.
         workers: loader processes; None means 0 on the CPU, and on a GPU the number of cores minus 1, at most 8.
@@ -57,7 +59,7 @@ class ImageSettings:
     """
 
     size: tuple[Pixels, Pixels]
-    train: list[Annotated[dict, Component('transforms')]]
+    train: list[Annotated[dict, Component('transforms', epochs=Epochs)]]
     test: list[Annotated[dict, Component('transforms')]]
     views: dict[str, Annotated[ViewSettings, Section(ViewSettings)]] = field(default_factory=dict)
     workers: Workers | None = None

@@ -17,10 +17,10 @@ from vireid.boundary.image_files import RawImage
 from vireid.core.data.images import Reader, Transform, read_image
 from vireid.core.data.randomness import preserved, reseed
 from vireid.core.errors import VireidError
-from vireid.core.registry.signature import names_argument
-from vireid.core.types import Batch, Modality, Sample, joint_order
+from vireid.core.registry.signature import named_arguments
+from vireid.core.types import Batch, Modality, Progress, Sample, joint_order
 
-Key = tuple[int, int, int]  # epoch, position in the epoch, index of the sample
+Key = tuple[Progress, int, int]  # position of the step in the run, of the image in the epoch; index of the sample
 
 
 class ImageSet(TorchDataset):
@@ -28,7 +28,8 @@ class ImageSet(TorchDataset):
 
     Args:
         samples: the samples.
-        transform: (3, H, W) uint8 -> (3, h, w) float32; receives the `modality` if it has such an argument.
+        transform: (3, H, W) uint8 -> (3, h, w) float32; receives `modality` and `progress` (None outside training) if
+            it has such arguments.
         labels: label of each identity; None uses the identity itself.
         seed: seed of the augmentation; None for evaluation, where the transform must be deterministic.
         read: loads an image from a path; None is `read_image`.
@@ -46,7 +47,9 @@ class ImageSet(TorchDataset):
         skip_bad: bool = False,
         views: Mapping[Modality, tuple[Modality, Transform]] | None = None,
     ) -> None:
-        self.views, self._takes_modality = dict(views or {}), names_argument(transform, 'modality')
+        self.views = dict(views or {})
+        every = {'': transform, **{name: own for name, (_, own) in self.views.items()}}
+        self._takes = {name: named_arguments(own, 'modality', 'progress') for name, own in every.items()}
         self.samples, self.transform, self.labels, self.seed = samples, transform, labels, seed
         self.read = read or read_image
         self.skip_bad, self._unreadable = skip_bad, list[str]()
@@ -71,7 +74,8 @@ class ImageSet(TorchDataset):
 
     def _get(self, key: Key | int) -> list[tuple[Tensor, int, Sample]]:
         """Returns the item of a sample, and one for each additional view of it."""
-        epoch, position, index = key if isinstance(key, tuple) else (0, key, key)
+        progress, position, index = key if isinstance(key, tuple) else (None, key, key)
+        epoch = progress.epoch if progress else 0
         sample = self.samples[index]
         try:
             image = self.read(sample.path)
@@ -84,12 +88,13 @@ class ImageSet(TorchDataset):
         source = image.clone() if again else image  # transforms may work in place
         if self.seed is not None:
             reseed(self.seed, epoch, position)
-        context = {'modality': sample.modality} if self._takes_modality else {}
-        items = [(self.transform(image, **context), label, sample)]
+        known = {'modality': sample.modality, 'progress': progress}
+        given = {view: {name: known[name] for name in takes} for view, takes in self._takes.items()}
+        items = [(self.transform(image, **given['']), label, sample)]
         for name, transform in again.items():
             if self.seed is not None:
                 reseed(self.seed, epoch, position, name)
-            items.append((transform(source.clone(), **context), label, replace(sample, modality=name)))
+            items.append((transform(source.clone(), **given[name]), label, replace(sample, modality=name)))
         return items
 
     def _instead(self, index: int) -> tuple[Sample, Tensor]:

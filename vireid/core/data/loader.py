@@ -23,27 +23,27 @@ SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # imported once for al
 
 
 class EpochBatches:
-    """The batch sampler of the training loader; the next iteration yields `epoch` from batch `start`.
+    """The batch sampler of the training loader; the next iteration yields the rest of the epoch from `progress`.
 
     One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
     """
 
     def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1) -> None:
         self.sampler, self.rank, self.world_size = sampler, rank, world_size
-        self.epoch = 0
-        self.start = 0
+        self.progress = Progress(0, 0, len(sampler), len(sampler))
 
     def __len__(self) -> int:
-        return len(self.sampler) - self.start
+        return len(self.sampler) - self.progress.step_in_epoch
 
     def __iter__(self) -> Iterator[list[Key]]:
-        epoch = self.epoch
+        start = self.progress
         position = 0
-        for number, batch in enumerate(self.sampler.batches(epoch)):
-            if number >= self.start:
+        for number, batch in enumerate(self.sampler.batches(start.epoch)):
+            if number >= start.step_in_epoch:
+                at = start._replace(step=start.step - start.step_in_epoch + number)
                 # positions also differ between processes, so that their augmentation differs
                 first = position * self.world_size + self.rank
-                yield [(epoch, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
+                yield [(at, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
             position += len(batch)
 
 
@@ -118,7 +118,7 @@ def _collate_in_worker(items: Any) -> Batch | VireidError:
 
 
 def training_loader(data: ImageSet, order: EpochBatches, workers: int) -> BatchLoader:
-    """Returns the loader of training batches; set `order.epoch` and `.start` before iterating."""
+    """Returns the loader of training batches; set `order.progress` before iterating."""
     return BatchLoader(data, order, workers, persistent_workers=workers > 0)
 
 
@@ -157,10 +157,12 @@ class BatchStream:
         """
         while True:
             if self._batches is None or progress.step_in_epoch == 0:
-                self._order.epoch, self._order.start = progress.epoch, progress.step_in_epoch
+                self._order.progress = progress
                 self._batches = iter(self._loader)
             try:
-                return next(self._batches)
+                batch = next(self._batches)
+                batch.progress = progress
+                return batch
             except StopIteration:
                 raise VireidError(
                     f'sampler: {self._sampler} returned fewer batches for epoch {progress.epoch + 1} than its length '

@@ -78,6 +78,11 @@ def names_argument(call: Any, name: str) -> bool:
         return False
 
 
+def named_arguments(call: Any, *names: str) -> tuple[str, ...]:
+    """Returns those of the names that a component has as arguments; see `names_argument`."""
+    return tuple(name for name in names if names_argument(call, name))
+
+
 def _takes_nothing(cls: type) -> bool:
     """Returns whether a constructor accepts any keyword only to reject it, as that of `nn.Module` does."""
     return (cls.__module__, cls.__qualname__) == ('torch.nn.modules.module', 'Module')

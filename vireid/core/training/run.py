@@ -32,7 +32,7 @@ class Run:
         work_dir: folder that the run writes to.
         model: the model being trained.
         device: device of the model.
-        progress: position of the run at its start.
+        progress: position of the run.
         samples: the training samples.
         tested: number of query identities in the test; 0 if unknown.
         data: name of the data, for tables.

@@ -147,7 +147,7 @@ class Trainer:
         failed, stopped = agreed(self.fabric.device, failed, bool(self.stop))
         if failed:
             raise not_finite(record, batch, run)
-        self.progress = self.progress.next()
+        self.progress = run.progress = self.progress.next()
         run.note_skipped(self.progress, record)
         self.hooks.step_ended(run=run, progress=self.progress, record=record)
         return bool(self.stop) if self.fabric.world_size == 1 else stopped  # a callback may have taken long

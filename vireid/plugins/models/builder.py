@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
+from vireid.core.epochs import Epochs, require_reachable
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import BuildPart, component_type
-from vireid.core.registry.signature import names_argument
-from vireid.core.types import FeatureSpec
+from vireid.core.registry.signature import named_arguments
+from vireid.core.types import FeatureSpec, Modality
 from vireid.interfaces import Head, Loss, Neck
-from vireid.plugins.models.graph import Graph, bad_names
+from vireid.plugins.models.graph import Graph, bad_names, missing_names, names_in
 
 
 class ModelBuilder:
-    """Builds the components of a graph; an error is added to the graph's problems and building continues."""
+    """Builds the components of a graph; an error is added to the graph's problems and building continues.
 
-    def __init__(self, build_part: BuildPart, graph: Graph, specs: dict[str, FeatureSpec]) -> None:
-        self.build_part, self.graph, self.specs = build_part, graph, specs
+    Args:
+        build_part: builds a component.
+        graph: the wiring.
+        specs: specs of the backbone's features; those of the necks are added.
+        image_specs: specs of the images and of the maps of translators.
+        training: the `training` section, if known.
+
+    Attributes:
+        copies: rows per image of each feature, and of the features that each head reads.
+        copies_read: rows per image of the features that each neck reads.
+    """
+
+    def __init__(
+        self,
+        build_part: BuildPart,
+        graph: Graph,
+        specs: dict[str, FeatureSpec],
+        image_specs: Mapping[str, FeatureSpec],
+        training: Any = None,
+    ) -> None:
+        self.build_part, self.graph, self.specs, self.image_specs = build_part, graph, specs, dict(image_specs)
+        self.training = training
+        self.copies = {name: spec.copies for name, spec in specs.items()}
+        self.copies_read: dict[str, int] = {}
 
     def check_names(self) -> None:
         """Reports names that torch does not accept for a module."""
@@ -30,6 +54,9 @@ class ModelBuilder:
         for place, names in named.items():
             words = [name for name in names if name.isidentifier()]  # the others are reported already
             self.graph.problems += bad_names(place, words, lambda name: hasattr(nn.ModuleDict, name))
+        for name in set(self.image_specs) & set(self.specs):
+            text = f'{where}.backbone: a translator already has a feature {name!r}'
+            self.graph.problems.append(VireidError(text, todo='choose another name', path=f'{where}.backbone'))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
         """Builds one component; returns None and reports the error if that fails."""
@@ -47,42 +74,59 @@ class ModelBuilder:
             neck = self._build_reader('necks', name, rest, self.graph.reads[name])
             if neck is not None:
                 built[name] = neck
-                self.specs[name] = neck.output
+                self.copies_read[name] = self._copies(self.graph.reads[name])
+                self.copies[name] = self.copies_read[name] * neck.output.copies
+                self.specs[name] = replace(neck.output, copies=self.copies[name])
         return built
 
     def tasks(self) -> dict[str, dict[str, Any]]:
         """Builds the heads with their losses, leaving out those that fail; returns the arguments of each `Task`."""
         built = {}
         for name, config in self.graph.heads.items():
-            own = {key: value for key, value in config.items() if key not in ('inputs', 'losses')}
+            own = {key: value for key, value in config.items() if key not in ('inputs', 'stop', 'losses')}
             head = self._build_reader('heads', name, own, self.graph.head_reads[name])
             if head is not None:
                 built[name] = self._task(name, head, config)
+                self.copies[name] = self._copies(self.graph.head_reads[name])
         return built
 
     def _build_reader(self, kind: str, name: str, config: Mapping, inputs: tuple[str, ...]) -> Any:
         """Builds a neck or head from the specs of its `inputs`; returns None if that fails."""
-        if not all(read in self.specs for read in inputs):
+        known = {**self.image_specs, **self.specs}
+        if not all(read in known for read in inputs):
             return None  # the component that outputs them failed, and its error is reported
         path = f'{self.graph.where}.{kind}.{name}'
+        specs = {read: known[read] for read in inputs}
         try:
+            if len({spec.copies for spec in specs.values()}) > 1:
+                rows = ', '.join(f'{read} {spec.copies}' for read, spec in specs.items())
+                raise VireidError(f'{path}: its inputs have different numbers of rows per image ({rows})', path=path)
+            if self.build_part.context.get('across_ranks') and set(inputs) & set(self.image_specs):
+                raise VireidError(
+                    f'{path} reads images, but losses.across_ranks gathers only the features of the backbone',
+                    todo='remove losses.across_ranks',
+                    path=path,
+                )
             components = self.build_part.components
             layout = getattr(components.get(kind, component_type(config, path), where=path), 'layout', 'joint')
             for read in inputs:
-                if layout != 'any' and self.specs[read].layout != layout:
+                if layout != 'any' and specs[read].layout != layout:
                     raise VireidError(
-                        f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {self.specs[read].layout}',
+                        f'{path}: {config["type"]} needs a {layout} feature, but {read!r} is {specs[read].layout}',
                         todo=self._fusion_hint() if layout == 'joint' else 'read a stage before `shared_from`',
                         path=path,
                     )
         except VireidError as error:
             self.graph.problems.append(error)
             return None
-        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(self.specs[n] for n in inputs))
+        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(specs[n] for n in inputs))
+
+    def _copies(self, reads: tuple[str, ...]) -> int:
+        return max((self.specs[read].copies for read in reads if read in self.specs), default=1)
 
     def _task(self, name: str, head: Any, config: Mapping) -> dict[str, Any]:
         outputs = dict(Head.outputs(head))
-        losses, weights, reads = {}, {}, {}
+        losses, weights, reads, epochs = {}, {}, {}, {}
         where = f'{self.graph.where}.heads.{name}.losses'
         problems = self.graph.problems
         for key, loss in config['losses'].items():
@@ -99,17 +143,22 @@ class ModelBuilder:
                     )
                 )
                 continue
-            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads', 'task')}
+            epochs[key] = loss.get('epochs')
+            try:
+                require_reachable(epochs[key], self.training, f'{where}.{key}')
+            except VireidError as error:
+                problems.append(error)
+            rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads', 'task', 'epochs')}
             built = self.build('losses', rest, f'heads.{name}.losses.{key}')
             if built is None:
                 continue
             losses[key] = built
-            known = {'context': None} if names_argument(built, 'context') else {}
+            known = dict.fromkeys(named_arguments(built, 'context', 'progress'))
             try:
                 inspect.signature(built.forward).bind(None, None, **known)
             except TypeError:
                 text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
-                problems.append(VireidError(text, allowed='(output, identities), and context by name'))
+                problems.append(VireidError(text, allowed='(output, identities), and context and progress by name'))
             if outputs[reads[key]] and not Loss.reads_parts(built):
                 problems.append(
                     VireidError(
@@ -130,7 +179,13 @@ class ModelBuilder:
                 )
         where = f'{self.graph.where}.heads.{name}'
         tasks = {key: loss.get('task', name) for key, loss in config['losses'].items() if loss is not None}
-        return {'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'tasks': tasks, 'where': where}
+        inputs, stopped = self.graph.head_reads[name], names_in(config.get('stop'))
+        problems += missing_names(stopped, inputs, f'{where}.stop')
+        stop = tuple(read in stopped for read in inputs)
+        return {
+            'head': head, 'losses': losses, 'weights': weights, 'reads': reads, 'tasks': tasks, 'epochs': epochs,
+            'stop': stop, 'where': where,
+        }  # fmt: skip
 
     def task_names(self) -> tuple[str, ...]:
         """Returns the tasks that the losses add to, in config order."""
@@ -158,8 +213,12 @@ class ModelBuilder:
             if getattr(tasks.get(name, {}).get('head'), 'train_only', False):
                 text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
                 self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
-            spec = self.specs.get(name)
-            if name not in self.graph.heads and spec is not None and spec != FeatureSpec(spec.channels):
+            spec = {**self.image_specs, **self.specs}.get(name)
+            if (
+                name not in self.graph.heads
+                and spec is not None
+                and spec != FeatureSpec(spec.channels, copies=spec.copies)
+            ):
                 self.graph.problems.append(
                     VireidError(
                         f'{self.graph.where}.embedding: feature {name!r} is a {spec.layout} {spec.kind}',
@@ -167,3 +226,34 @@ class ModelBuilder:
                         path=f'{self.graph.where}.embedding',
                     )
                 )
+
+
+def build_translator(
+    build_part: BuildPart, name: str, config: Mapping[str, Any], channels: Mapping[Modality, int], training: Any
+) -> tuple[Any, Epochs | None]:
+    """Builds a translator; returns it with its `epochs`.
+
+    Args:
+        build_part: builds a component.
+        name: its name in the config.
+        config: its config, which may contain `epochs`.
+        channels: image channels by modality before the translator.
+        training: the `training` section, if known.
+
+    Raises:
+        VireidError: if it cannot be built, its epochs are never reached, or it has epochs but the backbone could not
+            run without it.
+    """
+    key, epochs = f'translators.{name}', config.get('epochs')
+    where = f'{build_part.where}.{key}'
+    require_reachable(epochs, training, where)
+    own = {k: v for k, v in config.items() if k != 'epochs'}
+    translator = build_part('translators', own, key, modalities=channels)
+    changed = {m: n for m, n in translator.modalities.items() if channels.get(m, n) != n}
+    if epochs is not None and changed:
+        raise VireidError(
+            f'{where}.epochs: the translator changes the channels of {", ".join(changed)}, so it must always run',
+            todo='remove epochs',
+            path=f'{where}.epochs',
+        )
+    return translator, epochs

@@ -8,7 +8,7 @@ read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -16,65 +16,26 @@ from torch import Tensor, nn
 
 from vireid.core.distributed.gather import gather, gather_feature
 from vireid.core.distributed.processes import world
+from vireid.core.epochs import Epochs, is_active
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
 from vireid.core.registry.signature import names_argument
-from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, HeadOutput, Modality, joint_order
+from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, Modality, Progress, joint_order
 from vireid.interfaces import Neck, Translator
-from vireid.plugins.models.builder import ModelBuilder
+from vireid.plugins.models.builder import ModelBuilder, build_translator
 from vireid.plugins.models.fitting import fit_necks, training_necks
 from vireid.plugins.models.graph import read_graph
-from vireid.plugins.models.returns import require_feature, require_head_outputs, require_scalar, require_translated
+from vireid.plugins.models.returns import require_feature, require_translated
+from vireid.plugins.models.task import Task
 
-LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str)]
-HeadConfig = Annotated[dict | None, Component('heads', inputs=str | Sequence[str], losses=dict[str, LossConfig])]
-TranslatorConfig = Annotated[dict | None, Component('translators')]
-NeckConfig = Annotated[dict | None, Component('necks', inputs=str | Sequence[str])]
-
-
-class Task(nn.Module):
-    """One head with its losses.
-
-    Args:
-        head: maps features to a `HeadOutput`, or to a dict of them; receives `context` if it has that argument.
-        losses: each maps (HeadOutput, identities) to a scalar; receives `context` if it has that argument.
-        weights: factor of each loss in the sum.
-        reads: the head output that each loss reads.
-        tasks: the task that each loss adds to.
-        where: path of the head in the config.
-    """
-
-    def __init__(
-        self,
-        head: nn.Module,
-        losses: Mapping[str, nn.Module],
-        weights: Mapping[str, float],
-        reads: Mapping[str, str],
-        tasks: Mapping[str, str],
-        where: str,
-    ) -> None:
-        super().__init__()
-        self.head: Any = head
-        self.losses = nn.ModuleDict(losses)
-        self.weights, self.reads, self.tasks, self.where = dict(weights), dict(reads), dict(tasks), where
-        self._contextual = {name for name, part in {'': head, **losses}.items() if names_argument(part, 'context')}
-
-    def forward(self, *features: Tensor, context: Context) -> dict[str, list[Tensor]]:
-        """Returns the weighted losses, () each, grouped by task."""
-        outputs: HeadOutput | dict[str, HeadOutput] = self.head(*features, **self._known('', context))
-        require_head_outputs(outputs, self.reads.values(), self.where)
-        terms: dict[str, list[Tensor]] = {}
-        for name, loss in self.losses.items():
-            output = outputs if isinstance(outputs, HeadOutput) else outputs[self.reads[name]]
-            term = loss(output, context.identities, **self._known(name, context))
-            require_scalar(term, 'the loss', f'{self.where}.losses.{name}')
-            terms.setdefault(self.tasks[name], []).append(self.weights[name] * term)
-        return terms
-
-    def _known(self, part: str, context: Context) -> dict[str, Context]:
-        return {'context': context} if part in self._contextual else {}
+Names = str | Sequence[str]
+LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str, epochs=Epochs)]
+HeadConfig = Annotated[dict | None, Component('heads', inputs=Names, stop=Names, losses=dict[str, LossConfig])]
+TranslatorConfig = Annotated[dict | None, Component('translators', epochs=Epochs)]
+NeckConfig = Annotated[dict | None, Component('necks', inputs=Names)]
+IMAGES = 'images'  # the feature that consists of the images themselves
 
 
 class CrossModalModel(nn.Module):
@@ -83,11 +44,13 @@ class CrossModalModel(nn.Module):
     Args:
         num_identities: number of training identities K.
         backbone: config of the backbone; its `outputs` declare the features it provides.
-        heads: config of each head, with optional `inputs` and its `losses`. A loss may set its `weight` (default 1)
-            and, if the head has several outputs, the one it `reads` (default: the first). It adds to the task with the
-            head's name unless it sets `task`. The weighter weighs tasks.
+        heads: config of each head, with optional `inputs` and its `losses`; no gradient flows back through the inputs
+            in `stop`. A loss may set its `weight` (default 1) and, if the head has several outputs, the one it `reads`
+            (default: the first). It adds to the task with the head's name unless it sets `task`, and is computed only
+            in its `epochs`. The weighter weighs tasks. Besides the features of the backbone and the necks, a head may
+            read `images` and the maps of translators, which are paired.
         embedding: names of the heads and features whose vectors are concatenated at test time. A name is a head if one
-            has that name, otherwise a feature.
+            has that name, otherwise a feature. The copies of an image are concatenated too.
         necks: config of each neck, with `inputs`: one feature name or several. Necks run in dependency order, and
             otherwise in config order. A neck, head or loss set to None is removed, so a config can drop components of
             its base.
@@ -95,9 +58,13 @@ class CrossModalModel(nn.Module):
         build_part: builds all of these and passes them the arguments that the framework provides.
         across_ranks: `losses.across_ranks` of the config: whether backbone features are gathered from all processes.
         translators: config of each translator. Translators run one after the other before the backbone; each changes
-            the images or adds images of an auxiliary modality.
+            the images, adds images of an auxiliary modality, or adds maps. One with `epochs` runs only in training.
         modalities: image channels by modality, including the auxiliary modalities of `images.views`; None means 3
             channels for visible and infrared.
+        normalize_parts: whether to scale each part of the embedding, and each copy, to length 1. By default only the
+            whole vector is normalized, at evaluation.
+        image_size: (H, W) of the images, if known.
+        training: the `training` section, to reject `epochs` after its end.
 
     Raises:
         VireidError: if names, shapes or wiring are invalid; reports all errors with their config paths.
@@ -115,29 +82,38 @@ class CrossModalModel(nn.Module):
         across_ranks: bool = False,
         translators: dict[str, TranslatorConfig] | None = None,
         modalities: Mapping[Modality, int] | None = None,
+        normalize_parts: bool = False,
+        image_size: tuple[int, int] | None = None,
+        training: Any = None,
     ) -> None:
         super().__init__()
         self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
+        self.normalize_parts = normalize_parts
         channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
-        self.translators = nn.ModuleDict()
-        for name, translator_config in (translators or {}).items():
-            if translator_config is not None:
-                translator = build_part('translators', translator_config, f'translators.{name}', modalities=channels)
+        self.translators, self.epochs = nn.ModuleDict(), dict[str, Epochs | None]()
+        self.image_specs = {IMAGES: FeatureSpec(max(channels.values()), 'map', 'paired', image_size)}
+        for name, config in (translators or {}).items():
+            if config is not None:
+                translator, self.epochs[name] = build_translator(build_part, name, config, channels, training)
                 self.translators[name], channels = translator, dict(translator.modalities)
+                self.image_specs |= Translator.maps(translator)
         self.modalities = tuple(joint_order(channels))
         context = {**build_part.context, 'modalities': channels}  # the later components see translated images
         build_part = BuildPart(build_part.components, build_part.where, context)
         self.backbone = build_part('backbones', backbone, 'backbone')
         self.specs: dict[str, FeatureSpec] = dict(self.backbone.outputs)
         self._backbone_features = tuple(self.specs)
-        config = {'necks': necks, 'heads': heads, 'embedding': embedding}
-        graph = read_graph(config, build_part.where, backbone_features=self._backbone_features)
-        builder = ModelBuilder(build_part, graph, self.specs)
+        wiring = {'necks': necks, 'heads': heads, 'embedding': embedding}
+        graph = read_graph(wiring, build_part.where, self._backbone_features, tuple(self.image_specs))
+        builder = ModelBuilder(build_part, graph, self.specs, self.image_specs, training)
         builder.check_names()
         raise_all(graph.problems)
         self.inputs, self.head_inputs, self.embedding = graph.reads, graph.head_reads, graph.embedding
         self.necks = nn.ModuleDict(builder.necks())
+        named = [(f'{kind}.{n}', m) for kind in ('translators', 'necks') for n, m in getattr(self, kind).items()]
+        self._takes_progress = {place for place, part in named if names_argument(part, 'progress')}
         tasks = builder.tasks()
+        self.copies, self.copies_read = builder.copies, builder.copies_read
         self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in tasks.items()})
         builder.check_embedding(tasks)
         train_only = [name for name, neck in self.necks.items() if Neck.train_only(neck)]
@@ -165,33 +141,56 @@ class CrossModalModel(nn.Module):
     @property
     def embedding_dim(self) -> int:
         """Length D of the embedding."""
-        return sum(
-            self.tasks[n].head.embedding_dim if n in self.tasks else self.specs[n].channels for n in self.embedding
-        )
+        return sum(self.copies[name] * self._length(name) for name in self.embedding)
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the scalar loss of each task by name, for a batch with labels 0..K-1."""
-        for name, translator in self.translators.items():
-            given, batch = batch, translator(batch)
-            require_translated(batch, given, translator, f'{self.where}.translators.{name}')
+    def forward(self, batch: Batch, tasks: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Returns the scalar loss of each task by name, for a batch with labels 0..K-1.
+
+        Args:
+            batch: the images.
+            tasks: the tasks to compute; None means all. Only what they need is run. A task is absent from the result
+                if the `epochs` of all its losses exclude the current one.
+
+        Raises:
+            VireidError: if no loss is to be computed, or a component returns something else than it declares.
+        """
+        active = {name: found for name, task in self.tasks.items() if (found := task.active(tasks, batch.progress))}
+        if not active:
+            raise VireidError(
+                f'{self.where}: no loss is active in epoch {batch.progress.epoch if batch.progress else 0}, counted '
+                'from 0',
+                todo=f'change the epochs of the losses{f" of {chr(44).join(tasks)}" if tasks else ""}',
+                path=self.where,
+            )
+        needed = {read for name in active for read in self.head_inputs[name]}
+        if tasks is None:  # necks that only the embedding reads run too, as they may keep statistics
+            needed |= {*self._backbone_features, *self._training_necks}
+        for name in reversed(self._training_necks):
+            needed |= set(self.inputs[name]) if name in needed else set()
+        runs_backbone = bool(needed & set(self._backbone_features))
+        given = batch
+        batch = self._translate(batch, runs_backbone, needed)
         order = joint_order(batch.images)
         counts = {m: len(batch.images[m]) for m in order}
-        backbone_features = self._from_backbone({m: batch.images[m] for m in order})
+        features = self._from_backbone({m: batch.images[m] for m in order}) if runs_backbone else {}
         labels = {m: batch.identities[m] for m in order}
         cameras = {m: batch.cameras[m] for m in order} if set(order) <= set(batch.cameras) else {}
         if self.across_ranks and world()[1] > 1:
-            backbone_features = {n: gather_feature(feature, counts) for n, feature in backbone_features.items()}
+            features = {n: gather_feature(feature, counts) for n, feature in features.items()}
             labels = {m: gather(of_rank) for m, of_rank in labels.items()}
             cameras = {m: gather(of_rank) for m, of_rank in cameras.items()}
             counts = {m: len(gathered) for m, gathered in labels.items()}
         identities = torch.cat(list(labels.values()))  # (B,)
         context = Context(counts, identities, torch.cat(list(cameras.values())) if cameras else None)
-        features = self._fill(backbone_features, self._training_necks, context)
+        features |= {IMAGES: given.images, **batch.maps}
+        features = self._fill(features, [n for n in self._training_necks if n in needed], context, batch.progress)
         terms: dict[str, list[Tensor]] = {name: [] for name in self.task_names}
-        for name, task in self.tasks.items():
-            for adds_to, losses in task(*(features[n] for n in self.head_inputs[name]), context=context).items():
-                terms[adds_to] += losses
-        return {name: torch.stack(losses).sum() for name, losses in terms.items()}  # () each
+        for name, losses in active.items():
+            inputs = [features[read] for read in self.head_inputs[name]]
+            known = {'context': context.copied(self.copies[name]), 'progress': batch.progress, 'active': losses}
+            for adds_to, found in self.tasks[name](*inputs, **known).items():
+                terms[adds_to] += found
+        return {name: torch.stack(losses).sum() for name, losses in terms.items() if losses}  # () each
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Embeds (B, 3, H, W) images of one modality as (B, D) vectors, not normalized."""
@@ -204,19 +203,39 @@ class CrossModalModel(nn.Module):
         equal those of `embed`.
         """
         features = self.features(images, self.embedding_necks)
-        heads = {name: self.tasks[name].head for name in self.embedding if name in self.tasks}
-        parts = {name: head.embed(*(features[n] for n in self.head_inputs[name])) for name, head in heads.items()}
-        return torch.cat([parts[name] if name in parts else features[name] for name in self.embedding], dim=1)  # (B, D)
+        parts = []
+        for name in self.embedding:
+            if name in self.tasks:
+                part = self.tasks[name].head.embed(*(features[n] for n in self.head_inputs[name]))
+            else:
+                part = features[name]
+            part = nn.functional.normalize(part, dim=1) if self.normalize_parts else part  # (B copies, D')
+            parts.append(part if self.copies[name] == 1 else part.unflatten(0, (-1, self.copies[name])).flatten(1))
+        return torch.cat(parts, dim=1)  # (B, D)
 
     def features(self, images: Mapping[Modality, Tensor], necks: Iterable[str]) -> dict[str, Any]:
         """Returns, outside training, the features of the backbone and of the given necks."""
         given = Batch(dict(images), {})
-        for translator in self.translators.values():
-            if not Translator.train_only(translator):
+        for name, translator in self.translators.items():
+            if not Translator.train_only(translator) and self.epochs[name] is None:
                 given = translator(given)
         seen = {m: given.images[m] for m in joint_order(images)}
         context = Context({m: seen[m].shape[0] for m in seen})  # len() would fix the batch when the model is exported
-        return self._fill(self._from_backbone(seen), necks, context)
+        return self._fill(self._from_backbone(seen) | {IMAGES: images, **given.maps}, necks, context)
+
+    def _translate(self, batch: Batch, runs_backbone: bool, needed: Collection[str]) -> Batch:
+        """Applies the translators that the backbone or the needed maps depend on, among those that are active now."""
+        names = list(self.translators)
+        maps = [i for i, name in enumerate(names) if set(Translator.maps(self.translators[name])) & set(needed)]
+        for name in names if runs_backbone else names[: max(maps, default=-1) + 1]:
+            if is_active(self.epochs[name], batch.progress):
+                translator, given, place = self.translators[name], batch, f'translators.{name}'
+                batch = translator(given, **({'progress': given.progress} if place in self._takes_progress else {}))
+                require_translated(batch, given, translator, f'{self.where}.{place}')
+        return batch
+
+    def _length(self, name: str) -> int:
+        return self.tasks[name].head.embedding_dim if name in self.tasks else self.specs[name].channels
 
     @staticmethod
     def config_path(name: str) -> str:
@@ -235,13 +254,18 @@ class CrossModalModel(nn.Module):
                 todo=GUIDE,
                 path=f'{self.where}.backbone',
             )
+        counts = {m: x.shape[0] for m, x in images.items()}
         for name, feature in features.items():
-            require_feature(feature, self.specs[name], name, f'{self.where}.backbone')
+            require_feature(feature, self.specs[name], name, counts, f'{self.where}.backbone')
         return dict(features)
 
-    def _fill(self, features: dict[str, Any], necks: Iterable[str], context: Context) -> dict[str, Any]:
+    def _fill(
+        self, features: dict[str, Any], necks: Iterable[str], context: Context, progress: Progress | None = None
+    ) -> dict[str, Any]:
         """Adds the outputs of the necks to `features`."""
         for name in necks:
-            features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), context=context)
-            require_feature(features[name], self.specs[name], name, f'{self.where}.necks.{name}')
+            known: dict[str, Any] = {'context': context.copied(self.copies_read[name])}
+            known |= {'progress': progress} if f'necks.{name}' in self._takes_progress else {}
+            features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), **known)
+            require_feature(features[name], self.specs[name], name, context.counts, f'{self.where}.necks.{name}')
         return features

@@ -55,8 +55,8 @@ def fit_necks(model: Any, names: Sequence[str], batches: Iterable[Batch]) -> Non
     for name in later:
         neck, inputs = model.necks[name], [kept[read] for read in model.inputs[name]]
         if name in names:
-            cast(Any, neck).fit(*inputs, context=context)
-        kept[name] = neck(*inputs, context=context)
+            cast(Any, neck).fit(*inputs, context=context.copied(model.copies_read[name]))
+        kept[name] = neck(*inputs, context=context.copied(model.copies_read[name]))
 
 
 def _joined(parts: Sequence[Any]) -> Any:

@@ -73,7 +73,9 @@ class Graph:
         return tuple(name for name in self.necks if name in needed)
 
 
-def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collection[str]) -> Graph:
+def read_graph(
+    config: Mapping[str, Any], where: str, backbone_features: Collection[str], image_features: Collection[str] = ()
+) -> Graph:
     """Reads the wiring of a `CrossModalModel`.
 
     A neck, head or loss set to None is ignored. So are values of the wrong type: the type check reports them.
@@ -82,18 +84,20 @@ def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collect
         config: the model's `necks`, `heads` and `embedding`.
         where: the model's config path, for messages.
         backbone_features: names of the backbone's features.
+        image_features: names of the images and of the maps of translators, which nothing needs to read.
     """
     graph = Graph(where, backbone_features)
     necks, graph.heads = _kept(config.get('necks')), _kept(config.get('heads'))
-    known = {*backbone_features, *necks}
+    known = {*backbone_features, *image_features, *necks}
     for kind, named in (('necks', necks), ('heads', graph.heads)):
         graph.problems += bad_names(f'{where}.{kind}', named)
     for name, neck in necks.items():
         path = f'{where}.necks.{name}'
-        if name in backbone_features:
+        if name in (*backbone_features, *image_features):
+            owner = 'backbone' if name in backbone_features else 'model'
             graph.problems.append(
                 VireidError(
-                    f'{path}: the backbone already has a feature {name!r}', todo='choose another name', path=path
+                    f'{path}: the {owner} already has a feature {name!r}', todo='choose another name', path=path
                 )
             )
         if neck.get('inputs') in (None, [], ()):
@@ -101,14 +105,14 @@ def read_graph(config: Mapping[str, Any], where: str, backbone_features: Collect
                 VireidError(f'{path} has no inputs', todo=f"set {path}.inputs, such as 'stage4'", path=path)
             )
         graph.reads[name] = names_in(neck.get('inputs'))
-        graph.problems += _missing(graph.reads[name], known, f'{path}.inputs')
+        graph.problems += missing_names(graph.reads[name], known, f'{path}.inputs')
     graph.necks = _ordered(graph, necks)
     for name, head in graph.heads.items():
         path = f'{where}.heads.{name}'
         graph.head_reads[name] = names_in(head.get('inputs', name))
         if isinstance(head.get('losses'), Mapping):
             graph.problems += bad_names(f'{path}.losses', head['losses'])
-        graph.problems += _missing(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
+        graph.problems += missing_names(graph.head_reads[name], known, f'{path}.inputs' if 'inputs' in head else path)
         losses = head.get('losses')
         all_removed = isinstance(losses, Mapping) and losses and all(loss is None for loss in losses.values())
         if losses is None or all_removed:  # losses={} is allowed: the head is not trained
@@ -154,7 +158,8 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
     return {k: v for k, v in named.items() if isinstance(v, Mapping)} if isinstance(named, Mapping) else {}
 
 
-def _missing(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
+def missing_names(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
+    """Returns an error for each name that is not known."""
     return [
         VireidError(
             f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)), path=path
@@ -190,6 +195,6 @@ def _read_embedding(graph: Graph, value: Any, known: Collection[str]) -> None:
         graph.problems.append(
             VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()]), path=path)
         )
-    graph.problems += _missing(graph.embedding, {*known, *graph.heads}, path)
+    graph.problems += missing_names(graph.embedding, {*known, *graph.heads}, path)
     read = {name for reads in (*graph.reads.values(), *graph.head_reads.values()) for name in reads}
     graph.unread = [name for name in graph.features() if name not in read and name not in graph.embedding]

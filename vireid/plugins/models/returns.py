@@ -2,56 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
-from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput
+from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality
+from vireid.core.wording import counted
 
 
-def require_feature(value: Any, spec: FeatureSpec, name: str, where: str) -> None:
-    """Checks a feature that a backbone or neck returned.
+def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Modality, int], where: str) -> None:
+    """Checks a feature that a backbone, neck or translator returned.
 
     Args:
         value: the feature.
-        spec: its declared kind, layout and channels.
+        spec: its declared kind, layout, channels and copies.
         name: its name.
+        counts: images per modality.
         where: config path of the component.
 
     Raises:
         VireidError: if the feature does not match its declaration.
     """
     several = isinstance(value, Mapping)
-    tensors = list(value.values()) if several else [value]
     dims = 4 if spec.kind == 'map' else 2
-    if several != (spec.layout == 'paired') or any(
-        getattr(tensor, 'ndim', 0) != dims or tensor.shape[1] != spec.channels for tensor in tensors
+    tensors = dict(value) if several else {'': value}
+    rows = (
+        {m: spec.copies * counts[m] for m in tensors if m in counts}
+        if several
+        else {'': spec.copies * sum(counts.values())}
+    )
+    if (
+        several != (spec.layout == 'paired')
+        or any(getattr(tensor, 'ndim', 0) != dims or tensor.shape[1] != spec.channels for tensor in tensors.values())
+        or any(tensor.shape[0] != rows.get(m) for m, tensor in tensors.items())
     ):
-        shape = '(B, C, H, W)' if dims == 4 else '(B, C)'
+        shape, paired = '(B, C, H, W)' if dims == 4 else '(B, C)', spec.layout == 'paired'
+        given = ', '.join(f'{m} {described(tensor)}' for m, tensor in tensors.items()) if several else described(value)
+        wanted = (
+            ', '.join(f'{m} {n}' for m, n in counts.items()) if spec.layout == 'paired' else str(sum(counts.values()))
+        )
         raise VireidError(
-            f'{where}: feature {name!r} is {described(value)}',
-            allowed=f'as declared: {"a dict by modality of " if spec.layout == "paired" else ""}{shape} with '
-            f'{spec.channels} channels',
+            f'{where}: feature {name!r} is {given}',
+            allowed=f'as declared: {"a dict by modality of " if paired else ""}{shape} with {spec.channels} '
+            f'channels and {counted(spec.copies, "row")} per image ({wanted})',
             todo=GUIDE,
             path=where,
         )
 
 
-def require_head_outputs(outputs: Any, names: Iterable[str], where: str) -> None:
+def require_head_outputs(outputs: Any, names: Collection[str], rows: int | None, where: str) -> None:
     """Checks the outputs of a head.
 
     Args:
         outputs: the value that the head returned.
         names: outputs that the losses read.
+        rows: number of rows of the features and logits; None means any.
         where: config path of the head.
 
     Raises:
-        VireidError: unless `outputs` is a `HeadOutput`, or has one for each of `names`.
+        VireidError: unless `outputs` is a `HeadOutput`, or has one for each of `names`, with this number of rows.
     """
-    if isinstance(outputs, HeadOutput):
-        return
-    missing = [n for n in names if not isinstance(outputs, Mapping) or not isinstance(outputs.get(n), HeadOutput)]
+    several = outputs if isinstance(outputs, Mapping) else dict.fromkeys(names, outputs)
+    missing = [name for name in names if not isinstance(several.get(name), HeadOutput)]
     if missing:
         raise VireidError(
             f'{where}: the head returned {described(outputs)}',
@@ -59,6 +72,18 @@ def require_head_outputs(outputs: Any, names: Iterable[str], where: str) -> None
             todo=GUIDE,
             path=where,
         )
+    if rows is None:
+        return
+    for name in names:
+        for part in ('feature', 'logits'):
+            value = getattr(several[name], part)
+            if value is not None and value.shape[:1] != (rows,):
+                raise VireidError(
+                    f'{where}: {part} of the output {name!r} is {described(value)} for {counted(rows, "row")}',
+                    allowed=f'one row per row of the inputs: ({rows}, ...)',
+                    todo=GUIDE,
+                    path=where,
+                )
 
 
 def require_translated(batch: Any, given: Batch, translator: Any, where: str) -> None:

@@ -1,6 +1,10 @@
-"""Splits a batch into micro-batches for gradient accumulation."""
+"""Parts of a batch that consist of whole identities."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -18,23 +22,42 @@ def split_identities(batch: Batch, parts: int) -> list[Batch]:
     Raises:
         VireidError: if there are fewer identities than micro-batches.
     """
-    order = joint_order(batch.identities)
-    identities = list(dict.fromkeys(torch.cat([batch.identities[m] for m in order]).tolist()))
+    identities = _identities(batch)
     if len(identities) < parts:
         raise VireidError(
             f'accumulate is {parts}, but a batch has {len(identities)} identities',
             todo=f'set step.accumulate to {len(identities)} or less',
         )
-    micro_batches = []
-    for number in range(parts):
-        own = identities[number * len(identities) // parts : (number + 1) * len(identities) // parts]
-        kept = {m: torch.isin(ids, torch.tensor(own, device=ids.device)) for m, ids in batch.identities.items()}
-        micro_batches.append(
-            Batch(
-                images={m: images[kept[m]] for m, images in batch.images.items()},
-                identities={m: ids[kept[m]] for m, ids in batch.identities.items()},
-                cameras={m: cameras[kept[m]] for m, cameras in batch.cameras.items()},
-                paths={m: [p for p, k in zip(ps, kept[m].tolist(), strict=True) if k] for m, ps in batch.paths.items()},
-            )
+    cuts = [number * len(identities) // parts for number in range(parts + 1)]
+    return [_part(batch, identities[first:last]) for first, last in itertools.pairwise(cuts)]
+
+
+def first_identities(batch: Batch, count: int) -> Batch:
+    """Returns the images of the first `count` identities of a batch.
+
+    Raises:
+        VireidError: if it has fewer.
+    """
+    identities = _identities(batch)
+    if len(identities) < count:
+        raise VireidError(
+            f'an optimizer uses {count} identities per batch, but a batch has {len(identities)}',
+            todo=f'set its identities to {len(identities)} or less, or sampler.identities to {count}',
+            path='step.optimizers',
         )
-    return micro_batches
+    return _part(batch, identities[:count])
+
+
+def _identities(batch: Batch) -> list[int]:
+    return list(dict.fromkeys(torch.cat([batch.identities[m] for m in joint_order(batch.identities)]).tolist()))
+
+
+def _part(batch: Batch, identities: Sequence[int]) -> Batch:
+    kept = {m: torch.isin(ids, torch.tensor(identities, device=ids.device)) for m, ids in batch.identities.items()}
+    return replace(
+        batch,
+        images={m: images[kept[m]] for m, images in batch.images.items()},
+        identities={m: ids[kept[m]] for m, ids in batch.identities.items()},
+        cameras={m: cameras[kept[m]] for m, cameras in batch.cameras.items()},
+        paths={m: [p for p, k in zip(ps, kept[m].tolist(), strict=True) if k] for m, ps in batch.paths.items()},
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -29,15 +30,17 @@ class Buffers:
 
     Args:
         model: the model; None copies nothing.
+        names: the buffers to copy; None means all.
     """
 
-    def __init__(self, model: nn.Module | None) -> None:
+    def __init__(self, model: nn.Module | None, names: Collection[str] | None = None) -> None:
         self._model = model
-        self._kept = {name: b.clone() for name, b in model.named_buffers()} if model is not None else {}
+        buffers = dict(model.named_buffers()) if model is not None else {}
+        self._kept = {name: b.clone() for name, b in buffers.items() if names is None or name in names}
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Restores the buffers, undoing the changes of a skipped step."""
+        """Restores the buffers, undoing the changes since the copy."""
         if self._model is not None:
             for name, buffer in self._model.named_buffers():
                 if name in self._kept:  # some modules register buffers in their first forward pass

@@ -10,8 +10,8 @@ from torch import Tensor
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
-from vireid.core.registry.signature import names_argument, signature_of
-from vireid.core.types import INFRARED, VISIBLE
+from vireid.core.registry.signature import named_arguments, signature_of
+from vireid.core.types import INFRARED, VISIBLE, Progress
 
 Transforms = Sequence[Annotated[dict, Component('transforms')]]
 
@@ -37,13 +37,14 @@ class PerModality:
         lists = {VISIBLE: visible, INFRARED: infrared}
         self.transforms = {m: [build(c, f'{m}.{i}') for i, c in enumerate(configs)] for m, configs in lists.items()}
 
-    def __call__(self, image: Tensor, modality: str | None = None) -> Tensor:
+    def __call__(self, image: Tensor, modality: str | None = None, progress: Progress | None = None) -> Tensor:
         if modality not in self.transforms:
             raise VireidError(
                 f'PerModality got an image of modality {modality!r}',
                 allowed=', '.join(self.transforms),
                 todo="pass the modality: transform(image, modality='visible')",
             )
+        known = {'modality': modality, 'progress': progress}
         for transform in self.transforms[modality]:
-            image = transform(image, modality=modality) if names_argument(transform, 'modality') else transform(image)
+            image = transform(image, **{name: known[name] for name in named_arguments(transform, *known)})
         return image

@@ -61,6 +61,7 @@ class Composed(nn.Module):
                     f'no weighter has the task {name!r}', todo=f'add it to the tasks of one of: {", ".join(kept)}'
                 )
         self.parts: Any = nn.ModuleDict()
+        self.tasks_of = {key: {name for name in task_names if holder[name] == key} for key in kept}
         for key, part in kept.items():
             own = tuple(name for name in task_names if holder[name] == key)
             others = tuple(name for name in task_names if holder[name] != key)
@@ -68,7 +69,7 @@ class Composed(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the sum of the parts' totals, a scalar, and each task's weight."""
-        results = [part(tasks, progress) for part in self.parts.values()]
+        results = [part(tasks, progress) for name, part in self.parts.items() if self.tasks_of[name] & tasks.keys()]
         total = results[0][0]
         for other, _ in results[1:]:
             total = total + other

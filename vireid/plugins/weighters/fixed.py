@@ -29,7 +29,7 @@ class Fixed(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted sum of the tasks, a scalar, and the weight of each task."""
-        weights = {name: tasks[name].new_full((), weight) for name, weight in self.weights.items()}
+        weights = {n: tasks[n].new_full((), weight) for n, weight in self.weights.items() if n in tasks}
         return torch.stack([weight * tasks[name] for name, weight in weights.items()]).sum(), weights
 
 

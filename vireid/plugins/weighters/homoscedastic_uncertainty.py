@@ -76,17 +76,20 @@ class HomoscedasticUncertainty(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted total, a scalar, and the weight of each task."""
-        losses = torch.stack([tasks[name] for name in self.task_names])  # (T,)
+        present = [i for i, name in enumerate(self.task_names) if name in tasks]
+        names = [self.task_names[i] for i in present]
+        losses = torch.stack([tasks[name] for name in names])  # (T,)
         if not self.started(progress):
-            return losses.sum(), {name: losses.new_ones(()) for name in self.task_names}
+            return losses.sum(), {name: losses.new_ones(()) for name in names}
         if self.training and not self._begun:
             self._begun = True
             self.begun.fill_(True)
         self.log_variance.data.clamp_(*self.bounds)
-        s = self.log_variance.to(torch.promote_types(losses.dtype, torch.float32))
+        every = self.log_variance.to(torch.promote_types(losses.dtype, torch.float32))
+        s = every if len(names) == len(self.task_names) else every[present]
         weights = torch.exp(-s) / 2
         total = (weights * losses + s / 2).sum()
-        return total, dict(zip(self.task_names, weights.detach(), strict=True))
+        return total, dict(zip(names, weights.detach(), strict=True))
 
     def started(self, progress: Progress) -> bool:
         """Returns whether the next step is weighted."""

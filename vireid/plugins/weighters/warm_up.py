@@ -63,14 +63,16 @@ class WarmUp(nn.Module):
 
     def forward(self, tasks: dict[str, Tensor], progress: Progress) -> tuple[Tensor, dict[str, Tensor]]:
         """Returns the weighted sum of the tasks, a scalar, and the weight of each task."""
-        if self.training:
-            others = torch.stack([loss.detach() for name, loss in tasks.items() if name not in self.growing])
+        constant = [loss.detach() for name, loss in tasks.items() if name not in self.growing]
+        if self.training and constant:
+            others = torch.stack(constant)
             self._remember(others.to(torch.promote_types(others.dtype, torch.float32)).sum(), progress)
-        weights = {name: tasks[name].new_ones(()) for name in self.task_names}
+        weights = {name: tasks[name].new_ones(()) for name in self.task_names if name in tasks}
         for name, curve in self.growing.items():
-            weights[name] = self._weight(curve, progress).to(tasks[name])
-        self._used = {name: weights[name] for name in self.growing}
-        return torch.stack([weights[name] * tasks[name] for name in self.task_names]).sum(), weights
+            if name in tasks:
+                weights[name] = self._weight(curve, progress).to(tasks[name])
+        self._used = {name: weights[name] for name in self.growing if name in tasks}
+        return torch.stack([weight * tasks[name] for name, weight in weights.items()]).sum(), weights
 
     def curves(self) -> dict[str, dict[str, Tensor]]:
         """Returns the latest `lambda` of each task that warms up."""
