@@ -35,6 +35,7 @@ COMPONENTS = {
         'ModalityCentering': f'{_HERE}.necks.modality_centering:ModalityCentering',
         'WithinIdentityWhitening': f'{_HERE}.necks.within_identity_whitening:WithinIdentityWhitening',
         'GraphAttention': f'{_HERE}.necks.graph_attention:GraphAttention',
+        'NonLocal': f'{_HERE}.necks.non_local:NonLocal',
     },
     'heads': {
         'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead',
@@ -43,6 +44,7 @@ COMPONENTS = {
         'CorrelationHead': f'{_HERE}.heads.correlation_head:CorrelationHead',
         'IWPAHead': f'{_HERE}.heads.iwpa_head:IWPAHead',
         'GraphHead': f'{_HERE}.heads.graph_head:GraphHead',
+        'StripeHead': f'{_HERE}.heads.stripe_head:StripeHead',
     },
     'poolings': {
         'Average': f'{_HERE}.poolings.average:Average',
@@ -62,6 +64,8 @@ COMPONENTS = {
         'EachModality': f'{_HERE}.losses.each_modality:EachModality',
         'CrossModalityGap': f'{_HERE}.losses.cross_modality_gap:CrossModalityGap',
         'WeightedRegularizedTriplet': f'{_HERE}.losses.weighted_regularized_triplet:WeightedRegularizedTriplet',
+        'EnhancedSquaredDifference': f'{_HERE}.losses.enhanced_squared_difference:EnhancedSquaredDifference',
+        'HeteroCenterTriplet': f'{_HERE}.losses.hetero_center_triplet:HeteroCenterTriplet',
     },
     'weighters': {
         'Fixed': f'{_HERE}.weighters.fixed:Fixed',
@@ -110,6 +114,7 @@ COMPONENTS = {
         'RandomErasing': f'{_HERE}.transforms.in_place:RandomErasing',
         'PerModality': f'{_HERE}.transforms.per_modality:PerModality',
         'ResizeScaled': f'{_HERE}.transforms.resize_scaled:ResizeScaled',
+        'ChannelExchange': f'{_HERE}.transforms.channel_exchange:ChannelExchange',
         **{
             name: f'{_TORCHVISION}:{name}'
             for name in (

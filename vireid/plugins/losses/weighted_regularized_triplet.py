@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
-from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.softmax_weights import weighted_distances
 
 
 class WeightedRegularizedTriplet(nn.Module):
@@ -25,22 +23,6 @@ class WeightedRegularizedTriplet(nn.Module):
     reads_parts = False
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError(
-                'WeightedRegularizedTriplet reads one vector per image and got parts',
-                todo='use it on a global head',
-            )
-        # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
-        with full_precision(feature):
-            squared = feature.square().sum(dim=1)
-            distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
-        distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
-        distance = distance.masked_fill(torch.eye(len(feature), dtype=torch.bool, device=feature.device), 0)
-        same = identities[:, None] == identities[None, :]
-        far = distance.masked_fill(~same, float('-inf')).softmax(dim=1)  # (B, B): w, 0 for other identities
-        # a finite fill value: in a row without negatives, a softmax of only -inf would be NaN
-        near = (-distance).masked_fill(same, torch.finfo(distance.dtype).min).softmax(dim=1)  # (B, B): v
-        gap = (far * distance).sum(dim=1) - (near * distance).sum(dim=1)  # (B,)
-        gap = gap.masked_fill(same.all(dim=1), float('-inf'))
+        positive, negative, alone = weighted_distances('WeightedRegularizedTriplet', output, identities)
+        gap = (positive - negative).masked_fill(alone, float('-inf'))  # (B,)
         return nn.functional.softplus(gap).mean()  # ()

@@ -48,7 +48,7 @@ class RandomErasing(v2.RandomErasing):
         p: probability, 0 to 1.
         scale: (minimum, maximum) of the erased fraction of the image area.
         ratio: (minimum, maximum) of width / height.
-        value: fill value; 0 is the mean after `Normalize`.
+        value: fill value, or one per channel; 0 is the mean after `Normalize`.
     """
 
     def __init__(
@@ -56,6 +56,6 @@ class RandomErasing(v2.RandomErasing):
         p: float = 0.5,
         scale: Sequence[float] = (0.02, 0.33),
         ratio: Sequence[float] = (0.3, 3.3),
-        value: float = 0.0,
+        value: float | Sequence[float] = 0.0,
     ) -> None:
         super().__init__(p, scale, ratio, value, inplace=True)
