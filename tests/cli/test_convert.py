@@ -54,7 +54,7 @@ def test_a_config_of_regdb_holds_the_checkpoint_to_its_split(people, tmp_path, m
         "_base_ = 'vireid::systems/agw.py'\n"
         "dataset = dict(_delete_=True, type='RegDB', root=None, trial=1)\n"
         "protocol = dict(_delete_=True, type='regdb/agw')\n"
-        'model = dict(backbone=dict(depth=18, non_local_channels=1))\n'
+        'model = dict(backbone=dict(depth=18, inserts=dict(non_local=dict(channels=1))))\n'
         'images = dict(size=(64, 32), workers=0)\n'
         'loggers = []\n'
     )

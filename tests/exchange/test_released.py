@@ -140,13 +140,13 @@ def test_agw_embeds_as_it_was_released(agw, images, modality):
 
 
 def channels_of(out: Path) -> int | None:
-    return checkpoint.load(out)['config']['model']['backbone'].get('non_local_channels')
+    return checkpoint.load(out)['config']['model']['backbone']['inserts']['non_local'].get('channels')
 
 
 @torch.inference_mode()
 def test_how_many_channels_non_local_blocks_have_inside_is_read_from_the_shapes(agw, tmp_path, images):
-    assert agw.done.options == ('model.backbone.non_local_channels=1',)
-    assert 'from file    model.backbone.non_local_channels=1\n' in agw.done.text()
+    assert agw.done.options == ('model.backbone.inserts.non_local.channels=1',)
+    assert 'from file    model.backbone.inserts.non_local.channels=1\n' in agw.done.text()
     assert channels_of(agw.out) == 1
     state = released_layout.agw(IDENTITIES, depth=18, inner=None)
     done = convert('agw', written(tmp_path, state), tmp_path / 'half.pt', small())
@@ -160,9 +160,9 @@ def test_how_many_channels_non_local_blocks_have_inside_is_read_from_the_shapes(
 
 def test_a_config_that_says_another_number_of_channels_follows_the_file(tmp_path):
     half = written(tmp_path, released_layout.agw(IDENTITIES, depth=18, inner=None))
-    one = small('agw', 'model.backbone.non_local_channels=1')
+    one = small('agw', 'model.backbone.inserts.non_local.channels=1')
     done = convert('agw', half, tmp_path / 'new.pt', one)
-    assert done.options == ('model.backbone.non_local_channels=None',)
+    assert done.options == ('model.backbone.inserts.non_local.channels=None',)
     assert channels_of(done.out) is None
 
 

@@ -94,7 +94,8 @@ class FeatureSpec:
         kind: `map` is (B, C, H, W), `vector` is (B, C).
         layout: `joint` is one tensor, visible images first, then infrared; `paired` is one tensor per modality.
         size: (H, W) of a map; None for a vector, or if the image size is unknown.
-        copies: rows per image. Copy c of image b is row b * copies + c, so each modality's rows stay together.
+        copies: rows per image; in the `output` of a neck, rows that it returns for each row it receives. Copy c of
+            image b is row b * copies + c, so the rows of a modality stay together.
     """
 
     channels: int

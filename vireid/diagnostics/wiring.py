@@ -10,7 +10,7 @@ from vireid.boundary.showing import mermaid as label
 from vireid.core.types import MODALITIES
 from vireid.core.wording import aligned
 from vireid.interfaces import Model
-from vireid.reporting.graph import describe_graph
+from vireid.reporting.graph import describe_graph, images_read
 
 # keywords of Mermaid
 RESERVED = (
@@ -33,10 +33,11 @@ def wiring_table(model: Any) -> list[str]:
         rows.append((name, type(translator).__name__, ', '.join(modalities), f'images with channels: {channels}'))
         modalities = list(translator.modalities)
     seen = list(Model.modalities(model) or modalities)
-    for name, spec in model.specs.items():
+    for name, spec in {**images_read(model), **model.specs}.items():
         size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
-        reads = ', '.join(model.inputs.get(name, seen))
-        rows.append((name, _maker(model, name), reads, f'{spec.layout} {spec.kind} {spec.channels}{size}'))
+        copies = f', {spec.copies} rows per image' if spec.copies > 1 else ''
+        reads, made = ', '.join(model.inputs.get(name, seen)), _maker(model, name) if name in model.specs else 'input'
+        rows.append((name, made, reads, f'{spec.layout} {spec.kind} {spec.channels}{size}{copies}'))
     for name, task in model.tasks.items():
         losses = ' + '.join(
             type(loss).__name__

@@ -26,7 +26,7 @@ from vireid.launch.preflight import on_meta
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 
-CHANNELS = 'model.backbone.non_local_channels'
+CHANNELS = 'model.backbone.inserts.non_local.channels'
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def _wanted(system: str, model: nn.Module) -> Shapes:
 
 def _with_channels(experiment: Experiment, theirs: Mapping[str, Tensor]) -> tuple[Experiment, tuple[str, ...]]:
     """Sets the channels inside non-local blocks to those of a file; returns the options that this changed."""
-    name, backbone = CHANNELS.rpartition('.')[2], experiment.model.get('backbone', {})
+    insert = experiment.model.get('backbone', {}).get('inserts', {}).get('non_local')
     blocks = [t.shape for n, t in theirs.items() if re.fullmatch(r'NL_\d\.\d+\.theta\.weight', n) and t.dim() == 4]
     halves = all(shape[0] == shape[1] // 2 for shape in blocks)
-    if not blocks or (not halves and len({shape[0] for shape in blocks}) > 1):
+    if insert is None or not blocks or (not halves and len({shape[0] for shape in blocks}) > 1):
         return experiment, ()
     channels = None if halves else blocks[0][0]
-    if backbone.get(name) == channels:
+    if insert.get('channels') == channels:
         return experiment, ()
     return experiment.with_overrides({CHANNELS: channels}), (f'{CHANNELS}={channels}',)
 

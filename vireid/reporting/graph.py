@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vireid.core.types import MODALITIES
+from vireid.core.types import MODALITIES, FeatureSpec
 from vireid.interfaces import Model
 
 
@@ -21,10 +21,14 @@ def describe_graph(model: Any) -> dict[str, Any]:
     nodes = [_node(m, 'modality', m, 'images') for m in modalities]
     nodes.append(_node('backbone', 'backbone', type(model.backbone).__name__, 'backbone'))
     edges = [[m, 'backbone'] for m in modalities]
-    for name, spec in model.specs.items():
+    for name, spec in {**images_read(model), **model.specs}.items():
         size = f' x {spec.size[0]} x {spec.size[1]}' if spec.size else ''
-        about = f'{spec.layout} {spec.kind}, {spec.channels}{size}'
-        if name in model.necks:
+        copies = f', {spec.copies} rows per image' if spec.copies > 1 else ''
+        about = f'{spec.layout} {spec.kind}, {spec.channels}{size}{copies}'
+        if name not in model.specs:
+            nodes.append(_node(f'f_{name}', 'feature', name, about))
+            edges += [[m, f'f_{name}'] for m in modalities]
+        elif name in model.necks:
             nodes.append(_node(f'f_{name}', 'neck', f'{name}: {type(model.necks[name]).__name__}', about))
             edges += [[f'f_{read}', f'f_{name}'] for read in model.inputs[name]]
         else:
@@ -40,6 +44,12 @@ def describe_graph(model: Any) -> dict[str, Any]:
     nodes.append(_node('embedding', 'embedding', 'embedding', f'{model.embedding_dim} values'))
     edges += [[f'{"t" if name in model.tasks else "f"}_{name}', 'embedding'] for name in model.embedding]
     return {'nodes': nodes, 'edges': edges}
+
+
+def images_read(model: Any) -> dict[str, FeatureSpec]:
+    """Returns the specs of the images and maps of translators that necks and heads of a model read."""
+    read = {name for reads in (*model.inputs.values(), *model.head_inputs.values()) for name in reads}
+    return {name: spec for name, spec in getattr(model, 'image_specs', {}).items() if name in read}
 
 
 def _node(name: str, kind: str, title: str, about: str) -> dict[str, str]:

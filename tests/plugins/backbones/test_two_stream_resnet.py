@@ -7,7 +7,9 @@ import torch
 import torchvision
 
 from vireid.core.errors import VireidError
+from vireid.core.registry.components import BuildPart
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
+from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
 
 IMAGES = {VISIBLE: torch.randn(2, 3, 64, 32), INFRARED: torch.randn(3, 3, 64, 32)}
@@ -111,8 +113,10 @@ def test_padded_images_of_two_channels_go_through_one_network_that_starts_from_t
     assert len(network({m: images[:, :2] for m, images in IMAGES.items()})['stage4']) == 5
 
 
-def test_weights_from_a_file_fill_the_residual_blocks_between_non_local_ones(resnet18_file):
-    network = TwoStreamResNet(18, shared_from=1, weights=str(resnet18_file), non_local=(0, 2, 3, 0))
+def test_weights_from_a_file_fill_the_residual_blocks_between_inserts(resnet18_file):
+    inserts = {'non_local': {'type': 'NonLocal', 'after': {'stage2': 2, 'stage3': 3}}}
+    build_part = BuildPart(create_manager().components, 'model.backbone', {})
+    network = TwoStreamResNet(18, 1, weights=str(resnet18_file), build_part=build_part, inserts=inserts)
     state = torch.load(resnet18_file, weights_only=True)
     for stage in (2, 3):
         for block in (0, 1):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
-from vireid.core.types import MODALITIES, FeatureSpec, Modality, joint_order
+from vireid.core.registry.components import BuildPart
+from vireid.core.types import MODALITIES, Context, FeatureSpec, Modality, joint_order
+from vireid.plugins.backbones.inserts import Stage, add_inserts, require_stages
 
 STAGES = (1, 2, 3, 4)
 
@@ -59,6 +61,7 @@ class TwoStreams(nn.Module):
         self.stream_of = _streams(self.channels, streams or {}, shared_from)
         self.streams: Any = nn.ModuleDict()
         self.shared: Any = nn.ModuleDict()
+        self.copies = dict.fromkeys(range(5), 1)  # rows per image after each stage
 
     def add_stages(self, build: Callable[[int], Mapping[str, nn.Module]]) -> None:
         """Builds the streams in joint order, then the shared stages.
@@ -78,6 +81,35 @@ class TwoStreams(nn.Module):
         self.streams = nn.ModuleDict(copies if self.shared_from else {})
         self.shared = kept(self.shared_from, 5, self.channels[own[0]])
 
+    def add_inserts(
+        self,
+        inserts: Mapping[str, Any] | None,
+        specs: Mapping[str, FeatureSpec],
+        build_part: BuildPart | None,
+        one_block: bool = False,
+    ) -> None:
+        """Builds the inserts and places them between the blocks of the stages; see `inserts.add_inserts`.
+
+        Args:
+            inserts: config of each insert.
+            specs: spec of the output of each stage, as one tensor.
+            build_part: builds an insert.
+            one_block: whether an insert can only follow the last block of a stage.
+        """
+        if not inserts:
+            return
+        if build_part is None:
+            raise VireidError('inserts need build_part, which builds them', todo='build the backbone from a config')
+        places = [f'stage{s}' for s in STAGES if s <= self.last and f'stage{s}' in specs]
+        require_stages(inserts, places, one_block, build_part.where)
+        for stages in [*self.streams.values(), self.shared]:
+            stages.update(add_inserts(stages, inserts, specs, build_part))
+        for stage in range(self.last + 1):
+            name = f'stage{stage}'
+            stages = self.shared if stage >= self.shared_from else next(iter(self.streams.values()))
+            own = stages[name].copies if isinstance(stages[name], Stage) else 1
+            self.copies[stage] = own * (self.copies[stage - 1] if stage else 1)
+
     def spec(self, stage: int, channels: int, size: tuple[int, int] | None) -> FeatureSpec:
         """Returns the spec of a stage's output.
 
@@ -86,7 +118,8 @@ class TwoStreams(nn.Module):
             channels: channels of its map.
             size: (H, W) of its map, if known.
         """
-        return FeatureSpec(channels, 'map', 'joint' if stage >= self.shared_from else 'paired', size)
+        layout: Literal['joint', 'paired'] = 'joint' if stage >= self.shared_from else 'paired'
+        return FeatureSpec(channels, 'map', layout, size, self.copies[stage])
 
     def as_map(self, stage: int, output: Tensor) -> Tensor:
         """Returns the output of a stage as a map (B, C, H, W); override it if stages output something else."""
@@ -107,28 +140,35 @@ class TwoStreams(nn.Module):
         stream_of = {m: self.stream_of.get(m, m) for m in order}
         sharing = {own: [m for m in order if stream_of[m] == own] for own in stream_of.values()}
 
-        def by_modality(by_stream: dict[Modality, Tensor]) -> dict[Modality, Tensor]:
+        def by_modality(by_stream: dict[Modality, Tensor], copies: int) -> dict[Modality, Tensor]:
             parts: dict[Modality, Tensor] = {}
             for own, members in sharing.items():
                 # a single modality is not split: that would change the order in which gradients are summed
-                sizes = [images[m].shape[0] for m in members]
+                sizes = [copies * images[m].shape[0] for m in members]
                 split = by_stream[own].split(sizes) if len(members) > 1 else (by_stream[own],)
                 parts.update(zip(members, split, strict=True))
             return {m: parts[m] for m in order}
+
+        def run(stage: nn.Module, x: Tensor, members: Sequence[Modality], copies: int) -> Tensor:
+            if not isinstance(stage, Stage):
+                return stage(x)
+            return stage(x, Context({m: copies * images[m].shape[0] for m in members}, copies=copies))
 
         paired = {own: _joined([images[m] for m in members]) for own, members in sharing.items()}
         outputs: dict[str, Tensor | dict[Modality, Tensor]] = {}
         joint = torch.cat([images[m] for m in order]) if self.shared_from == 0 else None
         for stage in range(self.last + 1):
-            name = f'stage{stage}'
+            name, copies = f'stage{stage}', self.copies[stage - 1] if stage else 1
             if stage < self.shared_from:
-                paired = {own: self.streams[own][name](x) for own, x in paired.items()}
+                paired = {own: run(self.streams[own][name], x, sharing[own], copies) for own, x in paired.items()}
             else:
-                joint = self.shared[name](torch.cat(list(by_modality(paired).values())) if joint is None else joint)
+                joint = torch.cat(list(by_modality(paired, copies).values())) if joint is None else joint
+                joint = run(self.shared[name], joint, order, copies)
             if stage not in self.out_stages:
                 continue
             if joint is None:
-                outputs[name] = by_modality({own: self.as_map(stage, x) for own, x in paired.items()})
+                maps = {own: self.as_map(stage, x) for own, x in paired.items()}
+                outputs[name] = by_modality(maps, self.copies[stage])
             else:
                 outputs[name] = self.as_map(stage, joint)
         return outputs
@@ -165,6 +205,12 @@ def _streams(
                 + (f'modality {modality!r}' if modality not in channels else f'stream {other!r}'),
                 allowed=', '.join(f'{m!r}' for m in channels),
             )
+    if shared_from and (own := [m for m in channels if m not in MODALITIES and m not in given]):
+        raise VireidError(
+            f'streams does not name the stream of the modality {own[0]!r}',
+            allowed=f'the stream of another modality, or one of its own, which is not used in evaluation: {own[0]!r}',
+            todo=f"set model.backbone.streams, for example to {{'{own[0]}': 'visible'}}",
+        )
     for modality in channels:
         other = stream_of[modality] if shared_from else next(iter(channels))
         if channels[modality] != channels[other]:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from vireid.boundary.weights import read_weights
 from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError
-from vireid.core.types import Modality
+from vireid.core.registry.components import BuildPart
+from vireid.core.types import FeatureSpec, Modality
 from vireid.plugins.backbones.chain import Chain, find_chain
+from vireid.plugins.backbones.inserts import Inserts
 from vireid.plugins.backbones.networks import ALLOWED, Library, build_network, pretrained_weights, require_network
-from vireid.plugins.backbones.streams import TwoStreams, with_channels
+from vireid.plugins.backbones.streams import STAGES, TwoStreams, with_channels
 from vireid.plugins.backbones.vision_transformer import (
     EMBEDDING,
     TokenEmbedding,
@@ -58,6 +60,8 @@ class TwoStreamNetwork(TwoStreams):
         image_size: (H, W) of the images, which determines the map sizes; None leaves the map sizes unknown.
         modalities: image channels by modality, 1 to 4; None means 3 channels for visible and infrared.
         streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
+        build_part: builds the inserts.
+        inserts: necks at the end of stages whose output is a map, as in `TwoStreamResNet`.
 
     Raises:
         VireidError: if the network, an option or a stage does not exist, the network is not a chain of modules up to
@@ -76,13 +80,15 @@ class TwoStreamNetwork(TwoStreams):
         image_size: tuple[int, int] | None = None,
         modalities: Mapping[Modality, int] | None = None,
         streams: dict[Modality, Modality] | None = None,
+        build_part: BuildPart | None = None,
+        inserts: Inserts | None = None,
     ) -> None:
         super().__init__(shared_from, out_stages, modalities, streams)
         build = _Builder(network, library, options or {}, weights if pretrained else None, image_size, self.out_stages)
         self.add_stages(build)
-        self.layouts = {s: build.layouts[s] for s in self.out_stages}
-        self.prefix, self.grid = build.prefix, build.grid
-        shapes = self._shapes(image_size or build.size, build.name)
+        self.layouts, self.prefix, self.grid = dict(build.layouts), build.prefix, build.grid
+        wanted = [s for s in STAGES if s in build.layouts and s <= self.last] if inserts else self.out_stages
+        shapes = self._shapes(image_size or build.size, build.name, wanted)
         for s in self.out_stages:
             if shapes[s][0] != build.channels.get(s, shapes[s][0]):
                 raise VireidError(
@@ -90,9 +96,10 @@ class TwoStreamNetwork(TwoStreams):
                     'for another',
                     allowed='networks whose maps have an unambiguous channel axis',
                 )
-        self.outputs = {
-            f'stage{s}': self.spec(s, shapes[s][0], shapes[s][1:] if image_size else None) for s in self.out_stages
-        }
+        maps = [s for s in wanted if build.layouts[s] == 'map']
+        specs = {f'stage{s}': FeatureSpec(shapes[s][0], 'map', size=_pair(shapes[s], image_size)) for s in maps}
+        self.add_inserts(inserts, specs, build_part, one_block=True)
+        self.outputs = {f'stage{s}': self.spec(s, shapes[s][0], _pair(shapes[s], image_size)) for s in self.out_stages}
 
     def as_map(self, stage: int, output: Tensor) -> Tensor:
         """Returns the output of a stage as a map (B, C, H, W)."""
@@ -100,8 +107,9 @@ class TwoStreamNetwork(TwoStreams):
             return tokens_as_map(output, self.prefix, self.grid)
         return output.permute(0, 3, 1, 2) if self.layouts[stage] == 'channels last' else output
 
-    def _shapes(self, size: tuple[int, int], name: str) -> dict[int, tuple[int, int, int]]:
-        """Returns the (C, H, W) of each output stage for an image of (H, W)."""
+    def _shapes(self, size: tuple[int, int], name: str, stages: Sequence[int]) -> dict[int, tuple[int, int, int]]:
+        """Returns the (C, H, W) of the given stages for an image of (H, W)."""
+        own, self.out_stages = self.out_stages, tuple(stages)
         modality = next(m for m, own in self.stream_of.items() if m == own)
         image = torch.zeros(1, self.channels[modality], *size, device=next(self.parameters()).device)
         self.eval()
@@ -111,7 +119,8 @@ class TwoStreamNetwork(TwoStreams):
         except Exception as error:  # a network may raise anything
             raise _does_not_run(name, size, error) from error
         self.train()
-        maps = {s: outputs[f'stage{s}'] for s in self.out_stages}
+        self.out_stages = own
+        maps = {s: outputs[f'stage{s}'] for s in stages}
         return {s: tuple((m if isinstance(m, Tensor) else m[modality]).shape[1:]) for s, m in maps.items()}
 
 
@@ -263,6 +272,11 @@ class _Builder:
                 allowed='networks that start with a convolution of 3 channels',
             )
         return convolution
+
+
+def _pair(shape: tuple[int, int, int], image_size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Returns the (H, W) of a map, or None if the size of the images is unknown."""
+    return (shape[1], shape[2]) if image_size else None
 
 
 def _own_size(network: Any) -> tuple[int, int]:

@@ -10,9 +10,9 @@ import torchvision
 from torch import Tensor, nn
 
 from vireid.boundary.weights import read_weights
-from vireid.core.errors import VireidError
-from vireid.core.types import Modality
-from vireid.plugins.backbones.non_local import with_non_local
+from vireid.core.registry.components import BuildPart
+from vireid.core.types import FeatureSpec, Modality
+from vireid.plugins.backbones.inserts import Inserts
 from vireid.plugins.backbones.streams import STAGES, TwoStreams, with_channels
 from vireid.plugins.backbones.weights import fitting, published_weights
 
@@ -37,15 +37,16 @@ class TwoStreamResNet(TwoStreams):
         image_size: (H, W) of the images, which determines the map sizes; None leaves the map sizes unknown.
         modalities: image channels by modality; None means 3 channels for visible and infrared.
         streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
-        non_local: number of non-local blocks in each of the four stages, inserted after its last residual blocks. A
-            stage with fewer residual blocks gets one after each: (0, 2, 3, 0), meant for depth 50, becomes 0, 2, 2, 0
-            at depth 18.
-        non_local_channels: channels inside the non-local blocks; None means half of the map's. AGW's released code
-            uses 1.
+        build_part: builds the inserts.
+        inserts: necks between the residual blocks, by name, such as non-local blocks. Each follows the stage `after`
+            (by default its name), or each of the last blocks of several stages, as in `after=dict(stage2=2, stage3=3)`;
+            a stage with fewer blocks gets one after each. With `with_input=True`, an insert reads the input of the
+            stage and the output. It keeps the shape of the map, but may return several rows per image (`copies`).
+            `weights` are those of the network without inserts.
 
     Raises:
-        VireidError: if a stage does not exist, an argument is out of range, or the weights cannot be loaded or do not
-            fit.
+        VireidError: if a stage does not exist, an argument is out of range, an insert changes the shape of the map, or
+            the weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -59,14 +60,10 @@ class TwoStreamResNet(TwoStreams):
         image_size: tuple[int, int] | None = None,
         modalities: Mapping[Modality, int] | None = None,
         streams: dict[Modality, Modality] | None = None,
-        non_local: Sequence[int] = (0, 0, 0, 0),
-        non_local_channels: int | None = None,
+        build_part: BuildPart | None = None,
+        inserts: Inserts | None = None,
     ) -> None:
         super().__init__(shared_from, out_stages, modalities, streams)
-        if len(non_local) != len(STAGES) or min(non_local) < 0:
-            raise VireidError(
-                f'non_local is {tuple(non_local)}', allowed='four numbers of at least 0, one each for stages 1 to 4'
-            )
         state = load_resnet_weights(depth, weights if pretrained else None)
         self.add_stages(lambda channels: _stages(depth, state, last_stride, channels))
         expansion = 4 if depth >= 50 else 1
@@ -76,12 +73,11 @@ class TwoStreamResNet(TwoStreams):
         sizes = {
             s: (-(-image_size[0] // n), -(-image_size[1] // n)) if image_size else None for s, n in strides.items()
         }
+        specs = {f'stage{s}': FeatureSpec(widths[s], 'map', size=sizes[s]) for s in STAGES}
+        specs['stage0'] = FeatureSpec(64, 'map', size=sizes[1])
+        # last, so that the random weights of the ResNet are the same as without inserts
+        self.add_inserts(inserts, specs, build_part)
         self.outputs = {f'stage{s}': self.spec(s, widths[s], sizes[s]) for s in self.out_stages}
-        # last, so that the random weights of the ResNet are the same as without non-local blocks
-        for stages in [*self.streams.values(), self.shared]:
-            for s, count in zip(STAGES, non_local, strict=True):
-                if count and f'stage{s}' in stages:
-                    stages[f'stage{s}'] = with_non_local(stages[f'stage{s}'], count, widths[s], non_local_channels)
 
 
 def _stages(depth: int, state: dict[str, Tensor] | None, last_stride: int, channels: int) -> dict[str, nn.Module]:

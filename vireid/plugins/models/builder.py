@@ -119,7 +119,7 @@ class ModelBuilder:
         except VireidError as error:
             self.graph.problems.append(error)
             return None
-        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(specs[n] for n in inputs))
+        return self.build(kind, config, f'{kind}.{name}', inputs=tuple(replace(specs[n], copies=1) for n in inputs))
 
     def _copies(self, reads: tuple[str, ...]) -> int:
         return max((self.specs[read].copies for read in reads if read in self.specs), default=1)

@@ -27,6 +27,18 @@ def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpe
     return inputs
 
 
+def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequence[FeatureSpec]:
+    """Returns the inputs.
+
+    Raises:
+        VireidError: unless there are `count`, all of them maps.
+    """
+    if len(inputs) != count or any(spec.kind != 'map' for spec in inputs):
+        wanted = 'one map' if count == 1 else f'{count} maps'
+        raise VireidError(f'{name} got: {describe(inputs) or "no feature"}', allowed=wanted)
+    return inputs
+
+
 def common_size(name: str, inputs: Sequence[FeatureSpec]) -> tuple[int, int] | None:
     """Returns the common size of the maps, or None if no size is known.
 
