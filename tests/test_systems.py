@@ -104,8 +104,11 @@ def test_a_system_learns_to_find_across_the_modalities(name: str) -> None:
     model.train()
     for number in range(steps):
         torch.manual_seed(number)
-        cameras = {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
-        batch = Batch(images(number), dict.fromkeys(MODALITIES, labels), cameras)
+        shown, cameras = images(number), {VISIBLE: labels % 2 + 1, INFRARED: labels % 2 * 3 + 3}
+        for view, settings in made.images.views.items():  # one channel of what it is a view of
+            shown[view] = shown[settings.of][:, number % 3, None].expand(-1, 3, -1, -1)
+            cameras[view] = cameras[settings.of]
+        batch = Batch(shown, dict.fromkeys(shown, labels), cameras)
         record = step(batch, Progress(number // 10, number, 10, steps))
         assert torch.tensor(record['loss']).isfinite()
     model.eval()
