@@ -143,7 +143,10 @@ class Model(Interface):
 
 
 class Translator(Interface):
-    """Transforms a batch before the backbone: changes its images, or adds images of an auxiliary modality."""
+    """Transforms a batch before the backbone: changes its images, or adds images of an auxiliary modality, or maps.
+
+    If `forward` names `needed`, it gets the names of the features that are read, to skip other maps.
+    """
 
     given = _MODEL
     module = True

@@ -90,6 +90,16 @@ class TestInitialize:
         assert lines[0] == f"weights {source}: 1 of 8 tensors, taken from 'model'; left out: x"
         assert lines[1].split() == ['from', f'{source}:', 'conv', '6', 'of', '9', 'values', '(67%)']
 
+    def test_parts_start_afresh_by_name_and_either_network_may_lack_them(self, file):
+        model, other = Net(), Net(identities=9)
+        before = model.classifier.weight.clone()
+        source = file({**other.state_dict(), 'critic.weight': torch.ones(1)})
+        initialize_from(model, source, partial=False, fresh=('classifier.*', 'critic.*'))
+        assert equal(model, other, 'conv.weight', 'norm.running_mean')
+        assert torch.equal(model.classifier.weight, before)
+        with pytest.raises(VireidError, match=r"training.init_except.0: the pattern 'clasifier.\*' matches no tensor"):
+            initialize_from(model, source, partial=False, fresh=('clasifier.*',))
+
     def test_weights_of_a_backbone_alone_are_sent_to_their_place(self, file):
         source = file({'state_dict': {'layer1.0.conv1.weight': torch.ones(64)}})
         with pytest.raises(VireidError) as caught:

@@ -141,7 +141,8 @@ def _as_built(experiment: Experiment, samples: tuple[Sample, ...], evaluator: Ev
         given = f'stages: {", ".join(experiment.stages)} must be trained first'
         raise VireidError(given, todo='run vireid train, and set training.init to the checkpoint of the last stage')
     if settings.init is not None:
-        seen = initialize_from(model, settings.init, settings.init_partial, identities=identities)[1]
+        fresh = settings.init_except
+        seen = initialize_from(model, settings.init, settings.init_partial, identities=identities, fresh=fresh)[1]
         numbers = content_numbers(evaluator.samples, experiment.images, evaluator.read)
         require_unseen(evaluator.samples, seen, f'training.init: {settings.init}', numbers)
     if free:

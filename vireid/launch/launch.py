@@ -92,10 +92,16 @@ def prepare(
                 f'stages: {", ".join(experiment.stages)} must be trained first',
                 todo='train all of them with the command: vireid train CONFIG; or pass their checkpoint as init',
             )
+        if settings.init_except and init is None:
+            raise VireidError(
+                'training.init_except is set, but nothing initializes this run',
+                todo='set training.init or stages, or remove training.init_except',
+                path='training.init_except',
+            )
     fabric = make_fabric(settings)
     if chosen.warning and fabric.is_global_zero:
         warn_once(chosen.warning)
-    pretrained = resume is None and (init is None or partial)
+    pretrained = resume is None and (init is None or partial or bool(settings.init_except))
     *_, hooks, (dataset, samples) = attempt_all(
         lambda: raise_all(missing_init({'init': None if init is None else str(init)})),
         lambda: preflight(experiment, pretrained),
@@ -121,7 +127,9 @@ def prepare(
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
     if resume is None and init is not None:
-        initial, seen = initialize_from(model, str(init), partial, fabric.is_global_zero, len(identities))
+        initial, seen = initialize_from(
+            model, str(init), partial, fabric.is_global_zero, len(identities), settings.init_except
+        )
         require_unseen(scored, seen, f'training.init: {init}', numbers)
     chosen, experiment, fabric = settle_precision(chosen, experiment, model, batches, fabric)
     _adjust(model, experiment, fabric)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -107,7 +108,12 @@ def _require_shapes(build: Callable[[], torch.nn.Module], weights: Mapping[str, 
 
 
 def initialize_from(
-    model: torch.nn.Module, source: str, partial: bool, show: bool = True, identities: int = 0
+    model: torch.nn.Module,
+    source: str,
+    partial: bool,
+    show: bool = True,
+    identities: int = 0,
+    fresh: Sequence[str] = (),
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Initializes a model from a checkpoint, or from any file that contains the state dict of such a model.
 
@@ -118,6 +124,7 @@ def initialize_from(
         show: print what was loaded.
         identities: number of training identities; tensors that differ only in this number, such as a classifier, are
             skipped.
+        fresh: name patterns of tensors to leave as they are in the model.
 
     Returns:
         A description of the weights, for run.json, and the hashes of the images they were trained on, which are empty
@@ -128,6 +135,7 @@ def initialize_from(
     """
     weights, seen, origin = _read(model, source)
     own = model.state_dict()
+    weights = started_afresh(weights, own, fresh)
     about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
     left_out = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
     lines = [origin.text(source, left_out)] if origin else []
@@ -148,6 +156,35 @@ def initialize_from(
     for line in lines if show else ():
         print(line)
     return about, seen
+
+
+def started_afresh(
+    weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], patterns: Sequence[str]
+) -> dict[str, torch.Tensor]:
+    """Returns the weights, with the tensors of the model itself in place of those that match a pattern.
+
+    Args:
+        weights: the weights to load.
+        own: the state dict of the model.
+        patterns: name patterns of tensors.
+
+    Raises:
+        VireidError: if a pattern matches no tensor of either.
+    """
+    for position, pattern in enumerate(patterns):
+        if not fnmatch.filter([*weights, *own], pattern):
+            tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name in own}))
+            raise VireidError(
+                f'training.init_except.{position}: the pattern {pattern!r} matches no tensor',
+                allowed=f'patterns such as {tops}',
+                path=f'training.init_except.{position}',
+            )
+
+    def is_fresh(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+    kept = {name: tensor for name, tensor in weights.items() if not is_fresh(name)}
+    return {**kept, **{name: tensor for name, tensor in own.items() if is_fresh(name)}}
 
 
 def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:

@@ -27,7 +27,7 @@ from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
 from vireid.launch.preflight import attempt_all, on_meta, preflight
 from vireid.launch.resolve import Source, read, resolve
-from vireid.launch.weights import newest
+from vireid.launch.weights import newest, started_afresh
 from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
 
@@ -153,7 +153,9 @@ def _check_weights(job: Job, before: Job) -> None:
     if not job.experiment.training.init_partial:
         ours, theirs = (on_meta(functools.partial(j.experiment.build_model, 2, False)) for j in (job, before))
         try:
-            checkpoint.load_weights(ours, theirs.state_dict(), f'stage {before.experiment.name}')
+            fresh = job.experiment.training.init_except
+            weights = started_afresh(theirs.state_dict(), ours.state_dict(), fresh)
+            checkpoint.load_weights(ours, weights, f'stage {before.experiment.name}')
         except VireidError as error:
             todo = 'use the same network in both, or load only matching weights: training.init_partial=True'
             raise error.at('training.init', todo) from error

@@ -110,6 +110,8 @@ class TrainingSettings:
         compile: compile the model's training pass with torch; if that fails, warn and run it uncompiled.
         init: checkpoint to initialize a new run from; same as the flag `--init`.
         init_partial: load only the matching weights of `init` and report coverage.
+        init_except: name patterns of tensors that start afresh instead of from `init`, such as 'tasks.critic.*'; either
+            network may lack them.
         freeze: name patterns of modules and parameters that are not trained, such as 'backbone.*'; BatchNorm
             statistics are frozen too.
         keep: number of checkpoints to keep: `last.pt`, and earlier ones as `last-1.pt` and so on in case of damage.
@@ -126,6 +128,7 @@ class TrainingSettings:
     checkpoint_every: Positive | None = None
     init: str | None = None
     init_partial: bool = False
+    init_except: list[str] = field(default_factory=list)
     freeze: list[str] = field(default_factory=list)
     keep: Annotated[int, Ge(1), Le(100)] = 2
     sync_batchnorm: bool = False

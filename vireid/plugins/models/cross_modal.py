@@ -21,12 +21,12 @@ from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.registry.schema import Component
-from vireid.core.registry.signature import names_argument
+from vireid.core.registry.signature import named_arguments
 from vireid.core.types import MODALITIES, Batch, Context, FeatureSpec, Modality, Progress, joint_order
 from vireid.interfaces import Neck, Translator
 from vireid.plugins.models.builder import ModelBuilder, build_translator
 from vireid.plugins.models.fitting import fit_necks, training_necks
-from vireid.plugins.models.graph import read_graph
+from vireid.plugins.models.graph import bad_names, read_graph
 from vireid.plugins.models.returns import require_feature, require_translated
 from vireid.plugins.models.task import Task
 
@@ -92,6 +92,8 @@ class CrossModalModel(nn.Module):
         channels = dict(modalities or dict.fromkeys(MODALITIES, 3))
         self.translators, self.epochs = nn.ModuleDict(), dict[str, Epochs | None]()
         self.image_specs = {IMAGES: FeatureSpec(max(channels.values()), 'map', 'paired', image_size)}
+        taken = functools.partial(hasattr, nn.ModuleDict)
+        raise_all(bad_names(f'{self.where}.translators', translators or {}, taken))
         for name, config in (translators or {}).items():
             if config is not None:
                 translator, self.epochs[name] = build_translator(build_part, name, config, channels, training)
@@ -110,8 +112,9 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
         self.inputs, self.head_inputs, self.embedding = graph.reads, graph.head_reads, graph.embedding
         self.necks = nn.ModuleDict(builder.necks())
-        named = [(f'{kind}.{n}', m) for kind in ('translators', 'necks') for n, m in getattr(self, kind).items()]
-        self._takes_progress = {place for place, part in named if names_argument(part, 'progress')}
+        self._takes = {f'necks.{name}': named_arguments(neck, 'progress') for name, neck in self.necks.items()}
+        for name, translator in self.translators.items():
+            self._takes[f'translators.{name}'] = named_arguments(translator, 'progress', 'needed')
         tasks = builder.tasks()
         self.copies, self.copies_read = builder.copies, builder.copies_read
         self.tasks: Any = nn.ModuleDict({name: Task(**parts) for name, parts in tasks.items()})
@@ -230,8 +233,13 @@ class CrossModalModel(nn.Module):
         for name in names if runs_backbone else names[: max(maps, default=-1) + 1]:
             if is_active(self.epochs[name], batch.progress):
                 translator, given, place = self.translators[name], batch, f'translators.{name}'
-                batch = translator(given, **({'progress': given.progress} if place in self._takes_progress else {}))
+                known: dict[str, Any] = {'progress': given.progress, 'needed': needed}
+                batch = translator(given, **{argument: known[argument] for argument in self._takes[place]})
                 require_translated(batch, given, translator, f'{self.where}.{place}')
+                counts = {m: x.shape[0] for m, x in given.images.items()}
+                for added in set(Translator.maps(translator)) & set(needed):
+                    spec = self.image_specs[added]
+                    require_feature(batch.maps.get(added), spec, added, counts, f'{self.where}.{place}')
         return batch
 
     def _length(self, name: str) -> int:
@@ -265,7 +273,7 @@ class CrossModalModel(nn.Module):
         """Adds the outputs of the necks to `features`."""
         for name in necks:
             known: dict[str, Any] = {'context': context.copied(self.copies_read[name])}
-            known |= {'progress': progress} if f'necks.{name}' in self._takes_progress else {}
+            known |= dict.fromkeys(self._takes[f'necks.{name}'], progress)
             features[name] = self.necks[name](*(features[n] for n in self.inputs[name]), **known)
             require_feature(features[name], self.specs[name], name, context.counts, f'{self.where}.necks.{name}')
         return features
