@@ -12,7 +12,11 @@ _HERE = 'vireid.plugins'
 _TORCHVISION = 'torchvision.transforms.v2'
 
 COMPONENTS = {
-    'models': {'CrossModalModel': 'vireid.plugins.models.cross_modal:CrossModalModel'},
+    'models': {
+        'CrossModalModel': f'{_HERE}.models.cross_modal:CrossModalModel',
+        'HOG': f'{_HERE}.models.hog:HOG',
+        'LOMO': f'{_HERE}.models.lomo:LOMO',
+    },
     'translators': {
         'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
         'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
@@ -92,6 +96,7 @@ COMPONENTS = {
     'readers': {'ImageCache': f'{_HERE}.readers.image_cache:ImageCache'},
     'similarities': {
         'HCML': f'{_HERE}.similarities.hcml:HCML',
+        'MLAPG': f'{_HERE}.similarities.mlapg:MLAPG',
         'ContrastiveCorrelation': f'{_HERE}.similarities.contrastive_correlation:ContrastiveCorrelation',
     },
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},

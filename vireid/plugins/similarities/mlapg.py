@@ -84,7 +84,7 @@ class MLAPG:
         """
         rows = {m: [i for i, s in enumerate(embeddings.samples) if s.modality == m] for m in (VISIBLE, INFRARED)}
         identities = [np.array([embeddings.samples[i].identity for i in rows[m]]) for m in (VISIBLE, INFRARED)]
-        if not np.isin(*identities).any():
+        if not np.isin(identities[0], identities[1]).any():
             raise VireidError(
                 'MLAPG needs identities with images of both modalities, but the training images have none',
                 todo='train on a split with both, or use cosine similarity: evaluation.similarity=None',
