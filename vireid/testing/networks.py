@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.signature import names_argument
+from vireid.core.registry.signature import named_arguments, names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.interfaces import Head, Loss, Neck, Translator
 from vireid.testing.promises import Builder, check_network, require
@@ -24,6 +24,7 @@ CONTEXT: dict[str, Any] = {
     'training': None,
     'steps_per_epoch': 5,
 }
+PROGRESS = Progress(9, 47, 5, 50)  # near the end, so that every schedule has started
 _VECTOR = FeatureSpec(CHANNELS)
 _MAP = FeatureSpec(CHANNELS, 'map', size=(6, 3))
 # inputs of a neck or head; at least one has to fit
@@ -45,6 +46,7 @@ def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
     require(
         joint == (spec.layout == 'joint'), f'it declares a {spec.layout} feature but outputs a {type(value).__name__}'
     )
+    count *= spec.copies
     for tensor, wanted in [(value, count)] if joint else [(t, count // 2) for t in value.values()]:
         require(
             tensor.dim() == (2 if spec.kind == 'vector' else 4),
@@ -52,7 +54,7 @@ def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
         )
         require(
             tensor.shape[:2] == (wanted, spec.channels),
-            f'it declares {spec.channels} channels for {wanted} images but outputs {tuple(tensor.shape)}',
+            f'it declares {spec.channels} channels and {wanted} rows but outputs {tuple(tensor.shape)}',
         )
         if spec.kind == 'map' and spec.size is not None:
             require(
@@ -97,7 +99,8 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
 
     def run(neck: Any) -> Any:
         labelled = neck.training or neck_train_only
-        return neck(*features, context=training if labelled else Context(training.counts, None))
+        known = {'progress': PROGRESS if neck.training else None} if names_argument(neck, 'progress') else {}
+        return neck(*features, context=training if labelled else Context(training.counts, None), **known)
 
     neck = make()
     neck_train_only = Neck.train_only(neck)
@@ -109,8 +112,8 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     alone = [f.detach()[:COUNT] if isinstance(f, Tensor) else {INFRARED: f[INFRARED].detach()} for f in features]
     with torch.no_grad():
         embedded = neck.eval()(*alone, context=Context({INFRARED: COUNT}, None))
-    count = len(embedded) if isinstance(embedded, Tensor) else len(embedded[INFRARED])
-    require(count == COUNT, f'{COUNT} images of one modality become {count}')
+    count, wanted = len(embedded if isinstance(embedded, Tensor) else embedded[INFRARED]), COUNT * neck.output.copies
+    require(count == wanted, f'{COUNT} images of one modality become {count} rows, but it declares {wanted}')
 
 
 def _check_head(build: Builder) -> None:
@@ -129,7 +132,7 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     outputs = {'global': output} if isinstance(output, HeadOutput) else output
     declared = dict(Head.outputs(head))
     require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} but returns {list(outputs)}')
-    for name, head_output in outputs.items():
+    for name, head_output in outputs.items() if Head.layout(head) == 'joint' else ():
         wanted = (2 * COUNT, *((declared[name],) if declared[name] else ()))
         shape = tuple(head_output.feature.shape)
         require(shape[:-1] == wanted, f'its output {name!r} has a feature of shape {shape}, not (*{wanted}, length)')
@@ -180,11 +183,12 @@ def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
     return loss(given, labels, **_known(loss))
 
 
-def _known(part: Any) -> dict[str, Context]:
-    """Returns the `context` argument if a head or loss has one."""
+def _known(part: Any) -> dict[str, Any]:
+    """Returns the `context` and `progress` arguments if a head or loss has them."""
     cameras = torch.arange(2 * COUNT) % 3 + 1
     context = Context(dict.fromkeys(MODALITIES, COUNT), torch.cat([_labels(), _labels()]), cameras)
-    return {'context': context} if names_argument(part, 'context') else {}
+    known = {'context': context, 'progress': PROGRESS}
+    return {name: known[name] for name in named_arguments(part, *known)}
 
 
 def _check_weighter(build: Builder) -> None:
@@ -194,23 +198,39 @@ def _check_weighter(build: Builder) -> None:
     def make() -> Any:
         return build(task_names=names, other_tasks=(), **CONTEXT)
 
-    progress = Progress(9, 47, 5, 50)  # near the end, so that every schedule has started
-    output = check_network(make(), lambda m: m(dict(given), progress), make)
+    output = check_network(make(), lambda m: m(dict(given), PROGRESS), make)
     total, weights = output
     require(total.dim() == 0, f'its total has shape {tuple(total.shape)}, not a scalar')
     require(list(weights) == list(names), f'it weights {list(weights)}, but the tasks are {list(names)}')
-    _require_double(make().double()({name: loss.detach().double() for name, loss in given.items()}, progress)[0])
+    _require_double(make().double()({name: loss.detach().double() for name, loss in given.items()}, PROGRESS)[0])
+    try:  # outside the epochs of its losses, a task is absent
+        some = list(make()({'second': given['second']}, PROGRESS)[1])
+    except KeyError as error:
+        some = [f'nothing: KeyError {error}']
+    require(
+        some == ['second'], f'of the two tasks, it receives only the second, and weights {some[0] if some else "none"}'
+    )
 
 
 def _check_translator(build: Builder) -> None:
     images = {m: torch.randn(COUNT, 3, *SIZE, requires_grad=True) for m in MODALITIES}
     labels = {m: _labels() for m in MODALITIES}
     translator = build(**CONTEXT)
-    images_out = check_network(
-        translator, lambda m: m(Batch(dict(images), dict(labels))).images, lambda: build(**CONTEXT)
-    )
-    channels = {m: image.shape[1] for m, image in images_out.items()}
+    maps = Translator.maps(translator)
+
+    def run(module: Any) -> dict[str, Any]:
+        known = {'progress': PROGRESS, 'needed': set(maps)}
+        named = {name: known[name] for name in named_arguments(module, *known)}
+        batch = module(Batch(dict(images), dict(labels)), **named)
+        return {'images': batch.images, **{name: batch.maps.get(name, {}) for name in maps}}
+
+    output = check_network(translator, run, lambda: build(**CONTEXT))
+    channels = {m: image.shape[1] for m, image in output['images'].items()}
     require(channels == dict(translator.modalities), f'it declares {translator.modalities} but outputs {channels}')
+    for name, spec in maps.items():
+        require(output[name], f'it declares the map {name!r} but does not add it to batch.maps')
+        require(spec.layout == 'paired', f'its map {name!r} is declared as {spec.layout}, not paired')
+        _require_spec(output[name], spec, 2 * COUNT)
     if not Translator.train_only(translator):
         with torch.no_grad():
             alone = translator.eval()(Batch({INFRARED: images[INFRARED].detach()}, {})).images

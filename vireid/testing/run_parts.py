@@ -21,7 +21,7 @@ def _batch() -> Batch:
     torch.manual_seed(1)
     labels = torch.arange(PERSONS).repeat_interleave(PICTURES)
     return Batch(
-        images={m: torch.randn(COUNT, 3, *SIZE) for m in MODALITIES},
+        images={m: torch.rand(COUNT, 3, *SIZE) for m in MODALITIES},  # descriptors of pixels need 0 to 1
         identities=dict.fromkeys(MODALITIES, labels),
         cameras=dict.fromkeys(MODALITIES, torch.ones(COUNT, dtype=torch.int64)),
         paths={m: [f'{m}/{number}' for number in range(COUNT)] for m in MODALITIES},

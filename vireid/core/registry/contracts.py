@@ -106,6 +106,9 @@ def require_record(record: Any, name: str) -> None:
                 todo=GUIDE,
                 path='step',
             )
+    if not isinstance(record.get('turn', ''), str):
+        given = f"step: 'turn' in the record of {name} is {described(record['turn'])}"
+        raise VireidError(given, allowed='a string', todo=GUIDE, path='step')
     curves = record.get('curves', {})
     groups = {key: record.get(key, {}) for key in ('tasks', 'weights')}
     groups |= curves if isinstance(curves, Mapping) else {'curves': curves}

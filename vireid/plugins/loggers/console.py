@@ -164,7 +164,8 @@ def _metrics(record: dict[str, Any]) -> str:
         weight = record.get('weights', {}).get(name, 1)
         tasks.append(f'{name} {loss:.2f}' + ('' if weight == 1 else f'*{weight:.2f}'))
     parts = f' = {" + ".join(tasks)}' if tasks else ''
-    return f'loss {record["loss"]:.2f}{parts}' + (f'  lr {record["lr"]:.2g}' if 'lr' in record else '')
+    turn = f'{record["turn"]}: ' if 'turn' in record else ''
+    return f'{turn}loss {record["loss"]:.2f}{parts}' + (f'  lr {record["lr"]:.2g}' if 'lr' in record else '')
 
 
 def _clock(seconds: float) -> str:

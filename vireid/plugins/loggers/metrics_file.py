@@ -21,9 +21,10 @@ class MetricsFile:
 
     The line of a step has `step` (starting at 1), `epoch` (the fractional number of epochs done), `loss`, `tasks`,
     `weights`, `curves` (of the weighter, such as `sigma` or `lambda`), `lr` and, if it was computed, `gradient` (the
-    norm before clipping). The line of an evaluation has `step`, `epoch`, `protocol`, `weights` and `rows` (fractions;
-    mean and standard deviation over trials). Non-finite values, such as the loss of a skipped step (`skipped`), are
-    `null`. A resumed run removes the lines after its checkpoint, so there are no duplicates.
+    norm before clipping); `turn` names the optimizers if they take turns. The line of an evaluation has `step`,
+    `epoch`, `protocol`, `weights` and `rows` (fractions; mean and standard deviation over trials). Non-finite values,
+    such as the loss of a skipped step (`skipped`), are `null`. A resumed run removes the lines after its checkpoint, so
+    there are no duplicates.
     """
 
     def __init__(self) -> None:

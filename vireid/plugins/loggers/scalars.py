@@ -14,10 +14,13 @@ def step_scalars(record: Mapping[str, Any]) -> dict[str, float]:
     """Returns the finite scalars of a step's record.
 
     Names: `loss`, `lr`, `gradient`, `tasks/NAME`, `weights/NAME` and `curves/TITLE/NAME`, such as `curves/sigma/mlfm`.
+    If optimizers take turns, `loss/TURN` replaces `loss`.
     """
     groups: dict[str, Mapping[str, float]] = {key: record.get(key, {}) for key in ('tasks', 'weights')}
     groups |= {f'curves/{_clean(title)}': values for title, values in record.get('curves', {}).items()}
     scalars = {key: record[key] for key in ('loss', 'lr', 'gradient') if key in record}
+    if 'turn' in record:
+        scalars[f'loss/{_clean(record["turn"])}'] = scalars.pop('loss')
     for group, values in groups.items():
         scalars |= {f'{group}/{_clean(name)}': value for name, value in values.items()}
     return _finite(scalars)

@@ -146,11 +146,17 @@ def _panels_of_one(run: RunRecord) -> Panels:
 def _panels_of_several(runs: Sequence[RunRecord]) -> Panels:
     panels: Panels = {}
     for index, run in enumerate(runs):
-        whole = _lines(run.steps, [{'Loss': line['loss'], 'Learning rate': line.get('lr')} for line in run.steps])
+        whole = _lines(run.steps, [_loss_and_rate(line) for line in run.steps])
         first = next(iter(evaluations(run).values()), {})
         for title, line in [*whole.items(), *((f'{metric} (%)', line) for metric, line in first.items())]:
             panels.setdefault(title, []).append((index, run.label, line))
     return panels
+
+
+def _loss_and_rate(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the loss of a step, named by its turn if optimizers take turns, and its learning rate."""
+    turn = line.get('turn')
+    return {f'Loss of {turn}' if turn else 'Loss': line['loss'], 'Learning rate': line.get('lr')}
 
 
 def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
@@ -173,12 +179,13 @@ def evaluations(run: RunRecord) -> dict[tuple, dict[str, Line]]:
 
 
 def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
-    """Returns a line per name, with gaps where a value is missing or not a number."""
-    x = np.array([line.get('step', index + 1) for index, line in enumerate(steps)], dtype=float)
+    """Returns a line per name, over the steps that have it, with gaps where it is not a number."""
+    every = np.array([line.get('step', index + 1) for index, line in enumerate(steps)], dtype=float)
     names = dict.fromkeys(name for each in values for name in each)
     lines = {}
     for name in names:
-        y = np.array([_number(each.get(name)) for each in values])
+        x = every[[name in each for each in values]]
+        y = np.array([_number(each[name]) for each in values if name in each])
         if np.isfinite(y).any():
             lines[name] = (x, y)
     return lines
