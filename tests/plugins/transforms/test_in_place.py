@@ -37,6 +37,17 @@ def test_random_erasing_is_torchvisions_in_place(seed):
     assert found.data_ptr() == given.data_ptr()
 
 
+def test_random_erasing_fills_each_channel_with_its_own_value():
+    fill = (0.25, 0.5, 2.0)
+    with seeded(0):
+        found = RandomErasing(p=1.0, scale=(0.2, 0.4), value=fill)(image())
+    erased = (found != image()).all(dim=0)
+    assert 0.1 < erased.double().mean() < 0.5
+    assert found[:, erased].unique(dim=1).flatten().tolist() == list(fill)
+    with pytest.raises(VireidError, match='one for each of the three channels'):
+        RandomErasing(value=(0.1, 0.2))
+
+
 def test_what_comes_before_them_is_not_changed():
     decoded = torch.randint(256, (3, 48, 24), dtype=torch.uint8)
     as_floats = decoded / 255

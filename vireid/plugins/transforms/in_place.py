@@ -48,7 +48,10 @@ class RandomErasing(v2.RandomErasing):
         p: probability, 0 to 1.
         scale: (minimum, maximum) of the erased fraction of the image area.
         ratio: (minimum, maximum) of width / height.
-        value: fill value, or one per channel; 0 is the mean after `Normalize`.
+        value: fill value, or one for each of the three channels; 0 is the mean after `Normalize`.
+
+    Raises:
+        VireidError: if `value` has another number of values.
     """
 
     def __init__(
@@ -58,4 +61,6 @@ class RandomErasing(v2.RandomErasing):
         ratio: Sequence[float] = (0.3, 3.3),
         value: float | Sequence[float] = 0.0,
     ) -> None:
+        if isinstance(value, Sequence) and len(value) != 3:
+            raise VireidError(f'value is {tuple(value)}', allowed='a number, or one for each of the three channels')
         super().__init__(p, scale, ratio, value, inplace=True)
