@@ -70,6 +70,8 @@ COMPONENTS = {
         'WeightedRegularizedTriplet': f'{_HERE}.losses.weighted_regularized_triplet:WeightedRegularizedTriplet',
         'EnhancedSquaredDifference': f'{_HERE}.losses.enhanced_squared_difference:EnhancedSquaredDifference',
         'HeteroCenterTriplet': f'{_HERE}.losses.hetero_center_triplet:HeteroCenterTriplet',
+        'MSEL': f'{_HERE}.losses.msel:MSEL',
+        'DCL': f'{_HERE}.losses.dcl:DCL',
     },
     'weighters': {
         'Fixed': f'{_HERE}.weighters.fixed:Fixed',
@@ -120,6 +122,7 @@ COMPONENTS = {
         'PerModality': f'{_HERE}.transforms.per_modality:PerModality',
         'ResizeScaled': f'{_HERE}.transforms.resize_scaled:ResizeScaled',
         'ChannelExchange': f'{_HERE}.transforms.channel_exchange:ChannelExchange',
+        'RandomChoice': f'{_HERE}.transforms.random_choice:RandomChoice',
         **{
             name: f'{_TORCHVISION}:{name}'
             for name in (

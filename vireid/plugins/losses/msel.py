@@ -1,0 +1,63 @@
+"""MSEL: the modality-shared enhancement loss of PMT."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, HeadOutput, joint_order
+from vireid.plugins.full_precision import full_precision
+
+
+class MSEL(nn.Module):
+    """Makes images of an identity as far from the other modality as from their own (PMT).
+
+    From Lu et al., AAAI 2023, arXiv 2212.00226. With Euclidean distances d between features that are not normalized,
+    let I_i be the mean of d(i, j) over the other images j of image i's identity and modality, and C_i the mean over the
+    images of its identity in the other modalities. The loss is the mean over modalities of the mean over their images
+    of (C_i - I_i)^2.
+
+    An image without another one of its identity in its own modality, or without one in any other modality, has no term,
+    and neither has a modality without terms. A batch in which no identity has images of two modalities gives 0.
+
+    Raises:
+        VireidError: when called, if identities have images of two modalities, but never two images of one: nothing
+            could be learned from such batches.
+    """
+
+    reads_parts = False
+
+    def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
+        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
+        if feature.ndim != 2:
+            raise VireidError('MSEL reads one vector per image and got parts', todo='use it on a global head')
+        # under autocast the product would be in half precision, where squares overflow and near vectors cancel
+        with full_precision(feature):
+            squared = feature.square().sum(dim=1)
+            distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
+        distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
+        order = joint_order(context.counts)
+        modality = torch.cat([torch.full((context.counts[m],), number) for number, m in enumerate(order)])
+        modality = modality.to(identities.device)  # (B,)
+        identity = identities[:, None] == identities[None, :]
+        within = modality[:, None] == modality[None, :]
+        itself = torch.eye(len(feature), dtype=torch.bool, device=identity.device)
+        own, others = identity & within & ~itself, identity & ~within
+        if bool(others.any()) and not bool(own.any()):
+            raise VireidError(
+                'MSEL compares distances within and across modalities, but no identity of the batch has two images of '
+                'one modality',
+                allowed='batches with at least 2 images of an identity in a modality',
+                todo='set sampler.visible=2 and sampler.infrared=2, or more',
+            )
+        gap = _row_means(distance, others) - _row_means(distance, own)  # (B,)
+        counted = own.any(dim=1) & others.any(dim=1)
+        members = torch.nn.functional.one_hot(modality, len(order)).T * counted  # (M, B): whose terms are averaged
+        count = members.sum(dim=1)
+        means = (members * gap.square()).sum(dim=1) / count.clamp_min(1)  # (M,)
+        return means.sum() / (count > 0).sum().clamp_min(1)  # ()
+
+
+def _row_means(values: Tensor, mask: Tensor) -> Tensor:
+    return values.masked_fill(~mask, 0).sum(dim=1) / mask.sum(dim=1).clamp_min(1)
