@@ -183,7 +183,7 @@ def test_a_good_neck_passes():
 @pytest.mark.parametrize(
     ('neck', 'said'),
     [
-        (WrongChannels, 'declares 99 channels for 16 images'),
+        (WrongChannels, 'declares 99 channels and 16 rows'),
         (WrongKind, 'declares a map but outputs (16, 16)'),
         (WrongSize, 'declares a map of (2, 2) but outputs (16, 16, 6, 3)'),
         (NoSpec, 'allowed: a FeatureSpec'),

@@ -19,7 +19,8 @@ from vireid.core.errors import VireidError, did_you_mean
 if TYPE_CHECKING:
     from vireid.core.config.overrides import Overrides
 
-DEMO_DATA = Path('data/demo')
+DEMO_DATA, PEOPLE = Path('data/demo'), 120
+START_DATA, START_PEOPLE = Path('data/start'), 240  # other people, for the starts of a table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--seeds', nargs='+', default=['0-2'], metavar='0-4', help='random seeds, a range or a list (default: 0-2)'
     )
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows (default: all)')
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='only these rows, such as agw,cmgan (default: all)')
     parser.add_argument(
         '--configs',
         type=Path,
@@ -50,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         from vireid.core.warn import warn_once
         from vireid.studies.ablation import Table, check_tables, run_tables
-        from vireid.studies.ablation_rows import find_tables, make_rows
+        from vireid.studies.ablation_rows import find_tables, make_rows, make_starts
+        from vireid.studies.jobs import finish
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')
@@ -59,29 +61,47 @@ def run(args: argparse.Namespace) -> int:
     if args.on == 'synth':
         overrides = on_people(overrides)
     places = [args.configs] if args.configs else [folder for own in manager.configs.values() for folder in own]
+    only = [row for given in args.rows or () for row in given.split(',') if row]
     tables = [Table.read(folder) for folder in find_tables(args.table, places)]
     known = [row for table in tables for row in table.rows]
-    for row in args.rows or ():
+    for row in only:
         if row not in known:
             raise VireidError(f'no row {row!r}{did_you_mean(row, known)}', allowed=', '.join(known))
     base, seeds = args.work_dir or Path('runs/ablate'), parse_numbers('--seeds', ' '.join(args.seeds))
-    runs = ((table, make_rows(table, overrides, manager, base, seeds, args.on, args.rows)) for table in tables)
+    starts = {table.folder: make_starts(table, manager, base, only) if args.on else {} for table in tables}
+    weights = {folder: {name: job.weights() for name, job in own.items()} for folder, own in starts.items()}
+    runs = (
+        (table, make_rows(table, overrides, manager, base, seeds, args.on, only, weights[table.folder]))
+        for table in tables
+    )
     jobs = [(table, rows) for table, rows in runs if rows]
     synthetic = args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, rows in jobs for job in rows)
-    check_tables(jobs, data=not synthetic)
+    started = [job for own in starts.values() for job in own.values()]
+    if not started:
+        check_tables(jobs, data=not synthetic)
     quiet_others()
     if synthetic:
-        generate_people()
-    return run_resumable(lambda: run_tables(jobs, args.data_label or '', whole=not args.rows, warn=warn_once))
+        generate_people(DEMO_DATA, PEOPLE, seed=0)
+
+    def work() -> None:
+        for job in started:
+            if job.experiment.dataset.get('root') == str(START_DATA):
+                generate_people(START_DATA, START_PEOPLE, seed=1)
+            finish(job, warn=warn_once)
+        if started:  # only now are there weights to check
+            check_tables(jobs, data=not synthetic)
+        run_tables(jobs, args.data_label or '', whole=not only, warn=warn_once)
+
+    return run_resumable(work)
 
 
-def generate_people() -> None:
-    """Generates the synthetic people if they do not exist yet; only rank 0 does."""
+def generate_people(folder: Path, people: int, seed: int) -> None:
+    """Generates synthetic people if they do not exist yet; only rank 0 does."""
     from vireid.core.distributed.processes import wait_for_all, world
     from vireid.synth import synthesize
 
     if world()[0] == 0:
-        summary = synthesize(DEMO_DATA, layout='sysu', ids=120, seed=0)
+        summary = synthesize(folder, layout='sysu', ids=people, seed=seed)
         print(f'{summary.ids} synthetic people in {summary.folder}')
     wait_for_all()
 

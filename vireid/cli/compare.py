@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.ablate import DEMO_DATA, generate_people, on_people
+from vireid.cli.ablate import DEMO_DATA, PEOPLE, generate_people, on_people
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
 from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     def generate() -> None:
         jobs = [job for system in given if not isinstance(system, Path) for job in system]
         if args.on == 'synth' and any(Path(job.experiment.dataset['root']) == DEMO_DATA for job in jobs):
-            generate_people()
+            generate_people(DEMO_DATA, PEOPLE, seed=0)
 
     try:
         comparison = train_and_compare(given, args.allow_differences, generate, warn_once)

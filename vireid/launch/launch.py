@@ -36,7 +36,7 @@ from vireid.launch.identities import name_identities, require_same_identities
 from vireid.launch.image_checks import check_images, tell_passed_over
 from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
-from vireid.launch.weights import initialize_from
+from vireid.launch.weights import initialize_from, seen_by_weights
 from vireid.launch.work_dir import require_own_folder
 
 
@@ -131,6 +131,9 @@ def prepare(
             model, str(init), partial, fabric.is_global_zero, len(identities), settings.init_except
         )
         require_unseen(scored, seen, f'training.init: {init}', numbers)
+    for path, images in seen_by_weights(experiment.model).items():
+        require_unseen(scored, images, f'the weights {path}', numbers)
+        seen = np.union1d(seen, images)
     chosen, experiment, fabric = settle_precision(chosen, experiment, model, batches, fabric)
     _adjust(model, experiment, fabric)
     run = Run(

@@ -158,6 +158,26 @@ def initialize_from(
     return about, seen
 
 
+def seen_by_weights(config: Any) -> dict[str, np.ndarray]:
+    """Returns the hashes of the images that weights named in a config were trained on.
+
+    Args:
+        config: the `model` section, in which any `weights` may be the path of a checkpoint of vireid.
+
+    Returns:
+        (N,) int64 hashes by path; files of other programs do not state their images.
+    """
+    seen: dict[str, np.ndarray] = {}
+    for key, value in config.items() if isinstance(config, Mapping) else ():
+        if isinstance(value, Mapping):
+            seen |= seen_by_weights(value)
+        elif key == 'weights' and isinstance(value, str) and Path(value).is_file():
+            content = read_weights(value)
+            if is_checkpoint(content) and isinstance(content.get('trained_on'), torch.Tensor):
+                seen[value] = content['trained_on'].numpy()
+    return seen
+
+
 def started_afresh(
     weights: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], patterns: Sequence[str]
 ) -> dict[str, torch.Tensor]:

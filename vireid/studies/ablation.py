@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from vireid.studies.jobs import Job, check_first, finish
 from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
+START = {'config', 'key'}
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ class Table:
         title: title of the table.
         paper: what the paper's metrics were measured on.
         settings: configs that can be applied to the rows, by name.
-        rows: by config name: `label`, and the paper's `R1` and `mAP` in percent or None.
+        rows: by config name: `label`, the paper's `R1` and `mAP` in percent or None, `config`, `settings` of its own by
+            name, and `start`.
+        starts: runs whose weights rows can start from if settings are applied, by name: `config`, and the `key` of a
+            row's config that names the checkpoint. The first is that of rows without `start`; null means none.
     """
 
     folder: Path
@@ -50,6 +54,7 @@ class Table:
     paper: str
     settings: dict[str, Path]
     rows: dict[str, dict[str, Any]]
+    starts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Table:
@@ -65,9 +70,14 @@ class Table:
             if not isinstance(content.get(key), kind):
                 allowed = 'text' if kind is str else 'keys and values'
                 raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
+        known = [*needed, 'starts']
         for key in content:
-            if key not in needed:
-                raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, needed)}', allowed=', '.join(needed))
+            if key not in known:
+                raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
+        starts = content.get('starts', {})
+        if not isinstance(starts, dict) or not all(isinstance(s, dict) and set(s) == START for s in starts.values()):
+            raise VireidError(f'{path}: starts is {starts!r}', allowed='config and key for each name')
+        starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
             config = next((p for suffix in SUFFIXES if (p := inside(folder, f'{row}{suffix}')).is_file()), None)
@@ -75,20 +85,28 @@ class Table:
                 raise VireidError(
                     f'{path}: the config {folder / row}.py does not exist', todo='write it, or remove the row'
                 )
-            if not isinstance(metrics, dict) or set(metrics) != {'label', *COLUMNS}:
-                raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP')
+            if not isinstance(metrics, dict) or set(metrics) - {'start', 'settings'} != {'label', *COLUMNS}:
+                raise VireidError(
+                    f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP, and optionally start and settings'
+                )
+            start, own = metrics.get('start', next(iter(starts), None)), metrics.get('settings', {})
+            if start is not None and start not in starts:
+                raise VireidError(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
+            if not isinstance(own, dict):
+                raise VireidError(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
             if not all(isinstance(metrics[c], (int, float, type(None))) for c in COLUMNS):
                 allowed = 'R1 and mAP in percent, or null if not published'
                 raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
-            rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config}
+            own = {name: folder / str(over) for name, over in own.items()}
+            rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config, 'start': start, 'settings': own}
         if not rows:
             raise VireidError(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
-        return cls(folder, content['title'], content['paper'], settings, rows)
+        return cls(folder, content['title'], content['paper'], settings, rows, starts)
 
     def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
         """Returns the table with the measured metrics beside the paper's."""
-        first = next(iter(results.values()))
+        first = next((r for r in results.values() if r.get('steps')), next(iter(results.values())))
         seeds = len({seed for _, seed in results})
         lines = [('row', *(f'{c} here' for c in COLUMNS), *(f'{c} paper' for c in COLUMNS))]
         for row in dict.fromkeys(row for row, _ in results):
@@ -98,15 +116,18 @@ class Table:
                 spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
                 metrics.append(f'{statistics.fmean(values):.2f}{spread}')
             entry = self.rows[row]
-            lines.append((entry['label'], *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
+            trained = any(r.get('steps') for (name, _), r in results.items() if name == row)
+            label = entry['label'] if trained or not first.get('steps') else f'{entry["label"]} (not trained)'
+            lines.append((label, *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
         body = aligned([list(map(one_line, line)) for line in lines])
         spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
         return '\n'.join(
             [
                 f'{one_line(self.title)}, percent',
                 one_line(
-                    f'  here:  {data}, {first["identities"]} training identities; {first["protocol"]}, '
-                    f'{first["rows"][0]["name"]}; {counted(first["steps"], "step")}; {first["select"]}; {spread}'
+                    f'  here:  {data}, {first.get("identities", 0)} training identities; {first["protocol"]}, '
+                    f'{first["rows"][0]["name"]}; {counted(first.get("steps", 0), "step")}; '
+                    f'{first.get("select", "nothing is trained")}; {spread}'
                 ),
                 f'  paper: {one_line(self.paper)}',
                 '  The two halves of a row are measured on different data and cannot be compared.',

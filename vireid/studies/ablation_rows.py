@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.manager import Manager
 from vireid.launch.resolve import resolve
 from vireid.studies.ablation import Row, Table
-from vireid.studies.jobs import make_job
+from vireid.studies.jobs import Job, make_job
 
 
 def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
@@ -33,6 +33,28 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
     return matching
 
 
+def make_starts(table: Table, manager: Manager, base: Path, only: Collection[str] | None = None) -> dict[str, Job]:
+    """Returns the run of each start that the rows of a table use.
+
+    Args:
+        table: the table.
+        manager: the plugins.
+        base: the folder of all tables.
+        only: names of rows; None or empty means all.
+
+    Raises:
+        VireidError: if a config is invalid.
+    """
+    used = dict.fromkeys(entry['start'] for row, entry in table.rows.items() if not only or row in only)
+    jobs = {}
+    for name in used:
+        if name is not None:
+            experiment = resolve(str(table.starts[name]['config']), manager=manager)
+            folder = base / table.folder.name / 'starts' / name
+            jobs[name] = make_job(experiment, Overrides(), folder, f'start {name}')
+    return jobs
+
+
 def make_rows(
     table: Table,
     overrides: Overrides,
@@ -41,6 +63,7 @@ def make_rows(
     seeds: Sequence[int],
     settings: str | None = None,
     only: Collection[str] | None = None,
+    starts: Mapping[str, Path] | None = None,
 ) -> list[Row]:
     """Returns every run of a table, seed by seed, so that each row has a first result early.
 
@@ -52,6 +75,7 @@ def make_rows(
         seeds: random seeds of each row.
         settings: name of the settings of the table to apply to its rows.
         only: names of rows; None or empty means all.
+        starts: checkpoints of the starts of the table, by name.
 
     Raises:
         VireidError: if the table has no such settings, or a config is invalid.
@@ -62,13 +86,17 @@ def make_rows(
             f'{did_you_mean(settings, table.settings)}',
             allowed=', '.join(table.settings) + ', or no --on for the configs as they are',
         )
-    overrides = replace(overrides, over=[table.settings[settings]] if settings else [])
     rows: list[Row] = []
     for seed in seeds:
         for row, entry in table.rows.items():
             if only and row not in only:
                 continue
-            own = overrides.with_values({'seed': seed})
+            over = [entry['settings'].get(settings, table.settings[settings])] if settings else []
+            own = replace(overrides, over=over).with_values({'seed': seed})
+            if start := (starts or {}).get(entry['start'] or ''):
+                key = table.starts[entry['start']]['key']
+                partial = {'training.init_partial': True} if key == 'training.init' else {}
+                own = own.with_values({key: str(start), **partial})
             experiment = resolve(str(entry['config']), own, manager=manager)
             data = ''
             if root := experiment.dataset.get('root'):  # the same folder under any path is the same run

@@ -127,7 +127,7 @@ def check_job(job: Job) -> None:
         check_job(job.before)
         _check_weights(job, job.before)
     make_fabric(job.experiment.training)
-    preflight(job.experiment, pretrained=not job.has_started())
+    preflight(job.experiment, pretrained=not job.has_started(), trains=False)
 
 
 def check_first(jobs: Sequence[Job], data: bool = False) -> None:
@@ -211,13 +211,22 @@ def finish(
             result = {**done, **scored.to_dict()}
             log(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
-        train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
+        if _trains(experiment):
+            train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
+        else:
+            score_checkpoint(experiment, None, folder, callbacks=[bar])
     except VireidError as error:
         raise VireidError(f'{job.label}: {error.given}', allowed=error.allowed, todo=error.todo) from error
     trained = result_file.read(folder)
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))
     return _with_queries(trained, folder)
+
+
+def _trains(experiment: Experiment) -> bool:
+    """Returns whether the model has trainable parameters; one without, such as HOG, is evaluated as it is."""
+    model = on_meta(functools.partial(experiment.build_model, 2, False))
+    return any(parameter.requires_grad for parameter in model.parameters())
 
 
 def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torchvision
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
+from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
@@ -263,3 +264,18 @@ def test_channels_that_differ_need_streams_of_their_own():
         TwoStreamResNet(depth=18, weights=None, shared_from=0, modalities={VISIBLE: 3, INFRARED: 1})
     with pytest.raises(VireidError, match='allowed: 1 to 4'):
         TwoStreamResNet(depth=18, weights=None, shared_from=1, modalities={VISIBLE: 3, INFRARED: 5})
+
+
+@pytest.mark.parametrize('shared_from', [0, 1, 5])
+def test_a_checkpoint_of_this_backbone_is_a_start_for_all_streams(tmp_path, shared_from, capsys):
+    torch.manual_seed(0)
+    trained = TwoStreamResNet(18, shared_from=shared_from, weights=None)
+    state = {f'backbone.{name}': tensor for name, tensor in trained.state_dict().items()}
+    checkpoint.save(tmp_path / 'last.pt', {'model': {**state, 'tasks.x': torch.ones(1)}, 'config': {}})
+    network = TwoStreamResNet(18, shared_from=2, weights=str(tmp_path / 'last.pt'))
+    assert 'weights' in capsys.readouterr().out
+    for stream in (VISIBLE, INFRARED):
+        own = trained.streams[VISIBLE] if shared_from > 1 else trained.shared
+        assert torch.equal(network.streams[stream]['stage1'][1].conv2.weight, own['stage1'][1].conv2.weight)
+    last = trained.streams[VISIBLE] if shared_from == 5 else trained.shared
+    assert torch.equal(network.shared['stage4'][0].bn1.running_mean, last['stage4'][0].bn1.running_mean)

@@ -216,9 +216,22 @@ def test_the_advice_is_never_a_number_that_is_refused(images: dict[int, tuple[in
     assert f'the training set has {len(images)}' in str(caught.value)
 
 
-@pytest.mark.parametrize('name', ['identities', 'visible', 'infrared'])
-@pytest.mark.parametrize('value', [0, -4])
-def test_numbers_below_1_are_refused(name: str, value: int) -> None:
+@pytest.mark.parametrize('modality', [VISIBLE, INFRARED])
+def test_a_batch_may_consist_of_one_modality(modality: str) -> None:
+    other = {VISIBLE: 'infrared', INFRARED: 'visible'}[modality]
+    alone = [sample for sample in EVEN if sample.modality == modality]
+    for samples in (EVEN, alone):  # the other may be missing
+        sampler = IdentityBalanced(samples, 0, identities=2, **{modality: 3, other: 0})
+        for batch in sampler.batches(0):
+            assert len(batch) == 6
+            assert {samples[index].modality for index in batch} == {modality}
+            assert len({samples[index].identity for index in batch}) == 2
+    with pytest.raises(VireidError, match='visible and infrared are 0, so a batch is empty'):
+        IdentityBalanced(EVEN, 0, visible=0, infrared=0)
+
+
+@pytest.mark.parametrize(('name', 'value'), [('identities', 0), ('identities', -4), ('visible', -1), ('infrared', -4)])
+def test_numbers_below_their_least_are_refused(name: str, value: int) -> None:
     arguments: dict[str, Any] = {name: value}
     with pytest.raises(VireidError, match=f'{name} is {value}'):
         IdentityBalanced(EVEN, 0, **arguments)

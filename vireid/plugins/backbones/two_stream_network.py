@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from vireid.plugins.backbones.vision_transformer import (
     TokenEmbedding,
     embedding_keys,
     is_vision_transformer,
+    set_patches,
     tokens_as_map,
     transformer_stages,
 )
@@ -39,7 +41,8 @@ class TwoStreamNetwork(TwoStreams):
     `stage1` ends with the last module that outputs a map of stride 4; `stage2`, `stage3` and `stage4` end at strides 8,
     16 and 32. Stage 0 is everything before stride 4, or the patch embedding of a network that starts with one. A
     network whose maps all have the same stride is split into four stages of equal depth. The map of a vision
-    transformer consists of its tokens, without prefix tokens and before the final norm. Stages before `shared_from`
+    transformer consists of its tokens, without prefix tokens and before the final norm; with `class_token`, a stage
+    outputs the vector of its class token instead, after the final norm if it is stage 4. Stages before `shared_from`
     have one copy per modality and `paired` outputs; later stages are shared and have `joint` outputs. Channels and
     sizes are found by running one image. The classifier and the stages after the last of `out_stages` are dropped.
 
@@ -62,10 +65,15 @@ class TwoStreamNetwork(TwoStreams):
         streams: modalities that use the stream of another modality, as in {'x': 'visible'}; the others have their own.
         build_part: builds the inserts.
         inserts: necks at the end of stages whose output is a map, as in `TwoStreamResNet`.
+        class_token: whether the stages of a vision transformer output class tokens, (N, C), instead of maps.
+        patch_stride: pixels from one patch of a vision transformer to the next; below the patch size, patches overlap.
+            Pixels at the bottom and right that do not fill a patch are not seen. None means the patch size, which must
+            then divide the image.
 
     Raises:
         VireidError: if the network, an option or a stage does not exist, the network is not a chain of modules up to
-            the last output stage or has no maps, or the weights cannot be loaded or do not fit.
+            the last output stage or has no maps, the patches of a vision transformer do not divide the image, or the
+            weights cannot be loaded or do not fit.
     """
 
     def __init__(
@@ -82,9 +90,12 @@ class TwoStreamNetwork(TwoStreams):
         streams: dict[Modality, Modality] | None = None,
         build_part: BuildPart | None = None,
         inserts: Inserts | None = None,
+        class_token: bool = False,
+        patch_stride: int | None = None,
     ) -> None:
         super().__init__(shared_from, out_stages, modalities, streams)
         build = _Builder(network, library, options or {}, weights if pretrained else None, image_size, self.out_stages)
+        build.class_token, build.patch_stride = class_token, patch_stride
         self.add_stages(build)
         self.layouts, self.prefix, self.grid = dict(build.layouts), build.prefix, build.grid
         wanted = [s for s in STAGES if s in build.layouts and s <= self.last] if inserts else self.out_stages
@@ -100,15 +111,19 @@ class TwoStreamNetwork(TwoStreams):
         specs = {f'stage{s}': FeatureSpec(shapes[s][0], 'map', size=_pair(shapes[s], image_size)) for s in maps}
         self.add_inserts(inserts, specs, build_part, one_block=True)
         self.outputs = {f'stage{s}': self.spec(s, shapes[s][0], _pair(shapes[s], image_size)) for s in self.out_stages}
+        if class_token:
+            self.outputs = {name: replace(spec, kind='vector') for name, spec in self.outputs.items()}
 
     def as_map(self, stage: int, output: Tensor) -> Tensor:
-        """Returns the output of a stage as a map (B, C, H, W)."""
+        """Returns the output of a stage as a map (B, C, H, W), or as the vector of its class token (B, C)."""
+        if self.layouts[stage] == 'class token':
+            return output[:, 0]
         if self.layouts[stage] == 'tokens':
             return tokens_as_map(output, self.prefix, self.grid)
         return output.permute(0, 3, 1, 2) if self.layouts[stage] == 'channels last' else output
 
-    def _shapes(self, size: tuple[int, int], name: str, stages: Sequence[int]) -> dict[int, tuple[int, int, int]]:
-        """Returns the (C, H, W) of the given stages for an image of (H, W)."""
+    def _shapes(self, size: tuple[int, int], name: str, stages: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """Returns the (C, H, W) of the given stages for an image of (H, W), or (C,) of vectors."""
         own, self.out_stages = self.out_stages, tuple(stages)
         modality = next(m for m, own in self.stream_of.items() if m == own)
         image = torch.zeros(1, self.channels[modality], *size, device=next(self.parameters()).device)
@@ -132,11 +147,13 @@ class _Builder:
     Attributes:
         name: name of the network, for errors.
         parts: names of the modules of each stage.
-        layouts: layout of each stage's output: `map`, `channels last` or `tokens`.
+        layouts: layout of each stage's output: `map`, `channels last`, `tokens` or `class token`.
         channels: channels of each stage's map, as far as the analysis found them.
         size: (H, W) that the network accepts, if `image_size` is None.
         prefix: number of tokens before the patch tokens.
         grid: (H, W) of the patch tokens.
+        class_token: whether a vision transformer outputs class tokens.
+        patch_stride: pixels from one patch of a vision transformer to the next; None means the patch size.
     """
 
     def __init__(
@@ -156,6 +173,7 @@ class _Builder:
         self.channels: dict[int, int] = {}
         self.state: dict[str, Tensor] | None = None
         self.size, self.prefix, self.grid = PROBE, 0, (0, 0)
+        self.class_token, self.patch_stride = False, None  # type: bool, int | None
         require_network(network, library)
 
     def __call__(self, channels: int) -> dict[str, nn.Module]:
@@ -165,13 +183,7 @@ class _Builder:
             self.state = self._read(network)
         if self.state is not None:
             network.load_state_dict(self.state, strict=False)  # `fitting` has checked the tensors of the kept stages
-        if self.image_size and hasattr(network, 'set_input_size'):
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter('ignore', UserWarning)  # timm's, about resampling position embeddings
-                    network.set_input_size(img_size=tuple(self.image_size))
-            except Exception as error:
-                raise _does_not_run(self.name, self.image_size, error) from error
+        self._set_size(network)
         if channels != 3:
             with_channels(self._first_convolution(network), channels)
         stages: dict[str, nn.Module] = {}
@@ -186,14 +198,35 @@ class _Builder:
             stages[f'stage{s}'] = nn.Sequential(named)
         return stages
 
+    def _set_size(self, network: Any) -> None:
+        """Sets the network to `image_size` and `patch_stride`, if it depends on them."""
+        size = (self.image_size[0], self.image_size[1]) if self.image_size else None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter('ignore', UserWarning)  # timm's, about resampling position embeddings
+                if self._is_transformer(network):
+                    set_patches(network, size, self.patch_stride)
+                elif size and hasattr(network, 'set_input_size'):
+                    network.set_input_size(img_size=size)
+        except VireidError:
+            raise
+        except Exception as error:
+            raise _does_not_run(self.name, size or self.size, error) from error
+
     def _find_stages(self, network: Any) -> None:
         broken: str | None = None
         last = ''
         if hasattr(network, 'set_input_size'):
             self.size = _own_size(network)
         if self._is_transformer(network):
-            self.parts = transformer_stages(network)
-            self.layouts = dict.fromkeys(self.parts, 'tokens')
+            self.parts = transformer_stages(network, self.class_token)
+            self.layouts = dict.fromkeys(self.parts, 'class token' if self.class_token else 'tokens')
+        elif self.class_token or self.patch_stride is not None:
+            raise VireidError(
+                f'{self.name} has no {"class token" if self.class_token else "patches"}',
+                allowed='class_token and patch_stride are settings of vision transformers of timm',
+                todo=self._advice() or 'remove class_token and patch_stride',
+            )
         else:
             chain = self._run(network)
             links = chain.stages()
@@ -274,9 +307,9 @@ class _Builder:
         return convolution
 
 
-def _pair(shape: tuple[int, int, int], image_size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """Returns the (H, W) of a map, or None if the size of the images is unknown."""
-    return (shape[1], shape[2]) if image_size else None
+def _pair(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Returns the (H, W) of a map; None for a vector, or if the size of the images is unknown."""
+    return (shape[1], shape[2]) if image_size and len(shape) == 3 else None
 
 
 def _own_size(network: Any) -> tuple[int, int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torchvision
 from torch import Tensor, nn
 
-from vireid.boundary.weights import read_weights
+from vireid.boundary.weights import is_checkpoint, read_weights
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec, Modality
 from vireid.plugins.backbones.inserts import Inserts
@@ -32,7 +33,8 @@ class TwoStreamResNet(TwoStreams):
         out_stages: stages whose maps are output.
         last_stride: stride of stage 4: 1 gives maps at 1/16 of the image size, 2 is the standard ResNet.
         weights: `imagenet` (torchvision's IMAGENET1K_V1, downloaded once), the path of a file with a ResNet of the same
-            depth (under any key and with any prefix), or None for random weights.
+            depth (under any key and with any prefix) or of a checkpoint with this backbone (its visible stream is used
+            for all streams), or None for random weights.
         pretrained: False ignores `weights`; the framework passes it when a checkpoint will replace the weights.
         image_size: (H, W) of the images, which determines the map sizes; None leaves the map sizes unknown.
         modalities: image channels by modality; None means 3 channels for visible and infrared.
@@ -108,7 +110,19 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
         allowed = "weights='imagenet', the path of a state dict, or None for random weights"
         state = published_weights(published, f'ImageNet weights of ResNet-{depth}', allowed)
     else:
-        state = read_weights(Path(weights), "'imagenet', the path of a ResNet state dict, or None")
+        state = _as_torchvision(read_weights(Path(weights), "'imagenet', the path of a ResNet state dict, or None"))
     own = getattr(torchvision.models, f'resnet{depth}')().state_dict()
     wanted = {name: tensor for name, tensor in own.items() if not name.startswith('fc.')}
     return fitting(state, wanted, weights, f'ResNet-{depth}', 'use weights of the same depth')
+
+
+def _as_torchvision(content: Any) -> Any:
+    """Returns a checkpoint of this backbone as a state dict of torchvision's ResNet; other content is unchanged."""
+    if not is_checkpoint(content):
+        return content
+    names = {'stage0.0.': 'conv1.', 'stage0.1.': 'bn1.', **{f'stage{s}.': f'layer{s}.' for s in STAGES}}
+    renamed = {}
+    for name, tensor in content['model'].items():
+        if match := re.fullmatch(r'backbone\.(?:shared|streams\.visible)\.(stage0\.\d\.|stage\d\.)(.*)', name):
+            renamed[f'{names.get(match[1], match[1])}{match[2]}'] = tensor
+    return renamed or content

@@ -9,10 +9,11 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from vireid.core.errors import VireidError
-from vireid.core.types import INFRARED, VISIBLE, Sample
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import counted
 
 Count = Annotated[int, Ge(1), Le(1000)]  # beyond any practical batch size
+Images = Annotated[int, Ge(0), Le(1000)]
 
 
 class IdentityBalanced:
@@ -30,8 +31,8 @@ class IdentityBalanced:
         rank: rank of this process.
         world_size: number of processes.
         identities: number of identities N per batch and process.
-        visible: number of visible images per identity.
-        infrared: number of infrared images per identity.
+        visible: number of visible images per identity; 0 trains on infrared images alone.
+        infrared: number of infrared images per identity; 0 trains on visible images alone.
         fewer: if the dataset has fewer identities than N, True uses all of them and False raises.
 
     Raises:
@@ -46,22 +47,24 @@ class IdentityBalanced:
         rank: int = 0,
         world_size: int = 1,
         identities: Count = 4,
-        visible: Count = 4,
-        infrared: Count = 4,
+        visible: Images = 4,
+        infrared: Images = 4,
         fewer: bool = False,
     ) -> None:
-        for name, value in (('identities', identities), ('visible', visible), ('infrared', infrared)):
-            if not 1 <= value <= 1000:
-                raise VireidError(f'{name} is {value}', allowed='an integer of 1 to 1000')
+        for name, value, least in (('identities', identities, 1), ('visible', visible, 0), ('infrared', infrared, 0)):
+            if not least <= value <= 1000:
+                raise VireidError(f'{name} is {value}', allowed=f'an integer of {least} to 1000')
+        if visible == infrared == 0:
+            raise VireidError('visible and infrared are 0, so a batch is empty', todo='set one of them to 1 or more')
         if seed < 0:
             raise VireidError(f'seed is {seed}', allowed='an integer of at least 0')
         self.seed, self.rank, self.world_size = seed, rank, world_size
         self.identities = identities
-        self.quota = {VISIBLE: visible, INFRARED: infrared}
+        self.quota = {m: count for m, count in ((VISIBLE, visible), (INFRARED, infrared)) if count}
         self.indices: dict[str, dict[int, list[int]]] = {VISIBLE: {}, INFRARED: {}}
         for index, sample in enumerate(samples):
             self.indices[sample.modality].setdefault(sample.identity, []).append(index)
-        seen, lit = set(self.indices[VISIBLE]), set(self.indices[INFRARED])
+        seen, lit = (set(self.indices[m if m in self.quota else next(iter(self.quota))]) for m in MODALITIES)
         for lacking, modality in ((lit - seen, VISIBLE), (seen - lit, INFRARED)):
             if lacking:
                 names = {s.identity: s.name for s in samples}
