@@ -62,10 +62,10 @@ def hsv_bins(levels: Tensor) -> Tensor:
     A gray pixel has hue 0 and saturation 0.
 
     Args:
-        levels: (B, 3, H, W) int64, red, green and blue in 0..255.
+        levels: (B, 3, H, W) integers, red, green and blue in 0..255.
     """
     red, green, blue = levels.unbind(dim=1)
-    high, low = levels.amax(dim=1), levels.amin(dim=1)
+    high, low = torch.maximum(torch.maximum(red, green), blue), torch.minimum(torch.minimum(red, green), blue)
     span = high - low
     # the hue is sixths / (6 span)
     sixths = torch.where(
@@ -81,7 +81,7 @@ def largest_counts(codes: Tensor, bins: int) -> Tensor:
     """Counts codes in windows, and returns the largest count of each row of windows.
 
     Args:
-        codes: (B, H, W) int64 in 0..bins - 1.
+        codes: (B, H, W) integers in 0..bins - 1.
         bins: number of codes.
 
     Returns:
@@ -89,7 +89,7 @@ def largest_counts(codes: Tensor, bins: int) -> Tensor:
     """
     batch, rows, columns = codes.shape[0], codes.shape[1] // STEP, codes.shape[2] // STEP
     cells = codes[:, : rows * STEP, : columns * STEP].reshape(batch, rows, STEP, columns, STEP)
-    cells = cells.transpose(2, 3).reshape(batch, rows, columns, STEP * STEP)
+    cells = cells.transpose(2, 3).reshape(batch, rows, columns, STEP * STEP).long()
     ones = torch.ones((), dtype=torch.uint8, device=codes.device).expand(cells.shape)
     counts = torch.zeros(batch, rows, columns, bins, dtype=torch.uint8, device=codes.device)
     counts.scatter_add_(3, cells, ones)
@@ -114,7 +114,7 @@ def _pyramid(values: Tensor, code: Callable[[Tensor], Tensor], bins: int, mean: 
 
 
 def _levels(images: Tensor) -> Tensor:
-    return (images.double() * LEVELS).round().long().clamp(0, LEVELS)
+    return (images.double() * LEVELS).round().int().clamp(0, LEVELS)
 
 
 def _length(height: int, width: int) -> int:

@@ -18,17 +18,19 @@ def local_ternary_patterns(gray: Tensor, radius: int) -> Tensor:
     image continues with its nearest pixel. Scaling the image changes nothing, and integers are compared exactly.
 
     Args:
-        gray: (B, H, W) int64, at least 0.
+        gray: (B, H, W) integers from 0 to 2^26.
         radius: distance of the neighbors in pixels.
 
     Returns:
-        (B, H, W) int64 codes, 0 to 80.
+        (B, H, W) codes, 0 to 80, of the same dtype.
     """
     height, width = gray.shape[1:]
-    rows, columns = (torch.arange(n, device=gray.device) for n in (height, width))
+    rows, columns = (torch.arange(-radius, n + radius, device=gray.device).clamp(0, n - 1) for n in (height, width))
+    padded = 10 * gray.index_select(1, rows).index_select(2, columns)
+    low, high = 7 * gray, 13 * gray
     codes = torch.zeros_like(gray)
     for (down, right), weight in NEIGHBORS:
-        at = (rows + down * radius).clamp(0, height - 1), (columns + right * radius).clamp(0, width - 1)
-        tenfold = 10 * gray[:, at[0][:, None], at[1]]
-        codes += weight * ((tenfold < 7 * gray).long() + 2 * (tenfold > 13 * gray).long())
+        y, x = radius * (1 + down), radius * (1 + right)
+        neighbor = padded[:, y : y + height, x : x + width]
+        codes.add_(neighbor < low, alpha=weight).add_(neighbor > high, alpha=2 * weight)
     return codes

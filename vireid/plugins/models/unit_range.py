@@ -19,7 +19,9 @@ def require_unit_range(images: Tensor, descriptor: str) -> None:
     Raises:
         VireidError: if a pixel is outside 0..1 or not a number, as after `Normalize`.
     """
-    low, high = (float(x) for x in images.aminmax()) if images.numel() else (0.0, 1.0)
+    if images.is_meta or not images.numel():  # `vireid count` embeds an image without values
+        return
+    low, high = (float(x) for x in images.aminmax())
     if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # NaN fails too
         raise VireidError(
             f'{descriptor} got pixels of {low:.3g} to {high:.3g}',

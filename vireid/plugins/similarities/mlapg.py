@@ -13,6 +13,7 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.core.warn import warn_once
+from vireid.core.wording import counted
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible
@@ -130,9 +131,9 @@ class MLAPG:
             chosen = [order[of[order] == identity][:images] for identity in np.unique(of)]
             kept.append(np.sort(np.concatenate(chosen)))
         warn_once(
-            f'MLAPG: {n:,} x {m:,} pairs of training images are {n * m * 8 / 1e9:.1f} GB a matrix, and it needs '
-            f'{MATRICES}; it uses at most {images} images per identity and modality, drawn with seed {self.seed}: '
-            f'{len(kept[0]):,} x {len(kept[1]):,} pairs. To use more: evaluation.similarity.max_pairs'
+            f'MLAPG: {n:,} x {m:,} pairs of training images would take {n * m * 8 / 1e9:.2g} GB a matrix, {MATRICES} '
+            f'at once; it is fitted to {len(kept[0]):,} x {len(kept[1]):,} pairs, at most {counted(images, "image")} of '
+            f'each identity and modality, drawn with seed {self.seed}. For more, set evaluation.similarity.max_pairs'
         )
         return kept
 
