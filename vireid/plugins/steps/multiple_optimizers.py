@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any
 
 import torch
@@ -102,6 +103,7 @@ class MultipleOptimizers:
             and, if it was computed, `gradient`. An optimizer with a non-finite value is not updated; `skipped` counts
             the skipped updates as long as skipping is allowed.
         """
+        batch = replace(batch, progress=progress)  # also where no trainer has set it
         turns = self.order[progress.step % len(self.order)]
         record: dict[str, Any] = {}
         for turn in turns:

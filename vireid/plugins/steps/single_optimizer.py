@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from lightning_fabric import Fabric
@@ -88,6 +89,7 @@ class SingleOptimizer:
             was computed. If the loss or gradient is not finite, the model is not changed, and `skipped` counts the
             skipped steps, including this one, as long as skipping is allowed.
         """
+        batch = replace(batch, progress=progress)  # also where no trainer has set it
         self.optimization.zero_grad()
         buffers = Buffers(self.model if self.skip_nonfinite else None)
         parts = [batch] if self.accumulate == 1 else split_identities(batch, self.accumulate)
