@@ -1,0 +1,296 @@
+"""HiCMD: separates identity from pose and illumination by swapping them in a generator."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.schema import Component
+from vireid.core.registry.signature import named_arguments
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Modality
+from vireid.plugins.models.attribute_codes import AttributeCodes
+from vireid.plugins.models.attribute_decoder import AttributeDecoder
+from vireid.plugins.models.identity_factors import IdentityFactors
+from vireid.plugins.models.multi_scale_critic import MultiScaleCritic, real_loss, squared_error
+from vireid.plugins.models.prototype_encoder import PrototypeEncoder
+
+Images = Mapping[Modality, Tensor]
+OTHER = {VISIBLE: INFRARED, INFRARED: VISIBLE}
+GAME = ('same', 'cross', 'cycle', 'codes', 'prior', 'fool', 'critic')  # the tasks of generator and critics
+
+
+class HiCMD(nn.Module):
+    """Hierarchical cross-modality disentanglement (Choi et al., CVPR 2020, arXiv 1912.01230).
+
+    Each modality has a prototype encoder and an attribute encoder. A prototype and the style in an attribute code
+    belong to the identity; the pose and illumination in the code do not. One decoder makes an image of both. For a
+    visible and an infrared image of one identity, images are decoded from the prototype and style of the one and the
+    pose and illumination of the other (swapped), or its illumination alone (relit). The embedding reads prototype and
+    style only.
+
+    `forward` returns a loss for each task, each summed over the modalities. Let v and i be the images of a pair. L1 is
+    the mean absolute difference.
+
+    - `same`: L1 of each image and its reconstruction. With `same_style='partner'` its style is that of the other image.
+    - `cross`: L1 of each image and the swapped image with its pose and illumination.
+    - `cycle`: the same after encoding the swapped images and swapping back.
+    - `codes`: L1 of the pose and illumination, and of the style, that went into a swapped image and of those encoded
+      from it.
+    - `prior`: the mean square of pose and illumination.
+    - `fool`: squared error to 1 of the critics' scores of swapped and of relit images.
+    - `critic`: squared error to 0 of the scores of swapped and of relit images, and, once for each of them, squared
+      error to 1 of the scores of real images with the gradient penalty.
+    - `losses`: each is a task of its own, on the identity feature of real images, of swapped images, and of prototypes
+      joined with the style of the swapped or real image of the same modality. Real and swapped images are erased for
+      it, and swapped images pass no gradient to the generator that made them.
+
+    A batch holds pairs: row n of both modalities has one identity. Each BatchNorm of the encoders and of the network
+    on the prototypes sees one set of images at a time: real or swapped images of one modality.
+
+    Args:
+        num_identities: number of training identities K.
+        backbone: config of a residual network in two streams that shares nothing and outputs stage 4: the attribute
+            encoders. Stages 2 and 3 of another network of the same config read the prototypes, which have the
+            channels of its stage 1.
+        losses: config of each loss on the identity feature, by task name.
+        weighter: config of the weighter, which weighs all tasks.
+        build_part: builds all of these.
+        erasing: config of the transform of each image before the identity losses; None leaves images whole.
+        same_style: whose style a reconstruction has: its `own`, or its `partner`'s, as in the released code.
+        dilations: of the prototype encoder's pyramid.
+        hidden: hidden units of the decoder's perceptrons.
+        critic_width: channels of the critics' first convolution.
+        critic_scales: number of scales at which a critic scores an image.
+        penalty: factor of the critics' gradient penalty, at least 0.
+        channels: length of the embedding.
+        metric_channels: length of the vector for metric losses.
+        dropout: dropout rate of the identity feature, 0 to 1 (exclusive).
+        modalities: image channels by modality; None means 3 channels for visible and infrared.
+
+    Raises:
+        VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone shares
+            stages or does not output stage 4, a loss has the name of another task, or an argument is out of range.
+    """
+
+    modalities = MODALITIES
+
+    def __init__(
+        self,
+        num_identities: int,
+        backbone: Annotated[dict, Component('backbones')],
+        losses: dict[str, Annotated[dict, Component('losses')]],
+        weighter: Annotated[dict, Component('weighters')],
+        build_part: BuildPart,
+        erasing: Annotated[dict | None, Component('transforms')] = None,
+        same_style: Literal['own', 'partner'] = 'partner',
+        dilations: tuple[int, ...] = (3, 6, 9),
+        hidden: int = 512,
+        critic_width: int = 32,
+        critic_scales: int = 3,
+        penalty: float = 0.01,
+        channels: int = 2048,
+        metric_channels: int = 1024,
+        dropout: float = 0.5,
+        modalities: Mapping[Modality, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if dict(modalities or dict.fromkeys(MODALITIES, 3)) != dict.fromkeys(MODALITIES, 3):
+            raise VireidError(
+                f'HiCMD got images of {dict(modalities or {})}',
+                allowed='visible and infrared images with 3 channels',
+                todo='remove images.views',
+            )
+        if penalty < 0 or not 0 <= dropout < 1 or min(hidden, channels, metric_channels) < 1:
+            raise VireidError(
+                f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
+                f'metric_channels is {metric_channels}',
+                allowed='a penalty of at least 0, a dropout of 0 to below 1, and lengths of at least 1',
+            )
+        if taken := [name for name in losses if name in GAME]:
+            raise VireidError(
+                f'losses.{taken[0]}: HiCMD has a task {taken[0]!r} of its own', todo='choose another name'
+            )
+        self.penalty, self.own_style = penalty, same_style == 'own'
+        self.attributes = build_part('backbones', backbone, 'backbone')
+        spec = self.attributes.outputs.get('stage4')
+        if spec is None or spec.layout != 'paired' or len(self.attributes.outputs) > 1:
+            raise VireidError(
+                f'backbone outputs {", ".join(f"{n} ({s.layout})" for n, s in self.attributes.outputs.items())}',
+                allowed='stage4 of each modality alone',
+                todo='set backbone.shared_from=5 and backbone.out_stages=[4]',
+            )
+        middle = build_part('backbones', {**backbone, 'shared_from': 0, 'out_stages': (1, 3)}, 'backbone')
+        network = nn.Sequential(middle.shared['stage2'], middle.shared['stage3'])
+        encoder = PrototypeEncoder(3, middle.outputs['stage1'].channels // 8, dilations)
+        self.prototypes = nn.ModuleDict({VISIBLE: encoder, INFRARED: copy.deepcopy(encoder)})
+        self.decoder = AttributeDecoder(encoder.channels, spec.channels, hidden)
+        critic = MultiScaleCritic(3, critic_width, critic_scales)
+        self.critics = nn.ModuleDict({VISIBLE: critic, INFRARED: copy.deepcopy(critic)})
+        shape, style = middle.outputs['stage3'].channels, spec.channels // 2
+        self.identity = IdentityFactors(network, shape, style, num_identities, channels, metric_channels, dropout)
+        self.losses = nn.ModuleDict({name: _loss(build_part, name, config) for name, config in losses.items()})
+        self.erase = build_part('transforms', erasing, 'erasing') if erasing else None
+        self.task_names = (*GAME, *self.losses)
+        self.weighter = build_part('weighters', weighter, 'weighter', task_names=self.task_names)
+
+    def forward(self, batch: Batch, tasks: Collection[str] | None = None) -> dict[str, Tensor]:
+        """Returns the loss of each task, () each, for a batch of pairs with labels 0..K-1.
+
+        Args:
+            batch: the pairs.
+            tasks: the tasks to compute; None means all.
+
+        Raises:
+            VireidError: if the rows of the modalities are not pairs, or all have one identity.
+        """
+        wanted = {name for name in self.task_names if tasks is None or name in tasks}
+        images, labels = _pairs(batch)
+        prototypes, codes = self.encode(images)
+        mixed = {m: codes[m].with_style_of(codes[o]) for m, o in OTHER.items()}
+        swapped = {m: self.decoder(prototypes[o], mixed[m].codes) for m, o in OTHER.items()}  # looks like m, shows o
+        losses: dict[str, Tensor] = {}
+        if 'same' in wanted:
+            used = codes if self.own_style else mixed
+            losses['same'] = _l1(images, {m: self.decoder(prototypes[m], used[m].codes) for m in images})
+        if 'cross' in wanted:
+            losses['cross'] = _l1(images, swapped)
+        if wanted & {'codes', 'cycle'}:
+            seen, recovered = self.encode(swapped)
+            if 'cycle' in wanted:
+                back = {m: self.decoder(seen[o], mixed[m].codes) for m, o in OTHER.items()}
+                losses['cycle'] = _l1(images, back)
+            if 'codes' in wanted:
+                losses['codes'] = _l1(_excluded(codes), _excluded(recovered)) + _l1(_style(mixed), _style(recovered))
+        if 'prior' in wanted:
+            losses['prior'] = torch.stack([code.square().mean() for code in _excluded(codes).values()]).sum()
+        if wanted & {'fool', 'critic'}:
+            lights = {m: codes[m].with_style_and_pose_of(codes[o]) for m, o in OTHER.items()}
+            relit = {m: self.decoder(prototypes[o], lights[m].codes) for m, o in OTHER.items()}
+            generated = {m: (swapped[m], relit[m]) for m in images}
+            if 'fool' in wanted:
+                losses['fool'] = self._scores(generated, 1.0)
+            if 'critic' in wanted:
+                fake = self._scores({m: tuple(x.detach() for x in of) for m, of in generated.items()}, 0.0)
+                real = [real_loss(self.critics[m], x, self.penalty) for m, x in images.items()]
+                losses['critic'] = fake + 2 * torch.stack(real).sum()
+        if wanted & set(self.losses):
+            output = self._identify(images, {m: x.detach() for m, x in swapped.items()})
+            rows = labels.repeat(len(output.feature) // len(labels))
+            losses |= {name: loss(output, rows) for name, loss in self.losses.items() if name in wanted}
+        return {name: losses[name] for name in self.task_names if name in wanted}
+
+    def embed(self, images: Tensor, modality: Modality) -> Tensor:
+        """Embeds (B, 3, H, W) images of one modality as (B, channels) vectors, not normalized."""
+        prototypes, codes = self.encode({modality: images})
+        shapes = self.identity.shape(prototypes[modality])
+        return self.identity.embed(self.identity.join(shapes, codes[modality].style))
+
+    def encode(self, images: Images) -> tuple[dict[Modality, Tensor], dict[Modality, AttributeCodes]]:
+        """Returns the prototypes and the attribute codes of images of one or both modalities."""
+        maps = self.attributes(images)['stage4']
+        codes = {m: AttributeCodes(x.mean(dim=(2, 3))) for m, x in maps.items()}
+        return {m: self.prototypes[m](x) for m, x in images.items()}, codes
+
+    @torch.no_grad()
+    def swap_grid(self, batch: Batch, rows: Modality = VISIBLE, columns: Modality = INFRARED) -> Tensor:
+        """Decodes each pair of a row image and a column image.
+
+        Args:
+            batch: images of at least two identities.
+            rows: modality of the R images that give prototype and style.
+            columns: modality of the C images that give pose and illumination; it may be that of the rows.
+
+        Returns:
+            (R, C, 3, H, W) images, normalized as the given ones, not limited to the range of real images.
+
+        Raises:
+            VireidError: if a modality has no images, or all images have one identity.
+        """
+        if missing := [m for m in (rows, columns) if not len(batch.images.get(m, ()))]:
+            raise VireidError(f'a swap needs {missing[0]} images', allowed=', '.join(batch.images))
+        _require_two([batch.identities[m] for m in (rows, columns)])
+        training = self.training
+        self.eval()
+        try:
+            prototypes, codes = self.encode({m: batch.images[m] for m in {rows, columns}})
+            grid = []
+            for prototype, code in zip(prototypes[rows], codes[rows].codes, strict=True):
+                style = AttributeCodes(code.expand_as(codes[columns].codes))
+                mixed = codes[columns].with_style_of(style)
+                grid.append(self.decoder(prototype.expand(len(mixed.codes), -1, -1, -1), mixed.codes))
+        finally:
+            self.train(training)
+        return torch.stack(grid)
+
+    def _scores(self, images: Mapping[Modality, tuple[Tensor, ...]], target: float) -> Tensor:
+        """Returns the squared errors of the critics' scores, summed over the modalities and their sets of images."""
+        errors = [squared_error(self.critics[m](x), target) for m, sets in images.items() for x in sets]
+        return torch.stack(errors).sum()
+
+    def _identify(self, images: Images, swapped: Images) -> Any:
+        """Returns the identity output of 8 sets of rows: real, swapped, and both with the style of the other."""
+        parts = []
+        for source in (images, swapped):
+            prototypes, codes = self.encode({m: self._erased(x) for m, x in source.items()})
+            parts.append({m: (self.identity.shape(prototypes[m]), codes[m].style) for m in source})
+        real, made = parts
+        pairs = [*real.values(), *made.values()]
+        pairs += [(a[m][0], b[m][1]) for a, b in ((real, made), (made, real)) for m in images]
+        shapes, styles = (torch.cat(part) for part in zip(*pairs, strict=True))
+        return self.identity(self.identity.join(shapes, styles))
+
+    def _erased(self, images: Tensor) -> Tensor:
+        return images if self.erase is None else torch.stack([self.erase(image) for image in images.clone()])
+
+
+def _l1(given: Mapping[Modality, Tensor], found: Mapping[Modality, Tensor]) -> Tensor:
+    return torch.stack([(given[m] - found[m]).abs().mean() for m in given]).sum()
+
+
+def _excluded(codes: Mapping[Modality, AttributeCodes]) -> dict[Modality, Tensor]:
+    return {m: code.excluded for m, code in codes.items()}
+
+
+def _style(codes: Mapping[Modality, AttributeCodes]) -> dict[Modality, Tensor]:
+    return {m: code.style for m, code in codes.items()}
+
+
+def _loss(build_part: BuildPart, name: str, config: Mapping[str, Any]) -> nn.Module:
+    loss = build_part('losses', config, f'losses.{name}')
+    if takes := named_arguments(loss, 'context', 'progress'):
+        raise VireidError(
+            f'losses.{name}: {config["type"]} reads {" and ".join(takes)}, which HiCMD does not pass to its losses',
+            todo='use another loss',
+        )
+    return loss
+
+
+def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
+    """Returns the images of a batch of pairs, and the label of each pair."""
+    labels = [batch.identities.get(m, torch.empty(0)) for m in MODALITIES]
+    if not torch.equal(*labels) or not len(labels[0]):
+        raise VireidError(
+            f'HiCMD got {" and ".join(f"{len(found)} {m}" for m, found in zip(MODALITIES, labels, strict=True))} '
+            'images whose identities differ row by row',
+            allowed='pairs: row n of both modalities has one identity',
+            todo='set sampler.visible and sampler.infrared to the same number',
+            path='sampler',
+        )
+    _require_two(labels)
+    return {m: batch.images[m] for m in MODALITIES}, labels[0]
+
+
+def _require_two(labels: list[Tensor]) -> None:
+    if len(torch.cat(labels).unique()) < 2:
+        raise VireidError(
+            'a swap with one identity: prototype and style would be those of the same identity everywhere',
+            allowed='images of two identities or more',
+            todo='set sampler.identities to 2 or more',
+            path='sampler',
+        )
