@@ -16,6 +16,7 @@ COMPONENTS = {
         'CrossModalModel': f'{_HERE}.models.cross_modal:CrossModalModel',
         'HOG': f'{_HERE}.models.hog:HOG',
         'LOMO': f'{_HERE}.models.lomo:LOMO',
+        'HiCMD': f'{_HERE}.models.hicmd:HiCMD',
     },
     'translators': {
         'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
@@ -70,6 +71,7 @@ COMPONENTS = {
         'WeightedRegularizedTriplet': f'{_HERE}.losses.weighted_regularized_triplet:WeightedRegularizedTriplet',
         'EnhancedSquaredDifference': f'{_HERE}.losses.enhanced_squared_difference:EnhancedSquaredDifference',
         'HeteroCenterTriplet': f'{_HERE}.losses.hetero_center_triplet:HeteroCenterTriplet',
+        'CosineTriplet': f'{_HERE}.losses.cosine_triplet:CosineTriplet',
         'MSEL': f'{_HERE}.losses.msel:MSEL',
         'DCL': f'{_HERE}.losses.dcl:DCL',
     },
