@@ -181,7 +181,8 @@ def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, in
     kept: dict[tuple[int, str], list[int]] = {}
     for index in chosen:
         kept.setdefault((samples[index].identity, samples[index].modality), []).append(index)
-    identities = list(dict.fromkeys(identity for identity, _ in kept))[:STEP_IDENTITIES]
+    used = [own.get('identities') or 0 for own in experiment.step.get('optimizers', {}).values()]
+    identities = list(dict.fromkeys(identity for identity, _ in kept))[: max(STEP_IDENTITIES, *used, 0)]
     indices = [i for (identity, _), shots in kept.items() if identity in identities for i in shots[:STEP_PICTURES]]
     labels = {identity: identity - 1 for identity in range(1, IDENTITIES + 1)}
     transform, views = experiment.build_transform('train'), experiment.build_views()

@@ -116,10 +116,10 @@ def test_a_first_convolution_of_another_width_gives_for_grey_images_what_it_gave
     assert torch.allclose(convolution(gray.expand(-1, channels, -1, -1)), expected, atol=1e-6)
 
 
-def test_by_hand_it_is_the_sum_for_one_channel_and_their_share_of_it_for_four():
-    for channels, share in ((1, 6.0), (3, None), (4, 1.5)):
+def test_by_hand_it_is_the_sum_for_one_channel_half_of_it_for_two_and_colors_with_their_mean_for_four():
+    for channels, weights in ((1, [6.0]), (2, [3.0, 3.0]), (3, [1.0, 2.0, 3.0]), (4, [0.75, 1.5, 2.25, 1.5])):
         convolution = nn.Conv2d(3, 1, 1, bias=False)
         with torch.no_grad():
             convolution.weight.copy_(torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
         with_channels(convolution, channels)
-        assert convolution.weight.flatten().tolist() == ([1, 2, 3] if share is None else [share] * channels)
+        assert convolution.weight.flatten().tolist() == weights

@@ -177,8 +177,9 @@ class TwoStreams(nn.Module):
 def with_channels(convolution: nn.Conv2d, channels: int) -> None:
     """Changes a first convolution with 3 input channels to `channels`, 1 to 4, in place.
 
-    Each weight becomes the sum over the three colors, divided by `channels`. Images with equal channels keep their
-    output.
+    Each weight becomes the sum over the three colors, divided by `channels`. With 4 channels, which are three colors
+    and one more, the colors keep their weights and the fourth channel gets their mean, all times 3 / 4. Either way,
+    images with equal channels keep their output.
     """
     if channels == 3:
         return
@@ -189,6 +190,8 @@ def with_channels(convolution: nn.Conv2d, channels: int) -> None:
     with torch.no_grad():
         gray = colors.sum(dim=1, keepdim=True)  # (C_out, 1, h, w)
         convolution.weight.copy_(gray.expand_as(convolution.weight) / channels)
+        if channels == 4:
+            convolution.weight[:, :3].copy_(0.75 * colors)
 
 
 def _streams(
