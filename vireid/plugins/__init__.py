@@ -21,6 +21,8 @@ COMPONENTS = {
     'translators': {
         'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
         'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
+        'CycleTranslator': f'{_HERE}.translators.cycle_translator:CycleTranslator',
+        'DropModality': f'{_HERE}.translators.drop_modality:DropModality',
     },
     'backbones': {
         'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet',
@@ -50,6 +52,10 @@ COMPONENTS = {
         'IWPAHead': f'{_HERE}.heads.iwpa_head:IWPAHead',
         'GraphHead': f'{_HERE}.heads.graph_head:GraphHead',
         'StripeHead': f'{_HERE}.heads.stripe_head:StripeHead',
+        'BottleneckHead': f'{_HERE}.heads.bottleneck_head:BottleneckHead',
+        'MapHead': f'{_HERE}.heads.map_head:MapHead',
+        'PatchCritic': f'{_HERE}.heads.patch_critic:PatchCritic',
+        'JointCritic': f'{_HERE}.heads.joint_critic:JointCritic',
     },
     'poolings': {
         'Average': f'{_HERE}.poolings.average:Average',
@@ -72,6 +78,10 @@ COMPONENTS = {
         'EnhancedSquaredDifference': f'{_HERE}.losses.enhanced_squared_difference:EnhancedSquaredDifference',
         'HeteroCenterTriplet': f'{_HERE}.losses.hetero_center_triplet:HeteroCenterTriplet',
         'CosineTriplet': f'{_HERE}.losses.cosine_triplet:CosineTriplet',
+        'CrossModalCosineTriplet': f'{_HERE}.losses.cross_modal_cosine_triplet:CrossModalCosineTriplet',
+        'LeastSquares': f'{_HERE}.losses.least_squares:LeastSquares',
+        'L1': f'{_HERE}.losses.l1:L1',
+        'OneModality': f'{_HERE}.losses.one_modality:OneModality',
         'MSEL': f'{_HERE}.losses.msel:MSEL',
         'DCL': f'{_HERE}.losses.dcl:DCL',
     },

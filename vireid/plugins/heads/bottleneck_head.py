@@ -1,0 +1,63 @@
+"""BottleneckHead: AlignGAN's two branches, one for the classifier and one for triplets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import FeatureSpec, HeadOutput
+
+
+class BottleneckHead(nn.Module):
+    """Averages a map and reduces it twice: for a classifier, and for metric losses (AlignGAN, ICCV 2019).
+
+    The classifier reads dropout, a linear layer, BatchNorm and LeakyReLU; metric losses read a second linear layer.
+    The embedding is the average, of neither branch.
+
+    Args:
+        inputs: one joint map.
+        num_identities: number of classes K.
+        channels: length after either reduction.
+        dropout: probability of dropout before the classifier's branch.
+        slope: of the LeakyReLU.
+
+    Raises:
+        VireidError: if there is not exactly one input, or it is not a map.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        num_identities: int,
+        channels: Annotated[int, Ge(1)] = 256,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.5,
+        slope: Annotated[float, Ge(0)] = 0.1,
+    ) -> None:
+        super().__init__()
+        if len(inputs) != 1 or inputs[0].kind != 'map':
+            raise VireidError(f'BottleneckHead reads {len(inputs)} features', allowed='one map')
+        self.embedding_dim = inputs[0].channels
+        self.dropout = nn.Dropout(dropout)
+        self.reduce = nn.Linear(self.embedding_dim, channels)
+        self.norm = nn.BatchNorm1d(channels)
+        self.activation = nn.LeakyReLU(slope)
+        self.classifier = nn.Linear(channels, num_identities)
+        self.project = nn.Linear(self.embedding_dim, channels)
+        nn.init.kaiming_normal_(self.reduce.weight, mode='fan_out')
+        nn.init.normal_(self.norm.weight, 1.0, 0.02)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+        for layer in (self.reduce, self.classifier):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, feature: Tensor) -> HeadOutput:
+        pooled = self.embed(feature)
+        reduced = self.activation(self.norm(self.reduce(self.dropout(pooled))))  # (B, channels)
+        return HeadOutput(self.project(pooled), self.classifier(reduced))
+
+    def embed(self, feature: Tensor) -> Tensor:
+        """Returns the (B, embedding_dim) average over positions."""
+        return feature.mean(dim=(2, 3))
