@@ -59,6 +59,9 @@ def on_stage_3(value: Any) -> Any:
 
 def experiment(name: str) -> Experiment:
     read = config.load(SYSTEMS / f'{name}.py', SMALL)
+    if 'optimizers' in read['step']:  # of MultipleOptimizers, each takes what the one of SingleOptimizer does
+        own = {key: read['step'].pop(key) for key in ('optimizer', 'groups', 'schedule')}
+        read['step']['optimizers'] = {key: {**value, **own} for key, value in read['step']['optimizers'].items()}
     model = on_stage_3(read['model'])
     backbone = model['backbone']
     shared_from = backbone['shared_from']

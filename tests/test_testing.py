@@ -37,6 +37,7 @@ NEEDED = {
         'optimizers': {'all': {'parameters': ['*'], 'tasks': ['*'], 'optimizer': {'type': 'SGD', 'lr': 0.1}}}
     },
     'ContrastiveCorrelation': {'channels': 2, 'kernels': 2},
+    'GSM': {'channels': 3},
     'CrossModalModel': {
         'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'weights': None},
         'heads': {'stage4': {'type': 'GlobalHead', 'losses': {'id': {'type': 'CrossEntropy'}}}},

@@ -22,6 +22,7 @@ COMPONENTS = {
         'ZeroPadding': f'{_HERE}.translators.zero_padding:ZeroPadding',
         'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
         'CycleTranslator': f'{_HERE}.translators.cycle_translator:CycleTranslator',
+        'UnifiedTranslator': f'{_HERE}.translators.unified_translator:UnifiedTranslator',
         'DropModality': f'{_HERE}.translators.drop_modality:DropModality',
     },
     'backbones': {
@@ -43,6 +44,7 @@ COMPONENTS = {
         'WithinIdentityWhitening': f'{_HERE}.necks.within_identity_whitening:WithinIdentityWhitening',
         'GraphAttention': f'{_HERE}.necks.graph_attention:GraphAttention',
         'NonLocal': f'{_HERE}.necks.non_local:NonLocal',
+        'GeneralizedSimilarity': f'{_HERE}.necks.generalized_similarity:GeneralizedSimilarity',
     },
     'heads': {
         'GlobalHead': f'{_HERE}.heads.global_head:GlobalHead',
@@ -56,6 +58,9 @@ COMPONENTS = {
         'MapHead': f'{_HERE}.heads.map_head:MapHead',
         'PatchCritic': f'{_HERE}.heads.patch_critic:PatchCritic',
         'JointCritic': f'{_HERE}.heads.joint_critic:JointCritic',
+        'VectorHead': f'{_HERE}.heads.vector_head:VectorHead',
+        'HiddenLayerHead': f'{_HERE}.heads.hidden_layer_head:HiddenLayerHead',
+        'ModalityDiscriminator': f'{_HERE}.heads.modality_discriminator:ModalityDiscriminator',
     },
     'poolings': {
         'Average': f'{_HERE}.poolings.average:Average',
@@ -84,6 +89,9 @@ COMPONENTS = {
         'OneModality': f'{_HERE}.losses.one_modality:OneModality',
         'MSEL': f'{_HERE}.losses.msel:MSEL',
         'DCL': f'{_HERE}.losses.dcl:DCL',
+        'CrossModalTriplet': f'{_HERE}.losses.cross_modal_triplet:CrossModalTriplet',
+        'ModalityCrossEntropy': f'{_HERE}.losses.modality_cross_entropy:ModalityCrossEntropy',
+        'PairHinge': f'{_HERE}.losses.pair_hinge:PairHinge',
     },
     'weighters': {
         'Fixed': f'{_HERE}.weighters.fixed:Fixed',
@@ -112,6 +120,7 @@ COMPONENTS = {
         'HCML': f'{_HERE}.similarities.hcml:HCML',
         'MLAPG': f'{_HERE}.similarities.mlapg:MLAPG',
         'ContrastiveCorrelation': f'{_HERE}.similarities.contrastive_correlation:ContrastiveCorrelation',
+        'GSM': f'{_HERE}.similarities.gsm:GSM',
     },
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},

@@ -1,0 +1,73 @@
+"""HiddenLayerHead: classifies identities through hidden layers that the embedding does not include."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated
+
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.registry.components import BuildPart
+from vireid.core.registry.schema import Component
+from vireid.core.types import FeatureSpec, HeadOutput
+
+
+class HiddenLayerHead(nn.Module):
+    """An identity classifier with hidden layers, such as 2048-512-ReLU-K in cmGAN (Dai et al., IJCAI 2018).
+
+    Metric losses use the pooled vector, which is also the embedding; the hidden layers only serve the classifier.
+
+    Args:
+        inputs: one joint map, which is pooled, or one vector.
+        num_identities: number of classes K.
+        build_part: builds the pooling.
+        hidden: lengths of the hidden layers, at least one; each is followed by ReLU.
+        pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
+
+    Raises:
+        VireidError: if there is not exactly one input, `pool` is set for a vector, or `hidden` is invalid.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[FeatureSpec],
+        num_identities: int,
+        build_part: BuildPart,
+        hidden: Sequence[int] = (512,),
+        pool: Annotated[str | dict | None, Component('poolings')] = None,
+    ) -> None:
+        super().__init__()
+        if len(inputs) != 1:
+            raise VireidError(
+                f'HiddenLayerHead reads one feature and got {len(inputs)}', todo='fuse them with a neck first'
+            )
+        (spec,) = inputs
+        if spec.kind == 'vector' and pool is not None:
+            raise VireidError(f'pool is {pool!r}, but the head reads a vector, which is not pooled', todo='remove pool')
+        self.pool = build_part('poolings', pool or 'Average', 'pool') if spec.kind == 'map' else nn.Identity()
+        self.classifier = perceptron(spec.channels, hidden, num_identities)
+        self.embedding_dim = spec.channels
+
+    def forward(self, feature: Tensor) -> HeadOutput:
+        vector = self.pool(feature)  # (B, C)
+        return HeadOutput(feature=vector, logits=self.classifier(vector))  # (B, K)
+
+    def embed(self, feature: Tensor) -> Tensor:
+        """Returns the (B, C) pooled vector."""
+        return self.pool(feature)
+
+
+def perceptron(channels: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
+    """Returns fully connected layers with ReLU between them.
+
+    Raises:
+        VireidError: if `hidden` is empty or a length is below 1.
+    """
+    if not hidden or min(hidden) < 1:
+        raise VireidError(f'hidden is {tuple(hidden)}', allowed='one or more integers of at least 1')
+    layers: list[nn.Module] = []
+    for before, after in pairwise([channels, *hidden]):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))

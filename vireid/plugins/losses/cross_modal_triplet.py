@@ -1,0 +1,66 @@
+"""The cross-modal triplet loss of cmGAN."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import VireidError
+from vireid.core.types import INFRARED, VISIBLE, Context, HeadOutput
+from vireid.plugins.losses.unit_distances import distances, unit_feature
+
+
+class CrossModalTriplet(nn.Module):
+    """Triplets whose positive and negative are of the other modality (cmGAN; Dai et al., IJCAI 2018).
+
+    For an anchor a with a positive p and a negative n, both of the other modality, a triplet costs
+    max(0, margin + d(a, p) - d(a, n)). The mean over the visible anchors and the mean over the infrared anchors are
+    added. Other modalities are ignored. Without a triplet, a direction adds 0.
+
+    Args:
+        margin: margin, at least 0.
+        triplets: which triplets count: `all` of the batch, which is what a random draw has on average; or only the
+            `hardest` of each anchor, with its farthest positive and its nearest negative.
+        normalize: whether to L2-normalize the features first.
+
+    Raises:
+        VireidError: if `margin` is negative, or, when called, if the feature has parts.
+    """
+
+    reads_parts = False
+
+    def __init__(
+        self, margin: float = 1.4, triplets: Literal['all', 'hardest'] = 'all', normalize: bool = False
+    ) -> None:
+        super().__init__()
+        if margin < 0:
+            raise VireidError(f'margin is {margin}', allowed='a number of at least 0')
+        self.margin, self.triplets, self.normalize = margin, triplets, normalize
+
+    def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
+        unit = unit_feature('CrossModalTriplet', output)  # checks the shape
+        feature = unit if self.normalize else output.feature.to(unit.dtype)
+        visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)
+        across = distances(feature[visible], feature[infrared])  # (V, I)
+        same = identities[visible, None] == identities[None, infrared]
+        return self._one_way(across, same) + self._one_way(across.T, same.T)  # ()
+
+    def _one_way(self, across: Tensor, same: Tensor) -> Tensor:
+        """Returns the mean of the triplets with the rows as anchors.
+
+        Args:
+            across: (A, B) distances of the anchors to the images of the other modality.
+            same: (A, B), whether they share an identity.
+        """
+        if self.triplets == 'hardest':
+            anchors = same.any(dim=1) & ~same.all(dim=1)
+            if not anchors.any():
+                return 0 * across.sum()
+            farthest = across.masked_fill(~same, float('-inf'))[anchors].amax(dim=1)
+            nearest = across.masked_fill(same, float('inf'))[anchors].amin(dim=1)
+            return (self.margin + farthest - nearest).clamp_min(0).mean()
+        costs = (self.margin + across[:, :, None] - across[:, None, :]).clamp_min(0)  # (A, B, B): positive, negative
+        triplets = (same[:, :, None] & ~same[:, None, :]).to(costs.dtype)
+        return (triplets * costs).sum() / torch.clamp_min(triplets.sum(), 1)
