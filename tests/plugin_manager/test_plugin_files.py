@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -175,10 +176,22 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
     checkpoint.save(
         path, {'model': model.state_dict(), 'num_identities': 3, 'config': experiment.to_config(), 'progress': {}}
     )
-    with pytest.raises(VireidError, match='was trained with the plugin files') as caught:
+    with pytest.raises(VireidError, match='has components of the plugin files .*, which run only if you list') as caught:
         vireid.load(path)
+    assert 'no neck called' not in str(caught.value)  # the consequence
     assert 'vireid.load(..., plugins=' in str(caught.value)
     assert type(vireid.load(path, plugins=[folder / 'mean.py']).necks['mlfm']).__name__ == 'Mean'
+
+
+def test_a_plugin_file_imports_its_neighbors(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    (tmp_path / 'acme_formulas_beside.py').write_text('def mean(features):\n    return sum(features) / len(features)\n')
+    text = MEAN.replace('import torch\n', 'import torch\nfrom acme_formulas_beside import mean\n')
+    (tmp_path / 'mean.py').write_text(text.replace('return sum(features) / len(features)', 'return mean(features)'))
+    manager = create_manager([tmp_path / 'mean.py'])
+    assert 'Mean' in manager.components.names('necks')
+    assert sys.path[-1] == str(tmp_path.resolve())  # last: a neighbor hides no installed module
+    sys.modules.pop('acme_formulas_beside')
 
 
 PROTOCOL = """

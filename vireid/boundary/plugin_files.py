@@ -34,6 +34,8 @@ def _run(name: str, path: str, source: bytes) -> ModuleType:
     assert spec is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     _sources[name] = path, source
+    if (folder := str(Path(path).resolve().parent)) not in sys.path:
+        sys.path.append(folder)  # it may import its neighbors; last, so that they hide no installed module
     try:
         exec(compile(source, path, 'exec', dont_inherit=True), vars(module))  # noqa: S102, a plugin is a program
     except BaseException:

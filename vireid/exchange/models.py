@@ -43,10 +43,12 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
         model = restore_model(experiment, content, path)
     except VireidError as error:
         named = content['config'].get('plugins', [])
-        if manager is not None or not set(named) - {str(Path(file).resolve()) for file in plugins}:
+        absent = set(named) - {str(Path(file).resolve()) for file in plugins}
+        unknown = any(problem.code == 'unknown-component' for problem in error.errors or (error,))
+        if manager is not None or not absent or not unknown:
             raise
         raise VireidError(
-            f'{error.given}\n{path} was trained with the plugin files {", ".join(named)}',
+            f'{path} has components of the plugin files {", ".join(named)}, which run only if you list them',
             todo=f'if you trust them: vireid.load(..., plugins={named!r})',
         ) from error
     if Model.fit(model) and not is_fitted(content):
