@@ -176,7 +176,7 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
     checkpoint.save(
         path, {'model': model.state_dict(), 'num_identities': 3, 'config': experiment.to_config(), 'progress': {}}
     )
-    with pytest.raises(VireidError, match='has components of the plugin files .*, which run only if you list') as caught:
+    with pytest.raises(VireidError, match=r'has components of the plugin files .*, which run only if you') as caught:
         vireid.load(path)
     assert 'no neck called' not in str(caught.value)  # the consequence
     assert 'vireid.load(..., plugins=' in str(caught.value)

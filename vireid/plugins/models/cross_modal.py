@@ -128,6 +128,12 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
 
     @property
+    def varies(self) -> bool:
+        """Whether a loss or translator has `epochs`, so that some parameters are used only in some of them."""
+        windows = [*self.epochs.values(), *(epochs for task in self.tasks.values() for epochs in task.epochs.values())]
+        return any(epochs is not None for epochs in windows)
+
+    @property
     def fit(self) -> Callable[[Iterable[Batch]], None] | None:
         """Fits the necks of the embedding that have a `fit`; None if none of them has one."""
         return functools.partial(self.fit_necks, self.fitted_necks) if self.fitted_necks else None
