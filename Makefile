@@ -43,6 +43,7 @@ lint: .venv/installed
 docs: .venv/installed
 	$(BIN)/python tools/model_table.py
 	$(BIN)/python tools/interface_table.py
+	$(BIN)/python tools/settings_page.py
 
 clean:
 	rm -rf .venv data/demo runs

@@ -65,8 +65,9 @@ def test_every_kind_is_described_and_knows_what_it_is_given():
     assert given('losses') == {*Model.given, 'inputs', 'build_part'}
 
 
-def test_the_page_lists_the_interfaces_as_they_are():
-    spec = importlib.util.spec_from_file_location('interface_table', ROOT / 'tools' / 'interface_table.py')
+@pytest.mark.parametrize('tool', ['interface_table', 'settings_page'])
+def test_the_pages_list_interfaces_and_settings_as_they_are(tool):
+    spec = importlib.util.spec_from_file_location(tool, ROOT / 'tools' / f'{tool}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.PAGE.read_text() == module.document(), 'run `make docs`'

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+"""Writes docs/settings.md, the settings of each section of a config, from vireid/core/config/settings.py (`make docs`)."""
+
+import inspect
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+from vireid.core.config.experiment import Sections
+from vireid.core.config.settings import (
+    EvaluationSettings,
+    ImageSettings,
+    LossSettings,
+    TrainingSettings,
+    ViewSettings,
+)
+from vireid.core.registry.hints import describe
+from vireid.core.registry.signature import signature_of
+
+PAGE = Path(__file__).parents[1] / 'docs' / 'settings.md'
+SECTIONS = {
+    '`images`': ImageSettings, '`images.views.NAME`': ViewSettings, '`training`': TrainingSettings,
+    '`losses`': LossSettings, '`evaluation`': EvaluationSettings,
+}  # fmt: skip
+WORDS = {'a list of a string': 'a list of strings', 'a dict of a dict': 'dicts by name', '|': '\\|'}
+HEAD = """# Settings
+
+The sections of a config, and the settings of those that are not components. `make docs` writes this page from the code.
+`vireid components` lists the components and their arguments, and `vireid config show` prints every value of a config
+with its origin.
+"""
+
+
+def document() -> str:
+    """Returns the page."""
+    parts = [HEAD, '## Sections', table(Sections)]
+    for title, settings in SECTIONS.items():
+        parts += [f'## {title}', table(settings)]
+    return '\n\n'.join(part.strip() for part in parts) + '\n'
+
+
+def table(settings: type) -> str:
+    """Returns a Markdown table of the settings in a dataclass."""
+    texts, hints = attributes(settings), signature_of(settings).parameters
+    lines = ['| key | allowed | default | |', '|---|---|---|---|']
+    for own in fields(settings):
+        default = 'required'
+        if own.default is not MISSING and type(own.default).__module__.startswith('vireid'):
+            default = 'see below'
+        elif own.default is not MISSING:
+            default = f'`{own.default!r}`'
+        elif own.default_factory is not MISSING:
+            default = f'`{own.default_factory()!r}`'
+        allowed = describe(hints[own.name].hint)
+        for before, after in WORDS.items():
+            allowed = allowed.replace(before, after)
+        text = re.sub(r'see `\w+Settings`', 'its settings are below', texts[own.name])
+        lines.append(f'| `{own.name}` | {allowed} | {default} | {text} |')
+    return '\n'.join(lines)
+
+
+def attributes(settings: type) -> dict[str, str]:
+    """Returns the descriptions in the `Attributes:` section of a docstring."""
+    text = (inspect.getdoc(settings) or '').partition('Attributes:\n')[2]
+    items = re.findall(r'^    (\w+): (.*(?:\n        .*)*)', text, re.MULTILINE)
+    return {name: ' '.join(words.split()) for name, words in items}
+
+
+if __name__ == '__main__':
+    PAGE.write_text(document(), encoding='utf-8')
