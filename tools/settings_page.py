@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/settings.md, the settings of each section of a config, from vireid/core/config/settings.py (`make docs`)."""
+"""Writes docs/settings.md, the settings of each section of a config, from the code (`make docs`)."""
 
 import inspect
 import re
