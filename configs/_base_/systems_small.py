@@ -2,7 +2,7 @@
 # one optimizer for all, so that what is compared is what the systems add. Stage 4 keeps ImageNet's stride.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None))
 images = dict(size=(96, 48))
-sampler = dict(identities=4)
+sampler = dict(identities=4, visible=4, infrared=4)
 step = dict(
     optimizer=dict(_delete_=True, type='Adam', lr=8e-4, weight_decay=5e-4),
     groups=dict(_delete_=True),
