@@ -46,9 +46,11 @@ NEEDED = {
     },
 }
 
+READ = {'ModalityCrossEntropy': HeadOutput(torch.randn(16, 2, requires_grad=True))}
+
 
 def test_every_builtin_component_keeps_its_promises():
-    done = check_plugin(vireid.plugins, NEEDED, name='builtin')
+    done = check_plugin(vireid.plugins, NEEDED, name='builtin', inputs=READ)
     assert {key.split()[0] for key, found in done.items() if found == 'checked'} == set(CHECKS)
     assert done['necks MLFM'] == 'checked'
     assert done['datasets SYSU-MM01'] == 'looked up'
