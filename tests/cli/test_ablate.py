@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
+from vireid.synth import synthesize
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TINY = [
@@ -152,9 +153,66 @@ def test_a_torn_result_is_made_again(people, finished, tmp_path):
     assert path.read_text() == whole
 
 
+START = """
+_base_ = 'vireid::systems/agw_base.py'
+dataset = dict(root={people!r})
+model = dict(backbone=dict(depth=18, weights=None, shared_from=0))
+images = dict(size=(32, 16), workers=0)
+sampler = dict(identities=2, visible=2, infrared=0)
+training = dict(_delete_=True, steps=1)
+protocol = dict(trials=1)
+loggers = []
+"""
+SMALL = """
+model = dict(backbone=dict(depth=18, weights=None))
+images = dict(size=(32, 16), workers=0)
+sampler = dict(identities=2, visible=1, infrared=1)
+training = dict(_delete_=True, steps=1)
+protocol = dict(trials=1)
+loggers = [dict(type='MetricsFile')]
+"""
+TABLE = """
+title: T
+paper: p
+settings: {small: small.py}
+starts: {people: {config: start.py, key: model.backbone.weights}}
+rows:
+  agw_base: {label: Base, R1: 1, mAP: 2}
+  hog: {label: HOG, R1: null, mAP: null, start: null, settings: {small: tiny.py}}
+"""
+
+
+def test_rows_share_a_start_and_one_without_training_is_scored(people, tmp_path, capsys):
+    others = tmp_path / 'others'
+    synthesize(others, layout='sysu', ids=6, seed=1, images=1, workers=1)
+    mine = tmp_path / 'mine'
+    mine.mkdir()
+    for name, text in {
+        'start.py': START.format(people=str(others)), 'small.py': SMALL, 'table.yaml': TABLE,
+        'tiny.py': 'images = dict(size=(32, 16), workers=0)\nprotocol = dict(trials=1)\nloggers = []\n',
+        'agw_base.py': "_base_ = 'vireid::systems/agw_base.py'\n", 'hog.py': "_base_ = 'vireid::systems/hog.py'\n",
+    }.items():  # fmt: skip
+        (mine / name).write_text(text)
+    arguments = ['ablate', str(mine), '--on', 'small', '--seeds', '0,1', '--data-root', str(people)]
+    assert main([*arguments, '--work-dir', str(tmp_path / 'out'), '--rows', 'agw_base,hog']) == 0
+    printed = capsys.readouterr().out
+    start = tmp_path / 'out/mine/starts/people/checkpoints/last.pt'
+    assert f'weights {start}: ' in printed
+    assert 'HOG (not trained)' in printed
+    config = (tmp_path / 'out/mine/agw_base/seed_1/config.yaml').read_text()
+    assert f'weights: {start}' in config
+    assert 'data/start' not in config
+    began = start.stat().st_mtime
+    assert main([*arguments, '--work-dir', str(tmp_path / 'out'), '--rows', 'hog']) == 0
+    assert capsys.readouterr().out.count('(finished before)') == 2
+    assert start.stat().st_mtime == began
+
+
 @pytest.mark.parametrize(
     ('text', 'wanted'),
     [
+        ('title: T\npaper: p\nsettings: {}\nstarts: {a: b}\nrows: {b: {label: 3, R1: 1, mAP: 1}}\n', 'starts is'),
+        ('title: T\npaper: p\nsettings: {}\nrows: {b: {label: 3, R1: 1, mAP: 1, start: a}}\n', "start is 'a'"),
         ('title: T\npaper: p\nsettings: {}\nrows: [b]\n', "rows is ['b']"),
         ('title: T\npaper: p\nsettings:\nrows: {}\n', 'settings is None'),
         ('title: T\npaper: p\nsettings: {}\nrows: {}\n', 'rows is empty'),

@@ -290,3 +290,9 @@ def test_a_group_whose_parameters_are_all_frozen_is_left_out():
     assert [(len(g['params']), g.get('lr')) for g in groups] == [(2, 2.0), (4, None)]
     with pytest.raises(VireidError, match=r"step.groups: the pattern 'critic.weight' matches no parameter"):
         parameter_groups(named, {'critic.*': {'lr': 1.0}, 'critic.weight': {'lr': 2.0}}, 'step')
+
+
+def test_a_task_of_a_model_of_ones_own_that_nobody_minimizes_is_told():
+    step = make(Adversarial(), critic=CRITIC, network={**NETWORK, 'tasks': ['identity']})
+    with pytest.raises(VireidError, match=r'step.optimizers: no optimizer minimizes the task fool'):
+        step(batch(), at(0))
