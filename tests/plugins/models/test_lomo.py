@@ -145,13 +145,13 @@ def test_images_do_not_depend_on_their_batch() -> None:
 @settings(max_examples=30)
 @given(st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=50))
 def test_bins_of_colors(colors: list[tuple[int, int, int]]) -> None:
-    found = hsv_bins(torch.tensor(colors).T[None, :, None, :])[0, :, 0].T.tolist()
+    found = hsv_bins(torch.tensor(colors).float().T[None, :, None, :])[0, :, 0].T.tolist()
     assert found == [hsv_of(*color) for color in colors]
 
 
 def test_bins_of_colors_agree_with_the_standard_library_but_for_rounding() -> None:
     levels = torch.randint(0, 256, (1, 3, 40, 40), generator=torch.Generator().manual_seed(0))
-    found = hsv_bins(levels)[0].flatten(1).T.tolist()
+    found = hsv_bins(levels.float())[0].flatten(1).T.tolist()
     wanted = [
         [min(int(8 * x), 7) for x in colorsys.rgb_to_hsv(*(v / 255 for v in color))]
         for color in levels[0].flatten(1).T.tolist()

@@ -16,7 +16,7 @@ SCALES = 3
 COLORS = 8**3
 RADII = (3, 5)
 LEVELS = 255
-CHUNK = 16  # images whose histograms are in memory at once
+CHUNK = 4  # images whose histograms are in memory at once: they fit a CPU cache
 
 
 def lomo(images: Tensor, retinex: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -28,7 +28,7 @@ def lomo(images: Tensor, retinex: bool = False, dtype: torch.dtype = torch.float
     log(1 + count), and the colors and the patterns of each radius are normalized to length 1 separately, so the length
     of a descriptor is sqrt(3).
 
-    Pixels are rounded to 8 bits, and bins and patterns are computed in integers, so the counts are exact. A smaller
+    Pixels are rounded to 8 bits, and bins and patterns are computed from integers, so the counts are exact. A smaller
     scale takes the mean of 2 x 2 pixels: of the gray levels, unrounded, for the patterns; of the bins, rounded down,
     for the colors. An odd last row or column is dropped.
 
@@ -47,7 +47,7 @@ def lomo(images: Tensor, retinex: bool = False, dtype: torch.dtype = torch.float
 
 def _lomo(images: Tensor, retinex: bool, dtype: torch.dtype) -> Tensor:
     levels = _levels(images)
-    gray = (2989 * levels[:, 0] + 5870 * levels[:, 1] + 1140 * levels[:, 2] + 5000) // 10000
+    gray = ((2989 * levels[:, 0] + 5870 * levels[:, 1] + 1140 * levels[:, 2] + 5000) / 10000).floor()
     colors = hsv_bins(_levels(multiscale_retinex(images)) if retinex else levels)
     parts = [_pyramid(colors, lambda bins: bins[:, 0] + 8 * bins[:, 1] + 64 * bins[:, 2], COLORS, mean=True)]
     for radius in RADII:
@@ -59,10 +59,10 @@ def _lomo(images: Tensor, retinex: bool, dtype: torch.dtype) -> Tensor:
 def hsv_bins(levels: Tensor) -> Tensor:
     """Returns the bins of hue, saturation and value, each 0 to 7, in dimension 1.
 
-    A gray pixel has hue 0 and saturation 0.
+    A gray pixel has hue 0 and saturation 0. Quotients of such small integers are never rounded to the next integer.
 
     Args:
-        levels: (B, 3, H, W) integers, red, green and blue in 0..255.
+        levels: (B, 3, H, W) float32 integers, red, green and blue in 0..255.
     """
     red, green, blue = levels.unbind(dim=1)
     high, low = torch.maximum(torch.maximum(red, green), blue), torch.minimum(torch.minimum(red, green), blue)
@@ -72,16 +72,15 @@ def hsv_bins(levels: Tensor) -> Tensor:
         high == red, green - blue, torch.where(high == green, 2 * span + blue - red, 4 * span + red - green)
     )
     sixths = torch.where(sixths < 0, sixths + 6 * span, sixths)
-    hue = 4 * sixths // (3 * span).clamp(min=1)
-    saturation = (8 * span // high.clamp(min=1)).clamp(max=7)
-    return torch.stack([hue, saturation, (8 * high // LEVELS).clamp(max=7)], dim=1)
+    hue, saturation = 4 * sixths / (3 * span).clamp(min=1), 8 * span / high.clamp(min=1)
+    return torch.stack([hue, saturation, 8 * high / LEVELS], dim=1).floor_().clamp_(max=7)
 
 
 def largest_counts(codes: Tensor, bins: int) -> Tensor:
     """Counts codes in windows, and returns the largest count of each row of windows.
 
     Args:
-        codes: (B, H, W) integers in 0..bins - 1.
+        codes: (B, H, W) integers of any dtype in 0..bins - 1.
         bins: number of codes.
 
     Returns:
@@ -109,12 +108,12 @@ def _pyramid(values: Tensor, code: Callable[[Tensor], Tensor], bins: int, mean: 
         height, width = (n // 2 * 2 for n in values.shape[-2:])
         kept = values[..., :height, :width]
         values = kept[..., ::2, ::2] + kept[..., 1::2, ::2] + kept[..., ::2, 1::2] + kept[..., 1::2, 1::2]
-        values = values // 4 if mean else values  # patterns are the same for sums as for means
+        values = (values / 4).floor() if mean else values  # patterns are the same for sums as for means
     return torch.cat(counts, dim=1) if counts else values.new_zeros(len(values), 0)
 
 
 def _levels(images: Tensor) -> Tensor:
-    return (images.double() * LEVELS).round().int().clamp(0, LEVELS)
+    return (images.float() * LEVELS).round().clamp(0, LEVELS)
 
 
 def _length(height: int, width: int) -> int:

@@ -18,7 +18,7 @@ def local_ternary_patterns(gray: Tensor, radius: int) -> Tensor:
     image continues with its nearest pixel. Scaling the image changes nothing, and integers are compared exactly.
 
     Args:
-        gray: (B, H, W) integers from 0 to 2^26.
+        gray: (B, H, W) integers of any dtype, 0 to 2^20.
         radius: distance of the neighbors in pixels.
 
     Returns:

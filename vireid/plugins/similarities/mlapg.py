@@ -132,8 +132,8 @@ class MLAPG:
             kept.append(np.sort(np.concatenate(chosen)))
         warn_once(
             f'MLAPG: {n:,} x {m:,} pairs of training images would take {n * m * 8 / 1e9:.2g} GB a matrix, {MATRICES} '
-            f'at once; it is fitted to {len(kept[0]):,} x {len(kept[1]):,} pairs, at most {counted(images, "image")} of '
-            f'each identity and modality, drawn with seed {self.seed}. For more, set evaluation.similarity.max_pairs'
+            f'at once; it is fitted to {len(kept[0]):,} x {len(kept[1]):,} pairs, at most {counted(images, "image")} '
+            f'of each identity and modality, drawn with seed {self.seed}. For more, set evaluation.similarity.max_pairs'
         )
         return kept
 
