@@ -165,13 +165,15 @@ def require_colors(modalities: Mapping[Modality, int], what: str) -> None:
 
 
 def require_quarters(size: Sequence[int] | None, what: str) -> None:
-    """Checks that rows and columns are multiples of 4, so that a translated image has the size of the original.
+    """Checks that rows and columns are multiples of 4, from 8.
+
+    A translated image then has the size of the original, and instance normalization averages over several positions.
 
     Raises:
         VireidError: if they are not.
     """
-    if size is not None and (min(size) < 4 or any(side % 4 for side in size)):
-        raise VireidError(f'{what} works on images of {size[0]} x {size[1]}', allowed='multiples of 4')
+    if size is not None and (min(size) < 8 or any(side % 4 for side in size)):
+        raise VireidError(f'{what} works on images of {size[0]} x {size[1]}', allowed='multiples of 4, 8 or more')
 
 
 def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) -> Tensor:

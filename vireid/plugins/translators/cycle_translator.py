@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from annotated_types import Ge
 from torch import Tensor, nn
@@ -49,6 +49,7 @@ class CycleTranslator(nn.Module):
         std: its standard deviation.
         running: whether instance normalization keeps running statistics and uses them when images are embedded, as
             the released code does. Otherwise it always uses those of the image.
+        infrared_only: translate nothing, and leave visible images out of training: the warm-up of the backbone.
 
     Raises:
         VireidError: if visible and infrared images do not have three channels, or the size is no multiple of 4.
@@ -64,10 +65,13 @@ class CycleTranslator(nn.Module):
         mean: Sequence[float] = IMAGENET[0],
         std: Sequence[float] = IMAGENET[1],
         running: bool = True,
+        infrared_only: bool = False,
     ) -> None:
         super().__init__()
         require_colors(modalities, 'CycleTranslator')
-        self.modalities, self.size = dict(modalities), size
+        self.modalities, self.size, self.infrared_only = dict(modalities), size, infrared_only
+        if infrared_only:
+            del self.modalities[VISIBLE]
         known = size or image_size
         require_quarters(known, 'CycleTranslator')
         self.maps = dict.fromkeys(('real', 'fake', 'cycle', 'same'), FeatureSpec(3, 'map', 'paired', known))
@@ -81,11 +85,17 @@ class CycleTranslator(nn.Module):
 
     def forward(self, batch: Batch, needed: Collection[str] = ()) -> Batch:
         """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch."""
+        if self.infrared_only and batch.identities:
+            batch = _without_visible(batch)
         images = {m: batch.images[m] for m in OTHER if m in batch.images}
         real = {m: resized(self.range.unpack(x), self.size or x.shape[2:]) for m, x in images.items()}
-        translated = [m for m in real if m == VISIBLE or {'fake', 'cycle'} & set(needed)]
+        if self.infrared_only:
+            translated = []
+        else:
+            translated = [m for m in real if m == VISIBLE or {'fake', 'cycle'} & set(needed)]
         fake = {m: self.generators[m](real[m]).to(real[m].dtype) for m in translated}
-        seen = {m: self._enlarged(fake[m] if m == VISIBLE else x, images[m]) for m, x in real.items()}
+        shown = {**real, VISIBLE: fake[VISIBLE]} if VISIBLE in fake else real
+        seen = {m: self._enlarged(x, images[m]) for m, x in shown.items()}
         maps = {'real': real, 'fake': fake}
         if 'cycle' in needed:
             maps['cycle'] = {m: self.generators[OTHER[m]](x) for m, x in fake.items()}
@@ -96,3 +106,11 @@ class CycleTranslator(nn.Module):
 
     def _enlarged(self, x: Tensor, like: Tensor) -> Tensor:
         return self.range.pack(resized(x, like.shape[2:]))
+
+
+def _without_visible(batch: Batch) -> Batch:
+    kept: dict[str, Any] = {
+        key: {m: value for m, value in getattr(batch, key).items() if m != VISIBLE}
+        for key in ('images', 'identities', 'cameras', 'paths')
+    }
+    return replace(batch, **kept)

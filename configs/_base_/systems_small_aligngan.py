@@ -1,0 +1,10 @@
+# Laid over configs/systems/aligngan.py and its stages: see systems_small.py. Generators and critics are narrow; the
+# optimizers stay those of the config, of which each stage has others. Three stages share the steps of one run.
+model = dict(
+    backbone=dict(depth=18, last_stride=2, weights=None),
+    translators=dict(gan=dict(size=(64, 64), channels=16, blocks=2)),
+    heads=dict(critic_v=dict(channels=16), critic_i=dict(channels=16)),
+)
+images = dict(size=(96, 48))
+sampler = dict(identities=4)
+training = dict(steps=50, precision='auto')
