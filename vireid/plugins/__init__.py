@@ -23,7 +23,6 @@ COMPONENTS = {
         'LightGenerator': f'{_HERE}.translators.light_generator:LightGenerator',
         'CycleTranslator': f'{_HERE}.translators.cycle_translator:CycleTranslator',
         'UnifiedTranslator': f'{_HERE}.translators.unified_translator:UnifiedTranslator',
-        'DropModality': f'{_HERE}.translators.drop_modality:DropModality',
     },
     'backbones': {
         'TwoStreamResNet': f'{_HERE}.backbones.two_stream_resnet:TwoStreamResNet',
