@@ -45,6 +45,7 @@ PAGE = (CONFIGS.parent / 'docs' / 'models.md').read_text()
 NOT_ON_THE_PAGE = [path for path in FILES if f'| {path.with_suffix("").as_posix()} |' not in PAGE]
 HYBRIDS = [path for path in FILES if path.stem.startswith('hybrid_')]
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
+SMALL_VIT = ['model.backbone.network=test_vit', *SMALL[1:]]
 SMALL_HCML = ['model.heads.both.channels=256', 'evaluation.similarity.dims=200']
 SMALL_OWN = ['model.backbone.network=shufflenet_v2_x0_5', 'model.backbone.weights=None', 'training.precision=32-true']
 QUIET = ['loggers=[{"type": "MetricsFile"}]']
@@ -63,7 +64,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def small(path: Path) -> list[str]:
     """Returns the options that make a config quick."""
-    return SMALL_OWN if path in OWN else [*SMALL, *(SMALL_HCML if path.stem == 'hcml' else ())]
+    if path in OWN:
+        return SMALL_OWN
+    return SMALL_VIT if path.stem == 'pmt' else [*SMALL, *(SMALL_HCML if path.stem == 'hcml' else ())]
 
 
 def experiment(path: Path, *options: str) -> Experiment:

@@ -24,12 +24,14 @@ SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'
 UNTRAINED = ('hog', 'lomo', 'mlapg')  # tests/test_hand_crafted.py
 NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py') if path.stem not in UNTRAINED)
 IDENTITIES, SHOTS = 4, 2
-STEPS = {'aligngan': 30, 'xmodal': 20, 'bdtr': 25, 'ebdtr': 25, 'tone': 25, 'dscsn': 20, 'ddag': 20}  # of the others 15 are enough
+# training steps; 15 are enough for the others
+STEPS = {'aligngan': 30, 'xmodal': 20, 'bdtr': 25, 'ebdtr': 25, 'tone': 25, 'dscsn': 20, 'ddag': 20, 'pmt': 30}
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[48,16]', 'training.accelerator=cpu',
     'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
     'dataset.root=/none',
 ]  # fmt: skip
+VIT = ['model.backbone.network=test_vit', *SMALL[1:]]  # a vision transformer has no depth 18
 OWN = {  # narrow generators and critics, which would take minutes
     'aligngan': [
         'model.translators.gan.size=[64,64]', 'model.translators.gan.channels=4', 'model.translators.gan.blocks=1',
@@ -66,7 +68,7 @@ def on_stage_3(value: Any) -> Any:
 
 
 def experiment(name: str) -> Experiment:
-    read = config.load(SYSTEMS / f'{name}.py', [*SMALL, *OWN.get(name, [])])
+    read = config.load(SYSTEMS / f'{name}.py', [*(VIT if name == 'pmt' else SMALL), *OWN.get(name, [])])
     if 'optimizers' in read['step']:  # of MultipleOptimizers, each takes what the one of SingleOptimizer does
         own = {key: read['step'].pop(key) for key in ('optimizer', 'groups', 'schedule')}
         read['step']['optimizers'] = {key: {**value, **own} for key, value in read['step']['optimizers'].items()}
