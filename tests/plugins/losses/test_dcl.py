@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
-from vireid.core.types import HeadOutput
+from vireid.core.types import Context, HeadOutput
 from vireid.plugins.losses.dcl import DCL
+from vireid.plugins.losses.msel import MSEL
 
 PERSONS = torch.tensor([0, 1, 0, 2, 1, 3, 3, 1, 0, 0, 3, 1])  # in no order and number
 
@@ -106,3 +107,35 @@ def test_full_precision_under_autocast_and_from_half_precision():
 def test_parts_are_refused():
     with pytest.raises(VireidError, match='got parts\n  next:    use it on a global head'):
         loss_of(torch.zeros(4, 3, 4), torch.arange(2).repeat(2))
+
+
+def test_with_msel_it_learns_to_find_across_modalities_that_show_identities_differently():
+    """Six identities as points in 16 dimensions, shown by each modality in its own rotation, and in noise."""
+    generator = torch.Generator().manual_seed(0)
+    centers = 2 * torch.randn(6, 16, generator=generator)
+    shown = [torch.linalg.qr(torch.randn(16, 16, generator=generator)).Q for _ in range(2)]
+
+    def draw(shots: int) -> tuple[list[torch.Tensor], torch.Tensor]:
+        persons = torch.arange(6).repeat_interleave(shots)
+        images = [centers[persons] @ turned for turned in shown]
+        return [image + 0.5 * torch.randn(image.shape, generator=generator) for image in images], persons
+
+    def rank_1(maps: list[torch.Tensor]) -> float:
+        (visible, infrared), persons = draw(20)
+        nearest = torch.cdist(infrared @ maps[1], visible @ maps[0]).argmin(dim=1)
+        return (persons[nearest] == persons).double().mean().item()
+
+    maps = [(0.2 * torch.randn(16, 8, generator=generator)).requires_grad_() for _ in shown]
+    untrained = rank_1([m.detach() for m in maps])
+    optimizer = torch.optim.Adam(maps, lr=0.02)
+    for _ in range(150):
+        images, persons = draw(4)
+        feature = torch.cat([image @ own for image, own in zip(images, maps, strict=True)])
+        both = persons.repeat(2)
+        enhancement = MSEL()(HeadOutput(feature), both, Context({'visible': 24, 'infrared': 24}, both))
+        loss = loss_of(feature, both) + 0.5 * enhancement
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert untrained < 0.4  # by chance 1/6
+    assert rank_1([m.detach() for m in maps]) > 0.9
