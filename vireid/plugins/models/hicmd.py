@@ -55,9 +55,9 @@ class HiCMD(nn.Module):
 
     Args:
         num_identities: number of training identities K.
-        backbone: config of a residual network in two streams that shares nothing and outputs stage 4: the attribute
-            encoders. Stages 2 and 3 of another network of the same config read the prototypes, which have the
-            channels of its stage 1.
+        backbone: config of a residual network in two streams that share nothing, with one output, the map that is
+            averaged to the attribute code. Stages 2 and 3 of another network of the same config read the prototypes,
+            which have the channels of its stage 1.
         losses: config of each loss on the identity feature, by task name.
         weighter: config of the weighter, which weighs all tasks.
         build_part: builds all of these.
@@ -74,8 +74,8 @@ class HiCMD(nn.Module):
         modalities: image channels by modality; None means 3 channels for visible and infrared.
 
     Raises:
-        VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone shares
-            stages or does not output stage 4, a loss has the name of another task, or an argument is out of range.
+        VireidError: if there are other modalities than visible and infrared with 3 channels, the backbone does
+            not output one paired map, a loss has the name of another task, or an argument is out of range.
     """
 
     modalities = MODALITIES
@@ -118,11 +118,12 @@ class HiCMD(nn.Module):
             )
         self.penalty, self.own_style = penalty, same_style == 'own'
         self.attributes = build_part('backbones', backbone, 'backbone')
-        spec = self.attributes.outputs.get('stage4')
-        if spec is None or spec.layout != 'paired' or len(self.attributes.outputs) > 1:
+        (self.stage, spec), *more = self.attributes.outputs.items()
+        if spec.layout != 'paired' or spec.kind != 'map' or more:
+            given = ', '.join(f'{n} ({s.layout} {s.kind})' for n, s in self.attributes.outputs.items())
             raise VireidError(
-                f'backbone outputs {", ".join(f"{n} ({s.layout})" for n, s in self.attributes.outputs.items())}',
-                allowed='stage4 of each modality alone',
+                f'backbone outputs {given}',
+                allowed='one paired map',
                 todo='set backbone.shared_from=5 and backbone.out_stages=[4]',
             )
         middle = build_part('backbones', {**backbone, 'shared_from': 0, 'out_stages': (1, 3)}, 'backbone')
@@ -152,32 +153,36 @@ class HiCMD(nn.Module):
         wanted = {name for name in self.task_names if tasks is None or name in tasks}
         images, labels = _pairs(batch)
         prototypes, codes = self.encode(images)
+        exchanged = {m: prototypes[o] for m, o in OTHER.items()}
         mixed = {m: codes[m].with_style_of(codes[o]) for m, o in OTHER.items()}
-        swapped = {m: self.decoder(prototypes[o], mixed[m].codes) for m, o in OTHER.items()}  # looks like m, shows o
+        sets = {'swapped': (exchanged, mixed)}  # an image of m shows the identity of o
+        if 'same' in wanted:
+            sets['same'] = (prototypes, codes if self.own_style else mixed)
+        if wanted & {'fool', 'critic'}:
+            sets['relit'] = (exchanged, {m: codes[m].with_style_and_pose_of(codes[o]) for m, o in OTHER.items()})
+        decoded = dict(zip(sets, self._decode(*sets.values()), strict=True))
+        swapped = decoded['swapped']
         losses: dict[str, Tensor] = {}
         if 'same' in wanted:
-            used = codes if self.own_style else mixed
-            losses['same'] = _l1(images, {m: self.decoder(prototypes[m], used[m].codes) for m in images})
+            losses['same'] = _l1(images, decoded['same'])
         if 'cross' in wanted:
             losses['cross'] = _l1(images, swapped)
         if wanted & {'codes', 'cycle'}:
             seen, recovered = self.encode(swapped)
             if 'cycle' in wanted:
-                back = {m: self.decoder(seen[o], mixed[m].codes) for m, o in OTHER.items()}
+                (back,) = self._decode(({m: seen[o] for m, o in OTHER.items()}, mixed))
                 losses['cycle'] = _l1(images, back)
             if 'codes' in wanted:
                 losses['codes'] = _l1(_excluded(codes), _excluded(recovered)) + _l1(_style(mixed), _style(recovered))
         if 'prior' in wanted:
             losses['prior'] = torch.stack([code.square().mean() for code in _excluded(codes).values()]).sum()
         if wanted & {'fool', 'critic'}:
-            lights = {m: codes[m].with_style_and_pose_of(codes[o]) for m, o in OTHER.items()}
-            relit = {m: self.decoder(prototypes[o], lights[m].codes) for m, o in OTHER.items()}
-            generated = {m: (swapped[m], relit[m]) for m in images}
+            generated = {m: torch.cat([swapped[m], decoded['relit'][m]]) for m in images}
             if 'fool' in wanted:
-                losses['fool'] = self._scores(generated, 1.0)
+                losses['fool'] = self._score(generated, 1.0)
             if 'critic' in wanted:
-                fake = self._scores({m: tuple(x.detach() for x in of) for m, of in generated.items()}, 0.0)
                 real = [real_loss(self.critics[m], x, self.penalty) for m, x in images.items()]
+                fake = self._score({m: x.detach() for m, x in generated.items()}, 0.0)
                 losses['critic'] = fake + 2 * torch.stack(real).sum()
         if wanted & set(self.losses):
             output = self._identify(images, {m: x.detach() for m, x in swapped.items()})
@@ -193,7 +198,7 @@ class HiCMD(nn.Module):
 
     def encode(self, images: Images) -> tuple[dict[Modality, Tensor], dict[Modality, AttributeCodes]]:
         """Returns the prototypes and the attribute codes of images of one or both modalities."""
-        maps = self.attributes(images)['stage4']
+        maps = self.attributes(images)[self.stage]
         codes = {m: AttributeCodes(x.mean(dim=(2, 3))) for m, x in maps.items()}
         return {m: self.prototypes[m](x) for m, x in images.items()}, codes
 
@@ -228,10 +233,15 @@ class HiCMD(nn.Module):
             self.train(training)
         return torch.stack(grid)
 
-    def _scores(self, images: Mapping[Modality, tuple[Tensor, ...]], target: float) -> Tensor:
-        """Returns the squared errors of the critics' scores, summed over the modalities and their sets of images."""
-        errors = [squared_error(self.critics[m](x), target) for m, sets in images.items() for x in sets]
-        return torch.stack(errors).sum()
+    def _decode(self, *sets: tuple[Images, Mapping[Modality, AttributeCodes]]) -> list[dict[Modality, Tensor]]:
+        """Decodes sets of prototypes and codes of both modalities, in one pass: no norm of the decoder mixes images."""
+        parts = [(prototypes[m], codes[m].codes) for prototypes, codes in sets for m in MODALITIES]
+        images = self.decoder(*(torch.cat(part) for part in zip(*parts, strict=True))).chunk(len(parts))
+        return [dict(zip(MODALITIES, pair, strict=True)) for pair in zip(images[::2], images[1::2], strict=True)]
+
+    def _score(self, images: Images, target: float) -> Tensor:
+        """Returns the squared errors of the scores of swapped and relit images, summed over both and the modalities."""
+        return 2 * torch.stack([squared_error(self.critics[m](x), target) for m, x in images.items()]).sum()
 
     def _identify(self, images: Images, swapped: Images) -> Any:
         """Returns the identity output of 8 sets of rows: real, swapped, and both with the style of the other."""
