@@ -43,6 +43,9 @@ COMPONENTS = {
         'WithinIdentityWhitening': f'{_HERE}.necks.within_identity_whitening:WithinIdentityWhitening',
         'GraphAttention': f'{_HERE}.necks.graph_attention:GraphAttention',
         'NonLocal': f'{_HERE}.necks.non_local:NonLocal',
+        'DEE': f'{_HERE}.necks.dee:DEE',
+        'MFA': f'{_HERE}.necks.mfa:MFA',
+        'Pool': f'{_HERE}.necks.pool:Pool',
         'GeneralizedSimilarity': f'{_HERE}.necks.generalized_similarity:GeneralizedSimilarity',
     },
     'heads': {
@@ -88,6 +91,8 @@ COMPONENTS = {
         'OneModality': f'{_HERE}.losses.one_modality:OneModality',
         'MSEL': f'{_HERE}.losses.msel:MSEL',
         'DCL': f'{_HERE}.losses.dcl:DCL',
+        'CPM': f'{_HERE}.losses.cpm:CPM',
+        'Orthogonality': f'{_HERE}.losses.orthogonality:Orthogonality',
         'CrossModalTriplet': f'{_HERE}.losses.cross_modal_triplet:CrossModalTriplet',
         'ModalityCrossEntropy': f'{_HERE}.losses.modality_cross_entropy:ModalityCrossEntropy',
         'PairHinge': f'{_HERE}.losses.pair_hinge:PairHinge',

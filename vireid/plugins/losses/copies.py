@@ -1,0 +1,35 @@
+"""The copies of each image, for losses that compare them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vireid.core.errors import VireidError
+from vireid.core.types import Context, HeadOutput
+
+
+def split_copies(loss: str, output: HeadOutput, context: Context, least: int) -> Tensor:
+    """Returns a head's features as (B, copies, C), in float32, or float64 if they are float64.
+
+    Args:
+        loss: name of the loss, for the message.
+        output: output of the head.
+        context: metadata of its rows.
+        least: number of copies that the loss needs.
+
+    Raises:
+        VireidError: if the output has parts, or there are fewer copies.
+    """
+    if output.feature.ndim != 2:
+        raise VireidError(
+            f'{loss} reads one vector per row and got parts', todo='set reads to an output with one vector'
+        )
+    if context.copies < least:
+        raise VireidError(
+            f'{loss} compares the copies of an image, but its head reads {context.copies} per image',
+            allowed=f'at least {least}',
+            todo='add a neck that returns copies, such as model.backbone.inserts.dee=dict(type="DEE", after="stage3")',
+        )
+    feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
+    return feature.unflatten(0, (-1, context.copies))
