@@ -23,7 +23,7 @@ def split_copies(loss: str, output: HeadOutput, context: Context, least: int) ->
     """
     if output.feature.ndim != 2:
         raise VireidError(
-            f'{loss} reads one vector per row and got parts', todo='set reads to an output with one vector'
+            f'{loss} reads one vector per image and got parts', todo='set reads to an output with one vector'
         )
     if context.copies < least:
         raise VireidError(
