@@ -224,6 +224,24 @@ def test_a_step_moves_the_critics_then_generator_and_identity():
     assert set(record['curves']['loss of']) == {'critics', 'generator', 'identity'}
 
 
+def test_a_step_continues_from_a_saved_state_bit_for_bit():
+    """With dropout and erasing. `benchmarks/faults_in_stages.py hicmd` kills whole runs."""
+    random = {'dropout': 0.5, 'erasing': {'type': 'RandomErasing'}}
+    model = build(**random)
+    step = step_of(model)
+    torch.manual_seed(7)
+    step(batch(), Progress(0, 0, 5, 5))
+    saved, randomness = copy.deepcopy((model.state_dict(), step.state_dict())), torch.get_rng_state()
+    record = step(batch(seed=2), Progress(0, 1, 5, 5))
+    again = build(1, **random)
+    resumed = step_of(again)
+    again.load_state_dict(saved[0])
+    resumed.load_state_dict(saved[1])
+    torch.set_rng_state(randomness)
+    assert resumed(batch(seed=2), Progress(0, 1, 5, 5)) == record
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
 def test_two_images_per_forward_are_enough_for_batch_norm_and_the_embedding_does_not_depend_on_the_batch():
     """Each BatchNorm sees one set of images: here, as in the released code, two."""
     model = build()
