@@ -56,13 +56,16 @@ def gather(own: Tensor) -> Tensor:
 
 
 def gather_feature(feature: Any, counts: Mapping[str, int]) -> Any:
-    """Gathers a feature: a dict of one tensor per modality, or a joint tensor with `counts` rows of each.
+    """Gathers a feature: a dict of one tensor per modality, or a joint tensor with `counts` images of each.
+
+    An image may have several rows, next to each other.
 
     Rows have the order of a single process: all visible images by rank, then all infrared ones.
     """
     if isinstance(feature, Mapping):
         return {modality: gather(own) for modality, own in feature.items()}
-    return torch.cat([gather(own) for own in feature.split(list(counts.values()))])
+    copies = len(feature) // max(1, sum(counts.values()))
+    return torch.cat([gather(own) for own in feature.split([copies * count for count in counts.values()])])
 
 
 def mean_of(tasks: Mapping[str, Tensor]) -> dict[str, Tensor]:
