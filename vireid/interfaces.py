@@ -131,7 +131,7 @@ class Model(Interface):
     weighter = May[Any](None, 'the module that weights the task losses')
     task_names = May[Sequence[str] | None](None, 'names of the tasks that forward returns')
     across_ranks = May(False, 'whether the losses see the images of all processes')
-    varies = May(False, 'whether some parameters are used only in some epochs')
+    changes = May[Sequence[int]]((), 'the epochs, after 0, from which other parts of the model are used')
     config_path = May[Callable[[str], str] | None](None, 'config_path(module): its key in the `model` section')
     modalities = May[Sequence[Modality] | None](None, 'modalities of the images that forward needs')
     backbone = May[Any](None, 'the backbone, whose `outputs` are the feature maps shown in reports')

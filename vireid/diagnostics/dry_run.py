@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from vireid.launch.preflight import missing_init, preflight
 
 IDENTITIES = 100  # an arbitrary number, since no data is read
 TEST_IDENTITIES, FITTED_IDENTITIES = 2, 3  # with one identity, every ranking would be correct
-STEP_IDENTITIES, STEP_PICTURES = 2, 1  # the part of a batch to try, per modality
+STEP_IDENTITIES, STEP_PICTURES = 2, 2  # the part of a batch to try, per modality; losses compare pairs
 
 
 class GeneratedDataset:
@@ -95,13 +96,16 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     tried = sum(map(len, batch.images.values()))
     turns: list[dict[str, Any]] = []
     training_flops = activations = 0.0
-    for number in range(max(1, len(Step.order(step))) if step else 0):  # once per optimizer
+    count = max(1, len(Step.order(step)))
+    # each turn of the optimizers, again in each epoch from which other parts of the model are used
+    for epoch, number in itertools.product([0, *Model.changes(model)], range(count if step else 0)):
         with (
             _attributed('one training step', model),
             FlopCounterMode(display=False) as counter,
             _SavedBytes(model) as saved,
         ):
-            turns.append(step(fabric.to_device(batch), Progress(0, number, 1, 1)))  # type: ignore[misc]
+            progress = Progress(epoch, epoch * count + number, count, (epoch + 1) * count)
+            turns.append(step(fabric.to_device(batch), progress))  # type: ignore[misc]
         require_record(turns[-1], experiment.step['type'])
         training_flops = max(training_flops, counter.get_total_flops() / tried)
         activations = max(activations, saved.total * full / tried)

@@ -169,3 +169,7 @@ def test_a_name_that_torch_uses_itself_is_refused():
 
     with pytest.raises(VireidError, match=r"model.translators: invalid name 'double'"):
         build(change)
+
+
+def test_the_epochs_in_which_something_changes():
+    assert build().changes == [1, 2, 3, 5]

@@ -215,7 +215,7 @@ class TestCompiling:
 def test_parameters_used_only_in_some_epochs_need_another_strategy_in_several_processes(monkeypatch):
     monkeypatch.setattr('vireid.plugins.steps.single_optimizer.world', lambda: (0, 2))
     model = nn.Linear(3, 4)
-    model.varies, model.embed = True, model.forward
+    model.changes, model.embed = [3], model.forward
     fabric, components = Fabric(accelerator='cpu', devices=1), create_manager().components
     with pytest.raises(VireidError, match=r"training.strategy='ddp_find_unused_parameters_true'"):
         SingleOptimizer(model, fabric, components, {'type': 'SGD', 'lr': 0.1})

@@ -128,10 +128,10 @@ class CrossModalModel(nn.Module):
         raise_all(graph.problems)
 
     @property
-    def varies(self) -> bool:
-        """Whether a loss or translator has `epochs`, so that some parameters are used only in some of them."""
+    def changes(self) -> list[int]:
+        """The epochs, after 0, in which the `epochs` of a loss or translator begin or end."""
         windows = [*self.epochs.values(), *(epochs for task in self.tasks.values() for epochs in task.epochs.values())]
-        return any(epochs is not None for epochs in windows)
+        return sorted({epoch for epochs in windows for epoch in epochs or () if epoch})
 
     @property
     def fit(self) -> Callable[[Iterable[Batch]], None] | None:

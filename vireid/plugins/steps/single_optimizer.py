@@ -69,7 +69,7 @@ class SingleOptimizer:
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
         options = getattr(fabric.strategy, '_ddp_kwargs', {})
-        if world()[1] > 1 and Model.varies(model) and not options.get('find_unused_parameters'):
+        if world()[1] > 1 and Model.changes(model) and not options.get('find_unused_parameters'):
             raise VireidError(
                 'a loss or translator of the model has epochs, so some parameters are unused in others, which the '
                 'strategy ddp does not allow',
