@@ -118,6 +118,8 @@ class Table:
             entry = self.rows[row]
             trained = any(r.get('steps') for (name, _), r in results.items() if name == row)
             label = entry['label'] if trained or not first.get('steps') else f'{entry["label"]} (not trained)'
+            if trained and self.starts and entry['start'] is None:
+                label = f'{label} (no common start)'
             lines.append((label, *metrics, *('-' if entry[c] is None else f'{entry[c]:.2f}' for c in COLUMNS)))
         body = aligned([list(map(one_line, line)) for line in lines])
         spread = f'mean ± sample standard deviation over {seeds} seeds' if seeds > 1 else 'one seed'
