@@ -42,7 +42,8 @@ class Evidence:
         lists: `query` (L,), `gallery` (L, K) indices of images, -1 past the end; `similarity` (L, K); `right` (L, K)
             bool; `ap` (L,); `first` (L,) rank of the first match, from 1.
         points: `image` (N,) indices; `pca` (N, 2); `explained` (2,) shares of variance; `tsne` (N, 2) or empty.
-        maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`.
+        maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`; by
+            `translations NAME`, pictures (P, 2, h, w, 3) in 0..1.
     """
 
     about: dict[str, Any]
@@ -186,7 +187,9 @@ def _require_fit(evidence: Evidence) -> None:
         require(numbers(points.get('tsne'), None, 2) and len(points['tsne']) in (0, length), 'points/tsne')
         require(numbers(points.get('explained'), 2, low=0), 'points/explained')
     for name, maps in evidence.maps.items():
-        require(numbers(maps, len(evidence.about['pairs']), 2, None, None, low=0) and maps.size > 0, f'maps/{name}')
+        colors = (3,) if name.startswith('translations ') else ()
+        shape = (len(evidence.about['pairs']), 2, None, None, *colors)
+        require(numbers(maps, *shape, low=0) and maps.size > 0, f'maps/{name}')
 
 
 _GROUPS = tuple(f.name for f in dataclasses.fields(Evidence) if f.name not in ('about', 'thumbs'))

@@ -1,4 +1,4 @@
-"""Explains where a model looks: Grad-CAM of the similarity of two images, and feature maps.
+"""Explains where a model looks: Grad-CAM of the similarity of two images, and feature maps; and what it generates.
 
 Grad-CAM (Selvaraju et al., 2017, arXiv:1610.02391) of the cosine similarity s of two embeddings: with the map A
 (C, H, W) of a stage,
@@ -25,6 +25,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
 from vireid.interfaces import Model
+from vireid.reporting.translate import translations
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def explain(
 ) -> dict[str, np.ndarray]:
     """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 in 0..1.
 
+    What translators generate from the images is added by `translations NAME`: (P, 2, h, w, 3).
+
     Args:
         model: with a `backbone` whose `outputs` declare maps; other models get no maps.
         pairs: of images.
@@ -56,20 +59,23 @@ def explain(
         notes.append(f'no maps of where the model looks: {type(model).__name__} has no backbone with stages')
         return {}
     by_modality = names_argument(transform, 'modality')
+
+    def transformed(image: Tensor, modality: Modality) -> Tensor:
+        return transform(image, **({'modality': modality} if by_modality else {}))
+
     try:
-        images = [
-            [transform(decode(s.path), **({'modality': s.modality} if by_modality else {})) for s in both]
-            for both in ((p.query, p.gallery) for p in pairs)
-        ]
+        decoded = [[(decode(s.path), s.modality) for s in (p.query, p.gallery)] for p in pairs]
+        images = [[(transformed(image, modality), modality) for image, modality in both] for both in decoded]
     except VireidError as error:
         notes.append(f'no maps of where the model looks: {error.given}')
         return {}
     stacked: dict[str, list[list[np.ndarray]]] = {}
     try:
-        for pair, (query, gallery) in zip(pairs, images, strict=True):
-            sides = [(query, pair.query.modality), (gallery, pair.gallery.modality)]
-            for stage, maps in look(model, sides, stages, device).items():
-                stacked.setdefault(stage, []).append(maps)
+        for given, sides in zip(decoded, images, strict=True):
+            limits = [transformed(torch.full_like(given[0][0], value), given[0][1]) for value in (0, 255)]
+            generated = translations(model, sides, (limits[0], limits[1]), device)
+            for name, maps in {**look(model, sides, stages, device), **generated}.items():
+                stacked.setdefault(name, []).append(maps)
         return {key: np.array(values, dtype=np.float16) for key, values in stacked.items()}
     except Exception as error:  # a third party's model may have an embedding without gradient
         notes.append(f'no maps of where the model looks: {type(error).__name__}: {error}')

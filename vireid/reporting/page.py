@@ -44,6 +44,7 @@ def render(runs: Sequence[RunRecord]) -> str:
         ('who', 'Cameras and identities', _side(runs, _scores)),
         ('cam', 'Where the model looks', _cam(runs)),
         ('features', 'Feature maps', _each('features', runs, 'Mean absolute value over channels, by stage.')),
+        *_generated(runs),
         ('graph', 'Graph', _each('graph', runs, 'The components of the model and their inputs.')),
         ('made', 'Config, machine, versions', _side(runs, _made)),
     ]
@@ -257,6 +258,15 @@ def _cam(runs: Sequence[RunRecord]) -> Markup:
         'The first pairs show the same identity, the others a wrong top-ranked image.'
     )
     return _each('cam', runs, text)
+
+
+def _generated(runs: Sequence[RunRecord]) -> list[tuple[str, str, Markup]]:
+    """Returns a section with generated images, if any run has some."""
+    evidence = [run.evidence for run in runs if run.evidence is not None]
+    if not any(name.startswith('translations ') for own in evidence for name in own.maps):
+        return []
+    text = 'What the translators of the model generate from both images of a pair.'
+    return [('translations', 'Generated images', _each('translations', runs, text))]
 
 
 def _made(run: RunRecord) -> Markup:

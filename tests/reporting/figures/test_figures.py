@@ -32,7 +32,7 @@ def test_an_unknown_figure_is_told_with_the_nearest(run):
 
 
 def test_an_option_of_other_figures_is_told_with_them(run):
-    with pytest.raises(VireidError, match=r"cmc has no option 'pairs'\n.*pairs is for cam, features"):
+    with pytest.raises(VireidError, match=r"cmc has no option 'pairs'\n.*pairs is for cam, features, translations"):
         draw('cmc', [run], pairs=2)
     with pytest.raises(VireidError, match="no option 'rank', did you mean 'ranks'"):
         draw('cmc', [run], rank=2)

@@ -99,7 +99,7 @@ class Hostile:
             about=self(run.evidence.about),
             cmc=self.keys(run.evidence.cmc),
             distances=self.keys(run.evidence.distances, ('same', 'different')),
-            maps=self.keys(run.evidence.maps, ('cam', 'features')),
+            maps=self.keys(run.evidence.maps, ('cam', 'features', 'translations')),
         )
         result = None if run.result is None else self(run.result)
         return RunRecord(
@@ -182,7 +182,7 @@ def test_the_page_of_a_comparison(text, clean, pages):
 
 @pytest.mark.parametrize('name', FIGURES)
 def test_a_figure_is_drawn_whatever_its_labels_are_and_its_file_is_xml(name, clean, tmp_path):
-    options = {'pairs': 1} if name in ('cam', 'features') else {}
+    options = {'pairs': 1} if name in ('cam', 'features', 'translations') else {}
     first = list(FIGURES).index(name)
     for texts in (PAIRS[first % len(PAIRS)], PAIRS[(first + 2) % len(PAIRS)]):  # each is drawn by some of them
         runs = [Hostile(text).run(run) for text, run in zip(texts, clean, strict=True)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from vireid.reporting.record import RunRecord
 
-NAMES = ('cmc', 'rankings', 'cam', 'features', 'weights', 'embedding', 'distances', 'graph')
+NAMES = ('cmc', 'rankings', 'cam', 'features', 'translations', 'weights', 'embedding', 'distances', 'graph')
 FIGURES: dict[str, str] = {name: f'vireid.reporting.figures.{name}:draw' for name in NAMES}
 # the options of each figure besides `width`, in inches; a test compares them with the functions
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -34,6 +34,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     'rankings': ('queries', 'top', 'kind', 'identity'),
     'cam': ('pairs',),
     'features': ('pairs',),
+    'translations': ('pairs',),
     'weights': (),
     'embedding': ('method',),
     'distances': (),

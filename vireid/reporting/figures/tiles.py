@@ -106,7 +106,8 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
     Args:
         runs: with evidence; drawn one below the other.
         kind: of maps, such as `cam`.
-        paint: returns the image to show, given an image (H, W, 3) uint8 and its map (h, w) in 0..1.
+        paint: returns the image to show, given an image (H, W, 3) uint8 and its map in 0..1, (h, w) or
+            (h, w, 3).
         note: written at the end.
         pairs: the maximum number.
         width: in inches.

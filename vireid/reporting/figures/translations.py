@@ -1,0 +1,30 @@
+"""Images that the translators of a model generate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vireid.reporting.figures.style import PAGE, styled
+from vireid.reporting.figures.tiles import draw_pairs
+from vireid.reporting.record import RunRecord
+
+
+@styled
+def draw(runs: Sequence[RunRecord], pairs: int = 4, width: float = PAGE) -> Figure:
+    """Draws what translators generate from both images of pairs, with a row per pair and a column per kind of image.
+
+    Args:
+        runs: with evidence; drawn one below the other.
+        pairs: the maximum number, alternating correct and wrong ones.
+        width: in inches.
+    """
+    note = 'Gray: the model does not generate this from an image of this modality.'
+    return draw_pairs(runs, 'translations', generated, note, pairs, width).figure
+
+
+def generated(image: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Returns a picture (h, w, 3) in 0..1 as uint8, whatever the image that it was generated from."""
+    return np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
