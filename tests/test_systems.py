@@ -25,7 +25,9 @@ UNTRAINED = ('hog', 'lomo', 'mlapg')  # tests/test_hand_crafted.py
 NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py') if path.stem not in UNTRAINED)
 IDENTITIES, SHOTS = 4, 2
 # training steps; 15 are enough for the others
-STEPS = {'aligngan': 30, 'xmodal': 20, 'bdtr': 25, 'ebdtr': 25, 'tone': 25, 'dscsn': 20, 'ddag': 20, 'pmt': 30}
+STEPS = {
+    'aligngan': 30, 'd2rl': 10, 'xmodal': 20, 'bdtr': 25, 'ebdtr': 25, 'tone': 25, 'dscsn': 20, 'ddag': 20, 'pmt': 30,
+}  # fmt: skip
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[48,16]', 'training.accelerator=cpu',
     'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
@@ -37,6 +39,11 @@ OWN = {  # narrow generators and critics, which would take minutes
         'model.translators.gan.size=[64,64]', 'model.translators.gan.channels=4', 'model.translators.gan.blocks=1',
         'model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4',
         'model.translators.gan.running=False',  # the running statistics of so few steps are not those of the images
+    ],
+    'd2rl': [
+        'model.translators.unify.size=None', 'model.translators.unify.channels=4', 'model.translators.unify.blocks=1',
+        'model.heads.critic_v.channels=4', 'model.heads.critic_v.scales=1',
+        'model.heads.critic_i.channels=4', 'model.heads.critic_i.scales=1',
     ],
 }  # fmt: skip
 WIDE = ('tone', 'hcml')  # their embedding has 2048 channels
