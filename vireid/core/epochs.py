@@ -21,13 +21,14 @@ def is_active(epochs: Epochs | None, progress: Progress | None) -> bool:
     return progress is not None and first <= progress.epoch and (end is None or progress.epoch < end)
 
 
-def require_reachable(epochs: Any, training: Any, where: str) -> None:
+def require_reachable(epochs: Any, training: Any, where: str, steps_per_epoch: int | None = None) -> None:
     """Checks that a run reaches the `epochs` of a component.
 
     Args:
         epochs: the first epoch and the end, or None.
-        training: the `training` section, which may state the number of epochs.
+        training: the `training` section, if known.
         where: config path of the component.
+        steps_per_epoch: None if the data have not been read; `training.steps` is then not compared.
 
     Raises:
         VireidError: if the epochs are empty, or start after the end of the run.
@@ -35,6 +36,8 @@ def require_reachable(epochs: Any, training: Any, where: str) -> None:
     if epochs is None:
         return
     (first, end), last = epochs, getattr(training, 'epochs', None)
+    if last is None and steps_per_epoch and getattr(training, 'steps', None):
+        last = -(-training.steps // steps_per_epoch)
     if end is not None and end <= first:
         raise VireidError(
             f'{where}.epochs is {tuple(epochs)}, which contains no epoch',

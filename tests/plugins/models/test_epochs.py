@@ -152,6 +152,8 @@ def test_epochs_that_never_come_are_refused(epochs, message):
 
     with pytest.raises(VireidError, match=message):
         build(change, training=SimpleNamespace(epochs=10, steps=None))
+    with pytest.raises(VireidError, match=message):  # 46 steps end in the tenth epoch
+        build(change, training=SimpleNamespace(epochs=None, steps=46), steps_per_epoch=5)
 
 
 def test_a_translator_that_the_backbone_depends_on_cannot_be_switched():

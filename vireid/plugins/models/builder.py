@@ -27,6 +27,7 @@ class ModelBuilder:
         specs: specs of the backbone's features; those of the necks are added.
         image_specs: specs of the images and of the maps of translators.
         training: the `training` section, if known.
+        steps_per_epoch: number of steps per epoch, if known.
 
     Attributes:
         copies: rows per image of each feature, and of the features that each head reads.
@@ -40,9 +41,10 @@ class ModelBuilder:
         specs: dict[str, FeatureSpec],
         image_specs: Mapping[str, FeatureSpec],
         training: Any = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         self.build_part, self.graph, self.specs, self.image_specs = build_part, graph, specs, dict(image_specs)
-        self.training = training
+        self.training, self.steps_per_epoch = training, steps_per_epoch
         self.copies = {name: spec.copies for name, spec in specs.items()}
         self.copies_read: dict[str, int] = {}
 
@@ -145,7 +147,7 @@ class ModelBuilder:
                 continue
             epochs[key] = loss.get('epochs')
             try:
-                require_reachable(epochs[key], self.training, f'{where}.{key}')
+                require_reachable(epochs[key], self.training, f'{where}.{key}', self.steps_per_epoch)
             except VireidError as error:
                 problems.append(error)
             rest = {k: v for k, v in loss.items() if k not in ('weight', 'reads', 'task', 'epochs')}

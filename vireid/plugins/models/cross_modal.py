@@ -65,6 +65,7 @@ class CrossModalModel(nn.Module):
             whole vector is normalized, at evaluation.
         image_size: (H, W) of the images, if known.
         training: the `training` section, to reject `epochs` after its end.
+        steps_per_epoch: number of steps per epoch, if known, for the same check.
 
     Raises:
         VireidError: if names, shapes or wiring are invalid; reports all errors with their config paths.
@@ -85,6 +86,7 @@ class CrossModalModel(nn.Module):
         normalize_parts: bool = False,
         image_size: tuple[int, int] | None = None,
         training: Any = None,
+        steps_per_epoch: int | None = None,
     ) -> None:
         super().__init__()
         self.num_identities, self.across_ranks, self.where = num_identities, across_ranks, build_part.where
@@ -107,7 +109,7 @@ class CrossModalModel(nn.Module):
         self._backbone_features = tuple(self.specs)
         wiring = {'necks': necks, 'heads': heads, 'embedding': embedding}
         graph = read_graph(wiring, build_part.where, self._backbone_features, tuple(self.image_specs))
-        builder = ModelBuilder(build_part, graph, self.specs, self.image_specs, training)
+        builder = ModelBuilder(build_part, graph, self.specs, self.image_specs, training, steps_per_epoch)
         builder.check_names()
         raise_all(graph.problems)
         self.inputs, self.head_inputs, self.embedding = graph.reads, graph.head_reads, graph.embedding
