@@ -51,6 +51,10 @@ OWN = {
         'model.translators.unify.channels=4', 'model.translators.unify.blocks=1', 'model.heads.critic_v.channels=4',
         'model.heads.critic_v.scales=1', 'model.heads.critic_i.channels=4', 'model.heads.critic_i.scales=1',
     ],
+    'hicmd': [
+        'model.backbone.out_stages=[3]', 'model.dilations=[1,2,3]', 'model.critic_width=2', 'model.hidden=8',
+        'model.channels=16', 'model.metric_channels=8',
+    ],
 }  # fmt: skip
 
 
