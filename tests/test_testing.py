@@ -44,6 +44,12 @@ NEEDED = {
         'weighter': {'type': 'Fixed'},
         'embedding': 'stage4',
     },
+    'HiCMD': {
+        'backbone': {'type': 'TwoStreamResNet', 'depth': 18, 'shared_from': 5, 'out_stages': [3], 'weights': None},
+        'losses': {'id': {'type': 'CrossEntropy'}},
+        'weighter': {'type': 'Fixed'},
+        **{'dilations': [1, 2], 'hidden': 8, 'critic_width': 2, 'channels': 8, 'metric_channels': 4},
+    },
 }
 
 READ = {'ModalityCrossEntropy': HeadOutput(torch.randn(16, 2, requires_grad=True))}
