@@ -47,6 +47,8 @@ HYBRIDS = [path for path in FILES if path.stem.startswith('hybrid_')]
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
 SMALL_VIT = ['model.backbone.network=test_vit', *SMALL[1:]]
 SMALL_HCML = ['model.heads.both.channels=256', 'evaluation.similarity.dims=200']
+SMALL_HICMD = ['model.dilations=[1,2,3]', 'model.critic_width=4', 'model.hidden=16', 'model.backbone.out_stages=[3]']
+MORE = {'hcml': SMALL_HCML, 'hicmd': SMALL_HICMD}
 SMALL_OWN = ['model.backbone.network=shufflenet_v2_x0_5', 'model.backbone.weights=None', 'training.precision=32-true']
 QUIET = ['loggers=[{"type": "MetricsFile"}]']
 FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
@@ -66,7 +68,7 @@ def small(path: Path) -> list[str]:
     """Returns the options that make a config quick."""
     if path in OWN:
         return SMALL_OWN
-    return SMALL_VIT if path.stem == 'pmt' else [*SMALL, *(SMALL_HCML if path.stem == 'hcml' else ())]
+    return SMALL_VIT if path.stem == 'pmt' else [*SMALL, *MORE.get(path.stem, [])]
 
 
 def experiment(path: Path, *options: str) -> Experiment:
