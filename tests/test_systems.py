@@ -39,6 +39,7 @@ OWN = {  # narrow generators and critics, which would take minutes
     'aligngan': [
         'model.translators.gan.size=[64,64]', 'model.translators.gan.channels=4', 'model.translators.gan.blocks=1',
         'model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4',
+        'step.optimizers.generator.identities=2', 'step.optimizers.critics.identities=2',
         'model.translators.gan.running=False',  # the running statistics of so few steps are not those of the images
     ],
     'd2rl': [
