@@ -48,7 +48,21 @@ SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=
 SMALL_VIT = ['model.backbone.network=test_vit', *SMALL[1:]]
 SMALL_HCML = ['model.heads.both.channels=256', 'evaluation.similarity.dims=200']
 SMALL_HICMD = ['model.dilations=[1,2,3]', 'model.critic_width=4', 'model.hidden=16', 'model.backbone.out_stages=[3]']
-MORE = {'hcml': SMALL_HCML, 'hicmd': SMALL_HICMD}
+SMALL_ALIGNGAN = [f'model.translators.gan.{key}' for key in ('size=[64,64]', 'channels=4', 'blocks=1')]
+SMALL_ALIGNGAN += ['model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4']
+TWO = ['step.optimizers.generator.identities=2', 'step.optimizers.critics.identities=2', 'training.init_except=[]']
+SMALL_D2RL = [f'model.translators.unify.{key}' for key in ('size=None', 'channels=4', 'blocks=1')]
+SMALL_D2RL += [f'model.heads.critic_{m}.{key}' for m in 'vi' for key in ('channels=4', 'scales=1')]
+MORE = {
+    'hcml': SMALL_HCML,
+    'hicmd': SMALL_HICMD,
+    # each stage alone
+    'aligngan': [*SMALL_ALIGNGAN, *TWO, 'stages=[]'],
+    'aligngan_features': SMALL_ALIGNGAN,
+    'aligngan_pixels': [*SMALL_ALIGNGAN, *TWO],
+    'd2rl': [*SMALL_D2RL, 'stages=[]'],
+    'd2rl_translation': SMALL_D2RL,
+}
 SMALL_OWN = ['model.backbone.network=shufflenet_v2_x0_5', 'model.backbone.weights=None', 'training.precision=32-true']
 QUIET = ['loggers=[{"type": "MetricsFile"}]']
 FEW = ['sampler.identities=2', 'sampler.visible=2', 'sampler.infrared=2']
