@@ -36,6 +36,12 @@ NEEDED = {
     'MultipleOptimizers': {
         'optimizers': {'all': {'parameters': ['*'], 'tasks': ['*'], 'optimizer': {'type': 'SGD', 'lr': 0.1}}}
     },
+    'CycleTranslator': {'size': (16, 16), 'channels': 2, 'blocks': 1},
+    'UnifiedTranslator': {'size': (16, 16), 'channels': 2, 'blocks': 1},
+    'PatchCritic': {'modality': 'visible', 'channels': 2, 'doublings': 2},
+    'JointCritic': {'channels': 2},
+    'LeastSquares': {'target': 1.0},
+    'OneModality': {'modality': 'infrared'},
     'ContrastiveCorrelation': {'channels': 2, 'kernels': 2},
     'GSM': {'channels': 3},
     'CrossModalModel': {
@@ -52,7 +58,14 @@ NEEDED = {
     },
 }
 
-READ = {'ModalityCrossEntropy': HeadOutput(torch.randn(16, 2, requires_grad=True))}
+_IMAGE = FeatureSpec(3, 'map', 'paired', (64, 64))
+READ = {
+    'ModalityCrossEntropy': HeadOutput(torch.randn(16, 2, requires_grad=True)),
+    'BottleneckHead': [FeatureSpec(8, 'map')],
+    'MapHead': [_IMAGE, _IMAGE],
+    'PatchCritic': [_IMAGE, _IMAGE],
+    'JointCritic': [_IMAGE, _IMAGE, FeatureSpec(8, 'map')],
+}
 
 
 def test_every_builtin_component_keeps_its_promises():
