@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
@@ -20,11 +21,11 @@ def literal(feature: torch.Tensor, people: list[int], margin: float, pull: float
     total = 0 * one
     for i in range(len(people)):
         cosine = [one if j == i else torch.cosine_similarity(feature[i], feature[j], dim=0) for j in range(len(people))]
-        positive = min((c for c, other in zip(cosine, people, strict=True) if other == people[i]), key=float)
+        positive = min((c for c, other in zip(cosine, people, strict=True) if other == people[i]), key=Tensor.item)
         negatives = [c for c, other in zip(cosine, people, strict=True) if other != people[i]]
         total = total + pull * (1 - positive) ** 2
         if negatives:
-            negative = max(negatives, key=float)
+            negative = max(negatives, key=Tensor.item)
             total = total + (negative - positive + margin).clamp_min(0) + pull * (1 + negative) ** 2
     return total / len(people)
 
