@@ -38,7 +38,8 @@ from vireid.synth import synthesize
 SYSTEMS = Path(__file__).parents[1] / 'configs' / 'systems'
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'model.backbone.last_stride=2', 'images.size=[64,32]',
-    'images.workers=0', 'sampler.identities=4', 'sampler.visible=2', 'sampler.infrared=2', 'training.steps=3',
+    'images.workers=0', 'sampler.identities=4', 'sampler.visible=2', 'sampler.infrared=2',
+    'training.epochs=None', 'training.steps=3',
     'training.checkpoint_every=1', 'training.precision=32-true', 'training.accelerator=cpu', 'protocol.trials=1',
     'loggers=[{"type": "MetricsFile"}]',
 ]  # fmt: skip
@@ -48,7 +49,8 @@ OWN = {
         'model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4',
     ],
     'd2rl': [
-        'model.translators.unify.channels=4', 'model.translators.unify.blocks=1', 'model.heads.critic_v.channels=4',
+        'model.translators.unify.size=None', 'model.translators.unify.channels=4',
+        'model.translators.unify.blocks=1', 'model.heads.critic_v.channels=4',
         'model.heads.critic_v.scales=1', 'model.heads.critic_i.channels=4', 'model.heads.critic_i.scales=1',
     ],
     'hicmd': [
