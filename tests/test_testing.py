@@ -41,6 +41,7 @@ NEEDED = {
     'PatchCritic': {'modality': 'visible', 'channels': 2, 'doublings': 2},
     'JointCritic': {'channels': 2},
     'LeastSquares': {'target': 1.0},
+    'RandomChoice': {'transforms': [{'type': 'RandomHorizontalFlip'}]},
     'OneModality': {'modality': 'infrared'},
     'ContrastiveCorrelation': {'channels': 2, 'kernels': 2},
     'GSM': {'channels': 3},

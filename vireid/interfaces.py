@@ -204,6 +204,7 @@ class Loss(Interface):
     given = (*_MODEL, 'inputs')
     module = True
     reads_parts = May(True, 'whether it accepts (B, P, C) features of P parts')
+    least_copies = May(1, 'number of rows per image that it needs at least')
 
 
 class Weighter(Interface):

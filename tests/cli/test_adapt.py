@@ -104,7 +104,7 @@ def test_a_split_of_a_table(work, source, tmp_path, capsys):
         (['SOURCE', 'IMAGES/visible'], 'has no images'),
         (['SOURCE', 'IMAGES', '--split', 'train'], "split is 'train', but"),
         (['nowhere.pt', 'IMAGES'], 'no checkpoint nowhere.pt'),
-        (['SOURCE', 'IMAGES'], 'trained with the plugin files'),
+        (['SOURCE', 'IMAGES'], 'has components of the plugin files'),
     ],
     ids=lambda value: ' '.join(value) if isinstance(value, list) else None,
 )

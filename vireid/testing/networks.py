@@ -157,14 +157,15 @@ def _check_pooling(build: Builder) -> None:
 
 
 def _check_loss(build: Builder) -> None:
-    labels = torch.cat([_labels(), _labels()])
+    copies = Loss.least_copies(build(**CONTEXT))
+    labels = torch.cat([_labels(), _labels()]).repeat_interleave(copies)
     if build.inputs is not None:
         _check_loss_on(build, build.inputs, labels)
         return
     several = (3,) if Loss.reads_parts(build.target) else ()
     for parts in {(), several}:
-        feature = torch.randn(2 * COUNT, *parts, CHANNELS, requires_grad=True)
-        given = HeadOutput(feature, torch.randn(2 * COUNT, *parts, PERSONS, requires_grad=True))
+        feature = torch.randn(len(labels), *parts, CHANNELS, requires_grad=True)
+        given = HeadOutput(feature, torch.randn(len(labels), *parts, PERSONS, requires_grad=True))
         _check_loss_on(build, given, labels)
 
 
@@ -180,13 +181,13 @@ def _require_double(value: Tensor) -> None:
 
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
-    return loss(given, labels, **_known(loss))
+    return loss(given, labels, **_known(loss, Loss.least_copies(loss)))
 
 
-def _known(part: Any) -> dict[str, Any]:
+def _known(part: Any, copies: int = 1) -> dict[str, Any]:
     """Returns the `context` and `progress` arguments if a head or loss has them."""
     cameras = torch.arange(2 * COUNT) % 3 + 1
-    context = Context(dict.fromkeys(MODALITIES, COUNT), torch.cat([_labels(), _labels()]), cameras)
+    context = Context(dict.fromkeys(MODALITIES, COUNT), torch.cat([_labels(), _labels()]), cameras).copied(copies)
     known = {'context': context, 'progress': PROGRESS}
     return {name: known[name] for name in named_arguments(part, *known)}
 

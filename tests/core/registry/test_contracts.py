@@ -257,8 +257,8 @@ class TestPartsOfTheModel:
                 return {name: found.repeat(1, 2, 1, 1) for name, found in super().forward(images).items()}
 
         error = self.said(make_small, small_sysu, 'backbones', Wide, self.BACKBONE)
-        assert error.given == "model.backbone: feature 'stage2' is a Tensor (4, 8, 8, 4)"
-        assert error.allowed == 'as declared: (B, C, H, W) with 4 channels'
+        assert error.given == "model.backbone: feature 'stage2' is a Tensor (8, 8, 8, 4)"
+        assert error.allowed == 'as declared: (B, C, H, W) with 4 channels and 1 row per image (8)'
 
     def test_a_backbone_that_keeps_modalities_apart_and_says_joint(self, small_sysu, make_small):
         class Apart(Pixels):
@@ -266,7 +266,7 @@ class TestPartsOfTheModel:
                 return {key: {m: self.layer(x) for m, x in images.items()} for key in self.outputs}
 
         error = self.said(make_small, small_sysu, 'backbones', Apart, self.BACKBONE)
-        assert "model.backbone: feature 'stage2' is a dict of 'visible', 'infrared'" in error.given
+        assert "model.backbone: feature 'stage2' is visible a Tensor (4, 4, 8, 4), infrared a Tensor" in error.given
 
     def test_a_modality_that_no_stream_takes(self, small_sysu, make_small):
         class OneStream(Pixels):
@@ -308,7 +308,7 @@ class TestPartsOfTheModel:
         losses = '{"id": {"type": "BatchHardTriplet"}}'
         option = f'model.heads.mlfm={{"type": "Mine", "losses": {losses}}}'
         error = self.said(make_small, small_sysu, 'heads', Bare, option)
-        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (4, ')
+        assert error.given.startswith('model.heads.mlfm: the head returned a Tensor (8, ')
         assert error.allowed == "a HeadOutput, or a dict of them with 'global'"
 
     def test_a_loss_of_several_numbers(self, small_sysu, make_small):
@@ -317,7 +317,7 @@ class TestPartsOfTheModel:
                 return output.feature.sum(dim=1)
 
         error = self.said(make_small, small_sysu, 'losses', Each, 'model.heads.s2.losses.id={"type": "Mine"}')
-        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (4,)'
+        assert error.given == 'model.heads.s2.losses.id: the loss is a Tensor (8,)'
 
     def test_a_weighter_of_plain_numbers(self, small_sysu, make_small):
         class Plain(nn.Module):

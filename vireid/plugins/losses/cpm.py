@@ -38,12 +38,14 @@ class CPM(nn.Module):
 
     reads_parts = False
 
+    least_copies = 2
+
     def __init__(self, margin: Annotated[float, Ge(0)] = 0.2, form: Literal['released', 'paper'] = 'released') -> None:
         super().__init__()
         self.margin, self.form = margin, form
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        feature = split_copies('CPM', output, context, least=2)  # (B, copies, C)
+        feature = split_copies('CPM', output, context, self.least_copies)  # (B, copies, C)
         names, group_of = identities[:: context.copies].unique(return_inverse=True)  # (N,), (B,)
         member = nn.functional.one_hot(group_of, len(names)).T  # (N, B)
         images = context.copied(1)

@@ -27,9 +27,10 @@ class Orthogonality(nn.Module):
     def __init__(self, original: bool = False, normalize: bool = False) -> None:
         super().__init__()
         self.original, self.normalize = original, normalize
+        self.least_copies = 2 if original else 3
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        copies = split_copies('Orthogonality', output, context, least=2 if self.original else 3)  # (B, copies, C)
+        copies = split_copies('Orthogonality', output, context, self.least_copies)  # (B, copies, C)
         vectors = copies if self.original else copies[:, 1:]
         vectors = nn.functional.normalize(vectors, dim=2) if self.normalize else vectors
         # under autocast the product would be in half precision

@@ -161,6 +161,16 @@ class ModelBuilder:
             except TypeError:
                 text = f'{where}.{key}: forward of {loss["type"]} takes {inspect.signature(built.forward)}'
                 problems.append(VireidError(text, allowed='(output, identities), and context and progress by name'))
+            copies = self._copies(self.graph.head_reads[name])
+            if (least := Loss.least_copies(built)) > copies:
+                problems.append(
+                    VireidError(
+                        f'{where}.{key}: {loss["type"]} needs {least} rows per image, but its head reads {copies}',
+                        todo='let the head read a neck that returns copies, or insert one: '
+                        "model.backbone.inserts.dee=dict(type='DEE', after='stage3')",
+                        path=f'{where}.{key}',
+                    )
+                )
             if outputs[reads[key]] and not Loss.reads_parts(built):
                 problems.append(
                     VireidError(

@@ -124,7 +124,7 @@ def read_graph(
                     path=f'{path}.losses',
                 )
             )
-    _read_embedding(graph, config.get('embedding'), known)
+    _read_embedding(graph, config.get('embedding'), known, image_features)
     return graph
 
 
@@ -188,13 +188,14 @@ def _ordered(graph: Graph, necks: dict[str, Mapping[str, Any]]) -> dict[str, Map
     return ordered
 
 
-def _read_embedding(graph: Graph, value: Any, known: Collection[str]) -> None:
+def _read_embedding(graph: Graph, value: Any, known: Collection[str], images: Collection[str]) -> None:
     path = f'{graph.where}.embedding'
     graph.embedding = names_in(value)
     if value in ('', (), []):
         graph.problems.append(
             VireidError(f'{path} is empty', allowed=', '.join([*graph.heads, *graph.features()]), path=path)
         )
-    graph.problems += missing_names(graph.embedding, {*known, *graph.heads}, path)
+    named = [name for name in graph.embedding if name not in images]  # the builder rejects these, which are paired
+    graph.problems += missing_names(named, {*known, *graph.heads} - {*images}, path)
     read = {name for reads in (*graph.reads.values(), *graph.head_reads.values()) for name in reads}
     graph.unread = [name for name in graph.features() if name not in read and name not in graph.embedding]
