@@ -46,6 +46,7 @@ NOT_ON_THE_PAGE = [path for path in FILES if f'| {path.with_suffix("").as_posix(
 HYBRIDS = [path for path in FILES if path.stem.startswith('hybrid_')]
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
 SMALL_VIT = ['model.backbone.network=test_vit', *SMALL[1:]]
+SMALL_VIT += [f'model.heads.stage4.losses.{loss}.epochs=None' for loss in ('tri', 'msel', 'dcl')]  # not from epoch 6 on
 SMALL_HCML = ['model.heads.both.channels=256', 'evaluation.similarity.dims=200']
 SMALL_HICMD = ['model.dilations=[1,2,3]', 'model.critic_width=4', 'model.hidden=16', 'model.backbone.out_stages=[3]']
 SMALL_ALIGNGAN = [f'model.translators.gan.{key}' for key in ('size=[64,64]', 'channels=4', 'blocks=1')]

@@ -274,9 +274,9 @@ class Experiment(Sections):
         if self.images.reader is None:
             return decode
         size = tuple(self.images.size)
-        first = next(iter(self._transforms(part)), {})
+        first = thaw(next(iter(self._transforms(part)), {}))
         where = f'images.{part}.0'
-        if 'epochs' in first:
+        if first.pop('epochs', None) is not None:
             raise VireidError(
                 f'{where} has epochs, but a reader applies the first transform once for the whole run',
                 todo='put another transform first, or remove images.reader',
@@ -287,8 +287,8 @@ class Experiment(Sections):
             thaw(self.images.reader),
             where='images.reader',
             samples=samples,
-            first=self.manager.components.build('transforms', thaw(first), where=where, defaults={'size': size}),
-            first_config={'size': size, **thaw(first)},
+            first=self.manager.components.build('transforms', first, where=where, defaults={'size': size}),
+            first_config={'size': size, **first},
             decode=decode,
             on_progress=on_progress,
         )

@@ -33,7 +33,7 @@ class ViewSettings:
     """
 
     of: Literal['visible', 'infrared']
-    train: list[Annotated[dict, Component('transforms', epochs=Epochs)]]
+    train: list[Annotated[dict, Component('transforms', epochs=Epochs | None)]]
 
 
 @section
@@ -59,7 +59,7 @@ class ImageSettings:
     """
 
     size: tuple[Pixels, Pixels]
-    train: list[Annotated[dict, Component('transforms', epochs=Epochs)]]
+    train: list[Annotated[dict, Component('transforms', epochs=Epochs | None)]]
     test: list[Annotated[dict, Component('transforms')]]
     views: dict[str, Annotated[ViewSettings, Section(ViewSettings)]] = field(default_factory=dict)
     workers: Workers | None = None

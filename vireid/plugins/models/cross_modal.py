@@ -31,9 +31,9 @@ from vireid.plugins.models.returns import require_feature, require_translated
 from vireid.plugins.models.task import Task
 
 Names = str | Sequence[str]
-LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str, epochs=Epochs)]
+LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str, epochs=Epochs | None)]
 HeadConfig = Annotated[dict | None, Component('heads', inputs=Names, stop=Names, losses=dict[str, LossConfig])]
-TranslatorConfig = Annotated[dict | None, Component('translators', epochs=Epochs)]
+TranslatorConfig = Annotated[dict | None, Component('translators', epochs=Epochs | None)]
 NeckConfig = Annotated[dict | None, Component('necks', inputs=Names)]
 IMAGES = 'images'  # the feature that consists of the images themselves
 
