@@ -22,7 +22,7 @@ step = dict(
     groups=dict(_delete_=True),
     schedule=[
         dict(type='LinearLR', start_factor=0.1, total_iters=50, by='step'),
-        dict(type='CosineAnnealingLR', T_max=1000, by='step'),
+        dict(type='CosineAnnealingLR', T_max=500, by='step'),
     ],
 )
-training = dict(_delete_=True, steps=1000, precision='auto')
+training = dict(_delete_=True, steps=500, precision='auto')

@@ -7,4 +7,4 @@ model = dict(
 )
 images = dict(size=(96, 48))
 sampler = dict(identities=4)
-training = dict(steps=50, precision='auto')
+training = dict(steps=67, precision='auto')

@@ -1,4 +1,4 @@
-# systems_small.py for cmGAN: of the 150 steps, 125 are the network's turns and 25 the discriminator's.
+# systems_small.py for cmGAN: of the 200 steps, 167 are the network's turns and 33 the discriminator's.
 _base_ = 'systems_small.py'
 
 
@@ -12,4 +12,4 @@ def _own(turns):
     )
 
 
-step = dict(_delete_=True, optimizers=dict(network=_own(125), discriminator=_own(25)))
+step = dict(_delete_=True, optimizers=dict(network=_own(167), discriminator=_own(33)))

@@ -7,4 +7,4 @@ model = dict(
 )
 images = dict(size=(96, 48))
 sampler = dict(identities=4)
-training = dict(epochs=None, steps=75, precision='auto')
+training = dict(epochs=None, steps=100, precision='auto')

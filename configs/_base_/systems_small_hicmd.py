@@ -5,7 +5,7 @@ images = dict(size=(96, 48))
 sampler = dict(identities=4, visible=4, infrared=4)
 _cosine = [
     dict(type='LinearLR', start_factor=0.1, total_iters=30, by='step'),
-    dict(type='CosineAnnealingLR', T_max=150, by='step'),
+    dict(type='CosineAnnealingLR', T_max=200, by='step'),
 ]
 step = dict(
     optimizers=dict(
@@ -18,4 +18,4 @@ step = dict(
         ),
     ),
 )
-training = dict(steps=150, precision='auto')
+training = dict(steps=200, precision='auto')

@@ -1,4 +1,4 @@
-# systems_small.py for PMT, with a small vision transformer: 150 steps are 1.7 epochs, of which the first is gray.
+# systems_small.py for PMT, with a small vision transformer: 200 steps are 2.3 epochs, of which the first is gray.
 _base_ = 'systems_small.py'
 _gray, _color = (0, 1), (1, None)  # epochs
 model = dict(
