@@ -119,5 +119,5 @@ def test_full_precision_under_autocast_and_from_half_precision():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='got parts\n  next:    use it on a global head'):
+    with pytest.raises(VireidError, match='got parts\n  next:    set reads to an output with one vector'):
         loss_of(torch.zeros(4, 3, 4), torch.zeros(4, dtype=torch.int64), {'visible': 2, 'infrared': 2})

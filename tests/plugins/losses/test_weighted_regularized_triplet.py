@@ -112,5 +112,5 @@ def test_half_precision_is_promoted_and_float64_kept():
 
 
 def test_parts_are_refused():
-    with pytest.raises(VireidError, match='got parts\n  next:    use it on a global head'):
+    with pytest.raises(VireidError, match='got parts\n  next:    set reads to an output with one vector'):
         WeightedRegularizedTriplet()(HeadOutput(torch.zeros(2, 3, 4)), torch.tensor([0, 1]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput
+from vireid.plugins.losses.unit_distances import one_vector
 
 
 def split_copies(loss: str, output: HeadOutput, context: Context, least: int) -> Tensor:
@@ -21,15 +21,11 @@ def split_copies(loss: str, output: HeadOutput, context: Context, least: int) ->
     Raises:
         VireidError: if the output has parts, or there are fewer copies.
     """
-    if output.feature.ndim != 2:
-        raise VireidError(
-            f'{loss} reads one vector per image and got parts', todo='set reads to an output with one vector'
-        )
+    feature = one_vector(loss, output)
     if context.copies < least:
         raise VireidError(
             f'{loss} compares the copies of an image, but its head reads {context.copies} per image',
             allowed=f'at least {least}',
             todo='add a neck that returns copies, such as model.backbone.inserts.dee=dict(type="DEE", after="stage3")',
         )
-    feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
     return feature.unflatten(0, (-1, context.copies))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
 from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
 class DCL(nn.Module):
@@ -25,16 +25,12 @@ class DCL(nn.Module):
     reads_parts = False
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError('DCL reads one vector per image and got parts', todo='use it on a global head')
+        feature = one_vector('DCL', output)
         own = identities.unique()[:, None] == identities[None, :]  # (I, B)
         # under autocast the products would be in half precision, where squares overflow and near vectors cancel
         with full_precision(feature):
             centers = own.to(feature.dtype) @ feature / own.sum(dim=1, keepdim=True)  # (I, C)
-            squared = centers.square().sum(dim=1)[:, None] + feature.square().sum(dim=1)[None, :]
-            distance = squared - 2 * centers @ feature.T  # (I, B)
-        distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
+        distance = distances(centers, feature)  # (I, B)
         positive = distance.masked_fill(~own, 0).sum() / own.sum()  # P
         mean = _row_means(distance, ~own)  # (I, 1): m
         near = ~own & (distance < mean)

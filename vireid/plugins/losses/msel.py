@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import VireidError
 from vireid.core.types import Context, HeadOutput, joint_order
-from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
 class MSEL(nn.Module):
@@ -29,14 +29,8 @@ class MSEL(nn.Module):
     reads_parts = False
 
     def forward(self, output: HeadOutput, identities: Tensor, context: Context) -> Tensor:
-        feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-        if feature.ndim != 2:
-            raise VireidError('MSEL reads one vector per image and got parts', todo='use it on a global head')
-        # under autocast the product would be in half precision, where squares overflow and near vectors cancel
-        with full_precision(feature):
-            squared = feature.square().sum(dim=1)
-            distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
-        distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
+        feature = one_vector('MSEL', output)
+        distance = distances(feature, feature)  # (B, B)
         order = joint_order(context.counts)
         modality = torch.cat([torch.full((context.counts[m],), number) for number, m in enumerate(order)])
         modality = modality.to(identities.device)  # (B,)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vireid.core.errors import VireidError
 from vireid.core.types import HeadOutput
-from vireid.plugins.full_precision import full_precision
+from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
 def weighted_distances(loss: str, output: HeadOutput, identities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -30,14 +29,8 @@ def weighted_distances(loss: str, output: HeadOutput, identities: Tensor) -> tup
     Raises:
         VireidError: if the output has parts.
     """
-    feature = output.feature.to(torch.promote_types(output.feature.dtype, torch.float32))
-    if feature.ndim != 2:
-        raise VireidError(f'{loss} reads one vector per image and got parts', todo='use it on a global head')
-    # under autocast the product would be in half precision, where distances of nearly equal vectors cancel
-    with full_precision(feature):
-        squared = feature.square().sum(dim=1)
-        distance = squared[:, None] + squared[None, :] - 2 * feature @ feature.T  # (B, B)
-    distance = distance.clamp_min(1e-12).sqrt()  # sqrt has no gradient at 0
+    feature = one_vector(loss, output)
+    distance = distances(feature, feature)  # (B, B)
     distance = distance.masked_fill(torch.eye(len(feature), dtype=torch.bool, device=feature.device), 0)
     same = identities[:, None] == identities[None, :]
     far = distance.masked_fill(~same, float('-inf')).softmax(dim=1)  # (B, B): w, 0 for other identities

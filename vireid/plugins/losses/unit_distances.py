@@ -1,4 +1,4 @@
-"""Distances between L2-normalized vectors, as used by ranking losses."""
+"""Vectors and their Euclidean distances, as used by ranking losses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from vireid.core.types import HeadOutput
 from vireid.plugins.full_precision import full_precision
 
 
-def unit_feature(loss: str, output: HeadOutput) -> Tensor:
-    """Returns a head's (B, C) feature with L2-normalized rows, in float32, or float64 if it is float64.
+def one_vector(loss: str, output: HeadOutput) -> Tensor:
+    """Returns a head's (B, C) feature in float32, or float64 if it is float64.
 
     Args:
         loss: name of the loss, for the message.
@@ -25,7 +25,12 @@ def unit_feature(loss: str, output: HeadOutput) -> Tensor:
         raise VireidError(
             f'{loss} reads one vector per image and got parts', todo='set reads to an output with one vector'
         )
-    return torch.nn.functional.normalize(feature, dim=1)
+    return feature
+
+
+def unit_feature(loss: str, output: HeadOutput) -> Tensor:
+    """Returns the feature of `one_vector` with L2-normalized rows."""
+    return torch.nn.functional.normalize(one_vector(loss, output), dim=1)
 
 
 def squared_distances(rows: Tensor, columns: Tensor) -> Tensor:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from torch import Tensor
 
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
-from vireid.core.registry.signature import named_arguments, signature_of
 from vireid.core.types import INFRARED, VISIBLE, Progress
+from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 Transforms = Sequence[Annotated[dict, Component('transforms')]]
 
@@ -29,13 +29,8 @@ class PerModality:
     def __init__(
         self, build_part: BuildPart, size: Sequence[int], visible: Transforms = (), infrared: Transforms = ()
     ) -> None:
-        def build(config: dict[str, Any], key: str) -> Any:
-            target = build_part.components.get('transforms', config['type'], where=f'{build_part.where}.{key}')
-            sized = {'size': tuple(size), **config} if 'size' in signature_of(target).parameters else config
-            return build_part('transforms', sized, key)
-
         lists = {VISIBLE: visible, INFRARED: infrared}
-        self.transforms = {m: [build(c, f'{m}.{i}') for i, c in enumerate(configs)] for m, configs in lists.items()}
+        self.transforms = {m: build_nested(build_part, size, configs, m) for m, configs in lists.items()}
 
     def __call__(self, image: Tensor, modality: str | None = None, progress: Progress | None = None) -> Tensor:
         if modality not in self.transforms:
@@ -44,7 +39,6 @@ class PerModality:
                 allowed=', '.join(self.transforms),
                 todo="pass the modality: transform(image, modality='visible')",
             )
-        known = {'modality': modality, 'progress': progress}
         for transform in self.transforms[modality]:
-            image = transform(image, **{name: known[name] for name in named_arguments(transform, *known)})
+            image = apply_nested(transform, image, modality, progress)
         return image

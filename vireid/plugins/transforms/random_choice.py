@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ from torch import Tensor
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.registry.schema import Component
-from vireid.core.registry.signature import named_arguments, signature_of
 from vireid.core.types import Progress
+from vireid.plugins.transforms.nested import apply_nested, build_nested
 
 
 class RandomChoice:
@@ -35,15 +35,8 @@ class RandomChoice:
     ) -> None:
         if not transforms:
             raise VireidError('RandomChoice has no transforms', allowed='one or more configs of transforms')
-
-        def build(config: dict[str, Any], key: str) -> Any:
-            target = build_part.components.get('transforms', config['type'], where=f'{build_part.where}.{key}')
-            sized = {'size': tuple(size), **config} if 'size' in signature_of(target).parameters else config
-            return build_part('transforms', sized, key)
-
-        self.transforms = [build(config, f'transforms.{i}') for i, config in enumerate(transforms)]
+        self.transforms = build_nested(build_part, size, transforms, 'transforms')
 
     def __call__(self, image: Tensor, modality: str | None = None, progress: Progress | None = None) -> Tensor:
-        known = {'modality': modality, 'progress': progress}
         chosen = self.transforms[int(torch.randint(len(self.transforms), ()))]
-        return chosen(image, **{name: known[name] for name in named_arguments(chosen, *known)})
+        return apply_nested(chosen, image, modality, progress)
