@@ -22,7 +22,7 @@ _LAZY = {
     'compare': 'vireid.api',
     'evaluate': 'vireid.api',
     'hookimpl': 'vireid.plugin_manager.manager',
-    'load': 'vireid.exchange.models',
+    'load': 'vireid.search.embedder',
     'load_experiment': 'vireid.api',
     'load_weights': 'vireid.exchange.models',
     'plot': 'vireid.api',

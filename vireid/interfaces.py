@@ -339,11 +339,41 @@ class Logger(Interface):
     reaches_out = May(False, 'whether it contacts a server')
 
 
+class Index(Interface):
+    """Finds the images of a gallery that are most similar to a query; vireid keeps the embeddings and the filters.
+
+    Images are numbered; a number is the row of an image in the file of embeddings. Numbers of removed images are used
+    again.
+    """
+
+    given = ('folder', 'length')
+    reaches_out = May(False, 'whether it contacts a server')
+
+    def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
+        """Takes up changes; repeated after a crash.
+
+        `vectors` is (N, D) float16 of norm 1, `live` the numbers in use, `changed` the new entries, with `row`,
+        `modality`, `camera` and `time`, and `removed` numbers that are no longer in use.
+        """
+        raise NotImplementedError
+
+    def search(
+        self, vectors: np.ndarray, queries: np.ndarray, top: int, rows: np.ndarray | None, where: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the (Q, k) float32 cosine similarities and (Q, k) int64 numbers, best first, -1 for none.
+
+        `queries` is (Q, D) float32 of norm 1, `rows` the sorted numbers allowed, None for all, and `where` the filter
+        that they fulfill.
+        """
+        raise NotImplementedError
+
+
 INTERFACES: dict[str, type[Interface]] = {
     'models': Model, 'translators': Translator, 'backbones': Backbone, 'necks': Neck, 'heads': Head,
     'poolings': Pooling, 'losses': Loss, 'weighters': Weighter, 'datasets': Dataset, 'readers': Reader,
     'protocols': EvaluationProtocol, 'similarities': Similarity, 'rerankers': Reranker, 'samplers': Sampler,
     'transforms': Transform, 'steps': Step, 'optimizers': Optimizer, 'schedules': Schedule, 'loggers': Logger,
+    'indexes': Index,
 }  # fmt: skip
 KINDS = tuple(INTERFACES)
 

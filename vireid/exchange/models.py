@@ -21,7 +21,12 @@ from vireid.launch.weights import restore_model
 from vireid.plugin_manager.manager import PluginManager, create_manager
 
 
-def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None) -> nn.Module:
+def load(
+    path: str | Path,
+    plugins: Sequence[str | Path] = (),
+    manager: PluginManager | None = None,
+    options: Sequence[str] = (),
+) -> nn.Module:
     """Loads a trained model from its checkpoint, without the dataset.
 
     Args:
@@ -29,6 +34,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
         plugins: Python files with components of the model. Files that the checkpoint names are not executed unless they
             are listed here.
         manager: the plugins to use instead of the installed ones.
+        options: overrides of the stored config, such as `images.scale_raw=percentiles`.
 
     Returns:
         The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
@@ -39,7 +45,8 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), manager: PluginMa
     """
     content = checkpoint.load(path)
     try:
-        experiment = resolve(Record(content['config']), Overrides(plugins=plugins), manager=manager or create_manager())
+        overrides = Overrides(plugins=plugins, options=options)
+        experiment = resolve(Record(content['config']), overrides, manager=manager or create_manager())
         model = restore_model(experiment, content, path)
     except VireidError as error:
         named = content['config'].get('plugins', [])

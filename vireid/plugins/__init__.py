@@ -126,6 +126,7 @@ COMPONENTS = {
         'ContrastiveCorrelation': f'{_HERE}.similarities.contrastive_correlation:ContrastiveCorrelation',
         'GSM': f'{_HERE}.similarities.gsm:GSM',
     },
+    'indexes': {'Exact': f'{_HERE}.indexes.exact:Exact'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {

@@ -1,0 +1,305 @@
+"""Builds an index, or brings it up to date: only new and changed images are embedded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.boundary.image_files import read_pixels
+from vireid.boundary.reading import content_digest
+from vireid.core.errors import VireidError
+from vireid.core.training.lock import exclusive
+from vireid.core.types import Modality
+from vireid.core.wording import counted
+from vireid.plugin_manager.manager import create_manager
+from vireid.search.embedder import Embedder
+from vireid.search.entries import Entries, Entry
+from vireid.search.gallery import Found
+from vireid.search.index import ABOUT, FORMAT, IMAGES, VECTORS, ZERO_SHOT, append_vectors, read_about, write_about
+from vireid.search.modality import guess_modality
+from vireid.search.times import find_time
+
+OnProgress = Callable[[str, int, int], None]  # (what, done, total)
+AT_ONCE = 512  # images between two writes: what a crash may lose
+SMALL = (96, 192)  # pixels that suffice to guess the modality
+OWN = {ABOUT, IMAGES, f'{IMAGES}-journal', VECTORS, ZERO_SHOT}
+
+
+@dataclass
+class Update:
+    """What a build did.
+
+    Attributes:
+        images: number of images in the index.
+        embedded: number of images that were embedded.
+        removed: number of images that are gone.
+        unreadable: a line for each image that cannot be read and is not in the index.
+        modalities: number of images by modality.
+        guessed: number of images whose modality was guessed.
+        cameras: number of images by camera; '' if unknown.
+        times: number of images by what says their time; '' if unknown.
+    """
+
+    images: int = 0
+    embedded: int = 0
+    removed: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    modalities: dict[str, int] = field(default_factory=dict)
+    guessed: int = 0
+    cameras: dict[str, int] = field(default_factory=dict)
+    times: dict[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """Returns a summary, one line per fact."""
+
+        def listed(counts: dict[str, int], unknown: str) -> str:
+            return ', '.join(f'{name or unknown} {count:,}' for name, count in list(counts.items())[:20])
+
+        lines = [
+            f'images    {self.images:,}: {self.embedded:,} embedded now, {self.removed:,} removed',
+            f'modality  {listed(self.modalities, "")}'
+            + (f'; {self.guessed:,} guessed from the colors of the image (--modality sets it)' if self.guessed else ''),
+            f'cameras   {listed(self.cameras, "unknown")}',
+            f'times     {listed({f"from {name}" if name else "": n for name, n in self.times.items()}, "unknown")}',
+        ]
+        if self.unreadable:
+            shown = '\n    '.join(self.unreadable[:5])
+            more = f'\n    and {len(self.unreadable) - 5:,} more' if len(self.unreadable) > 5 else ''
+            lines.append(f'warning: {counted(len(self.unreadable), "image")} cannot be read and cannot be found:')
+            lines.append(f'    {shown}{more}')
+        return '\n'.join(lines)
+
+
+def build(
+    folder: Path,
+    root: Path,
+    found: Sequence[Found],
+    embedder: Embedder,
+    *,
+    checkpoint: str,
+    index: dict[str, Any] | None = None,
+    options: Sequence[str] = (),
+    time_pattern: str | None = None,
+    plugins: Sequence[Path] = (),
+    on_progress: OnProgress = lambda what, done, total: None,
+) -> Update:
+    """Builds an index in a folder, or updates the one that is there.
+
+    Files with the recorded size and modification time are unchanged; of the others, those with the recorded content
+    keep their embedding. Embeddings are written every 512 images, so that an interrupted build continues there.
+
+    Args:
+        folder: the folder of the index.
+        root: the folder of the gallery.
+        found: its images.
+        embedder: the model.
+        checkpoint: its path, as recorded in the index.
+        index: config of the component that searches, by default that of the index or `Exact`.
+        options: overrides of the config of the checkpoint, recorded in the index.
+        time_pattern: see `find_time`.
+        plugins: Python files with components.
+        on_progress: called with (what, done, total).
+
+    Returns:
+        What was done.
+
+    Raises:
+        VireidError: if the index belongs to another checkpoint or gallery, another process updates it, or no image can
+            be read.
+    """
+    before = _before(folder, root, embedder, index)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        entries = Entries(folder / IMAGES, write=True)
+        plan = _plan(entries, root, found, time_pattern, on_progress)
+        entries.remove([entry.row for entry in plan.gone])
+        length = _embed(entries, folder / VECTORS, plan, embedder, on_progress) or (before or {}).get('length')
+        if length is None or not len(entries):
+            raise VireidError(
+                'none of the images can be read' + (f', for example: {plan.unreadable[0]}' if plan.unreadable else ''),
+                todo='check the folder of the gallery',
+            )
+        about = {
+            'format': FORMAT,
+            'root': str(root),
+            'checkpoint': checkpoint,
+            'digest': embedder.digest(),
+            'label': embedder.experiment.name,
+            'length': length,
+            'index': index or (before or {}).get('index') or {'type': 'Exact'},
+            'options': list(options),
+        }
+        _take_up(folder, entries, about, plugins, anew=before is not None and before['index'] != about['index'])
+        write_about(folder, about)
+        guessed = len(entries.all('guessed = 1'))
+        counts = {name: entries.counts(name) for name in ('modality', 'camera', 'time_from')}
+        return Update(
+            len(entries), plan.embedded, len(plan.gone), plan.unreadable,
+            counts['modality'], guessed, counts['camera'], counts['time_from'],
+        )  # fmt: skip
+
+
+@dataclass
+class _Plan:
+    """The images to embed, in this order, those that are gone, and those that cannot be read."""
+
+    new: list[Entry]
+    gone: list[Entry]
+    unreadable: list[str]
+    root: Path
+    embedded: int = 0
+
+
+def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Returns what an existing index says, None if there is none.
+
+    Raises:
+        VireidError: if it cannot be updated with these arguments, or the folder holds something else.
+    """
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise VireidError(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
+    if not (folder / ABOUT).exists():
+        others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
+        if others:
+            raise VireidError(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
+        return None
+    about = read_about(folder)
+    if about['digest'] != embedder.digest():
+        raise VireidError(
+            f'{folder} was made by another checkpoint, {about["checkpoint"]}, or with other images.* settings; their '
+            'embeddings cannot be compared',
+            todo='use that checkpoint, or another folder for a new index',
+        )
+    if about['root'] != str(root):
+        raise VireidError(
+            f'{folder} is the index of {about["root"]}, not of {root}', todo='use another folder for a new index'
+        )
+    return about
+
+
+def _plan(
+    entries: Entries, root: Path, found: Sequence[Found], time_pattern: str | None, on_progress: OnProgress
+) -> _Plan:
+    """Compares the gallery with the index."""
+    known = {entry.path: entry for entry in entries.all()}
+    numbers = {entry.row for entry in known.values()}
+    free = iter(range(len(known) + len(found) + 1))
+    plan = _Plan([], [], [], root)
+    kept: set[str] = set()
+    again: list[Entry] = []  # the same content, but other facts
+    for done, image in enumerate(found):
+        if done % 256 == 0:
+            on_progress('looking for new images', done, len(found))
+        path = os.path.relpath(os.path.abspath(image.path), root).replace(os.sep, '/')
+        if path in kept:
+            continue
+        try:
+            status = os.stat(image.path)
+            old = known.get(path)
+            if old and _same_facts(old, image) and (old.size, old.changed) == (status.st_size, status.st_mtime_ns):
+                kept.add(path)
+                continue
+            digest = content_digest(image.path)
+            modality = image.modality or _guess(image.path, old, digest)
+            time, time_from = (image.time, 'table') if image.time else _find_time(image.path, time_pattern)
+        except VireidError as error:
+            if time_pattern is not None and '--time-pattern' in error.given:
+                raise
+            plan.unreadable.append(error.given)
+            continue
+        except OSError as error:
+            plan.unreadable.append(f'{image.path}: {error.strerror}')
+            continue
+        kept.add(path)
+        same = old is not None and old.digest == digest and old.size == status.st_size and old.modality == modality
+        row = old.row if old is not None else next(number for number in free if number not in numbers)
+        entry = Entry(
+            row, path, modality, not image.modality, image.camera, time, time_from,
+            status.st_size, status.st_mtime_ns, digest,
+        )  # fmt: skip
+        (again if same else plan.new).append(entry)
+    plan.gone = [entry for path, entry in known.items() if path not in kept]
+    entries.put(again)
+    return plan
+
+
+def _same_facts(old: Entry, image: Found) -> bool:
+    """Returns whether a table or a flag still says about an image what the index says."""
+    modality = old.guessed if not image.modality else (not old.guessed and old.modality == image.modality)
+    time = old.time == image.time if image.time else old.time_from != 'table'
+    return modality and old.camera == image.camera and time
+
+
+def _guess(path: str, old: Entry | None, digest: bytes) -> Modality:
+    if old is not None and old.guessed and old.digest == digest:
+        return old.modality
+    return guess_modality(read_pixels(path, scale_raw='percentiles', thumbnail=SMALL))
+
+
+def _find_time(path: str, pattern: str | None) -> tuple[str, str]:
+    time, source = find_time(path, pattern)
+    return time.isoformat(' '), source
+
+
+def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_progress: OnProgress) -> int | None:
+    """Embeds the new images in parts and writes each part; returns the length of an embedding if there are any."""
+    total, length = len(plan.new), None
+    for start in range(0, total, AT_ONCE):
+        part = plan.new[start : start + AT_ONCE]
+        images = [(os.path.join(plan.root, entry.path), entry.modality) for entry in part]
+
+        def show(done: int, _: int, start: int = start) -> None:
+            on_progress('embedding', start + done, total)
+
+        readable, vectors, errors = _embed_part(embedder, images, show)
+        plan.unreadable += errors
+        own = [part[place] for place in readable]
+        if own:
+            length = vectors.shape[1]
+            append_vectors(file, [entry.row for entry in own], vectors)
+            entries.put(own)
+            plan.embedded += len(own)
+    return length
+
+
+def _embed_part(
+    embedder: Embedder, part: Sequence[tuple[str, Modality]], on_progress: Callable[[int, int], None]
+) -> tuple[list[int], np.ndarray, list[str]]:
+    """Returns the places of the readable images of a part, their embeddings, and a line for each of the others."""
+    paths, modalities = [path for path, _ in part], [modality for _, modality in part]
+    try:
+        return list(range(len(part))), embedder.embed_files(paths, modalities, on_progress), []
+    except VireidError as first:  # one of them cannot be read: find out which
+        errors: dict[int, str] = {}
+        for place, path in enumerate(paths):
+            try:
+                embedder.pixels(path)
+            except VireidError as error:
+                errors[place] = error.given
+        if not errors:
+            raise first
+    readable = [place for place in range(len(part)) if place not in errors]
+    if not readable:
+        return [], np.empty((0, 0), dtype=np.float32), list(errors.values())
+    vectors = embedder.embed_files([paths[p] for p in readable], [modalities[p] for p in readable], on_progress)
+    return readable, vectors, list(errors.values())
+
+
+def _take_up(folder: Path, entries: Entries, about: dict[str, Any], plugins: Sequence[Path], anew: bool) -> None:
+    """Hands all changes to the component that searches; with `anew`, every image."""
+    searcher = create_manager(plugins).components.build(
+        'indexes', about['index'], where='index', folder=folder, length=about['length']
+    )
+    changed, removed = entries.pending()
+    live = np.array([entry.row for entry in entries.all()], dtype=np.int64)
+    rows = int(live.max()) + 1
+    vectors = np.memmap(folder / VECTORS, dtype=np.float16, mode='r', shape=(rows, about['length']))
+    searcher.update(vectors, live, entries.all() if anew else changed, removed)
+    entries.settle()

@@ -1,0 +1,191 @@
+"""Embeds images of any kind with a trained model, and models that need no training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vireid.core.data.images import Decoder, decoder
+from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import located, require_embedding
+from vireid.core.registry.signature import named_arguments
+from vireid.core.scoring.embedding import embed_samples
+from vireid.core.training import checkpoint as checkpoints
+from vireid.core.types import MODALITIES, Modality, Sample
+from vireid.exchange.models import load as load_model
+from vireid.search.modality import guess_modality
+
+Picture = str | Path | Image.Image | np.ndarray | Tensor
+PICTURES = 'paths, PIL images, (H, W, 3) or (H, W) uint8 arrays, (3, H, W) uint8 tensors, or (B, 3, H, W) float32 '
+PICTURES += 'tensors from the test transform'
+
+
+class Embedder:
+    """A trained model with the preparation of its images.
+
+    Attributes:
+        model: the network, a `torch.nn.Module` in evaluation mode; `model.embed` takes prepared tensors.
+        experiment: the experiment stored in the checkpoint.
+        length: the length D of an embedding, None before the first one.
+        source: path of the checkpoint.
+    """
+
+    def __init__(self, model: Any, source: str | Path) -> None:
+        self.model: Any = model.eval()
+        self.source = str(source)
+        self.experiment: Any = model.experiment
+        self.device = torch.device('cpu')
+        self.length: int | None = None
+        self._transform = self.experiment.build_transform('test')
+        self._takes_modality = named_arguments(self._transform, 'modality')
+        self._read: Decoder = decoder(self.experiment.images)
+
+    def to(self, device: torch.device | str) -> Embedder:
+        """Moves the model to a device, and returns the embedder."""
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        return self
+
+    def digest(self) -> str:
+        """Returns what identifies the space of its embeddings: a hash of the weights and of the preparation."""
+        images = self.experiment.images
+        text = bytearray(repr((images.size, images.test, images.scale_raw)).encode())
+        about = torch.frombuffer(text, dtype=torch.uint8)
+        return checkpoints.digest({**self.model.state_dict(), 'images': about})
+
+    def embed(self, images: Picture | Sequence[Picture], modality: Modality | None = None) -> np.ndarray:
+        """Embeds images.
+
+        Args:
+            images: one image or several: paths, PIL images, (H, W, 3) or (H, W) uint8 arrays, (3, H, W) uint8 tensors;
+                or prepared images, a (B, 3, H, W) float32 tensor from the test transform.
+            modality: `visible` or `infrared`; None guesses it for each image: `visible` if it has colors.
+
+        Returns:
+            (N, D) float32 embeddings of norm 1; their inner products are cosine similarities.
+
+        Raises:
+            VireidError: if an image cannot be read, is of another type, or the modality is unknown.
+        """
+        if modality is not None and modality not in MODALITIES:
+            raise VireidError(f'modality is {modality!r}', allowed=f'{", ".join(MODALITIES)}, or None to guess')
+        if isinstance(images, Tensor) and images.is_floating_point():
+            if images.ndim != 4 or modality is None:
+                raise VireidError(
+                    f'a float tensor of shape {tuple(images.shape)}, modality {modality}',
+                    allowed=f'{PICTURES}, the last with a modality',
+                )
+            return self._embed(images, modality)
+        pixels = [self.pixels(image) for image in _several(images)]  # type: ignore[list-item,union-attr]
+        if not pixels:
+            raise VireidError('no images to embed', allowed=PICTURES)
+        modalities = [modality or guess_modality(image) for image in pixels]
+        size = self.experiment.evaluation.batch_size
+        parts: dict[int, np.ndarray] = {}
+        for each in dict.fromkeys(modalities):
+            rows = [row for row, own in enumerate(modalities) if own == each]
+            for start in range(0, len(rows), size):
+                chunk = rows[start : start + size]
+                embedded = self._embed(self._prepared([pixels[row] for row in chunk], each), each)
+                parts |= zip(chunk, embedded, strict=True)
+        return np.stack([parts[row] for row in range(len(pixels))])
+
+    def embed_files(
+        self,
+        paths: Sequence[str],
+        modalities: Sequence[Modality],
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Embeds image files in batches, with the loader processes of training and in all processes of a launcher.
+
+        Args:
+            paths: the files, each only once.
+            modalities: modality of each file.
+            on_progress: called with (done, total) images.
+
+        Returns:
+            (N, D) float32 embeddings of norm 1.
+
+        Raises:
+            VireidError: if an image cannot be read.
+        """
+        samples = [Sample(path, 0, 0, modality) for path, modality in zip(paths, modalities, strict=True)]
+        embeddings = embed_samples(
+            self.model,
+            samples,
+            self._transform,
+            batch_size=self.experiment.evaluation.batch_size,
+            workers=self.experiment.images.workers,
+            device=self.device,
+            read=self._read,
+            on_progress=on_progress,
+        )
+        row_of = {sample.path: row for row, sample in enumerate(embeddings.samples)}
+        self.length = embeddings.features.shape[1]
+        return embeddings.features[[row_of[path] for path in paths]]
+
+    def pixels(self, image: Picture) -> np.ndarray:
+        """Returns an image as (H, W, 3) uint8.
+
+        Raises:
+            VireidError: if it cannot be read or is of another type.
+        """
+        if isinstance(image, (str, Path)):
+            return self._read(image).permute(1, 2, 0).numpy()
+        if isinstance(image, Image.Image):
+            if image.mode not in ('RGB', 'L'):
+                raise VireidError(
+                    f'a PIL image of mode {image.mode!r}', allowed='RGB or L', todo="convert it: image.convert('RGB')"
+                )
+            return np.array(image.convert('RGB'))
+        array = image.permute(1, 2, 0).numpy() if isinstance(image, Tensor) and image.ndim == 3 else image
+        if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 2:
+            array = np.repeat(array[:, :, None], 3, axis=2)
+        if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
+            about = f'{type(image).__name__} {getattr(image, "dtype", "")} {tuple(getattr(image, "shape", ()))}'
+            raise VireidError(f'an image is {about}', allowed=PICTURES)
+        return array
+
+    def _prepared(self, pixels: Sequence[np.ndarray], modality: Modality) -> Tensor:
+        known: Mapping[str, Any] = {'modality': modality} if self._takes_modality else {}
+        return torch.stack([self._transform(torch.from_numpy(image).permute(2, 0, 1), **known) for image in pixels])
+
+    def _embed(self, images: Tensor, modality: Modality) -> np.ndarray:
+        with torch.inference_mode(), located(self.model):
+            embedded = self.model.embed(images.to(self.device), modality)  # type: ignore[operator]
+        require_embedding(embedded, len(images), self.model)
+        self.length = embedded.shape[1]
+        return nn.functional.normalize(embedded.float(), dim=1).cpu().numpy()
+
+
+def _several(images: Picture | Sequence[Picture]) -> Sequence[Any]:
+    arrays = isinstance(images, (np.ndarray, Tensor)) and images.ndim < 4
+    return [images] if arrays or isinstance(images, (str, Path, Image.Image)) else images  # type: ignore[return-value]
+
+
+def load(
+    path: str | Path, plugins: Sequence[str | Path] = (), options: Sequence[str] = (), manager: Any = None
+) -> Embedder:
+    """Loads a trained model from its checkpoint, without the dataset.
+
+    Args:
+        path: a checkpoint of a run.
+        plugins: Python files with components of the model. Files that the checkpoint names are not executed unless they
+            are listed here.
+        options: overrides of the stored config, such as `images.scale_raw=percentiles`.
+        manager: the plugins to use instead of the installed ones.
+
+    Returns:
+        The embedder, on the CPU: `embedder.embed(images)` embeds files, PIL images, arrays and tensors;
+        `embedder.model` is the network, `embedder.experiment` its experiment.
+
+    Raises:
+        VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
+    """
+    return Embedder(load_model(path, plugins, manager, options), path)

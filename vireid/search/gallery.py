@@ -1,0 +1,129 @@
+"""The images of a gallery: those of a folder, a table or a list, with what is known about each."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vireid.boundary.image_files import SUFFIXES
+from vireid.boundary.names import camera_number, find_listed, plain_name
+from vireid.boundary.reading import reads
+from vireid.boundary.tables import read_csv
+from vireid.core.errors import VireidError
+from vireid.core.types import MODALITIES, Modality
+from vireid.search.times import parse_time
+
+ALLOWED = 'images, a folder with images at any depth, or a table (CSV) with the column path, and optionally modality, '
+ALLOWED += 'camera and time'
+
+
+@dataclass(frozen=True)
+class Found:
+    """An image of a gallery, before it is read.
+
+    Attributes:
+        path: its path.
+        modality: its modality; empty if it has to be guessed from the pixels.
+        camera: name or number of its camera; empty if unknown.
+        time: when it was taken, as an ISO 8601 text; empty if a table does not say so.
+    """
+
+    path: str
+    modality: Modality = ''
+    camera: str = ''
+    time: str = ''
+
+
+def find_gallery(
+    source: Path | Sequence[Path], modality: Modality | None = None, camera: str | None = None
+) -> tuple[Path, list[Found]]:
+    """Returns the folder of a gallery, and its images in the order of their paths.
+
+    The modality is the given one, that of the table, or that of a folder called `visible` or `infrared`. The camera is
+    the given one, that of the table, or the number of a folder such as `cam4`.
+
+    Args:
+        source: a folder, a table, or image files.
+        modality: modality of all images.
+        camera: camera of all images.
+
+    Raises:
+        VireidError: if it does not exist, has no images, or the table is malformed.
+    """
+    if isinstance(source, Path) or len(source) == 1:
+        only = source if isinstance(source, Path) else source[0]
+        only = only.expanduser()
+        if not only.exists():
+            raise VireidError(f'{only} does not exist', allowed=ALLOWED)
+        if only.is_dir():
+            root, found = only, _below(only)
+        elif only.suffix.lower() in SUFFIXES:
+            root, found = only.parent, [Found(str(only))]
+        else:
+            root, found = only.parent, _listed(only)
+    else:
+        files = [path.expanduser() for path in source]
+        for path in files:
+            if not path.is_file():
+                raise VireidError(f'{path} is not an image file', allowed=ALLOWED, todo='give a single folder or table')
+        root = Path(os.path.commonpath([path.absolute().parent for path in files]))
+        found = [Found(str(path)) for path in dict.fromkeys(files)]
+    if not found:
+        raise VireidError(f'{source} has no images', allowed=ALLOWED)
+    filled = [Found(f.path, modality or f.modality, camera if camera is not None else f.camera, f.time) for f in found]
+    return root.absolute(), filled
+
+
+def _below(root: Path) -> list[Found]:
+    """Returns the images at any depth below a folder; follows links, and skips hidden files and folders."""
+
+    def fail(error: OSError) -> None:
+        raise VireidError(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
+
+    found: list[Found] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(root, followlinks=True, onerror=fail):
+        real = os.path.realpath(place)
+        if real in seen:  # a link to a parent folder
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        above = Path(place).relative_to(root).parts
+        modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
+        number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
+        found += [
+            Found(os.path.join(place, name), modality, '' if number is None else str(number))
+            for name in sorted(names)
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.')
+        ]
+    return found
+
+
+@reads('a table of images', '*.csv')
+def _listed(path: Path) -> list[Found]:
+    """Returns the images of a table."""
+    try:
+        columns, rows = read_csv(path)
+    except (OSError, ValueError, csv.Error) as error:
+        raise VireidError(f'{path} cannot be read: {error}', allowed=ALLOWED) from error
+    if 'path' not in columns:
+        raise VireidError(f'{path} has no column path (it has: {", ".join(columns)[:200]})', allowed=ALLOWED)
+    found: dict[str, Found] = {}
+    for line, row in rows:
+        cell = {name: (row.get(name) or '').strip() for name in ('path', 'modality', 'camera', 'time')}
+        modality = cell['modality'].lower()
+        if not cell['path'] or modality not in ('', *MODALITIES):
+            problem = f'modality is {cell["modality"]!r}' if cell['path'] else 'path is empty'
+            raise VireidError(
+                f'{path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)} or nothing'
+            )
+        time = parse_time(cell['time'], f'{path}, line {line}: time').isoformat(' ') if cell['time'] else ''
+        image = find_listed(path.parent, row['path'] or '')
+        if image in found:
+            raise VireidError(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
+        found[image] = Found(image, modality, plain_name(cell['camera']), time)
+    return list(found.values())

@@ -1,0 +1,277 @@
+"""An index: the embedded images of a gallery, made by one checkpoint and searched with it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
+from vireid.boundary.paths import inside
+from vireid.boundary.reading import content_digest, parse_json, read_text, reads
+from vireid.boundary.writing import write_whole
+from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.types import Modality
+from vireid.plugin_manager.manager import create_manager
+from vireid.search.embedder import Embedder, load
+from vireid.search.entries import Entries, Entry, Where, time_of
+
+ABOUT, IMAGES, VECTORS, ZERO_SHOT = 'index.json', 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
+FORMAT = 1
+ANEW = 'delete the folder and build the index anew'
+
+
+class _About(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, extra='forbid')  # type: ignore[misc]
+    format: int
+    root: str
+    checkpoint: str
+    digest: str
+    label: str
+    length: int
+    index: dict[str, Any]
+    options: list[str]
+
+
+@dataclass(frozen=True)
+class Hit:
+    """An image that was found.
+
+    Attributes:
+        row: its number in the index.
+        score: cosine similarity to the query, -1 to 1.
+        path: its path relative to the root of the gallery, with `/`.
+        camera: its camera; empty if unknown.
+        time: when it was taken, in local time; None if unknown.
+        time_from: what says so: `name`, `EXIF`, `file time`, `table`, or empty.
+        modality: its modality.
+    """
+
+    row: int
+    score: float
+    path: str
+    camera: str
+    time: datetime | None
+    time_from: str
+    modality: Modality
+
+
+class Index:
+    """An index in a folder; see `Index.open`.
+
+    Attributes:
+        folder: its folder.
+        about: `root`, `checkpoint`, `digest`, `label`, `length` D, `index` (its type and arguments), `options`.
+        root: the folder of the gallery.
+        entries: the table of images.
+    """
+
+    def __init__(
+        self, folder: Path, about: dict[str, Any], plugins: Sequence[Path] = (), checkpoint: Path | None = None
+    ) -> None:
+        self.folder, self.about, self.root = folder, about, Path(about['root'])
+        self.entries = Entries(inside(folder, IMAGES))
+        self._plugins, self._checkpoint = plugins, checkpoint
+        last, size = self.entries.last(), self.vectors_file.stat().st_size if self.vectors_file.is_file() else 0
+        if size < 2 * about['length'] * (last + 1):
+            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{ANEW}: {folder}')
+
+    @classmethod
+    def open(cls, folder: str | Path, plugins: Sequence[Path] = (), checkpoint: Path | None = None) -> Index:
+        """Opens an index for searching.
+
+        Args:
+            folder: the folder of the index.
+            plugins: Python files with components of its model.
+            checkpoint: the checkpoint that made it, if it is no longer where it was.
+
+        Raises:
+            VireidError: if it is missing, truncated or damaged.
+        """
+        return cls(Path(folder), read_about(Path(folder)), plugins, checkpoint)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def vectors_file(self) -> Path:
+        """The file of embeddings: float16, row by row, without a header."""
+        return inside(self.folder, VECTORS)
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """The (N, D) float16 embeddings as a read-only map of the file."""
+        length = self.about['length']
+        rows = self.vectors_file.stat().st_size // (2 * length)
+        return np.memmap(self.vectors_file, dtype=np.float16, mode='r', shape=(rows, length))
+
+    @functools.cached_property
+    def embedder(self) -> Embedder:
+        """The model that embedded the gallery, loaded on first use.
+
+        Raises:
+            VireidError: if the checkpoint is gone or another one.
+        """
+        own = self.about['checkpoint']
+        path = self._checkpoint or (inside(self.folder, own) if own == ZERO_SHOT else Path(own))
+        if not path.is_file():
+            given = f'the checkpoint of {self.folder}, {path}, does not exist'
+            raise VireidError(given, todo='name it: --checkpoint FILE')
+        embedder = load(path, self._plugins, self.about['options'])
+        if embedder.digest() != self.about['digest']:
+            raise VireidError(
+                f'{path} is not the checkpoint that made {self.folder}; their embeddings cannot be compared',
+                todo='name the one that did (--checkpoint FILE), or build another index',
+            )
+        return embedder
+
+    @functools.cached_property
+    def searcher(self) -> Any:
+        """The component that searches.
+
+        Raises:
+            VireidError: if its type is not installed, or an argument is invalid.
+        """
+        components = create_manager(self._plugins).components
+        return components.build(
+            'indexes', self.about['index'], where='index', folder=self.folder, length=self.about['length']
+        )
+
+    def search(self, queries: np.ndarray, top: int = 20, where: Where | None = None) -> list[list[Hit]]:
+        """Finds the images that are most similar to each query.
+
+        Args:
+            queries: (Q, D) float32 embeddings of norm 1.
+            top: number of images, at least 1.
+            where: which images to search; None for all.
+
+        Returns:
+            For each query, its hits, the most similar first.
+
+        Raises:
+            VireidError: if `top` or the length of the queries is wrong.
+        """
+        where = where or Where()
+        if top < 1:
+            raise VireidError(f'top is {top}', allowed='at least 1')
+        if queries.ndim != 2 or queries.shape[1] != self.about['length']:
+            raise VireidError(
+                f'queries of shape {queries.shape}',
+                allowed=f'(Q, {self.about["length"]}), as from index.embedder.embed',
+            )
+        vectors = self.vectors
+        rows = self.entries.rows(where) if where or len(self) != len(vectors) else None
+        if rows is not None and not len(rows):
+            return [[] for _ in queries]
+        scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
+        entries = self.entries.of(np.unique(numbers[numbers >= 0]))
+        return [
+            [_hit(entries[row], score) for row, score in zip(own, each, strict=True) if row in entries]
+            for own, each in zip(numbers.tolist(), scores.tolist(), strict=True)
+        ]
+
+    def vector(self, row: int) -> np.ndarray:
+        """Returns the (D,) float32 embedding of an image, to search with it.
+
+        Raises:
+            VireidError: if there is no such image.
+        """
+        self._entry(row)
+        own = np.array(self.vectors[row], dtype=np.float32)
+        return own / max(float(np.linalg.norm(own)), 1e-12)
+
+    def image(self, row: int) -> np.ndarray:
+        """Returns an image as (H, W, 3) uint8.
+
+        Only a file with the recorded content is shown, so that an index from elsewhere cannot show others.
+
+        Raises:
+            VireidError: if there is no such image, or its file is gone, changed or cannot be read.
+        """
+        entry = self._entry(row)
+        path = self.root / entry.path
+        try:
+            same = content_digest(path) == entry.digest
+        except OSError as error:
+            raise VireidError(f'{entry.path} cannot be read: {error.strerror}', todo='update the index') from error
+        if not same:
+            raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
+        return self.embedder.pixels(path)
+
+    def cameras(self) -> list[str]:
+        """Returns the known cameras, numbers first."""
+        return sorted(filter(None, self.entries.counts('camera')), key=lambda c: (not c.isdecimal(), c.zfill(12)))
+
+    def span(self) -> tuple[datetime, datetime] | None:
+        """Returns the times of the first and the last image, None if no time is known."""
+        return self.entries.span()
+
+    def modalities(self) -> dict[str, int]:
+        """Returns the number of images by modality."""
+        return self.entries.counts('modality')
+
+    def require_known(self, where: Where) -> None:
+        """Raises if a filter names a camera that the index does not have, or an empty span of time.
+
+        Raises:
+            VireidError: if so.
+        """
+        known = self.cameras()
+        for camera in where.cameras:
+            if camera not in known:
+                raise VireidError(
+                    f'{self.folder} has no camera {camera!r}{did_you_mean(camera, known)}',
+                    allowed=', '.join(known) or 'no filter by camera: the cameras of its images are unknown',
+                )
+        if where.after and where.before and where.after > where.before:
+            raise VireidError(f'the time after, {where.after}, is later than the time before, {where.before}')
+
+    def _entry(self, row: int) -> Entry:
+        entry = self.entries.of([row]).get(row)
+        if entry is None:
+            raise VireidError(f'{self.folder} has no image {row}')
+        return entry
+
+
+def _hit(entry: Entry, score: float) -> Hit:
+    return Hit(entry.row, score, entry.path, entry.camera, time_of(entry), entry.time_from, entry.modality)
+
+
+@reads('an index', ABOUT, allowed='a folder written by `vireid index`', todo=ANEW)
+def read_about(folder: Path) -> dict[str, Any]:
+    """Reads `index.json`: the gallery, the checkpoint, and how images are searched."""
+    path = inside(folder, ABOUT)
+    if not path.is_file():
+        raise VireidError(
+            f'{folder} has no {ABOUT}, so it is not a finished index',
+            todo='build it: vireid index GALLERY -o INDEX --checkpoint FILE',
+        )
+    about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
+    if about['format'] > FORMAT:
+        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+    if not 0 < about['length'] < 2**20:
+        raise ValueError(f'length is {about["length"]}')
+    return about
+
+
+def write_about(folder: Path, about: dict[str, Any]) -> None:
+    """Writes `index.json`."""
+    write_whole(folder / ABOUT, json.dumps(about, indent=1))
+
+
+def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:
+    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0), 0o666)
+    with os.fdopen(handle, 'r+b', buffering=0) as file:
+        for row, vector in zip(rows, vectors.astype(np.float16), strict=True):
+            file.seek(row * vector.nbytes)
+            file.write(vector.tobytes())
+        os.fsync(file.fileno())

@@ -1,0 +1,96 @@
+"""When an image was taken: from its name, its EXIF data or its file."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+
+from vireid.boundary.image_files import FORMATS
+from vireid.boundary.reading import open_regular
+from vireid.core.errors import VireidError
+
+# 20261129_224105, 2026-11-29T22-41-05, 2026-11-29 22:41:05.250; no digit before or after
+_IN_NAME = re.compile(
+    r'(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T _-]?(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)(?:[.,](\d{1,6}))?(?!\d)',
+    re.ASCII,
+)
+TAKEN, EXIF_FOLDER, CHANGED = 0x9003, 0x8769, 0x0132  # DateTimeOriginal, the folder that contains it, DateTime
+EXAMPLE = '2026-11-29 22:41:05'
+
+
+def parse_time(text: str, source: str) -> datetime:
+    """Reads a time in ISO 8601, such as `2026-11-29 22:41:05` or `2026-11-29`, as local time without a zone.
+
+    Args:
+        text: the time. With a zone, it is converted to the zone of this machine.
+        source: where it comes from, for the error.
+
+    Raises:
+        VireidError: if it is not a time.
+    """
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise VireidError(f'{source} is {text!r}', allowed=f'a date or time such as {EXAMPLE}') from error
+    return time.astimezone().replace(tzinfo=None) if time.tzinfo else time
+
+
+def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, str]:
+    """Returns when an image was taken, and what says so: `name`, `EXIF` or `file time`, the first that has a time.
+
+    Args:
+        path: the image.
+        pattern: how the file name without its suffix gives the time, in the codes of `strptime`, such as
+            `cam4_%Y%m%d-%H%M%S_*`; `*` stands for any text. None looks for a year, month, day, hour, minute and second
+            in this order.
+
+    Raises:
+        VireidError: if the name does not match the pattern.
+        OSError: if the file does not exist.
+    """
+    stem = Path(path).stem
+    if pattern is not None:
+        return _by_pattern(stem, pattern, path), 'name'
+    for match in _IN_NAME.finditer(stem):
+        *parts, fraction = match.groups()
+        try:
+            year, month, day, hour, minute, second = map(int, parts)
+            return datetime(year, month, day, hour, minute, second, int((fraction or '0').ljust(6, '0'))), 'name'
+        except ValueError:  # such as month 13
+            continue
+    taken = _exif_time(path)
+    if taken is not None:
+        return taken, 'EXIF'
+    return datetime.fromtimestamp(Path(path).stat().st_mtime).replace(microsecond=0), 'file time'
+
+
+def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
+    """Reads the time from a name; each `*` of the pattern is replaced by what it stands for, as short as possible."""
+    fixed = [re.escape(part) for part in pattern.split('*')]
+    digits = {'Y': r'\d{4}', 'f': r'\d{1,6}', 'j': r'\d{1,3}'}
+    parts = [re.sub(r'%([A-Za-z])', lambda code: f'(?:{digits.get(code[1], "[0-9A-Za-z]{1,9}")})', p) for p in fixed]
+    match = re.fullmatch('(.*?)'.join(f'({part})' for part in parts), stem)
+    try:
+        if match is None:
+            raise ValueError
+        kept = match.groups()[::2]  # without what the stars stand for
+        return datetime.strptime('\n'.join(kept), '\n'.join(pattern.split('*')))
+    except ValueError as error:
+        raise VireidError(
+            f'{path}: its name does not match --time-pattern {pattern!r}',
+            allowed='codes of strptime and *, which stands for any text, such as cam4_%Y%m%d-%H%M%S_*',
+            todo='correct the pattern, or list the times in the column `time` of a table',
+        ) from error
+
+
+def _exif_time(path: str | Path) -> datetime | None:
+    try:
+        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+            exif = image.getexif()
+            text = exif.get_ifd(EXIF_FOLDER).get(TAKEN) or exif.get(CHANGED)
+            return datetime.strptime(str(text).strip('\0 ')[:19], '%Y:%m:%d %H:%M:%S') if text else None
+    except Exception:  # metadata may be damaged in any way; reading the image reports what matters
+        return None
