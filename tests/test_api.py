@@ -24,7 +24,7 @@ def test_the_session_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.Monke
     assert names['run'].results.rows()[0]['trials'] == 10
     assert names['longer'].results is not None
     assert (tmp_path / 'runs/first/report.html').is_file()
-    assert names['embedding'].shape == (1, names['model'].embedding_dim)
+    assert names['embedding'].shape == (1, names['model'].model.embedding_dim)
     with pytest.raises(vireid.VireidError, match='already holds a run'):
         vireid.train(names['experiment'], 'runs/first')
 

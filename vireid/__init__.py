@@ -24,7 +24,6 @@ _LAZY = {
     'hookimpl': 'vireid.plugin_manager.manager',
     'load': 'vireid.search.embedder',
     'load_experiment': 'vireid.api',
-    'load_weights': 'vireid.exchange.models',
     'plot': 'vireid.api',
     'table': 'vireid.api',
     'train': 'vireid.api',

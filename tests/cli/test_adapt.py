@@ -64,7 +64,7 @@ def test_it_is_shown_loaded_and_exported(adapted, tmp_path, capsys):
     out = capsys.readouterr().out
     assert 'weights      after step ' in out
     assert 'adapted to   ' in out
-    model = vireid.load(adapted, plugins=[PLUGIN[1]])
+    model = vireid.load(adapted, plugins=[PLUGIN[1]]).model
     assert checkpoint.digest(model.state_dict()) == checkpoint.digest(checkpoint.load(adapted)['model'])
     assert main(['export', 'weights', adapted, str(tmp_path / 'release')]) == 0
     assert ', adapted to ' in (tmp_path / 'release/README.md').read_text()

@@ -157,8 +157,8 @@ class TestExport:
         assert 'trained on synthetic people, SYSU-MM01 layout, 7 identities, ' in card
         released = (out / 'config.yaml').read_text() + card
         assert not any(str(path) in released for path in (run.parent, people))  # no path of this machine
-        model = vireid.load_weights(out, plugins=[PLUGIN])
-        known = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        model = vireid.load(out, plugins=[PLUGIN]).model
+        known = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN]).model
         images = torch.randn(3, 3, 24, 12)
         assert torch.equal(model.embed(images, 'infrared'), known.embed(images, 'infrared'))
 
@@ -183,9 +183,9 @@ class TestExport:
         assert main([*words, str(tmp_path / 'own.py')]) == 0
         assert "plugins=['this folder/own.py']" in (out / 'README.md').read_text()
         with pytest.raises(VireidError, match='contains the plugin files') as caught:
-            vireid.load_weights(out)
+            vireid.load(out)
         assert 'own.py' in caught.value.todo
-        vireid.load_weights(out, plugins=[out / 'own.py', PLUGIN])
+        vireid.load(out, plugins=[out / 'own.py', PLUGIN])
         (tmp_path / 'own.py').unlink()
         assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(out), '--plugin', PLUGIN]) == 2
 
@@ -234,7 +234,7 @@ class TestExport:
         weights[name] = weights[name] + 1
         save_file(weights, file, metadata=about)
         with pytest.raises(VireidError, match='differ from those that were exported'):
-            vireid.load_weights(tmp_path, plugins=[PLUGIN])
+            vireid.load(tmp_path, plugins=[PLUGIN])
 
     def test_onnx_takes_any_batch_and_agrees_with_torch(self, run, tmp_path, capfd):
         import onnxruntime
@@ -242,7 +242,7 @@ class TestExport:
         arguments = ['export', 'onnx', str(run / 'checkpoints/last.pt'), str(tmp_path), '--plugin', PLUGIN]
         assert main(arguments) == 0
         assert json.loads((tmp_path / 'model.json').read_text())['differs by'] < 1e-4
-        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN]).model
         for modality in ('visible', 'infrared'):
             session = onnxruntime.InferenceSession(str(tmp_path / f'{modality}.onnx'))
             images = torch.randn(5, 3, 24, 12)
@@ -261,7 +261,7 @@ class TestInit:
 
     def test_what_fits_is_taken_and_its_share_is_said_for_each_part(self, run, capsys):
         content = checkpoint.load(run / 'checkpoints/last.pt')
-        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN])
+        model = vireid.load(run / 'checkpoints/last.pt', plugins=[PLUGIN]).model
         weights = {n: t for n, t in content['model'].items() if not n.startswith('necks.a')}
         shares = load_partly(model, weights, 'x.pt')
         assert shares['necks.a'][0] == 0

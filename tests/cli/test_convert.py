@@ -41,7 +41,7 @@ def test_what_it_prints_scores_the_new_checkpoint_by_both_protocols(people, syst
         arguments = shlex.split(command.replace(' DIR ', f' {people} '))[1:]
         assert main(arguments) == 0
         assert 'converted from released.t' in (Path(folder) / 'result.json').read_text()
-    assert type(vireid.load('new.pt')).__name__ == 'CrossModalModel'
+    assert type(vireid.load('new.pt').model).__name__ == 'CrossModalModel'
     assert main(['checkpoint', 'show', 'new.pt']) == 0
     assert 'images unknown to the released file' in capsys.readouterr().out
     assert main(['export', 'weights', 'new.pt', 'release']) == 0

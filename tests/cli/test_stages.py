@@ -90,7 +90,7 @@ def test_each_begins_with_the_weights_of_the_one_before(whole, small_sysu, capsy
     # what is left is a run like any other
     assert main(['config', 'check', str(configs / 'run/config.yaml')]) == 0
     assert main(['test', str(configs / 'run/config.yaml'), str(configs / 'run/checkpoints/last.pt')]) == 0
-    assert vireid.load(configs / 'run/checkpoints/last.pt').embedding_dim > 0
+    assert vireid.load(configs / 'run/checkpoints/last.pt').model.embedding_dim > 0
     record = json.loads((configs / 'run/run.json').read_text())
     assert record['init']['file'].endswith('run/stage1_first/checkpoints/last.pt')
     written = [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]

@@ -185,7 +185,7 @@ class TestBatchNorm:
         source = make()
         found = use(source, root, tmp_path / 'new.pt')
         assert found.norms == tuple(NORMS)
-        model: Any = vireid.load(source, plugins=[plugin])
+        model: Any = vireid.load(source, plugins=[plugin]).model
         new = checkpoint.load(tmp_path / 'new.pt')['model']
         outputs = []
         for modality in MODALITIES:  # by hand, layer after layer
@@ -206,11 +206,11 @@ class TestBatchNorm:
         source = make(train=[halves])
         use(source, root, tmp_path / 'new.pt')
         new = checkpoint.load(tmp_path / 'new.pt')['model']
-        model: Any = vireid.load(source, plugins=[plugin])
+        model: Any = vireid.load(source, plugins=[plugin]).model
         for modality in MODALITIES:
             before = model.backbone.streams[modality][0]((read(root, modality) - 0.5) / 0.5)
             require_two_passes(new, f'backbone.streams.{modality}.1', [before])
-        adapted: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin])
+        adapted: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin]).model
         seen: list[torch.Tensor] = []
         adapted.necks['vector'].register_forward_hook(lambda module, given, vectors: seen.append(vectors))
         with torch.no_grad():
@@ -222,7 +222,7 @@ class TestBatchNorm:
     ) -> None:
         root = paint(tmp_path / 'images', {VISIBLE: 6, INFRARED: 6})
         source = make()
-        model: Any = vireid.load(source, plugins=[plugin])
+        model: Any = vireid.load(source, plugins=[plugin]).model
         model.train().backbone.shared[1].eval()  # dropout
         images = {m: read(root, m) for m in MODALITIES}
         with torch.no_grad():
@@ -241,7 +241,7 @@ class TestBatchNorm:
     def test_several_batches_are_pooled(
         self, make: Make, plugin: str, cameras: Path, together: bool, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        model: Any = vireid.load(make(), plugins=[plugin])
+        model: Any = vireid.load(make(), plugins=[plugin]).model
         if not together:
             monkeypatch.delattr(type(model), 'embed_joint')
             monkeypatch.setattr(
@@ -294,7 +294,7 @@ class TestBatchNorm:
     def test_layers_that_the_embedding_does_not_use_and_frozen_ones_are_told_apart(
         self, make: Make, plugin: str
     ) -> None:
-        model = vireid.load(make(freeze=['backbone.streams.*']), plugins=[plugin])
+        model = vireid.load(make(freeze=['backbone.streams.*']), plugins=[plugin]).model
         images = {m: torch.rand(1, 3, 24, 12) for m in MODALITIES}
         assert find_norms(model, images) == (NORMS[2:], NORMS[:2])
         assert not any(module.training for module in model.modules())
@@ -356,7 +356,7 @@ class TestNecks:
         source = make(batch_size=4)
         found = use(source, cameras, tmp_path / 'new.pt')
         assert found.necks == ('centred',)
-        model: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin])
+        model: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin]).model
         for modality in MODALITIES:
             with torch.no_grad():
                 vectors = [model.features({modality: x[None]}, ['vector'])['vector'] for x in read(cameras, modality)]

@@ -51,9 +51,9 @@ def test_hostile_text_is_text_and_the_snippet_is_python(text, tmp_path):
     shown = card(tmp_path, {key: f'{text}/x{text}' if key == 'file' else text for key in PLAIN})
     assert parts(shown) == parts(card(tmp_path, PLAIN))
     assert '\x1b' not in shown
-    code = re.search(r'```python\n(import torch.*?)\n```', shown, re.DOTALL)[1]
+    code = re.search(r'```python\n(import vireid.*?)\n```', shown, re.DOTALL)[1]
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
-    (load,) = [call for call in calls if ast.unparse(call.func) == 'vireid.load_weights']
+    (load,) = [call for call in calls if ast.unparse(call.func) == 'vireid.load']
     assert [type(keyword.value) for keyword in load.keywords] == [ast.List]
     assert not [call for call in calls if 'os' in ast.unparse(call.func).split('.')]
 

@@ -68,7 +68,7 @@ def _text(text: str) -> bytes:
 
 def _converted(system: str, state: State, file: Path, experiment: Experiment | None = None) -> SimpleNamespace:
     done = convert(system, file, file.with_suffix('.pt'), experiment)
-    return SimpleNamespace(state=state, file=file, out=done.out, done=done, model=vireid.load(done.out))
+    return SimpleNamespace(state=state, file=file, out=done.out, done=done, model=vireid.load(done.out).model)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_how_many_channels_non_local_blocks_have_inside_is_read_from_the_shapes(
     done = convert('agw', written(tmp_path, state), tmp_path / 'half.pt', small())
     assert done.options == ()
     assert channels_of(done.out) is None
-    model = vireid.load(done.out)
+    model = vireid.load(done.out).model
     assert model.backbone.shared['stage2'].non_local0.theta.out_channels == 128 // 2
     expected = F.normalize(norm(state, 'bottleneck', released_gem(released_map(state, images, INFRARED))))
     assert (F.normalize(model.embed(images, INFRARED)) - expected).abs().max() < 1e-6

@@ -180,7 +180,7 @@ def test_a_checkpoint_runs_no_code(folder, tmp_path):
         vireid.load(path)
     assert 'no neck called' not in str(caught.value)  # the consequence
     assert 'vireid.load(..., plugins=' in str(caught.value)
-    assert type(vireid.load(path, plugins=[folder / 'mean.py']).necks['mlfm']).__name__ == 'Mean'
+    assert type(vireid.load(path, plugins=[folder / 'mean.py']).model.necks['mlfm']).__name__ == 'Mean'
 
 
 def test_a_plugin_file_imports_its_neighbors(tmp_path, monkeypatch):

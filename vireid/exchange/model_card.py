@@ -68,12 +68,9 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
     else:
         lines += [missing, '']
     lines += [
-        '```python', 'import torch', 'import vireid', 'from vireid.core.data.images import decoder', '',
-        f"model = vireid.load_weights('this folder'{plugins})",
-        "prepare = model.experiment.build_transform('test')",
-        'read = decoder(model.experiment.images)',
-        'images = torch.stack([prepare(read(file)) for file in files])',
-        "query = torch.nn.functional.normalize(model.embed(images, 'infrared'), dim=1)  # same for the gallery",
+        '```python', 'import vireid', '',
+        f"model = vireid.load('this folder'{plugins})",
+        "query, gallery = model.embed(query_files, 'infrared'), model.embed(gallery_files, 'visible')",
         'similarity = query @ gallery.T  # cosine similarity: higher is more similar', '```', '',
     ]  # fmt: skip
     if (config.get('evaluation') or {}).get('rerank'):
@@ -81,6 +78,6 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
             'The re-ranked rows use all queries and the whole gallery at once. If you search for one image at a time, '
             'expect the plain rows:', '',
             '```python', 'reranker = model.experiment.build_reranker()',
-            'similarity = reranker.similarity(query.numpy(), gallery.numpy())(slice(None))', '```', '',
+            'similarity = reranker.similarity(query, gallery)(slice(None))', '```', '',
         ]  # fmt: skip
     return '\n'.join(lines)

@@ -88,7 +88,10 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
 
 
 def load_weights(
-    folder: str | Path, plugins: Sequence[str | Path] = (), manager: PluginManager | None = None
+    folder: str | Path,
+    plugins: Sequence[str | Path] = (),
+    manager: PluginManager | None = None,
+    options: Sequence[str] = (),
 ) -> nn.Module:
     """Loads a model from a folder of `vireid export weights`.
 
@@ -96,6 +99,7 @@ def load_weights(
         folder: the folder.
         plugins: see `load`.
         manager: see `load`.
+        options: see `load`.
 
     Returns:
         The model; see `load`.
@@ -111,14 +115,15 @@ def load_weights(
         )
     config = configs.read_record(inside(Path(folder), 'config.yaml'))
     try:
-        experiment = resolve(Record(config), Overrides(plugins=plugins), manager=manager or create_manager())
+        overrides = Overrides(plugins=plugins, options=options)
+        experiment = resolve(Record(config), overrides, manager=manager or create_manager())
     except VireidError as error:
         files = sorted(str(file) for file in Path(folder).glob('*.py'))
         if plugins or manager is not None or not files:
             raise
         raise VireidError(
             f'{error.given}\n{folder} contains the plugin files {", ".join(files)}',
-            todo=f'if you trust them: vireid.load_weights(..., plugins={files!r})',
+            todo=f'if you trust them: vireid.load(..., plugins={files!r})',
         ) from error
     content = {'num_identities': int(about['num_identities']), 'model': weights}
     model = restore_model(experiment, content, path)

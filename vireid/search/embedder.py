@@ -19,6 +19,7 @@ from vireid.core.scoring.embedding import embed_samples
 from vireid.core.training import checkpoint as checkpoints
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.exchange.models import load as load_model
+from vireid.exchange.models import load_weights
 from vireid.search.modality import guess_modality
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
@@ -172,10 +173,10 @@ def _several(images: Picture | Sequence[Picture]) -> Sequence[Any]:
 def load(
     path: str | Path, plugins: Sequence[str | Path] = (), options: Sequence[str] = (), manager: Any = None
 ) -> Embedder:
-    """Loads a trained model from its checkpoint, without the dataset.
+    """Loads a trained model, without the dataset.
 
     Args:
-        path: a checkpoint of a run.
+        path: a checkpoint of a run, or a folder of `vireid export weights`.
         plugins: Python files with components of the model. Files that the checkpoint names are not executed unless they
             are listed here.
         options: overrides of the stored config, such as `images.scale_raw=percentiles`.
@@ -188,4 +189,5 @@ def load(
     Raises:
         VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
     """
-    return Embedder(load_model(path, plugins, manager, options), path)
+    read = load_weights if Path(path).is_dir() else load_model
+    return Embedder(read(path, plugins, manager, options), path)

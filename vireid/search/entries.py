@@ -159,7 +159,10 @@ class Entries:
     def last(self) -> int:
         """Returns the largest number in use, -1 if there is none."""
         with self._open() as db:
-            return int(db.execute('SELECT COALESCE(MAX(row), -1) FROM images').fetchone()[0])
+            first, last = db.execute('SELECT MIN(row), MAX(row) FROM images').fetchone()
+            if first is not None and first < 0:
+                raise sqlite3.DatabaseError(f'row {first}')
+            return -1 if last is None else int(last)
 
     def counts(self, column: str) -> dict[str, int]:
         """Returns the number of images by camera, modality or `time_from`."""

@@ -155,7 +155,7 @@ def test_a_run_writes_config_metrics_and_a_checkpoint_that_load_rebuilds(tree, w
     assert [row['name'] for row in rows] == ['all single-shot', 'indoor single-shot']
     assert config.load(whole_resnet / 'config.yaml')['model']['backbone']['depth'] == 18
 
-    model = vireid.load(whole_resnet / 'checkpoints' / 'last.pt')
+    model = vireid.load(whole_resnet / 'checkpoints' / 'last.pt').model
     picture = vireid.core.data.images.read_image(tree / 'cam1/0004/0001.jpg')
     image = model.experiment.build_transform('test')(picture)
     assert model.embed(image[None], 'visible').shape == (1, 64)

@@ -1,0 +1,112 @@
+"""`vireid extract`, `index` and `search`: from a checkpoint to who was seen where."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+
+from vireid.cli import main
+from vireid.launch.launch import train
+
+PLUGIN = ['--plugin', str(Path(faults.__file__))]
+
+
+@pytest.fixture(scope='module')
+def work(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a tiny model, `run`, and the index of the visible camera 1, `index`."""
+    folder = tmp_path_factory.mktemp('work')
+    train(faults.experiment(people), folder / 'run')
+    checkpoint = str(folder / 'run/checkpoints/last.pt')
+    arguments = ['index', str(people / 'cam1'), '-o', str(folder / 'index'), '--camera', '1']
+    assert main([*arguments, '--checkpoint', checkpoint, *PLUGIN]) == 0
+    return folder
+
+
+@pytest.fixture
+def query(people: Path) -> str:
+    return str(next((people / 'cam3').rglob('*.jpg')))
+
+
+def test_search_prints_a_ranking(work, query, capsys):
+    assert main(['search', str(work / 'index'), query, '--top', '3', *PLUGIN]) == 0
+    first, head, *lines = capsys.readouterr().out.rstrip().splitlines()
+    assert first == f'{query}, infrared (guessed; --modality sets it)'
+    assert head.split() == ['rank', 'score', 'camera', 'time', 'image']
+    assert len(lines) == 3
+    scores = [float(line.split()[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_search_prints_json(work, query, capsys):
+    assert (
+        main(['search', str(work / 'index'), query, query, '--top', '2', '--json', '--modality', 'infrared', *PLUGIN])
+        == 0
+    )
+    one, two = json.loads(capsys.readouterr().out)
+    assert one == two
+    assert one['guessed'] is False
+    assert set(one['hits'][0]) == {'row', 'score', 'path', 'camera', 'time', 'time_from', 'modality'}
+
+
+def test_a_modality_that_contradicts_the_pixels_is_told(work, query, capsys):
+    assert main(['search', str(work / 'index'), query, '--modality', 'visible', *PLUGIN]) == 0
+    assert 'has no colors, but is embedded as visible' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--camera', '7'], "has no camera '7'"),
+        (['--after', 'noon'], "--after is 'noon'"),
+        (['--after', '2027-01-01', '--before', '2026-01-01'], 'is later than'),
+        (['--top', '0'], 'top is 0'),
+    ],
+)
+def test_wrong_filters(work, query, capsys, flags, message):
+    assert main(['search', str(work / 'index'), query, *flags, *PLUGIN]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_before_a_date_includes_that_day(work, query, people, capsys):
+    day = Path(next((people / 'cam1').rglob('*.jpg'))).stat().st_mtime
+    from datetime import date
+
+    flags = ['--before', date.fromtimestamp(day).isoformat(), '--after', date.fromtimestamp(day).isoformat()]
+    assert main(['search', str(work / 'index'), query, *flags, '--top', '1', *PLUGIN]) == 0
+    assert 'cannot' not in capsys.readouterr().out
+
+
+def test_an_index_knows_its_checkpoint_and_updates_without_it(work, people, capsys):
+    assert main(['index', str(people / 'cam1'), '-o', str(work / 'index'), '--camera', '1', *PLUGIN]) == 0
+    out = capsys.readouterr().out
+    assert ': 0 embedded now, 0 removed' in out
+    assert f'To search it: vireid search {work / "index"} IMAGE' in out
+
+
+def test_a_new_index_needs_a_checkpoint(people, tmp_path, capsys):
+    assert main(['index', str(people / 'cam1'), '-o', str(tmp_path / 'index')]) == 2
+    assert 'name one: --checkpoint FILE' in capsys.readouterr().err
+
+
+def test_extract_writes_what_the_model_embeds(work, people, tmp_path, capsys):
+    checkpoint = str(work / 'run/checkpoints/last.pt')
+    assert main(['extract', checkpoint, str(people / 'cam3'), '-o', str(tmp_path / 'f.npz'), *PLUGIN]) == 0
+    assert 'infrared; ' in capsys.readouterr().out
+    file = np.load(tmp_path / 'f.npz')
+    np.testing.assert_allclose(np.linalg.norm(file['features'], axis=1), 1, rtol=1e-5)
+    assert set(file['modality']) == {'infrared'}
+    assert len(file['path']) == len(file['features'])
+
+
+@pytest.mark.parametrize(
+    ('out', 'images', 'message'), [('f.txt', '', 'the suffix'), ('f.npz', 'none', 'does not exist')]
+)
+def test_extract_refuses(work, people, tmp_path, capsys, out, images, message):
+    checkpoint = str(work / 'run/checkpoints/last.pt')
+    source = str(people / images) if images else str(people)
+    assert main(['extract', checkpoint, source, '-o', str(tmp_path / out), *PLUGIN]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,78 @@
+"""Which images a gallery has, and what is known about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.search.gallery import Found, find_gallery
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'x')
+
+
+def test_folders_say_the_modality_and_the_camera(tmp_path):
+    touch(tmp_path, 'infrared/cam3/7/a.jpg', 'visible/b.PNG', 'Camera_04/c.jpg', 'd.tiff', 'notes.txt', '.hidden/e.jpg')
+    root, found = find_gallery(tmp_path)
+    assert root == tmp_path
+    assert [(Path(f.path).name, f.modality, f.camera) for f in found] == [
+        ('d.tiff', '', ''), ('c.jpg', '', '4'), ('a.jpg', 'infrared', '3'), ('b.PNG', 'visible', ''),
+    ]  # fmt: skip
+
+
+def test_flags_win(tmp_path):
+    touch(tmp_path, 'infrared/cam3/a.jpg')
+    _, (image,) = find_gallery(tmp_path, 'visible', 'door')
+    assert (image.modality, image.camera) == ('visible', 'door')
+
+
+def test_a_table(tmp_path):
+    touch(tmp_path, 'a.jpg', 'b.jpg')
+    (tmp_path / 'all.csv').write_text('path,modality,camera,time\na.jpg,Infrared, 4 ,2026-11-29 22:41\nb.jpg,,,\n')
+    root, found = find_gallery(tmp_path / 'all.csv')
+    assert root == tmp_path
+    assert found == [
+        Found(str(tmp_path / 'a.jpg'), 'infrared', '4', '2026-11-29 22:41:00'), Found(str(tmp_path / 'b.jpg')),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ('table', 'message'),
+    [
+        ('file\na.jpg\n', 'has no column path'),
+        ('path,modality\na.jpg,thermal\n', "line 2: modality is 'thermal'"),
+        ('path\na.jpg\na.jpg\n', 'line 3: a.jpg is listed twice'),
+        ('path,time\na.jpg,noon\n', "line 2: time is 'noon'"),
+        ('path,time\n"",\n', 'line 2: path is empty'),
+    ],
+)
+def test_a_wrong_table(tmp_path, table, message):
+    touch(tmp_path, 'a.jpg')
+    (tmp_path / 'all.csv').write_text(table)
+    with pytest.raises(VireidError, match=message):
+        find_gallery(tmp_path / 'all.csv')
+
+
+def test_files_have_their_common_folder(tmp_path):
+    touch(tmp_path, 'x/a.jpg', 'y/b.jpg')
+    root, found = find_gallery([tmp_path / 'x/a.jpg', tmp_path / 'y/b.jpg'])
+    assert root == tmp_path
+    assert len(found) == 2
+
+
+def test_a_link_to_a_parent_folder_ends(tmp_path):
+    touch(tmp_path, 'x/a.jpg')
+    (tmp_path / 'x/up').symlink_to(tmp_path)
+    assert len(find_gallery(tmp_path)[1]) == 1
+
+
+@pytest.mark.parametrize(('name', 'message'), [('none', 'does not exist'), ('empty', 'has no images')])
+def test_no_images(tmp_path, name, message):
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(VireidError, match=message):
+        find_gallery(tmp_path / name)

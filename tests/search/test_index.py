@@ -1,0 +1,328 @@
+"""Building an index, bringing it up to date, and searching it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+from PIL import Image
+
+import vireid
+from vireid.core.errors import VireidError
+from vireid.core.training.lock import exclusive
+from vireid.search import building
+from vireid.search.building import build
+from vireid.search.gallery import find_gallery
+from vireid.search.index import Index, Where
+
+PLUGIN = Path(faults.__file__)
+
+
+@pytest.fixture(scope='module')
+def embedder(checkpoint):
+    return vireid.load(checkpoint, plugins=[PLUGIN])
+
+
+@pytest.fixture
+def gallery(people, tmp_path):
+    """Four images of each of three cameras, of which the third is infrared."""
+    for camera in (1, 2, 3):
+        for person in sorted((people / f'cam{camera}').iterdir())[:4]:
+            target = tmp_path / f'gallery/cam{camera}/{person.name}_2026112{camera}_120000.jpg'
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(next(person.iterdir()), target)
+    return tmp_path / 'gallery'
+
+
+@pytest.fixture
+def make(gallery, tmp_path, embedder, checkpoint):
+    """Builds or updates the index of the gallery, and opens it."""
+
+    def run(**options):
+        root, found = find_gallery(gallery)
+        update = build(tmp_path / 'index', root, found, embedder, checkpoint=str(checkpoint), **options)
+        return update, Index.open(tmp_path / 'index', plugins=[PLUGIN])
+
+    return run
+
+
+@pytest.fixture
+def embedded(monkeypatch, embedder):
+    """The paths that were embedded."""
+    paths = []
+    real = embedder.embed_files
+
+    def record(files, *args):
+        paths.extend(files)
+        return real(files, *args)
+
+    monkeypatch.setattr(embedder, 'embed_files', record)
+    return paths
+
+
+def test_each_image_finds_itself_and_the_scores_are_cosines(make, gallery, embedder):
+    _, index = make()
+    assert len(index) == 12
+    assert index.cameras() == ['1', '2', '3']
+    assert index.modalities() == {'infrared': 4, 'visible': 8}
+    assert index.span() == (datetime(2026, 11, 21, 12), datetime(2026, 11, 23, 12))
+    files = sorted(gallery.rglob('*.jpg'))
+    vectors = embedder.embed(files)
+    found = index.search(vectors, top=12)
+    for file, hits, vector in zip(files, found, vectors, strict=True):
+        assert hits[0].path == file.relative_to(gallery).as_posix()
+        by_hand = sorted((float(vector @ other) for other in vectors), reverse=True)
+        np.testing.assert_allclose([hit.score for hit in hits], by_hand, atol=2e-3)  # float16
+    assert len({hit.row for hit in found[0]}) == 12
+    np.testing.assert_allclose(index.vector(found[0][0].row), vectors[0], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ('where', 'cameras'),
+    [
+        (Where(cameras=('2',)), '2222'),
+        (Where(cameras=('1', '3')), '11113333'),
+        (Where(after=datetime(2026, 11, 22, 12)), '22223333'),
+        (Where(before=datetime(2026, 11, 22, 11, 59)), '1111'),
+        (Where(after=datetime(2026, 11, 22), before=datetime(2026, 11, 22, 13)), '2222'),
+        (Where(modality='infrared'), '3333'),
+        (Where(cameras=('1',), modality='infrared'), ''),
+    ],
+)
+def test_filters(make, embedder, gallery, where, cameras):
+    _, index = make()
+    (hits,) = index.search(embedder.embed(next(gallery.rglob('*.jpg'))), where=where)
+    assert ''.join(sorted(hit.camera for hit in hits)) == cameras
+
+
+def test_only_new_and_changed_images_are_embedded(make, gallery, embedded):
+    update, _ = make()
+    assert (update.embedded, update.removed, len(embedded)) == (12, 0, 12)
+    embedded.clear()
+    assert make()[0].embedded == len(embedded) == 0
+    first, second, third, *_ = sorted(gallery.rglob('*.jpg'))
+    os.utime(first)  # touched, with the same content
+    shutil.copy(third, second)  # other content
+    third.unlink()
+    shutil.copy(first, gallery / 'cam2/new_20261201_000000.jpg')
+    update, index = make()
+    assert sorted(embedded) == sorted([str(second), str(gallery / 'cam2/new_20261201_000000.jpg')])
+    assert (update.images, update.removed) == (12, 1)
+    assert 'images    12: 2 embedded now, 1 removed' in update.text()
+    assert third.name not in {Path(e.path).name for e in index.entries.all()}
+
+
+def test_numbers_of_removed_images_are_used_again_and_found_no_more(make, gallery, embedder):
+    _, index = make()
+    gone = sorted(gallery.rglob('*.jpg'))[0]
+    vector = embedder.embed(gone)
+    row = index.search(vector)[0][0].row
+    gone.unlink()
+    _, index = make()
+    assert gone.relative_to(gallery).as_posix() not in {hit.path for hit in index.search(vector)[0]}
+    shutil.copy(sorted(gallery.rglob('*.jpg'))[0], gallery / 'cam1/z_20261121_130000.jpg')
+    _, index = make()
+    assert row in {e.row for e in index.entries.all() if e.path == 'cam1/z_20261121_130000.jpg'}
+    assert len(index.vectors) == 12
+
+
+def test_an_unreadable_image_is_told_and_left_out(make, gallery):
+    (gallery / 'cam1/broken.jpg').write_bytes(b'\xff\xd8\xff no image')
+    (gallery / 'cam1/empty.png').write_bytes(b'')
+    update, index = make()
+    assert len(index) == 12
+    assert len(update.unreadable) == 2
+    assert 'warning: 2 images cannot be read and cannot be found' in update.text()
+    (gallery / 'cam1/broken.jpg').unlink()
+    for image in gallery.rglob('*0.jpg'):
+        image.write_bytes(b'')
+    with pytest.raises(VireidError, match='none of the images can be read, for example: '):
+        make()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import faults, vireid
+from vireid.search import building, entries
+from vireid.search.gallery import find_gallery
+building.AT_ONCE = 3
+put, parts = entries.Entries.put, []
+def killed(self, batch):
+    put(self, batch)
+    parts.append(batch)
+    if len([p for p in parts if p]) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+entries.Entries.put = killed
+gallery, index, checkpoint = map(Path, sys.argv[1:])
+root, found = find_gallery(gallery)
+embedder = vireid.load(checkpoint, plugins=[faults.__file__])
+building.build(index, root, found, embedder, checkpoint=str(checkpoint))
+"""
+
+
+def test_a_killed_build_goes_on_where_it_was(make, gallery, tmp_path, checkpoint, embedded):
+    code = KILLED.replace('import faults', f'sys.path.insert(0, {str(PLUGIN.parent)!r}); import faults')
+    arguments = [str(gallery), str(tmp_path / 'index'), str(checkpoint)]
+    done = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    with pytest.raises(VireidError, match=r'has no index\.json, so it is not a finished index'):
+        Index.open(tmp_path / 'index')
+    update, index = make()
+    assert (update.embedded, len(embedded), len(index)) == (6, 6, 12)
+    for entry in index.entries.all():
+        (hit, *_) = index.search(index.vector(entry.row)[None])[0]
+        assert hit.row == entry.row
+
+
+def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_path, checkpoint, embedder):
+    make()
+    root, found = find_gallery(gallery)
+    other = vireid.load(checkpoint, plugins=[PLUGIN])
+    next(other.model.parameters()).data.mul_(2)
+    with pytest.raises(VireidError, match=r'was made by another checkpoint, .*; their embeddings cannot be compared'):
+        build(tmp_path / 'index', root, found, other, checkpoint='other.pt')
+    with pytest.raises(VireidError, match=r'is the index of .*, not of'):
+        build(tmp_path / 'index', root / 'cam1', found, embedder, checkpoint=str(checkpoint))
+    content = json.loads((tmp_path / 'index/index.json').read_text())
+    (tmp_path / 'index/index.json').write_text(json.dumps({**content, 'digest': 'other'}))
+    with pytest.raises(VireidError, match='is not the checkpoint that made'):
+        _ = Index.open(tmp_path / 'index', plugins=[PLUGIN]).embedder
+
+
+def test_one_process_at_a_time_updates_it(make, tmp_path):
+    make()
+    with exclusive(tmp_path / 'index'), pytest.raises(VireidError, match='another process is writing to'):
+        make()
+
+
+def test_a_folder_with_other_files_is_not_touched(make, tmp_path):
+    (tmp_path / 'index').mkdir()
+    (tmp_path / 'index/thesis.tex').write_text('x')
+    with pytest.raises(VireidError, match='holds other files, such as thesis'):
+        make()
+
+
+def test_an_image_is_shown_only_with_the_content_that_was_indexed(make, gallery):
+    _, index = make()
+    entry = index.entries.all()[0]
+    np.testing.assert_array_equal(index.image(entry.row), np.array(Image.open(gallery / entry.path).convert('RGB')))
+    Image.new('RGB', (8, 8)).save(gallery / entry.path)
+    with pytest.raises(VireidError, match='changed since it was indexed'):
+        index.image(entry.row)
+    (gallery / entry.path).unlink()
+    with pytest.raises(VireidError, match='cannot be read'):
+        index.image(entry.row)
+    with pytest.raises(VireidError, match='has no image 99'):
+        index.image(99)
+
+
+def test_a_truncated_index_is_refused(make, tmp_path):
+    make()
+    file = tmp_path / 'index/embeddings.f16'
+    os.truncate(file, file.stat().st_size - 1)
+    with pytest.raises(VireidError, match='is truncated'):
+        Index.open(tmp_path / 'index')
+
+
+@pytest.mark.parametrize(
+    'statement',
+    [
+        "UPDATE images SET modality = 'thermal'", "UPDATE images SET time = 'noon'", "UPDATE images SET row = -row",
+        "UPDATE images SET path = CAST(path AS TEXT)", 'DROP TABLE images', 'CREATE VIEW evil AS SELECT 1',
+        "CREATE TRIGGER t AFTER UPDATE ON images BEGIN SELECT writefile('x', 'y'); END", 'PRAGMA user_version = 9',
+    ],
+)  # fmt: skip
+def test_a_foreign_table_is_refused(make, tmp_path, statement):
+    _, index = make()
+    vector = index.vector(1)[None]
+    db = sqlite3.connect(tmp_path / 'index/images.sqlite')
+    db.execute(statement)
+    db.commit()
+    db.close()
+    with pytest.raises(VireidError):
+        Index.open(tmp_path / 'index', plugins=[PLUGIN]).search(vector)
+
+
+@pytest.mark.parametrize('garbage', [b'', b'no database at all', b'SQLite format 3\0' + b'\xff' * 5000])
+def test_a_damaged_table_is_refused(make, tmp_path, garbage):
+    make()
+    (tmp_path / 'index/images.sqlite').write_bytes(garbage)
+    with pytest.raises(VireidError):
+        len(Index.open(tmp_path / 'index'))
+
+
+@pytest.mark.parametrize(
+    'change', [{'length': 0}, {'length': '8'}, {'format': 2}, {'more': 1}, {'root': 7}, {'index': []}]
+)
+def test_a_wrong_description_is_refused(make, tmp_path, change):
+    make()
+    path = tmp_path / 'index/index.json'
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(VireidError):
+        Index.open(tmp_path / 'index')
+
+
+def test_what_a_table_says_is_taken_over_without_embedding_again(
+    make, gallery, tmp_path, embedder, checkpoint, embedded
+):
+    make()
+    embedded.clear()
+    files = sorted(gallery.rglob('*.jpg'))
+    lines = [f'{path.relative_to(gallery)},gate,2026-12-24 18:00' for path in files]
+    (gallery / 'all.csv').write_text('\n'.join(['path,camera,time', *lines]))
+    root, found = find_gallery(gallery / 'all.csv')
+    build(tmp_path / 'index', root, found, embedder, checkpoint=str(checkpoint))
+    index = Index.open(tmp_path / 'index')
+    assert not embedded
+    assert index.cameras() == ['gate']
+    assert {(e.time, e.time_from) for e in index.entries.all()} == {('2026-12-24 18:00:00', 'table')}
+
+
+def test_names_with_markup_control_characters_and_bytes_that_are_not_utf_8(make, gallery):
+    names = ['<b>.jpg', 'a\x1b[31m.jpg', os.fsdecode(b'caf\xe9.jpg'), "'; DROP TABLE images.jpg"]
+    for name in names:
+        shutil.copy(next((gallery / 'cam2').iterdir()), gallery / 'cam1' / name)
+    _, index = make()
+    assert {f'cam1/{name}' for name in names} <= {e.path for e in index.entries.all()}
+    assert index.image(next(e.row for e in index.entries.all() if e.path.endswith('.jpg'))).shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ('where', 'message'),
+    [
+        (Where(cameras=('33',)), "has no camera '33'"),
+        (Where(after=datetime(2027, 1, 1), before=datetime(2026, 1, 1)), 'is later than'),
+    ],
+)
+def test_filters_that_cannot_match(make, where, message):
+    _, index = make()
+    with pytest.raises(VireidError, match=message):
+        index.require_known(where)
+
+
+def test_wrong_queries(make):
+    _, index = make()
+    with pytest.raises(VireidError, match='top is 0'):
+        index.search(index.vector(0)[None], top=0)
+    with pytest.raises(VireidError, match='queries of shape'):
+        index.search(index.vector(0))
+
+
+def test_parts_of_any_size_give_the_same_index(make, monkeypatch, tmp_path):
+    make()
+    whole = (tmp_path / 'index/embeddings.f16').read_bytes()
+    shutil.rmtree(tmp_path / 'index')
+    monkeypatch.setattr(building, 'AT_ONCE', 12)
+    make()
+    assert (tmp_path / 'index/embeddings.f16').read_bytes() == whole

@@ -1,0 +1,80 @@
+"""When an image was taken."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+import pytest
+from PIL import Image
+
+from vireid.core.errors import VireidError
+from vireid.search.times import find_time, parse_time
+
+NIGHT = datetime(2026, 11, 29, 22, 41, 5)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        '20261129_224105', 'cam4_2026-11-29T22-41-05', '2026-11-29 22.41.05', 'x20261129224105',
+        '2026_11_29-22_41_05_7', 'cam12345_20261129-224105_00012', '2026-11-29_22h41m05',
+    ],
+)  # fmt: skip
+def test_a_date_and_time_in_the_name(name, tmp_path):
+    (tmp_path / f'{name}.jpg').write_bytes(b'')
+    assert find_time(tmp_path / f'{name}.jpg') == (NIGHT, 'name')
+
+
+def test_fractions_of_a_second(tmp_path):
+    (tmp_path / '20261129_224105.250.png').write_bytes(b'')
+    assert find_time(tmp_path / '20261129_224105.250.png')[0] == NIGHT.replace(microsecond=250_000)
+
+
+@pytest.mark.parametrize('name', ['0001', '20261329_224105', '120261129_224105', '20261129_2241', 'IMG_4711'])
+def test_other_names_have_none_and_the_file_time_is_used(name, tmp_path):
+    path = tmp_path / f'{name}.jpg'
+    path.write_bytes(b'')
+    os.utime(path, (0, NIGHT.timestamp()))
+    assert find_time(path) == (NIGHT, 'file time')
+
+
+def test_exif_comes_before_the_file_time(tmp_path):
+    image, exif = Image.new('RGB', (8, 8)), Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = '2026:11:29 22:41:05'
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    assert find_time(tmp_path / 'a.jpg') == (NIGHT, 'EXIF')
+
+
+def test_damaged_exif_is_ignored(tmp_path):
+    image, exif = Image.new('RGB', (8, 8)), Image.Exif()
+    exif[0x0132] = 'yesterday'
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    assert find_time(tmp_path / 'a.jpg')[1] == 'file time'
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'name'),
+    [
+        ('cam4_%Y%m%d-%H%M%S_*', 'cam4_20261129-224105_0007'), ('*_%d.%m.%y_%H-%M-%S', 'back door_29.11.26_22-41-05'),
+        ('*@%Y%j%H%M%S', 'a@b@2026333224105'),
+    ],
+)  # fmt: skip
+def test_a_pattern(pattern, name, tmp_path):
+    (tmp_path / f'{name}.jpg').write_bytes(b'')
+    assert find_time(tmp_path / f'{name}.jpg', pattern) == (NIGHT, 'name')
+
+
+def test_a_pattern_that_does_not_match_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(VireidError, match=r"0001\.jpg: its name does not match --time-pattern 'cam_%Y'"):
+        find_time(tmp_path / '0001.jpg', 'cam_%Y')
+
+
+def test_iso_times_and_zones():
+    assert parse_time(' 2026-11-29 22:41:05 ', 'x') == NIGHT
+    assert parse_time('2026-11-29', 'x') == datetime(2026, 11, 29)
+    assert parse_time('2026-11-29T22:41:05+00:00', 'x') == NIGHT.astimezone().replace(tzinfo=None) + (
+        NIGHT.astimezone().utcoffset() or NIGHT - NIGHT
+    )
+    with pytest.raises(VireidError, match="table, line 3: time is '22:41 Uhr'"):
+        parse_time('22:41 Uhr', 'table, line 3: time')
