@@ -84,5 +84,5 @@ def test_the_model_is_used_as_shown(place: Path, told: list[str], monkeypatch: p
     assert names['similarity'].shape == names['again'].shape == (25, 25)
     assert (names['similarity'] != names['again']).any()
     # an image is embedded alike whatever stands beside it in the batch
-    alone = names['embed'](files['visible_files'][3:4], 'visible')
+    alone = names['model'].embed(files['visible_files'][3:4], 'visible')
     assert float((alone @ names['gallery'][3:4].T).item()) == pytest.approx(1, abs=1e-4)

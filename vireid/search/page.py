@@ -1,0 +1,62 @@
+"""Writes the hits of a search as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vireid.boundary.writing import write_whole
+from vireid.core.errors import VireidError
+from vireid.core.types import Modality
+from vireid.core.wording import counted
+from vireid.reporting import markup
+from vireid.search.index import Hit, Index
+
+SIZE = (128, 256)  # pixels of an image on the page: twice the size at which it is shown
+
+
+def write_page(
+    path: Path, index: Index, queries: Sequence[tuple[Path, Modality]], found: Sequence[Sequence[Hit]]
+) -> None:
+    """Writes the page.
+
+    Args:
+        path: the file.
+        index: the index.
+        queries: path and modality of each query.
+        found: the hits of each query.
+    """
+    sections = [
+        {'name': f'{query.name}, {modality}', 'images': [_query(index, query), *(_hit(index, hit) for hit in hits)]}
+        for (query, modality), hits in zip(queries, found, strict=True)
+    ]
+    about = f'{counted(len(index), "image")} of {index.root}, embedded by {index.about["label"]}'
+    write_whole(path, markup.render('found.html', title='Search', about=about, queries=sections))
+
+
+def _query(index: Index, path: Path) -> dict[str, Any]:
+    return {'jpeg': _jpeg(index.embedder.pixels(path)), 'alt': 'query', 'path': str(path), 'lines': ['query']}
+
+
+def _hit(index: Index, hit: Hit) -> dict[str, Any]:
+    try:
+        jpeg = _jpeg(index.image(hit.row))
+    except VireidError:  # gone or changed
+        jpeg = ''
+    lines = [f'{hit.score:.3f}', f'camera {hit.camera}' if hit.camera else '']
+    if hit.time:
+        lines += [f'{hit.time:%Y-%m-%d}', f'{hit.time:%H:%M:%S}' + (' (file)' if hit.time_from == 'file time' else '')]
+    return {'jpeg': jpeg, 'alt': f'score {hit.score:.3f}', 'path': hit.path, 'lines': list(filter(None, lines))}
+
+
+def _jpeg(pixels: np.ndarray) -> str:
+    image, file = Image.fromarray(pixels), io.BytesIO()
+    image.thumbnail(SIZE)
+    image.save(file, 'JPEG', quality=85)
+    return base64.b64encode(file.getvalue()).decode()
