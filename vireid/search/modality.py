@@ -6,7 +6,7 @@ import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE, Modality
 
-COLORFUL = 4.0  # gray levels; JPEG compression of a gray image stays well below
+COLORFUL = 2.0  # gray levels; a gray image saved as a color JPEG stays below 1
 
 
 def guess_modality(pixels: np.ndarray) -> Modality:
