@@ -263,7 +263,16 @@ def test_a_damaged_table_is_refused(make, tmp_path, garbage):
 
 
 @pytest.mark.parametrize(
-    'change', [{'length': 0}, {'length': '8'}, {'format': 2}, {'more': 1}, {'root': 7}, {'index': []}]
+    'change',
+    [
+        {'length': 0},
+        {'length': '8'},
+        {'format': 2},
+        {'more': 1},
+        {'root': 7},
+        {'index': []},
+        {'options': ['model.backbone.weights=x']},
+    ],
 )
 def test_a_wrong_description_is_refused(make, tmp_path, change):
     make()

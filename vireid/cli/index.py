@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         from vireid.search.building import build
         from vireid.search.gallery import find_gallery
-        from vireid.search.index import ABOUT, ZERO_SHOT, read_about
+        from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
     root, found = find_gallery(args.gallery, args.modality, args.camera)
     before = read_about(args.out) if (args.out / ABOUT).exists() else None
     checkpoint = args.checkpoint or (before or {}).get('checkpoint')
@@ -51,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
     own = [option for option in args.cfg_options if option.startswith('index.')]
     options = [option for option in args.cfg_options if option not in own] or (before or {}).get('options', [])
     zero_shot = args.out / ZERO_SHOT
+    if wrong := [option for option in options if checkpoint != 'zero-shot' and not option.startswith(OPTIONS)]:
+        raise VireidError(
+            f'--cfg-options {wrong[0]}', allowed=f'index.NAME=..., {", ".join(f"{o}..." for o in OPTIONS)}'
+        )
     untrained = checkpoint in ('zero-shot', ZERO_SHOT)
     embedder = make_embedder('zero-shot' if untrained else checkpoint, zero_shot, found, options, args.plugin)
     with progress_bar('reading') as show:

@@ -26,6 +26,12 @@ from vireid.search.entries import Entries, Entry, Where, time_of
 
 ABOUT, IMAGES, VECTORS, ZERO_SHOT = 'index.json', 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
 FORMAT = 1
+OPTIONS = (
+    'images.scale_raw=',
+    'images.max_pixels=',
+    'images.workers=',
+    'evaluation.batch_size=',
+)  # of a checkpoint's config
 ANEW = 'delete the folder and build the index anew'
 
 
@@ -257,6 +263,9 @@ def read_about(folder: Path) -> dict[str, Any]:
     about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
     if about['format'] > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
+    for option in about['options']:
+        if not option.startswith(OPTIONS):
+            raise ValueError(f'the option {option[:100]!r} is not one of {", ".join(OPTIONS)}')
     if not 0 < about['length'] < 2**20:
         raise ValueError(f'length is {about["length"]}')
     return about
