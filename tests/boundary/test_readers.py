@@ -36,6 +36,7 @@ from vireid.core.training import checkpoint
 from vireid.core.types import Sample
 from vireid.exchange.features import save as save_features
 from vireid.reporting.evidence import Evidence
+from vireid.search.entries import Entries, Entry
 
 TIMES = int(os.environ.get('VIREID_FUZZ', 150))
 ROOT = Path(vireid.__file__).parent
@@ -86,6 +87,11 @@ def make_queries(path: Path) -> None:
     np.savez_compressed(path, **whole, ap=np.ones(4), inp=np.ones(4))
 
 
+def make_entries(path: Path) -> None:
+    entries = Entries(path, write=True)
+    entries.put([Entry(row, f'{row}.jpg', 'visible', True, '1', '', '', 9, 9, b'x') for row in range(3)])
+
+
 def make_parquet(path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
@@ -115,6 +121,8 @@ def cells(count: int) -> np.ndarray:
     return found
 
 
+INDEX = {'format': 1, 'root': '/x', 'checkpoint': 'last.pt', 'digest': '0', 'label': 'x', 'length': 8, 'options': []}
+INDEX['index'] = {'type': 'Exact'}
 METRIC = {'mean': 0.5, 'std': 0.0}
 ROW = {'name': 'all', 'variant': '', 'trials': 1, 'queries': [4, 4], 'valid': [4, 4]}
 RESULT = {'rows': [{**ROW, **dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), METRIC)}], 'protocol': 'p'}
@@ -142,6 +150,8 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'config.yaml': lambda path: path.write_text(config.dump(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
     'config.json': write(json.dumps(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
     'features.npz': make_features,
+    'images.sqlite': make_entries,
+    'index.json': write(json.dumps(INDEX)),
     'report.npz': make_evidence,
     'queries.npz': make_queries,
     'result.json': write(json.dumps(RESULT)),
@@ -240,6 +250,9 @@ OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'l
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
+    'vireid.cli.search.run': 'an index, by its readers',
+    'vireid.search.index.append_vectors': 'writes only',
+    'vireid.search.times._exif_time': 'metadata; what fails is told by whoever reads the image',
     'vireid.cli.output.quiet_others': 'the null device',
     'vireid.core.config.files._run_python': 'a program',
     'vireid.core.training.checkpoint._sync_folder': 'a folder',

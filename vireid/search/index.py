@@ -251,15 +251,23 @@ def _hit(entry: Entry, score: float) -> Hit:
     return Hit(entry.row, score, entry.path, entry.camera, time_of(entry), entry.time_from, entry.modality)
 
 
-@reads('an index', ABOUT, allowed='a folder written by `vireid index`', todo=ANEW)
 def read_about(folder: Path) -> dict[str, Any]:
-    """Reads `index.json`: the gallery, the checkpoint, and how images are searched."""
+    """Reads `index.json` of an index: the gallery, the checkpoint, and how images are searched.
+
+    Raises:
+        VireidError: if it is missing or damaged.
+    """
     path = inside(folder, ABOUT)
-    if not path.is_file():
+    if not path.exists():
         raise VireidError(
             f'{folder} has no {ABOUT}, so it is not a finished index',
             todo='build it: vireid index GALLERY -o INDEX --checkpoint FILE',
         )
+    return _read_about(path)
+
+
+@reads('the description of an index', ABOUT, allowed='a folder written by `vireid index`', todo=ANEW)
+def _read_about(path: Path) -> dict[str, Any]:
     about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
     if about['format'] > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
