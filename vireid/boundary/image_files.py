@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -76,10 +76,40 @@ def read_pixels(
         VireidError: if the file is missing, not an image, too large or truncated; the message names it.
     """
     try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        with open_regular(path) as file:
+            return decode_pixels(file, f'image {path}', max_pixels, scale_raw, thumbnail)
+    except FileNotFoundError as error:
+        raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
+    except OSError as error:
+        raise VireidError(
+            f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
+        ) from error
+
+
+def decode_pixels(
+    file: BinaryIO,
+    name: str,
+    max_pixels: int = MOST_PIXELS,
+    scale_raw: ScaleRaw = None,
+    thumbnail: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Decodes an open file to (H, W, 3) uint8.
+
+    Args:
+        file: the file, or its bytes in memory.
+        name: what messages call it.
+        max_pixels: see `read_pixels`.
+        scale_raw: see `read_pixels`.
+        thumbnail: see `read_pixels`.
+
+    Raises:
+        RawImage, VireidError: as `read_pixels`.
+    """
+    try:
+        with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise VireidError(
-                    f'image {path} has {image.width:,} x {image.height:,} pixels',
+                    f'{name} has {image.width:,} x {image.height:,} pixels',
                     allowed=f'up to {max_pixels:,} pixels',
                     todo='crop the people out of it, or raise images.max_pixels',
                 )
@@ -88,7 +118,7 @@ def read_pixels(
             image.load()  # Pillow itself rotates a TIFF upright here
             shown = _upright(image)
             if _holds_raw(shown):
-                gray = _scaled(np.asarray(shown), path, scale_raw)
+                gray = _scaled(np.asarray(shown), name, scale_raw)
                 if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
                     gray = 255 - gray  # Pillow inverts 8-bit images only
                 return np.repeat(gray[:, :, None], 3, axis=2)
@@ -96,11 +126,9 @@ def read_pixels(
                 layer = shown.convert('RGBA')
                 shown = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
             return np.array(shown.convert('RGB'))
-    except FileNotFoundError as error:
-        raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise VireidError(
-            f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
+            f'{name} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
         ) from error
 
 
@@ -128,13 +156,13 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _scaled(values: np.ndarray, path: str | Path, scale_raw: ScaleRaw) -> np.ndarray:
+def _scaled(values: np.ndarray, name: str, scale_raw: ScaleRaw) -> np.ndarray:
     """Returns raw values (H, W) as uint8."""
     least, most = float(values.min()), float(values.max())
     if not np.isfinite([least, most]).all():
-        raise VireidError(f'image {path} contains infinite or NaN values', todo='replace them, or remove the image')
+        raise VireidError(f'{name} contains infinite or NaN values', todo='replace them, or remove the image')
     bits = '32-bit floating-point' if values.dtype.kind == 'f' else f'{8 * values.dtype.itemsize}-bit'
-    about = f'image {path} has raw {bits} values, {least:g} to {most:g}'
+    about = f'{name} has raw {bits} values, {least:g} to {most:g}'
     bounds = f'[{least:g},{most:g}]'
     if scale_raw is None:
         error = RawImage(
