@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--type', metavar='TYPE', help='how to search: Exact (default), FaissIVF, FaissHNSW, Qdrant or another; '
         'its arguments are overrides such as --cfg-options index.probes=32',
     )  # fmt: skip
+    parser.add_argument('--trust-config', action='store_true', help='contact the server that an existing index names')
     add_model_arguments(parser)
 
 
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             options=() if untrained else options,
             time_pattern=args.time_pattern,
             plugins=args.plugin,
+            trust=args.trust_config or any('://' in option for option in own),  # typed just now
             on_progress=lambda what, done, total: show(done, total, what),
         )
     print(f'{args.out}\n{update.text()}')

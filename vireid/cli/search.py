@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--html', type=Path, metavar='FILE', help='also write a page with the images')
     parser.add_argument('--json', action='store_true', help='print JSON: a list of queries with their hits')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
+    parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
     parser.add_argument(
         '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
     )
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         from vireid.search.index import Index
         from vireid.search.modality import guess_modality
         from vireid.search.times import parse_time
-    index = Index.open(args.index, args.plugin, args.checkpoint)
+    index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     after, before = (
         parse_time(text, f'--{name}') if text else None
         for name, text in (('after', args.after), ('before', args.before))

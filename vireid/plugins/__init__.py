@@ -126,7 +126,12 @@ COMPONENTS = {
         'ContrastiveCorrelation': f'{_HERE}.similarities.contrastive_correlation:ContrastiveCorrelation',
         'GSM': f'{_HERE}.similarities.gsm:GSM',
     },
-    'indexes': {'Exact': f'{_HERE}.indexes.exact:Exact'},
+    'indexes': {
+        'Exact': f'{_HERE}.indexes.exact:Exact',
+        'FaissIVF': f'{_HERE}.indexes.faiss_ivf:FaissIVF',
+        'FaissHNSW': f'{_HERE}.indexes.faiss_hnsw:FaissHNSW',
+        'Qdrant': f'{_HERE}.indexes.qdrant:Qdrant',
+    },
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {

@@ -16,11 +16,20 @@ from vireid.core.errors import VireidError
 from vireid.core.training.lock import exclusive
 from vireid.core.types import Modality
 from vireid.core.wording import counted
-from vireid.plugin_manager.manager import create_manager
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
 from vireid.search.gallery import Found
-from vireid.search.index import ABOUT, FORMAT, IMAGES, VECTORS, ZERO_SHOT, append_vectors, read_about, write_about
+from vireid.search.index import (
+    ABOUT,
+    FORMAT,
+    IMAGES,
+    VECTORS,
+    ZERO_SHOT,
+    append_vectors,
+    build_searcher,
+    read_about,
+    write_about,
+)
 from vireid.search.modality import guess_modality
 from vireid.search.times import find_time
 
@@ -86,6 +95,7 @@ def build(
     options: Sequence[str] = (),
     time_pattern: str | None = None,
     plugins: Sequence[Path] = (),
+    trust: bool = False,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> Update:
     """Builds an index in a folder, or updates the one that is there.
@@ -103,6 +113,7 @@ def build(
         options: overrides of the config of the checkpoint, recorded in the index.
         time_pattern: see `find_time`.
         plugins: Python files with components.
+        trust: contact the server that the config of the component names.
         on_progress: called with (what, done, total).
 
     Returns:
@@ -113,6 +124,8 @@ def build(
             be read.
     """
     before = _before(folder, root, embedder, index)
+    config = index or (before or {}).get('index') or {'type': 'Exact'}
+    build_searcher(folder, {'index': config, 'length': 1}, plugins, trust)  # its errors, before anything is embedded
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
         entries = Entries(folder / IMAGES, write=True)
@@ -131,10 +144,11 @@ def build(
             'digest': embedder.digest(),
             'label': embedder.experiment.name,
             'length': length,
-            'index': index or (before or {}).get('index') or {'type': 'Exact'},
+            'index': config,
             'options': list(options),
         }
-        _take_up(folder, entries, about, plugins, anew=before is not None and before['index'] != about['index'])
+        searcher = build_searcher(folder, about, plugins, trust)
+        _take_up(folder, entries, searcher, about, anew=before is not None and before['index'] != about['index'])
         write_about(folder, about)
         guessed = len(entries.all('guessed = 1'))
         counts = {name: entries.counts(name) for name in ('modality', 'camera', 'time_from')}
@@ -167,7 +181,7 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
         raise VireidError(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
     if not (folder / ABOUT).exists():
         others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
-        if others:
+        if others and not (folder / IMAGES).exists():  # otherwise those of a component: the build was interrupted
             raise VireidError(f'{folder} holds other files, such as {others[0]}', allowed='a new or an empty folder')
         return None
     about = read_about(folder)
@@ -292,11 +306,8 @@ def _embed_part(
     return readable, vectors, list(errors.values())
 
 
-def _take_up(folder: Path, entries: Entries, about: dict[str, Any], plugins: Sequence[Path], anew: bool) -> None:
+def _take_up(folder: Path, entries: Entries, searcher: Any, about: dict[str, Any], anew: bool) -> None:
     """Hands all changes to the component that searches; with `anew`, every image."""
-    searcher = create_manager(plugins).components.build(
-        'indexes', about['index'], where='index', folder=folder, length=about['length']
-    )
     changed, removed = entries.pending()
     live = np.array([entry.row for entry in entries.all()], dtype=np.int64)
     rows = int(live.max()) + 1

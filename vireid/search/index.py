@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest, parse_json, read_text, reads
+from vireid.boundary.received import ADDRESS, texts
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Modality
+from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
 from vireid.search.embedder import Embedder, load
 from vireid.search.entries import Entries, Entry, Where, time_of
@@ -81,28 +83,36 @@ class Index:
     """
 
     def __init__(
-        self, folder: Path, about: dict[str, Any], plugins: Sequence[Path] = (), checkpoint: Path | None = None
+        self,
+        folder: Path,
+        about: dict[str, Any],
+        plugins: Sequence[Path] = (),
+        checkpoint: Path | None = None,
+        trust: bool = False,
     ) -> None:
         self.folder, self.about, self.root = folder, about, Path(about['root'])
         self.entries = Entries(inside(folder, IMAGES))
-        self._plugins, self._checkpoint = plugins, checkpoint
+        self._plugins, self._checkpoint, self._trust = plugins, checkpoint, trust
         last, size = self.entries.last(), self.vectors_file.stat().st_size if self.vectors_file.is_file() else 0
         if size < 2 * about['length'] * (last + 1):
             raise VireidError(f'{self.vectors_file} is truncated', todo=f'{ANEW}: {folder}')
 
     @classmethod
-    def open(cls, folder: str | Path, plugins: Sequence[Path] = (), checkpoint: Path | None = None) -> Index:
+    def open(
+        cls, folder: str | Path, plugins: Sequence[Path] = (), checkpoint: Path | None = None, trust: bool = False
+    ) -> Index:
         """Opens an index for searching.
 
         Args:
             folder: the folder of the index.
             plugins: Python files with components of its model.
             checkpoint: the checkpoint that made it, if it is no longer where it was.
+            trust: contact the server that it names.
 
         Raises:
             VireidError: if it is missing, truncated or damaged.
         """
-        return cls(Path(folder), read_about(Path(folder)), plugins, checkpoint)
+        return cls(Path(folder), read_about(Path(folder)), plugins, checkpoint, trust)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -144,12 +154,9 @@ class Index:
         """The component that searches.
 
         Raises:
-            VireidError: if its type is not installed, or an argument is invalid.
+            VireidError: if its type is not installed, an argument is invalid, or it names a server without consent.
         """
-        components = create_manager(self._plugins).components
-        return components.build(
-            'indexes', self.about['index'], where='index', folder=self.folder, length=self.about['length']
-        )
+        return build_searcher(self.folder, self.about, self._plugins, self._trust)
 
     def search(self, queries: np.ndarray, top: int = 20, where: Where | None = None) -> list[list[Hit]]:
         """Finds the images that are most similar to each query.
@@ -245,6 +252,34 @@ class Index:
         if entry is None:
             raise VireidError(f'{self.folder} has no image {row}')
         return entry
+
+
+def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Path], trust: bool) -> Any:
+    """Returns the component that searches an index.
+
+    An index folder may come from somebody else, so a component that reaches out needs consent.
+
+    Args:
+        folder: the folder of the index.
+        about: its description.
+        plugins: Python files with components.
+        trust: contact the server that it names.
+
+    Raises:
+        VireidError: if its type is not installed, an argument is invalid, or it names a server without consent.
+    """
+    components, config = create_manager(plugins).components, about['index']
+    if not trust:
+        address = next((text for _, text in texts(config) if ADDRESS.match(text.strip())), None)
+        if address or (
+            isinstance(config.get('type'), str) and Component.reaches_out(components.get('indexes', config['type']))
+        ):
+            raise VireidError(
+                f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid contacts no server '
+                'because a file names it',
+                todo='if you trust this index, add --trust-config (from Python: trust=True)',
+            )
+    return components.build('indexes', config, where='index', folder=folder, length=about['length'])
 
 
 def _hit(entry: Entry, score: float) -> Hit:

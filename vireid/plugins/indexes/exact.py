@@ -5,19 +5,21 @@ from __future__ import annotations
 import mmap
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 
-BLOCK = 64 * 2**20  # bytes of float32 that are compared at a time
+BLOCK = 16 * 2**20  # numbers that are compared at a time: 64 MiB as float32
 UNMAP = 2**30  # bytes; the pages of a larger file are released after use
 
 
 class Exact:
     """Ranks by cosine similarity, computed in float32 for all images.
 
-    It reads the file of embeddings block by block, so its memory does not grow with the gallery.
+    It reads the file of embeddings block by block, so its memory does not grow with the gallery. Of images with the
+    same similarity, the one with the lower number comes first.
 
     Args:
         folder: the folder of the index.
@@ -25,7 +27,7 @@ class Exact:
     """
 
     def __init__(self, folder: Path, length: int) -> None:
-        self.block = max(1, BLOCK // (4 * length))
+        self.length = length
 
     def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
         """Does nothing: all information is in the file of embeddings."""
@@ -34,21 +36,47 @@ class Exact:
         self, vectors: np.ndarray, queries: np.ndarray, top: int, rows: np.ndarray | None, where: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the (Q, k) similarities and numbers of the k = min(top, images) most similar images, best first."""
-        wanted = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
-        scores = torch.empty(len(queries), 0)
-        numbers = torch.empty(len(queries), 0, dtype=torch.int64)
         total = len(vectors) if rows is None else len(rows)
-        for start in range(0, total, self.block):
-            stop = min(start + self.block, total)
-            block = vectors[start:stop] if rows is None else vectors[rows[start:stop]]
-            # a copy, since torch rejects read-only memory
-            similar = wanted @ torch.from_numpy(np.array(block)).float().T  # (Q, b)
-            best, place = similar.topk(min(top, stop - start), dim=1)
-            place = place + start if rows is None else torch.from_numpy(rows)[place + start]
-            scores, order = torch.cat([scores, best], dim=1).topk(min(top, scores.shape[1] + best.shape[1]), dim=1)
-            numbers = torch.cat([numbers, place], dim=1).gather(1, order)
+        block = max(1, min(total, BLOCK // max(self.length, len(queries))))
+        # NumPy's product of (b, D) and (D, Q) is faster than torch's, torch's conversion from float16 than NumPy's
+        wanted = np.ascontiguousarray(queries.T, dtype=np.float32)
+        gallery = np.empty((block, self.length), dtype=np.float32)
+        similar = np.empty((block, len(queries)), dtype=np.float32)
+        scores = np.full((len(queries), min(top, total)), -np.inf, dtype=np.float32)
+        numbers = np.full(scores.shape, -1)
+        for start in range(0, total, block):
+            size = min(block, total - start)
+            part = slice(start, start + size)
+            half = _shared(vectors[part]) if rows is None else vectors[rows[part]]
+            torch.from_numpy(gallery[:size]).copy_(torch.from_numpy(half))
+            np.matmul(gallery[:size], wanted, out=similar[:size])
+            scores, numbers = _merge(scores, numbers, similar[:size], start)
             _release(vectors)
-        return scores.numpy(), numbers.numpy()
+        return scores, numbers if rows is None else rows[numbers]
+
+
+def _shared(vectors: np.ndarray) -> np.ndarray:
+    """Returns the same memory without its read-only flag, which torch warns about; only reads it."""
+
+    memory = SimpleNamespace(owner=vectors, __array_interface__=dict(vectors.__array_interface__))
+    memory.__array_interface__['data'] = (vectors.__array_interface__['data'][0], False)
+    return np.asarray(memory)
+
+
+def _merge(scores: np.ndarray, numbers: np.ndarray, similar: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the (Q, k) best of those so far and of the (b, Q) similarities of a block that begins at `first`."""
+    count, best = scores.shape
+    better = similar > scores[:, -1]
+    if np.count_nonzero(better) > 8 * scores.size:  # as in the first block
+        better &= similar >= torch.from_numpy(similar).topk(min(best, len(similar)), dim=0).values[-1].numpy()
+    found = np.flatnonzero(better)
+    places, owners = np.divmod(found, count)
+    values = np.concatenate([scores.ravel(), similar.ravel()[found]])
+    places = np.concatenate([numbers.ravel(), places + first])
+    owners = np.concatenate([np.repeat(np.arange(count), best), owners])
+    order = np.lexsort((places, -values, owners))
+    chosen = order[np.searchsorted(owners[order], np.arange(count))[:, None] + np.arange(best)]
+    return values[chosen], places[chosen]
 
 
 def _release(vectors: np.ndarray) -> None:
