@@ -4,7 +4,7 @@ GROUPS = {
     'data': ('data', 'adapt'),
     'run': ('train', 'ablate', 'compare', 'rerun', 'config', 'count'),
     'evaluation': ('test', 'score', 'table', 'plot', 'report'),
-    'search': ('extract', 'index', 'search'),
+    'search': ('extract', 'index', 'search', 'serve'),
     'weights and plugins': ('checkpoint', 'convert', 'export', 'plugins', 'components'),
 }
 NAMES = tuple(name for names in GROUPS.values() for name in names)

@@ -138,7 +138,7 @@ class Entries:
 
     def of(self, rows: Iterable[int]) -> dict[int, Entry]:
         """Returns the images with these numbers."""
-        numbers = list(map(int, rows))
+        numbers = [int(row) for row in rows if 0 <= row < 2**63]  # SQLite has no larger ones
         found: dict[int, Entry] = {}
         for start in range(0, len(numbers), 500):
             part = numbers[start : start + 500]
