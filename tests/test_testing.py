@@ -284,9 +284,32 @@ class Vector:
         return lambda rows: query[rows].sum(axis=1)
 
 
+class Everything:
+    """An index that passes over the filters."""
+
+    def __init__(self, folder: Any, length: int) -> None:
+        pass
+
+    def update(self, vectors: Any, live: Any, changed: Any, removed: Any) -> None:
+        pass
+
+    def search(self, vectors: Any, queries: Any, top: int, rows: Any, where: Any) -> Any:
+        similar = queries @ vectors.astype(np.float32).T
+        numbers = np.argsort(-similar, axis=1)[:, :top]
+        return np.take_along_axis(similar, numbers, axis=1), numbers
+
+
+class Distances(Everything):
+    def search(self, *args: Any) -> Any:
+        similar, numbers = super().search(*args)
+        return 2 - 2 * similar, numbers
+
+
 @pytest.mark.parametrize(
     ('kind', 'target', 'said'),
     [
+        ('indexes', Everything, 'a search by cameras finds images that are not allowed, or were removed'),
+        ('indexes', Distances, 'a search returns scores that are not cosine similarities, best first'),
         ('heads', FlatLogits, "its output 'global' has logits (16, 5), not (16, 4)"),
         ('transforms', TimeCrop, 'the same seed gives another image'),
         ('samplers', SameBatches, 'every epoch has the same batches'),

@@ -35,6 +35,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.training import checkpoint
 from vireid.core.types import Sample
 from vireid.exchange.features import save as save_features
+from vireid.plugins.indexes.faiss_ivf import FaissIVF
 from vireid.reporting.evidence import Evidence
 from vireid.search.entries import Entries, Entry
 
@@ -123,6 +124,21 @@ def cells(count: int) -> np.ndarray:
 
 INDEX = {'format': 1, 'root': '/x', 'checkpoint': 'last.pt', 'digest': '0', 'label': 'x', 'length': 8, 'options': []}
 INDEX['index'] = {'type': 'Exact'}
+
+
+def make_faiss(path: Path) -> None:
+    FaissIVF(path.parent, 4).update(np.eye(4, dtype=np.float16), np.arange(4), [], np.empty(0, dtype=np.int64))
+
+
+def make_points(path: Path) -> None:
+    from qdrant_client.local.persistence import CollectionPersistence
+    from qdrant_client.models import PointStruct
+
+    storage = CollectionPersistence(str(path.parent))
+    storage.persist(PointStruct(id=3, vector=[1.0, 0.0], payload={'camera': '4', 'time': 1e9}))
+    storage.close()
+
+
 METRIC = {'mean': 0.5, 'std': 0.0}
 ROW = {'name': 'all', 'variant': '', 'trials': 1, 'queries': [4, 4], 'valid': [4, 4]}
 RESULT = {'rows': [{**ROW, **dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), METRIC)}], 'protocol': 'p'}
@@ -151,6 +167,8 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'config.json': write(json.dumps(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
     'features.npz': make_features,
     'images.sqlite': make_entries,
+    'faiss.index': make_faiss,
+    'storage.sqlite': make_points,
     'index.json': write(json.dumps(INDEX)),
     'report.npz': make_evidence,
     'queries.npz': make_queries,

@@ -36,8 +36,9 @@ def check_plugin(
     that loads into another instance; losses and weighters keep float64. Models need losses by task and embeddings of
     each modality. Steps need a record, weights that change, and a state dict from which another instance continues
     identically. Transforms, samplers, similarities and re-rankers need correct shapes and must depend only on their
-    input and seed; a fitted similarity must be reproducible from its state. Other kinds need data and are only looked
-    up.
+    input and seed; a fitted similarity must be reproducible from its state. Indexes need cosine similarities, best
+    first, of the images that a filter allows, and an update that can be repeated. Other kinds need data and are only
+    looked up.
 
     Args:
         plugin: the module (or object) whose hooks register the components.

@@ -1,9 +1,13 @@
-"""Contract checks for transforms, samplers, similarities and re-rankers."""
+"""Contract checks for transforms, samplers, similarities, indexes and re-rankers."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -118,7 +122,61 @@ def _check_similarity(build: Builder) -> None:
     require((query == whole.of(trial.query)).all(), 'it modifies the embeddings')
 
 
+def _check_index(build: Builder) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((24, 8)).astype(np.float32)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16)
+    entries = [
+        SimpleNamespace(row=row, modality=MODALITIES[row % 2], camera=str(row % 3), time=f'2026-11-29 22:{row:02}:00')
+        for row in range(24)
+    ]
+    queries = vectors[:5].astype(np.float32)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    every, none = np.arange(24), np.empty(0, dtype=np.int64)
+    no_filter = SimpleNamespace(cameras=(), after=None, before=None, modality=None)
+    filters: list[dict[str, Any]] = [
+        {'cameras': ('0', '2')},
+        {'modality': VISIBLE},
+        {'after': datetime(2026, 11, 29, 22, 3), 'before': datetime(2026, 11, 29, 22, 19)},
+    ]
+    allowed = [every[every % 3 != 1], every[::2], every[3:20]]
+
+    def compare_with_all(index: Any, live: np.ndarray, rows: np.ndarray | None, where: Any, what: str) -> None:
+        scores, numbers = index.search(vectors, queries, 6, rows, where)
+        require(
+            scores.shape == numbers.shape == (5, 6) and scores.dtype == np.float32 and numbers.dtype == np.int64,
+            f'{what} returns {scores.dtype} {scores.shape} and {numbers.dtype} {numbers.shape}, '
+            'not float32 (Q, k) and int64 (Q, k)',
+        )
+        for query, own, found in zip(queries, scores, numbers, strict=True):
+            known = found[found >= 0]
+            require(len(set(known.tolist())) == len(known), f'{what} finds an image twice')
+            require(np.isin(known, live).all(), f'{what} finds images that are not allowed, or were removed')
+            right = vectors.astype(np.float32) @ query
+            require(
+                np.allclose(own[found >= 0], right[known], atol=2e-3) and (np.diff(own[found >= 0]) <= 0).all(),
+                f'{what} returns scores that are not cosine similarities, best first',
+            )
+            require(len(known) and right[known[0]] >= right[live].max() - 2e-3, f'{what} misses the most similar image')
+
+    with tempfile.TemporaryDirectory() as folder:
+        index = build(folder=Path(folder), length=8)
+        for _ in range(2):  # again, as after a crash
+            index.update(vectors, every, entries, none)
+            compare_with_all(index, every, None, no_filter, 'a search')
+        compare_with_all(build(folder=Path(folder), length=8), every, None, no_filter, 'another instance')
+        for own, rows in zip(filters, allowed, strict=True):
+            where = SimpleNamespace(**{**vars(no_filter), **own})
+            compare_with_all(index, rows, rows, where, f'a search by {" and ".join(own)}')
+        left = every[2:]
+        index.update(vectors, left, [], every[:2])
+        compare_with_all(index, left, left, no_filter, 'a search after images were removed')
+        index.update(vectors, every, entries[:2], none)
+        compare_with_all(index, every, None, no_filter, 'a search after numbers were used again')
+
+
 CHECKS = {
+    'indexes': _check_index,
     'similarities': _check_similarity,
     'transforms': _check_transform,
     'samplers': _check_sampler,

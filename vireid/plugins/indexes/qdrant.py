@@ -215,8 +215,8 @@ class _PointsOnly(pickle.Unpickler):
 @reads('a folder of Qdrant', STORAGE, todo='delete the folder of the index and build it anew')
 def require_points(path: Path) -> None:
     """Raises unless a file of Qdrant's local mode, which Qdrant unpickles, holds only points."""
-    if path.name != STORAGE or path.is_symlink():
-        raise ValueError('it is a file of an older or interrupted Qdrant, or a link')
+    if path.name != STORAGE or path.is_symlink() or not path.is_file():
+        raise ValueError('it is a link, or a file of an older or interrupted Qdrant')
     with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=ro', uri=True)) as db:
         found = db.execute('SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL').fetchall()
         if [(kind, name) for kind, name, _ in found] != [('table', 'points')]:
