@@ -47,6 +47,7 @@ def by_mouse(page: Page, image: Path, axe: Path | None, out: Path, name: str) ->
     expect(page.locator('#gallery button')).to_have_count(40)
     check(page, axe, 'results')
     page.screenshot(path=out / f'{name}.png', full_page=name.startswith('1280'))
+    page.locator('#picture').scroll_into_view_if_needed()
     box = page.locator('#picture').bounding_box()
     assert box is not None
     with page.expect_response(lambda response: '/search' in response.url):
