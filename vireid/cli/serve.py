@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import socket
+import warnings
 from pathlib import Path
 
 from vireid.cli.startup import importing
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.token is not None and len(args.token) < 16:
         raise VireidError('--token is too short', allowed='at least 16 characters')
     index = Index.open(args.index, args.plugin, args.checkpoint)
+    warnings.filterwarnings('ignore', 'Image size', Warning, 'PIL')  # such uploads are refused and explained
     _ = index.embedder, index.searcher  # a missing checkpoint or package is told now, not at the first search
     local = args.host in LOOPBACK
     token = args.token or (None if local else secrets.token_urlsafe(24))
