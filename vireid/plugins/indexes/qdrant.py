@@ -77,7 +77,7 @@ class Qdrant:
             self._delete(client, removed)
             for start in range(0, len(changed), UPSERT):
                 part = changed[start : start + UPSERT]
-                rows = [entry.row for entry in part]
+                rows = [int(entry.row) for entry in part]
                 batch = models.Batch(
                     ids=rows, vectors=vectors[rows].astype(np.float32).tolist(), payloads=[_payload(e) for e in part]
                 )
@@ -180,8 +180,10 @@ class Qdrant:
                     yield client
                 return
             with _LOCAL:
-                for storage in sorted((self.folder / FOLDER).glob(f'collection/*/{STORAGE}*')):
-                    require_points(storage)
+                for path in sorted((self.folder / FOLDER).rglob('*')):
+                    # Qdrant would follow a link, and unpickles old files of other names
+                    if path.is_symlink() or path.name.startswith('storage'):
+                        require_points(path)
                 with closing(self._qdrant.QdrantClient(path=str(self.folder / FOLDER))) as client:
                     yield client
         except (ApiException, OSError, RuntimeError, ValueError) as error:
@@ -212,12 +214,21 @@ class _PointsOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-@reads('a folder of Qdrant', STORAGE, todo='delete the folder of the index and build it anew')
+@reads(
+    'a folder of Qdrant',
+    STORAGE,
+    todo='delete the folder qdrant, and repeat vireid index with --cfg-options index.collection=NAME',
+)
 def require_points(path: Path) -> None:
     """Raises unless a file of Qdrant's local mode, which Qdrant unpickles, holds only points."""
-    if path.name != STORAGE or path.is_symlink() or not path.is_file():
-        raise ValueError('it is a link, or a file of an older or interrupted Qdrant')
-    with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=ro', uri=True)) as db:
+    if path.is_symlink() or not path.is_file():
+        raise ValueError('it is a link or no file')
+    if path.name == f'{STORAGE}-journal':
+        return
+    if path.name != STORAGE:
+        raise ValueError('it is a file of an old version of Qdrant')
+    # not read-only: SQLite first takes back what a process that was killed had begun, as Qdrant would
+    with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=rw', uri=True)) as db:
         found = db.execute('SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL').fetchall()
         if [(kind, name) for kind, name, _ in found] != [('table', 'points')]:
             raise ValueError('it has other tables')

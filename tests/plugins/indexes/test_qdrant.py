@@ -1,0 +1,205 @@
+"""Qdrant: a server that is away, foreign folders and collections, keys and consent."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import qdrant_client
+
+from tests.plugins.indexes.conftest import LENGTH, NONE
+from vireid.core.errors import VireidError
+from vireid.plugins.indexes import qdrant
+from vireid.search.building import _take_up
+from vireid.search.entries import Entries, Entry, Where
+from vireid.search.index import VECTORS, append_vectors, build_searcher
+
+URL = 'http://qdrant.invalid:6333'
+
+
+class Server:
+    """Stands in for a server: one local Qdrant in memory, which can be stopped."""
+
+    def __init__(self, monkeypatch):
+        self.points = qdrant_client.QdrantClient(':memory:')
+        self.calls, self.stop_at, self.asked = [], None, []
+        monkeypatch.setattr(qdrant_client, 'QdrantClient', self.connect)
+
+    def connect(self, **options):
+        self.asked.append(options)
+        return Connection(self)
+
+
+class Connection:
+    def __init__(self, server):
+        self.server = server
+
+    def close(self):
+        pass
+
+    def __getattr__(self, name):
+        def call(*args, **kwargs):
+            self.server.calls.append(name)
+            if self.server.stop_at is not None and self.server.calls.count('upsert') >= self.server.stop_at:
+                raise qdrant_client.http.exceptions.ResponseHandlingException(ConnectionRefusedError('refused'))
+            return getattr(self.server.points, name)(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def server(monkeypatch):
+    return Server(monkeypatch)
+
+
+@pytest.fixture
+def entries(gallery, tmp_path):
+    """The gallery as an index folder with changes that no component has taken up."""
+    append_vectors(tmp_path / VECTORS, range(40), gallery.vectors)
+    table = Entries(tmp_path / 'images.sqlite', write=True)
+    table.put([
+        Entry(i.row, f'{i.row}.jpg', i.modality, False, i.camera, i.time, 'name' if i.time else '', 1, 1, b'x')
+        for i in gallery.images.values()
+    ])  # fmt: skip
+    return table
+
+
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect')
+def test_a_server_that_stops_in_the_middle_is_told_and_the_next_update_goes_on(
+    server, entries, gallery, make, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(qdrant, 'UPSERT', 10)
+    index, about = make('Qdrant', url=URL), {'length': LENGTH}
+    server.stop_at = 3
+    with pytest.raises(VireidError, match=f'{URL} cannot be used: refused') as caught:
+        _take_up(tmp_path, entries, index, about, anew=False)
+    assert 'vireid index goes on where it stopped' in caught.value.todo
+    assert server.points.count(index.collection).count == 20
+    assert len(entries.pending()[0]) == 40
+    with pytest.raises(VireidError, match='cannot be used: refused'):
+        index.search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, Where())
+    server.stop_at = None
+    _take_up(tmp_path, entries, index, about, anew=False)
+    assert server.points.count(index.collection).count == 40
+    assert not entries.pending()[0]
+    queries = gallery.vectors.astype(np.float32)
+    assert index.search(gallery.vectors, queries, 1, None, Where())[1].ravel().tolist() == list(range(40))
+
+
+def test_no_server_at_the_address(make, gallery):
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        url = f'http://127.0.0.1:{free.getsockname()[1]}'
+        with pytest.raises(VireidError, match=f'{url} cannot be used: '):
+            make('Qdrant', url=url).update(gallery.vectors, gallery.live, [], NONE)
+
+
+def test_the_key_comes_from_the_environment_only(server, make, gallery, monkeypatch):
+    with pytest.raises(VireidError, match='key'):
+        make('Qdrant', url=URL, key='secret')
+    monkeypatch.setenv('VIREID_QDRANT_KEY', 'secret')
+    make('Qdrant', url=URL).update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    assert [(options['url'], options['api_key']) for options in server.asked] == [(URL, 'secret')]
+
+
+@pytest.mark.filterwarnings('ignore:Payload indexes have no effect')
+def test_points_have_the_camera_the_modality_and_the_time(server, make, gallery):
+    index = make('Qdrant', url=URL, collection='station')
+    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    assert server.calls.count('create_payload_index') == 3
+    (seven, eight), _ = server.points.scroll('station', limit=2, offset=7)
+    assert seven.payload == {'modality': 'infrared', 'camera': '2'}
+    seconds = (datetime(2026, 11, 29, 22, 8) - datetime(1970, 1, 1)).total_seconds()
+    assert eight.payload == {'modality': 'visible', 'camera': '3', 'time': seconds}
+
+
+def test_qdrant_gets_the_filter_and_not_the_rows(server, make):
+    assert make('Qdrant', url=URL)._condition(Where()) is None
+    where = Where(cameras=('1', '4'), after=datetime(1970, 1, 2), modality='infrared')
+    camera, time, modality = make('Qdrant', url=URL)._condition(where).must
+    assert (camera.key, camera.match.any) == ('camera', ['1', '4'])
+    assert (time.key, time.range.gte, time.range.lte) == ('time', 86400, None)
+    assert (modality.key, modality.match.value) == ('modality', 'infrared')
+
+
+def test_a_collection_that_lost_or_has_other_images(server, make, gallery):
+    index = make('Qdrant', url=URL)
+    with pytest.raises(VireidError, match='does not exist'):
+        index.search(gallery.vectors, gallery.vectors[:1].astype(np.float32), 3, None, Where())
+    index.update(gallery.vectors, gallery.live, list(gallery.images.values()), NONE)
+    index.update(gallery.vectors, np.arange(10), [], NONE)  # images that were removed while another type searched
+    assert server.points.count(index.collection).count == 10
+    with pytest.raises(VireidError, match=r'lacks 2 images of .*') as caught:
+        index.update(gallery.vectors, np.arange(12), [], NONE)
+    assert 'index.collection=NAME' in caught.value.todo
+    with pytest.raises(VireidError, match='does not have embeddings of length 5'):
+        make('Qdrant', length=5, url=URL).update(gallery.vectors[:, :5], gallery.live, [], NONE)
+
+
+class Runs:
+    def __reduce__(self):
+        return print, ('this must not run',)
+
+
+@pytest.mark.parametrize('content', [pickle.dumps(Runs()), pickle.dumps(np.float64), b'no pickle', 7])
+def test_a_foreign_folder_runs_nothing(make, gallery, tmp_path, capsys, content):
+    index = make('Qdrant')
+    index.update(gallery.vectors[:3], np.arange(3), [gallery.images[row] for row in range(3)], NONE)
+    (storage,) = tmp_path.glob('qdrant/collection/*/storage.sqlite')
+    with sqlite3.connect(storage) as db:
+        db.execute('UPDATE points SET point = ?', (content,))
+    db.close()
+    with pytest.raises(VireidError, match='is damaged or is not a folder of Qdrant'):
+        index.search(gallery.vectors[:3], gallery.vectors[:1].astype(np.float32), 3, None, Where())
+    assert 'this must not run' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['storage.dbm', 'collection/elsewhere', 'collection/a/b/storage.sqlite'])
+def test_other_files_in_a_foreign_folder_are_refused(make, gallery, tmp_path, name):
+    index = make('Qdrant')
+    index.update(gallery.vectors[:3], np.arange(3), [gallery.images[row] for row in range(3)], NONE)
+    path = tmp_path / 'qdrant' / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if name.endswith('elsewhere'):
+        path.symlink_to(tmp_path)
+    else:
+        path.write_bytes(b'x')
+    with pytest.raises(VireidError, match='is damaged or is not a folder of Qdrant'):
+        index.search(gallery.vectors[:3], gallery.vectors[:1].astype(np.float32), 3, None, Where())
+
+
+def test_a_folder_in_use_is_told(make, gallery, tmp_path):
+    index = make('Qdrant')
+    index.update(gallery.vectors[:3], np.arange(3), [gallery.images[row] for row in range(3)], NONE)
+    other = qdrant_client.QdrantClient(path=str(tmp_path / 'qdrant'))
+    with pytest.raises(VireidError, match=r'cannot be used: .*already accessed'):
+        index.search(gallery.vectors[:3], gallery.vectors[:1].astype(np.float32), 3, None, Where())
+    other.close()
+
+
+def test_an_index_that_names_a_server_needs_consent(server, gallery, tmp_path):
+    about = {'index': {'type': 'Qdrant', 'url': URL}, 'length': LENGTH}
+    with pytest.raises(VireidError, match=f'is searched on a server, {URL}, and vireid contacts no server') as caught:
+        build_searcher(tmp_path, about, (), trust=False)
+    assert '--trust-config' in caught.value.todo
+    assert build_searcher(tmp_path, about, (), trust=True).url == URL
+    assert build_searcher(tmp_path, {**about, 'index': {'type': 'Qdrant'}}, (), trust=False).url is None
+    assert not server.asked
+
+
+def test_a_component_that_declares_that_it_reaches_out_needs_consent(tmp_path):
+    plugin = Path(tmp_path / 'far.py')
+    plugin.write_text(
+        'import vireid\n\nclass Far:\n    reaches_out = True\n    def update(self, *args): pass\n'
+        '    def search(self, *args): pass\n\n@vireid.hookimpl\ndef register_components(add):\n'
+        "    add('indexes', 'Far', Far)\n"
+    )
+    about = {'index': {'type': 'Far'}, 'length': LENGTH}
+    with pytest.raises(VireidError, match='is searched on a server, and'):
+        build_searcher(tmp_path, about, (plugin,), trust=False)
+    assert build_searcher(tmp_path, about, (plugin,), trust=True)
