@@ -149,6 +149,22 @@ def test_a_link_in_the_place_of_the_labels_is_not_followed(client, index, tmp_pa
     assert (tmp_path / 'other').read_text() == 'mine'
 
 
+def test_a_camera_is_asked_for_by_the_name_that_the_page_shows(client, index, infrared, monkeypatch):
+    asked = []
+    monkeypatch.setattr(index, 'cameras', lambda: ['1\x1b'])
+    monkeypatch.setattr(index, 'search', lambda vector, top, where: asked.append(where.cameras) or [[]])
+    assert client.post('/search', params={'camera': '1\\x1b'}, content=infrared).status_code == 200
+    assert asked == [('1\x1b',)]
+
+
+def test_the_last_minute_counts(client, index, infrared, monkeypatch):
+    asked = []
+    monkeypatch.setattr(index, 'search', lambda vector, top, where: asked.append(where.before) or [[]])
+    for text in ('2026-11-29T22:41', '2026-11-29'):
+        assert client.post('/search', params={'before': text}, content=infrared).status_code == 200
+    assert [f'{moment:%H:%M:%S}' for moment in asked] == ['22:41:59', '23:59:59']
+
+
 class TestStrangers:
     def test_a_foreign_host_name_gets_no_answer(self, index):
         assert TestClient(create_app(index), base_url='http://evil.example').get('/').status_code == 400
@@ -219,6 +235,16 @@ def test_hostile_uploads_get_an_answer_and_leave_nothing(client, index, infrared
         assert str(index.root) not in response.text
     assert sorted(index.folder.iterdir()) == before
     assert client.post('/search', content=infrared).status_code == 200
+
+
+def test_an_image_that_fails_in_an_unknown_way_is_told_to_be_damaged(client, infrared, monkeypatch):
+    def fail(*args):
+        raise TypeError("'bytes' object cannot be interpreted as an integer")  # Pillow, of a damaged TIFF
+
+    monkeypatch.setattr(served, 'decode_pixels', fail)
+    response = client.post('/search', content=infrared)
+    assert response.status_code == 400
+    assert 'the image is damaged' in response.json()['error']
 
 
 def test_an_upload_that_is_too_large_is_refused_before_it_is_read(client, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
 import socket
 import warnings
@@ -12,6 +13,7 @@ from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 LOOPBACK = ('127.0.0.1', 'localhost', '::1')
+ANY = ('0.0.0.0', '::', '')  # noqa: S104 - all addresses of this machine, recognized here and not bound
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
+    parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
     parser.add_argument(
         '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
     )
@@ -39,16 +42,18 @@ def run(args: argparse.Namespace) -> int:
         except ImportError as error:
             raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[serve]'") from error
         from vireid.search.index import Index
-    if args.token is not None and len(args.token) < 16:
-        raise VireidError('--token is too short', allowed='at least 16 characters')
-    index = Index.open(args.index, args.plugin, args.checkpoint)
+    if args.token is not None and not re.fullmatch('[A-Za-z0-9_-]{16,}', args.token):
+        raise VireidError(
+            '--token is too short or has other characters', allowed='at least 16 characters of A-Z, a-z, 0-9, _ and -'
+        )
+    index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     warnings.filterwarnings('ignore', 'Image size', Warning, 'PIL')  # such uploads are refused and explained
     _ = index.embedder, index.searcher  # a missing checkpoint or package is told now, not at the first search
     local = args.host in LOOPBACK
     token = args.token or (None if local else secrets.token_urlsafe(24))
     listening = _listen(args.host, args.port)
-    app = create_app(index, LOOPBACK if local else ('*',), token)
-    shown = args.host if local else socket.gethostname()
+    app = create_app(index, (*LOOPBACK, '[::1]') if local else ('*',), token)
+    shown = socket.gethostname() if args.host in ANY else args.host
     address = f'http://{f"[{shown}]" if ":" in shown else shown}:{listening.getsockname()[1]}/'
     print(f'{len(index):,} images: {address}{f"?token={token}" if token else ""}')
     if not local:

@@ -40,7 +40,7 @@ from vireid.search.times import parse_time
 MOST_BYTES = 10 * 2**20  # of an uploaded image
 MOST_PIXELS = 16_000_000
 MOST_HITS = 200
-AT_ONCE = 4  # uploads in memory; others wait
+AT_ONCE = 4  # uploads in memory, and images of the index; others wait
 UPLOAD_SECONDS = 30
 THUMBNAIL, LARGE = (128, 256), (512, 1024)
 LABELS = 'labels.csv'
@@ -89,7 +89,7 @@ class _Page:
 
     def __init__(self, index: Index, token: str | None) -> None:
         self.index, self.token = index, token
-        self.uploads = anyio.Semaphore(AT_ONCE)
+        self.uploads, self.images = anyio.Semaphore(AT_ONCE), anyio.Semaphore(AT_ONCE)
         self.model = threading.Lock()  # one network pass at a time: it uses all cores anyway
         self.label_file = threading.Lock()
         environment = Environment(
@@ -144,7 +144,8 @@ class _Page:
         """Returns an image of the index as JPEG, never the file itself."""
         size = LARGE if 'large' in request.query_params else THUMBNAIL
         row = request.path_params['row']
-        jpeg = await anyio.to_thread.run_sync(lambda: _jpeg(self.index.image(row), size))
+        async with self.images:
+            jpeg = await anyio.to_thread.run_sync(lambda: _jpeg(self.index.image(row), size))
         return Response(jpeg, media_type='image/jpeg')
 
     async def search(self, request: Request) -> Response:
@@ -160,7 +161,7 @@ class _Page:
 
     def _search(self, content: bytes, wanted: str | None, where: Where, top: int) -> dict[str, Any]:
         settings = self.index.embedder.experiment.images
-        pixels = decode_pixels(io.BytesIO(content), 'the image', MOST_PIXELS, settings.scale_raw)
+        pixels = _decoded(content, settings.scale_raw)
         guess = guess_modality(pixels)
         modality = wanted or guess
         warnings = []
@@ -232,7 +233,10 @@ def _filters(request: Request, index: Index) -> tuple[Where, int]:
     after, before = (parse_time(given[name], name) if given.get(name) else None for name in ('after', 'before'))
     if before is not None and before.time() == time(0) and 'T' not in given['before']:
         before = before.replace(hour=23, minute=59, second=59)
-    where = Where(tuple(filter(None, given.getlist('camera'))), after, before)
+    elif before is not None and len(given['before']) == len('2026-11-29T22:41'):
+        before = before.replace(second=59, microsecond=999_999)  # the page asks for minutes: the last one counts
+    shown = {printable(camera): camera for camera in index.cameras()}  # the page has the printable names
+    where = Where(tuple(shown.get(name, name) for name in given.getlist('camera') if name), after, before)
     index.require_known(where)
     text = given.get('top', '40')
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_HITS):
@@ -258,6 +262,16 @@ async def _body(request: Request, most: int = MOST_BYTES) -> bytes:
     if not content:
         raise VireidError('the upload is empty')
     return bytes(content)
+
+
+def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
+    """Decodes an upload to (H, W, 3) uint8."""
+    try:
+        return decode_pixels(io.BytesIO(content), 'the image', MOST_PIXELS, scale_raw)
+    except VireidError:
+        raise
+    except Exception as error:  # a damaged file may fail in any way
+        raise VireidError(f'the image is damaged: {reason(error)}', todo='save it anew as JPEG or PNG') from error
 
 
 def _plain(hit: Hit) -> dict[str, Any]:

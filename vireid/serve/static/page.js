@@ -12,8 +12,12 @@ let asked = 0;         // number of the last request: late answers to earlier on
 // the query
 async function take(given) {
   if (!given) return;
+  leave();
   file = given; row = null; crop = null; bitmap = null;
-  try { bitmap = await createImageBitmap(given); } catch { /* raw or unknown to the browser, not to the server */ }
+  let made = null;
+  try { made = await createImageBitmap(given); } catch { /* raw or unknown to the browser, not to the server */ }
+  if (file !== given || row !== null) return;  // meanwhile another query was chosen
+  bitmap = made;
   $('picture').hidden = $('cropped').hidden = bitmap === null;
   $('hint').textContent = bitmap === null ? `${given.name || 'The image'} cannot be shown here; it is searched whole. Or` : 'Another one?';
   draw();
@@ -61,6 +65,7 @@ $('picture').addEventListener('pointerup', () => {
   draw();
   search();
 });
+$('picture').addEventListener('pointercancel', () => { corner = null; });
 $('whole').addEventListener('click', () => { crop = null; draw(); search(); });
 
 function body() {
@@ -79,11 +84,17 @@ addEventListener('drop', event => { event.preventDefault(); $('drop').classList.
 addEventListener('paste', event => take([...event.clipboardData.files][0]));
 
 // searching
+function leave() {  // the results belong to the query before: an answer would be saved for the wrong pair
+  $('gallery').inert = true;
+  if ($('compare').open) $('compare').close();
+}
+
 async function search() {
   if (!file && row === null) return;
   const number = ++asked, values = new URLSearchParams();
   for (const [name, value] of new FormData($('filters'))) if (value) values.append(name, value);
   $('status').textContent = 'Searching…';
+  leave();
   try {
     let response;
     if (row !== null) {
@@ -107,6 +118,7 @@ async function search() {
     $('warnings').hidden = true;
     $('status').textContent = error instanceof TypeError ? 'The server does not answer.' : error.message;
   }
+  $('gallery').inert = false;
 }
 $('filters').addEventListener('submit', event => { event.preventDefault(); search(); });
 $('filters').addEventListener('change', search);
@@ -174,15 +186,16 @@ function open(position) {
 }
 
 async function label(same) {
-  const hit = answer.hits[shown];
+  const position = shown, own = answer, hit = own.hits[position];
   try {
     const response = await fetch('label', { method: 'POST', body: JSON.stringify({ query: row === null && file.name ? `${answer.query} ${file.name}` : answer.query, row: hit.row, same }) });
     if (!response.ok) throw new Error((await response.json()).error);
     hit.label = same ? 'same' : 'different';
-    $('gallery').querySelectorAll('button')[shown].className = hit.label;
-    $('answer').textContent = `Saved: ${same ? 'same person' : 'not the same'}.`;
+    if (answer !== own) return;
+    $('gallery').querySelectorAll('button')[position].className = hit.label;
+    if (shown === position) $('answer').textContent = `Saved: ${same ? 'same person' : 'not the same'}.`;
   } catch (error) {
-    $('answer').textContent = `Not saved: ${error.message}`;
+    $('answer').textContent = `Not saved (result ${position + 1}): ${error.message}`;
   }
 }
 
