@@ -78,14 +78,27 @@ def test_everything_of_a_run_is_there_and_escaped(page):
         'a protocol',
         'three people',
         'after step 3',
-        '50.00 ±0.00',
+        '50.00±0.00',
+        '0 to 100 with 95% confidence, over 2 identities',
+        'Best query: identity 1 · AP 1.00',
+        'Worst query: identity 2 · AP 0.50',
         '95% interval over 2 identities',
         'seed: 0',
     ):
         assert text in read.text, text
     sections = [attrs['id'] for tag, attrs in read.tags if tag == 'section']
-    assert sections == ['result', 'cmc', 'training', 'rankings', 'distances', 'embedding', 'who', 'cam', 'features',
-                        'graph', 'made']  # fmt: skip
+    assert sections == [
+        'result',
+        'metrics',
+        'rankings',
+        'training',
+        'embedding',
+        'who',
+        'cam',
+        'features',
+        'graph',
+        'made',
+    ]
     links = [attrs['href'] for tag, attrs in read.tags if tag == 'a']
     assert links == [f'#{name}' for name in sections]
 
@@ -104,9 +117,10 @@ def test_each_query_is_an_article_that_says_how_it_may_be_found(page):
     assert len(articles) == 2
     assert {'2', '6', 'infrared'} <= set(articles[0]['data-text'].split())
     assert all(set(a['data-kinds'].split()) <= {'best', 'worst', 'random'} for a in articles)
-    assert read.text.count('✓') == 3
-    assert read.text.count('✗') == 3
-    images = [attrs for tag, attrs in read.tags if tag == 'img' and 'data-thumb' in attrs]
+    lists = Reader(re.search(r'<section id="rankings">.*?</section>', page, re.DOTALL)[0])
+    assert lists.text.count('✓') == 2 + 1  # and that of the legend
+    assert lists.text.count('✗') == 2 + 1
+    images = [attrs for tag, attrs in lists.tags if tag == 'img' and 'data-thumb' in attrs]
     assert len(images) == 2 * 3
     assert all(image['alt'] for image in images)
     thumbs = json.loads(re.search(r'id="thumbs">(.*?)</script>', page)[1])

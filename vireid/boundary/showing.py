@@ -1,6 +1,6 @@
 """Escapes text from outside for display: in a terminal, Markdown, LaTeX, a spreadsheet, Mermaid.
 
-HTML is escaped by MarkupSafe: see `vireid/reporting/markup.py`.
+HTML is escaped by Jinja2: see `vireid/reporting/markup.py`.
 """
 
 from __future__ import annotations

@@ -1,38 +1,35 @@
-"""Builds HTML and SVG safely: templates are literals in this package, and every inserted value is escaped."""
+"""Renders pages from the templates of this package, which escape every inserted value and load nothing from outside."""
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
-from collections.abc import Iterable
 from importlib import resources
 from typing import Any, LiteralString
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from vireid.boundary.showing import printable
 
-NOTHING = Markup('')
 
-
-def html(template: LiteralString, **values: Any) -> Markup:
-    """Returns a template with its fields filled in; every value that is not markup or a number is escaped.
+def render(template: LiteralString, script: LiteralString = '', **values: Any) -> str:
+    """Returns a page in which a browser runs only the given script.
 
     Args:
-        template: a literal in the syntax of `str.format`; a test rejects others.
-        **values: by field. Control characters become escapes such as `\\x1b`, since HTML text cannot contain them.
+        template: the name of a file in `templates/`.
+        script: the name of the script of the page, if it has one; see `asset`.
+        **values: by name. All text is escaped, and control characters in it become escapes such as `\\x1b`, since
+            HTML cannot contain them; only `Markup` is inserted as it is.
 
     Raises:
-        ValueError: for a string in a field with a number format.
+        jinja2.UndefinedError: if the template uses a name that has no value.
     """
-    fields = {name: _safe(value) for name, value in values.items()}
-    return Markup(template).format(**fields)  # noqa: S704, a literal: a test rejects others
-
-
-def join(parts: Iterable[Markup]) -> Markup:
-    """Returns the concatenation of pieces of markup."""
-    return NOTHING.join(parts)
+    text = asset(script) if script else Markup()
+    page = environment().get_template(template)
+    return page.render(policy=policy(text), style=asset('page.css'), script=text, **values)
 
 
 def script_data(value: Any) -> Markup:
@@ -47,42 +44,33 @@ def asset(name: LiteralString) -> Markup:
     return Markup(text)  # noqa: S704, a file of the package
 
 
-def document(title: str, header: Markup, main: Markup, data: Markup = NOTHING, script: Markup = NOTHING) -> str:
-    """Returns a page that loads nothing from outside, and in which a browser runs only the given script.
-
-    Args:
-        title: of the page.
-        header: markup below the title.
-        main: the content.
-        data: elements after the content.
-        script: the text of the script, if any.
-    """
-    policy = [
+def policy(script: str) -> str:
+    """Returns a Content-Security-Policy that allows images in data URIs, inline styles and one inline script."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = [
         "default-src 'none'",
         'img-src data:',
         "style-src 'unsafe-inline'",  # figures have inline styles
         "base-uri 'none'",
         "form-action 'none'",
+        *([f"script-src 'sha256-{digest}'"] if script else []),
     ]
-    if script:
-        digest = hashlib.sha256(script.encode()).digest()
-        policy.append(f"script-src 'sha256-{base64.b64encode(digest).decode()}'")
-    return str(
-        html(
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta http-equiv="Content-Security-Policy" content="{policy}"><meta name="viewport" '
-            'content="width=device-width, initial-scale=1"><title>{title}</title><style>{style}</style></head><body>'
-            '<header><h1>{title}</h1>{header}</header><main>{main}</main>{data}{script}</body></html>\n',
-            policy='; '.join(policy),
-            title=title,
-            style=asset('page.css'),
-            header=header,
-            main=main,
-            data=data,
-            script=html('<script>{text}</script>', text=script) if script else NOTHING,
-        )
+    return '; '.join(rules)
+
+
+@functools.cache
+def environment() -> Environment:
+    """Returns what the templates are rendered with."""
+    return Environment(
+        loader=PackageLoader('vireid.reporting'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
-def _safe(value: Any) -> Any:
-    return value if hasattr(value, '__html__') or isinstance(value, (int, float)) else printable(str(value))
+def _shown(value: Any) -> Any:
+    """Returns an inserted value, before it is escaped, without control characters."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -3,7 +3,7 @@ const thumbs = JSON.parse(document.getElementById('thumbs').textContent);
 
 for (const image of document.querySelectorAll('img[data-thumb]')) image.src = thumbs[image.dataset.thumb];
 
-const queries = [...document.querySelectorAll('.query')];
+const queries = [...document.querySelectorAll('article.query')];
 const search = document.getElementById('rank-search');
 const kind = document.getElementById('rank-kind');
 const count = document.getElementById('rank-count');
@@ -58,3 +58,14 @@ for (const choice of document.querySelectorAll('select.projection')) {
     }
   });
 }
+
+// a link to a section that is closed, and printing, open it
+function unfold(sections) {
+  for (const section of sections) for (const details of section.querySelectorAll('details')) details.open = true;
+}
+
+for (const link of document.querySelectorAll('nav a')) {
+  link.addEventListener('click', () => unfold(document.querySelectorAll(link.hash)));
+}
+if (/^#\w+$/.test(location.hash)) unfold(document.querySelectorAll(location.hash));
+addEventListener('beforeprint', () => unfold([document.body]));

@@ -1,29 +1,42 @@
-"""Renders report.html: everything about one run, or several side by side, in one file that needs no network."""
+"""Renders report.html: everything about one run, or several side by side, in one file that needs no network.
+
+What the page shows is prepared here as plain data; `templates/report.html` lays it out.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from markupsafe import Markup
 
 from vireid.boundary.writing import write_whole
 from vireid.core.config import files
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import METRICS, metrics_in_percent, valid_queries
+from vireid.reporting import markup
 from vireid.reporting.embedding_plane import embedding_plane
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.figures import draw, inline_svg
-from vireid.reporting.markup import NOTHING, asset, document, html, join, script_data
 from vireid.reporting.record import RunRecord
 from vireid.reporting.result_file import which_weights
 from vireid.reporting.thumbnails import decode
 
-NARROW = ('cmc',)  # single-column figures
+NARROW = ('cmc', 'distances')  # single-column figures; on a phone, others scroll instead of shrinking
+WIDE = 9.0  # inches, of figures with a section of their own
+CAPTIONS = {
+    'cmc': 'CMC: share of queries with a match among the first k.',
+    'weights': 'Raw values are faint, running means are bold.',
+    'distances': 'Cosine distances between pairs of images.',
+    'cam': 'By stage of the backbone: what makes each image of a pair similar to the other. '
+    'The first pairs show the same identity, the others a wrong top-ranked image.',
+    'features': 'Maps of both images of a pair, by stage of the backbone.',
+    'translations': 'What the translators of the model generate from both images of a pair.',
+    'graph': 'The components of the model and their inputs.',
+}
+OPTIONAL = ('translations',)  # figures that have a section only if a run has images for them
 
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> None:
@@ -34,36 +47,27 @@ def write_report(runs: Sequence[RunRecord], path: Path) -> None:
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the report of runs; in place of what is missing or cannot be drawn, it gives the reason."""
     runs = [_with_whole_thumbnails(run) for run in runs]
-    sections = [
-        ('result', 'Result', _result(runs)),
-        ('cmc', 'CMC', _figure('cmc', runs, 'CMC: share of queries with a match among the first k.')),
-        ('training', 'Training', _training(runs)),
-        ('rankings', 'Ranking lists', _rankings(runs)),
-        ('distances', 'Distances', _figure('distances', runs, 'Cosine distances between pairs of images.')),
-        ('embedding', 'Embedding', _embedding(runs)),
-        ('who', 'Cameras and identities', _side(runs, _scores)),
-        ('cam', 'Where the model looks', _cam(runs)),
-        ('features', 'Feature maps', _each('features', runs, 'Mean absolute value over channels, by stage.')),
-        *_generated(runs),
-        ('graph', 'Graph', _each('graph', runs, 'The components of the model and their inputs.')),
-        ('made', 'Config, machine, versions', _side(runs, _made)),
-    ]
-    links = join(html('<li><a href="#{key}">{name}</a></li>', key=key, name=name) for key, name, _ in sections)
-    header = html(
-        '<nav aria-label="sections"><ul>{links}</ul></nav>'
-        '<noscript><p class="note">Images and filters need JavaScript, which is disabled.</p></noscript>',
-        links=links,
-    )
-    main = join(
-        html('<section id="{key}"><h2>{name}</h2>{text}</section>', key=key, name=name, text=text)
-        for key, name, text in sections
-    )
+    several = len(runs) > 1
+    maps = [name.partition(' ')[0] for run in runs if run.evidence is not None for name in run.evidence.maps]
+    absent = [name for name in OPTIONAL if name not in maps]
     thumbs = {f'{n}-{i}': _data_uri(t) for n, run in enumerate(runs) for i, t in enumerate(_thumbs(run)) if t}
-    data = html(
-        '<div id="hover-card" hidden></div><script type="application/json" id="thumbs">{thumbs}</script>',
-        thumbs=script_data(thumbs),
+    trained = [run for run in runs if run.steps]
+    no_steps = 'There is no metrics.jsonl with steps; the logger MetricsFile writes it during training.'
+    return markup.render(
+        'report.html',
+        script='page.js',
+        title=', '.join(run.label for run in runs),
+        several=several,
+        notes=_unlike(runs),
+        runs=[_run(number, run, several, absent) for number, run in enumerate(runs)],
+        head=['row', *METRICS, 'valid queries', 'trials'],
+        rows=[_cells(row, f'{run.label}: ' if several else '') for run in runs for row in run.rows],
+        cmc=_figure('cmc', runs),
+        training=_figure('weights', trained, width=WIDE) if trained else {'missing': no_steps},
+        distances=_figure('distances', runs),
+        absent=absent,
+        thumbs=markup.script_data(thumbs),
     )
-    return document(', '.join(run.label for run in runs), header, main, data, asset('page.js'))
 
 
 def _with_whole_thumbnails(run: RunRecord) -> RunRecord:
@@ -74,277 +78,137 @@ def _with_whole_thumbnails(run: RunRecord) -> RunRecord:
     return replace(run, evidence=replace(run.evidence, thumbs=kept))
 
 
-def _result(runs: Sequence[RunRecord]) -> Markup:
-    several = len(runs) > 1
-    head = _head([*(['run'] if several else []), 'row', *METRICS, 'valid queries', 'trials'])
-    body, notes = NOTHING, []
-    for run in runs:
-        for row in run.rows:
-            shown = [row['name'], *metrics_in_percent(row), valid_queries(row), str(row['trials'])]
-            body += cells([*([run.label] if several else []), *shown])
-            if 'identities' in row:
-                ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
-                text = f'95% interval over {row["identities"]} identities'
-                body += cells([*([''] if several else []), text, *ranges, '', ''], 'interval')
-        about = run.about
-        whose = f'{run.label}: ' if several else ''
-        if not about:
-            notes.append(f'{whose}not finished, so there is no result.')
-        else:
-            ranked = run.evidence.about['similarity'] if run.evidence else ''
-            notes.append(
-                f'{whose}{", ".join(filter(None, [about["data"], about["protocol"], which_weights(about)]))}; '
-                f'ranked by {ranked or "cosine similarity"} unless the row says otherwise.'
-            )
-        notes += run.warnings()
-        if run.evidence is None and about:
-            notes.append(f'{whose}there is no {_EVIDENCE}.')
-        notes += [f'{whose}{note}' for note in (run.evidence.about['notes'] if run.evidence else ())]
-    protocols = {run.protocol for run in runs if run.protocol}
-    if len(protocols) > 1:
-        names = '; '.join(sorted(protocols))
-        notes.insert(0, f'These runs use different protocols ({names}), so their metrics are not comparable.')
-    text = join(map(_missing, notes))
-    if not body:
-        return text
-    caption = html('<p class="soft">In percent; mean ± standard deviation over trials.</p>')
-    return join([caption, scroll('result table', _table(head, body)), text])
+def _unlike(runs: Sequence[RunRecord]) -> list[str]:
+    protocols = sorted({run.protocol for run in runs if run.protocol})
+    named = f'These runs use different protocols ({"; ".join(protocols)}), so their metrics are not comparable.'
+    return [named] if len(protocols) > 1 else []
 
 
-_EVIDENCE = 'report.npz beside the result, so ranking lists, maps and CMC curves are missing; vireid test writes it'
+def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> dict[str, Any]:
+    """Returns everything that belongs to one run alone."""
+    evidence = run.evidence
+    named = [name for name in ('cam', 'features', 'translations', 'graph') if name not in absent]
+    width = {} if several else {'width': WIDE}
+    shown: dict[str, Any] = {
+        'label': run.label,
+        'about': _about(run),
+        'tiles': _tiles(run.rows[0]) if run.rows else [],
+        'notes': _notes(run),
+        'config': files.dump(run.config) if run.config else '',
+        'machine': json.dumps({k: v for k, v in run.made.items() if k != 'config'}, indent=1) if run.made else '',
+        'figures': {name: _figure(name, [run], **({} if name == 'graph' else width)) for name in named},
+        'extremes': [],
+        'queries': [],
+        'plane': None,
+        'cameras': None,
+    }
+    if evidence is None:
+        return shown
+    queries = [_query(number, evidence, row) for row in range(len(evidence.lists.get('query', ())))]
+    if queries:
+        ap = evidence.lists['ap']
+        shown['extremes'] = [('Best', queries[ap.argmax()]), ('Worst', queries[ap.argmin()])]
+    about = evidence.about
+    return shown | {
+        'trial': about['trial'],
+        'queries': queries,
+        'plane': embedding_plane(number, evidence) if len(evidence.points.get('image', ())) else None,
+        'cameras': [[str(r['camera']), r['modality'], *_scores(r)] for r in about['cameras']],
+        'identities': [[evidence.name_of(r['identity']), *_scores(r)] for r in about['identities']],
+    }
 
 
-def _training(runs: Sequence[RunRecord]) -> Markup:
-    if not any(run.steps for run in runs):
-        return _missing('There is no metrics.jsonl with steps; the logger MetricsFile writes it during training.')
-    return _figure('weights', [run for run in runs if run.steps], 'Raw values are faint, running means are bold.')
+def _about(run: RunRecord) -> str:
+    """Returns the data, the protocol, the weights and the similarity in one line."""
+    about = run.about
+    if not about:
+        return 'This run is not finished, so there is no result.'
+    ranked = run.evidence.about['similarity'] if run.evidence else ''
+    parts = [about['data'], about['protocol'], which_weights(about), f'ranked by {ranked or "cosine similarity"}']
+    return ' · '.join(filter(None, parts))
 
 
-def _rankings(runs: Sequence[RunRecord]) -> Markup:
-    drawn = [(n, run) for n, run in enumerate(runs) if run.evidence is not None and len(run.evidence.lists['query'])]
-    if not drawn:
-        return _missing('There are no ranking lists.')
-    options = join(html('<option value="{kind}">{kind}</option>', kind=k) for k in ('all', 'best', 'worst', 'random'))
-    top = html(
-        '<p>Each row starts with a query, followed by the top-ranked images with camera and similarity. A solid frame '
-        'and ✓ mark the same identity, a dashed frame and ✗ a different one. Best and worst have one query per '
-        'identity.</p>'
-        '<div class="controls"><label>Search for an identity, a camera, a file'
-        '<input type="search" id="rank-search"></label>'
-        '<label>Queries<select id="rank-kind">{options}</select></label>'
-        '<span id="rank-count" role="status"></span></div>',
-        options=options,
-    )
-    several = len(runs) > 1
-    columns = []
-    for number, run in drawn:
-        evidence = run.evidence
-        assert evidence is not None
-        lists = join(_query(number, evidence, row, 4 if several else 3) for row in range(len(evidence.lists['query'])))
-        columns.append(
-            html(
-                '<div>{title}<p class="soft">From {trial}.</p>{lists}</div>',
-                title=html('<h3>{label}</h3>', label=run.label) if several else NOTHING,
-                trial=evidence.about['trial'],
-                lists=lists,
-            )
+def _tiles(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns rank-1 and mAP of a row, with their interval and their spread."""
+    tiles = []
+    for key, name in (('R1', 'rank-1'), ('mAP', 'mAP')):
+        metric, details = row[key], []
+        interval = [100 * metric['low'], 100 * metric['high']] if 'identities' in row else None
+        if interval:
+            low, high = interval
+            details.append(f'{low:.0f} to {high:.0f} with 95% confidence, over {row["identities"]} identities')
+        if row['trials'] > 1:
+            details.append(f'± {100 * metric["std"]:.1f} over {row["trials"]} trials')
+        tiles.append(
+            {
+                'name': f'{name}, {row["name"]}',
+                'value': f'{100 * metric["mean"]:.1f}',
+                'mean': 100 * metric['mean'],
+                'range': interval,
+                'details': details,
+            }
         )
-    return join([top, html('<div class="side">{columns}</div>', columns=join(columns))])
+    return tiles
 
 
-def _query(run: int, evidence: Evidence, row: int, level: int) -> Markup:
+def _notes(run: RunRecord) -> list[str]:
+    notes = run.warnings()
+    if run.evidence is None and run.about:
+        what = 'report.npz beside the result, so ranking lists, maps and CMC curves are missing'
+        notes.append(f'There is no {what}; vireid test writes it.')
+    return notes + (run.evidence.about['notes'] if run.evidence else [])
+
+
+def _cells(row: dict[str, Any], whose: str) -> list[Any]:
+    """Returns the cells of a row of the result table; a list has the lines of a cell."""
+    metrics = [text.split(' ') for text in metrics_in_percent(row)]  # the mean, and the spread of several trials
+    lines = [[whose + row['name'], *(['standard deviation'] if row['trials'] > 1 else [])], *metrics]
+    if 'identities' in row:
+        ranges = [f'{100 * row[key]["low"]:.0f} to {100 * row[key]["high"]:.0f}' for key in METRICS]
+        for cell, text in zip(lines, [f'95% interval over {row["identities"]} identities', *ranges], strict=True):
+            cell.append(text)
+    return [*lines, valid_queries(row), str(row['trials'])]
+
+
+def _query(run: int, evidence: Evidence, row: int) -> dict[str, Any]:
+    """Returns a query and the top of its ranking list; `run` is the index of the run, in keys of thumbnails."""
     lists, images = evidence.lists, evidence.about['images']
     path, number, camera, modality = images[lists['query'][row]]
     identity = evidence.name_of(number)
-    items = [
-        html(
-            '<li>{image}query, cam {camera}</li>',
-            image=_image(run, evidence, lists['query'][row], 'query'),
-            camera=camera,
-        )
-    ]
+
+    def shown(index: int, kind: str, alt: str, lines: list[str]) -> dict[str, Any]:
+        thumb = f'{run}-{index}' if evidence.thumbs[index] else ''
+        return {'kind': kind, 'thumb': thumb, 'alt': alt, 'path': images[index][0], 'lines': lines}
+
+    strip = [shown(lists['query'][row], '', 'query', ['query', f'cam {camera}'])]
     for place, index in enumerate(lists['gallery'][row]):
         if index < 0:
             break
-        right = bool(lists['right'][row, place])
-        _, number, seen_by, _ = images[index]
-        other = evidence.name_of(number)
-        what = f'rank {place + 1}: identity {other}, {"right" if right else "wrong"}'
-        mark = html('<span class="mark" aria-hidden="true">{sign}</span>', sign='✓' if right else '✗')
-        items.append(
-            html(
-                '<li class="{kind}">{image}{other} · cam {camera}<br>{similarity:.2f}</li>',
-                kind='right' if right else 'wrong',
-                image=_image(run, evidence, index, what, mark),
-                other=other,
-                camera=seen_by,
-                similarity=float(lists['similarity'][row, place]),
-            )
-        )
-    return html(
-        '<article class="query" data-kinds="{kinds}" data-text="{text}"><h{level}>{about}</h{level}>'
-        '<ul class="list" tabindex="0" aria-label="{about}">{items}</ul></article>',
-        kinds=' '.join(evidence.about['kinds'][row]),
-        text=f'{identity} {camera} camera {camera} identity {identity} {modality} {path}'.lower(),
-        level=level,
-        about=f'identity {identity} · AP {lists["ap"][row]:.2f} · first match at rank {lists["first"][row]}',
-        items=join(items),
-    )
+        kind = 'right' if lists['right'][row, place] else 'wrong'
+        other = evidence.name_of(images[index][1])
+        lines = [other, f'cam {images[index][2]}', f'{lists["similarity"][row, place]:.2f}']
+        strip.append(shown(index, kind, f'rank {place + 1}: identity {other}, {kind}', lines))
+    return {
+        'about': f'identity {identity} · AP {lists["ap"][row]:.2f} · first match at rank {lists["first"][row]}',
+        'kinds': ' '.join(evidence.about['kinds'][row]),
+        'text': f'{identity} {camera} camera {camera} identity {identity} {modality} {path}'.lower(),
+        'images': strip,
+    }
 
 
-def _image(run: int, evidence: Evidence, index: int, alt: str, mark: Markup = NOTHING) -> Markup:
-    path = evidence.about['images'][index][0]
-    if not evidence.thumbs[index]:
-        return html(
-            '<span class="frame"><span class="gone" title="{path}">missing</span>{mark}</span>', path=path, mark=mark
-        )
-    return html(
-        '<span class="frame"><img data-thumb="{run:d}-{index:d}" width="64" height="128" alt="{alt}" '
-        'title="{path}">{mark}</span>',
-        run=run,
-        index=int(index),
-        alt=alt,
-        path=path,
-        mark=mark,
-    )
+def _scores(row: dict[str, Any]) -> list[str]:
+    return [f'{row["queries"]:,}', f'{100 * row["R1"]:.1f}', f'{100 * row["mAP"]:.1f}']
 
 
-def _embedding(runs: Sequence[RunRecord]) -> Markup:
-    columns = []
-    for number, run in enumerate(runs):
-        if run.evidence is None or not len(run.evidence.points['image']):
-            continue
-        title = html('<h3>{label}</h3>', label=run.label) if len(runs) > 1 else NOTHING
-        plane = embedding_plane(number, run.evidence)
-        columns.append(html('<div class="projected">{title}{plane}</div>', title=title, plane=plane))
-    if not columns:
-        return _missing('There are no embeddings.')
-    return html(
-        '<p>Complete identities, as many as fit. Circles are visible images, triangles infrared ones; each color is an '
-        'identity. Point at a mark to see its image.</p><div class="side">{columns}</div>',
-        columns=join(columns),
-    )
-
-
-def _scores(run: RunRecord) -> Markup:
-    if run.evidence is None:
-        return _missing('There are no scores by camera and identity.')
-    about = run.evidence.about
-    cameras = [[str(r['camera']), r['modality'], f'{r["queries"]:,}', *_two(r)] for r in about['cameras']]
-    people = [[run.evidence.name_of(r['identity']), f'{r["queries"]:,}', *_two(r)] for r in about['identities']]
-    head = ['identity', 'queries', 'rank-1', 'mAP']
-    text = html(
-        '<p>By camera of the query, worst first; a query counts once per trial.</p>{cameras}'
-        '<p>By identity, worst first.</p>{identities}',
-        cameras=table(['camera', 'modality', 'queries', 'rank-1', 'mAP'], cameras, 'scores by camera'),
-        identities=table(head, people[:10], 'scores by identity'),
-    )
-    if len(people) > 10:
-        text += html(
-            '<details><summary>{more:,} more</summary>{rest}</details>',
-            more=len(people) - 10,
-            rest=table(head, people[10:], 'scores of the other identities'),
-        )
-    return text
-
-
-def _two(row: dict[str, Any]) -> list[str]:
-    return [f'{100 * row["R1"]:.1f}', f'{100 * row["mAP"]:.1f}']
-
-
-def _cam(runs: Sequence[RunRecord]) -> Markup:
-    text = (
-        'Grad-CAM of the similarity of a pair, by stage: the regions of each image that make it similar to the other. '
-        'The first pairs show the same identity, the others a wrong top-ranked image.'
-    )
-    return _each('cam', runs, text)
-
-
-def _generated(runs: Sequence[RunRecord]) -> list[tuple[str, str, Markup]]:
-    """Returns a section with generated images, if any run has some."""
-    evidence = [run.evidence for run in runs if run.evidence is not None]
-    if not any(name.startswith('translations ') for own in evidence for name in own.maps):
-        return []
-    text = 'What the translators of the model generate from both images of a pair.'
-    return [('translations', 'Generated images', _each('translations', runs, text))]
-
-
-def _made(run: RunRecord) -> Markup:
-    if run.config:
-        config = _pre(files.dump(run.config))
-        text = html('<details open><summary>Config</summary>{config}</details>', config=config)
-    else:
-        text = _missing('No config.yaml.')
-    if run.made:
-        shown = {key: value for key, value in run.made.items() if key != 'config'}
-        machine = _pre(json.dumps(shown, indent=1))
-        text += html('<details><summary>Machine, versions, data</summary>{machine}</details>', machine=machine)
-    return text
-
-
-def _figure(name: str, runs: Sequence[RunRecord], caption: str) -> Markup:
-    """Draws a figure of all runs, or gives the reason why there is none."""
+def _figure(name: str, runs: Sequence[RunRecord], **options: Any) -> dict[str, Any]:
+    """Draws a figure of runs, or gives the reason why there is none."""
     try:
-        drawn = inline_svg(draw(name, runs), caption)
+        drawn = draw(name, runs, **options)
     except VireidError as error:
-        return _missing(f'{error.given}' + (f' ({error.todo})' if error.todo else ''))
-    return html(
-        '<figure{kind}>{moved}<figcaption>{caption}</figcaption></figure>',
-        # on a phone it scrolls instead of shrinking
-        kind=Markup('' if name in NARROW else ' class="wide"'),  # noqa: S704, two literals
-        moved=scroll(f'the figure {name}', drawn),
-        caption=caption,
-    )
-
-
-def _each(name: str, runs: Sequence[RunRecord], caption: str) -> Markup:
-    return _side(runs, lambda run: _figure(name, [run], caption))
-
-
-def _side(runs: Sequence[RunRecord], of: Callable[[RunRecord], Markup]) -> Markup:
-    if len(runs) == 1:
-        return of(runs[0])
-    columns = join(html('<div><h3>{label}</h3>{text}</div>', label=run.label, text=of(run)) for run in runs)
-    return html('<div class="side">{columns}</div>', columns=columns)
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], label: str) -> Markup:
-    """Returns a scrollable table of text."""
-    return scroll(label, _table(_head(head), join(map(cells, rows))))
-
-
-def _table(head: Markup, body: Markup) -> Markup:
-    return html('<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>', head=head, body=body)
-
-
-def _head(names: Sequence[str]) -> Markup:
-    return join(html('<th scope="col">{name}</th>', name=name) for name in names)
-
-
-def cells(row: Sequence[str], kind: str = '') -> Markup:
-    """Returns a table row; `kind` is its class."""
-    return html(
-        '<tr{kind}>{cells}</tr>',
-        kind=html(' class="{kind}"', kind=kind) if kind else NOTHING,
-        cells=join(html('<td>{cell}</td>', cell=cell) for cell in row),
-    )
-
-
-def scroll(label: str, content: Markup) -> Markup:
-    """Returns a region that scrolls horizontally if it is wider than the page."""
-    return html(
-        '<div class="scroll" tabindex="0" role="region" aria-label="{label}">{content}</div>',
-        label=label,
-        content=content,
-    )
-
-
-def _pre(text: str) -> Markup:
-    return html('<pre tabindex="0">{text}</pre>', text=text)
-
-
-def _missing(text: str) -> Markup:
-    return html('<p class="note">{text}</p>', text=text)
+        return {'missing': f'{error.given}' + (f' ({error.todo})' if error.todo else '')}
+    kind, caption = ('' if name in NARROW else 'wide'), CAPTIONS[name]
+    label = f'the figure {name}'
+    return {'missing': '', 'kind': kind, 'label': label, 'caption': caption, 'svg': inline_svg(drawn, caption)}
 
 
 def _thumbs(run: RunRecord) -> list[bytes]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from vireid.boundary.showing import printable
 from vireid.core.errors import VireidError
 from vireid.reporting.figures import FIGURES, draw, save
 from vireid.reporting.figures.style import LONGEST, drawable
@@ -130,6 +131,7 @@ def clean(run) -> tuple[RunRecord, RunRecord]:
 
 def require_harmless(page: str, clean: str) -> Found:
     page.encode()
+    assert printable(page) == page
     found, known = Found(page), Found(clean)
     assert found.tags <= known.tags
     assert found.attributes <= known.attributes

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from vireid.boundary.showing import printable
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.reporting.markup import html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,11 +149,12 @@ def inline_svg(figure: Figure, label: str) -> Markup:
     root, rest = text[: text.index('>')], text[text.index('>') + 1 :]
     box = re.search(r'viewBox="([^"]*)"', root)
     assert box is not None
-    kept = html(
+    kept = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         'role="img" aria-label="{label}" viewBox="{box}" width="100%" '
-        'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt">',
-        label=label,
+        'style="max-width:{widest}px;height:auto;stroke-linejoin:round;stroke-linecap:butt">'
+    ).format(
+        label=printable(label),
         box=box[1],
         widest=round(figure.get_figwidth() * 96 * 1.4),  # a wider figure would have huge text
     )
