@@ -65,7 +65,8 @@ def main() -> None:
     print(f'{len(paths)} images, {args.threads} threads, medians of {args.rounds}')
     for name, values in times.items():
         median = statistics.median(values)
-        print(f'{name:12} {median:6.2f} s  {len(paths) / median:7.1f} images/s  {reference / median:.2f} of the bare loop')
+        speed = f'{len(paths) / median:7.1f} images/s  {reference / median:.2f} of the bare loop'
+        print(f'{name:12} {median:6.2f} s  {speed}')
 
 
 if __name__ == '__main__':
