@@ -298,7 +298,7 @@ def openers() -> list[str]:
         def visit(node: ast.AST, where: str, module: str = module) -> None:
             for inner in ast.iter_child_nodes(node):
                 here = where
-                if isinstance(inner, (ast.FunctionDef, ast.ClassDef)):
+                if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
                     here = f'{where}.{inner.name}'
                 if isinstance(inner, ast.Call):
                     name = getattr(inner.func, 'attr', getattr(inner.func, 'id', ''))
