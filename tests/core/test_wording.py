@@ -11,7 +11,12 @@ def test_counts():
 
 
 def test_kinds():
-    assert [singular(kind) for kind in ('necks', 'losses', 'similarities')] == ['neck', 'loss', 'similarity']
+    assert [singular(kind) for kind in ('necks', 'losses', 'indexes', 'similarities')] == [
+        'neck',
+        'loss',
+        'index',
+        'similarity',
+    ]
 
 
 def test_columns_begin_or_end_alike():

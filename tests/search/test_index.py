@@ -185,6 +185,15 @@ def test_a_killed_build_goes_on_where_it_was(make, gallery, tmp_path, checkpoint
         assert hit.row == entry.row
 
 
+def test_a_build_that_was_killed_after_its_last_image_is_finished(make, tmp_path, embedded):
+    make()
+    (tmp_path / 'index/index.json').unlink()
+    embedded.clear()
+    update, index = make()
+    assert (update.embedded, len(embedded), len(index)) == (0, 1, 12)  # one, to know the length
+    assert len(index.search(index.vector(3)[None])[0]) == 12
+
+
 def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_path, checkpoint, embedder):
     make()
     root, found = find_gallery(gallery)

@@ -12,7 +12,9 @@ def counted(number: int, noun: str, plural: str = '') -> str:
 
 def singular(kind: str) -> str:
     """Returns the singular of a component kind: `neck` for `necks`, `loss` for `losses`."""
-    return f'{kind[:-3]}y' if kind.endswith('ies') else kind.removesuffix('es' if kind.endswith('sses') else 's')
+    return (
+        f'{kind[:-3]}y' if kind.endswith('ies') else kind.removesuffix('es' if kind.endswith(('sses', 'xes')) else 's')
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:

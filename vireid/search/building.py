@@ -132,11 +132,13 @@ def build(
         plan = _plan(entries, root, found, time_pattern, on_progress)
         entries.remove([entry.row for entry in plan.gone])
         length = _embed(entries, folder / VECTORS, plan, embedder, on_progress) or (before or {}).get('length')
+        if length is None and len(entries):  # an earlier build was interrupted after its last image
+            one = entries.all()[0]
+            length = embedder.embed_files([os.path.join(root, one.path)], [one.modality]).shape[1]
         if length is None or not len(entries):
-            raise VireidError(
-                'none of the images can be read' + (f', for example: {plan.unreadable[0]}' if plan.unreadable else ''),
-                todo='check the folder of the gallery',
-            )
+            example = f', for example: {plan.unreadable[0]}' if plan.unreadable else ''
+            todo = 'check the folder of the gallery; raw images need --cfg-options images.scale_raw=..., as in training'
+            raise VireidError(f'none of the images can be read{example}', todo=todo)
         about = {
             'format': FORMAT,
             'root': str(root),
