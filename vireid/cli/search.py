@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--html', type=Path, metavar='FILE', help='also write a page with the images')
     parser.add_argument('--json', action='store_true', help='print JSON: a list of queries with their hits')
+    add_index_arguments(parser)
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that open an index."""
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
     parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
     parser.add_argument(

@@ -9,6 +9,7 @@ import socket
 import warnings
 from pathlib import Path
 
+from vireid.cli.search import add_index_arguments
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
@@ -25,11 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'only); any other needs the token that is printed',
     )  # fmt: skip
     parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
-    parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
-    parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_index_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         )
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     warnings.filterwarnings('ignore', 'Image size', Warning, 'PIL')  # such uploads are refused and explained
-    _ = index.embedder, index.searcher  # a missing checkpoint or package is told now, not at the first search
+    index.load()
     local = args.host in LOOPBACK
     token = args.token or (None if local else secrets.token_urlsafe(24))
     listening = _listen(args.host, args.port)

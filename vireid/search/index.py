@@ -158,6 +158,14 @@ class Index:
         """
         return build_searcher(self.folder, self.about, self._plugins, self._trust)
 
+    def load(self) -> None:
+        """Loads what a search needs, so that a missing checkpoint or package is reported at once.
+
+        Raises:
+            VireidError: if one is missing.
+        """
+        _ = self.embedder, self.searcher
+
     def search(self, queries: np.ndarray, top: int = 20, where: Where | None = None) -> list[list[Hit]]:
         """Finds the images that are most similar to each query.
 

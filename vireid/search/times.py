@@ -44,8 +44,8 @@ def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, s
     Args:
         path: the image.
         pattern: how the file name without its suffix gives the time, in the codes of `strptime`, such as
-            `cam4_%Y%m%d-%H%M%S_*`; `*` stands for any text. None looks for a year, month, day, hour, minute and second
-            in this order.
+            `cam4_%Y%m%d-%H%M%S_*`; `*` matches any text. With None, the name is searched for a date
+            followed by a time of day.
 
     Raises:
         VireidError: if the name does not match the pattern.
@@ -68,7 +68,7 @@ def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, s
 
 
 def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
-    """Reads the time from a name; each `*` of the pattern is replaced by what it stands for, as short as possible."""
+    """Reads the time from a name; each `*` of the pattern matches as little text as possible."""
     fixed = [re.escape(part) for part in pattern.split('*')]
     digits = {'Y': r'\d{4}', 'f': r'\d{1,6}', 'j': r'\d{1,3}'}
     parts = [re.sub(r'%([A-Za-z])', lambda code: f'(?:{digits.get(code[1], "[0-9A-Za-z]{1,9}")})', p) for p in fixed]
@@ -76,12 +76,12 @@ def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
     try:
         if match is None:
             raise ValueError
-        kept = match.groups()[::2]  # without what the stars stand for
+        kept = match.groups()[::2]  # without the text that the stars match
         return datetime.strptime('\n'.join(kept), '\n'.join(pattern.split('*')))
     except ValueError as error:
         raise VireidError(
             f'{path}: its name does not match --time-pattern {pattern!r}',
-            allowed='codes of strptime and *, which stands for any text, such as cam4_%Y%m%d-%H%M%S_*',
+            allowed='strptime codes, and * for any text, as in cam4_%Y%m%d-%H%M%S_*',
             todo='correct the pattern, or list the times in the column `time` of a table',
         ) from error
 
