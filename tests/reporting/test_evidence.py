@@ -25,7 +25,7 @@ def test_what_is_written_is_read(evaluation, tmp_path):
     again = Evidence.load(tmp_path / 'report.npz')
     assert again.about == json.loads(json.dumps(found.about))
     assert again.thumbs == found.thumbs
-    for group in ('cmc', 'distances', 'lists', 'points', 'maps'):
+    for group in ('cmc', 'distances', 'lists', 'points', 'maps', 'reliability'):
         ours, theirs = getattr(found, group), getattr(again, group)
         assert list(ours) == list(theirs)
         assert all(np.array_equal(ours[key], theirs[key]) for key in ours)

@@ -93,6 +93,7 @@ def test_everything_of_a_run_is_there_and_escaped(page):
         'rankings',
         'training',
         'embedding',
+        'reliability',
         'who',
         'cam',
         'features',

@@ -6,7 +6,16 @@ from typing import Annotated, Required
 
 import torch
 from annotated_types import Len
-from pydantic import AfterValidator, ConfigDict, Field, InstanceOf, NonNegativeInt, PositiveInt, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    InstanceOf,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+)
 from typing_extensions import TypedDict
 
 
@@ -48,6 +57,29 @@ def _is_best(best: dict[str, int | float]) -> dict[str, int | float]:
     return best
 
 
+_Positive = Annotated[FiniteFloat, Field(gt=0)]
+
+
+class _Side(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
+    slope: _Positive
+    offset: FiniteFloat
+    growth: FiniteFloat
+    images: _Positive
+    place: FiniteFloat
+    scale: Annotated[FiniteFloat, Field(ge=0)]
+
+
+class _Calibration(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
+    people: PositiveInt
+    visible: _Side
+    infrared: _Side
+
+
+CALIBRATION = TypeAdapter(_Calibration)
+
+
 class _Content(TypedDict, total=False):
     """The content of a checkpoint; earlier versions lack some keys."""
 
@@ -75,6 +107,7 @@ class _Content(TypedDict, total=False):
     before_adapting: dict[str, InstanceOf[torch.Tensor]]
     converted: dict
     similarity: dict
+    calibration: _Calibration | None
 
 
 SCHEMA = TypeAdapter(_Content)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vireid.cli.startup import importing
+from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.search.index import Hit
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of commands that open an index."""
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
+    parser.add_argument(
+        '--false-alarms', type=_rate, default=0.05, metavar='SHARE', help='of the people who are not in the index, the '
+        'share that may be taken for one who is (default: 0.05); needs a calibrated model',
+    )  # fmt: skip
     parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
     parser.add_argument(
         '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
@@ -52,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
         from vireid.boundary.showing import as_json, printable
         from vireid.core.wording import aligned
+        from vireid.search.confidence import judge, percent
         from vireid.search.entries import Where
         from vireid.search.index import Index
         from vireid.search.modality import guess_modality
@@ -73,24 +79,34 @@ def run(args: argparse.Namespace) -> int:
         modality = args.modality or guess
         queries.append((path, modality, args.modality is None, index.embedder.embed(pixels, modality)))
     found = index.search(np.concatenate([vector for *_, vector in queries]), args.top, where)
+    judged = [
+        judge(index, modality, hits, where, args.false_alarms)
+        for (_, modality, *_), hits in zip(queries, found, strict=True)
+    ]
     if args.html:
         from vireid.search.page import write_page
 
-        write_page(args.html, index, [(path, modality) for path, modality, *_ in queries], found)
+        write_page(args.html, index, [(path, modality) for path, modality, *_ in queries], found, judged)
     if args.json:
         rows = [
-            {'query': str(path), 'modality': modality, 'guessed': guessed, 'hits': [_plain(hit) for hit in hits]}
-            for (path, modality, guessed, _), hits in zip(queries, found, strict=True)
-        ]
+            {
+                'query': str(path), 'modality': modality, 'guessed': guessed, 'absent': sure.absent,
+                'hits': [_plain(hit, p) for hit, p in zip(hits, sure.probabilities, strict=True)],
+            }
+            for (path, modality, guessed, _), hits, sure in zip(queries, found, judged, strict=True)
+        ]  # fmt: skip
         print(as_json(rows, indent=1))
         return 0
-    for (path, modality, guessed, _), hits in zip(queries, found, strict=True):
+    for (path, modality, guessed, _), hits, sure in zip(queries, found, judged, strict=True):
         print(printable(f'{path}, {modality}{" (guessed; --modality sets it)" if guessed else ""}'))
-        lines = [('rank', 'score', 'camera', 'time', 'image')]
-        for rank, hit in enumerate(hits, 1):
+        lines = [('rank', 'score', 'same person', 'camera', 'time', 'image')]
+        for rank, (hit, p) in enumerate(zip(hits, sure.probabilities, strict=True), 1):
             time = f'{hit.time:%Y-%m-%d %H:%M:%S} ({hit.time_from})' if hit.time else '-'
-            lines.append((str(rank), f'{hit.score:.3f}', printable(hit.camera) or '-', time, printable(hit.path)))
+            same = '-' if p is None else percent(p)
+            lines.append((str(rank), f'{hit.score:.3f}', same, printable(hit.camera) or '-', time, printable(hit.path)))
         print('\n'.join(aligned([list(line) for line in lines])) if hits else 'no image of the index fits the filters')
+        if hits and (told := sure.text(args.false_alarms)):
+            print(told)
         print()
     if args.html:
         print(f'written to {args.html}')
@@ -104,5 +120,17 @@ def _end_of_day(text: str | None, time: datetime | None) -> datetime | None:
     return time.replace(hour=23, minute=59, second=59, microsecond=999_999)
 
 
-def _plain(hit: Hit) -> dict[str, Any]:
-    return {**vars(hit), 'time': hit.time.isoformat(' ') if hit.time else None}
+def _plain(hit: Hit, probability: float | None) -> dict[str, Any]:
+    time = hit.time.isoformat(' ') if hit.time else None
+    return {**vars(hit), 'time': time, 'probability': probability}
+
+
+def _rate(text: str) -> float:
+    """Parses a share between 0 and 1."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1:
+        raise VireidError(f'--false-alarms is {text!r}', allowed='a share between 0 and 1, such as 0.05')
+    return rate

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     local = args.host in LOOPBACK
     token = args.token or (None if local else secrets.token_urlsafe(24))
     listening = _listen(args.host, args.port)
-    app = create_app(index, (*LOOPBACK, '[::1]') if local else ('*',), token)
+    app = create_app(index, (*LOOPBACK, '[::1]') if local else ('*',), token, args.false_alarms)
     shown = socket.gethostname() if args.host in ANY else args.host
     address = f'http://{f"[{shown}]" if ":" in shown else shown}:{listening.getsockname()[1]}/'
     print(f'{len(index):,} images: {address}{f"?token={token}" if token else ""}')

@@ -92,7 +92,10 @@ def score_checkpoint(
             weights += f', trained with images.scale_raw={before} and scored with {now}'
     model = model.to(fabric.device)
     data = data_name(experiment.dataset, dataset)
-    run = Run(experiment, Path(work_dir), model, fabric.device, progress, samples, split=split, data=data)
+    known = (content or {}).get('calibration')
+    run = Run(
+        experiment, Path(work_dir), model, fabric.device, progress, samples, split=split, data=data, calibration=known
+    )
     if fabric.is_global_zero:
         for name in (results_file.FILE, results_file.QUERIES):  # from an earlier evaluation
             (run.work_dir / name).unlink(missing_ok=True)

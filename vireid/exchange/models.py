@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from vireid.boundary.checkpoint_schema import CALIBRATION
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import open_regular, reads
 from vireid.core.config import files as configs
@@ -19,6 +21,7 @@ from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
 from vireid.launch.weights import restore_model
 from vireid.plugin_manager.manager import PluginManager, create_manager
+from vireid.statistics.calibration import Calibration
 
 
 def load(
@@ -38,7 +41,8 @@ def load(
 
     Returns:
         The model in evaluation mode, on the CPU: `model.embed(images, 'infrared')` gives (B, D) embeddings of
-        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares an image for it.
+        (B, 3, H, W) float32 images; `model.experiment.build_transform('test')` prepares an image for it;
+        `model.calibration` says what similarities mean, None if it was not calibrated.
 
     Raises:
         VireidError: if the checkpoint is damaged, or its weights do not fit the config stored with them.
@@ -65,6 +69,8 @@ def load(
             file=sys.stderr,
         )
     model.experiment = experiment  # type: ignore[assignment]
+    known = None if content.get('adapted') else content.get('calibration')  # of the statistics before adapting
+    model.calibration = None if known is None else Calibration.of(known)  # type: ignore[assignment]
     return model
 
 
@@ -84,6 +90,8 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
     if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:
         raise VireidError(f'{path} does not state its number of identities', todo='export or download it again')
+    if 'calibration' in about:
+        CALIBRATION.validate_json(about['calibration'])
     return about, weights
 
 
@@ -128,4 +136,6 @@ def load_weights(
     content = {'num_identities': int(about['num_identities']), 'model': weights}
     model = restore_model(experiment, content, path)
     model.experiment = experiment  # type: ignore[assignment]
+    known = json.loads(about['calibration']) if 'calibration' in about else None
+    model.calibration = None if known is None else Calibration.of(known)  # type: ignore[assignment]
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +58,8 @@ def release_weights(
     config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
     digest = checkpoint.digest(content['model'])
     metadata = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
+    if content.get('calibration') and not content.get('adapted'):
+        metadata['calibration'] = json.dumps(content['calibration'])
     files = _plugin_files(source, content['config'].get('plugins', ()), plugins)
     existing = [name for name in ('README.md', 'config.yaml') if (out / name).exists()]
     if existing and not (out / 'model.safetensors').exists():

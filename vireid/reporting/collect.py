@@ -21,6 +21,7 @@ from vireid.reporting.evidence import Evidence
 from vireid.reporting.explain import Pair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
+from vireid.statistics.calibration import Calibration, expected_error, reliability, top_hits
 
 RANKS = 50  # of the CMC to keep
 LISTS = 20  # ranking lists of each kind: best, worst, random
@@ -40,6 +41,7 @@ def collect(
     device: Any = 'cpu',
     name: str = '',
     scale_raw: ScaleRaw = None,
+    calibration: Calibration | None = None,
 ) -> Evidence:
     """Collects the evidence of an evaluation.
 
@@ -53,6 +55,7 @@ def collect(
         device: the model's device.
         name: of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
+        calibration: of the similarities of the model, to compare its probabilities with the test.
 
     Returns:
         The evidence; its notes say what is missing, and why.
@@ -95,7 +98,10 @@ def collect(
         for s in (*trial.query, *shown.samples)
         if s.name != str(s.identity)
     }
-    return Evidence(about, thumbs, _cmc(results), _distances(results.embeddings, first, seed), lists, points, maps)
+    return Evidence(
+        about, thumbs, _cmc(results), _distances(results.embeddings, first, seed), lists, points, maps,
+        {} if calibration is None else _reliability(results.embeddings, calibration),
+    )  # fmt: skip
 
 
 class _Shown:
@@ -241,6 +247,27 @@ def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -
     for modality in parts:
         count(f'within {modality}', modality, modality)
     return {key: values for key, values in counted.items() if _both(counted, key)}
+
+
+def _reliability(embeddings: Embeddings, calibration: Calibration) -> dict[str, np.ndarray]:
+    """Compares the probabilities of the best hits of each image in the other modality with how many are right."""
+    own = {m: [sample for sample in embeddings.samples if sample.modality == m] for m in MODALITIES}
+    if not all(own.values()):
+        return {}
+    parts = {m: (embeddings.of(samples), labels(samples)[0]) for m, samples in own.items()}
+    found, right = [], []
+    for modality, other in (MODALITIES, MODALITIES[::-1]):
+        (queries, people), (gallery, others) = parts[modality], parts[other]
+        step = -(-len(queries) // COMPARED)
+        similarity = queries[::step] @ gallery.T
+        top = top_hits(similarity)
+        scores = np.take_along_axis(similarity, top, axis=1)
+        found.append(calibration.side(modality).probability(scores, len(gallery)).ravel())
+        right.append((others[top] == people[::step, None]).ravel())
+    probabilities, same = np.concatenate(found), np.concatenate(right)
+    count, probability, share = reliability(probabilities, same)
+    error = np.array([expected_error(probabilities, same)])
+    return {'count': count, 'probability': probability, 'share': share, 'error': error}
 
 
 def _both(counted: dict[str, np.ndarray], key: str) -> bool:

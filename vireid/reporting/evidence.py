@@ -44,6 +44,8 @@ class Evidence:
         points: `image` (N,) indices; `pca` (N, 2); `explained` (2,) shares of variance; `tsne` (N, 2) or empty.
         maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`; by
             `translations NAME`, pictures (P, 2, h, w, 3) in 0..1.
+        reliability: `probability`, `share` and `count` (B,) of test hits by predicted probability, and their expected
+            calibration error `error` (1,); empty if the model is not calibrated.
     """
 
     about: dict[str, Any]
@@ -53,6 +55,7 @@ class Evidence:
     lists: dict[str, np.ndarray] = field(default_factory=dict)
     points: dict[str, np.ndarray] = field(default_factory=dict)
     maps: dict[str, np.ndarray] = field(default_factory=dict)
+    reliability: dict[str, np.ndarray] = field(default_factory=dict)
 
     def name_of(self, identity: int) -> str:
         """Returns the user's name of an identity."""
@@ -190,6 +193,12 @@ def _require_fit(evidence: Evidence) -> None:
         colors = (3,) if name.startswith('translations ') else ()
         shape = (len(evidence.about['pairs']), 2, None, None, *colors)
         require(numbers(maps, *shape, low=0) and maps.size > 0, f'maps/{name}')
+    if known := evidence.reliability:
+        bins = len(known.get('probability', ()))
+        for name in ('probability', 'share', 'count'):
+            require(numbers(known.get(name), bins, low=0) and bins > 0, f'reliability/{name}')
+        shares = np.concatenate([known['probability'], known['share']])
+        require(bool((shares <= 1 + 1e-9).all()) and numbers(known.get('error'), 1, low=0), 'reliability')
 
 
 _GROUPS = tuple(f.name for f in dataclasses.fields(Evidence) if f.name not in ('about', 'thumbs'))

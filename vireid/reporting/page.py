@@ -24,12 +24,14 @@ from vireid.reporting.record import RunRecord
 from vireid.reporting.result_file import which_weights
 from vireid.reporting.thumbnails import decode
 
-NARROW = ('cmc', 'distances')  # single-column figures; on a phone, others scroll instead of shrinking
+NARROW = ('cmc', 'distances', 'reliability')  # single-column figures; on a phone, others scroll instead of shrinking
 WIDE = 9.0  # inches, of figures with a section of their own
 CAPTIONS = {
     'cmc': 'CMC: share of queries with a match among the first k.',
     'weights': 'Raw values are faint, running means are bold.',
     'distances': 'Cosine distances between pairs of images.',
+    'reliability': 'How often hits are right, by the probability that the model gives them: '
+    'the 20 best hits in the other modality of each test image. On the diagonal the probability is true.',
     'cam': 'By stage of the backbone: what makes each image of a pair similar to the other. '
     'The first pairs show the same identity, the others a wrong top-ranked image.',
     'features': 'Maps of both images of a pair, by stage of the backbone.',
@@ -65,6 +67,7 @@ def render(runs: Sequence[RunRecord]) -> str:
         cmc=_figure('cmc', runs),
         training=_figure('weights', trained, width=WIDE) if trained else {'missing': no_steps},
         distances=_figure('distances', runs),
+        reliability=_figure('reliability', runs),
         absent=absent,
         thumbs=markup.script_data(thumbs),
     )

@@ -21,6 +21,7 @@ from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
 from vireid.search.modality import guess_modality
+from vireid.statistics.calibration import Calibration
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 PICTURES = 'paths, PIL images, (H, W, 3) or (H, W) uint8 arrays, (3, H, W) uint8 tensors, or (B, 3, H, W) float32 '
@@ -33,6 +34,7 @@ class Embedder:
     Attributes:
         model: the network, a `torch.nn.Module` in evaluation mode; `model.embed` takes prepared tensors.
         experiment: the experiment stored in the checkpoint.
+        calibration: what cosine similarities mean, `vireid.statistics.calibration.Calibration`; None if unknown.
         length: the length D of an embedding, None before the first one.
         source: path of the checkpoint.
     """
@@ -41,6 +43,7 @@ class Embedder:
         self.model: Any = model.eval()
         self.source = str(source)
         self.experiment: Any = model.experiment
+        self.calibration: Calibration | None = model.calibration
         self.device = torch.device('cpu')
         self.length: int | None = None
         self._transform = self.experiment.build_transform('test')

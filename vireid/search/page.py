@@ -16,13 +16,18 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.core.wording import counted
 from vireid.reporting import markup
+from vireid.search.confidence import Confidence, percent
 from vireid.search.index import Hit, Index
 
 SIZE = (128, 256)  # pixels of an image on the page: twice the size at which it is shown
 
 
 def write_page(
-    path: Path, index: Index, queries: Sequence[tuple[Path, Modality]], found: Sequence[Sequence[Hit]]
+    path: Path,
+    index: Index,
+    queries: Sequence[tuple[Path, Modality]],
+    found: Sequence[Sequence[Hit]],
+    judged: Sequence[Confidence],
 ) -> None:
     """Writes the page.
 
@@ -31,10 +36,17 @@ def write_page(
         index: the index.
         queries: path and modality of each query.
         found: the hits of each query.
+        judged: how sure they are.
     """
     sections = [
-        {'name': f'{query.name}, {modality}', 'images': [_query(index, query), *(_hit(index, hit) for hit in hits)]}
-        for (query, modality), hits in zip(queries, found, strict=True)
+        {
+            'name': f'{query.name}, {modality}' + (', probably not in this gallery' if sure.absent else ''),
+            'images': [
+                _query(index, query),
+                *(_hit(index, hit, p) for hit, p in zip(hits, sure.probabilities, strict=True)),
+            ],
+        }
+        for (query, modality), hits, sure in zip(queries, found, judged, strict=True)
     ]
     about = f'{counted(len(index), "image")} of {index.root}, embedded by {index.about["label"]}'
     write_whole(path, markup.render('found.html', title='Search', about=about, queries=sections))
@@ -44,12 +56,13 @@ def _query(index: Index, path: Path) -> dict[str, Any]:
     return {'jpeg': _jpeg(index.embedder.pixels(path)), 'alt': 'query', 'path': str(path), 'lines': ['query']}
 
 
-def _hit(index: Index, hit: Hit) -> dict[str, Any]:
+def _hit(index: Index, hit: Hit, probability: float | None) -> dict[str, Any]:
     try:
         jpeg = _jpeg(index.image(hit.row))
     except VireidError:  # gone or changed
         jpeg = ''
-    lines = [f'{hit.score:.3f}', f'camera {hit.camera}' if hit.camera else '']
+    same = '' if probability is None else f'{percent(probability)} same'
+    lines = [f'{hit.score:.3f}', same, f'camera {hit.camera}' if hit.camera else '']
     if hit.time:
         lines += [f'{hit.time:%Y-%m-%d}', f'{hit.time:%H:%M:%S}' + (' (file)' if hit.time_from == 'file time' else '')]
     return {'jpeg': jpeg, 'alt': f'score {hit.score:.3f}', 'path': hit.path, 'lines': list(filter(None, lines))}

@@ -31,8 +31,9 @@ from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import csv_cell, printable
 from vireid.boundary.writing import open_to_append
 from vireid.core.errors import VireidError
-from vireid.core.types import MODALITIES
+from vireid.core.types import MODALITIES, Modality
 from vireid.reporting.markup import asset
+from vireid.search.confidence import FALSE_ALARMS, judge, percent
 from vireid.search.index import Hit, Index, Where
 from vireid.search.modality import guess_modality
 from vireid.search.times import parse_time
@@ -56,7 +57,12 @@ HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(index: Index, hosts: Sequence[str] = ('127.0.0.1', 'localhost'), token: str | None = None) -> Starlette:
+def create_app(
+    index: Index,
+    hosts: Sequence[str] = ('127.0.0.1', 'localhost'),
+    token: str | None = None,
+    false_alarms: float = FALSE_ALARMS,
+) -> Starlette:
     """Returns the application.
 
     Args:
@@ -64,8 +70,9 @@ def create_app(index: Index, hosts: Sequence[str] = ('127.0.0.1', 'localhost'), 
         hosts: values of the Host header to answer, without the port, so that a foreign name that resolves to this
             machine gets no answer; `*` accepts all.
         token: what a browser has to know; None lets every browser in.
+        false_alarms: see `vireid.search.confidence.judge`.
     """
-    page = _Page(index, token)
+    page = _Page(index, token, false_alarms)
     routes = [
         Route('/', page.home),
         Route('/base.css', page.asset),
@@ -87,8 +94,8 @@ def create_app(index: Index, hosts: Sequence[str] = ('127.0.0.1', 'localhost'), 
 class _Page:
     """The handlers of an index."""
 
-    def __init__(self, index: Index, token: str | None) -> None:
-        self.index, self.token = index, token
+    def __init__(self, index: Index, token: str | None, false_alarms: float) -> None:
+        self.index, self.token, self.false_alarms = index, token, false_alarms
         self.uploads, self.images = anyio.Semaphore(AT_ONCE), anyio.Semaphore(AT_ONCE)
         self.model = threading.Lock()  # one network pass at a time: it uses all cores anyway
         self.label_file = threading.Lock()
@@ -126,6 +133,7 @@ class _Page:
         return {
             'images': len(self.index),
             'label': printable(self.index.about['label']),
+            'calibrated': self.index.embedder.calibration is not None,
             'cameras': [printable(camera) for camera in self.index.cameras()],
             'span': [f'{moment:%Y-%m-%dT%H:%M}' for moment in span] if span else None,
         }
@@ -176,8 +184,16 @@ class _Page:
         name = f'upload {hashlib.sha256(content).hexdigest()[:16]}'
         return {
             'query': name, 'modality': modality, 'guessed': wanted is None, 'warnings': warnings,
-            'hits': [_plain(hit) for hit in hits],
+            **self._answer(modality, hits, where),
         }  # fmt: skip
+
+    def _answer(self, modality: Modality, hits: Sequence[Hit], where: Where) -> dict[str, Any]:
+        """Returns the hits, and how sure they are."""
+        sure = judge(self.index, modality, hits, where, self.false_alarms)
+        return {
+            'absent': sure.text(self.false_alarms) if sure.absent else '',
+            'hits': [_plain(hit, p) for hit, p in zip(hits, sure.probabilities, strict=True)],
+        }
 
     async def similar(self, request: Request) -> Response:
         """Searches with an image of the index."""
@@ -187,9 +203,10 @@ class _Page:
         def find() -> dict[str, Any]:
             (hits,) = self.index.search(self.index.vector(row)[None], top + 1, where)
             own = self.index.entries.of([row])[row]
-            found = [_plain(hit) for hit in hits if hit.row != row][:top]
+            found = [hit for hit in hits if hit.row != row][:top]
             return {
-                'query': printable(own.path), 'modality': own.modality, 'guessed': False, 'warnings': [], 'hits': found
+                'query': printable(own.path), 'modality': own.modality, 'guessed': False, 'warnings': [],
+                **self._answer(own.modality, found, where),
             }  # fmt: skip
 
         return JSONResponse(await anyio.to_thread.run_sync(find))
@@ -274,11 +291,11 @@ def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
         raise VireidError(f'the image is damaged: {reason(error)}', todo='save it anew as JPEG or PNG') from error
 
 
-def _plain(hit: Hit) -> dict[str, Any]:
+def _plain(hit: Hit, probability: float | None) -> dict[str, Any]:
     return {
         'row': hit.row, 'score': round(hit.score, 4), 'path': printable(hit.path), 'camera': printable(hit.camera),
         'time': f'{hit.time:%Y-%m-%d %H:%M:%S}' if hit.time else '', 'time_from': hit.time_from,
-        'modality': hit.modality,
+        'modality': hit.modality, 'same': '' if probability is None else percent(probability),
     }  # fmt: skip
 
 

@@ -104,7 +104,11 @@ def make_evidence(name: str = 'tffn', people: int = 12, quality: float = 0.8, se
         'cameras': [], 'graph': make_graph(), 'pairs': pairs, 'kinds': kinds,
     }  # fmt: skip
     thumbs = [thumb(image[1], image[3]) for image in images]
-    return Evidence(about, thumbs, cmc, distances, lists, points, maps)
+    probability = np.linspace(0.05, 0.95, 10)
+    reliability = {
+        'probability': probability, 'share': probability**1.2, 'count': np.full(10, 40.0), 'error': np.array([0.04])
+    }  # fmt: skip
+    return Evidence(about, thumbs, cmc, distances, lists, points, maps, reliability)
 
 
 def make_graph() -> dict[str, Any]:

@@ -58,7 +58,7 @@ def test_a_run_without_what_is_drawn_is_an_error_alone_and_a_note_beside_others(
 def test_evidence_without_the_part_is_told_by_its_name(name, new_run):
     bare = new_run('bare')
     evidence = bare.evidence
-    evidence.cmc = evidence.distances = evidence.lists = evidence.points = evidence.maps = {}
+    evidence.cmc = evidence.distances = evidence.lists = evidence.points = evidence.maps = evidence.reliability = {}
     evidence.about['graph'] = {'nodes': [], 'edges': []}
     with pytest.raises(VireidError, match=r'bare: no .* in its evidence'):
         draw(name, [bare])

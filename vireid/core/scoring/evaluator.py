@@ -19,10 +19,12 @@ from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
+from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.scorable import require_match, require_scorable
-from vireid.core.types import Batch, Progress, Sample
+from vireid.core.scoring.scorable import labels, require_match, require_scorable
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.interfaces import Dataset, Fit, Model, Similarity
+from vireid.statistics import calibration
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,13 @@ class Evaluation:
         results: the scores.
         fitted_step: step after which the evaluation fitted the model to the training images; None if it did not.
         similarity: `config` and `state` of the similarity that the evaluation fitted to the training images, if any.
+        calibration: of the similarities of validation images (`vireid.statistics.calibration`); None for others.
     """
 
     results: Results
     fitted_step: int | None = None
     similarity: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
 
 
 class Evaluator:
@@ -151,7 +155,8 @@ class Evaluator:
             on_progress=on_progress('scoring trials'),
         )
         hooks.evaluated(run=run, progress=progress, results=results)
-        return Evaluation(results, fitted_step, kept)
+        calibrates = self.split == 'validation' and similarity is None
+        return Evaluation(results, fitted_step, kept, _calibrate(embeddings) if calibrates else None)
 
     def _fit(self, run: Any, fit: Fit, on_progress: Callable[[int, int], None]) -> None:
         """Fits the run's model to the training images with the test transforms."""
@@ -173,6 +178,19 @@ class Evaluator:
         run.model.eval()
         with torch.no_grad(), located(run.model), seeded(self.experiment.seed, 'fit'):  # equal in every process
             fit(Batches())
+
+
+def _calibrate(embeddings: Embeddings) -> dict[str, Any] | None:
+    """Calibrates the similarity of visible and infrared images; None if these people do not suffice."""
+    parts = {}
+    for modality in MODALITIES:
+        own = [sample for sample in embeddings.samples if sample.modality == modality]
+        if not own:
+            return None
+        parts[modality] = (embeddings.of(own), labels(own)[0])
+    (visible, people), (infrared, others) = parts[VISIBLE], parts[INFRARED]
+    fitted = calibration.fit(visible @ infrared.T, people, others)
+    return None if fitted is None else fitted.to_dict()
 
 
 def require_samples(samples: Sequence[Sample], fits: Any) -> Sequence[Sample]:

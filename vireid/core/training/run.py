@@ -47,6 +47,7 @@ class Run:
         skipped: steps skipped so far because their loss or gradient was not finite.
         fitted_step: step after which the model was last fitted to the training images, if it has a `fit`.
         fitted: `config` and `state` of the similarity last fitted to the training images, if any.
+        calibration: what similarities of the weights to score mean (`vireid.statistics.calibration`); None if unknown.
         results: the evaluation of the final weights, once the run has finished.
     """
 
@@ -66,6 +67,7 @@ class Run:
     skipped: list[int] = field(default_factory=list)
     fitted_step: int | None = None
     fitted: dict[str, Any] | None = None
+    calibration: dict[str, Any] | None = None
     results: Results | None = None
     tested: int = 0
     data: str = ''

@@ -84,10 +84,11 @@ class Selection:
             'the same folder',
         )
 
-    def load_best(self, model: Any, path: Path) -> str:
-        """Loads the best weights into the model; returns a description of them."""
-        checkpoint.load_weights(model, checkpoint.load(path)['model'], path)
-        return self.text()
+    def load_best(self, model: Any, path: Path) -> dict[str, Any]:
+        """Loads the best weights into the model; returns the content of their checkpoint."""
+        content = checkpoint.load(path)
+        checkpoint.load_weights(model, content['model'], path)
+        return content
 
     def text(self) -> str:
         """Returns a description of the best weights and how they were selected."""

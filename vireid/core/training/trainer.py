@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import signal
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,14 +156,13 @@ class Trainer:
     def evaluate(self) -> None:
         """Scores the current weights as candidates for `evaluation.select`; saves them if they are the best."""
         with self._ema_weights():
-            scores = self._noted(
-                self.candidates.evaluate(
-                    self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
-                )
+            evaluation = self.candidates.evaluate(
+                self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
             )
+        scores = self._noted(evaluation)
         if self.selection.on != 'last':
             if self.selection.is_best(scores, self.progress):
-                self.save(best=True)
+                self.save({'chosen': self.selection.text(), 'calibration': evaluation.calibration})
             self.save()  # records which weights are the best so far
 
     def _evaluate_final(self) -> Results:
@@ -176,8 +176,9 @@ class Trainer:
             return final
         self.evaluate()  # the last weights are candidates too
         wait_for_all()  # until rank 0 has written the best weights
-        weights = self.selection.load_best(self.run.model, self.run.best)
-        return self._noted(evaluate(weights=weights, check_interrupt=self.check_interrupt))
+        best = self.selection.load_best(self.run.model, self.run.best)
+        self.run.calibration = best.get('calibration')
+        return self._noted(evaluate(weights=self.selection.text(), check_interrupt=self.check_interrupt))
 
     def _noted(self, evaluation: Evaluation) -> Results:
         """Records in the run what the evaluation fitted; returns the scores."""
@@ -187,8 +188,8 @@ class Trainer:
             self.run.fitted = evaluation.similarity
         return evaluation.results
 
-    def save(self, best: bool = False) -> None:
-        """Writes the run's checkpoint, or that of its best weights; call it in every process.
+    def save(self, best: Mapping[str, Any] | None = None) -> None:
+        """Writes the run's checkpoint, or that of its best weights with the facts `best`; call it in every process.
 
         Raises:
             VireidError: if the weights are not finite, or the file cannot be written.
@@ -198,11 +199,9 @@ class Trainer:
             state = self.state_dict()
             require_numbers(self.run, state['model'], self.progress)
             if self.fabric.is_global_zero:
-                if best:
-                    state['chosen'] = self.selection.text()
                 # at least two best ones: until the next checkpoint refers to the new file, the previous one is current
                 keep = max(self.settings.keep, 2 if best else 1)
-                checkpoint.save(self.run.best if best else self.run.checkpoint, state, keep=keep)
+                checkpoint.save(self.run.best if best else self.run.checkpoint, {**state, **(best or {})}, keep=keep)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the content of a checkpoint, as tensors and plain values."""

@@ -12,6 +12,7 @@ from vireid.reporting import evidence
 from vireid.reporting.collect import collect
 from vireid.reporting.page import write_report
 from vireid.reporting.record import read_run
+from vireid.statistics.calibration import Calibration
 
 
 class Report:
@@ -56,6 +57,7 @@ class Report:
             model: Any = run.model if hasattr(run.model, 'embed') else None
             transform = run.experiment.build_transform('test')
             scale_raw = run.experiment.images.scale_raw
-            collected = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw)
+            known = None if run.calibration is None else Calibration.of(run.calibration)
+            collected = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw, known)
             collected.save(run.work_dir / evidence.FILE)
         write_report([read_run(run.work_dir)], run.work_dir / 'report.html')

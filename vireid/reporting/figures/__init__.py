@@ -26,7 +26,18 @@ if TYPE_CHECKING:
 
     from vireid.reporting.record import RunRecord
 
-NAMES = ('cmc', 'rankings', 'cam', 'features', 'translations', 'weights', 'embedding', 'distances', 'graph')
+NAMES = (
+    'cmc',
+    'rankings',
+    'cam',
+    'features',
+    'translations',
+    'weights',
+    'embedding',
+    'distances',
+    'reliability',
+    'graph',
+)
 FIGURES: dict[str, str] = {name: f'vireid.reporting.figures.{name}:draw' for name in NAMES}
 # the options of each figure besides `width`, in inches; a test compares them with the functions
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -38,6 +49,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     'weights': (),
     'embedding': ('method',),
     'distances': (),
+    'reliability': (),
     'graph': (),
 }
 DPI = 300

@@ -24,6 +24,7 @@ from vireid.reporting.record import RunRecord
 
 COLUMN, PAGE = 3.3, 6.9  # inches, of two-column papers
 FONT, SMALL = 8.0, 6.5  # points
+AGAIN = 'score it again: vireid test CONFIG CHECKPOINT'
 INK = '#161718'  # of text and axes only, so that pages can replace it
 # Okabe and Ito's palette for color vision deficiency. The palest comes last.
 PALETTE = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', INK, '#F0E442')
@@ -202,7 +203,7 @@ def choose(
 
 
 def choose_evidence(
-    runs: Sequence[RunRecord], has: Callable[[Evidence], Any], part: str
+    runs: Sequence[RunRecord], has: Callable[[Evidence], Any], part: str, todo: str = AGAIN
 ) -> tuple[list[RunRecord], list[str]]:
     """Calls `choose` for a part of the evidence.
 
@@ -210,6 +211,7 @@ def choose_evidence(
         runs: all runs.
         has: returns whether the evidence contains the part.
         part: its name, such as `ranking lists`.
+        todo: what to do if there is evidence, but without it.
 
     Raises:
         VireidError: if no run has it.
@@ -219,7 +221,7 @@ def choose_evidence(
         runs,
         lambda run: run.evidence is not None and bool(has(run.evidence)),
         'no evidence' if never else f'no {part} in its evidence',
-        'score it again: vireid test CONFIG CHECKPOINT',
+        AGAIN if never else todo,
     )
 
 

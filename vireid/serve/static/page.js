@@ -66,6 +66,23 @@ $('picture').addEventListener('pointerup', () => {
   search();
 });
 $('picture').addEventListener('pointercancel', () => { corner = null; });
+let pause = 0;
+$('picture').addEventListener('keydown', event => {  // the same without a mouse
+  const direction = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  if (!direction || !bitmap) return;
+  event.preventDefault();
+  const { width, height } = bitmap;
+  let [x, y, w, h] = crop || [width / 4, height / 4, width / 2, height / 2];
+  if (crop) {
+    const [across, down] = [direction[0] * Math.max(1, width / 40), direction[1] * Math.max(1, height / 40)];
+    if (event.shiftKey) [w, h] = [Math.min(Math.max(w + across, 8), width - x), Math.min(Math.max(h + down, 8), height - y)];
+    else [x, y] = [Math.min(Math.max(x + across, 0), width - w), Math.min(Math.max(y + down, 0), height - h)];
+  }
+  crop = [x, y, w, h];
+  draw();
+  clearTimeout(pause);
+  pause = setTimeout(search, 500);
+});
 $('whole').addEventListener('click', () => { crop = null; draw(); search(); });
 
 function body() {
@@ -115,7 +132,7 @@ async function search() {
     if (number !== asked) return;
     answer = null;
     $('gallery').replaceChildren();
-    $('warnings').hidden = true;
+    $('warnings').hidden = $('absent').hidden = true;
     $('status').textContent = error instanceof TypeError ? 'The server does not answer.' : error.message;
   }
   $('gallery').inert = false;
@@ -125,7 +142,7 @@ $('filters').addEventListener('change', search);
 
 function about(hit) {
   const time = hit.time && (hit.time_from === 'file time' ? `${hit.time} (file time)` : hit.time);
-  return [hit.camera && `camera ${hit.camera}`, time, hit.modality].filter(Boolean);
+  return [hit.same && `${hit.same} same person`, hit.camera && `camera ${hit.camera}`, time, hit.modality].filter(Boolean);
 }
 
 function element(tag, text, kind) {
@@ -142,6 +159,8 @@ function list() {
   $('status').textContent = answer.hits.length ? `${from}. ${count}.` : `${from}. No image fits the filters.`;
   $('warnings').replaceChildren(...answer.warnings.map(text => element('li', text)));
   $('warnings').hidden = !answer.warnings.length;
+  $('absent').textContent = answer.absent;
+  $('absent').hidden = !answer.absent;
   $('gallery').replaceChildren(...answer.hits.map((hit, position) => {
     const item = document.createElement('li'), button = element('button', '', hit.label), image = new Image();
     button.type = 'button';

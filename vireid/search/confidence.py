@@ -1,0 +1,79 @@
+"""How sure a hit is: the probability of each, and whether the index has the person of the query at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vireid.core.types import INFRARED, VISIBLE, Modality
+from vireid.search.index import Hit, Index, Where
+
+FALSE_ALARMS = 0.05
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How sure the hits of a query are.
+
+    Attributes:
+        probabilities: for each hit, the probability that it shows the person of the query; None if unknown.
+        absent: whether the person is probably not in the index; None if unknown.
+        threshold: similarity below which the best hit means absent; None if unknown.
+        unknown: why something is unknown; empty if nothing is.
+    """
+
+    probabilities: tuple[float | None, ...]
+    absent: bool | None = None
+    threshold: float | None = None
+    unknown: str = ''
+
+    def text(self, rate: float) -> str:
+        """Returns what a user has to know, one line per fact; `rate` as in `judge`."""
+        lines = [f'note: {self.unknown}'] if self.unknown else []
+        if self.absent:
+            lines.append(
+                f'probably not in this gallery: the best score is below {self.threshold:.3f}, which '
+                f'{percent(rate)} of the people who are not in it would reach'
+            )
+        return '\n'.join(lines)
+
+
+def percent(share: float) -> str:
+    """Returns a share as a whole number of percent, with bounds in place of 0 and 100."""
+    return '< 1%' if share < 0.01 else '> 99%' if share > 0.99 else f'{100 * share:.0f}%'
+
+
+def judge(
+    index: Index, modality: Modality, hits: Sequence[Hit], where: Where | None = None, rate: float = FALSE_ALARMS
+) -> Confidence:
+    """Judges the hits of a query.
+
+    Only hits of the other modality can be judged, since a model is calibrated on pairs of a visible and an infrared
+    image.
+
+    Args:
+        index: the index.
+        modality: modality of the query.
+        hits: the hits, the most similar first.
+        where: the filter they were found with.
+        rate: the share of people who are not in the index but whose best hit is taken for them.
+    """
+    none = (None,) * len(hits)
+    calibration = index.embedder.calibration
+    if calibration is None:
+        why = 'the model was trained without validation identities, so its scores are not calibrated'
+        return Confidence(none, unknown=why)
+    other = VISIBLE if modality == INFRARED else INFRARED
+    across = [hit for hit in hits if hit.modality == other]
+    if not across:
+        return Confidence(none, unknown=f'no {other} image among the hits; only pairs of two modalities are calibrated')
+    images = len(index.entries.rows(replace(where or Where(), modality=other)))
+    side = calibration.side(modality)
+    probable = side.probability(np.array([hit.score for hit in hits]), images).tolist()
+    threshold = side.threshold(rate, images)
+    return Confidence(
+        tuple(p if hit.modality == other else None for p, hit in zip(probable, hits, strict=True)),
+        across[0].score < threshold, threshold, '' if len(across) == len(hits) else f'only {other} hits are calibrated',
+    )  # fmt: skip
