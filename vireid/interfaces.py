@@ -368,12 +368,26 @@ class Index(Interface):
         raise NotImplementedError
 
 
+class Detector(Interface):
+    """Finds people in the frames of a video."""
+
+    given = ('device',)
+
+    def __call__(self, images: Sequence[Tensor]) -> Sequence[tuple[Tensor, Tensor]]:
+        """Returns the boxes and scores of the people in each image.
+
+        An image is (3, H, W) uint8 in RGB, on the CPU. Boxes are (N, 4) float: left, top, right and bottom in pixels.
+        Scores are (N,) float.
+        """
+        raise NotImplementedError
+
+
 INTERFACES: dict[str, type[Interface]] = {
     'models': Model, 'translators': Translator, 'backbones': Backbone, 'necks': Neck, 'heads': Head,
     'poolings': Pooling, 'losses': Loss, 'weighters': Weighter, 'datasets': Dataset, 'readers': Reader,
     'protocols': EvaluationProtocol, 'similarities': Similarity, 'rerankers': Reranker, 'samplers': Sampler,
     'transforms': Transform, 'steps': Step, 'optimizers': Optimizer, 'schedules': Schedule, 'loggers': Logger,
-    'indexes': Index,
+    'indexes': Index, 'detectors': Detector,
 }  # fmt: skip
 KINDS = tuple(INTERFACES)
 

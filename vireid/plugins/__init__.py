@@ -132,6 +132,7 @@ COMPONENTS = {
         'FaissHNSW': f'{_HERE}.indexes.faiss_hnsw:FaissHNSW',
         'Qdrant': f'{_HERE}.indexes.qdrant:Qdrant',
     },
+    'detectors': {'TorchvisionDetector': f'{_HERE}.detectors.torchvision_detector:TorchvisionDetector'},
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {

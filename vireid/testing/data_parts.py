@@ -1,4 +1,4 @@
-"""Contract checks for transforms, samplers, similarities, indexes and re-rankers."""
+"""Contract checks for transforms, samplers, similarities, indexes, detectors and re-rankers."""
 
 from __future__ import annotations
 
@@ -175,7 +175,27 @@ def _check_index(build: Builder) -> None:
         compare_with_all(index, every, None, no_filter, 'a search after numbers were used again')
 
 
+def _check_detector(build: Builder) -> None:
+    detect = build(device=torch.device('cpu'))
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((96, 128), (96, 128), (72, 64))]
+    before = [image.clone() for image in images]
+    found = detect(images)
+    require(len(found) == len(images), f'it returns {len(found)} results for {len(images)} images')
+    for boxes, scores in found:
+        require(
+            boxes.ndim == 2 and boxes.shape[1] == 4 and scores.shape == boxes.shape[:1],
+            f'it returns boxes {tuple(boxes.shape)} and scores {tuple(scores.shape)}, not (N, 4) and (N,)',
+        )
+        require(
+            bool(torch.isfinite(boxes).all() and (boxes[:, 2:] >= boxes[:, :2]).all()),
+            'it returns boxes that are not left, top, right, bottom',
+        )
+    require(all(map(torch.equal, images, before)), 'it modifies the images')
+    require(len(detect([])) == 0, 'it returns results for no image')
+
+
 CHECKS = {
+    'detectors': _check_detector,
     'indexes': _check_index,
     'similarities': _check_similarity,
     'transforms': _check_transform,

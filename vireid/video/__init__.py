@@ -1,0 +1,1 @@
+"""People cut out of videos: frames with times, tracks, and a folder of crops."""
