@@ -270,7 +270,7 @@ EXEMPT = {
     'vireid.synth': 'writes only',
     'vireid.cli.search.run': 'an index, by its readers',
     'vireid.cli.serve.run': 'an index, by its readers',
-    'vireid.serve.app._Page.asset': 'a file of the package',
+    'vireid.serve.web._asset': 'a file of the package',
     'vireid.search.index.append_vectors': 'writes only',
     'vireid.search.times._exif_time': 'metadata; what fails is told by whoever reads the image',
     'vireid.cli.output.quiet_others': 'the null device',

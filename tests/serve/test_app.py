@@ -248,8 +248,7 @@ def test_an_image_that_fails_in_an_unknown_way_is_told_to_be_damaged(client, inf
 
 
 def test_an_upload_that_is_too_large_is_refused_before_it_is_read(client, monkeypatch):
-    monkeypatch.setattr(served, 'MOST_BYTES', 1000)
-    monkeypatch.setattr(served._body, '__defaults__', (1000,))
+    monkeypatch.setattr(served.read_body, '__defaults__', (1000,))
     response = client.post('/search', content=bytes(2000))
     assert 'more than 1,000 bytes' in response.json()['error']
 
@@ -262,7 +261,7 @@ def test_an_upload_that_is_too_large_is_refused_before_it_is_read(client, monkey
 
 def test_a_hundred_at_once_are_answered_and_few_are_in_memory(index, infrared, monkeypatch):
     inside, most = [0], [0]
-    real = served._body
+    real = served.read_body
 
     async def counted(request, *args):
         inside[0] += 1
@@ -272,7 +271,7 @@ def test_a_hundred_at_once_are_answered_and_few_are_in_memory(index, infrared, m
         finally:
             inside[0] -= 1
 
-    monkeypatch.setattr(served, '_body', counted)
+    monkeypatch.setattr(served, 'read_body', counted)
 
     async def send() -> list[int]:
         transport = httpx.ASGITransport(app=create_app(index))
