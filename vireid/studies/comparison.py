@@ -182,7 +182,7 @@ class Comparison:
 
     def configs(self) -> list[tuple[str, list[str]]]:
         """Returns the keys in which the configs of the systems differ, with the values as text."""
-        changes = differences([without_own(s.first.config) for s in self.systems])
+        changes = differences([without_own(s.first.config, s.first.folder) for s in self.systems])
         return [('.'.join(path), [_text(value) for value in values]) for path, values in changes.items()]
 
     def frame(self) -> Any:

@@ -67,7 +67,7 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
         seed = run.config.get('seed', 0)
         if type(seed) is not int:
             raise VireidError(f'{folder}/config.yaml: seed is {seed!r}', allowed='an integer')
-        key = dump(without_own(run.config)) if run.config else str(folder)
+        key = dump(without_own(run.config, run.folder)) if run.config else str(folder)
         system = systems.setdefault(key, System(run.label, {}))
         if seed in system.runs:
             raise VireidError(
@@ -82,11 +82,16 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
     return list(systems.values())
 
 
-def without_own(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns a config without the keys in which runs of one system may differ."""
+def without_own(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns the config of the run in `folder` without that in which runs of one system may differ."""
     kept = {key: value for key, value in config.items() if key not in OWN}
     if isinstance(kept.get('dataset'), dict):
         kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}
+    training = kept.get('training')
+    if isinstance(training, dict) and isinstance(training.get('init'), str):
+        parts = Path(training['init']).parts
+        if len(parts) > 3 and parts[-4] == folder.name and parts[-3].startswith('stage'):  # a stage of the run itself
+            kept['training'] = {**training, 'init': '/'.join(parts[-3:])}
     return kept
 
 
