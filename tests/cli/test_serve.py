@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from vireid.cli import main
-from vireid.cli.serve import _listen
+from vireid.cli.listening import _listen
 from vireid.core.errors import VireidError
 
 

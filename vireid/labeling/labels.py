@@ -1,0 +1,188 @@
+"""A folder of crops that is labeled: its tracks, the answers, and the next question."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from vireid.core.errors import VireidError
+from vireid.core.training.lock import exclusive
+from vireid.core.types import MODALITIES
+from vireid.core.wording import counted
+from vireid.labeling.grouping import propose_groups
+from vireid.labeling.journal import FILE, Journal, answer
+from vireid.labeling.manifest import FILE as MANIFEST
+from vireid.labeling.manifest import Summary, write_manifest
+from vireid.labeling.people import People
+from vireid.labeling.questions import Question, Questions
+from vireid.labeling.tracks import make_tracks, overlapping
+from vireid.search.building import Update, build
+from vireid.search.embedder import Embedder
+from vireid.search.gallery import Found
+from vireid.search.index import Index
+
+FOLDER, INDEX = 'label', 'index'  # what is kept about a folder of crops: the answers, and the embeddings
+
+
+def embed(
+    folder: Path, found: Sequence[Found], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
+    on_progress: Callable[[str, int, int], None],
+) -> Update:  # fmt: skip
+    """Embeds the crops of a folder that are new, as `vireid index` does.
+
+    Args:
+        folder: the folder of the crops.
+        found: the crops.
+        embedder: the model.
+        checkpoint: its path.
+        plugins: Python files with components.
+        on_progress: called with (what, done, total).
+
+    Raises:
+        VireidError: if the embeddings are of another checkpoint, or no image can be read.
+    """
+    return build(
+        folder / FOLDER / INDEX, folder.absolute(), found, embedder, checkpoint=checkpoint, plugins=plugins,
+        on_progress=on_progress,
+    )  # fmt: skip
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[Path]:
+    """Reserves a folder of crops for this process inside the block; yields the folder for what is kept about it.
+
+    Raises:
+        VireidError: if another process labels it, or it has a table that `vireid label` did not write.
+    """
+    own = folder / FOLDER
+    if (folder / MANIFEST).exists() and not (own / FILE).exists():
+        raise VireidError(
+            f'{folder / MANIFEST} exists already, and nobody has labeled {folder}', todo='move that table elsewhere'
+        )
+    own.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(own))
+        except VireidError as error:
+            raise VireidError(
+                f'somebody is labeling {folder} already', todo='use the page that is open, or stop it first (Ctrl-C)'
+            ) from error
+        yield own
+
+
+class Labels:
+    """The labels of a folder; safe to use from several threads.
+
+    Args:
+        folder: the folder of the crops.
+        index: their embeddings.
+        names: the name of the track of each image; see `find_crops`.
+
+    Attributes:
+        tracks: the tracks.
+        people: who is who.
+        journal: the answers.
+        manifest: the table that is written after each answer.
+        summary: what that table contains.
+
+    Raises:
+        VireidError: if a track has images of two cameras, or the answers are damaged.
+    """
+
+    def __init__(self, folder: Path, index: Index, names: dict[str, str]) -> None:
+        self.folder, self.index, self.manifest = folder, index, folder / MANIFEST
+        self.tracks, features = make_tracks(index, names)
+        self._impossible = overlapping(self.tracks)
+        self._groups = propose_groups(self.tracks, features, self._impossible)
+        self._questions = Questions(features)
+        self._lock = threading.RLock()
+        self._asked: tuple[int, Question | None] | None = None
+        self.journal = Journal(folder / FOLDER)
+        self.people = self._replayed()
+        self.summary = Summary()
+        if self.journal.answers:
+            self.summary = write_manifest(self.people, folder)  # a crash may have come between the answer and the table
+
+    @property
+    def version(self) -> int:
+        """The number of answers; a question belongs to one."""
+        return len(self.journal.answers)
+
+    def question(self) -> Question | None:
+        """Returns the next question, None if there is none."""
+        with self._lock:
+            if self._asked is None or self._asked[0] != self.version:
+                self._asked = self.version, self._questions.next(self.people)
+            return self._asked[1]
+
+    def answer(
+        self,
+        kind: Literal['people', 'name', 'skip'],
+        rows: Sequence[int],
+        same: Sequence[Sequence[int]] = (),
+        different: Sequence[Sequence[int]] = (),
+        name: str = '',
+        despite: bool = False,
+    ) -> None:
+        """Takes an answer, saves it, and writes the table.
+
+        Args:
+            kind: what it says; see `Answer`.
+            rows: the tracks that were asked about, by number.
+            same: groups of tracks of the same person.
+            different: groups of tracks of other people.
+            name: the name of the person.
+            despite: take it although it contradicts what is known.
+
+        Raises:
+            Contradiction: if it contradicts what is known; nothing is saved.
+            VireidError: if a name is invalid, or it cannot be saved.
+        """
+        with self._lock:
+            named = [[self._names(part) for part in parts] for parts in (same, different)]
+            given = answer(kind, self._names(rows), named[0], named[1], name, despite)
+            try:
+                self.people.apply(given)
+                self.journal.append(given)
+            except VireidError:
+                self.people = self._replayed()  # as the journal has it
+                raise
+            self.summary = write_manifest(self.people, self.folder)
+
+    def undo(self) -> None:
+        """Takes back the last answer.
+
+        Raises:
+            VireidError: if there is none, or this cannot be saved.
+        """
+        with self._lock:
+            if not self.journal.held():
+                raise VireidError('there is no answer to undo')
+            self.journal.append(answer('undo'))
+            self.people = self._replayed()
+            self.summary = write_manifest(self.people, self.folder)
+
+    def notes(self) -> list[str]:
+        """Returns what somebody who labels has to know, one line per fact."""
+        there = {track.modality for track in self.tracks}
+        lines = [
+            f'there are no {modality} crops, and a person needs both modalities' for modality in MODALITIES
+            if modality not in there
+        ]  # fmt: skip
+        if self.people.refused:
+            count = counted(len(self.people.refused), 'earlier answer')
+            lines.append(f'{count} not used, since they contradict others: {"; ".join(self.people.refused[:3])}')
+        return lines
+
+    def _names(self, rows: Sequence[int]) -> list[str]:
+        if not all(0 <= row < len(self.tracks) for row in rows):
+            raise VireidError(f'there is no track {max(rows)}', allowed=f'0 to {len(self.tracks) - 1}')
+        return [self.tracks[row].name for row in rows]
+
+    def _replayed(self) -> People:
+        people = People(self.tracks, self._groups, self._impossible)
+        people.replay(self.journal.held())
+        return people
