@@ -1,0 +1,79 @@
+"""Which images are a track, and which tracks cannot be of one person."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from vireid.core.errors import VireidError
+from vireid.labeling.tracks import find_crops, overlapping
+
+HEAD = 'path,modality,camera,time,track,video,frame'
+
+
+def put(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (8, 16)).save(folder / path)
+
+
+def test_the_folder_of_an_image_is_its_track(tmp_path):
+    put(tmp_path, 'visible/cam1/0007/a.jpg', 'visible/cam1/0007/b.jpg', 'infrared/cam3/lobby/1/c.jpg')
+    found, tracks, notes = find_crops(tmp_path)
+    assert tracks == {
+        'visible/cam1/0007/a.jpg': 'visible/cam1/0007',
+        'visible/cam1/0007/b.jpg': 'visible/cam1/0007',
+        'infrared/cam3/lobby/1/c.jpg': 'infrared/cam3/lobby/1',
+    }
+    assert {(image.modality, image.camera) for image in found} == {('visible', '1'), ('infrared', '3')}
+    assert notes == []
+
+
+@pytest.mark.parametrize('path', ['a.jpg', 'visible/a.jpg', 'visible/cam2/a.jpg', 'Infrared/camera_03/a.jpg'])
+def test_an_image_in_the_folder_of_a_modality_or_a_camera_is_a_track_of_its_own(tmp_path, path):
+    put(tmp_path, path)
+    assert find_crops(tmp_path)[1] == {path: path}
+
+
+def test_the_table_says_the_tracks_and_images_that_it_does_not_list_are_told(tmp_path):
+    put(tmp_path, 'x/a.jpg', 'x/b.jpg', 'x/c.jpg')
+    rows = ['x/a.jpg,infrared,3,2026-11-29T08:00:00.250,cam3/1,v,1', 'x/b.jpg,infrared,3,2026-11-29T08:00:01,cam3/2,v,9']
+    (tmp_path / 'crops.csv').write_text('\n'.join([HEAD, *rows]))
+    found, tracks, notes = find_crops(tmp_path)
+    assert tracks == {'x/a.jpg': 'cam3/1', 'x/b.jpg': 'cam3/2'}
+    assert found[0].time == '2026-11-29 08:00:00.250000'
+    assert notes == [f'1 image of {tmp_path} not in crops.csv and left out']
+
+
+@pytest.mark.parametrize(
+    ('rows', 'message'),
+    [
+        (['a.jpg,visible,1,,t,v,1', 'a.jpg,visible,1,,u,v,2'], 'a.jpg is listed twice'),
+        (['a.jpg,visible,1,,,v,1'], 'line 2: the track is empty'),
+        (['../other.jpg,visible,1,,t,v,1'], 'other.jpg'),
+        (['/etc/passwd.jpg,visible,1,,t,v,1'], '/etc/passwd.jpg'),
+        (['a.jpg,thermal,1,,t,v,1'], "modality is 'thermal'"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path, rows, message):
+    put(tmp_path, 'crops/a.jpg', 'other.jpg')
+    (tmp_path / 'crops/crops.csv').write_text('\n'.join([HEAD, *rows]))
+    with pytest.raises(VireidError, match=message):
+        find_crops(tmp_path / 'crops')
+
+
+def test_a_table_without_tracks_is_refused(tmp_path):
+    put(tmp_path, 'a.jpg')
+    (tmp_path / 'crops.csv').write_text('path,modality\na.jpg,visible\n')
+    with pytest.raises(VireidError, match='no column track'):
+        find_crops(tmp_path)
+
+
+def test_tracks_of_one_camera_that_overlap_in_time_show_two_people(make_track):
+    tracks = [
+        make_track('a', at=0, images=10), make_track('b', at=5, images=10), make_track('c', at=14),
+        make_track('other camera', camera='2', at=5), make_track('no time'), make_track('one image', at=3, images=1),
+    ]  # fmt: skip
+    apart = overlapping(tracks)
+    assert {(i, j) for i in range(6) for j in range(6) if apart[i, j] and i < j} == {(0, 1)}
+    assert (apart == apart.T).all()
