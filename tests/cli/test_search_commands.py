@@ -33,10 +33,11 @@ def query(people: Path) -> str:
 
 def test_search_prints_a_ranking(work, query, capsys):
     assert main(['search', str(work / 'index'), query, '--top', '3', *PLUGIN]) == 0
-    first, head, *lines = capsys.readouterr().out.rstrip().splitlines()
+    first, head, *lines, _, note = capsys.readouterr().out.rstrip().splitlines()
     assert first == f'{query}, infrared (guessed; --modality sets it)'
     assert head.split() == ['rank', 'score', 'camera', 'time', 'image']
     assert len(lines) == 3
+    assert note.startswith('note: scores are not calibrated')
     scores = [float(line.split()[1]) for line in lines]
     assert scores == sorted(scores, reverse=True)
 
@@ -49,7 +50,8 @@ def test_search_prints_json(work, query, capsys):
     one, two = json.loads(capsys.readouterr().out)
     assert one == two
     assert one['guessed'] is False
-    assert set(one['hits'][0]) == {'row', 'score', 'path', 'camera', 'time', 'time_from', 'modality'}
+    assert set(one['hits'][0]) == {'row', 'score', 'path', 'camera', 'time', 'time_from', 'modality', 'probability'}
+    assert (one['absent'], one['hits'][0]['probability']) == (None, None)  # the model is not calibrated
 
 
 def test_a_modality_that_contradicts_the_pixels_is_told(work, query, capsys):

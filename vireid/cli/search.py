@@ -99,15 +99,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for (path, modality, guessed, _), hits, sure in zip(queries, found, judged, strict=True):
         print(printable(f'{path}, {modality}{" (guessed; --modality sets it)" if guessed else ""}'))
-        lines = [('rank', 'score', 'same person', 'camera', 'time', 'image')]
+        known = any(p is not None for p in sure.probabilities)
+        lines = [('rank', 'score', *(['same person'] if known else []), 'camera', 'time', 'image')]
         for rank, (hit, p) in enumerate(zip(hits, sure.probabilities, strict=True), 1):
             time = f'{hit.time:%Y-%m-%d %H:%M:%S} ({hit.time_from})' if hit.time else '-'
-            same = '-' if p is None else percent(p)
-            lines.append((str(rank), f'{hit.score:.3f}', same, printable(hit.camera) or '-', time, printable(hit.path)))
+            same = [] if not known else ['-'] if p is None else [percent(p)]
+            camera, image = printable(hit.camera) or '-', printable(hit.path)
+            lines.append((str(rank), f'{hit.score:.3f}', *same, camera, time, image))
         print('\n'.join(aligned([list(line) for line in lines])) if hits else 'no image of the index fits the filters')
-        if hits and (told := sure.text(args.false_alarms)):
-            print(told)
+        if sure.absent:
+            print(sure.text(args.false_alarms))
         print()
+    for note in dict.fromkeys(sure.unknown for hits, sure in zip(found, judged, strict=True) if hits and sure.unknown):
+        print(f'note: {note}')
     if args.html:
         print(f'written to {args.html}')
     return 0

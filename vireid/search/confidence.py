@@ -30,14 +30,11 @@ class Confidence:
     unknown: str = ''
 
     def text(self, rate: float) -> str:
-        """Returns what a user has to know, one line per fact; `rate` as in `judge`."""
-        lines = [f'note: {self.unknown}'] if self.unknown else []
-        if self.absent:
-            lines.append(
-                f'probably not in this gallery: the best score is below {self.threshold:.3f}, which '
-                f'{percent(rate)} of the people who are not in it would reach'
-            )
-        return '\n'.join(lines)
+        """Returns that the person is probably absent, and why; empty if not. `rate` as in `judge`."""
+        if not self.absent:
+            return ''
+        reached = f'{percent(rate)} of the people who are not in it would reach'
+        return f'probably not in this gallery: the best score is below {self.threshold:.3f}, which {reached}'
 
 
 def percent(share: float) -> str:
@@ -63,7 +60,7 @@ def judge(
     none = (None,) * len(hits)
     calibration = index.embedder.calibration
     if calibration is None:
-        why = 'the model was trained without validation identities, so its scores are not calibrated'
+        why = 'scores are not calibrated, so there are no probabilities: the model had too few validation identities'
         return Confidence(none, unknown=why)
     other = VISIBLE if modality == INFRARED else INFRARED
     across = [hit for hit in hits if hit.modality == other]

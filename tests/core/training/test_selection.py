@@ -24,6 +24,7 @@ from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.launch.validation_split import ValidationSplit
 from vireid.plugin_manager.manager import create_manager, hookimpl
+from vireid.statistics import calibration
 
 VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']
 
@@ -204,6 +205,18 @@ class TestRun:
         whole, parts = (checkpoint.load(tmp_path / n / 'checkpoints/best.pt') for n in ('whole', 'parts'))
         assert whole['progress']['step'] == parts['progress']['step'] == (10 if worse else 15)
         assert all(torch.equal(whole['model'][key], parts['model'][key]) for key in whole['model'])
+
+    def test_similarities_of_the_best_weights_are_calibrated(self, small_sysu, tmp_path, make_tiny, monkeypatch):
+        monkeypatch.setattr(calibration, 'FEWEST', 2)  # as many as the data have
+        monkeypatch.setattr(calibration, '_logistic', lambda *data: (1.0, 0.5, 0.0))  # so few steps teach nothing
+        train(make_tiny(small_sysu, *VALIDATED, 'training.epochs=1', 'loggers=[dict(type="Report")]'), tmp_path)
+        best = checkpoint.load(tmp_path / 'checkpoints/best.pt')
+        fitted = best['calibration']
+        assert fitted['people'] == 2
+        assert (fitted['infrared']['images'], fitted['visible']['images']) == (3, 6)  # those of the trials
+        assert checkpoint.load(tmp_path / 'checkpoints/last.pt').get('calibration') is None  # of other weights
+        with np.load(tmp_path / 'report.npz') as evidence:
+            assert evidence['reliability/count'].sum() > 0  # of the test
 
     def test_without_choosing_the_last_weights_are_scored(self, small_sysu, tmp_path, make_tiny):
         found = train(make_tiny(small_sysu, 'training.epochs=1'), tmp_path)
