@@ -72,7 +72,7 @@ def test_its_test_passes(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
     passed = Passed()
     assert pytest.main(['-q', '-p', 'no:cacheprovider', 'test_acme.py'], plugins=[passed]) == 0
-    assert passed.count == 6
+    assert passed.count == 7
     for name, module in list(sys.modules.items()):  # `acme` is a common name
         if str(folder) in str(getattr(module, '__file__', None)):
             del sys.modules[name]

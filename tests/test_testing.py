@@ -299,6 +299,13 @@ class Everything:
         return np.take_along_axis(similar, numbers, axis=1), numbers
 
 
+class Corners:
+    """A detector that returns boxes as corner, width and height."""
+
+    def __call__(self, images: Any) -> Any:
+        return [(torch.tensor([[30.0, 20.0, 10.0, 40.0]]), torch.ones(1)) for _ in images]
+
+
 class Distances(Everything):
     def search(self, *args: Any) -> Any:
         similar, numbers = super().search(*args)
@@ -310,6 +317,7 @@ class Distances(Everything):
     [
         ('indexes', Everything, 'a search by cameras finds images that are not allowed, or were removed'),
         ('indexes', Distances, 'a search returns scores that are not cosine similarities, best first'),
+        ('detectors', Corners, 'it returns boxes that are not left, top, right, bottom'),
         ('heads', FlatLogits, "its output 'global' has logits (16, 5), not (16, 4)"),
         ('transforms', TimeCrop, 'the same seed gives another image'),
         ('samplers', SameBatches, 'every epoch has the same batches'),

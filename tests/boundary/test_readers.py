@@ -38,6 +38,8 @@ from vireid.exchange.features import save as save_features
 from vireid.plugins.indexes.faiss_ivf import FaissIVF
 from vireid.reporting.evidence import Evidence
 from vireid.search.entries import Entries, Entry
+from vireid.video.folder import Record, open_folder
+from vireid.video.tracks import Track
 
 TIMES = int(os.environ.get('VIREID_FUZZ', 150))
 ROOT = Path(vireid.__file__).parent
@@ -122,6 +124,27 @@ def cells(count: int) -> np.ndarray:
     return found
 
 
+def make_video(path: Path) -> None:
+    import av
+
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        for level in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * level, dtype=np.uint8), format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def make_crops(path: Path) -> None:
+    with open_folder(path.parent) as folder:
+        settings = {'modality': 'visible', 'camera': 3}
+        record = Record('lobby', 'lobby.mp4', '0', settings, '2026-11-29T22:41:05', 'name', size=(64, 48))
+        record.tracks = [Track(1, np.arange(4.0), 0.5, kept=(0.5, np.zeros((2, 1), dtype=np.uint8)))]
+        folder.commit(record, [])
+    (path.parent / 'crops.csv').unlink()
+
+
 INDEX = {'format': 1, 'root': '/x', 'checkpoint': 'last.pt', 'digest': '0', 'label': 'x', 'length': 8, 'options': []}
 INDEX['index'] = {'type': 'Exact'}
 
@@ -170,6 +193,8 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'faiss.index': make_faiss,
     'storage.sqlite': make_points,
     'index.json': write(json.dumps(INDEX)),
+    'lobby.mp4': make_video,
+    '.crops.json': make_crops,
     'report.npz': make_evidence,
     'queries.npz': make_queries,
     'result.json': write(json.dumps(RESULT)),
@@ -284,6 +309,8 @@ EXEMPT = {
     'vireid.plugins.provenance._processor': 'a file of the system',
     'vireid.plugins.provenance.describe': 'plugin files that were run, for their checksum',
     'vireid.boundary.image_files.is_raw': 'a header; what fails is told by whoever reads the image',
+    'vireid.video.folder.Folder._undo': 'the table, copied as bytes',
+    'vireid.video.folder._load': 'the table, for its checksum',
     'vireid.reporting.markup.asset': 'a file of the package',
     'vireid.reporting.thumbnails.decode': 'what fails is left out',
 }

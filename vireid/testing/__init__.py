@@ -37,8 +37,8 @@ def check_plugin(
     each modality. Steps need a record, weights that change, and a state dict from which another instance continues
     identically. Transforms, samplers, similarities and re-rankers need correct shapes and must depend only on their
     input and seed; a fitted similarity must be reproducible from its state. Indexes need cosine similarities, best
-    first, of the images that a filter allows, and an update that can be repeated. Other kinds need data and are only
-    looked up.
+    first, of the images that a filter allows, and an update that can be repeated. Detectors need boxes and scores for
+    each image. Other kinds need data and are only looked up.
 
     Args:
         plugin: the module (or object) whose hooks register the components.

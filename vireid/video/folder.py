@@ -115,10 +115,14 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.records, self._written, self._digest = _load(root)
-        if self.records:
+        if self._written:
             self._undo()
         else:
-            self._append(','.join(COLUMNS) + '\n')
+            self._write_state()  # from here on, the table is ours
+            header = (','.join(COLUMNS) + '\n').encode()
+            write_whole(root / TABLE, header)
+            self._digest.update(header)
+            self._written = len(header)
             self._write_state()
 
     def find(self, video: Path, settings: dict[str, Any], start: datetime | None) -> Record | None:
@@ -231,19 +235,15 @@ def _digest(video: Path) -> str:
 def _load(root: Path) -> tuple[list[Record], int, Any]:
     """Returns the records, the committed length of the table, and the hash of that much of it."""
     digest, todo = hashlib.sha256(), 'choose another folder with -o, or restore this one'
-    if not (root / STATE).exists():
-        if (root / TABLE).exists() and read_bytes(root / TABLE, MOST).decode('utf-8', 'replace').strip() != ','.join(
-            COLUMNS
-        ):
-            raise VireidError(f'{root} has a {TABLE} that `vireid crops` has not written', todo=todo)
-        with suppress(OSError):
-            (root / TABLE).unlink()  # a kill left the header alone
-        return [], 0, digest
-    about = read_state(root / STATE)
     try:
-        table = read_bytes(root / TABLE, MOST)
+        table = read_bytes(root / TABLE, MOST) if (root / TABLE).exists() else b''
     except (OSError, ValueError) as error:
         raise VireidError(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
+    if not (root / STATE).exists():
+        if table:
+            raise VireidError(f'{root} has a {TABLE} that `vireid crops` has not written', todo=todo)
+        return [], 0, digest
+    about = read_state(root / STATE)
     digest.update(table[: about['bytes']])
     if digest.hexdigest() != about['digest']:
         raise VireidError(f'{root / TABLE} was changed by another program', todo=todo)

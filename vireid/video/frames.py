@@ -90,9 +90,10 @@ class Video:
 
     def _declared(self) -> float | None:
         stream, container = self._stream, self._container
+        counted = stream.frames / self.rate  # what is left of a truncated AVI still counts all frames
         if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        return container.duration / 1e6 if container.duration and container.duration > 0 else None
+            return max(float(stream.duration * stream.time_base), counted)
+        return max(container.duration / 1e6 if container.duration else 0.0, counted) or None
 
     def frames(self) -> Iterator[Frame]:
         """Yields every frame that can be decoded.
