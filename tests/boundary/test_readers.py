@@ -167,6 +167,9 @@ ROW = {'name': 'all', 'variant': '', 'trials': 1, 'queries': [4, 4], 'valid': [4
 RESULT = {'rows': [{**ROW, **dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), METRIC)}], 'protocol': 'p'}
 MADE = {'command': ['vireid'], 'seed': 0, 'machine': {'threads': 2}, 'init': None, 'versions': {'torch': '2'}}
 TABLE = 'path,identity,camera,modality,split\na.jpg,anna,1,visible,train\nb.jpg,ben,2,infrared,test\n'
+ANSWER = '{"time": "2026", "kind": "people", "tracks": ["a"], "same": [], "different": [["b"]], "name": "", '
+ANSWER += '"despite": false}\n'
+CROPS = 'path,modality,camera,time,track,video,frame\nx/a.jpg,infrared,3,2026-11-29T08:00:00.250,cam3/1,v.mp4,1\n'
 # by the name of the file, what makes one that is sound
 EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'last.pt': make_checkpoint,
@@ -199,6 +202,8 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'queries.npz': make_queries,
     'result.json': write(json.dumps(RESULT)),
     'run.json': write(json.dumps(MADE)),
+    'answers.jsonl': write(ANSWER * 2),
+    'crops.csv': write(CROPS),
     'metrics.jsonl': write('{"step": 1, "loss": 2.0, "tasks": {"a": 1.0}}\n{"step": 2, "loss": 1.5}\n'),
     'wandb_run_id.txt': write('0123456789abcdef' * 2 + '\n'),
     'rand_perm_cam.mat': lambda path: savemat(path, {'rand_perm_cam': cells(6)}, do_compression=True),

@@ -69,7 +69,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
     Journal(tmp_path).append(answer('people', ['a']))
     with (tmp_path / 'answers.jsonl').open('a') as file:
         file.write(f'{line}\n')
-    with pytest.raises(VireidError, match='answers.jsonl is damaged .* line 2'):
+    with pytest.raises(VireidError, match=r'answers\.jsonl is damaged .* line 2'):
         Journal(tmp_path)
 
 

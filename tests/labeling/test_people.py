@@ -50,7 +50,7 @@ def test_a_proposed_track_that_an_answer_does_not_mention_does_not_come_along(pe
     ('before', 'given', 'message'),
     [
         ([], answer('people', 'b', same=['c']), 'b and c overlap in time in one camera'),
-        ([answer('people', 'a', different=['x'])], answer('people', 'a', same=['x']), 'says that a and x show different'),
+        ([answer('people', 'a', different=['x'])], answer('people', 'a', same=['x']), 'a and x show different people'),
         ([answer('people', 'a', different=['x'])], answer('people', 'y', same=['a', 'x']), 'a and x show different'),
         ([answer('people', 'a', same=['x'])], answer('people', 'a', different=['x']), 'x shows the same person'),
         (

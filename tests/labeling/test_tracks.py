@@ -37,7 +37,10 @@ def test_an_image_in_the_folder_of_a_modality_or_a_camera_is_a_track_of_its_own(
 
 def test_the_table_says_the_tracks_and_images_that_it_does_not_list_are_told(tmp_path):
     put(tmp_path, 'x/a.jpg', 'x/b.jpg', 'x/c.jpg')
-    rows = ['x/a.jpg,infrared,3,2026-11-29T08:00:00.250,cam3/1,v,1', 'x/b.jpg,infrared,3,2026-11-29T08:00:01,cam3/2,v,9']
+    rows = [
+        'x/a.jpg,infrared,3,2026-11-29T08:00:00.250,cam3/1,v,1',
+        'x/b.jpg,infrared,3,2026-11-29T08:00:01,cam3/2,v,9',
+    ]
     (tmp_path / 'crops.csv').write_text('\n'.join([HEAD, *rows]))
     found, tracks, notes = find_crops(tmp_path)
     assert tracks == {'x/a.jpg': 'cam3/1', 'x/b.jpg': 'cam3/2'}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import secrets
 import socket
+import sys
 import warnings
+import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from vireid.core.errors import VireidError
@@ -25,6 +28,7 @@ def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
         'only); any other needs the token that is printed',
     )  # fmt: skip
     parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
+    parser.add_argument('--open', action='store_true', help='open the page in the browser')
 
 
 @contextmanager
@@ -77,11 +81,20 @@ def serve(
     if not local:
         print('The connection is not encrypted: use it in a network that you trust, or behind a proxy with TLS.')
     print(f'Answers are saved to {saved}. Ctrl-C stops the server.', flush=True)
+    if args.open:
+        _open(f'{address}{f"?token={token}" if token else ""}')
     config = uvicorn.Config(
         app, log_level='warning', access_log=False, server_header=False, timeout_keep_alive=5,
         timeout_graceful_shutdown=3,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn has shut down, and raises it again
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _open(address: str) -> None:
+    """Opens a page in the browser, unless that would be one in this terminal."""
+    if sys.platform != 'linux' or os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'):
+        webbrowser.open(address)
 
 
 def _listen(host: str, port: int) -> socket.socket:

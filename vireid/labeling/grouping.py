@@ -10,7 +10,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
 from vireid.labeling.tracks import Track
 
-DISTANCE = 0.4  # 1 - mean cosine similarity of two groups up to which they are one: few wrong, some people in parts
+DISTANCE = 0.35  # 1 - mean cosine similarity of two groups up to which they are one: few wrong, some people in parts
 NEVER = 1e9  # a mean of distances with one of these is larger than any sum of others
 MOST = 20_000  # tracks of a modality; their distances take memory
 

@@ -141,6 +141,8 @@ class Labels:
             Contradiction: if it contradicts what is known; nothing is saved.
             VireidError: if a name is invalid, or it cannot be saved.
         """
+        if not rows:
+            raise VireidError('the answer is about no track')
         with self._lock:
             named = [[self._names(part) for part in parts] for parts in (same, different)]
             given = answer(kind, self._names(rows), named[0], named[1], name, despite)

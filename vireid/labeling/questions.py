@@ -10,7 +10,7 @@ import numpy as np
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.labeling.people import People, Rows
 
-CANDIDATES = 5
+CANDIDATES = 6
 # a group that somebody has confirmed is asked about while a candidate is that sure: if it lacks a modality, and if not
 MISSING, COMPLETE = 0.05, 0.2
 DOUBTFUL = 0.5  # a proposed group is shown alone if it is less sure

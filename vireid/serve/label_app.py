@@ -57,7 +57,7 @@ def create_app(labels: Labels, hosts: Sequence[str] = LOCAL, token: str | None =
         Route('/people', own.everybody),
         Route('/answer', own.answer, methods=['POST']),
     ]
-    return make_app(routes, ('label.css', 'label.js'), hosts, token)
+    return make_app(routes, ('page.css', 'label.css', 'label.js'), hosts, token)
 
 
 class _Page:

@@ -23,6 +23,7 @@ function button(text, act, kind) {
 const percent = share => share < 0.01 ? '< 1%' : share > 0.99 ? '> 99%' : `${Math.round(100 * share)}%`;
 const rows = group => group.tracks.map(track => track.row);
 const several = (number, noun) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`;
+const heads = number => `${number.toLocaleString('en')} ${number === 1 ? 'person' : 'people'}`;
 
 // images of a track: all that are given, or the middle one
 function pictures(track, all) {
@@ -39,14 +40,15 @@ function pictures(track, all) {
 
 const about = track => [track.camera && `camera ${track.camera}`, track.modality, track.time].filter(Boolean).join(', ');
 
-function strip(group) {
-  const list = document.createElement('span');
-  list.className = 'tracks';
-  list.append(...group.tracks.map(track => {
+function strip(group, most) {  // at most so many tracks, spread over the group
+  const list = element('span', '', 'tracks'), count = group.tracks.length;
+  const shown = group.tracks.filter((_, place) => count <= most || Math.floor(place * most / count) !== Math.floor((place - 1) * most / count));
+  list.append(...shown.map(track => {
     const item = element('span', '', `track ${track.modality}`);
-    item.append(...pictures(track, group.tracks.length < 3));
+    item.append(...pictures(track, count === 1));
     return item;
   }));
+  if (count > most) list.append(element('small', `and ${count - most} more`));
   return list;
 }
 
@@ -68,7 +70,7 @@ function show() {
   const match = !taking && question.kind === 'match', done = !taking && question.kind === 'done';
   $('everybody').hidden = true;
   $('ask').hidden = false;
-  $('progress').textContent = `${several(question.people, 'person').replace('persons', 'people')} of both modalities, ${question.named} of ${several(question.tracks, 'track')} named.`;
+  $('progress').textContent = `${heads(question.people)} of both modalities, ${question.named} of ${several(question.tracks, 'track')} named.`;
   $('notes').replaceChildren(...question.notes.map(text => element('li', text)));
   $('notes').hidden = !question.notes.length;
   $('text').textContent = done ? 'Everything is answered.' : match ? asked() : `Do these tracks show one person${taking?.name ? `, ${taking.name}` : ''}?`;
@@ -77,7 +79,7 @@ function show() {
     : `Choose the tracks that do not belong, then Enter${question.certainty < 1 && !taking ? ` (that all do is ${percent(question.certainty)} sure)` : ''}.`;
   const group = taking || question.group;
   if (done) $('group').replaceChildren();
-  else if (match) $('group').replaceChildren(strip(group), element('p', facts(group), 'soft'));
+  else if (match) $('group').replaceChildren(strip(group, 24), element('p', facts(group), 'soft'));
   else $('group').replaceChildren(tracks(group));
   $('candidates').replaceChildren(...(match ? question.candidates.map(candidate) : []));
   $('save').hidden = done;
@@ -95,7 +97,7 @@ function candidate(group, position) {
   const pick = button('', () => toggle(position), 'pick');
   const head = element('strong', `${position + 1}. ${percent(group.certainty)} sure `);
   head.append(element('span', '', 'mark'));
-  pick.append(head, strip(group), element('small', facts(group)));
+  pick.append(head, strip(group, 8), element('small', facts(group)));
   item.append(pick);
   if (group.tracks.length > 1) {
     const part = button(`${position + 1} is not one person`, () => take(group), 'small');
@@ -171,9 +173,14 @@ function complain(text, confirm) {
   if (confirm) $('anyway').focus();
 }
 
+function wait(now) {
+  busy = now;
+  document.querySelector('main').setAttribute('aria-busy', now);
+}
+
 async function send(answer) {
   if (busy) return;
-  busy = true;
+  wait(true);
   complain('');
   pending = null;
   const given = { version: question.version, rows: [], same: [], different: [], name: '', despite: false, ...answer };
@@ -191,7 +198,7 @@ async function send(answer) {
   } catch {
     complain('The server does not answer, so this answer was not saved. Start vireid label again; earlier answers are safe.');
   }
-  busy = false;
+  wait(false);
 }
 
 function save() {
@@ -224,7 +231,7 @@ async function everybody() {
   question.version = given.version;
   $('ask').hidden = true;
   $('everybody').hidden = false;
-  $('everybody-text').textContent = given.people.length ? `${given.people.length + given.more} people so far` : 'Nobody is named yet';
+  $('everybody-text').textContent = given.people.length ? `${heads(given.people.length + given.more)} so far` : 'Nobody is named yet';
   $('list').replaceChildren(...given.people.map(person));
   $('merge').disabled = true;
   $('everybody-text').focus();
@@ -246,7 +253,7 @@ function person(group) {
   form.addEventListener('submit', event => { event.preventDefault(); send({ kind: 'name', rows: rows(group), name: name.value }); });
   const part = button('Not one person', () => take(group), 'small');
   part.hidden = group.tracks.length < 2;
-  item.append(form, strip(group), element('small', facts(group)), check, part);
+  item.append(form, strip(group, 8), element('small', facts(group)), check, part);
   return item;
 }
 
