@@ -18,13 +18,14 @@ def numbers(tracker: Tracker, found: np.ndarray, seconds: float) -> list[int]:
 
 
 def test_overlap_is_that_of_boxes_as_wide_as_people_who_walk():
-    # moved by 40: 40 of 120 columns are common
-    assert overlaps(boxes(0), boxes(0, 40, 80)) == pytest.approx(np.array([[1, 1 / 3, 0]]))
+    # 80 wide, moved by 40: 40 of 120 columns are common
+    assert overlaps(boxes(0), boxes(0, 40, 80), wide=0.8) == pytest.approx(np.array([[1, 1 / 3, 0]]))
+    assert overlaps(boxes(0), boxes(0, 20, 40), wide=0.4) == pytest.approx(np.array([[1, 1 / 3, 0]]))
 
 
 def test_a_box_that_is_wide_already_stays():
-    wide = np.array([[0.0, 0.0, 100.0, 100.0]])
-    assert overlaps(wide, wide + np.array([50, 0, 50, 0])) == pytest.approx(np.array([[1 / 3]]))
+    square = np.array([[0.0, 0.0, 100.0, 100.0]])
+    assert overlaps(square, square + np.array([50, 0, 50, 0]), wide=0.8) == pytest.approx(np.array([[1 / 3]]))
 
 
 def test_someone_who_walks_keeps_their_track():
@@ -33,9 +34,25 @@ def test_someone_who_walks_keeps_their_track():
 
 
 def test_their_speed_is_expected():
-    """From the third frame on, 60 pixels a frame is where the box is looked for; the widened boxes barely overlap."""
+    """Boxes 40 wide that move by 34: from the second on, they are looked for where the person goes."""
     tracker = Tracker()
-    assert [numbers(tracker, boxes(x), n * 0.2) for n, x in enumerate((0, 40, 90, 150, 210))] == [[1]] * 5
+    assert [numbers(tracker, boxes(34 * n), n * 0.2) for n in range(6)] == [[1]] * 6
+    assert numbers(tracker, boxes(34 * 5), 1.2) == [2]  # not where they were
+
+
+def test_a_speed_is_that_of_the_middle_and_smoothed():
+    tracker = Tracker()
+    (track,) = tracker.update(np.array([[0.0, 0.0, 40.0, 100.0]]), 0.0)
+    tracker.update(np.array([[10.0, 2.0, 70.0, 102.0]]), 1.0)  # wider by 20
+    assert track.speed.tolist() == [20, 2, 20, 2]
+    tracker.update(np.array([[20.0, 2.0, 80.0, 102.0]]), 2.0)
+    assert track.speed.tolist() == [15, 1, 15, 1]
+
+
+def test_someone_much_taller_is_someone_else():
+    tracker = Tracker()
+    numbers(tracker, np.array([[0.0, 0.0, 40.0, 100.0]]), 0.0)
+    assert numbers(tracker, np.array([[0.0, 0.0, 40.0, 70.0]]), 0.2) == [2]
 
 
 def test_two_people_apart_have_two_tracks_in_any_order_of_boxes():

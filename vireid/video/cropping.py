@@ -251,7 +251,7 @@ class _Cropping:
         """Returns the (N, 4) float boxes of the people in each image, inside the image."""
         if not images:
             return []
-        found = self.detect([torch.from_numpy(image).permute(2, 0, 1).contiguous() for image in images])
+        found = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
         name = self.settings.detector['type']
         if len(found) != len(images):
             raise VireidError(f'the detector {name} returned {len(found)} results for {len(images)} frames')

@@ -276,8 +276,9 @@ def _packed(record: Record) -> dict[str, Any]:
         return None if array is None else [*array.shape, base64.b64encode(array.tobytes()).decode()]
 
     def packed(track: Track) -> dict[str, Any]:
+        speed = None if track.speed is None else track.speed.tolist()
         kept = None if track.kept is None else [track.kept[0], pack(track.kept[1])]
-        return {**vars(track), 'box': track.box.tolist(), 'speed': track.speed.tolist(), 'kept': kept}
+        return {**vars(track), 'box': track.box.tolist(), 'speed': speed, 'kept': kept}
 
     return {'tracks': [packed(track) for track in record.tracks], 'seen': pack(record.seen)}
 
@@ -328,5 +329,5 @@ def _track(
         if small is None:
             raise ValueError('a thumbnail is missing')
         kept = float(content['kept'][0]), small
-    box, speed = floats(content['box']), floats(content['speed'])
-    return Track(int(content['number']), box, float(content['seconds']), speed, kept)
+    speed = None if content['speed'] is None else floats(content['speed'])
+    return Track(int(content['number']), floats(content['box']), float(content['seconds']), speed, kept)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-# A person who walks past moves by more than their own width between two frames. Boxes as wide as this fraction of their
-# height still overlap then.
-WIDE = 0.8
-LEAST_OVERLAP = 0.25  # intersection over union of two such boxes of one person
+# Boxes are compared as if they were at least this wide, as a share of their height. Someone who walks past moves by
+# more than their own width between two frames, and where they go is known only from their second box on.
+WIDE_AT_FIRST, WIDE = 0.8, 0.4
+LEAST_OVERLAP = 0.4  # intersection over union of two such boxes of one person
+LEAST_RATIO = 0.8  # of the heights of two boxes of one person
+SMOOTH = 0.5  # weight of the newest speed
 AMBIGUOUS = 0.8  # a box that fits a second track nearly as well could be either person: both tracks end
 LONGEST_GAP = 1.0  # seconds that a person may be hidden
 
@@ -22,19 +24,27 @@ class Track:
         number: the number of the track, from 1.
         box: (4,) float, the last box: left, top, right, bottom in pixels.
         seconds: time of the last box.
-        speed: (4,) float, change of the box in pixels per second.
+        speed: (4,) float, change of the box in pixels per second; None if it has one box only.
         kept: time and thumbnail of the last crop that was kept; None if there is none.
     """
 
     number: int
     box: np.ndarray
     seconds: float
-    speed: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    speed: np.ndarray | None = None
     kept: tuple[float, np.ndarray] | None = None
 
     def at(self, seconds: float) -> np.ndarray:
         """Returns where the box is expected."""
-        return self.box + self.speed * (seconds - self.seconds)
+        return self.box if self.speed is None else self.box + self.speed * (seconds - self.seconds)
+
+    def add(self, box: np.ndarray, seconds: float) -> None:
+        """Continues the track with a box, and learns from it how the person moves."""
+        if seconds > self.seconds:
+            speed = (box - self.box) / (seconds - self.seconds)
+            speed = (speed + speed[[2, 3, 0, 1]]) / 2  # the box moves, its size stays
+            self.speed = speed if self.speed is None else SMOOTH * speed + (1 - SMOOTH) * self.speed
+        self.box, self.seconds = box, seconds
 
 
 class Tracker:
@@ -63,8 +73,7 @@ class Tracker:
             seconds: time of the frame, not before the last one.
         """
         self.active = [track for track in self.active if seconds - track.seconds <= self.gap]
-        overlap = overlaps(np.array([t.at(seconds) for t in self.active]).reshape(-1, 4), boxes)  # (T, N)
-        overlap[overlap < LEAST_OVERLAP] = 0
+        overlap = self._overlap(boxes, seconds)  # (T, N)
         assigned: dict[int, Track] = {}
         ended: set[int] = set()
         for flat in np.argsort(-overlap, axis=None, kind='stable'):
@@ -79,12 +88,7 @@ class Tracker:
                 ended |= {row, *np.flatnonzero(overlap[:, column] > AMBIGUOUS * best).tolist()}
                 continue
             track = self.active[row]
-            passed = seconds - track.seconds
-            if passed > 0:
-                track.speed = (boxes[column] - track.box) / passed
-                track.speed[1] = track.speed[3] = track.speed[[1, 3]].mean()  # it moves, its size stays
-                track.speed[0] = track.speed[2] = track.speed[[0, 2]].mean()
-            track.box, track.seconds = boxes[column], seconds
+            track.add(boxes[column], seconds)
             assigned[column] = track
             ended.add(row)  # it has its box of this frame
         used = {id(track) for track in assigned.values()}
@@ -96,6 +100,17 @@ class Tracker:
                 self.active.append(assigned[column])
         return [assigned[column] for column in range(len(boxes))]
 
+    def _overlap(self, boxes: np.ndarray, seconds: float) -> np.ndarray:
+        """Returns how much each box overlaps with the expected box of each track, (T, N) float; 0 for others."""
+        expected = np.array([track.at(seconds) for track in self.active]).reshape(-1, 4)
+        new = np.array([track.speed is None for track in self.active], dtype=bool)
+        overlap = np.where(
+            new[:, None], overlaps(expected, boxes, WIDE_AT_FIRST), overlaps(expected, boxes, WIDE)
+        )  # fmt: skip
+        before, now = (expected[:, 3] - expected[:, 1])[:, None], (boxes[:, 3] - boxes[:, 1])[None]
+        ratio = np.minimum(before, now) / np.maximum(np.maximum(before, now), 1e-9)
+        return np.where((overlap >= LEAST_OVERLAP) & (ratio >= LEAST_RATIO), overlap, 0.0)
+
     def still(self, seconds: float) -> None:
         """Notes that nothing has moved since the last frame: everybody stays where they were."""
         for track in self.active:
@@ -106,29 +121,30 @@ class Tracker:
         self.active = []
 
 
-def overlaps(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Returns the intersection over union of every two boxes, each widened to `WIDE` of its height.
+def overlaps(first: np.ndarray, second: np.ndarray, wide: float) -> np.ndarray:
+    """Returns the intersection over union of every two boxes, each widened if it is narrow.
 
     Args:
         first: (T, 4) float, left, top, right, bottom.
         second: (N, 4) float.
+        wide: least width of a box, as a share of its height.
 
     Returns:
         (T, N) float, 0 to 1.
     """
-    one, two = _widened(first)[:, None], _widened(second)[None]
+    one, two = _widened(first, wide)[:, None], _widened(second, wide)[None]
     sides = np.minimum(one[..., 2:], two[..., 2:]) - np.maximum(one[..., :2], two[..., :2])
     common = np.clip(sides, 0, None).prod(axis=2)
     areas = [(boxes[..., 2:] - boxes[..., :2]).prod(axis=2) for boxes in (one, two)]
     return common / np.maximum(areas[0] + areas[1] - common, 1e-9)
 
 
-def _widened(boxes: np.ndarray) -> np.ndarray:
-    wide = boxes.astype(np.float64).reshape(-1, 4)
-    missing = np.clip(WIDE * (wide[:, 3] - wide[:, 1]) - (wide[:, 2] - wide[:, 0]), 0, None) / 2
-    wide[:, 0] -= missing
-    wide[:, 2] += missing
-    return wide
+def _widened(boxes: np.ndarray, wide: float) -> np.ndarray:
+    boxes = boxes.astype(np.float64).reshape(-1, 4)
+    missing = np.clip(wide * (boxes[:, 3] - boxes[:, 1]) - (boxes[:, 2] - boxes[:, 0]), 0, None) / 2
+    boxes[:, 0] -= missing
+    boxes[:, 2] += missing
+    return boxes
 
 
 def has_moved(before: np.ndarray, now: np.ndarray, levels: int = 12, pixels: int = 2) -> bool:
