@@ -47,11 +47,12 @@ def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> N
     assert 'embedded now, 0 removed' in indexed
     assert 'cameras   1 ' in indexed
     assert 'times     from file time ' in indexed
-    first, head, *lines = searched.rstrip().splitlines()
+    first, head, *lines, _, note = searched.rstrip().splitlines()
     assert first.endswith('0001.jpg, infrared (guessed; --modality sets it)')
     assert head.split() == ['rank', 'score', 'camera', 'time', 'image']
     assert len(lines) == 10
-    assert {line.split()[2] for line in filtered.splitlines()[2:-2]} == {'1', '2'}
+    assert note.startswith('note: scores are not calibrated')
+    assert {line.split()[2] for line in filtered.splitlines()[2:-3]} == {'1', '2'}
     assert 'written to found.html' in filtered
     assert 'data:image/jpeg;base64,' in (place / 'found.html').read_text()
     assert 'norm 1 (' in extracted

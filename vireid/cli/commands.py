@@ -1,7 +1,7 @@
 """The names of vireid's commands, by group. Each is a module of this package; plugins cannot use these names."""
 
 GROUPS = {
-    'data': ('data', 'crops', 'label', 'adapt'),
+    'data': ('start', 'data', 'crops', 'label', 'adapt'),
     'run': ('train', 'ablate', 'compare', 'rerun', 'config', 'count'),
     'evaluation': ('test', 'score', 'table', 'plot', 'report'),
     'search': ('extract', 'index', 'search', 'serve'),
