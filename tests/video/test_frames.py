@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.video.frames import Video, first_frame
+from vireid.video.frames import Frame, Video, first_frame
 
 
 def times(path):
@@ -134,3 +134,20 @@ def test_or_its_file_which_was_written_when_it_ended(write):
     time, source = start(path)
     assert (datetime.fromtimestamp(1.8e9) - time).total_seconds() == pytest.approx(2.0, abs=0.1)
     assert source == 'file time'
+
+
+class Sideways:
+    """A decoded frame of a camera that was held sideways: red at the left, to be turned by 90 degrees."""
+
+    rotation = 90  # counterclockwise
+
+    def to_ndarray(self, format):
+        pixels = np.zeros((2, 3, 3), dtype=np.uint8)
+        pixels[:, 0, 0] = 255
+        return pixels
+
+
+def test_a_video_held_sideways_is_turned_upright():
+    pixels = Frame(0, 0.0, False, Sideways()).pixels()
+    assert pixels.shape == (3, 2, 3)
+    assert pixels[..., 0].tolist() == [[0, 0], [0, 0], [255, 255]]  # left has become below

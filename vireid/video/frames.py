@@ -24,7 +24,7 @@ BUFFER = 2**20  # bytes read at once
 RATE = 25.0  # frames per second if the video does not say
 BACK = 1.0  # seconds; the clock of a camera that jumps back further was set anew
 FORWARD = 3600.0  # seconds without a frame; a larger jump is a wrong time stamp
-LEAST_YEAR = 2000  # cameras without a clock write 1904 or 1970
+YEARS = range(2000, 2200)  # of a creation time; cameras without a clock write 1904 or 1970
 SMALL = (64, 36)  # width and height of a thumbnail
 
 
@@ -152,7 +152,7 @@ class Video:
         written = str(self._container.metadata.get('creation_time', ''))
         try:
             created = parse_time(written, 'creation_time')
-            if created.year >= LEAST_YEAR:
+            if created.year in YEARS:
                 return created, 'container'
         except (VireidError, ValueError, OverflowError, OSError):
             pass
@@ -180,7 +180,10 @@ def _open(path: Path) -> tuple[Any, Any]:
             raise ValueError('it is empty')
         # as a file object, so that a name such as http:... or concat:... is only a name
         options = {'format_whitelist': CONTAINERS, 'protocol_whitelist': 'none'}
-        container = av.open(file, options=options, buffer_size=BUFFER, metadata_errors='replace')
+        try:
+            container = av.open(file, options=options, buffer_size=BUFFER, metadata_errors='replace')
+        except av.error.FFmpegError as error:
+            raise ValueError('it is not in one of the known formats, or not whole') from error
         if not container.streams.video:
             container.close()
             raise ValueError('it has no video stream')
