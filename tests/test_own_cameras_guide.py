@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import walking
 
-from vireid.cli import main
+import vireid.cli
+from vireid.cli import label, main
 from vireid.synth import synthesize
 
 GUIDE = Path(__file__).parents[1] / 'docs' / 'own-cameras.md'
@@ -26,8 +29,13 @@ SMALL = [
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `mine`, 16 people in two folders, and `site`, images of four others."""
+    """A folder with `mine`, 16 people in two folders, `site`, images of four others, and `filmed` with two videos."""
     place = tmp_path_factory.mktemp('own')
+    (place / 'filmed').mkdir()
+    for seed, name in enumerate(('day.mp4', 'night.mp4')):
+        size, seconds = (320, 180), 2
+        walks = walking.random_walks(2, seconds, size, seed)
+        walking.write_video(place / 'filmed' / name, walking.frames(walks, seconds, size))
     synthesize(place / 'drawn', layout='folders', ids=20, seed=0, images=1, workers=1)
     for folder in (place / 'drawn').glob('*/*/*'):
         target = place / ('mine' if int(folder.name) <= 16 else 'site') / folder.parent.name / folder.name
@@ -45,6 +53,9 @@ def told(place: Path) -> list[str]:
         for command in COMMANDS:
             words = shlex.split(command)
             assert words[0] == 'vireid'
+            if words[1] in ('start', 'crops', 'label'):
+                found.append(from_videos(words[1:], place / 'filmed'))
+                continue
             config = next((word for word in words if word.startswith('vireid::')), None)
             few = config == 'vireid::own_few.py'
             small = ['training.steps=1', 'images.size=[128,32]'] if few else ['images.size=[192,32]']
@@ -57,8 +68,38 @@ def told(place: Path) -> list[str]:
     return found
 
 
+def from_videos(words: list[str], place: Path) -> str:
+    """Runs a command on the videos, with a detector that knows the truth; nobody answers the questions of the page."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+        patch.chdir(place)
+        patch.setattr(label, 'serve', lambda *arguments: None)
+        if words[0] == 'crops':
+            truth = ['--detector', 'Truth', '--cfg-options', f'detector.truth={words[1]}.json', '--min-height', '20']
+            assert main([*words, *truth, '--plugin', walking.__file__]) == 0
+        elif words[0] == 'label':
+            assert main([*words, '--cfg-options', *SMALL, 'images.size=[192,32]']) == 0
+        else:  # what it runs, the guide runs
+
+            def run(arguments: list[str]) -> int:
+                if arguments[0] == 'label':
+                    Path('mine').mkdir()
+                    Path('mine/manifest.csv').touch()
+                return 0
+
+            patch.setattr(vireid.cli, 'main', run)
+            assert main([*words, '--yes']) == 0
+            shutil.rmtree('mine')
+    return printed.getvalue()
+
+
 def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> None:
-    split, check, untrained, trained, folds, curve, adapted, again, back, released = told
+    started, day, night, labeled, split, check, untrained, trained, folds, curve, *rest = told
+    adapted, again, back, released, indexed = rest
+    steps = [line.split()[2] for line in started.splitlines() if line.startswith('$ ')]
+    assert steps == ['crops', 'crops', 'label', 'data', 'test', 'train', 'index', 'serve']
+    assert re.search(r'mine: \d+ crops in \d tracks', day)
+    assert 'vireid label mine' in night
+    assert 'embedded now' in labeled
     assert 'vireid train vireid::own_few.py --data-root mine' in split
     assert 'error' not in check
     assert 'Manifest, without training' in untrained
@@ -72,6 +113,7 @@ def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> N
     assert 'adapted to ' in again
     assert 'before adaptation' in back
     assert 'release/README.md' in released
+    assert 'embedded now, 0 removed' in indexed
     assert 'all queries and the whole gallery at once' in (place / 'release/README.md').read_text()
 
 
