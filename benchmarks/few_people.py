@@ -16,8 +16,9 @@ import numpy as np
 
 import vireid
 from vireid.core.config import files
-from vireid.core.scoring import results
+from vireid.core.scoring.results import QUERIES
 from vireid.core.scoring.retrieval import matched_within
+from vireid.reporting.result_file import read
 from vireid.statistics.interval import identity_interval
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
@@ -58,7 +59,7 @@ def rows(weights: str) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def run(config: str, over: dict[str, Any], folder: Path, root: str, protocol: dict[str, Any], seed: int) -> Any:
     """Returns the result of a run, trained unless it is there."""
-    done = results.read(folder)
+    done = read(folder)
     if done is None:
         own = {**over.get('dataset', {}), 'type': 'Manifest', 'root': root}
         found = {
@@ -69,7 +70,7 @@ def run(config: str, over: dict[str, Any], folder: Path, root: str, protocol: di
             vireid.evaluate(CONFIGS / config, work_dir=folder, **found)
         else:
             vireid.train(CONFIGS / config, folder, **found)
-        done = results.read(folder)
+        done = read(folder)
     return done
 
 
@@ -80,7 +81,7 @@ def line(name: str, folders: list[Path], found: list[Any]) -> str:
         values = [100 * r[key]['mean'] for r in row]
         spread = f' ± {statistics.stdev(values):4.1f}' if len(values) > 1 else ''
         metrics.append(f'{statistics.fmean(values):5.1f}{spread} (lowest {min(values):4.1f})')
-    queries = [np.load(folder / results.QUERIES) for folder in folders]
+    queries = [np.load(folder / QUERIES) for folder in folders]
     plain = [q['row'] == 0 for q in queries]
     hits = np.concatenate([matched_within(q, 1)[own] for q, own in zip(queries, plain, strict=True)])
     people = np.concatenate([q['identity'][own] for q, own in zip(queries, plain, strict=True)])
