@@ -1,21 +1,24 @@
-# No training: stripes of a pretrained network's map, centred in each modality, grey in both. What every method has to
-# beat; docs/own-cameras.md. vireid test configs/zero_shot.py --data-root DIR
+# No training: stripes of two of a pretrained network's maps, centred in each modality, grey in both. What every method
+# has to beat; docs/own-cameras.md. vireid test configs/zero_shot.py --data-root DIR
 _base_ = ['_base_/own.py', '_base_/run.py']
 
 model = dict(
     backbone=dict(
-        type='TwoStreamNetwork', network='mobilenet_v2', shared_from=0, out_stages=(3,), weights='pretrained'
+        type='TwoStreamNetwork', network='mobilenet_v2', shared_from=0, out_stages=(2, 3), weights='pretrained'
     ),
     necks=dict(
-        stripes=dict(type='StripeEmbedding', inputs='stage3', parts=12),
+        stripes2=dict(type='StripeEmbedding', inputs='stage2', parts=8),
+        stripes=dict(type='StripeEmbedding', inputs='stage3', parts=8),
+        centred2=dict(type='ModalityCentering', inputs='stripes2'),
         centred=dict(type='ModalityCentering', inputs='stripes'),
     ),
     heads={},
     weighter=dict(type='Fixed'),
-    embedding='centred',
+    embedding=('centred2', 'centred'),
+    normalize_parts=True,
 )
 images = dict(
-    size=(192, 96),
+    size=(256, 128),
     train=[
         dict(type='Resize'),
         dict(type='Grayscale', num_output_channels=3),
