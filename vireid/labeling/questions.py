@@ -128,7 +128,10 @@ class Questions:
             means, part = self._means[slots], self._means[changed]
             has, own = self._has(slots).astype(np.float32), self._has(changed).astype(np.float32)
             for matrix, order in ((self._within, [0, 1]), (self._across, [1, 0])):
-                similar = sum(part[:, m] @ means[:, order[m]].T for m in (0, 1))
+                similar = np.zeros((len(changed), len(slots)), dtype=np.float32)
+                for m in (0, 1):  # most groups have one modality
+                    near, far = np.flatnonzero(own[:, m]), np.flatnonzero(has[:, order[m]])
+                    similar[np.ix_(near, far)] += part[near, m] @ means[far, order[m]].T
                 similar /= np.maximum(own @ has[:, order].T, 1)
                 matrix[np.ix_(changed, slots)], matrix[np.ix_(slots, changed)] = similar, similar.T
         return slots
