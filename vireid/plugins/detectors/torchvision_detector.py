@@ -34,7 +34,7 @@ class TorchvisionDetector:
 
     Args:
         network: its name in torchvision. The default is fast; `fasterrcnn_resnet50_fpn_v2` finds smaller people, and
-            takes about twenty times as long.
+            is slower.
         weights: `coco`, which torchvision downloads once, or a file with a state dict of this network for COCO.
         least_score: least score of a person, 0 to 1.
         device: where it runs.
