@@ -10,9 +10,9 @@ import numpy as np
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.labeling.people import Pair, People, Rows
 
-CANDIDATES = 6
+CANDIDATES = 8
 # a group that somebody has confirmed is asked about while a candidate is that sure: if it lacks a modality, and if not
-MISSING, COMPLETE = 0.05, 0.2
+MISSING, COMPLETE = 0.05, 0.1
 DOUBTFUL = 0.5  # a proposed group is shown alone if it is less sure
 SKIPS = 2  # a group that was skipped this often is not asked about again
 # What similarities mean before there are answers: the logit of "one person" is a + b * similarity, (a, b) by whether
