@@ -298,7 +298,10 @@ OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'l
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
+    'vireid.cli.label.run': 'an index, by its readers',
+    'vireid.cli.listening._open': 'a browser',
     'vireid.cli.search.run': 'an index, by its readers',
+    'vireid.cli.start._run': 'the table of names, for its checksum',
     'vireid.cli.serve.run': 'an index, by its readers',
     'vireid.serve.web._asset': 'a file of the package',
     'vireid.search.index.append_vectors': 'writes only',
