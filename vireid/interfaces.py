@@ -137,6 +137,9 @@ class Model(Interface):
     backbone = May[Any](None, 'the backbone, whose `outputs` are the feature maps shown in reports')
     translators = May[Mapping[str, Any]]({}, 'the translators by name')
     fit_necks = May[Callable[..., None] | None](None, 'fit_necks(names, batches): fit only these necks')
+    swap_grid = May[Callable[..., Any] | None](
+        None, 'swap_grid(batch, rows, columns): decode each pair of a row image and a column image, for reports'
+    )
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Returns (B, D) embeddings of (B, 3, H, W) float32 images of one modality."""

@@ -43,7 +43,7 @@ class Evidence:
             bool; `ap` (L,); `first` (L,) rank of the first match, from 1.
         points: `image` (N,) indices; `pca` (N, 2); `explained` (2,) shares of variance; `tsne` (N, 2) or empty.
         maps: by `cam STAGE` and `features STAGE`, (P, 2, h, w) in 0..1, for both images of each of `about['pairs']`; by
-            `translations NAME`, pictures (P, 2, h, w, 3) in 0..1.
+            `translations NAME`, pictures (P, 2, h, w, 3) in 0..1; `swaps`, (R, C, h, w, 3) in 0..1.
         reliability: `probability`, `share` and `count` (B,) of test hits by predicted probability, and their expected
             calibration error `error` (1,); empty if the model is not calibrated.
     """
@@ -192,6 +192,8 @@ def _require_fit(evidence: Evidence) -> None:
     for name, maps in evidence.maps.items():
         colors = (3,) if name.startswith('translations ') else ()
         shape = (len(evidence.about['pairs']), 2, None, None, *colors)
+        if name == 'swaps':
+            shape = (None, None, None, None, 3)
         require(numbers(maps, *shape, low=0) and maps.size > 0, f'maps/{name}')
     if known := evidence.reliability:
         bins = len(known.get('probability', ()))

@@ -25,6 +25,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.signature import names_argument
 from vireid.core.types import Modality, Sample
 from vireid.interfaces import Model
+from vireid.reporting.swaps import swap_grid
 from vireid.reporting.translate import translations
 
 
@@ -43,7 +44,8 @@ def explain(
 ) -> dict[str, np.ndarray]:
     """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 in 0..1.
 
-    What translators generate from the images is added by `translations NAME`: (P, 2, h, w, 3).
+    What translators generate from the images is added by `translations NAME`: (P, 2, h, w, 3); the swap grid of a model
+    that has one as `swaps`, see `vireid.reporting.swaps`.
 
     Args:
         model: with a `backbone` whose `outputs` declare maps; other models get no maps.
@@ -76,7 +78,11 @@ def explain(
             generated = translations(model, sides, (limits[0], limits[1]), device)
             for name, maps in {**look(model, sides, stages, device), **generated}.items():
                 stacked.setdefault(name, []).append(maps)
-        return {key: np.array(values, dtype=np.float16) for key, values in stacked.items()}
+        arrays = {key: np.array(values, dtype=np.float16) for key, values in stacked.items()}
+        if (grid := Model.swap_grid(model)) and images:
+            every = [side for sides in images for side in sides]
+            arrays['swaps'] = swap_grid(grid, every, (limits[0], limits[1]), device)
+        return arrays
     except Exception as error:  # a third party's model may have an embedding without gradient
         notes.append(f'no maps of where the model looks: {type(error).__name__}: {error}')
         return {}

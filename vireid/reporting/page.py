@@ -36,9 +36,10 @@ CAPTIONS = {
     'The first pairs show the same identity, the others a wrong top-ranked image.',
     'features': 'Maps of both images of a pair, by stage of the backbone.',
     'translations': 'What the translators of the model generate from both images of a pair.',
+    'swaps': 'Left: images that give the identity. Top: images that give pose and illumination. Between: both decoded.',
     'graph': 'The components of the model and their inputs.',
 }
-OPTIONAL = ('translations',)  # figures that have a section only if a run has images for them
+OPTIONAL = ('translations', 'swaps')  # figures that have a section only if a run has images for them
 
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> None:
@@ -90,7 +91,7 @@ def _unlike(runs: Sequence[RunRecord]) -> list[str]:
 def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> dict[str, Any]:
     """Returns everything that belongs to one run alone."""
     evidence = run.evidence
-    named = [name for name in ('cam', 'features', 'translations', 'graph') if name not in absent]
+    named = [name for name in ('cam', 'features', 'translations', 'swaps', 'graph') if name not in absent]
     width = {} if several else {'width': WIDE}
     shown: dict[str, Any] = {
         'label': run.label,

@@ -1,7 +1,8 @@
-"""The swap grid of a model that separates identity from pose and illumination, as one picture for reports."""
+"""The swap grid of a model that separates identity from pose and illumination, for reports."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,45 +10,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Modality
 
-SIZE = (128, 64)  # height, width of an image in the picture
-GAP = 2  # pixels between them
+SIZE = (96, 48)  # height, width of an image in the grid
+MOST = 5  # images of each modality
 
 
-def swap_picture(
-    model: Any,
-    batch: Batch,
+def swap_grid(
+    grid: Callable[..., Tensor],
+    sides: Sequence[tuple[Tensor, Modality]],
     limits: tuple[Tensor, Tensor],
-    rows: Modality = VISIBLE,
-    columns: Modality = INFRARED,
+    device: Any,
 ) -> np.ndarray:
-    """Draws the swap grid: row images on the left, column images on top, the decoded images between them.
+    """Returns the grid: visible images on the left, infrared images on top, the decoded images between them.
 
     Args:
-        model: has `swap_grid(batch, rows, columns)`, which returns (R, C, 3, H, W), as `HiCMD` does.
-        batch: transformed images of at least two identities.
+        grid: `swap_grid` of a model.
+        sides: (3, H, W) images, transformed, and their modalities, both of them among them; the first five of each are
+            used.
         limits: a black and a white (3, H, W) image, transformed as the others.
-        rows: modality of the R images that give the identity: prototype and style.
-        columns: modality of the C images that give pose and illumination.
+        device: the model's device.
 
     Returns:
-        (h, w, 3) uint8 with R + 1 times C + 1 images; the upper left one is white.
-
-    Raises:
-        VireidError: if the model has no swap grid, a modality has no images, or all have one identity.
+        (R + 1, C + 1, h, w, 3) float16 in 0..1; the upper left image is white. A row keeps the identity (prototype and
+        style), a column pose and illumination.
     """
-    if not hasattr(model, 'swap_grid'):
-        raise VireidError(f'{type(model).__name__} has no swap grid', allowed='models with swap_grid, such as HiCMD')
-    black, white = (limit.to(batch.images[rows].device) for limit in limits)
-    grid = model.swap_grid(batch, rows, columns)  # (R, C, 3, H, W)
-    top = torch.cat([white[None], batch.images[columns]])  # (C + 1, 3, H, W)
-    left = batch.images[rows][:, None]  # (R, 1, 3, H, W)
-    whole = torch.cat([top[None], torch.cat([left, grid], dim=1)])  # (R + 1, C + 1, 3, H, W)
-    count, across = whole.shape[:2]
-    shown = ((whole - black) / (white - black)).flatten(0, 1).float()
-    tiles = F.interpolate(shown, SIZE, mode='bilinear', antialias=True).clamp(0, 1)
-    tiles = F.pad(tiles, (0, GAP, 0, GAP), value=1.0).unflatten(0, (count, across))  # (R + 1, C + 1, 3, h, w)
-    picture = tiles.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # rows, columns, colors
-    return (255 * picture[:-GAP, :-GAP]).round().byte().cpu().numpy()
+    images = {m: torch.stack([x for x, own in sides if own == m][:MOST]).to(device) for m in (VISIBLE, INFRARED)}
+    people = {VISIBLE: torch.arange(len(images[VISIBLE])), INFRARED: torch.arange(len(images[INFRARED])) + MOST}
+    decoded = grid(Batch(images, people), VISIBLE, INFRARED)  # (R, C, 3, H, W)
+    black, white = (limit.to(device) for limit in limits)
+    top = torch.cat([white[None], images[INFRARED]])[None]
+    whole = torch.cat([top, torch.cat([images[VISIBLE][:, None], decoded], dim=1)])
+    shown = ((whole - black) / (white - black)).float()
+    small = F.interpolate(shown.flatten(0, 1), SIZE, mode='bilinear', antialias=True).clamp(0, 1)
+    return small.unflatten(0, whole.shape[:2]).permute(0, 1, 3, 4, 2).cpu().numpy().astype(np.float16)

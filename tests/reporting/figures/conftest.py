@@ -90,6 +90,7 @@ def make_evidence(name: str = 'tffn', people: int = 12, quality: float = 0.8, se
             maps[f'{kind} {stage}'] = np.exp(-4 * ((grid - middles) ** 2).sum(axis=2)).astype(np.float16)
     for generated in ('fake', 'cycle'):
         maps[f'translations {generated}'] = rng.uniform(0, 1, (5, 2, 8, 4, 3)).astype(np.float16)
+    maps['swaps'] = rng.uniform(0, 1, (3, 4, 8, 4, 3)).astype(np.float16)
     pairs = [
         {
             'images': [query[i % len(query)], int(gallery[i % len(query), 0])],

@@ -90,7 +90,7 @@ class Hostile:
         found = {}
         for key, array in arrays.items():
             kind, _, rest = key.partition(' ')
-            found[f'{kind} {self(rest)}' if kind in prefixes else self(key)] = array
+            found[f'{kind} {self(rest)}'.rstrip() if kind in prefixes else self(key)] = array
         return found
 
     def run(self, run: RunRecord) -> RunRecord:
@@ -100,7 +100,7 @@ class Hostile:
             about=self(run.evidence.about),
             cmc=self.keys(run.evidence.cmc),
             distances=self.keys(run.evidence.distances, ('same', 'different')),
-            maps=self.keys(run.evidence.maps, ('cam', 'features', 'translations')),
+            maps=self.keys(run.evidence.maps, ('cam', 'features', 'translations', 'swaps')),
         )
         result = None if run.result is None else self(run.result)
         return RunRecord(
