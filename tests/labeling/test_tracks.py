@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from PIL import Image
 
 from vireid.core.errors import VireidError
-from vireid.labeling.tracks import find_crops, overlapping
+from vireid.labeling.tracks import find_crops, make_tracks, overlapping
 
 HEAD = 'path,modality,camera,time,track,video,frame'
 
@@ -27,6 +31,17 @@ def test_the_folder_of_an_image_is_its_track(tmp_path):
     }
     assert {(image.modality, image.camera) for image in found} == {('visible', '1'), ('infrared', '3')}
     assert notes == []
+
+
+def test_a_folder_with_both_modalities_is_no_track(make_track):
+    images = {m: make_track('x', modality=m, images=n).images for m, n in (('visible', 4), ('infrared', 2))}
+    entries = [dataclasses.replace(e, path=f'all/{e.path}') for own in images.values() for e in own]
+    index = SimpleNamespace(entries=SimpleNamespace(all=lambda: entries), vectors=np.eye(10, dtype=np.float16))
+    tracks, _ = make_tracks(index, {entry.path: 'all' for entry in entries})
+    assert sorted(track.modality for track in tracks) == ['infrared'] * 2 + ['visible'] * 4
+    entries = [e for e in entries if e.modality == 'visible' or e is entries[-1]]  # one of five may be a wrong guess
+    (track,), _ = make_tracks(index, {entry.path: 'all' for entry in entries})
+    assert track.modality == 'visible'
 
 
 @pytest.mark.parametrize('path', ['a.jpg', 'visible/a.jpg', 'visible/cam2/a.jpg', 'Infrared/camera_03/a.jpg'])

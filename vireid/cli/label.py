@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embeds the crops that are new, serves the page until Ctrl-C, and prints what was named."""
     with importing(), serving():
+        from vireid.core.wording import counted
         from vireid.labeling.labels import INDEX, Labels, embed, only_one
         from vireid.labeling.tracks import find_crops
         from vireid.search.index import ABOUT, ZERO_SHOT, Index
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         labels = Labels(folder, Index.open(own / INDEX, args.plugin), names)
         for line in (*notes, *labels.notes()):
             print(f'note: {line}')
-        what = f'{len(labels.tracks):,} tracks, {labels.version:,} answers so far'
+        what = f'{counted(len(labels.tracks), "track")}, {counted(labels.version, "answer")} so far'
         serve(args, what, str(labels.journal.path), lambda hosts, token: create_app(labels, hosts, token))
         for line in labels.summary.lines():
             print(line)

@@ -115,6 +115,8 @@ def make_tracks(index: Index, names: dict[str, str]) -> tuple[list[Track], np.nd
         index: the index.
         names: the name of the track of each image, by its path relative to the folder.
 
+    A folder with images of both modalities is not a track; each of its images is one.
+
     Returns:
         T tracks, and (T, D) float32 means of norm 1 of the embeddings of their images.
 
@@ -125,10 +127,18 @@ def make_tracks(index: Index, names: dict[str, str]) -> tuple[list[Track], np.nd
     for entry in index.entries.all():
         if entry.path in names:
             parts.setdefault(names[entry.path], []).append(entry)
+    for name in [name for name, images in parts.items() if _is_mixed(name, images)]:
+        parts |= {image.path: [image] for image in parts.pop(name)}
     tracks = [_track(name, parts[name]) for name in sorted(parts)]
     vectors = index.vectors
     means = np.stack([np.asarray(vectors[[e.row for e in t.images]], dtype=np.float32).mean(axis=0) for t in tracks])
     return tracks, means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+
+
+def _is_mixed(name: str, images: Sequence[Entry]) -> bool:
+    """Returns whether a folder taken for a track has images of both modalities, not just a few that look otherwise."""
+    rarest = min(sum(image.modality == modality for image in images) for modality in MODALITIES)
+    return rarest > len(images) / 5 and all(image.path.startswith(f'{name}/') for image in images)
 
 
 def _track(name: str, images: Sequence[Entry]) -> Track:
