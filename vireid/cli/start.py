@@ -1,4 +1,4 @@
-"""From the videos or images of two cameras to a model and a search page: all the steps, one after the other.
+"""Go from the videos or crops of two cameras to an evaluated model and a search page, step by step.
 
 Each step is a command of its own, which is printed, and continues where it was stopped: repeat `vireid start` at any
 time.

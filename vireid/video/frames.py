@@ -170,7 +170,9 @@ def _open(path: Path) -> tuple[Any, Any]:
         raise VireidError(
             'videos are read by PyAV, which is not installed', todo="pip install 'vireid[video]'"
         ) from error
-    av.logging.set_level(av.logging.PANIC)  # the decoder prints a line per damaged block; they are counted instead
+    # damage is counted, not printed; with any other level, a decoder thread that has something to say waits for the
+    # interpreter, and the interpreter for that thread when the decoder is closed
+    av.logging.set_level(None)
     try:
         file = open_regular(path)
     except OSError as error:
