@@ -151,3 +151,11 @@ def test_a_video_held_sideways_is_turned_upright():
     pixels = Frame(0, 0.0, False, Sideways()).pixels()
     assert pixels.shape == (3, 2, 3)
     assert pixels[..., 0].tolist() == [[0, 0], [0, 0], [255, 255]]  # left has become below
+
+
+def test_decoders_have_no_log_callback(write):
+    """A decoder thread that logs waits for the interpreter, which waits for that thread when it closes the decoder."""
+    av.logging.set_level(av.logging.ERROR)
+    with Video(write()) as video:
+        list(video.frames())
+        assert av.logging.get_level() is None
