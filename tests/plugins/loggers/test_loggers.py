@@ -47,7 +47,9 @@ def results(tmp_path):
 def run_in(folder: Path, step: int = 0) -> SimpleNamespace:
     images = SimpleNamespace(scale_raw=None)
     experiment = SimpleNamespace(name='a <run>', build_transform=lambda part: None, images=images)
-    return SimpleNamespace(work_dir=folder, progress=at(step), experiment=experiment, model=None, device='cpu')
+    return SimpleNamespace(
+        work_dir=folder, progress=at(step), experiment=experiment, model=None, device='cpu', calibration=None
+    )
 
 
 def test_metrics_have_a_line_for_each_step_and_evaluation(tmp_path, results):
