@@ -108,3 +108,16 @@ def test_a_model_whose_embedding_has_no_gradient_is_said(tmp_path):
     model.embed = lambda images, modality: images.mean((2, 3))
     assert explain(model, pairs(tmp_path), lambda image: image / 255, 'cpu', notes, Decoder()) == {}
     assert 'the embedding of Model does not come from its backbone' in notes[1]
+
+
+def test_a_model_that_swaps_needs_no_backbone_and_shows_each_image_once(tmp_path):
+    class Swaps(nn.Module):
+        def swap_grid(self, batch, rows, columns):
+            return batch.images[rows][:, None] * batch.images[columns][None]
+
+    notes: list[str] = []
+    twice = pairs(tmp_path) * 2
+    found = explain(Swaps(), twice, lambda image: image / 255, 'cpu', notes, Decoder())
+    assert list(found) == ['swaps']
+    assert found['swaps'].shape[:2] == (2, 2)  # one image of each modality, beside white
+    assert 'has no backbone' in notes[0]

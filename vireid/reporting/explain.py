@@ -59,7 +59,8 @@ def explain(
     stages = [name for name, spec in specs.items() if spec.kind == 'map'] if isinstance(specs, Mapping) else []
     if not stages:
         notes.append(f'no maps of where the model looks: {type(model).__name__} has no backbone with stages')
-        return {}
+        if not Model.swap_grid(model):
+            return {}
     by_modality = names_argument(transform, 'modality')
 
     def transformed(image: Tensor, modality: Modality) -> Tensor:
@@ -76,12 +77,14 @@ def explain(
         for given, sides in zip(decoded, images, strict=True):
             limits = [transformed(torch.full_like(given[0][0], value), given[0][1]) for value in (0, 255)]
             generated = translations(model, sides, (limits[0], limits[1]), device)
-            for name, maps in {**look(model, sides, stages, device), **generated}.items():
+            looks = look(model, sides, stages, device) if stages else {}
+            for name, maps in {**looks, **generated}.items():
                 stacked.setdefault(name, []).append(maps)
         arrays = {key: np.array(values, dtype=np.float16) for key, values in stacked.items()}
         if (grid := Model.swap_grid(model)) and images:
-            every = [side for sides in images for side in sides]
-            arrays['swaps'] = swap_grid(grid, every, (limits[0], limits[1]), device)
+            every = {s.path: side for p, both in zip(pairs, images, strict=True)
+                     for s, side in zip((p.query, p.gallery), both, strict=True)}  # fmt: skip
+            arrays['swaps'] = swap_grid(grid, list(every.values()), (limits[0], limits[1]), device)
         return arrays
     except Exception as error:  # a third party's model may have an embedding without gradient
         notes.append(f'no maps of where the model looks: {type(error).__name__}: {error}')

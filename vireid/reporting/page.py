@@ -100,7 +100,7 @@ def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> d
         'notes': _notes(run),
         'config': files.dump(run.config) if run.config else '',
         'machine': json.dumps({k: v for k, v in run.made.items() if k != 'config'}, indent=1) if run.made else '',
-        'figures': {name: _figure(name, [run], **({} if name == 'graph' else width)) for name in named},
+        'figures': {name: _figure(name, [run], **({} if name in ('graph', 'swaps') else width)) for name in named},
         'extremes': [],
         'queries': [],
         'plane': None,

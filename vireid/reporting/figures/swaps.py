@@ -11,18 +11,21 @@ from vireid.reporting.figures.style import PAGE, add_notes, choose_evidence, new
 from vireid.reporting.record import RunRecord
 
 GAP = 2  # pixels between images
+WIDEST = 0.7  # inches of an image
 
 
 @styled
-def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
+def draw(runs: Sequence[RunRecord], width: float | None = None) -> Figure:
     """Draws the images that give the identity on the left, those that give the pose on top, and their swaps between.
 
     Args:
         runs: with evidence; drawn side by side.
-        width: in inches.
+        width: in inches; by default 0.7 per image, and at most the page.
     """
     kept, notes = choose_evidence(runs, lambda evidence: 'swaps' in evidence.maps, 'swap grid')
     pictures = [_joined(run.evidence.maps['swaps']) for run in kept if run.evidence is not None]
+    across = sum(run.evidence.maps['swaps'].shape[1] for run in kept if run.evidence is not None)
+    width = width or min(PAGE, WIDEST * across)
     tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
     figure = new_figure(width, tallest * width / len(kept) + 0.4)
     for axes, run, picture in zip(figure.subplots(1, len(kept), squeeze=False)[0], kept, pictures, strict=True):
