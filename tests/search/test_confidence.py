@@ -44,8 +44,8 @@ def test_a_weak_best_hit_means_absent_and_the_rate_is_said():
     found = judge(make_index(), 'infrared', [hit(0.4)], rate=0.1)
     assert found.absent is True
     assert found.text(0.1) == (
-        f'probably not in this gallery: the best score is below {found.threshold:.3f}, which 10% of the people who are '
-        'not in it would reach'
+        f'probably not in this gallery: the best visible hit scores below {found.threshold:.3f}, which 10% of the '
+        'people who are not in it would reach (percentages assume that the person is in it)'
     )
     assert judge(make_index(), 'infrared', [hit(0.4)], rate=0.9).absent is False
     assert judge(make_index(visible=4000), 'infrared', [hit(0.6)]).absent is True  # among a thousand people

@@ -22,19 +22,22 @@ class Confidence:
         absent: whether the person is probably not in the index; None if unknown.
         threshold: similarity below which the best hit means absent; None if unknown.
         unknown: why something is unknown; empty if nothing is.
+        modality: of the hits that were judged; empty if none were.
     """
 
     probabilities: tuple[float | None, ...]
     absent: bool | None = None
     threshold: float | None = None
     unknown: str = ''
+    modality: Modality = ''
 
     def text(self, rate: float) -> str:
         """Returns that the person is probably absent, and why; empty if not. `rate` as in `judge`."""
         if not self.absent:
             return ''
-        reached = f'{percent(rate)} of the people who are not in it would reach'
-        return f'probably not in this gallery: the best score is below {self.threshold:.3f}, which {reached}'
+        reached = f'which {percent(rate)} of the people who are not in it would reach'
+        best = f'the best {self.modality} hit scores below {self.threshold:.3f}, {reached}'
+        return f'probably not in this gallery: {best} (percentages assume that the person is in it)'
 
 
 def percent(share: float) -> str:
@@ -72,5 +75,6 @@ def judge(
     threshold = side.threshold(rate, images)
     return Confidence(
         tuple(p if hit.modality == other else None for p, hit in zip(probable, hits, strict=True)),
-        across[0].score < threshold, threshold, '' if len(across) == len(hits) else f'only {other} hits are calibrated',
+        across[0].score < threshold, threshold,
+        '' if len(across) == len(hits) else f'only {other} hits are calibrated', other,
     )  # fmt: skip
