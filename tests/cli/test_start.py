@@ -115,7 +115,7 @@ def test_answers(crops, called, tmp_path, monkeypatch, capsys, answers, commands
     status = REAL(['start', *crops, '-o', str(tmp_path / 'mine')])
     assert words(called) == commands
     assert status == (0 if commands else 2)
-    assert ('nobody was named' in capsys.readouterr().err) == (not commands)
+    assert ('no people have been named' in capsys.readouterr().err) == (not commands)
 
 
 @pytest.mark.parametrize(

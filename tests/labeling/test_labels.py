@@ -151,7 +151,7 @@ def test_a_folder_is_labeled_by_one_process_at_a_time(folder):
 
 def test_a_table_of_somebody_else_is_not_overwritten(tmp_path):
     (tmp_path / 'manifest.csv').write_text('mine')
-    with pytest.raises(VireidError, match='exists already'), only_one(tmp_path):
+    with pytest.raises(VireidError, match='would overwrite it'), only_one(tmp_path):
         pass
     assert not (tmp_path / 'label').exists()
 

@@ -43,7 +43,7 @@ def serving() -> Iterator[None]:
 
 
 def require_token(args: argparse.Namespace) -> None:
-    """Requires a token that nobody guesses, or none.
+    """Checks that a given token is hard to guess.
 
     Raises:
         VireidError: if it is too short or has other characters.

@@ -88,7 +88,8 @@ def _run(args: argparse.Namespace) -> None:
     if _asks(args, 'Name more people?' if named else 'Open the page?', default=not named):
         _call('label', str(out), *port, *backbone, *plugins)
     if not manifest.is_file():
-        raise VireidError('nobody was named', todo=f'name people: vireid label {quote(str(out))}; then repeat this')
+        todo = f'name people with vireid label {quote(str(out))}, then repeat the command'
+        raise VireidError(f'{manifest} does not exist: no people have been named', todo=todo)
     try:
         _call('data', 'check', str(out))
     except _Failed:

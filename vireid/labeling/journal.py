@@ -21,14 +21,17 @@ FILE = 'answers.jsonl'
 MOST, LONGEST, LINES = 256 * 2**20, 8 * 2**20, 1_000_000
 
 
+Kind = Literal['people', 'name', 'skip', 'undo']
+
+
 class Answer(TypedDict):
     """An answer; tracks are given by name, so that it holds for whatever groups are proposed later.
 
     Attributes:
         time: when it was given.
         kind: `people`: the first tracks, and those of `same`, show one person, and those of each list of `different`
-            show others; `name`: the tracks show the person `name`; `skip`: nobody knows; `undo`: the last answer
-            that has not been undone does not hold.
+            show others; `name`: the tracks show the person `name`; `skip`: the question was skipped; `undo`: takes back
+            the last answer that was not taken back before.
         tracks: the tracks that were asked about.
         same: further tracks of the same person.
         different: lists of tracks of other people.
@@ -38,7 +41,7 @@ class Answer(TypedDict):
 
     __pydantic_config__ = ConfigDict(strict=True, extra='forbid')  # type: ignore[misc]
     time: str
-    kind: Literal['people', 'name', 'skip', 'undo']
+    kind: Kind
     tracks: list[str]
     same: list[list[str]]
     different: list[list[str]]

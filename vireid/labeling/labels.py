@@ -60,7 +60,8 @@ def only_one(folder: Path) -> Iterator[Path]:
     own = folder / FOLDER
     if (folder / MANIFEST).exists() and not (own / FILE).exists():
         raise VireidError(
-            f'{folder / MANIFEST} exists already, and nobody has labeled {folder}', todo='move that table elsewhere'
+            f'{folder / MANIFEST} was not written by vireid label, which would overwrite it',
+            todo='move or rename that table',
         )
     own.mkdir(exist_ok=True)
     with ExitStack() as stack:

@@ -40,7 +40,7 @@ class People:
 
     Attributes:
         groups: (T,) int, the group of each track now; a number is never used again.
-        people: (T,) int, the number of the person of each track, from 1; 0 if nobody has confirmed its group.
+        people: (T,) int, the number of the person of each track, from 1; 0 while its group is unconfirmed.
         typed: (T,) the name that somebody gave to a track; empty otherwise.
         apart: (T, T) bool, the tracks that cannot be of one person: they overlap in time, or an answer says so.
         pairs: what the answers say about pairs.
@@ -68,7 +68,7 @@ class People:
         return [tuple(rows) for rows in found.values()]
 
     def name(self, rows: Rows) -> str:
-        """Returns the name of the person of a group; empty if nobody has confirmed the group."""
+        """Returns the name of the person of a group; empty while the group is unconfirmed."""
         typed = next((name for name in self.typed[list(rows)] if name), '')
         number = self.people[rows[0]]
         return typed or (f'person-{number:03d}' if number else '')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.reading import parse_json, reason
 from vireid.boundary.showing import printable
 from vireid.core.errors import VireidError
+from vireid.labeling.journal import Kind
 from vireid.labeling.labels import Labels
 from vireid.labeling.people import Contradiction, Rows
 from vireid.serve.web import AT_ONCE, LARGE, LOCAL, THUMBNAIL, explained, jpeg_response, make_app, page, read_body
@@ -30,7 +31,7 @@ class _Given(TypedDict):
 
     __pydantic_config__ = ConfigDict(strict=True, extra='forbid')  # type: ignore[misc]
     version: int
-    kind: Literal['people', 'name', 'skip', 'undo']
+    kind: Kind
     rows: list[int]
     same: list[list[int]]
     different: list[list[int]]
