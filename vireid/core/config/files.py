@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from mmengine.config import Config
 
+from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.paths import is_inside
 from vireid.boundary.reading import parse_json, read_text, reads, require_small
 from vireid.boundary.received import DATA, require_data, require_no_address
@@ -229,7 +229,7 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
     Raises:
         VireidError: if a dict would replace a value of another type without `_delete_`.
     """
-    merged = Config({'config': dict(under)})
+    merged = import_mmengine('config').Config({'config': dict(under)})
     try:
         # nested under one key, since mmengine splits outermost keys at dots and reserves some of them
         merged.merge_from_dict({'config': copy.deepcopy(dict(over))}, allow_list_keys=False)
@@ -238,7 +238,7 @@ def lay_over(over: Mapping[str, Any], under: Mapping[str, Any], path: object) ->
             f'config {path} cannot be merged over its base: {error}',
             todo='to replace a value with a dict, put _delete_=True into the dict',
         ) from error
-    return merged.to_dict()['config']
+    return dict(merged.to_dict()['config'])
 
 
 def _run_python(path: Path) -> dict[str, Any]:

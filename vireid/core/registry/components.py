@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.mmengine_import import import_mmengine
 from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.registry.contracts import require_offers
 from vireid.core.registry.schema import check, join
@@ -199,9 +200,8 @@ class Components:
 
     def _registry(self, kind: str) -> Registry:
         if kind not in self._registries:
-            from mmengine.registry import Registry  # imported here to keep listing names fast
-
-            self._registries[kind] = Registry(kind, build_func=self._build, scope='vireid')
+            mmengine = import_mmengine('registry')  # imported here to keep listing names fast
+            self._registries[kind] = mmengine.Registry(kind, build_func=self._build, scope='vireid')
         return self._registries[kind]
 
 
