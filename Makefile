@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO_DATA := data/demo
 
-.PHONY: demo test test-random test-matrix start-methods lint docs clean
+.PHONY: demo test test-random test-matrix start-methods lint docs site clean
 
 demo: .venv/installed
 	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
@@ -44,6 +44,16 @@ docs: .venv/installed
 	$(BIN)/python tools/model_table.py
 	$(BIN)/python tools/interface_table.py
 	$(BIN)/python tools/settings_page.py
+	$(BIN)/python tools/zoo_page.py
+
+# the docs as pages in site/; needs no network once its packages are installed
+site: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo 'read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000, then http://127.0.0.1:8000'
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
 
 clean:
 	rm -rf .venv data/demo runs

@@ -166,6 +166,12 @@ METRIC = {'mean': 0.5, 'std': 0.0}
 ROW = {'name': 'all', 'variant': '', 'trials': 1, 'queries': [4, 4], 'valid': [4, 4]}
 RESULT = {'rows': [{**ROW, **dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), METRIC)}], 'protocol': 'p'}
 MADE = {'command': ['vireid'], 'seed': 0, 'machine': {'threads': 2}, 'init': None, 'versions': {'torch': '2'}}
+INTERVALS = {'mean': 0.5, 'seeds': None, 'people': [0.4, 0.6]}
+MEASURED = {'name': 'all', 'variant': '', 'trials': 1, 'identities': 9}
+MEASURED['metrics'] = dict.fromkeys(('R1', 'R5', 'R10', 'R20', 'mAP', 'mINP'), INTERVALS)
+TEXTS = dict.fromkeys(('name', 'license', 'permission', 'data', 'split', 'protocol', 'select', 'weights'), 'x')
+RELEASE = {**TEXTS, 'format': 1, 'identities': 5, 'steps': 2, 'seeds': [0], 'initialized': False, 'versions': {}}
+RELEASE |= {'rows': [MEASURED], 'not_measured': ['y']}
 TABLE = 'path,identity,camera,modality,split\na.jpg,anna,1,visible,train\nb.jpg,ben,2,infrared,test\n'
 ANSWER = '{"time": "2026", "kind": "people", "tracks": ["a"], "same": [], "different": [["b"]], "name": "", '
 ANSWER += '"despite": false}\n'
@@ -202,6 +208,8 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'queries.npz': make_queries,
     'result.json': write(json.dumps(RESULT)),
     'run.json': write(json.dumps(MADE)),
+    'release.json': write(json.dumps(RELEASE)),
+    'SHA256SUMS': write(f'{"0" * 64}  config.yaml\n{"f" * 64}  release.json\n'),
     'answers.jsonl': write(ANSWER * 2),
     'crops.csv': write(CROPS),
     'metrics.jsonl': write('{"step": 1, "loss": 2.0, "tasks": {"a": 1.0}}\n{"step": 2, "loss": 1.5}\n'),
@@ -311,7 +319,10 @@ EXEMPT = {
     'vireid.core.training.checkpoint._sync_folder': 'a folder',
     'vireid.core.training.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
-    'vireid.exchange.release.release_weights': 'plugin files that the user named, copied',
+    'vireid.exchange.publish.publish': 'plugin files that the user named',
+    'vireid.exchange.publish._contains': 'files that were just written',
+    'vireid.exchange.publish._digest': 'bytes, for their checksum',
+    'vireid.exchange.release.write_release': 'plugin files that the user named, copied',
     'vireid.exchange.released.convert': 'bytes, for their checksum',
     'vireid.plugins.git_commit': 'the index, copied as bytes',
     'vireid.plugins.provenance._processor': 'a file of the system',

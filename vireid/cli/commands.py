@@ -2,9 +2,9 @@
 
 GROUPS = {
     'data': ('start', 'data', 'crops', 'label', 'adapt'),
-    'run': ('train', 'ablate', 'compare', 'rerun', 'config', 'count'),
+    'run': ('demo', 'train', 'ablate', 'compare', 'rerun', 'config', 'count'),
     'evaluation': ('test', 'score', 'table', 'plot', 'report'),
     'search': ('extract', 'index', 'search', 'serve'),
-    'weights and plugins': ('checkpoint', 'convert', 'export', 'plugins', 'components'),
+    'weights and plugins': ('checkpoint', 'convert', 'export', 'publish', 'plugins', 'components'),
 }
 NAMES = tuple(name for names in GROUPS.values() for name in names)

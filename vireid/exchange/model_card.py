@@ -24,31 +24,12 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
     Returns:
         Markdown text.
     """
-    config, at = content['config'], content['progress']
-    names = {key: config[key].get('type', '-') for key in ('dataset', 'protocol', 'sampler')}
-    backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
-    init = f', initialized from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
-    named = [f'this folder/{Path(file).name}' for file in config.get('plugins', ())]
-    plugins = f', plugins={named!r}' if named else ''
-    data = ' '.join(filter(None, [content.get('data') or names['dataset'], content.get('split', '')]))
     lines = [
-        '---', 'library_name: vireid', 'tags: [person-re-identification, visible-infrared]', '---', '',
-        f'# {markdown(str(config.get("name", "model")))}', '',
-        'A model for visible-infrared person re-identification: ' + markdown(
-            f'{backbone.get("type", "?")}'
-            f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{init}, images of '
-            f'{" x ".join(map(str, config["images"]["size"]))}.'
-        ), '',
-        '- ' + markdown(
-            f'trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
-            f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}'
-        ),
-        '- ' + markdown(
-            f'weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}'
-        ),
-        '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
+        *head(content), '',
+        *about(content, digest),
         '- license and terms of the training data: fill in before you publish', '',
     ]  # fmt: skip
+    config = content['config']
     folder, missing = source.parent.parent, 'The run of this checkpoint has no metrics.'
     try:
         done = result_file.read(folder)
@@ -59,7 +40,7 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
     elif done and done.get('rows'):
         rows = [{**row, 'name': one_line(str(row['name']))} for row in done['rows']]
         lines += [
-            f'Measured on {markdown(str(done.get("data") or names["dataset"]))} by '
+            f'Measured on {markdown(str(done.get("data") or config["dataset"].get("type", "-")))} by '
             f'{markdown_code(str(done["protocol"]))} ({markdown(result_file.which_weights(done))}):', '',
             markdown_block(results.table(one_line(str(done['protocol'])), rows)), '',
         ]  # fmt: skip
@@ -67,7 +48,52 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
             lines += ['The queries of this result are missing: its metrics could not be verified.', '']
     else:
         lines += [missing, '']
-    lines += [
+    return '\n'.join([*lines, *usage(config)])
+
+
+def head(content: Mapping[str, Any], license: str = '') -> list[str]:
+    """Returns the metadata, the title, and a sentence about the model.
+
+    Args:
+        content: what the checkpoint holds.
+        license: identifier of the license of the weights, if known.
+    """
+    config = content['config']
+    backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
+    init = f', initialized from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
+    known = [f'license: {license}'] if license else []
+    return [
+        '---', 'library_name: vireid', *known, 'tags: [person-re-identification, visible-infrared]', '---', '',
+        f'# {markdown(str(config.get("name", "model")))}', '',
+        'A model for visible-infrared person re-identification: ' + markdown(
+            f'{backbone.get("type", "?")}'
+            f'{" of depth " + str(backbone["depth"]) if "depth" in backbone else ""}{init}, images of '
+            f'{" x ".join(map(str, config["images"]["size"]))}.'
+        ),
+    ]  # fmt: skip
+
+
+def about(content: Mapping[str, Any], digest: str) -> list[str]:
+    """Returns list items about the training, the weights, and the versions."""
+    config, at = content['config'], content['progress']
+    data = ' '.join(filter(None, [content.get('data') or config['dataset'].get('type', '-'), content.get('split', '')]))
+    return [
+        '- ' + markdown(
+            f'trained on {data}, {counted(content["num_identities"], "identity", "identities")}, '
+            f'{counted(at["step"], "step")}, seed {config.get("seed", 0)}'
+        ),
+        '- ' + markdown(
+            f'weights: {content.get("chosen") or "those at the end of training"}; SHA-256 of their values {digest}'
+        ),
+        '- ' + markdown(f'written by {", ".join(f"{k} {v}" for k, v in content.get("versions", {}).items())}'),
+    ]  # fmt: skip
+
+
+def usage(config: Mapping[str, Any]) -> list[str]:
+    """Returns how to load the weights and compare images."""
+    named = [f'this folder/{Path(file).name}' for file in config.get('plugins', ())]
+    plugins = f', plugins={named!r}' if named else ''
+    lines = [
         '```python', 'import vireid', '',
         f"model = vireid.load('this folder'{plugins})",
         "query, gallery = model.embed(query_files, 'infrared'), model.embed(gallery_files, 'visible')",
@@ -80,4 +106,4 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
             '```python', 'reranker = model.experiment.build_reranker()',
             'similarity = reranker.similarity(query, gallery)(slice(None))', '```', '',
         ]  # fmt: skip
-    return '\n'.join(lines)
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -51,37 +51,57 @@ def release_weights(
         VireidError: if safetensors is missing, the checkpoint is damaged, a plugin file is missing or not listed, or
             `out` holds other files.
     """
-    (safetensors,) = _import('safetensors.torch')
+    _import('safetensors.torch')
     content = checkpoint.load(source)
     require_whole(content, source)
     config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
     config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
-    digest = checkpoint.digest(content['model'])
-    metadata = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
-    if content.get('calibration') and not content.get('adapted'):
-        metadata['calibration'] = json.dumps(content['calibration'])
-    files = _plugin_files(source, content['config'].get('plugins', ()), plugins)
+    files = plugin_files(source, content['config'].get('plugins', ()), plugins)
     existing = [name for name in ('README.md', 'config.yaml') if (out / name).exists()]
     if existing and not (out / 'model.safetensors').exists():
         raise VireidError(f'{out} contains {existing[0]}, which is not part of a release', todo='choose another folder')
     for file in files:
         log(f'copying {file} into the release')
+    digest = checkpoint.digest(content['model'])
     try:
         card = model_card(source, content, digest)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         given = f'the config in {source} is damaged: {type(error).__name__}: {error}'
         raise VireidError(given, allowed='files that `vireid train` wrote') from error
+    with atomic_folder(out) as folder:
+        write_release(folder, content, config, card, files)
+    return [out / name for name in ('model.safetensors', 'config.yaml', 'README.md', *(file.name for file in files))]
+
+
+def write_release(
+    folder: Path, content: Mapping[str, Any], config: Mapping[str, Any], card: str, files: Sequence[Path]
+) -> None:
+    """Writes the files of a release.
+
+    Args:
+        folder: an existing folder.
+        content: the checkpoint; its weights, number of identities and calibration are released.
+        config: the config to release, without paths of this machine.
+        card: the model card.
+        files: plugin files to copy.
+
+    Raises:
+        VireidError: if safetensors is missing.
+    """
+    (safetensors,) = _import('safetensors.torch')
+    digest = checkpoint.digest(content['model'])
+    metadata = {'format': 'pt', 'num_identities': str(content['num_identities']), 'sha256': digest}
+    if content.get('calibration') and not content.get('adapted'):
+        metadata['calibration'] = json.dumps(content['calibration'])
     # cloned because safetensors refuses tensors that share memory, as those of a module with two names do
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content['model'].items()}
-    with _atomic_folder(out) as folder:
-        safetensors.save_file(tensors, str(folder / 'model.safetensors'), metadata=metadata)
-        for file in files:
-            write_whole(folder / file.name, file.read_bytes())
-        write_whole(folder / 'config.yaml', dump(config))
-        write_whole(folder / 'README.md', card)
-        # safetensors creates files that only their owner can read
-        (folder / 'model.safetensors').chmod((folder / 'config.yaml').stat().st_mode)
-    return [out / name for name in ('model.safetensors', 'config.yaml', 'README.md', *(file.name for file in files))]
+    safetensors.save_file(tensors, str(folder / 'model.safetensors'), metadata=metadata)
+    for file in files:
+        write_whole(folder / file.name, file.read_bytes())
+    write_whole(folder / 'config.yaml', dump(config))
+    write_whole(folder / 'README.md', card)
+    # safetensors creates files that only their owner can read
+    (folder / 'model.safetensors').chmod((folder / 'config.yaml').stat().st_mode)
 
 
 def release_onnx(source: Path, out: Path, plugins: Sequence[Path] = (), log: Callable[[str], None] = print) -> float:
@@ -147,7 +167,7 @@ def _import(*modules: str) -> list[ModuleType]:
         raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[export]'") from error
 
 
-def _plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -> list[Path]:
+def plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -> list[Path]:
     """Returns the plugin files of a checkpoint; raises for one that the user has not listed."""
     given = {file.resolve() for file in plugins}
     files = [Path(file) for file in named]
@@ -168,7 +188,7 @@ def _plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -
 
 
 @contextmanager
-def _atomic_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path) -> Iterator[Path]:
     """Yields a temporary folder whose files move to `out` together when the block ends; none move if it raises."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{out.name[:80]}.', suffix='.part', dir=out.parent) as temporary:

@@ -1,0 +1,405 @@
+"""Publishes finished runs: a release with a model card, metrics with intervals, and checksums, but without people.
+
+A release names no person, file or machine. It holds what is listed here, not what a checkpoint happens to contain.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Le, Len, MinLen
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
+from typing_extensions import TypedDict
+
+from vireid.boundary.paths import inside, is_name
+from vireid.boundary.reading import open_regular, parse_json, read_text, reads
+from vireid.boundary.showing import as_json
+from vireid.boundary.writing import write_whole
+from vireid.core.config.experiment import Experiment
+from vireid.core.config.same_run import changes, named, read_sections
+from vireid.core.errors import VireidError
+from vireid.core.scoring.results import METRICS, QUERIES
+from vireid.core.training import checkpoint
+from vireid.core.types import MODALITIES
+from vireid.exchange.models import load, load_weights
+from vireid.exchange.publish_card import measured_rows, not_measured, release_card
+from vireid.exchange.release import atomic_folder, plugin_files, write_release
+from vireid.launch.preflight import on_meta
+from vireid.launch.weights import require_whole
+from vireid.reporting.record import RunRecord
+
+RECORD, SUMS = 'release.json', 'SHA256SUMS'
+# the data of these names were published by others; any other data are somebody's own images
+PUBLISHED = ('SYSU-MM01', 'RegDB', 'LLCM')
+LICENSE = re.compile(r'[A-Za-z0-9][A-Za-z0-9.+-]{0,63}')  # as in SPDX
+FILES = ('.pt', '.pth', '.t', '.safetensors', '.csv', '.parquet', '.json', '.yaml', '.yml', '.npz', '.py', '.txt')
+BLOCK = 2**20
+
+
+def publish(
+    runs: Mapping[int, RunRecord],
+    out: Path,
+    license: str,
+    permission: str = '',
+    plugins: Sequence[Path] = (),
+    log: Callable[[str], None] = print,
+) -> list[Path]:
+    """Writes a release of a config: the weights of its lowest seed, and the metrics of all of its runs.
+
+    Args:
+        runs: finished runs of one config, by seed, with the metrics of their queries.
+        out: the folder, which must not exist or be empty.
+        license: SPDX identifier of the license of the weights.
+        permission: who agreed that weights trained on these people are published; required unless they are synthetic.
+        plugins: plugin files that may be copied.
+        log: called with a line for each thing that is left out or copied.
+
+    Returns:
+        The files written.
+
+    Raises:
+        VireidError: if a run is damaged, the runs differ, permission is missing, `out` exists, or the release would
+            name a person or a path.
+    """
+    if not LICENSE.fullmatch(license):
+        raise VireidError(
+            f'--weights-license is {license!r}',
+            allowed='an SPDX identifier such as CC-BY-NC-4.0, or LicenseRef-NAME for terms of your own',
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise VireidError(f'{out} exists', todo='choose another folder; a release is written once')
+    run = runs[min(runs)]
+    source = _checkpoint(run)
+    content = checkpoint.load(source)
+    require_whole(content, source)
+    _require_one_experiment(list(runs.values()))
+    _require_match(run, content, source)
+    config, removed = public_config(content['config'], own=run.about.get('data') not in PUBLISHED)
+    initialized = bool((run.made.get('init') or {}).get('file')) or any('weights' in key for key in removed)
+    data, permission = str(run.about.get('data', '')), permission.strip()
+    if not permission and (initialized or not data.startswith('synthetic people, ')):
+        _ask_permission(data, initialized)
+    files = plugin_files(source, content['config'].get('plugins', ()), plugins)
+    texts = [*_texts(config), ('--permission', permission), *((file.name, read_text(file)) for file in files)]
+    _require_no_person(texts, content.get('identities', ()))
+    for line in [*(f'left out: {key}' for key in removed), *(f'copying {file}' for file in files)]:
+        log(line)
+    model: Any = load(source, plugins)
+    weights = without_identities(model.experiment, content)
+    record = {
+        'format': 1,
+        'name': str(config.get('name', 'model')),
+        'license': license,
+        'permission': permission,
+        'data': data,
+        'split': str(run.about.get('split') or ''),
+        'protocol': run.protocol,
+        'select': str(run.about.get('select') or ''),
+        'identities': content['num_identities'],
+        'steps': content['progress']['step'],
+        'seeds': sorted(runs),
+        'initialized': initialized,
+        'weights': checkpoint.digest(weights),
+        'versions': dict(content.get('versions', {})),
+        'rows': measured_rows([runs[seed] for seed in sorted(runs)]),
+    }
+    record['not_measured'] = not_measured(record, content)
+    released = {**content, 'model': weights, 'config': config}
+    card = release_card(record, released, content['config'], record['weights'])
+    with atomic_folder(out) as folder:
+        write_release(folder, released, config, card, files)
+        write_whole(folder / RECORD, as_json(record, indent=1) + '\n')
+        _require_same_embeddings(source, folder, plugins)
+        _require_no_path(folder, [str(content['config']['dataset'].get('root') or ''), str(run.folder.absolute())])
+        names = sorted(path.name for path in folder.iterdir())
+        write_whole(folder / SUMS, ''.join(f'{_digest(folder / name)}  {name}\n' for name in names))
+    return [out / name for name in [*names, SUMS]]
+
+
+def public_config(config: Mapping[str, Any], own: bool) -> tuple[dict[str, Any], list[str]]:
+    """Returns a config without what names a person, a file, a server, or a machine, and the keys that were removed.
+
+    Args:
+        config: the config in a checkpoint.
+        own: whether the data are somebody's own images; then no text about them remains.
+    """
+    removed: list[str] = []
+
+    def clean(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {name: clean(item, f'{key}.{name}' if key else str(name)) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [clean(item, f'{key}.{number}') for number, item in enumerate(value)]
+        if isinstance(value, str) and _is_place(value):
+            removed.append(key)
+            return None
+        return value
+
+    kept = {key: value for key, value in config.items() if key not in ('dataset', 'loggers', 'plugins', 'stages')}
+    images = {key: value for key, value in kept['images'].items() if key != 'reader'}  # the folder of a cache
+    kept |= {'images': images, 'training': {**kept['training'], 'init': None}}
+    dataset = {
+        key: value
+        for key, value in config['dataset'].items()
+        if key == 'type' or isinstance(value, (bool, int, float)) or (not own and key != 'root')
+    }
+    removed += [
+        f'dataset.{key}'
+        for key, value in config['dataset'].items()
+        if key not in (*dataset, 'root') and value is not None
+    ]
+    removed += [key for key in ('loggers', 'stages') if config.get(key)]
+    removed += ['images.reader'] if config['images'].get('reader') else []
+    removed += ['training.init'] if config['training'].get('init') else []
+    return {**clean(kept, ''), 'dataset': {**clean(dataset, 'dataset'), 'root': None}, 'plugins': []}, removed
+
+
+def without_identities(experiment: Experiment, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Returns the weights of a checkpoint, with zeros where their size depends on the number of training identities.
+
+    A classifier has a vector per identity, which is a template of that person.
+    """
+    count = content['num_identities']
+    shapes = [
+        {name: tensor.shape for name, tensor in on_meta(build).state_dict().items()}
+        for build in (functools.partial(experiment.build_model, n, False) for n in (count, count + 1))
+    ]
+    return {
+        name: torch.zeros_like(tensor) if shapes[0].get(name) != shapes[1].get(name) else tensor
+        for name, tensor in content['model'].items()
+    }
+
+
+Share = Annotated[float, Ge(0), Le(1 + 1e-9)]
+Limits = Annotated[list[Share], Len(2, 2)]
+
+
+class _Metric(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
+    mean: Share
+    seeds: Limits | None
+    people: Limits
+
+
+class _Row(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
+    name: str
+    variant: str
+    trials: PositiveInt
+    identities: PositiveInt
+    metrics: dict[str, _Metric]
+
+
+class _Release(TypedDict):
+    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
+    format: Literal[1]
+    name: str
+    license: str
+    permission: str
+    data: str
+    split: str
+    protocol: str
+    select: str
+    identities: PositiveInt
+    steps: NonNegativeInt
+    seeds: Annotated[list[int], MinLen(1)]
+    initialized: bool
+    weights: str
+    versions: dict[str, str]
+    rows: Annotated[list[_Row], MinLen(1)]
+    not_measured: list[str]
+
+
+_SCHEMA = TypeAdapter(_Release)
+
+
+@reads('the record of a published release', RECORD, allowed='a folder of `vireid publish`')
+def read_release_record(path: Path) -> dict[str, Any]:
+    """Reads a `release.json`; see `publish` for its content."""
+    text = read_text(path)
+    parse_json(text)  # refuses duplicate keys
+    record: Any = _SCHEMA.validate_json(text)
+    if not LICENSE.fullmatch(record['license']):
+        raise ValueError(f'license is {record["license"]!r}')
+    for row in record['rows']:
+        if set(row['metrics']) != set(METRICS):
+            raise ValueError(f'{row["name"]} has the metrics {", ".join(row["metrics"])}')
+    return record
+
+
+@reads('a list of checksums', SUMS, allowed='a folder of `vireid publish`')
+def read_sums(path: Path) -> dict[str, str]:
+    """Reads a `SHA256SUMS`: the digest of each file by its name."""
+    sums = {}
+    for line in read_text(path).splitlines():
+        digest, _, name = line.partition('  ')
+        if not re.fullmatch('[0-9a-f]{64}', digest) or not is_name(name) or name in sums:
+            raise ValueError(f'{line!r} is not a digest and the name of a file')
+        sums[name] = digest
+    if not sums:
+        raise ValueError('it is empty')
+    return sums
+
+
+def read_published(folder: Path) -> dict[str, Any]:
+    """Returns the record of a release whose files match their checksums; the weights may be kept elsewhere.
+
+    Raises:
+        VireidError: if a file is missing, damaged, unlisted, or differs from its checksum.
+    """
+    record = read_release_record(inside(folder, RECORD))
+    sums = read_sums(inside(folder, SUMS))
+    for name in sorted({RECORD, *sums, *(path.name for path in folder.iterdir())} - {SUMS}):
+        path = inside(folder, name)
+        if name == 'model.safetensors' and not path.exists():
+            continue
+        if name not in sums or not path.is_file() or _digest(path) != sums[name]:
+            raise VireidError(
+                f'{path} is missing, or is not what {SUMS} lists', todo='publish again, or restore the folder'
+            )
+    return record
+
+
+def _checkpoint(run: RunRecord) -> Path:
+    select = (run.config.get('evaluation') or {}).get('select', 'last')
+    path = run.folder / 'checkpoints' / f'{"last" if select == "last" else "best"}.pt'
+    if not path.is_file():
+        raise VireidError(f'{run.folder} has no {path.name}', allowed='folders that `vireid train` wrote')
+    return path
+
+
+def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
+    """Raises if runs of one config were measured on different data or in another way."""
+    for run in runs:
+        if not run.checked:
+            raise VireidError(f'{run.folder} has no {QUERIES}', todo='score its checkpoint again: vireid test')
+
+    def of(run: RunRecord) -> dict[str, Any]:
+        result = run.result or {}
+        about = {key: result.get(key) for key in ('data', 'protocol', 'split', 'select', 'steps')}
+        return about | {'training images': run.made.get('data'), 'rows': [row['name'] for row in run.rows]}
+
+    for run in runs[1:]:
+        differ = [key for key, value in of(run).items() if value != of(runs[0])[key]]
+        if differ:
+            raise VireidError(
+                f'{runs[0].folder} and {run.folder} differ in {", ".join(differ)}',
+                allowed='runs of one config on the same images, which differ only in their seed',
+            )
+
+
+def _require_match(run: RunRecord, content: Mapping[str, Any], source: Path) -> None:
+    """Raises if the weights are not those that the result of a run is about."""
+    if content.get('adapted'):
+        raise VireidError(
+            f'{source} was adapted to other cameras after it was measured', todo='undo it: vireid adapt --revert'
+        )
+    ours, theirs = (read_sections(config, source) for config in (run.config, content['config']))
+    differ = changes(ours, theirs)
+    steps = (run.result or {}).get('steps')
+    if not differ and source.name == 'last.pt' and content['progress']['step'] != steps:
+        raise VireidError(f'{source} is at step {content["progress"]["step"]:,}, but the result is of step {steps}')
+    if differ:
+        raise VireidError(f'{source} is not of this run: {named(differ)} differ', todo='restore the folder of the run')
+
+
+def _ask_permission(data: str, initialized: bool) -> None:
+    whose = 'your own images: their people must have agreed'
+    if data in PUBLISHED:
+        whose = f'{data}: its license, or its authors, must allow it'
+    elif initialized:
+        whose = 'weights of another run, which is not described here: whoever is on its images must have agreed'
+    raise VireidError(
+        f'these weights were trained on {whose}',
+        allowed="--permission 'who agreed that weights trained on these people are published, and when'",
+        todo='ask first; the card will state it',
+    )
+
+
+def _is_place(text: str) -> bool:
+    """Returns whether a text looks like a path or an address."""
+    return (
+        text.startswith(('/', '~', './', '../'))
+        or PureWindowsPath(text).drive != ''
+        or '://' in text
+        or text.lower().endswith(FILES)
+        or ('/' in text and Path(text).exists())
+    )
+
+
+def _texts(value: Any, key: str = '') -> Iterator[tuple[str, str]]:
+    """Yields the texts of a config that a user may have chosen, each with its key; and the keys themselves."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            path = f'{key}.{name}' if key else str(name)
+            yield path, str(name)
+            if name != 'type':  # of a component
+                yield from _texts(item, path)
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _texts(item, f'{key}.{number}')
+    elif isinstance(value, str):
+        yield key, value
+
+
+def _require_no_person(texts: Iterable[tuple[str, str]], identities: Sequence[str]) -> None:
+    """Raises if a text contains the name of a person as a word; Ann is found in `ann_and_ben`."""
+    people = [name for name in identities if not name.isdecimal() and name not in dir(builtins)]  # max is a function
+    if not people:
+        return
+    word = re.compile(rf'(?<![^\W_])({"|".join(map(re.escape, people))})(?![^\W_])')
+    free = re.compile(word.pattern, re.IGNORECASE)
+    for key, text in texts:
+        # settings have values such as max, which is not Max
+        if found := (free if key in ('name', '--permission') else word).search(text):
+            raise VireidError(
+                f'{key} contains {found[0]!r}, the name of an identity in the training data',
+                todo='a release names nobody: choose other words, or train with other names of identities',
+            )
+
+
+def _require_no_path(folder: Path, paths: Sequence[str]) -> None:
+    """Raises if a file of a release contains a path of this machine."""
+    secrets = {path for path in [*paths, str(Path.home())] if len(path) > 4}
+    for file in folder.iterdir():
+        for path in secrets:
+            if _contains(file, path.encode('utf-8', 'surrogateescape')):
+                raise VireidError(f'{file.name} would contain {path}', todo='remove it from the config or the plugin')
+
+
+def _contains(path: Path, text: bytes) -> bool:
+    with open_regular(path) as file:
+        before = b''
+        while block := file.read(BLOCK):
+            if text in before + block:
+                return True
+            before = block[-len(text) :]
+    return False
+
+
+def _digest(path: Path) -> str:
+    total = hashlib.sha256()
+    with open_regular(path) as file:
+        while block := file.read(BLOCK):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _require_same_embeddings(source: Path, folder: Path, plugins: Sequence[Path]) -> None:
+    """Raises unless the release gives the embeddings of the checkpoint."""
+    models: list[Any] = [load(source, plugins), load_weights(folder, plugins)]
+    images = torch.rand((2, 3, *models[0].experiment.images.size), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        same = all(torch.equal(*(model.embed(images, modality) for model in models)) for modality in MODALITIES)
+    if not same:
+        raise VireidError(
+            f'without the vectors of its training identities, {source} gives other embeddings',
+            allowed='models that do not compare images with training identities',
+        )
