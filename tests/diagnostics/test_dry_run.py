@@ -16,7 +16,9 @@ from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE
 from vireid.diagnostics.count_table import table
-from vireid.diagnostics.dry_run import GeneratedDataset, _SavedBytes, dry_run, mermaid
+from vireid.diagnostics.dry_run import dry_run, mermaid
+from vireid.launch.generated_people import GeneratedDataset
+from vireid.launch.work import SavedBytes
 from vireid.plugin_manager.manager import create_manager
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -43,7 +45,7 @@ class TestFigures:
     def test_what_a_step_keeps_is_counted_once_for_each_storage_and_without_weights(self):
         linear = torch.nn.Linear(10, 20)
         images = torch.randn(3, 10)
-        with _SavedBytes(linear) as saved:
+        with SavedBytes(linear) as saved:
             made = linear(images)  # keeps its input, 3 x 10 floats
             loss = (made * made).sum()  # keeps one storage of 3 x 20, twice
         assert saved.total == 4 * (30 + 60)

@@ -5,61 +5,30 @@ from __future__ import annotations
 import itertools
 import math
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError, raise_all
-from vireid.core.registry.components import component_type
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
+from vireid.core.types import Progress, Sample
 from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
-from vireid.interfaces import Dataset, Model, Similarity, Step
+from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
 from vireid.launch.fabric import make_fabric
+from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.preflight import missing_init, preflight
+from vireid.launch.work import Counter, bytes_of
 
-IDENTITIES = 100  # an arbitrary number, since no data is read
-TEST_IDENTITIES, FITTED_IDENTITIES = 2, 3  # with one identity, every ranking would be correct
-STEP_IDENTITIES, STEP_PICTURES = 2, 2  # the part of a batch to try, per modality; losses compare pairs
-
-
-class GeneratedDataset:
-    """Synthetic identities before the cameras of a dataset; `read` generates their images.
-
-    Args:
-        cameras: camera numbers by modality.
-        size: (height, width) of the images.
-    """
-
-    def __init__(self, cameras: Mapping[str, Sequence[int]], size: tuple[int, int]) -> None:
-        self.cameras, self.size = cameras, size
-
-    def split(self, name: str) -> list[Sample]:
-        """Returns one image (two in training) per identity and camera; `train` and `test` have no common identity."""
-        first, count = (1, IDENTITIES) if name == 'train' else (IDENTITIES + 1, TEST_IDENTITIES)
-        return [
-            Sample(f'random/{identity}/{modality}/{camera}/{number}', identity, camera, modality)
-            for modality in MODALITIES
-            for identity in range(first, first + count)
-            for camera in self.cameras[modality]
-            for number in range(2 if name == 'train' else 1)
-        ]
-
-    def read(self, path: str) -> Tensor:
-        """Returns a (3, H, W) uint8 image."""
-        return torch.randint(0, 256, (3, *self.size), dtype=torch.uint8)
+FITTED_IDENTITIES = 3
 
 
 def dry_run(experiment: Experiment, graph: bool = False) -> str:
@@ -83,15 +52,10 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     model: Any = experiment.build_model(IDENTITIES, pretrained=False)
     trains = any(parameter.requires_grad for parameter in model.parameters())
     step = experiment.build_step(model, fabric) if trains else None
-    config = experiment.dataset
-    target: Any = experiment.manager.components.get('datasets', component_type(config, 'dataset'), where='dataset')
     height, width = experiment.images.size
-    cameras = Dataset.cameras(target)
-    if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):
-        cameras = {VISIBLE: (1, 2), INFRARED: (1, 2)}  # the dataset does not declare them
-    dataset = GeneratedDataset(cameras, (height + 16, width + 8))
+    dataset = GeneratedDataset.of(experiment)
     with _attributed('the first batch', model):
-        batch, full = _batch(experiment, dataset)
+        batch, full = part_of_a_batch(experiment, dataset)
     model.train()
     tried = sum(map(len, batch.images.values()))
     turns: list[dict[str, Any]] = []
@@ -101,14 +65,13 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     for epoch, number in itertools.product([0, *Model.changes(model)], range(count if step else 0)):
         with (
             _attributed('one training step', model),
-            FlopCounterMode(display=False) as counter,
-            _SavedBytes(model) as saved,
+            Counter(model) as counter,
         ):
             progress = Progress(epoch, epoch * count + number, count, (epoch + 1) * count)
             turns.append(step(fabric.to_device(batch), progress))  # type: ignore[misc]
         require_record(turns[-1], experiment.step['type'])
-        training_flops = max(training_flops, counter.get_total_flops() / tried)
-        activations = max(activations, saved.total * full / tried)
+        training_flops = max(training_flops, counter.operations / tried)
+        activations = max(activations, counter.saved * full / tried)
     for record in turns:
         if not math.isfinite(record['loss']):
             tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
@@ -121,9 +84,9 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     model.eval()
     with _attributed('one evaluation', model):
         few = _fit(experiment, dataset, model)
-    with _attributed('one evaluation', model), FlopCounterMode(display=False) as counter:
+    with _attributed('one evaluation', model), Counter(model) as counter:
         embeddings, trials = _evaluate(experiment, dataset, model, few)
-    flops = counter.get_total_flops() / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
+    flops = counter.operations / len(embeddings.features) / (1 if embeddings.flipped is None else 2)
     total, frozen = (
         sum(p.numel() for p in model.parameters() if held or not p.requires_grad) for held in (True, False)
     )
@@ -180,27 +143,6 @@ def _on_cpu(experiment: Experiment) -> tuple[Experiment, list[str]]:
     return experiment.with_overrides({f'training.{k}': v for k, v in here.items()} | {'images.reader': None}), notes
 
 
-def _batch(experiment: Experiment, dataset: GeneratedDataset) -> tuple[Batch, int]:
-    """Returns a part of the first batch, and the number of images in all of it."""
-    samples = dataset.split('train')
-    sampler = experiment.build_sampler(samples)
-    chosen = next(iter(sampler.batches(0)))
-    kept: dict[tuple[int, str], list[int]] = {}
-    for index in chosen:
-        kept.setdefault((samples[index].identity, samples[index].modality), []).append(index)
-    used = [own.get('identities') or 0 for own in experiment.step.get('optimizers', {}).values()]
-    identities = list(dict.fromkeys(identity for identity, _ in kept))[: max(STEP_IDENTITIES, *used, 0)]
-    indices = [i for (identity, _), shots in kept.items() if identity in identities for i in shots[:STEP_PICTURES]]
-    labels = {identity: identity - 1 for identity in range(1, IDENTITIES + 1)}
-    transform, views = experiment.build_transform('train'), experiment.build_views()
-    data = ImageSet(samples, transform, labels, experiment.seed, dataset.read, views=views)
-    batch = collate(data.__getitems__(indices))
-    if isinstance(batch, VireidError):
-        raise batch
-    seen_again = [of for of, _ in views.values()]
-    return batch, sum(1 + seen_again.count(samples[index].modality) for index in chosen)
-
-
 def _fit(experiment: Experiment, dataset: GeneratedDataset, model: Any) -> list[Sample]:
     """Fits the parts of the model that need it on a few training images, and returns these images."""
     few = [s for s in dataset.split('train') if s.identity <= FITTED_IDENTITIES]
@@ -237,34 +179,10 @@ def _evaluate(
     return embeddings, f'{results.protocol}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 
 
-class _SavedBytes:
-    """Counts the bytes that a step saves for its backward pass: the activations, each storage once, without weights."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self.total = 0
-        self._seen = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
-        self._hooks = saved_tensors_hooks(self._pack, lambda tensor: tensor)
-
-    def _pack(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
-            self.total += storage.nbytes()
-        return tensor
-
-    def __enter__(self) -> _SavedBytes:
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *reason: Any) -> None:
-        self._hooks.__exit__(*reason)
-
-
 def _memory(model: Any, step: Any, activations: float, batch: int) -> str:
     weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
     gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    kept = step.state_dict() if step else {}
-    state = sum(t.numel() * t.element_size() for t in _tensors(kept))
+    state = bytes_of(step.state_dict()) if step else 0
     parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
     total = sum(parts.values())
     return (
@@ -272,11 +190,3 @@ def _memory(model: Any, step: Any, activations: float, batch: int) -> str:
         + ', '.join(f'{name} {size / 1e9:.2f}' for name, size in parts.items())
         + ')'
     )
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
