@@ -1,4 +1,4 @@
-"""Intervals over seeds of one system: for its mean, and for one more run."""
+"""Intervals over seeds of one system: for its mean, and for a repetition by somebody else."""
 
 from __future__ import annotations
 
@@ -33,20 +33,31 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
     return _interval(values, confidence, 0.0)
 
 
-def next_run_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Returns an interval for the metric of one more run, with another seed: m +- t sqrt(v (1 + 1 / n)).
+def repeat_interval(values: Sequence[float], runs: int = 1, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns an interval for the mean of `runs` more runs with other seeds: m +- t sqrt(v (1 / runs + 1 / n)).
 
-    A single published figure belongs here, not into the interval of the mean: that one shrinks with more seeds, until
-    even a faithful run is outside. See `mean_interval` for the symbols, arguments, and errors.
+    A published figure belongs into this interval, not into that of the mean, which shrinks with more seeds until even a
+    faithful repetition is outside.
+
+    Args:
+        values: a metric as a fraction, one value per run; at least two.
+        runs: number of runs whose mean was published.
+        confidence: of the interval.
+
+    Returns:
+        Limits within [0, 1]; see `mean_interval` for the symbols.
+
+    Raises:
+        VireidError: for fewer than two values.
     """
-    return _interval(values, confidence, 1.0)
+    return _interval(values, confidence, 1 / runs)
 
 
-def _interval(values: Sequence[float], confidence: float, own: float) -> tuple[float, float]:
+def _interval(values: Sequence[float], confidence: float, others: float) -> tuple[float, float]:
     if len(values) < 2:
         raise VireidError(f'{len(values)} seed', allowed='at least 2, because one run has no spread')
     runs = np.asarray(values, dtype=np.float64)
     freedom = len(runs) - 1 + PRIOR_FREEDOM
     variance = (((runs - runs.mean()) ** 2).sum() + PRIOR_FREEDOM * PRIOR_DEVIATION**2 / 2) / freedom
-    half = float(student.ppf(0.5 + confidence / 2, freedom)) * (variance * (own + 1 / len(runs))) ** 0.5
+    half = float(student.ppf(0.5 + confidence / 2, freedom)) * (variance * (others + 1 / len(runs))) ** 0.5
     return max(0.0, float(runs.mean() - half)), min(1.0, float(runs.mean() + half))
