@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
-from vireid.core.types import FeatureSpec, Modality, Progress, Sample, Trial
+from vireid.core.types import FeatureSpec, JobCommand, JobState, Modality, Progress, Sample, Trial
 
 if TYPE_CHECKING:
     import numpy as np
@@ -385,12 +385,34 @@ class Detector(Interface):
         raise NotImplementedError
 
 
+class Launcher(Interface):
+    """Runs the commands of a study, several at once, and in processes that end with status 143 after SIGTERM."""
+
+    given = ('jobs', 'folder')
+
+    def submit(self, commands: Sequence[JobCommand]) -> None:
+        """Starts or queues the commands; called once. `folder`, where the study is, may hold the launcher's files."""
+        raise NotImplementedError
+
+    def states(self) -> Sequence[JobState]:
+        """Returns the state of each command, in order; called about once a second."""
+        raise NotImplementedError
+
+    def stop(self) -> bool:
+        """Sends SIGTERM to the commands that run, which save and exit, and starts no others; returns True.
+
+        If the commands go on without this process, and `submit` will find them again, it does nothing and returns
+        False.
+        """
+        raise NotImplementedError
+
+
 INTERFACES: dict[str, type[Interface]] = {
     'models': Model, 'translators': Translator, 'backbones': Backbone, 'necks': Neck, 'heads': Head,
     'poolings': Pooling, 'losses': Loss, 'weighters': Weighter, 'datasets': Dataset, 'readers': Reader,
     'protocols': EvaluationProtocol, 'similarities': Similarity, 'rerankers': Reranker, 'samplers': Sampler,
     'transforms': Transform, 'steps': Step, 'optimizers': Optimizer, 'schedules': Schedule, 'loggers': Logger,
-    'indexes': Index, 'detectors': Detector,
+    'indexes': Index, 'detectors': Detector, 'launchers': Launcher,
 }  # fmt: skip
 KINDS = tuple(INTERFACES)
 

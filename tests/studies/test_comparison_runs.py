@@ -9,7 +9,7 @@ import pytest
 import vireid
 from vireid.core.config import files
 from vireid.core.errors import VireidError
-from vireid.studies import comparison_runs
+from vireid.studies import comparison_runs, launching
 from vireid.studies.jobs import Job
 from vireid.studies.systems import read_systems
 
@@ -21,12 +21,13 @@ def trained(monkeypatch, make_run):
     """Collects the runs that would be trained; each is finished at once."""
     found = []
 
-    def finish(job, warn):
+    def finish(job, *_, **__):
         found.append(job.label)
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         make_run(job.folder.parent.name, job.experiment.seed, HITS).rename(job.folder)
+        return {'queries': job.folder / 'queries.npz'}
 
-    monkeypatch.setattr(comparison_runs, 'finish_for_comparison', finish)
+    monkeypatch.setattr(launching, 'finish', finish)
     return found
 
 

@@ -11,7 +11,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
+from vireid.cli.arguments import (
+    add_experiment_arguments,
+    add_launcher_arguments,
+    make_launcher,
+    make_manager,
+    overrides_of,
+    parse_numbers,
+)
 from vireid.cli.output import quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
@@ -43,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/ablate)')
     parser.add_argument('--data-label', metavar='TEXT', help='name of the data in the table')
+    add_launcher_arguments(parser)
     add_experiment_arguments(parser)
 
 
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         from vireid.core.warn import warn_once
         from vireid.studies.ablation import Table, check_tables, run_tables
         from vireid.studies.ablation_rows import find_tables, make_rows, make_starts
-        from vireid.studies.jobs import finish
+        from vireid.studies.launching import finish_all
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')
@@ -75,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         for table in tables
     )
     jobs = [(table, rows) for table, rows in runs if rows]
+    launcher = make_launcher(args, manager, base)
     synthetic = args.on == 'synth' and any(Path(job.data) == DEMO_DATA.resolve() for _, rows in jobs for job in rows)
     started = [job for own in starts.values() for job in own.values()]
     if not started:
@@ -84,13 +93,12 @@ def run(args: argparse.Namespace) -> int:
         generate_people(DEMO_DATA, PEOPLE, seed=0)
 
     def work() -> None:
-        for job in started:
-            if job.experiment.dataset.get('root') == str(START_DATA):
-                generate_people(START_DATA, START_PEOPLE, seed=1)
-            finish(job, warn=warn_once)
-        if started:  # only now are there weights to check
+        if any(job.experiment.dataset.get('root') == str(START_DATA) for job in started):
+            generate_people(START_DATA, START_PEOPLE, seed=1)
+        if started:  # only then are there weights to check
+            finish_all(started, launcher, base, warn=warn_once)
             check_tables(jobs, data=not synthetic)
-        run_tables(jobs, args.data_label or '', whole=not only, warn=warn_once)
+        run_tables(jobs, base, launcher, args.data_label or '', whole=not only, warn=warn_once)
 
     return run_resumable(work)
 

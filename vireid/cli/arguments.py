@@ -40,6 +40,54 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._Argum
     return run
 
 
+def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags that run several runs at once; `make_launcher` reads them."""
+    group = parser.add_argument_group('runs')
+    group.add_argument(
+        '--jobs',
+        type=_jobs,
+        nargs='?',
+        const=0,
+        metavar='N',
+        help='train N runs at once, each in a process of its own (without N: one per GPU); they share the CPU cores',
+    )
+    group.add_argument(
+        '--launcher',
+        nargs='+',
+        default=[],
+        metavar=('NAME', 'K=V'),
+        help='what trains the runs: local, or slurm with options such as partition=gpu hours=12',
+    )
+
+
+def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path) -> Any:
+    """Builds the launcher of `--launcher` and `--jobs`; returns None without these flags.
+
+    Args:
+        args: the flags of `add_launcher_arguments`.
+        manager: the plugins.
+        folder: the folder of the study.
+
+    Raises:
+        VireidError: for an unknown launcher or option, or one that cannot be used here.
+    """
+    if args.jobs is None and not args.launcher:
+        return None
+    from vireid.core.config.overrides import override
+    from vireid.core.errors import raise_all
+    from vireid.core.registry.schema import check
+    from vireid.interfaces import given
+
+    name, *options = args.launcher or ['local']
+    config: dict[str, Any] = {}
+    for option in options:
+        override(config, option)
+    known = manager.components.get('launchers', name, where='--launcher')
+    raise_all(check(known, config, where=f'--launcher {name}', supplied=given('launchers')))
+    config = {'type': name, **config}
+    return manager.components.build('launchers', config, where='--launcher', jobs=args.jobs or None, folder=folder)
+
+
 def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Adds `--cfg-options`."""
     parser.add_argument(
@@ -134,6 +182,12 @@ def parse_numbers(flag: str, text: str) -> list[int]:
             )
         numbers += those
     return list(dict.fromkeys(numbers))
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 to {MOST:,}')
+    return int(text)
 
 
 def _devices(text: str) -> int | str:

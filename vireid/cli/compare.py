@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli.ablate import DEMO_DATA, PEOPLE, generate_people, on_people
-from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of, parse_numbers
+from vireid.cli.arguments import (
+    add_experiment_arguments,
+    add_launcher_arguments,
+    make_launcher,
+    make_manager,
+    overrides_of,
+    parse_numbers,
+)
 from vireid.cli.output import quiet_others
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -37,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='also compare runs with different protocols, data or budgets, and note it',
     )
+    add_launcher_arguments(parser)
     add_experiment_arguments(parser)
 
 
@@ -66,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         small = [folder / SMALL for folder in manager.configs['vireid']] if args.on == 'synth' else [Path(args.on)]
         overrides = replace(on_people(overrides) if args.on == 'synth' else overrides, over=small[:1])
     given = [Path(name) if name in folders else _jobs(name, seeds, base, overrides, manager) for name in args.systems]
+    launcher = make_launcher(args, manager, base)
     quiet_others()
 
     def generate() -> None:
@@ -74,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             generate_people(DEMO_DATA, PEOPLE, seed=0)
 
     try:
-        comparison = train_and_compare(given, args.allow_differences, generate, warn_once)
+        comparison = train_and_compare(given, args.allow_differences, generate, launcher, base, warn_once)
     except Interrupted as stopped:
         print('stopped; repeat the same command to resume')
         return stopped.status

@@ -6,7 +6,13 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.arguments import (
+    add_experiment_arguments,
+    add_launcher_arguments,
+    make_launcher,
+    make_manager,
+    overrides_of,
+)
 from vireid.cli.output import quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -26,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--draws', type=int, default=2, metavar='D', help='random draws for each number (default: 2)')
     parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG_curve)')
+    add_launcher_arguments(parser)
     parser.set_defaults(act=run)
 
 
@@ -54,5 +61,7 @@ def run(args: argparse.Namespace) -> int:
         base = args.work_dir or Path('runs') / f'{experiment.name}_curve'
         job = make_job(experiment, own, base / f'people_{count}_draw_{draw}', f'{count} people, draw {draw}')
         points.append(Point(**vars(job), identities=count, draw=draw))
+    base = points[0].folder.parent
+    launcher = make_launcher(args, manager, base)
     quiet_others()
-    return run_resumable(lambda: run_curve(points, points[0].folder.parent, warn=warn_once))
+    return run_resumable(lambda: run_curve(points, base, launcher, warn=warn_once))

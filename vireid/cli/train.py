@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.arguments import add_experiment_arguments, add_launcher_arguments, make_manager, overrides_of
 from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.cli.places import choose_place
 from vireid.cli.startup import importing
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--folds', type=int, metavar='K', help='K-fold cross-validation on your own images; resumes automatically'
     )
+    add_launcher_arguments(parser)
     parser.add_argument(
         '--dry-run', action='store_true', help='try one step and one evaluation on random images, without the data'
     )
@@ -68,6 +69,11 @@ def run(args: argparse.Namespace) -> int:
         if not (dry or args.print_config):
             return run_trials(args, overrides, manager)
         overrides = first_trial(args, overrides)  # the others differ only in their split
+    elif args.jobs is not None or args.launcher:
+        raise VireidError(
+            f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
+            todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
+        )
     if args.print_config:
         from vireid.core.config.files import dump
         from vireid.launch.resolve import read

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import parse_numbers
+from vireid.cli.arguments import make_launcher, parse_numbers
 from vireid.cli.output import quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
@@ -42,8 +42,9 @@ def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginMa
         jobs.append(_job(resolve(args.config, own, manager=manager), own, trial, args.work_dir))
     base = jobs[0].folder.parent
     studies.check_trials(jobs, base)
+    launcher = make_launcher(args, manager, base)
     quiet_others()
-    return run_resumable(lambda: studies.run_trials(jobs, trials, base, warn=warn_once))
+    return run_resumable(lambda: studies.run_trials(jobs, trials, base, launcher, warn=warn_once))
 
 
 def first_trial(args: argparse.Namespace, overrides: Overrides) -> Overrides:

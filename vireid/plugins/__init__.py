@@ -133,6 +133,10 @@ COMPONENTS = {
         'Qdrant': f'{_HERE}.indexes.qdrant:Qdrant',
     },
     'detectors': {'TorchvisionDetector': f'{_HERE}.detectors.torchvision_detector:TorchvisionDetector'},
+    'launchers': {
+        'local': f'{_HERE}.launchers.local:Local',
+        'slurm': f'{_HERE}.launchers.slurm:Slurm',
+    },
     'rerankers': {'KReciprocal': f'{_HERE}.rerankers.k_reciprocal:KReciprocal'},
     'samplers': {'IdentityBalanced': f'{_HERE}.samplers.identity_balanced:IdentityBalanced'},
     'steps': {
@@ -143,6 +147,7 @@ COMPONENTS = {
         'Console': f'{_HERE}.loggers.console:Console',
         'MetricsFile': f'{_HERE}.loggers.metrics_file:MetricsFile',
         'Report': f'{_HERE}.loggers.report:Report',
+        'Rankings': f'{_HERE}.loggers.rankings:Rankings',
         'TensorBoard': f'{_HERE}.loggers.tensorboard:TensorBoard',
         'WeightsAndBiases': f'{_HERE}.loggers.weights_and_biases:WeightsAndBiases',
         'MLflow': f'{_HERE}.loggers.mlflow:MLflow',

@@ -18,10 +18,13 @@ from vireid.core.wording import aligned, counted
 from vireid.reporting.record import read_run
 from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
-from vireid.studies.jobs import Job, check_first, finish
+from vireid.studies.jobs import Job, check_first
+from vireid.studies.launching import finish_all
 from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
+MORE = ('R10', 'R20')  # published metrics that a row may have besides
+OPTIONAL = {'config', 'start', 'settings', *MORE}
 START = {'config', 'key'}
 
 
@@ -43,10 +46,11 @@ class Table:
         title: title of the table.
         paper: what the paper's metrics were measured on.
         settings: configs that can be applied to the rows, by name.
-        rows: by config name: `label`, the paper's `R1` and `mAP` in percent or None, `config`, `settings` of its own by
-            name, and `start`.
+        rows: by name: `label`, the paper's `R1`, `mAP`, `R10`, and `R20` in percent or None, `config` (by default the
+            file of that name), `settings` of its own by name, and `start`.
         starts: runs whose weights rows can start from if settings are applied, by name: `config`, and the `key` of a
             row's config that names the checkpoint. The first is that of rows without `start`; null means none.
+        data: the dataset of the paper's metrics.
     """
 
     folder: Path
@@ -55,6 +59,7 @@ class Table:
     settings: dict[str, Path]
     rows: dict[str, dict[str, Any]]
     starts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    data: str = 'SYSU-MM01'
 
     @classmethod
     def read(cls, folder: Path) -> Table:
@@ -70,7 +75,7 @@ class Table:
             if not isinstance(content.get(key), kind):
                 allowed = 'text' if kind is str else 'keys and values'
                 raise VireidError(f'{path}: {key} is {content.get(key)!r}', allowed=allowed)
-        known = [*needed, 'starts']
+        known = [*needed, 'starts', 'data']
         for key in content:
             if key not in known:
                 raise VireidError(f'{path}: unknown key {key!r}{did_you_mean(key, known)}', allowed=', '.join(known))
@@ -80,29 +85,37 @@ class Table:
         starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
-            config = next((p for suffix in SUFFIXES if (p := inside(folder, f'{row}{suffix}')).is_file()), None)
+            if not isinstance(metrics, dict) or set(metrics) - OPTIONAL != {'label', *COLUMNS}:
+                raise VireidError(
+                    f'{path}: rows.{row} is {metrics!r}',
+                    allowed=f'label, R1, mAP; optional: {", ".join(sorted(OPTIONAL))}',
+                )
+            named = [folder / str(metrics['config'])] if 'config' in metrics else []
+            files = named or [inside(folder, f'{row}{suffix}') for suffix in SUFFIXES]
+            config = next((file for file in files if file.is_file()), None)
             if config is None:
-                raise VireidError(
-                    f'{path}: the config {folder / row}.py does not exist', todo='write it, or remove the row'
-                )
-            if not isinstance(metrics, dict) or set(metrics) - {'start', 'settings'} != {'label', *COLUMNS}:
-                raise VireidError(
-                    f'{path}: rows.{row} is {metrics!r}', allowed='label, R1, mAP, and optionally start and settings'
-                )
+                raise VireidError(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
             start, own = metrics.get('start', next(iter(starts), None)), metrics.get('settings', {})
             if start is not None and start not in starts:
                 raise VireidError(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
             if not isinstance(own, dict):
                 raise VireidError(f'{path}: rows.{row}.settings is {own!r}', allowed='configs by name')
-            if not all(isinstance(metrics[c], (int, float, type(None))) for c in COLUMNS):
+            if not all(isinstance(metrics.get(c), (int, float, type(None))) for c in (*COLUMNS, *MORE)):
                 allowed = 'R1 and mAP in percent, or null if not published'
                 raise VireidError(f'{path}: rows.{row} is {metrics!r}', allowed=allowed)
             own = {name: folder / str(over) for name, over in own.items()}
-            rows[row] = {**metrics, 'label': str(metrics['label']), 'config': config, 'start': start, 'settings': own}
+            rows[row] = {
+                **dict.fromkeys(MORE),
+                **metrics,
+                'label': str(metrics['label']),
+                'config': config,
+                'start': start,
+                'settings': own,
+            }
         if not rows:
             raise VireidError(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
-        return cls(folder, content['title'], content['paper'], settings, rows, starts)
+        return cls(folder, content['title'], content['paper'], settings, rows, starts, content.get('data', 'SYSU-MM01'))
 
     def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
         """Returns the table with the measured metrics beside the paper's."""
@@ -161,6 +174,8 @@ def check_tables(jobs: Sequence[tuple[Table, Sequence[Row]]], data: bool = True)
 
 def run_tables(
     jobs: Sequence[tuple[Table, Sequence[Row]]],
+    base: Path,
+    launcher: Any = None,
     label: str = '',
     whole: bool = True,
     log: Callable[[str], None] = print,
@@ -170,26 +185,28 @@ def run_tables(
 
     Args:
         jobs: the runs of each table.
+        base: the parent folder of the tables.
+        launcher: trains the runs; None trains them one after the other in this process.
         label: name of the data in the tables; by default its description and folder.
         whole: whether the tables have all rows; a partial table is not written.
         log: called with each line of output.
         warn: called with a line for each damaged checkpoint.
 
     Raises:
-        VireidError: if a folder holds a run of another config.
-        Interrupted: after Ctrl-C, once the checkpoint is written.
+        VireidError: if runs failed, or a folder holds a run of another config.
+        Interrupted: after Ctrl-C, once the checkpoints are written.
     """
-    done: dict[str, tuple[str, dict[str, Any]]] = {}  # the full network of a paper is a row of several tables
+    same: dict[str, tuple[str, Row]] = {}  # the full network of a paper is a row of several tables
+    keys = {id(job): dump({**job.experiment.to_config(), 'name': ''}) for _, runs in jobs for job in runs}
     for table, runs in jobs:
-        results = {}
         for job in runs:
-            key = dump({**job.experiment.to_config(), 'name': ''})
-            if key in done:
-                results[job.row, job.seed] = done[key][1]
-                log(f'{job.label}: the same config as {done[key][0]}')
-                continue
-            results[job.row, job.seed] = finish(job, log=log, warn=warn)
-            done[key] = f'{table.folder.name}/{job.row}', results[job.row, job.seed]
+            first, _ = same.setdefault(keys[id(job)], (f'{table.folder.name}/{job.row}', job))
+            if same[keys[id(job)]][1] is not job:
+                log(f'{job.label}: the same config as {first}')
+    unique = [job for _, job in same.values()]
+    done = dict(zip(same, finish_all(unique, launcher, base, log=log, warn=warn), strict=True))
+    for table, runs in jobs:
+        results = {(job.row, job.seed): done[keys[id(job)]] for job in runs}
         text = table.text(results, label or f'{next(iter(results.values()))["data"]} ({runs[0].data})')
         compared = _compared(table, results)
         if compared is not None:

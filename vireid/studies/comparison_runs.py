@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from vireid.core.errors import VireidError
 from vireid.core.wording import counted
 from vireid.studies.comparison import Comparison, compare_systems
-from vireid.studies.jobs import Job, check_first, finish_for_comparison
+from vireid.studies.jobs import Job, check_first, require_scored_as_configured
+from vireid.studies.launching import finish_all
 from vireid.studies.systems import System, read_systems
 
 
@@ -16,6 +18,8 @@ def train_and_compare(
     systems: Sequence[Path | Sequence[Job]],
     allow_differences: bool = False,
     before_training: Callable[[], None] = lambda: None,
+    launcher: Any = None,
+    folder: Path = Path(),
     warn: Callable[[str], None] = print,
 ) -> Comparison:
     """Trains missing runs and compares all systems; as much as possible is checked before training.
@@ -24,6 +28,8 @@ def train_and_compare(
         systems: per system, the folder of a finished run, or the runs of a config with several seeds.
         allow_differences: see `compare_systems`.
         before_training: called after the checks.
+        launcher: trains the runs; None trains them one after the other in this process.
+        folder: the parent folder of the runs; a launcher may write into it.
         warn: called with a line for each damaged checkpoint.
 
     Returns:
@@ -38,9 +44,9 @@ def train_and_compare(
     for jobs in configs:
         check_first(jobs)
     before_training()
-    for turn in zip(*configs, strict=True):  # seed by seed, so that each system has a first result early
-        for job in turn:
-            finish_for_comparison(job, warn)
+    turns = [job for turn in zip(*configs, strict=True) for job in turn]  # each system has a first result early
+    for job, result in zip(turns, finish_all(turns, launcher, folder, data_may_move=True, warn=warn), strict=True):
+        require_scored_as_configured(job, result)
     folders = [[s] if isinstance(s, Path) else [job.folder for job in s] for s in systems]
     return compare_systems(read_systems([folder for own in folders for folder in own]), allow_differences)
 

@@ -19,7 +19,8 @@ from vireid.core.scoring.retrieval import matched_within
 from vireid.core.wording import aligned, counted
 from vireid.reporting import result_file
 from vireid.statistics.interval import PRIOR
-from vireid.studies.jobs import Job, check_first, finish
+from vireid.studies.jobs import Job, check_first
+from vireid.studies.launching import finish_all
 
 COLUMNS = ('R1', 'mAP')
 
@@ -35,6 +36,7 @@ class Point(Job):
 def run_curve(
     points: Sequence[Point],
     base: Path,
+    launcher: Any = None,
     log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> None:
@@ -43,6 +45,7 @@ def run_curve(
     Args:
         points: the runs, with at least two numbers of people and the same test split.
         base: the parent folder of the runs.
+        launcher: trains the runs; None trains them one after the other in this process.
         log: called with each line of output.
         warn: called with a line for each damaged checkpoint.
 
@@ -52,7 +55,8 @@ def run_curve(
     """
     check_first(points, data=True)
     points = _different(points)
-    done = [(point, finish(point, data_may_move=True, log=log, warn=warn)) for point in points]
+    results = finish_all(points, launcher, base, data_may_move=True, log=log, warn=warn)
+    done = list(zip(points, results, strict=True))
     lines = [*_table(done), '', _verdict(done)]
     first = done[0][1]
     log(f'\n{first["data"]}, {first["protocol"]}, {first["rows"][0]["name"]}, percent:')

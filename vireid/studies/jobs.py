@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,7 @@ def finish(
     data_may_move: bool = False,
     log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
+    every: float = 60.0,
 ) -> dict[str, Any]:
     """Trains or resumes a run unless it is finished, and returns its result.
 
@@ -176,6 +177,7 @@ def finish(
         data_may_move: whether the folder of the dataset may differ from that of an earlier start.
         log: called with a line for each run.
         warn: called with a line for each damaged checkpoint.
+        every: seconds between two lines of progress if there is no terminal.
 
     Returns:
         The content of `result.json`, plus the path of the `queries` file.
@@ -203,8 +205,8 @@ def finish(
         return _with_queries(done, folder)
     last = folder / 'checkpoints' / 'last.pt'
     if done is None and job.before is not None and not job.has_started():
-        finish(job.before, data_may_move, log, warn)
-    bar = Bar(job.label)
+        finish(job.before, data_may_move, log, warn, every)
+    bar = Bar(job.label, every)
     try:
         if done is not None:
             scored = score_checkpoint(experiment, job.weights(), folder / 'test', callbacks=[bar])
@@ -233,19 +235,12 @@ def _with_queries(result: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**result, 'queries': folder / results.QUERIES}
 
 
-def finish_for_comparison(job: Job, warn: Callable[[str], None] = print) -> Path:
-    """Finishes a run and returns its folder, whose result is of the protocol of the config.
-
-    Raises:
-        VireidError: if the run was finished earlier with another protocol.
-    """
-    result = finish(job, data_may_move=True, warn=warn)
+def require_scored_as_configured(job: Job, result: Mapping[str, Any]) -> None:
+    """Raises VireidError if a run was finished earlier with another protocol than that of its config."""
     if result['queries'].parent != job.folder:
         raise VireidError(
-            f'{job.folder} was finished earlier with other evaluation settings',
-            todo='choose another --work-dir',
+            f'{job.folder} was finished earlier with other evaluation settings', todo='choose another --work-dir'
         )
-    return job.folder
 
 
 def _may_change(job: Job, data_may_move: bool) -> set[str]:

@@ -15,7 +15,8 @@ from vireid.core.scoring import results
 from vireid.core.wording import counted
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
-from vireid.studies.jobs import Job, check_first, finish
+from vireid.studies.jobs import Job, check_first
+from vireid.studies.launching import finish_all
 
 
 def check_trials(jobs: Sequence[Job], base: Path) -> None:
@@ -36,6 +37,7 @@ def run_trials(
     jobs: Sequence[Job],
     trials: Sequence[int],
     base: Path,
+    launcher: Any = None,
     log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> None:
@@ -45,13 +47,14 @@ def run_trials(
         jobs: one run per trial.
         trials: the numbers of the trials.
         base: the parent folder of the runs.
+        launcher: trains the runs; None trains them one after the other in this process.
         log: called with each line of output.
         warn: called with a line for each damaged checkpoint.
 
     Raises:
         Interrupted: after Ctrl-C, once the checkpoint is written.
     """
-    done = [finish(job, data_may_move=True, log=log, warn=warn) for job in jobs]
+    done = finish_all(jobs, launcher, base, data_may_move=True, log=log, warn=warn)
     rows = _over_models([result['rows'] for result in done])
     queries = _queries([result['queries'] for result in done])
     if queries is not None:

@@ -190,8 +190,15 @@ def default_workers(device: torch.device | str) -> int:
     """
     if torch.device(device).type == 'cpu':
         return 0
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
+    return min(8, max(1, usable_cores() - 1))
+
+
+def usable_cores() -> int:
+    """Returns the number of CPU cores for this process; a launcher that runs several sets VIREID_CORES."""
+    given = os.environ.get('VIREID_CORES', '')
+    if given.isdecimal() and int(given):
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _worker_started(worker: int) -> None:

@@ -1,0 +1,175 @@
+"""Commands on this machine: N at once, one per GPU; they end with the process that launched them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.types import JobCommand, JobState
+from vireid.plugins.launchers import local
+from vireid.plugins.launchers.local import Local
+
+WAIT = 'import sys; sys.stdin.read()'  # until its launcher has ended
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """Four cores and no GPU."""
+    monkeypatch.setattr(local, 'usable_cores', lambda: 4)
+    monkeypatch.setattr(local, '_gpus', list)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Returns a function that makes the command of a Python program."""
+    made = []
+
+    def make(program, devices=1):
+        made.append(program)
+        path = tmp_path / f'{len(made)}.log'
+        return JobCommand(f'run {len(made)}', (sys.executable, '-c', program), path, devices)
+
+    return make
+
+
+def until(launcher, reached):
+    """Returns the states of the commands as soon as `reached` is true of them."""
+    for _ in range(3000):
+        states = launcher.states()
+        if reached(states):
+            return states
+        time.sleep(0.01)
+    raise AssertionError(states)
+
+
+def ended(states):
+    return all(state.status == 'ended' for state in states)
+
+
+def statuses(states):
+    return [state.status for state in states]
+
+
+def test_exit_statuses_and_output_are_kept(command):
+    launcher = Local(jobs=2)
+    commands = [command('print("one")'), command('import sys; sys.exit("two")')]
+    commands[0].output.write_text('before\n')
+    launcher.submit(commands)
+    assert until(launcher, ended) == [JobState('ended', exit=0), JobState('ended', exit=1)]
+    assert [c.output.read_text() for c in commands] == ['before\none\n', 'two\n']
+
+
+def test_as_many_run_at_once_as_there_are_jobs(command, tmp_path):
+    """Each waits for a file of its own."""
+    wait = 'import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)'
+    gates = [tmp_path / f'gate{number}' for number in range(3)]
+    launcher = Local(jobs=2)
+    launcher.submit([command(wait.format(str(gate))) for gate in gates])
+    assert statuses(launcher.states()) == ['running', 'running', 'waiting']
+    gates[1].touch()
+    assert statuses(until(launcher, lambda states: states[1].status == 'ended')) == ['running', 'ended', 'running']
+    gates[0].touch()
+    gates[2].touch()
+    until(launcher, ended)
+
+
+@pytest.mark.parametrize(('jobs', 'threads', 'each'), [(1, None, '4'), (2, None, '2'), (4, None, '1'), (3, 2, '2')])
+def test_jobs_share_the_cores(command, jobs, threads, each):
+    launcher = Local(jobs=jobs, threads=threads)
+    commands = [command('import os; print(os.environ["OMP_NUM_THREADS"], os.environ["VIREID_CORES"])')]
+    launcher.submit(commands)
+    until(launcher, ended)
+    assert commands[0].output.read_text().split() == [each, each]
+
+
+@pytest.mark.parametrize(
+    ('jobs', 'devices', 'places'),
+    [
+        (None, 1, ['GPU 4', 'GPU 5', 'GPU 7']),
+        (None, 2, ['GPU 4,5']),
+        (2, 1, ['GPU 4', 'GPU 5']),
+        (4, 1, ['GPU 4', 'GPU 5', 'GPU 7', 'GPU 4']),
+        (2, 3, ['GPU 4,5,7', 'GPU 4,5,7']),
+    ],
+)
+def test_each_run_has_its_gpus(monkeypatch, command, jobs, devices, places):
+    monkeypatch.setattr(local, '_gpus', lambda: ['4', '5', '7'])
+    launcher = Local(jobs=jobs)
+    commands = [
+        command(f'import os; print("GPU", os.environ["CUDA_VISIBLE_DEVICES"])\n{WAIT}', devices) for _ in 'abcd'
+    ]
+    launcher.submit(commands)
+    running = [state.place for state in launcher.states() if state.status == 'running']
+    assert running == places
+    for _ in range(3000):
+        if all(c.output.read_text() for c in commands[: len(places)]):
+            break
+        time.sleep(0.01)
+    assert [c.output.read_text().strip() for c in commands[: len(places)]] == places
+    launcher.stop()
+    until(launcher, lambda states: 'running' not in statuses(states))
+
+
+def test_a_gpu_is_used_again(monkeypatch, command):
+    monkeypatch.setattr(local, '_gpus', lambda: ['0', '1'])
+    launcher = Local()
+    commands = [command('import os; print(os.environ["CUDA_VISIBLE_DEVICES"])') for _ in range(6)]
+    launcher.submit(commands)
+    until(launcher, ended)
+    assert {c.output.read_text().strip() for c in commands} == {'0', '1'}
+
+
+def test_stop_sends_sigterm_and_starts_no_others(command):
+    launcher = Local(jobs=1)
+    launcher.submit([command(WAIT), command(WAIT)])
+    assert launcher.stop() is True
+    states = until(launcher, lambda states: states[0].status == 'ended')
+    assert states == [JobState('ended', exit=-signal.SIGTERM), JobState('waiting')]
+
+
+def test_ctrl_c_of_the_terminal_does_not_reach_the_commands(command):
+    launcher = Local(jobs=1)
+    launcher.submit([command(f'import os; print(os.getpgid(0), flush=True)\n{WAIT}')])
+    (process, _) = next(iter(launcher._running.values()))
+    assert os.getpgid(process.pid) != os.getpgid(0)
+    launcher.stop()
+    until(launcher, ended)
+
+
+def test_commands_notice_that_their_launcher_was_killed(tmp_path):
+    """Their standard input ends."""
+    program = (
+        'import sys, time; from pathlib import Path\n'
+        'from vireid.core.types import JobCommand; from vireid.plugins.launchers.local import Local\n'
+        f'out = Path({str(tmp_path / "out")!r})\n'
+        f'launcher = Local(); launcher.submit([JobCommand("x", (sys.executable, "-c", {WAIT + "; print(1)"!r}), out)])\n'
+        'print(flush=True); time.sleep(1000)'
+    )
+    with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        parent.kill()
+    for _ in range(3000):
+        if (tmp_path / 'out').read_text():
+            return
+        time.sleep(0.01)
+    raise AssertionError('it goes on')
+
+
+def test_more_jobs_than_cores_are_refused():
+    with pytest.raises(VireidError) as error:
+        Local(jobs=64)
+    assert (error.value.given, error.value.allowed) == ('64 jobs at once, but this machine has 4 CPU cores', '1 to 4')
+    assert error.value.todo == '--jobs 4'
+
+
+def test_a_run_with_more_gpus_than_there_are_is_refused(monkeypatch, command):
+    monkeypatch.setattr(local, '_gpus', lambda: ['0', '1'])
+    with pytest.raises(VireidError, match='a run needs 3 GPUs, but this machine has 2'):
+        Local().submit([command(WAIT, devices=3)])
