@@ -1,13 +1,12 @@
 # Needs Python 3.11 or newer and make; everything else is installed into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-DEMO_DATA := data/demo
 
 .PHONY: demo test test-random test-matrix start-methods lint docs site clean
 
-demo: .venv/installed
-	$(BIN)/vireid data synth --layout sysu --ids 120 --seed 0 $(DEMO_DATA)
-	$(BIN)/vireid train configs/tffn_demo.py --data-root $(DEMO_DATA)
+# the development tools include what the demo needs
+demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/installed-demo)
+	$(BIN)/vireid demo
 
 test: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -34,11 +33,22 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 .venv/installed: pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"vireid needs Python 3.11 or newer and $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12")'
+	$(call install,[dev],the development tools: 7.5 GB on Linux with an NVIDIA build of PyTorch,--quiet)
+
+.venv/installed-demo: pyproject.toml
+	$(call install,[report],what the demo needs: 6.5 GB on Linux with an NVIDIA build of PyTorch)
+
+# $(call install,EXTRAS,WHAT,PIP FLAGS): both kinds share .venv, each with a stamp of its own
+define install
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else "error: $(PYTHON) is Python %s.%s\n  allowed: 3.11 or newer\n  next:    make PYTHON=python3.12 $(MAKECMDGOALS)" % v[:2])'
 	$(PYTHON) -m venv .venv
-	@echo 'installing into .venv; PyTorch is some gigabytes and takes minutes the first time'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@echo 'downloading and installing into .venv, which takes minutes: $(2)'
+	@$(BIN)/python -m pip install $(3) --disable-pip-version-check --editable '.$(1)' || { \
+	    echo 'error: pip failed, see above; nothing else was changed'; \
+	    echo '  next:    without a network, connect to one; with a full disk, free space; then repeat: make $(MAKECMDGOALS)'; \
+	    exit 1; }
 	@touch $@
+endef
 
 docs: .venv/installed
 	$(BIN)/python tools/model_table.py

@@ -16,7 +16,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import RANKS
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting import collect as module
-from vireid.reporting.collect import THUMB, collect
+from vireid.reporting.collect import THUMB, collect, collect_lists
 
 
 def names(found, indices):
@@ -46,6 +46,19 @@ def test_a_list_is_a_query_and_its_gallery_as_ranked(evaluation):
     assert names(found, lists['query'])[0] == 'q2'  # the worst comes first
     assert all({'best', 'worst', 'random'} >= set(kinds) for kinds in found.about['kinds'])
     assert found.about['trial'] == 'trial 0 of all'
+
+
+def test_the_lists_alone_are_those_of_the_whole(evaluation):
+    whole, lists = collect(evaluation(), name='a run'), collect_lists(evaluation(), name='a run')
+    shown = len(lists.about['images'])
+    assert lists.about['images'] == whole.about['images'][:shown]
+    assert lists.thumbs == whole.thumbs[:shown]
+    assert lists.lists.keys() == whole.lists.keys()
+    for name, values in lists.lists.items():
+        assert values.tolist() == whole.lists[name].tolist()
+    assert {key: value for key, value in whole.about.items() if key in lists.about and key != 'images'} == {
+        key: value for key, value in lists.about.items() if key != 'images'
+    }
 
 
 def test_what_the_protocol_drops_is_in_no_list(tmp_path, evaluation):

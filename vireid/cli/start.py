@@ -12,8 +12,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import join, quote
+from shlex import quote
 
+from vireid.cli.steps import StepFailed, run_step
 from vireid.core.errors import VireidError
 
 MANIFEST = 'manifest.csv'
@@ -48,18 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--port', type=int, default=8000, metavar='N', help='port of the pages (default: 8000)')
 
 
-class _Failed(Exception):
-    """A step failed with an exit status."""
-
-
 def run(args: argparse.Namespace) -> int:
     """Runs the steps; stops at the first that fails."""
     _check(args)
     try:
         _run(args)
-    except _Failed as failed:
+    except StepFailed as failed:
         print('\nRepeat the same command to continue here.', file=sys.stderr)
-        return failed.args[0]
+        return failed.status
     return 0
 
 
@@ -77,7 +74,7 @@ def _run(args: argparse.Namespace) -> None:
             continue
         crops = ['crops', str(source), '-o', str(out), '--camera', str(number), *_options(detector), *plugins]
         crops += ['--modality', modality] if modality else []
-        _call(*crops, *(['--detector', args.detector] if args.detector else []))
+        run_step(*crops, *(['--detector', args.detector] if args.detector else []))
     manifest = out / MANIFEST
     named = manifest.is_file()
     print('\n2. Names')
@@ -86,13 +83,13 @@ def _run(args: argparse.Namespace) -> None:
     )
     print('When you have named enough, press Ctrl-C here; the next steps follow.')
     if _asks(args, 'Name more people?' if named else 'Open the page?', default=not named):
-        _call('label', str(out), *port, *backbone, *plugins)
+        run_step('label', str(out), *port, *backbone, *plugins)
     if not manifest.is_file():
         todo = f'name people with vireid label {quote(str(out))}, then repeat the command'
         raise VireidError(f'{manifest} does not exist: no people have been named', todo=todo)
     try:
-        _call('data', 'check', str(out))
-    except _Failed:
+        run_step('data', 'check', str(out))
+    except StepFailed:
         if not _asks(args, 'There are errors, see above. Go on all the same?', default=False):
             raise
     runs = out / 'runs' / hashlib.blake2b(manifest.read_bytes()).hexdigest()[:8]  # other names give other runs
@@ -101,18 +98,18 @@ def _run(args: argparse.Namespace) -> None:
         print(f'done before: {runs / "zero_shot/report.html"}')
     else:
         where = ['--data-root', str(out), '--work-dir', str(runs / 'zero_shot')]
-        _call('test', ZERO_SHOT, *where, *backbone, *plugins)
+        run_step('test', ZERO_SHOT, *where, *backbone, *plugins)
     print(f'\n4. Training, tested on everyone in {args.folds} folds')
     if not _asks(args, 'Train now? It takes a minute or two per fold.', default=True):
         return
     where = ['--data-root', str(out), '--work-dir', str(runs / 'folds')]
-    _call('train', RECIPE, *where, '--folds', str(args.folds), *training, *plugins)
+    run_step('train', RECIPE, *where, '--folds', str(args.folds), *training, *plugins)
     print('\n5. Search')
     print('The model of the first fold searches; what it is worth stands in the table above.')
     checkpoint, index = runs / 'folds/trial_1/checkpoints/best.pt', runs / 'index'
-    _call('index', str(out), '-o', str(index), '--checkpoint', str(checkpoint), *plugins)
+    run_step('index', str(out), '-o', str(index), '--checkpoint', str(checkpoint), *plugins)
     if _asks(args, 'Open the search page?', default=True):
-        _call('serve', str(index), *port, *plugins)
+        run_step('serve', str(index), *port, *plugins)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -154,15 +151,6 @@ def _copy(source: Path, out: Path, number: int, modality: str) -> None:
             shutil.copy2(path, target)  # with its time
             copied += 1
     print(f'{source}: {len(images):,} images, {copied:,} copied now to {out}')
-
-
-def _call(*arguments: str) -> None:
-    """Prints a command and runs it."""
-    from vireid.cli import main
-
-    print(f'\n$ vireid {join(arguments)}', flush=True)
-    if status := main(arguments):
-        raise _Failed(status)
 
 
 def _options(options: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Progress, Sample, Trial
 from vireid.plugins.loggers.console import Console
 from vireid.plugins.loggers.metrics_file import MetricsFile
+from vireid.plugins.loggers.rankings import Rankings
 from vireid.plugins.loggers.report import Report
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.record import read_metrics
@@ -115,6 +118,22 @@ def test_a_report_that_fails_takes_nothing_with_it(tmp_path, results, capsys):
 def test_scoring_a_checkpoint_writes_the_report_at_once(tmp_path, results):
     Report().evaluated(run_in(tmp_path / 'test'), results)
     assert 'a &lt;run&gt;' in (tmp_path / 'test/report.html').read_text()
+
+
+def test_each_evaluation_draws_ranking_lists(tmp_path, results, capsys):
+    logger = Rankings()
+    logger.run_started()
+    for step in (5, 10):
+        logger.evaluated(run_in(tmp_path), at(step), results)
+        with Image.open(tmp_path / 'rankings.png') as picture:
+            assert picture.width > 1000
+        assert f'ranking lists after step {step}: {tmp_path / "rankings.png"}' in capsys.readouterr().out
+
+
+def test_without_matplotlib_ranking_lists_cannot_be_drawn(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    with pytest.raises(VireidError, match=r'vireid\[report\]'):
+        Rankings().run_started()
 
 
 def test_the_console_is_calm_in_a_log_file(capsys):

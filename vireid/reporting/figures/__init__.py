@@ -74,14 +74,23 @@ def draw(name: str, runs: Sequence[RunRecord], **options: Any) -> Figure:
     from vireid.core.registry.schema import check  # imports pydantic, which callers that only need the names can skip
 
     check_options(name, options)
-    try:
-        importlib.import_module('matplotlib')
-    except ImportError as error:
-        raise VireidError('figures need matplotlib', todo='pip install "vireid[report]"') from error
+    require_matplotlib()
     module, _, function = FIGURES[name].partition(':')
     drawing = getattr(importlib.import_module(module), function)
     raise_all(check(drawing, options, where=name, supplied=('runs',)))
     return drawing(runs, **options)
+
+
+def require_matplotlib() -> None:
+    """Imports matplotlib.
+
+    Raises:
+        VireidError: if it is not installed.
+    """
+    try:
+        importlib.import_module('matplotlib')
+    except ImportError as error:
+        raise VireidError('figures need matplotlib', todo='pip install "vireid[report]"') from error
 
 
 def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
