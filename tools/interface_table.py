@@ -18,16 +18,21 @@ def document() -> str:
 
 def lists() -> str:
     """Returns a Markdown list with one item per kind."""
-    lines = []
-    for kind, interface in INTERFACES.items():
-        lines.append(f'- **`{kind}`**: {" ".join((interface.__doc__ or "").split())}')
-        if given := _given(interface):
-            lines.append(f'  - given: {given}')
-        required = [words if words.startswith('`') else f'`{name}`, {words}' for name, words in _required(interface)]
-        if required:
-            lines.append(f'  - required: {"; ".join(required)}')
-        lines += [f'  - optional: {_optional(name, may)}' for name, may in interface.optional().items()]
-    return '\n'.join(lines)
+    return '\n'.join(map(item, INTERFACES))
+
+
+def item(kind: str) -> str:
+    """Returns the item of one kind. Four spaces nest a list, on GitHub and on the site."""
+    interface = INTERFACES[kind]
+    lines = [f'- **`{kind}`**: {" ".join((interface.__doc__ or "").split())}']
+    if given := _given(interface):
+        lines.append(f'    - given: {given}')
+    required = [words if words.startswith('`') else f'`{name}`, {words}' for name, words in _required(interface)]
+    if required:
+        lines.append(f'    - required: {"; ".join(required)}')
+    return '\n'.join(
+        [*lines, *(f'    - optional: {_optional(name, may)}' for name, may in interface.optional().items())]
+    )
 
 
 def _required(interface: type[Interface]) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ import inspect
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 from vireid.core.config.experiment import Sections
 from vireid.core.config.settings import (
@@ -51,12 +52,17 @@ def table(settings: type) -> str:
             default = f'`{own.default!r}`'
         elif own.default_factory is not MISSING:
             default = f'`{own.default_factory()!r}`'
-        allowed = describe(hints[own.name].hint)
-        for before, after in WORDS.items():
-            allowed = allowed.replace(before, after)
         text = re.sub(r'see `\w+Settings`', 'its settings are below', texts[own.name])
-        lines.append(f'| `{own.name}` | {allowed} | {default} | {text} |')
+        lines.append(f'| `{own.name}` | {allowed(hints[own.name].hint)} | {default} | {text} |')
     return '\n'.join(lines)
+
+
+def allowed(hint: Any) -> str:
+    """Describes a type hint in a cell of a table."""
+    text = describe(hint)
+    for before, after in WORDS.items():
+        text = text.replace(before, after)
+    return text
 
 
 def attributes(settings: type) -> dict[str, str]:

@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     split.add_argument(
         'images',
         type=Path,
-        help='folder with visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table (see docs/usage.md)',
+        help='folder with visible/NAME/*.jpg and infrared/NAME/*.jpg, or a table (see docs/own-cameras.md)',
     )
     split.add_argument(
         '-o', '--out', type=Path, metavar='FILE', help='table to write (default: manifest.csv in the folder)'

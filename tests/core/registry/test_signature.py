@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional, Union
 
 import pytest
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Interval, Le
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -304,6 +304,8 @@ def test_lists_and_tuples_are_interchangeable(items: list[int]) -> None:
         (dict, 'a dict'),
         (dict[str, int], 'a dict of an integer'),
         (Annotated[int, Ge(1)], 'an integer of at least 1'),
+        (Annotated[float, Gt(0)], 'a number above 0'),
+        (Annotated[float, Interval(ge=0, lt=1)], 'a number of at least 0 and below 1'),
         (Annotated[float, Ge(0), Le(1)], 'a number of 0 to 1'),
         (Neck, 'Neck'),
     ],

@@ -159,10 +159,11 @@ def describe(hint: Any) -> str:
 
 
 def _limits(metadata: Sequence[Any]) -> str:
-    least, most = ([getattr(m, name) for m in metadata if hasattr(m, name)] for name in ('ge', 'le'))
-    if least and most:
-        return f' of {least[0]} to {most[0]}'
-    return f' of at least {least[0]}' if least else f' of at most {most[0]}' if most else ''
+    words = {'ge': 'of at least', 'gt': 'above', 'le': 'of at most', 'lt': 'below'}  # attributes of annotated_types
+    found = {name: value for m in metadata for name in words if (value := getattr(m, name, None)) is not None}
+    if set(found) == {'ge', 'le'}:
+        return f' of {found["ge"]} to {found["le"]}'
+    return ''.join(f'{" and" if place else ""} {words[name]} {found[name]}' for place, name in enumerate(found))
 
 
 def _is_foreign(hint: Any) -> bool:

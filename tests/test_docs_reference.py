@@ -1,0 +1,58 @@
+"""The reference pages of the docs site name every component, argument, and public name; mkdocs is not needed."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import vireid
+from vireid.core.registry.signature import signature_of
+from vireid.interfaces import INTERFACES, given
+from vireid.plugin_manager.manager import create_manager
+
+TOOLS = Path(__file__).parents[1] / 'tools'
+
+
+@pytest.fixture(scope='module')
+def reference():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(TOOLS))
+        yield importlib.import_module('site_reference')
+
+
+@pytest.mark.parametrize('kind', INTERFACES)
+def test_the_page_of_a_kind_has_each_component_with_its_arguments(reference, kind):
+    components = create_manager().components
+    sections = reference.kind_page(kind).split('\n## ')[1:]
+    names = [one.name for one in components.listing() if (one.kind, one.plugin) == (kind, 'builtin')]
+    assert [section.split('`')[1] for section in sections] == names
+    for name, section in zip(names, sections, strict=True):
+        for argument in set(signature_of(components.get(kind, name)).parameters) - set(given(kind)):
+            assert f'\n| `{argument}` | ' in section, (name, argument)
+
+
+def test_an_argument_has_its_range_default_and_description(reference):
+    page = reference.kind_page('heads')
+    (section,) = (part for part in page.split('\n## ') if part.startswith('`BottleneckHead`'))
+    (row,) = (line for line in section.splitlines() if line.startswith('| `dropout` '))
+    assert row.startswith('| `dropout` | a number of at least 0 and below 1 | `0.5` | ')
+    assert len(row.split('|')[4]) > 10
+
+
+def test_every_public_name_has_its_docstring_on_the_page_about_python(reference):
+    page = reference.python_page()
+    for name in set(vireid.__all__) - {'__version__'}:
+        assert page.count(f'::: {vireid._LAZY[name]}.{name}\n') == 1, name
+
+
+def test_every_interface_is_documented(reference):
+    page = reference.interfaces_page()
+    for kind, interface in INTERFACES.items():
+        assert f'## {kind.capitalize()}\n' in page
+        assert f'::: vireid.interfaces.{interface.__name__}\n' in page
+
+
+def test_docstrings_do_not_become_markup(reference):
+    assert reference._cell('a * b, W_m | <b>\n  `x_y`') == 'a \\* b, W\\_m \\| &lt;b> `x_y`'

@@ -1,0 +1,72 @@
+"""The hook of mkdocs (`mkdocs.yml`): adds the generated pages of the site, and makes links of the repository work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import site_links
+import site_reference
+from mkdocs.structure.files import File, Files
+
+_paths: dict[str, str] = {}  # files of the repository by the page that they become
+_components: dict[str, str] = {}  # page and anchor of each component
+
+
+def on_config(config: Any) -> Any:
+    """Puts all pages of a folder where the navigation names the folder."""
+
+    def expanded(entry: Any) -> Any:
+        if isinstance(entry, str) and entry.endswith('/'):
+            return [entry + name for name in site_reference.folder(entry)]
+        if isinstance(entry, dict):
+            return {title: expanded(below) for title, below in entry.items()}
+        return [expanded(below) for below in entry] if isinstance(entry, list) else entry
+
+    config.nav = expanded(config.nav)
+    return config
+
+
+def on_files(files: Files, config: Mapping[str, Any]) -> Files:
+    """Adds pages for files outside docs/, and the reference."""
+    own = [f'docs/{file.src_uri}' for file in files.documentation_pages()]
+    top = [path.name for path in sorted(site_links.ROOT.glob('*.md')) if path.name != 'README.md']
+    outside = site_links.linked_pages([*own, *top])
+    _paths.clear()
+    _paths.update({site_links.site_path(path): path for path in [*own, *outside] if path.endswith('.md')})
+    pages = dict(site_reference.pages())
+    for path in outside:
+        if path.endswith('.md'):
+            pages[site_links.site_path(path)] = (site_links.ROOT / path).read_text(encoding='utf-8')
+        elif path != 'README.md':
+            pages[site_links.site_path(path)] = site_links.source(path)
+    for uri, text in pages.items():
+        files.append(File.generated(config, uri, content=text))  # type: ignore[arg-type]
+    _components.clear()
+    _components.update(site_reference.component_places())
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Rewrites the links of files of the repository."""
+    path = _paths.get(page.file.src_uri)
+    return markdown if path is None else site_links.for_site(markdown, path)
+
+
+def on_page_content(html: str, page: Any, files: Files, **_: Any) -> str:
+    """Links the name of a component in running text to its description."""
+
+    def linked(match: re.Match[str]) -> str:
+        uri, _, anchor = _components.get(match[1], '').partition('#')
+        if not uri or uri == page.file.src_uri:
+            return match[0]
+        address = files.get_file_from_path(uri).url_relative_to(page.file)  # type: ignore[union-attr]
+        return f'<a href="{address}#{anchor}">{match[0]}</a>'
+
+    # neither in a link, a heading, nor a block of code
+    parts = re.split(r'(<(a|pre|h[1-6])\b.*?</\2>)', html, flags=re.DOTALL)
+    return ''.join(
+        part if index % 3 == 1 else '' if index % 3 == 2 else re.sub(r'<code>(\w+)</code>', linked, part)
+        for index, part in enumerate(parts)
+    )
