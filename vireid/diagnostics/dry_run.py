@@ -23,10 +23,11 @@ from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
+from vireid.launch.cost import Price, price_lines
 from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.preflight import missing_init, preflight
-from vireid.launch.work import Counter, bytes_of
+from vireid.launch.work import Counter, Work, bytes_of, spans_of
 
 FITTED_IDENTITIES = 3
 
@@ -41,7 +42,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     Raises:
         VireidError: with every problem that would stop the real run before it reads data.
     """
-    experiment, notes = _on_cpu(experiment)
+    asked, (experiment, notes) = experiment, _on_cpu(experiment)
     raise_all(missing_init(experiment.training))
     if experiment.stages:
         notes.append(f'earlier stages, which are not tried here: {", ".join(experiment.stages)}')
@@ -59,19 +60,16 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     model.train()
     tried = sum(map(len, batch.images.values()))
     turns: list[dict[str, Any]] = []
-    training_flops = activations = 0.0
+    counts: list[tuple[float, Counter]] = []
     count = max(1, len(Step.order(step)))
     # each turn of the optimizers, again in each epoch from which other parts of the model are used
-    for epoch, number in itertools.product([0, *Model.changes(model)], range(count if step else 0)):
-        with (
-            _attributed('one training step', model),
-            Counter(model) as counter,
-        ):
+    spans = spans_of(model, experiment.training.epochs)
+    for (epoch, share), number in itertools.product(spans, range(count if step else 0)):
+        with _attributed('one training step', model), Counter(model) as counter:
             progress = Progress(epoch, epoch * count + number, count, (epoch + 1) * count)
             turns.append(step(fabric.to_device(batch), progress))  # type: ignore[misc]
         require_record(turns[-1], experiment.step['type'])
-        training_flops = max(training_flops, counter.operations / tried)
-        activations = max(activations, counter.saved * full / tried)
+        counts.append((share / count, counter))
     for record in turns:
         if not math.isfinite(record['loss']):
             tasks = [name for name, value in record.get('tasks', {}).items() if not math.isfinite(value)]
@@ -96,12 +94,20 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
     parts = ', '.join(graph_of.embedding) if graph_of else type(model).__name__
     lines += [*(wiring_table(graph_of) if graph_of else [f'model      {type(model).__name__}']), '']
     lines.append(f'embedding: {parts} -> {embeddings.features.shape[1]}')
+    memory = _memory(model, step)
+    work = Work.of(counts, tried, full if step else 0, sum(memory.values()), flops)
     lines.append(
         f'compute:   {flops / 1e9:.2f} GFLOPs to embed an image'
-        + (f', {training_flops / 1e9:.2f} per training image' if step else '')
+        + (f', {(work.convolutions + work.products) / 1e9:.2f} per training image' if step else '')
         + ' (a multiplication and an addition are two operations)'
     )
-    lines.append(f'memory:    {_memory(model, step, activations, full)}')
+    every = memory | {'activations': work.images * work.activations}
+    lines.append(
+        f'memory:    at least {work.memory / 1e9:.2f} GB for a step of {full} images ('
+        + ', '.join(f'{name} {size / 1e9:.2f}' for name, size in every.items())
+        + ')'
+    )
+    lines += _price(asked, work)
     lines += [f'note:      {note}' for note in notes]
     losses = ', then '.join(f'{record["loss"]:.3f}' for record in turns)
     outcome = f'loss {losses}' if turns else 'none, there is nothing to train'
@@ -179,14 +185,19 @@ def _evaluate(
     return embeddings, f'{results.protocol}, {counted(len(trials), "trial")} of {", ".join(rows)}'
 
 
-def _memory(model: Any, step: Any, activations: float, batch: int) -> str:
-    weights = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
-    gradients = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    state = bytes_of(step.state_dict()) if step else 0
-    parts = {'weights': weights, 'gradients': gradients, 'optimizer': state, 'activations': activations}
-    total = sum(parts.values())
-    return (
-        f'at least {total / 1e9:.2f} GB for a step of {batch} images ('
-        + ', '.join(f'{name} {size / 1e9:.2f}' for name, size in parts.items())
-        + ')'
-    )
+def _price(experiment: Experiment, work: Work) -> list[str]:
+    """Returns the estimated price of the run, or why there is none."""
+    try:
+        first, *rest = price_lines(Price(experiment, work))
+        return [f'price:     {first}', *(f'           {line}' for line in rest)]
+    except VireidError as error:
+        return [f'price:     unknown: {error.given}' + (f'; {error.todo}' if error.todo else '')]
+
+
+def _memory(model: Any, step: Any) -> dict[str, int]:
+    """Returns the bytes of everything that does not depend on the batch."""
+    return {
+        'weights': bytes_of([*model.parameters(), *model.buffers()]),
+        'gradients': bytes_of([p for p in model.parameters() if p.requires_grad]),
+        'optimizer': bytes_of(step.state_dict()) if step else 0,
+    }

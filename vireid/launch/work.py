@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,29 @@ class Work:
     activations: float
     weights: int
     embedding: float
+
+    @classmethod
+    def of(
+        cls, counted: Sequence[tuple[float, Counter]], tried: int, images: int, weights: int, embedding: float
+    ) -> Work:
+        """Summarizes what was counted in steps of a part of a batch.
+
+        Args:
+            counted: each turn, with its share of the steps.
+            tried: images of this part.
+            images: images of the whole batch.
+            weights: see the attribute.
+            embedding: see the attribute.
+        """
+        return cls(
+            images,
+            sum(share * counter.convolutions for share, counter in counted) / tried,
+            sum(share * (counter.operations - counter.convolutions) for share, counter in counted) / tried,
+            sum(share * counter.kernels for share, counter in counted),
+            max((counter.saved for _, counter in counted), default=0) / tried,
+            weights,
+            embedding,
+        )
 
     @property
     def operations(self) -> float:
@@ -187,21 +210,13 @@ def count_work(experiment: Experiment, identities: int) -> Work:
         tried, turns = sum(map(len, batch.images.values())), max(1, len(Step.order(step)))
         model.train()
         counted: list[tuple[float, Counter]] = []
-        for (epoch, share), number in itertools.product(_spans(model, epochs), range(turns)):
+        for (epoch, share), number in itertools.product(spans_of(model, epochs), range(turns)):
             with located(model), Counter(model, skip=True) as counter:
                 step(batch, Progress(epoch, epoch * turns + number, turns, (epoch + 1) * turns))
             counted.append((share / turns, counter))
         weights += bytes_of([p for p in model.parameters() if p.requires_grad]) + bytes_of(step.state_dict())
         model.eval()
-        return Work(
-            images,
-            sum(share * counter.convolutions for share, counter in counted) / tried,
-            sum(share * (counter.operations - counter.convolutions) for share, counter in counted) / tried,
-            sum(share * counter.kernels for share, counter in counted),
-            max(counter.saved for _, counter in counted) / tried,
-            weights,
-            _embedding(model, experiment.images.size),
-        )
+        return Work.of(counted, tried, images, weights, _embedding(model, experiment.images.size))
 
 
 def _blank(experiment: Experiment, identities: int) -> nn.Module:
@@ -222,7 +237,7 @@ def _blank(experiment: Experiment, identities: int) -> nn.Module:
     return model
 
 
-def _spans(model: nn.Module, epochs: int | None) -> list[tuple[int, float]]:
+def spans_of(model: nn.Module, epochs: int | None) -> list[tuple[int, float]]:
     """Returns the epochs from which other parts of the model are used, and the share of the run until the next."""
     starts = [0, *Model.changes(model)]
     total = max(epochs or 0, starts[-1] + 1)

@@ -18,6 +18,13 @@ OBTAIN = (
 )
 
 
+def complete(train_lists: Sequence[str] = ('train', 'val')) -> dict[str, tuple[int, ...]]:
+    """Returns the number of identities, visible and infrared images of each split of a complete copy."""
+    counts = {'train': (296, 20_284, 9_929), 'val': (99, 1_974, 1_980)}
+    chosen = [counts[name] for name in dict.fromkeys(train_lists)]
+    return {'train': tuple(map(sum, zip(*chosen, strict=True))), 'val': counts['val'], 'test': (96, 6_775, 3_803)}
+
+
 class SYSUMM01:
     """Reads SYSU-MM01 (Wu et al., ICCV 2017) from `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt`.
 
@@ -36,18 +43,13 @@ class SYSUMM01:
             overlap.
     """
 
+    expected: dict[str, tuple[int, ...]] = complete()
     cameras: ClassVar = {m: tuple(camera for camera, seen in CAMERAS.items() if seen == m) for m in (VISIBLE, INFRARED)}
 
     def __init__(
         self, root: str | None = None, train_lists: Sequence[Literal['train', 'val']] = ('train', 'val')
     ) -> None:
-        counts = {'train': (296, 20_284, 9_929), 'val': (99, 1_974, 1_980)}
-        chosen = [counts[name] for name in dict.fromkeys(train_lists)]
-        self.expected = {
-            'train': tuple(map(sum, zip(*chosen, strict=True))),
-            'val': counts['val'],
-            'test': (96, 6_775, 3_803),
-        }
+        self.expected = complete(train_lists)
         if not train_lists:
             raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
         cameras = [
