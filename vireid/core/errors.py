@@ -50,7 +50,7 @@ class VireidError(Exception):
             f'{path}: {self.given}', allowed=self.allowed, todo=todo or self.todo, path=whole, code=self.code
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # Loader workers pickle exceptions; the default rebuilds them from `args` alone.
         parts: dict[str, Any] = {'allowed': self.allowed, 'todo': self.todo, 'path': self.path, 'code': self.code}
         return partial(type(self), self.given, **parts), ()
@@ -90,7 +90,7 @@ class IncompleteData(VireidError):
         samples: the images that exist, so that a check can count them.
     """
 
-    samples: tuple = ()
+    samples: tuple[Any, ...] = ()
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

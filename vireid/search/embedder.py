@@ -86,7 +86,7 @@ class Embedder:
                     allowed=f'{PICTURES}, the last with a modality',
                 )
             return self._embed(images, modality)
-        pixels = [self.pixels(image) for image in _several(images)]  # type: ignore[list-item,union-attr]
+        pixels = [self.pixels(image) for image in _several(images)]
         if not pixels:
             raise VireidError('no images to embed', allowed=PICTURES)
         modalities = [modality or guess_modality(image) for image in pixels]
@@ -162,7 +162,7 @@ class Embedder:
 
     def _embed(self, images: Tensor, modality: Modality) -> np.ndarray:
         with torch.inference_mode(), located(self.model):
-            embedded = self.model.embed(images.to(self.device), modality)  # type: ignore[operator]
+            embedded = self.model.embed(images.to(self.device), modality)
         require_embedding(embedded, len(images), self.model)
         self.length = embedded.shape[1]
         return nn.functional.normalize(embedded.float(), dim=1).cpu().numpy()

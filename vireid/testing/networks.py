@@ -181,7 +181,8 @@ def _require_double(value: Tensor) -> None:
 
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
-    return loss(given, labels, **_known(loss, Loss.least_copies(loss)))
+    value: Tensor = loss(given, labels, **_known(loss, Loss.least_copies(loss)))
+    return value
 
 
 def _known(part: Any, copies: int = 1) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], An
     parameters = [p for p in module.parameters() if p.requires_grad]
     total = torch.stack([t.square().sum() for t in tensors(output)]).sum()
     require(total.requires_grad, 'no gradient flows through it')
-    total.backward()
+    torch.autograd.backward(total)
     require(not parameters or any(p.grad is not None for p in parameters), 'none of its parameters gets a gradient')
     check_repeatable(module, run, build)
     return output

@@ -57,11 +57,12 @@ class Results:
     def similarities(self, trial: Trial) -> np.ndarray:
         """Returns the (Q, G) similarities that ranked a trial."""
         query, gallery = self.embeddings.of(trial.query), self.embeddings.of(trial.gallery)
-        return (
+        similarities: np.ndarray = (
             query @ gallery.T
             if self.similarity is None
             else compare(self.similarity, query, gallery, trial)(slice(None))
         )
+        return similarities
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns a dict for each trial name, followed by one for each of `variants`; all metrics are fractions.
