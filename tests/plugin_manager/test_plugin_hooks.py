@@ -175,9 +175,9 @@ def test_the_packages_of_the_distribution_are_all_written_out():
 
     root = Path(__file__).parents[2]
     listed = tomllib.loads((root / 'pyproject.toml').read_text())['tool']['setuptools']['packages']
-    folders = [p.name for p in (root / 'configs').iterdir() if p.is_dir() and p.name != '__pycache__']
-    expected = [*find_packages(str(root), include=['vireid', 'vireid.*']), 'vireid.configs']
-    assert sorted(listed) == sorted([*expected, *(f'vireid.configs.{name}' for name in folders)])
+    configs = {p.parent.relative_to(root) for kind in ('py', 'yaml') for p in (root / 'configs').rglob(f'*.{kind}')}
+    expected = find_packages(str(root), include=['vireid', 'vireid.*'])
+    assert sorted(listed) == sorted([*expected, *('.'.join(('vireid', *folder.parts)) for folder in configs)])
 
 
 BAD = {

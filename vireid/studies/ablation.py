@@ -85,16 +85,16 @@ class Table:
         starts = {name: {'config': folder / str(own['config']), 'key': str(own['key'])} for name, own in starts.items()}
         rows = {}
         for row, metrics in content['rows'].items():
+            named = [folder / str(metrics['config'])] if isinstance(metrics, dict) and 'config' in metrics else []
+            files = named or [inside(folder, f'{row}{suffix}') for suffix in SUFFIXES]
+            config = next((file for file in files if file.is_file()), None)
+            if config is None:
+                raise VireidError(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
             if not isinstance(metrics, dict) or set(metrics) - OPTIONAL != {'label', *COLUMNS}:
                 raise VireidError(
                     f'{path}: rows.{row} is {metrics!r}',
                     allowed=f'label, R1, mAP; optional: {", ".join(sorted(OPTIONAL))}',
                 )
-            named = [folder / str(metrics['config'])] if 'config' in metrics else []
-            files = named or [inside(folder, f'{row}{suffix}') for suffix in SUFFIXES]
-            config = next((file for file in files if file.is_file()), None)
-            if config is None:
-                raise VireidError(f'{path}: the config {files[0]} does not exist', todo='write it, or remove the row')
             start, own = metrics.get('start', next(iter(starts), None)), metrics.get('settings', {})
             if start is not None and start not in starts:
                 raise VireidError(f'{path}: rows.{row}.start is {start!r}', allowed=', '.join(starts) or 'null')
@@ -115,7 +115,8 @@ class Table:
         if not rows:
             raise VireidError(f'{path}: rows is empty', allowed='one row per config')
         settings = {name: folder / str(over) for name, over in content['settings'].items()}
-        return cls(folder, content['title'], content['paper'], settings, rows, starts, content.get('data', 'SYSU-MM01'))
+        data = str(content.get('data', 'SYSU-MM01'))
+        return cls(folder, content['title'], content['paper'], settings, rows, starts, data)
 
     def text(self, results: dict[tuple[str, int], dict[str, Any]], data: str) -> str:
         """Returns the table with the measured metrics beside the paper's."""

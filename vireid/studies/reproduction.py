@@ -21,9 +21,11 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
-from vireid.launch.cost import Price
+from vireid.launch.cost import Price, run_size
 from vireid.launch.data_name import is_generated
+from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.resolve import resolve
+from vireid.launch.work import count_work
 from vireid.reporting import result_file
 from vireid.studies.ablation import Row, Table
 from vireid.studies.ablation_rows import make_rows
@@ -63,7 +65,11 @@ class Plan:
 
     def unique(self) -> dict[str, Row]:
         """Returns the runs by config, each once: the full network of a paper is a row of several tables."""
-        return {_key(job): job for _, jobs in reversed(self.tables) for job in reversed(jobs)}
+        found: dict[str, Row] = {}
+        for _, jobs in self.tables:
+            for job in jobs:
+                found.setdefault(_key(job), job)
+        return found
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -200,14 +206,16 @@ def estimate_hours(
         VireidError: if an experiment cannot be priced.
     """
     hours = dict.fromkeys(devices, 0.0)
-    alike: dict[str, list[Row]] = {}
+    alike: dict[Path, list[Row]] = {}
     for job in jobs:
-        alike.setdefault(str(job.experiment.name), []).append(job)
+        alike.setdefault(Path(*job.folder.parts[-3:-1]), []).append(job)  # the table and the row
     for done, same in enumerate(alike.values()):
         show(done, len(alike))
         stage: Job | None = same[0]
         while stage is not None:
-            price = Price(stage.experiment)
+            # the step that is counted has labels up to IDENTITIES
+            work = count_work(stage.experiment, max(IDENTITIES, run_size(stage.experiment).identities))
+            price = Price(stage.experiment, work)
             for device in devices:
                 hours[device] += len(same) * price.on(device).hours
             stage = stage.before
