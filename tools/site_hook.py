@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import site_links
 import site_reference
 from mkdocs.structure.files import File, Files
 
+RECORDS = ('CHANGELOG.md', 'docs/decisions.md')
 _paths: dict[str, str] = {}  # files of the repository by the page that they become
 _components: dict[str, str] = {}  # page and anchor of each component
 
@@ -49,13 +52,15 @@ def on_files(files: Files, config: Mapping[str, Any]) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Rewrites the links of files of the repository."""
+    """Rewrites the links of files of the repository, and leaves records of its development out of the search."""
     path = _paths.get(page.file.src_uri)
+    if path in RECORDS:
+        page.meta['search'] = {'exclude': True}
     return markdown if path is None else site_links.for_site(markdown, path)
 
 
 def on_page_content(html: str, page: Any, files: Files, **_: Any) -> str:
-    """Links the name of a component in running text to its description."""
+    """Links the name of a component in running text to its description; an empty header cell is no header."""
 
     def linked(match: re.Match[str]) -> str:
         uri, _, anchor = _components.get(match[1], '').partition('#')
@@ -64,9 +69,26 @@ def on_page_content(html: str, page: Any, files: Files, **_: Any) -> str:
         address = files.get_file_from_path(uri).url_relative_to(page.file)  # type: ignore[union-attr]
         return f'<a href="{address}#{anchor}">{match[0]}</a>'
 
+    html = re.sub(r'<th\b([^>]*)></th>', r'<td\1></td>', html)
     # neither in a link, a heading, nor a block of code
     parts = re.split(r'(<(a|pre|h[1-6])\b.*?</\2>)', html, flags=re.DOTALL)
     return ''.join(
         part if index % 3 == 1 else '' if index % 3 == 2 else re.sub(r'<code>(\w+)</code>', linked, part)
         for index, part in enumerate(parts)
     )
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Names the regions that the theme leaves without a name, for screen readers."""
+    output = re.sub('(class="md-search" [^>]*role="dialog")', r'\1 aria-label="Search"', output)
+    title = r'(<label class="md-nav__title"[^>]*>\s*<span[^>]*></span>\s*([^<]+?)\s*</label>)'
+    return re.sub(rf'aria-labelledby="__nav_[\d_]+_label"([^>]*>\s*){title}', r'aria-label="\3"\1\2', output)
+
+
+def on_post_build(config: Mapping[str, Any]) -> None:
+    """Leaves only text in the search index, which every visit loads: the markup is a quarter of it."""
+    path = Path(config['site_dir']) / 'search' / 'search_index.json'
+    index = json.loads(path.read_text(encoding='utf-8'))
+    for entry in index['docs']:
+        entry['text'] = ' '.join(re.sub(r'</?\w[^>]*>', ' ', entry['text']).split())
+    path.write_text(json.dumps(index, ensure_ascii=False, separators=(',', ':')), encoding='utf-8')
