@@ -132,7 +132,7 @@ def _begin(whole: Plan, args: argparse.Namespace) -> bool:
         costs = estimate_hours(jobs, [processor, *(known or gpus)], show)
     print('estimated time, one run after the other:')
     for name in (*(known or gpus), processor):
-        print(f'  {name}: {_time(costs[name])}')
+        print(f'  {name}: {_time(costs[name])} ({DEVICES[name].basis})')
     if args.dry_run:
         return False
     if gpu or elsewhere or args.yes:

@@ -39,7 +39,10 @@ SETTINGS = {'RegDB': 'regdb'}  # what a table lays over its rows for a dataset
 # settings that do not change what is trained and scored first
 HARMLESS = {
     *READING, 'name', 'loggers', 'plugins', 'requires', 'dataset.root', 'evaluation.batch_size',
-    *(f'training.{name}' for name in ('precision', 'accelerator', 'strategy', 'checkpoint_every', 'keep', 'compile')),
+    *(
+        f'training.{name}'
+        for name in ('precision', 'accelerator', 'strategy', 'checkpoint_every', 'keep', 'memory_format', 'compile')
+    ),
 }  # fmt: skip
 
 
