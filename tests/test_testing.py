@@ -14,7 +14,7 @@ from torchvision.models import detection
 
 import vireid.plugins
 from vireid.core.errors import VireidError
-from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.core.types import FeatureSpec, HeadOutput, JobState
 from vireid.plugin_manager.manager import hookimpl
 from vireid.testing import CHECKS, check_plugin
 
@@ -42,6 +42,7 @@ NEEDED = {
     'PatchCritic': {'modality': 'visible', 'channels': 2, 'doublings': 2},
     'JointCritic': {'channels': 2},
     'LeastSquares': {'target': 1.0},
+    'slurm': {'cluster': 'local', 'gpus': 0, 'hours': 0.1},
     'RandomChoice': {'transforms': [{'type': 'RandomHorizontalFlip'}]},
     'OneModality': {'modality': 'infrared'},
     'ContrastiveCorrelation': {'channels': 2, 'kernels': 2},
@@ -311,6 +312,19 @@ class Corners:
         return [(torch.tensor([[30.0, 20.0, 10.0, 40.0]]), torch.ones(1)) for _ in images]
 
 
+class Successful:
+    """A launcher for which every command succeeds."""
+
+    def submit(self, commands: Any) -> None:
+        self.commands = commands
+
+    def states(self) -> Any:
+        return [JobState('ended', exit=0) for _ in self.commands]
+
+    def stop(self) -> bool:
+        return True
+
+
 class Distances(Everything):
     def search(self, *args: Any) -> Any:
         similar, numbers = super().search(*args)
@@ -323,6 +337,7 @@ class Distances(Everything):
         ('indexes', Everything, 'a search by cameras finds images that are not allowed, or were removed'),
         ('indexes', Distances, 'a search returns scores that are not cosine similarities, best first'),
         ('detectors', Corners, 'it returns boxes that are not left, top, right, bottom'),
+        ('launchers', Successful, 'it returns the exit statuses [0, 0] for commands that end with 0 and 3'),
         ('heads', FlatLogits, "its output 'global' has logits (16, 5), not (16, 4)"),
         ('transforms', TimeCrop, 'the same seed gives another image'),
         ('samplers', SameBatches, 'every epoch has the same batches'),

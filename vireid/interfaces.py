@@ -386,7 +386,7 @@ class Detector(Interface):
 
 
 class Launcher(Interface):
-    """Runs the commands of a study, several at once, and in processes that end with status 143 after SIGTERM."""
+    """Runs the commands of a study, several at once. A command that gets SIGTERM saves and ends with status 143."""
 
     given = ('jobs', 'folder')
 

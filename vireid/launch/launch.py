@@ -34,6 +34,7 @@ from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
 from vireid.launch.identities import name_identities, require_same_identities
 from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.memory_format import settle_memory_format
 from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
@@ -135,11 +136,14 @@ def prepare(
         require_unseen(scored, images, f'the weights {path}', numbers)
         seen = np.union1d(seen, images)
     chosen, experiment, fabric = settle_precision(chosen, experiment, model, batches, fabric)
+    experiment, format_reason = settle_memory_format(
+        experiment, model, batches, fabric, progress.total_steps, None if content is None else content['config']
+    )
     _adjust(model, experiment, fabric)
     run = Run(
         experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,
-        resumed=resume is not None, init=initial, seen=seen, tested=len(evaluator.identities),
-        data=data_name(experiment.dataset, dataset), identities=identities,
+        format_reason=format_reason, resumed=resume is not None, init=initial, seen=seen,
+        tested=len(evaluator.identities), data=data_name(experiment.dataset, dataset), identities=identities,
         contents=np.array([numbers[s.path] for s in samples if s.path in numbers], dtype=np.int64),
     )  # fmt: skip
     step = experiment.build_step(model, fabric)

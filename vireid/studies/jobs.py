@@ -250,8 +250,8 @@ def _may_change(job: Job, data_may_move: bool) -> set[str]:
         keys.add('dataset.root')
     if job.before is not None:
         keys.add('training.init')  # the folder may have moved
-    if job.experiment.training.precision == 'auto':
-        keys.add('training.precision')  # the run records the resolved value
+    # the run records the resolved values
+    keys |= {f'training.{n}' for n in ('precision', 'memory_format') if getattr(job.experiment.training, n) == 'auto'}
     return keys
 
 

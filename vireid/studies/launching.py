@@ -13,7 +13,7 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
-from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.reading import open_regular
 from vireid.boundary.showing import one_line
 from vireid.boundary.terminal import Terminal
 from vireid.boundary.writing import write_whole
@@ -58,17 +58,19 @@ def finish_all(
         VireidError: when all runs have ended, with the reason of each failure.
         Interrupted: after Ctrl-C, once all checkpoints are written.
     """
-    failed: dict[str, str] = {}
+    launched: dict[str, str] = {}
     if launcher is not None:
         folder.mkdir(parents=True, exist_ok=True)
         with exclusive(folder):
-            failed = _launch([j for j in jobs if result_file.read(j.folder) is None], launcher, data_may_move, log)
+            launched = _launch([j for j in jobs if result_file.read(j.folder) is None], launcher, data_may_move, log)
+    failed = {label: reason for label, reason in launched.items() if reason}
     results = []
     for job in jobs:
         if job.label in failed:
             continue
         try:
-            results.append(finish(job, data_may_move, log=log, warn=warn))
+            told = job.label in launched  # when it ended
+            results.append(finish(job, data_may_move, log=(lambda _: None) if told else log, warn=warn))
         except VireidError as error:
             if len(jobs) == 1:
                 raise
@@ -84,7 +86,7 @@ def finish_all(
 
 
 def _launch(jobs: Sequence[Job], launcher: Any, data_may_move: bool, log: Callable[[str], None]) -> dict[str, str]:
-    """Launches runs and waits until all have ended; returns the reason of each failure, by label."""
+    """Launches runs and waits until all have ended; returns why each failed, by label; empty for success."""
     if not jobs:
         return {}
     commands = [_command(job, data_may_move) for job in jobs]
@@ -95,11 +97,10 @@ def _launch(jobs: Sequence[Job], launcher: Any, data_may_move: bool, log: Callab
         stopping = False
         while any(state.status != 'ended' for state in states):
             if stop and not stopping:
-                if not launcher.stop():
-                    log('the runs go on; to see them, repeat the same command')
+                stopping = launcher.stop()
+                log(f'stopping; {"each run saves a checkpoint" if stopping else "the runs go on without this command"}')
+                if not stopping:
                     break
-                stopping = True
-                log('stopping; each run saves a checkpoint')
             if stopping and all(state.status != 'running' for state in states):
                 break
             board.show(commands, states)
@@ -108,7 +109,7 @@ def _launch(jobs: Sequence[Job], launcher: Any, data_may_move: bool, log: Callab
         board.show(commands, states)
     if stop:
         raise Interrupted(jobs[0].folder, stop.number or 0)
-    return {c.label: _reason(c, s) for c, s in zip(commands, states, strict=True) if s.exit}
+    return {c.label: _reason(c, s) if s.exit else '' for c, s in zip(commands, states, strict=True)}
 
 
 def _command(job: Job, data_may_move: bool) -> JobCommand:
@@ -156,15 +157,14 @@ def read_job(file: Path) -> tuple[Job, bool]:
     return job, may_move
 
 
-@reads('the output of a run', OUTPUT)
 def read_end(file: Path) -> list[str]:
-    """Returns the last lines of an output, printable and without blank lines; none if there is no file yet."""
+    """Returns the last lines of an output, printable and without blank lines; none if it cannot be read."""
     try:
         with open_regular(file) as output:
             size = output.seek(0, 2)
             output.seek(max(0, size - TAIL))
             text = output.read(TAIL).decode('utf-8', 'replace')
-    except FileNotFoundError:
+    except OSError:  # not written yet
         return []
     lines = [one_line(line).strip() for line in re.split(r'[\r\n]+', text)]
     return [line for line in lines if line]
@@ -173,10 +173,10 @@ def read_end(file: Path) -> list[str]:
 def _reason(command: JobCommand, state: JobState) -> str:
     """Returns why a run failed: its error message, or the signal that ended it."""
     lines = read_end(command.output)
-    starts = [number for number, line in enumerate(lines) if re.match(r'error: |\w*(Error|Exception)\b', line)]
+    starts = [number for number, line in enumerate(lines) if re.match(r'error: |[\w.]*(Error|Exception)\b', line)]
     exit_status = state.exit or 0
-    if starts and exit_status >= 0:
-        told = ' '.join(lines[starts[-1] :]).removeprefix('error: ')
+    if starts and 0 <= exit_status <= 128:
+        told = ' '.join(' '.join(lines[starts[-1] :]).split()).removeprefix('error: ')
     elif abs(exit_status) == 9 or exit_status == 137:
         told = 'killed; if by lack of memory, run fewer at once: --jobs'
     elif exit_status < 0 or exit_status > 128:
@@ -187,7 +187,9 @@ def _reason(command: JobCommand, state: JobState) -> str:
 
 
 class Board:
-    """Shows the state of all runs: a live table on a terminal, elsewhere lines when a run starts, and every minute.
+    """Shows the state of all runs: a line when one ends, and a live table on a terminal.
+
+    Elsewhere also a line when one starts, and one every minute.
 
     Args:
         log: called with each line.
@@ -209,14 +211,19 @@ class Board:
 
     def show(self, commands: Sequence[JobCommand], states: Sequence[JobState]) -> None:
         """Shows the current states."""
-        if self._terminal.is_terminal:
-            self._live.update(_table(commands, states, self._terminal.height - 4), refresh=True)
-            return
+        terminal = self._terminal.is_terminal
         for command, state in zip(commands, states, strict=True):
-            if state.status == 'running' and self._shown.get(command.label) != state.place:
-                self._shown[command.label] = state.place
+            news = state.place if state.status == 'running' else state.status
+            if self._shown.get(command.label, 'waiting') == news:
+                continue
+            self._shown[command.label] = news
+            if state.status == 'ended':
+                self._log(f'{command.label}: failed' if state.exit else (read_end(command.output) or [''])[-1])
+            elif state.status == 'running' and not terminal:
                 self._log(f'{command.label}: started, {state.place}')
-        if time.monotonic() - self._last >= EVERY:
+        if terminal:
+            self._live.update(_table(commands, states, self._terminal.height - 4), refresh=True)
+        elif time.monotonic() - self._last >= EVERY:
             self._last = time.monotonic()
             counts = Counter(state.status for state in states)
             self._log(', '.join(f'{counts[status]} {status}' for status in ('ended', 'running', 'waiting')))

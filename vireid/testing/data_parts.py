@@ -1,10 +1,12 @@
-"""Contract checks for transforms, samplers, similarities, indexes, detectors and re-rankers."""
+"""Contract checks for transforms, samplers, similarities, indexes, detectors, launchers and re-rankers."""
 
 from __future__ import annotations
 
 import io
 import pickle
+import sys
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +20,11 @@ from vireid.core.data.randomness import seeded
 from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, JobCommand, Sample, Trial
 from vireid.interfaces import Similarity
 from vireid.testing.promises import Builder, no_random_numbers, require
+
+LONGEST = 120  # seconds for a launcher to run two short commands
 
 
 def _check_transform(build: Builder) -> None:
@@ -194,8 +198,33 @@ def _check_detector(build: Builder) -> None:
     require(len(detect([])) == 0, 'it returns results for no image')
 
 
+def _check_launcher(build: Builder) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        program = 'import sys; print("ran"); sys.exit({})'
+        commands = [
+            JobCommand(f'run {status}', (sys.executable, '-c', program.format(status)), folder / f'{status}.log')
+            for status in (0, 3)
+        ]
+        launcher = build(jobs=None, folder=folder)
+        launcher.submit(commands)
+        states, begin = list(launcher.states()), time.monotonic()
+        while any(state.status != 'ended' for state in states):
+            require(time.monotonic() < begin + LONGEST, f'after {LONGEST} seconds, it has not run two short commands')
+            time.sleep(0.05)
+            states = list(launcher.states())
+        require(len(states) == 2, f'it returns {len(states)} states for 2 commands')
+        found = [state.exit for state in states]
+        require(found == [0, 3], f'it returns the exit statuses {found} for commands that end with 0 and 3')
+        for command in commands:
+            text = command.output.read_text(encoding='utf-8') if command.output.exists() else ''
+            require('ran' in text, 'it does not write what a command prints to its output file')
+        require(isinstance(launcher.stop(), bool), 'stop() does not return True or False')
+
+
 CHECKS = {
     'detectors': _check_detector,
+    'launchers': _check_launcher,
     'indexes': _check_index,
     'similarities': _check_similarity,
     'transforms': _check_transform,

@@ -148,7 +148,8 @@ def test_commands_notice_that_their_launcher_was_killed(tmp_path):
         'import sys, time; from pathlib import Path\n'
         'from vireid.core.types import JobCommand; from vireid.plugins.launchers.local import Local\n'
         f'out = Path({str(tmp_path / "out")!r})\n'
-        f'launcher = Local(); launcher.submit([JobCommand("x", (sys.executable, "-c", {WAIT + "; print(1)"!r}), out)])\n'
+        f'words = (sys.executable, "-c", {WAIT + "; print(1)"!r})\n'
+        'launcher = Local(); launcher.submit([JobCommand("x", words, out)])\n'
         'print(flush=True); time.sleep(1000)'
     )
     with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE) as parent:

@@ -18,7 +18,7 @@ RESUMABLE = (
     *(
         f'training.{name}'
         for name in ('epochs', 'steps', 'precision', 'accelerator', 'devices', 'nodes', 'strategy', 'evaluate_every',
-                     'checkpoint_every', 'init', 'init_partial', 'init_except', 'keep', 'compile')
+                     'checkpoint_every', 'init', 'init_partial', 'init_except', 'keep', 'memory_format', 'compile')
     ),
 )  # fmt: skip
 

@@ -107,6 +107,9 @@ class TrainingSettings:
         evaluate_every: epochs between evaluations; a run always ends with one. None: only that one.
         checkpoint_every: steps between checkpoints, besides the one after each epoch. None: only those.
         sync_batchnorm: with several processes, BatchNorm uses the images of all of them.
+        memory_format: memory format of the weights of convolutions: `contiguous`, `channels_last`, or `auto`, the
+            faster one in a trial before the first step; runs of fewer than 200 steps are not worth a trial and are
+            `contiguous`. The format changes rounding, so a resumed run keeps it.
         compile: compile the model's training pass with torch; if that fails, warn and run it uncompiled.
         init: checkpoint to initialize a new run from; same as the flag `--init`.
         init_partial: load only the matching weights of `init` and report coverage.
@@ -132,6 +135,7 @@ class TrainingSettings:
     freeze: list[str] = field(default_factory=list)
     keep: Annotated[int, Ge(1), Le(100)] = 2
     sync_batchnorm: bool = False
+    memory_format: Literal['auto', 'contiguous', 'channels_last'] = 'auto'
     compile: bool = False
 
     def total_steps(self, steps_per_epoch: int) -> int:

@@ -101,7 +101,8 @@ class Slurm:
         }
         self._executor.update_parameters(name='vireid', **parameters)
         try:
-            submitted = self._executor.map_array(Attempt(), [c.words for c in fresh], [c.output for c in fresh])
+            calls = [c.words for c in fresh], [c.output for c in fresh]
+            submitted = self._executor.map_array(Attempt(), *calls) if fresh else []
         except Exception as error:  # submitit raises many types
             text = ' '.join(str(error).split())
             raise VireidError(
