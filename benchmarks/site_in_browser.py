@@ -191,9 +191,8 @@ def main() -> None:
     names = [name for name in names if re.search(args.pages, name)]
     sizes: dict[str, int] = {}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium, args=['--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1', '--disable-background-networking']
-        )
+        hosts = '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1'
+        browser = playwright.chromium.launch(executable_path=chromium, args=[hosts, '--disable-background-networking'])
         for address in opened(args.site):
             for name in names:
                 for width in WIDTHS:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vireid
+from vireid.cli.commands import NAMES
 from vireid.core.registry.signature import signature_of
 from vireid.interfaces import INTERFACES, given
 from vireid.plugin_manager.manager import create_manager
@@ -52,6 +53,11 @@ def test_every_interface_is_documented(reference):
     for kind, interface in INTERFACES.items():
         assert f'## {kind.capitalize()}\n' in page
         assert f'::: vireid.interfaces.{interface.__name__}\n' in page
+
+
+def test_the_page_about_commands_names_each_command():
+    page = (Path(__file__).parents[1] / 'docs' / 'commands.md').read_text(encoding='utf-8')
+    assert [name for name in NAMES if f'| `vireid {name}' not in page and f', `vireid {name}`' not in page] == []
 
 
 def test_docstrings_do_not_become_markup(reference):

@@ -23,7 +23,13 @@ SECTIONS = {
     '`images`': ImageSettings, '`images.views.NAME`': ViewSettings, '`training`': TrainingSettings,
     '`losses`': LossSettings, '`evaluation`': EvaluationSettings,
 }  # fmt: skip
-WORDS = {'a list of a string': 'a list of strings', 'a dict of a dict': 'dicts by name', '|': '\\|'}
+WORDING = {
+    r'\ba (list|dict) of an? (string|number|integer|path|dict)\b': r'a \1 of \2s',
+    r'\ba dict of dicts\b': 'dicts by name',
+    r'\ba dict of Any\b': 'a dict',
+    r'(,? or None)(,? or None)+$': r'\1',
+    r'\|': r'\\|',
+}
 HEAD = """# Settings
 
 The sections of a config, and the settings of those that are not components. `make docs` writes this page from the code.
@@ -60,8 +66,8 @@ def table(settings: type) -> str:
 def allowed(hint: Any) -> str:
     """Describes a type hint in a cell of a table."""
     text = describe(hint)
-    for before, after in WORDS.items():
-        text = text.replace(before, after)
+    for before, after in WORDING.items():
+        text = re.sub(before, after, text)
     return text
 
 

@@ -99,9 +99,13 @@ def component_section(one: Registration) -> str:
             filled.append(f'`{name}`')
             continue
         hint = 'anything' if parameter.hint is Any else allowed(parameter.hint)
+        hint = re.sub(r"dict\(type='...', ...\), one of (\w+)", r'a config of [\1](\1.md)', hint)
+        hint = re.sub(r'a (list|dict) of a config of', r'a \1 of configs of', hint)
         default = _default(target, name)
         rows.append(f'| `{name}` | {hint} | {default} | {_cell(texts.get(name, ""))} |')
-    parts = [f'## `{one.name}` {{ #{_anchor(one.name)} }}', _prose(about.text)]
+    # of torch and torchvision, the rest is about types of input that do not occur here
+    text = about.text if about.place.startswith('vireid.') else about.summary
+    parts = [f'## `{one.name}` {{ #{_anchor(one.name)} }}', _escaped(text)]
     if rows:
         parts.append('\n'.join(['| argument | allowed | default | description |', '|---|---|---|---|', *rows]))
     filled_in = f' vireid fills in {", ".join(filled)}.' if filled else ''
@@ -127,6 +131,7 @@ def interfaces_page() -> str:
         '# Interfaces',
         'What each kind of component receives, must have, and may have, and the hooks of a plugin. Inheriting from '
         'these classes is optional. [Writing plugins](../plugins.md) has an example of each.',
+        'vireid passes the *given* values to a constructor that names them; a config cannot set them.',
     ]
     for kind, interface in INTERFACES.items():
         parts += [f'## {kind.capitalize()}', kind_interface(kind)]
@@ -173,18 +178,14 @@ def _default(target: Callable[..., Any], name: str) -> str:
     return ''
 
 
-def _prose(text: str) -> str:
-    """Returns a docstring as Markdown: its indented parts are formulas."""
-    return _escaped(text)
-
-
 def _cell(text: str) -> str:
     return _escaped(' '.join(text.split())).replace('|', '\\|')
 
 
 def _escaped(text: str) -> str:
-    parts = re.split(r'(`+.*?`+)', text.replace('``', '`'), flags=re.DOTALL)
+    """Returns text of a docstring as Markdown: code stays code, and nothing else is markup."""
+    text = re.sub(r':\w+:`~?([^`]*)`', r'`\1`', text.replace('``', '`'))  # roles of Sphinx, in docstrings of torch
+    parts = re.split(r'(`+.*?`+)', text, flags=re.DOTALL)
     return ''.join(
-        part if index % 2 else re.sub(r'([*_<])', r'\\\1', part).replace('\\<', '&lt;')
-        for index, part in enumerate(parts)
+        part if index % 2 else re.sub(r'([*_])', r'\\\1', part).replace('<', '&lt;') for index, part in enumerate(parts)
     )
