@@ -227,6 +227,18 @@ class TestStreams:
         assert [(s.rank(1), s.mean_ap, s.mean_inp) for s in results.scores] == [(1, 1, 1), (1, 1, 1)]
 
 
+def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tmp_path: Path) -> None:
+    class Large(Recorder):
+        def embed(self, images: Tensor, modality: str) -> Tensor:
+            return torch.empty(2**50)
+
+    samples = [picture(tmp_path, identity, 1, VISIBLE) for identity in (1, 2)]
+    with pytest.raises(VireidError) as caught:
+        embed_samples(Large(), samples, to_float, workers=0)
+    assert str(caught.value).startswith('embedding 2 images at once on cpu needs more memory: ')
+    assert caught.value.todo == 'lower evaluation.batch_size'
+
+
 def test_trials_are_scored_from_their_own_images() -> None:
     a, b, c, d = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abcd'))
     q = Sample('q', 1, 3, INFRARED)

@@ -29,7 +29,7 @@ from vireid.core.training import checkpoint
 from vireid.core.types import FeatureSpec
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
-from vireid.launch.launch import train
+from vireid.launch.launch import prepare, train
 from vireid.plugin_manager.manager import create_manager, hookimpl
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
@@ -440,6 +440,19 @@ def test_a_run_leaves_out_bad_steps_as_often_as_it_may_and_then_stops(tree, tmp_
         train(experiment(tree, *options), tmp_path)
     skipped = [line['skipped'] for line in metrics(tmp_path) if 'skipped' in line]
     assert skipped == [1, 2, 3]
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tree, tmp_path):
+    trainer = prepare(experiment(tree), tmp_path)
+
+    def step(batch: Any, progress: Any) -> None:
+        torch.empty(2**50)
+
+    trainer.step = step
+    with pytest.raises(VireidError) as caught:
+        trainer.train_step(trainer.batches.first())
+    assert str(caught.value).startswith("a training step on 8 images on cpu needs more memory: can't allocate memory")
+    assert 'sampler.identities' in caught.value.todo
 
 
 class Exit:

@@ -15,6 +15,7 @@ from vireid.core.data.loader import WorkerDied, default_workers, evaluation_load
 from vireid.core.distributed.batch_norm import share_buffers
 from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
+from vireid.core.memory import within_memory
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
@@ -74,7 +75,8 @@ def embed_samples(
     workers = default_workers(device) if workers is None else workers
 
     def vectors(images: torch.Tensor, modality: str) -> torch.Tensor:
-        with located(embedder):
+        what = f'embedding {len(images)} images at once on {images.device}'
+        with within_memory(what, 'lower evaluation.batch_size'), located(embedder):
             embedding = embedder.embed(images, modality)
         require_embedding(embedding, len(images), embedder)
         return embedding.float()

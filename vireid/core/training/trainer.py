@@ -17,6 +17,7 @@ from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
 from vireid.core.distributed.processes import agreed, wait_for_all
 from vireid.core.errors import VireidError
+from vireid.core.memory import within_memory
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluation, Evaluator
@@ -30,6 +31,11 @@ from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
 from vireid.interfaces import Model, Step
+
+SMALLER = (
+    'a smaller batch needs less (sampler.identities, visible, infrared), so do smaller images (images.size) and '
+    '--precision bf16-mixed'
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,9 @@ class Trainer:
         run.note_unreadable(batch.unreadable)
         run.model.train()
         seed_step(run, self.progress, self.fabric.global_rank)
-        with located(run.model):
+        count = sum(len(images) for images in batch.images.values())
+        what = f'a training step on {count} images on {self.fabric.device}'
+        with within_memory(what, SMALLER), located(run.model):
             record = self.step(self.fabric.to_device(batch), self.progress)
         require_record(record, self.experiment.step['type'])
         failed = not is_finite(record) and 'skipped' not in record
