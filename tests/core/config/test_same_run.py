@@ -66,7 +66,8 @@ def test_what_may_change_when_a_run_is_resumed(section: str, value: dict[str, An
 @pytest.mark.parametrize('select', ['last', 'validation'])
 @pytest.mark.parametrize(
     'other',
-    [{'evaluation': {'ties': 'gallery-order'}}, {'protocol': {'trials': 1}}, {'dataset': {'trial': 2}},
+    [{'evaluation': {'ties': 'gallery-order'}}, {'evaluation': {'precision': 'bf16-mixed'}},
+     {'protocol': {'trials': 1}}, {'dataset': {'trial': 2}},
      {'evaluation': {'similarity': {'type': 'HCML'}}}],
 )  # fmt: skip
 def test_weights_that_metrics_chose_depend_on_the_metrics(select: str, other: dict[str, Any]):

@@ -239,6 +239,29 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tmp_pa
     assert caught.value.todo == 'lower evaluation.batch_size'
 
 
+def test_bf16_is_the_precision_of_the_embedder_alone(tmp_path: Path) -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.seen = nn.Linear(3, 8), []
+
+        def embed(self, images: Tensor, modality: str) -> Tensor:
+            self.seen.append(self.layer(images.mean(dim=(2, 3))))
+            return self.seen[-1]
+
+    samples = [picture(tmp_path, identity, 1, VISIBLE) for identity in (1, 2, 3)]
+    torch.manual_seed(0)
+    layer = Layer()
+    exact, reduced = (
+        embed_samples(layer, samples, to_float, workers=0, precision=precision).features
+        for precision in ('32-true', 'bf16-mixed')
+    )
+    assert [seen.dtype for seen in layer.seen] == [torch.float32, torch.bfloat16]
+    assert exact.dtype == reduced.dtype == np.float32
+    assert np.abs(np.linalg.norm(reduced, axis=1) - 1).max() < 1e-6
+    assert 0 < np.abs(exact - reduced).max() < 0.02
+
+
 def test_trials_are_scored_from_their_own_images() -> None:
     a, b, c, d = (Sample(name, i, 1, VISIBLE) for i, name in enumerate('abcd'))
     q = Sample('q', 1, 3, INFRARED)

@@ -455,6 +455,11 @@ def test_a_batch_that_does_not_fit_into_memory_is_told_with_what_to_lower(tree, 
     assert 'sampler.identities' in caught.value.todo
 
 
+def test_embeddings_in_bf16_are_named_in_the_table(tree, tmp_path):
+    done = train(experiment(tree, 'evaluation.precision=bf16-mixed', 'training.epochs=1'), tmp_path)
+    assert done.protocol == 'sysu/agw, embeddings in bf16'
+
+
 class Exit:
     """A transform that ends the loader process that it is in."""
 

@@ -61,7 +61,7 @@ def scoring(run: Sections) -> set[str]:
     """Returns patterns of the settings that affect how a run is scored, but not its weights."""
     keys = {'loggers', *(f'evaluation.{name}' for name in ('batch_size', 'flip', 'rerank*'))}
     if run.evaluation.select == 'last':  # otherwise metrics select the weights
-        keys |= {'protocol.*', 'evaluation.similarity*', 'evaluation.ties'}
+        keys |= {'protocol.*', 'evaluation.similarity*', 'evaluation.ties', 'evaluation.precision'}
     return keys
 
 

@@ -99,7 +99,7 @@ class TrainingSettings:
         epochs: length of the run in epochs; set this or `steps`.
         steps: length of the run in steps.
         precision: training precision in lightning-fabric's terms; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on
-            hardware with native and correct bf16, else `32-true`; see `launch/bf16_trial.py`. Evaluation is float32.
+            hardware with native and correct bf16, else `32-true`; see `launch/bf16_trial.py`. Evaluation has its own.
         accelerator: one of lightning-fabric's accelerators, or `auto`.
         devices: number of devices on this machine, or `auto`.
         nodes: number of machines; start each with torchrun or Slurm, with one process per device.
@@ -149,6 +149,8 @@ class EvaluationSettings:
 
     Attributes:
         batch_size: images per batch.
+        precision: precision of the embeddings: `bf16-mixed` is faster on hardware with bf16, changes metrics slightly,
+            and is added to the protocol's name.
         similarity: config of a similarity component to rank the gallery with; None is cosine similarity.
         flip: also report flip test-time augmentation: embeddings averaged with those of the mirrored images.
         rerank: config of a re-ranker component, whose metrics are reported in an additional row.
@@ -162,6 +164,7 @@ class EvaluationSettings:
     """
 
     batch_size: Positive = 64
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true'
     similarity: Annotated[dict | None, Component('similarities')] = None
     flip: bool = False
     rerank: Annotated[dict | None, Component('rerankers')] = None

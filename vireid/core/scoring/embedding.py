@@ -32,6 +32,7 @@ def embed_samples(
     transform: Transform,
     *,
     batch_size: int = 64,
+    precision: Literal['32-true', 'bf16-mixed'] = '32-true',
     workers: int | None = None,
     device: torch.device | str = 'cpu',
     flip: bool = False,
@@ -45,6 +46,7 @@ def embed_samples(
         samples: the samples; duplicates are embedded once.
         transform: the test transform, (3, H, W) uint8 -> (3, h, w) float32.
         batch_size: images per batch.
+        precision: of the embedder; embeddings are normalized in float32.
         workers: loader processes; None selects a number for this machine.
         device: device of the embedder.
         flip: also embed the mirror images.
@@ -76,7 +78,8 @@ def embed_samples(
 
     def vectors(images: torch.Tensor, modality: str) -> torch.Tensor:
         what = f'embedding {len(images)} images at once on {images.device}'
-        with within_memory(what, 'lower evaluation.batch_size'), located(embedder):
+        reduced = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == 'bf16-mixed')
+        with within_memory(what, 'lower evaluation.batch_size'), located(embedder), reduced:
             embedding = embedder.embed(images, modality)
         require_embedding(embedding, len(images), embedder)
         return embedding.float()

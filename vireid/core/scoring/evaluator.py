@@ -81,6 +81,8 @@ class Evaluator:
         self.identities = {s.identity for trial in self.trials for s in trial.query}
         if split == 'validation':
             self.protocol += f' on {len({s.identity for s in dataset.split("test")})} validation identities'
+        if experiment.evaluation.precision == 'bf16-mixed':
+            self.protocol += ', embeddings in bf16'
         # a cache stores the whole split, so that it also serves other protocols
         prepared = all_samples(self.trials, dataset.split('test')) if experiment.images.reader else ()
         self.transform = experiment.build_transform('test')
@@ -97,7 +99,7 @@ class Evaluator:
         variants: bool = True,
         check_interrupt: Callable[[], None] = lambda: None,
     ) -> Evaluation:
-        """Scores the run's model in float32 and calls the hooks.
+        """Scores the run's model and calls the hooks.
 
         Args:
             run: the run, with its model on its device.
@@ -127,6 +129,7 @@ class Evaluator:
             run.model,
             transform=self.transform,
             batch_size=run.experiment.evaluation.batch_size,
+            precision=run.experiment.evaluation.precision,
             workers=run.experiment.images.workers,
             device=run.device,
         )
