@@ -36,6 +36,15 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(page, site_lin
             assert anchor in site_links.anchors(text_of(path)), f'{address}#{anchor}: no such heading in {path}'
 
 
+@pytest.mark.parametrize('page', [page for page in PAGES if page != 'CHANGELOG.md'])
+def test_every_file_that_a_page_names_exists(page):
+    """`tools/site_*.py` and `vireid/plugins/KIND/` are patterns."""
+    text = re.sub(r'^```.*?^```$', '', text_of(page), flags=re.MULTILINE | re.DOTALL)
+    folders = 'benchmarks|configs|docs|tests|tools|vireid'
+    for path in re.findall(rf'(?<![\w/.:-])(?:{folders})/[\w./-]+', text):
+        assert (ROOT / path.rstrip('.')).exists() or path.endswith(('_', 'KIND/')), path
+
+
 @pytest.mark.parametrize('page', [page for page in PAGES if page.startswith('docs/')])
 def test_no_two_headings_of_a_page_share_an_anchor(page, site_links):
     # GitHub and the site number them in different ways
