@@ -33,8 +33,8 @@ STEPS = {
     'DMCF ResNet-50 144 x 72': ('dmcf_sysu', 'images.size=[144,72]'),
     'AGW base ResNet-50 192 x 96': ('systems/agw_base', 'images.size=[192,96]'),
     'AGW ResNet-50 144 x 72': ('systems/agw', 'images.size=[144,72]'),
-    'DEEN ResNet-50 192 x 72': ('systems/deen', 'images.size=[192,72]'),
-    'PMT ViT-B 128 x 64': ('systems/pmt', 'images.size=[128,64]'),
+    'DEEN ResNet-50 96 x 48': ('systems/deen', 'images.size=[96,48]'),
+    'PMT ViT-B 96 x 48': ('systems/pmt', 'images.size=[96,48]'),
     'one stream ResNet-101 144 x 72': ('systems/one_stream', 'model.backbone.depth=101', 'images.size=[144,72]'),
 }
 

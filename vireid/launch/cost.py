@@ -85,7 +85,7 @@ def _gpu(gigabytes: float, float32: float, half: float, tf32: float = 0.0, bf16:
 
 # the core by benchmarks/cost_model.py; the peaks from NVIDIA's data sheets and white papers
 DEVICES: Mapping[str, Device] = {
-    'one core of AMD EPYC (Zen 3)': _core(60e9, 0.05),
+    'one core of AMD EPYC (Zen 3)': _core(54.4e9, 0.016),
     'T4': _gpu(16, float32=8.1, half=65, bf16=False),
     'V100': _gpu(32, float32=15.7, half=125, bf16=False),
     'RTX 3090': _gpu(24, float32=35.6, half=71, tf32=35.6),
