@@ -123,7 +123,7 @@ def prepare(
     check_images(experiment.images, samples, scored, progress_callback(hooks, 'checking images'))
     on_progress = progress_callback(hooks, 'preparing training images')
     read = experiment.build_reader('train', samples, decoder(experiment.images), on_progress)
-    batches = _build_batches(experiment, samples, sampler, fabric, read)
+    batches = build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
@@ -189,9 +189,10 @@ def _build_evaluators(
     return evaluator, candidates, Selection(experiment.evaluation, identities)
 
 
-def _build_batches(
+def build_batches(
     experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, read: Any
 ) -> BatchStream:
+    """Returns the training batches of a run; `read` loads an image."""
     images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'
