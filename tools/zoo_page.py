@@ -11,7 +11,7 @@ from typing import Any
 
 from vireid.boundary.showing import markdown
 from vireid.core.errors import VireidError
-from vireid.exchange.publish import RECORD, read_published
+from vireid.exchange.publish_record import RECORD, read_published
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / 'docs' / 'zoo.md'

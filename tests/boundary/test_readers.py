@@ -322,7 +322,7 @@ EXEMPT = {
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
     'vireid.exchange.publish.publish': 'plugin files that the user named',
     'vireid.exchange.publish._contains': 'files that were just written',
-    'vireid.exchange.publish._digest': 'bytes, for their checksum',
+    'vireid.exchange.publish_record.digest_of': 'bytes, for their checksum',
     'vireid.exchange.release.write_release': 'plugin files that the user named, copied',
     'vireid.exchange.released.convert': 'bytes, for their checksum',
     'vireid.plugins.git_commit': 'the index, copied as bytes',

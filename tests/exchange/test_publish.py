@@ -19,7 +19,7 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.exchange.publish import read_published
+from vireid.exchange.publish_record import read_published
 from vireid.launch.launch import train
 from vireid.reporting import result_file
 from vireid.synth import synthesize

@@ -81,7 +81,8 @@ def run(args: argparse.Namespace) -> int:
     whole = plan(tables, data, overrides, manager, base, seeds, args.on, only)
     _require_same(whole, args.allow_differences)
     launcher = make_launcher(args, manager, base)
-    check(whole)
+    if not args.dry_run:  # the estimate needs no pretrained weights
+        check(whole)
     quiet_others()
     if not _begin(whole, args):
         return 0

@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import builtins
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from annotated_types import Ge, Le, Len, MinLen
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
-from typing_extensions import TypedDict
 
-from vireid.boundary.paths import inside, is_name
-from vireid.boundary.reading import open_regular, parse_json, read_text, reads
+from vireid.boundary.reading import open_regular, read_text
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.same_run import changes, named, read_sections
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import METRICS, QUERIES
+from vireid.core.scoring.results import QUERIES
 from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES
 from vireid.exchange.models import load, load_weights
 from vireid.exchange.publish_card import measured_rows, not_measured, release_card
+from vireid.exchange.publish_record import BLOCK, LICENSE, RECORD, SUMS, digest_of
 from vireid.exchange.release import atomic_folder, plugin_files, write_release
 from vireid.launch.preflight import on_meta
 from vireid.launch.weights import require_whole
 from vireid.reporting.record import RunRecord
 
-RECORD, SUMS = 'release.json', 'SHA256SUMS'
 # the data of these names were published by others; any other data are somebody's own images
 PUBLISHED = ('SYSU-MM01', 'RegDB', 'LLCM')
-LICENSE = re.compile(r'[A-Za-z0-9][A-Za-z0-9.+-]{0,63}')  # as in SPDX
 FILES = ('.pt', '.pth', '.t', '.safetensors', '.csv', '.parquet', '.json', '.yaml', '.yml', '.npz', '.py', '.txt')
-BLOCK = 2**20
 
 
 def publish(
@@ -119,7 +112,7 @@ def publish(
         _require_same_embeddings(source, folder, plugins)
         _require_no_path(folder, [str(content['config']['dataset'].get('root') or ''), str(run.folder.absolute())])
         names = sorted(path.name for path in folder.iterdir())
-        write_whole(folder / SUMS, ''.join(f'{_digest(folder / name)}  {name}\n' for name in names))
+        write_whole(folder / SUMS, ''.join(f'{digest_of(folder / name)}  {name}\n' for name in names))
     return [out / name for name in [*names, SUMS]]
 
 
@@ -175,96 +168,6 @@ def without_identities(experiment: Experiment, content: Mapping[str, Any]) -> di
         name: torch.zeros_like(tensor) if shapes[0].get(name) != shapes[1].get(name) else tensor
         for name, tensor in content['model'].items()
     }
-
-
-Share = Annotated[float, Ge(0), Le(1 + 1e-9)]
-Limits = Annotated[list[Share], Len(2, 2)]
-
-
-class _Metric(TypedDict):
-    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
-    mean: Share
-    seeds: Limits | None
-    people: Limits
-
-
-class _Row(TypedDict):
-    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
-    name: str
-    variant: str
-    trials: PositiveInt
-    identities: PositiveInt
-    metrics: dict[str, _Metric]
-
-
-class _Release(TypedDict):
-    __pydantic_config__ = ConfigDict(extra='forbid', strict=True)  # type: ignore[misc]
-    format: Literal[1]
-    name: str
-    license: str
-    permission: str
-    data: str
-    split: str
-    protocol: str
-    select: str
-    identities: PositiveInt
-    steps: NonNegativeInt
-    seeds: Annotated[list[int], MinLen(1)]
-    initialized: bool
-    weights: str
-    versions: dict[str, str]
-    rows: Annotated[list[_Row], MinLen(1)]
-    not_measured: list[str]
-
-
-_SCHEMA = TypeAdapter(_Release)
-
-
-@reads('the record of a published release', RECORD, allowed='a folder of `vireid publish`')
-def read_release_record(path: Path) -> dict[str, Any]:
-    """Reads a `release.json`; see `publish` for its content."""
-    text = read_text(path)
-    parse_json(text)  # refuses duplicate keys
-    record: Any = _SCHEMA.validate_json(text)
-    if not LICENSE.fullmatch(record['license']):
-        raise ValueError(f'license is {record["license"]!r}')
-    for row in record['rows']:
-        if set(row['metrics']) != set(METRICS):
-            raise ValueError(f'{row["name"]} has the metrics {", ".join(row["metrics"])}')
-    return record
-
-
-@reads('a list of checksums', SUMS, allowed='a folder of `vireid publish`')
-def read_sums(path: Path) -> dict[str, str]:
-    """Reads a `SHA256SUMS`: the digest of each file by its name."""
-    sums = {}
-    for line in read_text(path).splitlines():
-        digest, _, name = line.partition('  ')
-        if not re.fullmatch('[0-9a-f]{64}', digest) or not is_name(name) or name in sums:
-            raise ValueError(f'{line!r} is not a digest and the name of a file')
-        sums[name] = digest
-    if not sums:
-        raise ValueError('it is empty')
-    return sums
-
-
-def read_published(folder: Path) -> dict[str, Any]:
-    """Returns the record of a release whose files match their checksums; the weights may be kept elsewhere.
-
-    Raises:
-        VireidError: if a file is missing, damaged, unlisted, or differs from its checksum.
-    """
-    record = read_release_record(inside(folder, RECORD))
-    sums = read_sums(inside(folder, SUMS))
-    for name in sorted({RECORD, *sums, *(path.name for path in folder.iterdir())} - {SUMS}):
-        path = inside(folder, name)
-        if name == 'model.safetensors' and not path.exists():
-            continue
-        if name not in sums or not path.is_file() or _digest(path) != sums[name]:
-            raise VireidError(
-                f'{path} is missing, or is not what {SUMS} lists', todo='publish again, or restore the folder'
-            )
-    return record
 
 
 def _checkpoint(run: RunRecord) -> Path:
@@ -382,14 +285,6 @@ def _contains(path: Path, text: bytes) -> bool:
                 return True
             before = block[-len(text) :]
     return False
-
-
-def _digest(path: Path) -> str:
-    total = hashlib.sha256()
-    with open_regular(path) as file:
-        while block := file.read(BLOCK):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _require_same_embeddings(source: Path, folder: Path, plugins: Sequence[Path]) -> None:
