@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__version__ = '0.1.0.dev0'
+__version__ = '0.1.0'
 
 _LAZY = {
     'Component': 'vireid.core.registry.schema',
