@@ -1,0 +1,56 @@
+"""Find out in a minute what limits training on this machine, and what to change."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.cli.output import progress_bar
+from vireid.cli.startup import importing
+from vireid.core.errors import VireidError
+
+ACTIONS = {
+    'data': (
+        'time the loader, the step and both together',
+        'Times the loader alone, the training step alone and both together, says which of the two limits training, and '
+        'tries other numbers of loader processes and a cache. Without the data of the config, it reads images that it '
+        'generates in a temporary folder.',
+    ),
+    'step': (
+        'time the training step on images that are on the device',
+        'Times the training step on random images that are on the device already, and tries fewer threads, another '
+        'precision and memory format and, on a GPU, compilation and larger batches. It needs no data.',
+    ),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of `vireid bench`."""
+    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    for name, (summary, description) in ACTIONS.items():
+        action = actions.add_parser(name, help=summary, description=description)
+        action.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
+        group = add_experiment_arguments(action)
+        group.add_argument(
+            '--seconds', type=float, default=30, help='how long to repeat the measurements (default: 30)'
+        )
+        action.add_argument('--json', action='store_true', help='print everything that was measured as JSON')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints what was measured, and what to change."""
+    if not 0 < args.seconds < 1e6:
+        raise VireidError(f'--seconds is {args.seconds}', allowed='a positive number')
+    overrides, manager = overrides_of(args), make_manager(args)
+    with importing():
+        from vireid.diagnostics.bench import bench_data, bench_step
+        from vireid.launch.preflight import preflight
+        from vireid.launch.resolve import resolve
+
+    experiment = resolve(args.config, overrides, manager=manager)
+    preflight(experiment)
+    with progress_bar('building the model') as show:
+        found = (bench_data if args.action == 'data' else bench_step)(experiment, args.seconds, show)
+    print(json.dumps(found.to_dict(), indent=2) if args.json else found.text())
+    return 0
