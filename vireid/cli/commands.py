@@ -2,7 +2,7 @@
 
 GROUPS = {
     'data': ('start', 'data', 'crops', 'label', 'adapt'),
-    'run': ('demo', 'train', 'ablate', 'compare', 'reproduce', 'rerun', 'config', 'count'),
+    'run': ('demo', 'train', 'ablate', 'compare', 'reproduce', 'rerun', 'config', 'count', 'bench'),
     'evaluation': ('test', 'score', 'table', 'plot', 'report'),
     'search': ('extract', 'index', 'search', 'serve'),
     'weights and plugins': ('checkpoint', 'convert', 'export', 'publish', 'plugins', 'components'),
