@@ -51,16 +51,18 @@ def model_card(source: Path, content: Mapping[str, Any], digest: str) -> str:
     return '\n'.join([*lines, *usage(config)])
 
 
-def head(content: Mapping[str, Any], license: str = '') -> list[str]:
+def head(content: Mapping[str, Any], license: str = '', initialized: bool = False) -> list[str]:
     """Returns the metadata, the title, and a sentence about the model.
 
     Args:
         content: what the checkpoint holds.
         license: identifier of the license of the weights, if known.
+        initialized: whether the run started from weights that the config does not name.
     """
     config = content['config']
     backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
     init = f', initialized from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
+    init = ', initialized from weights of another run' if initialized else init
     known = [f'license: {license}'] if license else []
     return [
         '---', 'library_name: vireid', *known, 'tags: [person-re-identification, visible-infrared]', '---', '',

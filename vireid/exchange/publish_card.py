@@ -85,7 +85,7 @@ def release_card(record: Mapping[str, Any], content: Mapping[str, Any], config: 
     if record['permission']:
         people = f'Permission to publish weights trained on these people: {markdown(record["permission"])}.'
     lines = [
-        *head(content, record['license']), '',
+        *head(content, record['license'], record['initialized']), '',
         *about(content, digest),
         f'- license of the weights: {markdown(record["license"])}; the terms of the training data apply besides',
         f'- seeds measured: {seeds}; the weights are those of seed {record["seeds"][0]}, the lowest one',
