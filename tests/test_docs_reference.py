@@ -52,7 +52,8 @@ def test_every_interface_is_documented(reference):
     page = reference.interfaces_page()
     for kind, interface in INTERFACES.items():
         assert f'## {kind.capitalize()}\n' in page
-        assert f'::: vireid.interfaces.{interface.__name__}\n' in page
+        for member in interface.required():
+            assert f'`{member}' in page or f'`{member}(' in page, (kind, member)
 
 
 def test_the_page_about_commands_names_each_command():

@@ -18,7 +18,6 @@ from settings_page import allowed
 from vireid import _LAZY
 from vireid.core.registry.components import Components, Registration
 from vireid.core.registry.signature import signature_of
-from vireid.core.wording import singular
 from vireid.diagnostics.component_description import describe
 from vireid.interfaces import INTERFACES, given
 from vireid.plugin_manager.manager import create_manager
@@ -77,8 +76,7 @@ def kind_page(kind: str) -> str:
     """Returns the page of one kind: what it must and may have, then each component."""
     own = [one for one in _built_in() if one.kind == kind]
     what = ' '.join((INTERFACES[kind].__doc__ or '').split())
-    link = f'[What a {singular(kind)} receives, must have, and may have](../interfaces.md#{kind})'
-    head = [f'# {kind.capitalize()}', f'{what} {link}.']
+    head = [f'# {kind.capitalize()}', f'{what} To write one, see [their interface](../interfaces.md#{kind}).']
     return '\n\n'.join([*head, *map(component_section, own)]) + '\n'
 
 
@@ -120,8 +118,7 @@ def python_page() -> str:
     for title, names in PYTHON.items():
         parts.append(f'## {title}')
         for name in names:
-            module = (_LAZY | MORE)[name]
-            parts.append(f'::: {module}.{name}\n    options:\n      heading_level: 3')
+            parts.append(_directive(f'{(_LAZY | MORE)[name]}.{name}'))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -135,10 +132,8 @@ def interfaces_page() -> str:
     ]
     for kind, interface in INTERFACES.items():
         parts += [f'## {kind.capitalize()}', kind_interface(kind)]
-        parts.append(
-            f'::: vireid.interfaces.{interface.__name__}\n    options:\n      heading_level: 3\n'
-            '      show_root_heading: false\n      show_root_toc_entry: false\n      show_docstring_description: false'
-        )
+        methods = [name for name in interface.required() if inspect.isfunction(vars(interface)[name])]
+        parts += [_directive(f'vireid.interfaces.{interface.__name__}.{name}') for name in methods]
     parts += [
         '## Hooks',
         'A plugin implements any of these functions, with any of their arguments, and marks them with '
@@ -148,9 +143,13 @@ def interfaces_page() -> str:
         '## Values that components exchange',
     ]
     shared = ('Batch', 'Context', 'Progress', 'Trial')
-    parts += [f'::: vireid.core.types.{name}\n    options:\n      heading_level: 3' for name in shared]
-    parts += ['## Tests of a plugin', '::: vireid.testing.check_plugin\n    options:\n      heading_level: 3']
+    parts += [_directive(f'vireid.core.types.{name}') for name in shared]
+    parts += ['## Tests of a plugin', _directive('vireid.testing.check_plugin')]
     return '\n\n'.join(parts) + '\n'
+
+
+def _directive(name: str) -> str:
+    return f'::: {name}\n    options:\n      heading_level: 3'
 
 
 @cache
@@ -184,7 +183,9 @@ def _cell(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Returns text of a docstring as Markdown: code stays code, and nothing else is markup."""
-    text = re.sub(r':\w+:`~?([^`]*)`', r'`\1`', text.replace('``', '`'))  # roles of Sphinx, in docstrings of torch
+    # docstrings of torch have roles and links of Sphinx
+    text = re.sub(r':\w+:`~?([^`<]*)(?:<[^`]*>)?`', r'`\1`', text.replace('``', '`'))
+    text = re.sub(r'`([^`<]+)(?:<[^`]*>)?`__?', r'\1', text)
     parts = re.split(r'(`+.*?`+)', text, flags=re.DOTALL)
     return ''.join(
         part if index % 2 else re.sub(r'([*_])', r'\\\1', part).replace('<', '&lt;') for index, part in enumerate(parts)
