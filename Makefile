@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-random test-matrix start-methods lint docs site clean
+.PHONY: demo test test-random test-matrix start-methods coverage lint docs site dist clean
 
 # the development tools include what the demo needs
 demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/installed-demo)
@@ -25,6 +25,10 @@ start-methods: .venv/installed
 	    VIREID_START_METHOD=$$method OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/core/data \
 	    tests/core/distributed tests/core/scoring/test_embedding.py tests/core/test_signals.py tests/core/training \
 	    tests/boundary/test_worker_processes.py tests/test_disk_faults.py tests/cli/test_cli.py || exit 1; done
+
+# lines of vireid/ that the suite runs; what worker processes run counts too
+coverage: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -61,9 +65,15 @@ site: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo 'read it: $(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000, then http://127.0.0.1:8000'
 
-.venv/installed-docs: .venv/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
-	@touch $@
+.venv/installed-docs: pyproject.toml
+	$(call install,[docs],what the docs need: their reference is read from the package and so needs PyTorch,--quiet)
+
+# a release: source and wheel in dist/, checked, and the wheel tried in an environment of its own
+dist: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python tools/smoke_test.py dist/*.whl
 
 clean:
 	rm -rf .venv data/demo runs

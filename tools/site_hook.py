@@ -90,6 +90,11 @@ def on_post_page(output: str, **_: Any) -> str:
     return re.sub(rf'aria-labelledby="__nav_[\d_]+_label"([^>]*>\s*){title}', r'aria-label="\3"\1\2', output)
 
 
+def on_post_template(output_content: str, **_: Any) -> str:
+    """The same for the page of a missing address."""
+    return on_post_page(output_content)
+
+
 def on_post_build(config: Mapping[str, Any]) -> None:
     """Takes the markup of code out of the search index, which every visit loads: it is a tenth of it.
 
