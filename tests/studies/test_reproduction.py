@@ -67,6 +67,10 @@ class TestTables:
         assert {job.experiment.protocol['type'] for job in jobs} == {'regdb/agw'}
         assert whole.reasons == {}  # the settings of the table itself are no difference
 
+    def test_a_row_that_is_not_trained_runs_once(self, sysu_root):
+        ((_, jobs),) = made(sysu_root, 'papers/dmcf_table1_sysu', only=('hog', 'bdtr')).tables
+        assert [(job.row, job.seed) for job in jobs] == [('hog', 0), ('bdtr', 0), ('bdtr', 1)]
+
     def test_the_network_of_two_tables_is_trained_once(self, sysu_root):
         tables = [Table.read(CONFIGS / 'papers/tffn_table2'), Table.read(CONFIGS / 'tffn_table3')]
         overrides = Overrides(values={'dataset.root': str(sysu_root)})

@@ -213,7 +213,7 @@ def finish(
             result = {**done, **scored.to_dict()}
             log(f'{_line(job.label, result)}  (trained before, scored again)')
             return _with_queries(result, folder / 'test')
-        if _trains(experiment):
+        if trains(experiment):
             train(experiment, folder, resume=newest(last, warn), callbacks=[bar])
         else:
             score_checkpoint(experiment, None, folder, callbacks=[bar])
@@ -225,7 +225,7 @@ def finish(
     return _with_queries(trained, folder)
 
 
-def _trains(experiment: Experiment) -> bool:
+def trains(experiment: Experiment) -> bool:
     """Returns whether the model has trainable parameters; one without, such as HOG, is evaluated as it is."""
     model = on_meta(functools.partial(experiment.build_model, 2, False))
     return any(parameter.requires_grad for parameter in model.parameters())

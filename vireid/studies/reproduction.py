@@ -29,7 +29,7 @@ from vireid.launch.work import count_work
 from vireid.reporting import result_file
 from vireid.studies.ablation import Row, Table
 from vireid.studies.ablation_rows import make_rows
-from vireid.studies.jobs import Bar, Job, check_first
+from vireid.studies.jobs import Bar, Job, check_first, trains
 from vireid.studies.launching import finish_all
 from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, table_text
 
@@ -133,7 +133,10 @@ def plan(
             own = overrides if split is None else overrides.with_values({'dataset.trial': split})
             place = base if split is None else base / f'split_{split}'
             rows += make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
-        for row in {job.row: job for job in reversed(rows)}.values():
+        firsts = {job.row: job for job in reversed(rows)}
+        fixed = {name for name, job in firsts.items() if not trains(job.experiment)}
+        rows = [job for job in rows if job.row not in fixed or job.seed == seeds[0]]  # of HOG, all seeds are alike
+        for row in firsts.values():
             if differ := _differences(table, row, overrides, manager, data):
                 reasons[table.folder.name, row.row] = f'another {named(differ)}'
         found.append((table, rows))
