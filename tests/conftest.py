@@ -8,7 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,46 @@ SMALL = [
     'training.epochs=2',
     'loggers=[{"type": "MetricsFile"}]',
 ]
+
+
+@pytest.fixture(scope='module')
+def narrow_resnet() -> Iterator[None]:
+    """ResNet-18 with one block in each stage, and an eighth of the channels: for tests of what is around a network.
+
+    Building, training and writing it take a sixth of the time. Every stage, stream, insert and stride is there.
+    """
+    from torch import nn
+    from torchvision import models
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    from vireid.core.types import FeatureSpec
+    from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
+
+    class Narrow(ResNet):
+        def __init__(self) -> None:
+            super().__init__(BasicBlock, [1, 1, 1, 1])
+            self.conv1, self.bn1 = nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(8)
+
+        def _make_layer(self, block: Any, planes: int, *args: Any, **kwargs: Any) -> nn.Sequential:
+            self.inplanes = self.inplanes if planes > 64 else 8  # of the stem
+            return super()._make_layer(block, planes // 8, *args, **kwargs)
+
+    def share(network: nn.Module) -> int:
+        return 64 // next(network.parameters()).shape[0]  # 1 for other depths
+
+    def spec(self: Any, stage: int, channels: int, size: tuple[int, int] | None) -> FeatureSpec:
+        return wide_spec(self, stage, channels // share(self), size)
+
+    def add_inserts(self: Any, inserts: Any, specs: dict[str, FeatureSpec], *args: Any, **kwargs: Any) -> None:
+        narrow = {name: replace(of, channels=of.channels // share(self)) for name, of in specs.items()}
+        wide_inserts(self, inserts, narrow, *args, **kwargs)
+
+    wide_spec, wide_inserts = TwoStreamResNet.spec, TwoStreamResNet.add_inserts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, 'resnet18', Narrow)
+        patch.setattr(TwoStreamResNet, 'spec', spec, raising=False)
+        patch.setattr(TwoStreamResNet, 'add_inserts', add_inserts, raising=False)
+        yield
 
 
 def paint(path: Path, identity: int, rng: np.random.Generator) -> None:
