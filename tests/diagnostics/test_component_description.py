@@ -37,6 +37,15 @@ def function(a, b=None):
     """A function."""
 
 
+def with_types(a, b):
+    """As torchvision writes it.
+
+    Args:
+        a (tuple of float (min, max) or float): a range: from min to max.
+        b (int): a number.
+    """
+
+
 def test_a_docstring_up_to_its_first_section_and_its_first_paragraph():
     found = describe(Neck)
     assert found.summary == 'Fuses features.'
@@ -55,6 +64,10 @@ def test_inherited_arguments_with_what_the_nearest_docstring_says_of_them():
         'width': 'how wide, in pixels.',
         'names': '',
     }
+
+
+def test_types_in_the_docstring_are_no_part_of_the_description():
+    assert [a.text for a in describe(with_types).arguments] == ['a range: from min to max.', 'a number.']
 
 
 def test_arguments_as_they_are_written_in_a_call():

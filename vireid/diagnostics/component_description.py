@@ -93,7 +93,7 @@ def _arguments_of(text: str) -> dict[str, str]:
     texts: dict[str, str] = {}
     name = ''
     for line in lines:
-        start = re.match(r'\*{0,2}(\w+)\s*(?:\([^)]*\))?:\s*(.*)', line)
+        start = re.match(r'\*{0,2}(\w+)\s*(?:\(.*?\))?:\s*(.*)', line)
         if start and not line.startswith(' '):
             name, texts[start.group(1)] = start.group(1), start.group(2)
         elif name and line.startswith(' '):
