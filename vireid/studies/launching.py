@@ -239,7 +239,9 @@ def _table(commands: Sequence[JobCommand], states: Sequence[JobState], height: i
     for command, state in pairs[:height]:
         status = state.status if not state.exit else 'failed'
         last = read_end(command.output)[-1:] if state.status != 'waiting' else []
-        table.add_row(command.label, status, state.place, *(line.removeprefix(command.label).lstrip(': ') for line in last))
+        table.add_row(
+            command.label, status, state.place, *(line.removeprefix(command.label).lstrip(': ') for line in last)
+        )
     if len(pairs) > height:
         table.add_row(f'and {len(pairs) - height} more')
     return table
