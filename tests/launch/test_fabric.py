@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment, SLURMEnvironment
+from torch import distributed as dist
 
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
-from vireid.launch.fabric import _find_environment, make_fabric
+from vireid.launch.fabric import LONGEST_WAIT, _find_environment, make_fabric
 from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager
 
@@ -97,6 +101,33 @@ def test_sharding_is_refused_with_a_word_why():
     (problem,) = [p for p in problems if 'fsdp' in p.given]
     assert problem.given.startswith("training.strategy is 'fsdp': sharding is not supported")
     assert problem.allowed == "'auto', 'ddp'"
+
+
+def test_processes_wait_ten_minutes_for_each_other_not_thirty(monkeypatch):
+    monkeypatch.setattr(Fabric, 'launch', lambda self: None)
+    made = make_fabric(experiment(devices=2).training)
+    assert made.strategy._timeout == LONGEST_WAIT == timedelta(minutes=10)
+
+
+def test_processes_that_do_not_meet_are_told_where_and_what_to_check(monkeypatch):
+    def launch(self):
+        raise dist.DistStoreError('Timed out after 601 seconds waiting for clients. 1/2 clients joined.')
+
+    monkeypatch.setattr(Fabric, 'launch', launch)
+    monkeypatch.setenv('MASTER_ADDR', 'node1')
+    monkeypatch.setenv('MASTER_PORT', '29500')
+    with pytest.raises(VireidError, match=r'did not meet at node1:29500: .* 1/2 clients joined') as caught:
+        make_fabric(experiment(devices=2).training)
+    assert 'GLOO_SOCKET_IFNAME' in caught.value.todo
+
+
+def test_other_errors_of_starting_are_not_taken_for_it(monkeypatch):
+    def launch(self):
+        raise RuntimeError('no driver')
+
+    monkeypatch.setattr(Fabric, 'launch', launch)
+    with pytest.raises(RuntimeError, match='no driver'):
+        make_fabric(experiment().training)
 
 
 def test_several_machines_need_a_launcher(monkeypatch):

@@ -6,14 +6,27 @@ import logging
 import os
 import sys
 import warnings
+from pathlib import Path
+from datetime import timedelta
 
+import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import distributed as dist
 
 from vireid.core.config.settings import TrainingSettings
+from vireid.core.distributed.connections import watched_connections
 from vireid.core.distributed.processes import gather_objects
 from vireid.core.errors import VireidError
+from vireid.core.warn import warn_once
 from vireid.launch import precision
+
+NVIDIA = Path('/dev/nvidiactl')  # the driver of NVIDIA GPUs makes it
+
+# that a process waits for others that are alive, to start or at the end of a step; torch waits 10 minutes on GPUs and
+# 30 on CPUs
+LONGEST_WAIT = timedelta(minutes=10)
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
@@ -36,20 +49,58 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
             plugins=environment,
         )
     except Exception as error:  # Fabric raises many types
+        unusable = why_no_gpu() if settings.accelerator in ('cuda', 'gpu') else ''
         raise VireidError(
             f'training: accelerator {settings.accelerator!r}, devices {settings.devices!r}, '
-            f'precision {chosen!r} are not available here: {error}',
+            f'precision {chosen!r} are not available here: {unusable or error}',
             allowed="precision 'auto', '32-true' or 'bf16-mixed' anywhere, '16-mixed' on a GPU; --devices 1 or more",
             path='training',
         ) from error
-    fabric.launch()
-    if len(choices := set(gather_objects(chosen))) > 1:
+    if isinstance(fabric.strategy, DDPStrategy):
+        fabric.strategy._timeout = LONGEST_WAIT
+    choices = _start(fabric, chosen, settings)
+    if len(choices) > 1:
         raise VireidError(
             f"training.precision is 'auto', but the machines selected {' and '.join(sorted(choices))}",
             todo='set one of them: --precision 32-true',
             path='training.precision',
         )
     return fabric
+
+
+def _start(fabric: Fabric, chosen: str, settings: TrainingSettings) -> set[str]:
+    """Starts or joins the processes of a run; returns the precisions that they selected.
+
+    Raises:
+        VireidError: if they do not meet.
+    """
+    try:
+        with watched_connections():
+            if settings.accelerator == 'auto' and NVIDIA.exists() and (unusable := why_no_gpu()):
+        warn_once(f'this machine has an NVIDIA GPU that torch cannot use, so the CPU is used: {unusable}')
+    fabric.launch()
+            return set(gather_objects(chosen))
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and 'gloo' not in str(error).lower():
+            raise
+        raise VireidError(
+            f'the processes of this run, {settings.devices} on each of {settings.nodes} machines, did not meet at '
+            f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}: {str(error).splitlines()[0]}',
+            todo='check that the launcher started all of them, that this address can be reached from every machine, '
+            'and that GLOO_SOCKET_IFNAME or NCCL_SOCKET_IFNAME names the network between the machines, if there are '
+            'several',
+        ) from error
+
+
+def why_no_gpu() -> str:
+    """Returns why torch cannot use an NVIDIA GPU, such as an old driver; empty if it can."""
+    if torch.cuda.is_available():
+        return ''
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return ' '.join(str(error).partition('. Please')[0].split())
+    return 'it finds none'
 
 
 def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | None:

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
     for sample in script.made(str(folder / 'damaged'), 1).build_dataset().split('train'):
         if sample.camera == 1:
             Path(sample.path).write_bytes(b'no image')
-    tasks = [*script.GRADIENTS, 'train', 'mishaps']
+    tasks = [*script.GRADIENTS, 'watched', 'train', 'mishaps']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     (folder / 'die').touch()
@@ -116,6 +116,12 @@ def test_a_loader_process_that_dies_while_one_process_scores_holds_nobody_up(fol
     assert not (folder / 'die').exists()
     assert (folder / 'stderr.txt').read_text().count('a loader process died') == 1
     assert (folder / 'run-mishaps' / 'result.json').exists()
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the connections of a process')
+def test_a_connection_to_a_machine_without_an_answer_ends(folder):
+    """What follows from it: `benchmarks/two_hosts.py --only lost`."""
+    assert all(int((folder / f'watched-{rank}').read_text()) >= 1 for rank in (0, 1))
 
 
 def test_one_of_two_processes_killed_changes_nothing(monkeypatch, capfd):

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from vireid.boundary.writing import remove_parts, write_whole
 from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
+from vireid.core.distributed.connections import explained_losses
 from vireid.core.distributed.processes import agreed, wait_for_all
 from vireid.core.errors import VireidError
 from vireid.core.memory import within_memory
@@ -29,6 +30,7 @@ from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
+from vireid.core.training.world_size import for_this_world_size
 from vireid.core.types import Batch
 from vireid.interfaces import Model, Step
 
@@ -90,9 +92,10 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C or another signal, once the checkpoint is written.
-            VireidError: if the run cannot continue, for example because of a loss that is not finite.
+            VireidError: if the run cannot continue, for example because of a loss that is not finite, or because
+                another process is lost.
         """
-        with ExitStack() as stack:
+        with explained_losses(), ExitStack() as stack:
             if self.fabric.is_global_zero:
                 self.run.work_dir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(self.run.work_dir))
@@ -221,6 +224,7 @@ class Trainer:
         Raises:
             VireidError: if it belongs to another run.
         """
+        content = for_this_world_size(self.run, content, source)
         require_same_run(self.run, content, source)
         checkpoint.load_weights(self.run.model, content['model'], source)
         restore_step(self.step, content.get('step', {}), source)

@@ -1,0 +1,76 @@
+"""Lost processes and machines: which connections are watched, and what the errors of torch mean."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from vireid.core.distributed import connections
+from vireid.core.distributed.connections import explained_losses, watched_connections
+from vireid.core.errors import VireidError
+
+
+def limit(connection: socket.socket) -> tuple[int, int]:
+    """Returns whether the system probes a connection, and the milliseconds that it waits for an answer."""
+    probes = connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    return probes, connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux lists the connections of a process')
+def test_only_connections_opened_in_the_block_are_watched():
+    with socket.create_server(('127.0.0.1', 0)) as server, socket.create_connection(server.getsockname()) as before:
+        with watched_connections(silence=20):
+            within = socket.create_connection(server.getsockname())
+            local, _other = socket.socketpair()  # has no such options
+        with within, local, _other:
+            assert limit(within) == (1, 20_000)
+            assert limit(before) == (0, 0)
+            within.sendall(b'x')  # still open
+
+
+GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] '
+
+
+@pytest.mark.parametrize(
+    ('text', 'told'),
+    [
+        (
+            f'{GLOO}Read error [10.0.0.2]:27327: Connection reset by peer. This is typically caused by bugs. Luck!',
+            'another process of this run has exited (Read error [10.0.0.2]:27327: Connection reset by peer)',
+        ),
+        (
+            f'{GLOO}Connection closed by peer [10.0.0.2]:5',
+            'another process of this run has exited (Connection closed by peer [10.0.0.2]:5)',
+        ),
+        (
+            f'{GLOO}Read error [10.0.0.2]:5: Connection timed out',
+            'the machine of another process of this run has not answered for 60 seconds '
+            '(Read error [10.0.0.2]:5: Connection timed out)',
+        ),
+        (
+            f'{GLOO}Read error [10.0.0.2]:5: No route to host',
+            'the machine of another process of this run has not answered for 60 seconds '
+            '(Read error [10.0.0.2]:5: No route to host)',
+        ),
+        (
+            '[/pytorch/unbound_buffer.cc:81] Timed out waiting 600000ms for recv operation to complete',
+            'another process of this run is stuck or suspended '
+            '(Timed out waiting 600000ms for recv operation to complete)',
+        ),
+    ],
+)
+def test_errors_of_torch_are_explained(monkeypatch, text, told):
+    monkeypatch.setattr(connections, 'world', lambda: (1, 2))
+    with pytest.raises(VireidError) as caught, explained_losses():
+        raise RuntimeError(text)
+    assert caught.value.given == told
+    assert 'repeat the command with --resume' in caught.value.todo
+
+
+@pytest.mark.parametrize(('size', 'text'), [(2, 'shapes differ'), (1, 'Connection reset by peer')])
+def test_other_errors_stay_as_they_are(monkeypatch, size, text):
+    monkeypatch.setattr(connections, 'world', lambda: (0, size))
+    with pytest.raises(RuntimeError, match=text), explained_losses():
+        raise RuntimeError(text)

@@ -1,0 +1,62 @@
+"""A run resumes with another number of processes if its batches stay the same; else it says how to keep them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vireid.core.errors import VireidError
+from vireid.core.training import checkpoint
+from vireid.launch.launch import train
+
+
+@pytest.fixture
+def of_two(tmp_path: Path, small_sysu: Path, make_tiny: Any) -> Any:
+    """Returns what makes the checkpoint of a run that two processes took a step of, with identities for each."""
+
+    def make(identities: int) -> tuple[Any, Path]:
+        experiment = make_tiny(small_sysu, 'sampler.identities=2', 'training.epochs=None', 'training.steps=1')
+        path = tmp_path / 'run' / 'checkpoints' / 'last.pt'
+        train(experiment, tmp_path / 'run')
+        config = checkpoint.load(path)['config']
+        config['sampler']['identities'] = identities
+        checkpoint.amend(path, {'processes': 2, 'config': config})
+        return experiment.with_overrides({'training.steps': 3}), path
+
+    return make
+
+
+def test_one_process_goes_on_with_the_batches_of_two(of_two, tmp_path, capsys):
+    experiment, path = of_two(identities=1)  # 2 x 1 are the 2 of this run
+    train(experiment, tmp_path / 'run', resume=path)
+    lines = [json.loads(line) for line in (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines if 'loss' in line] == [1, 2, 3]
+    told = capsys.readouterr().err
+    assert 'was trained with 2 processes, but this run has 1. Each step' in told
+    assert 'the same images in the same order, but these differ: their random augmentation; dropout' in told
+    assert 'training.sync_batchnorm is False' in told
+    assert checkpoint.load(path)['processes'] == 1
+
+
+def test_other_batches_are_refused_with_the_number_of_identities_that_keeps_them(of_two, tmp_path):
+    experiment, path = of_two(identities=1)
+    experiment = experiment.with_overrides({'sampler.identities': 1})
+    with pytest.raises(VireidError, match='with its sampler the batches would differ') as caught:
+        train(experiment, tmp_path / 'run', resume=path)
+    assert caught.value.todo.startswith('keep the batches: --cfg-options sampler.identities=2; or resume with 2')
+
+
+@pytest.mark.parametrize(('other', 'same'), [({'visible': 1}, False), ({'infrared': 1}, False), ({}, True)])
+def test_every_image_of_a_batch_counts(of_two, tmp_path, other, same):
+    experiment, path = of_two(identities=1)
+    config = checkpoint.load(path)['config']
+    config['sampler'] |= other
+    checkpoint.amend(path, {'config': config})
+    if same:
+        train(experiment, tmp_path / 'run', resume=path)
+        return
+    with pytest.raises(VireidError, match='the batches would differ'):
+        train(experiment, tmp_path / 'run', resume=path)

@@ -1,0 +1,89 @@
+"""The connections between the processes of a run: noticing that a machine is lost, and saying so."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError
+
+SILENCE = 60  # seconds without a sign of life after which a machine counts as lost
+# phrases of gloo and torch, by what has happened
+EXITED = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
+UNREACHABLE = ('connection timed out', 'no route to host', 'network is unreachable', 'network is down')
+SILENT = ('timed out', 'timeout')
+
+
+@contextlib.contextmanager
+def watched_connections(silence: int = SILENCE) -> Iterator[None]:
+    """Lets the system check the connections that are opened in the block, so that a lost machine ends them.
+
+    A process that dies closes its connections, but a machine without power or network cannot. Without this, the others
+    wait for it until the timeout of the process group. The kernel of a machine answers even if its processes are busy
+    or suspended, and an interruption of the network that is shorter than `silence` does no harm. Linux only; elsewhere
+    nothing changes.
+
+    Args:
+        silence: seconds without an answer after which a connection is broken.
+    """
+    before = _sockets()
+    yield
+    every = max(1, silence // 4)
+    for name, descriptor in _sockets().items():
+        if name in before:
+            continue
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+            if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+                continue
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, every)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, every)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+            # the above watches a connection without traffic, this one data that nobody acknowledges
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * silence)
+
+
+def _sockets() -> dict[str, int]:
+    """Returns a descriptor of each open socket of this process, by its name in the system; none except on Linux."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for descriptor in os.listdir('/proc/self/fd'):
+            with contextlib.suppress(OSError):  # closed in the meantime
+                name = os.readlink(f'/proc/self/fd/{descriptor}')
+                if name.startswith('socket:'):
+                    found[name] = int(descriptor)
+    return found
+
+
+@contextlib.contextmanager
+def explained_losses() -> Iterator[None]:
+    """Explains errors of torch in the block that mean that another process of the run is lost.
+
+    Raises:
+        VireidError: in place of such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if world()[1] == 1 or (told := _told(str(error))) is None:
+            raise
+        raise VireidError(
+            told, todo='see the message of that process or machine, if any; then repeat the command with --resume'
+        ) from error
+
+
+def _told(text: str) -> str | None:
+    """Returns what an error of torch says about another process; None if it says nothing."""
+    line = text.partition('\n')[0].partition('. This is typically')[0]  # gloo appends advice
+    place = line.rpartition('.cc:')[2].partition('] ')[2] or line  # and begins with a line of its source
+    low = text.lower()
+    if any(phrase in low for phrase in UNREACHABLE):
+        return f'the machine of another process of this run has not answered for {SILENCE} seconds ({place})'
+    if any(phrase in low for phrase in EXITED):
+        return f'another process of this run has exited ({place})'
+    if any(phrase in low for phrase in SILENT):
+        return f'another process of this run is stuck or suspended ({place})'
+    return None

@@ -1,0 +1,93 @@
+"""Resuming a run with another number of processes: which batches stay the same, and what does not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vireid.core.config.same_run import read_sections
+from vireid.core.distributed.processes import world
+from vireid.core.errors import VireidError
+from vireid.core.training.run import Run
+from vireid.core.wording import counted
+from vireid.interfaces import Sampler
+
+MOST = 4096  # processes; a damaged checkpoint may name any number
+
+
+def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[str, Any]:
+    """Returns the checkpoint of a run of another number of processes as one of this number; warns what changes.
+
+    The processes together have to train on the same images in each step, in the same order.
+
+    Args:
+        run: the run that resumes.
+        content: the checkpoint; returned as it is if its number of processes is that of this run.
+        source: its name in messages.
+
+    Raises:
+        VireidError: if the batches would differ.
+    """
+    size, before = world()[1], content.get('processes', 0)
+    if before == size or not 1 <= before <= MOST or content.get('split', '') != run.split:  # checked later
+        return content
+    theirs = read_sections(content['config'], source).sampler
+    at = content['progress']
+    epoch = at['step'] // max(1, at['steps_per_epoch'])
+    drawn = _samplers(run, theirs, before), _samplers(run, run.experiment.sampler, size)
+    if _batches(run, drawn[0], epoch) != _batches(run, drawn[1], epoch):
+        raise VireidError(
+            f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}, and with '
+            'its sampler the batches would differ',
+            todo=f'{_same_batches(drawn[0], size)}resume with {counted(before, "process", "processes")}, or start a '
+            f'new run from its weights: --init {source}',
+            path='training.devices',
+        )
+    if world()[0] == 0:
+        given = f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}'
+        print(f'warning: {given}. {_changes(run)}', file=sys.stderr)
+    return {
+        **content,
+        'processes': size,
+        'config': {**content['config'], 'sampler': run.experiment.to_config()['sampler']},
+    }
+
+
+def _samplers(run: Run, config: Mapping[str, Any], size: int) -> list[Sampler]:
+    """Returns the sampler of each process of a run."""
+    experiment = run.experiment.with_overrides({'sampler': config})
+    return [experiment.build_sampler(run.samples, rank, size) for rank in range(size)]
+
+
+def _batches(run: Run, samplers: Sequence[Sampler], epoch: int) -> list[dict[str, list[int]]]:
+    """Returns the images of each step of all processes together, by modality and process."""
+    found = []
+    for batches in zip(*(sampler.batches(epoch) for sampler in samplers), strict=True):
+        whole: dict[str, list[int]] = {}
+        for index in (index for batch in batches for index in batch):
+            whole.setdefault(run.samples[index].modality, []).append(index)
+        found.append(whole)
+    return found
+
+
+def _same_batches(samplers: Sequence[Any], size: int) -> str:
+    """Returns how to draw the same batches with another number of processes, for samplers that count identities."""
+    identities = getattr(samplers[0], 'identities', None)
+    if not isinstance(identities, int):
+        return ''
+    whole = identities * len(samplers)
+    if whole % size:
+        return f'use a number of processes that divides the {whole} identities of a batch, '
+    return f'keep the batches: --cfg-options sampler.identities={whole // size}; or '
+
+
+def _changes(run: Run) -> str:
+    """Returns what differs from the run as it would have been, though its batches are the same."""
+    kept = 'Each step still trains on the same images in the same order'
+    changed = ['their random augmentation', 'dropout and other random numbers of the network', 'rounding']
+    if not run.experiment.losses.across_ranks:
+        changed.append('losses that compare images, which see those of one process (losses.across_ranks is False)')
+    if not run.experiment.training.sync_batchnorm:
+        changed.append('BatchNorm, which sees the images of one process (training.sync_batchnorm is False)')
+    return f'{kept}, but these differ: {"; ".join(changed)}'
