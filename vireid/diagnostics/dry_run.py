@@ -101,6 +101,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         + (f', {(work.convolutions + work.products) / 1e9:.2f} per training image' if step else '')
         + ' (a multiplication and an addition are two operations)'
     )
+    memory['weights'] += work.weights - sum(memory.values())  # copies in 16 bits
     every = memory | {'activations': work.images * work.activations}
     lines.append(
         f'memory:    at least {work.memory / 1e9:.2f} GB for a step of {full} images ('

@@ -29,7 +29,7 @@ class StepLoop:
 
     Args:
         experiment: the experiment; its data are not read, and `training.memory_format='auto'` is `contiguous`.
-        identities: number of training identities.
+        identities: number of training identities; the random images are of `IDENTITIES`.
         whole: keep a whole batch of random images on the device; otherwise the smallest part that can be trained on.
 
     Attributes:
@@ -45,7 +45,7 @@ class StepLoop:
         settings = experiment.training
         self.fabric = make_fabric(settings)
         self.device = self.fabric.device
-        self._model: Any = experiment.build_model(identities, pretrained=False).to(self.device)
+        self._model: Any = experiment.build_model(max(identities, IDENTITIES), pretrained=False).to(self.device)
         if settings.memory_format in FORMATS:
             self._model.to(memory_format=FORMATS[settings.memory_format])
         if settings.compile:

@@ -201,9 +201,10 @@ def price_lines(price: Price, devices: Sequence[str] = tuple(DEVICES)) -> list[s
 
 
 def hours(value: float) -> str:
-    """Formats hours to two significant digits: 0.35, 2.4, 24, 180."""
-    digits = 0 if value >= 9.95 else 1 if value >= 0.995 else 2
-    return f'{float(f"{value:.2g}"):,.{digits}f}'
+    """Formats hours to two digits: 0.35, 2.4, 24, 180."""
+    if value >= 9.95:
+        return f'{float(f"{value:.2g}"):,.0f}'
+    return f'{value:.{1 if value >= 0.995 else 2}f}'
 
 
 def run_size(experiment: Experiment) -> Size:

@@ -23,7 +23,7 @@ from vireid.core.data.randomness import preserved
 from vireid.core.registry.contracts import located
 from vireid.core.types import VISIBLE, Progress
 from vireid.interfaces import Model, Step
-from vireid.launch.generated_people import GeneratedDataset, part_of_a_batch
+from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.precision import FLOAT32
 from vireid.launch.preflight import on_meta
 
@@ -52,7 +52,7 @@ class Work:
         products: the same of matrix products.
         kernels: tensor operations of a step, each of which a GPU has to be given.
         activations: bytes for a training image that the step keeps for its backward pass.
-        weights: bytes of weights, gradients and the state of the optimizers.
+        weights: bytes of weights and their copies in 16 bits, gradients and the state of the optimizers.
         embedding: floating-point operations to embed an image.
     """
 
@@ -74,7 +74,7 @@ class Work:
             counted: each turn, with its share of the steps.
             tried: images of this part.
             images: images of the whole batch.
-            weights: see the attribute.
+            weights: see the attribute; without copies.
             embedding: see the attribute.
         """
         return cls(
@@ -83,7 +83,7 @@ class Work:
             sum(share * (counter.operations - counter.convolutions) for share, counter in counted) / tried,
             sum(share * counter.kernels for share, counter in counted),
             max((counter.saved for _, counter in counted), default=0) / tried,
-            weights,
+            weights + max((counter.copies for _, counter in counted), default=0),
             embedding,
         )
 
@@ -136,15 +136,27 @@ class Counter:
 
     @property
     def saved(self) -> int:
-        """Bytes kept for the backward pass."""
+        """Bytes kept for the backward pass, without weights."""
         return self._saved.total
+
+    @property
+    def copies(self) -> int:
+        """Bytes of copies of weights kept for it."""
+        return self._saved.copies
 
 
 class SavedBytes:
-    """Counts the bytes that a step saves for its backward pass: the activations, each storage once, without weights."""
+    """Counts the bytes that a step saves for its backward pass: the activations, each storage once, without weights.
+
+    Attributes:
+        total: bytes of the activations.
+        copies: bytes of copies of weights in 16 bits, which do not depend on the number of images.
+    """
 
     def __init__(self, model: nn.Module) -> None:
-        self.total = 0
+        self.total = self.copies = 0
+        shapes = {tuple(p.shape) for p in model.parameters() if p.dim() > 1}
+        self._shapes = shapes | {shape[::-1] for shape in shapes if len(shape) == 2}  # products save them transposed
         self._seen = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
         self._hooks = saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
@@ -152,7 +164,10 @@ class SavedBytes:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())
-            self.total += storage.nbytes()
+            if tensor.element_size() == 2 and tuple(tensor.shape) in self._shapes:
+                self.copies += storage.nbytes()
+            else:
+                self.total += storage.nbytes()
         return tensor
 
     def __enter__(self) -> SavedBytes:
@@ -187,7 +202,7 @@ def count_work(experiment: Experiment, identities: int) -> Work:
 
     Args:
         experiment: the experiment.
-        identities: number of training identities, which sets the size of classifiers.
+        identities: number of training identities, which sets the size of classifiers; at least `IDENTITIES` is counted.
 
     Raises:
         VireidError: if the experiment cannot be built, or its step fails.
@@ -199,7 +214,7 @@ def count_work(experiment: Experiment, identities: int) -> Work:
     logging.getLogger('lightning_fabric').setLevel(logging.ERROR)
     with preserved(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        model: Any = _blank(experiment, identities)
+        model: Any = _blank(experiment, max(identities, IDENTITIES))
         weights = bytes_of([*model.parameters(), *model.buffers()])
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return Work(0, 0.0, 0.0, 0.0, 0.0, weights, _embedding(model, experiment.images.size))

@@ -1,0 +1,110 @@
+"""The price of a run, worked out by hand from the work of a step and the size of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vireid.core.config.experiment import Experiment
+from vireid.core.config.overrides import Overrides
+from vireid.core.errors import VireidError
+from vireid.launch.cost import DEVICES, LAUNCH, Price, hours, price_lines, run_size
+from vireid.launch.resolve import resolve
+from vireid.launch.work import Work
+from vireid.plugin_manager.manager import create_manager
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+CORE = 'one core of AMD EPYC (Zen 3)'
+# a step of 10 images: 600 GFLOP in convolutions and 300 in products; 2 GFLOP to embed an image
+WORK = Work(10, 60e9, 30e9, 100, 1e9, int(1e9), 2e9)
+
+
+def experiment(config: str, *options: str) -> Experiment:
+    return resolve(CONFIGS / f'{config}.py', Overrides(options=options), manager=create_manager())
+
+
+class TestSize:
+    def test_a_complete_sysu_mm01(self):
+        size = run_size(experiment('tffn_sysu'))
+        assert size.identities == 395
+        assert size.images == 22_258 + 11_909
+        assert size.steps == 70 * (22_258 // 16 + 1)  # a batch has 16 visible images
+        assert size.embedded == 6_775 + 3_803
+
+    def test_mirrored_images_and_evaluations_in_between_are_embedded_too(self):
+        test, validation = 6_775 + 3_803, 1_974 + 1_980
+        assert run_size(experiment('tffn_sysu', 'evaluation.flip=True')).embedded == 2 * test
+        options = ('training.evaluate_every=10', 'evaluation.select=validation', 'dataset.train_lists=["train"]')
+        assert run_size(experiment('tffn_sysu', *options)).embedded == test + 7 * validation  # after 10, 20, ... 70
+
+    def test_the_data_that_are_there(self, tmp_path):
+        (tmp_path / 'exp').mkdir()
+        for part, identities in (('train', '1,2,3,4'), ('val', ''), ('test', '5,6,7')):
+            (tmp_path / 'exp' / f'{part}_id.txt').write_text(f'{identities}\n')
+        for camera, count in ((1, 12), (3, 2)):
+            for identity in range(1, 8):
+                folder = tmp_path / f'cam{camera}' / f'{identity:04d}'
+                folder.mkdir(parents=True)
+                for number in range(count):
+                    (folder / f'{number:04d}.jpg').touch()
+        size = run_size(experiment('tffn_sysu', f'dataset.root={tmp_path}', 'training.epochs=2'))
+        assert (size.identities, size.images, size.embedded) == (4, 4 * 14, 3 * 14)
+        assert size.steps == 2 * (48 // 16 + 1)
+        assert str(tmp_path) in size.source
+
+    def test_your_own_images_have_to_be_there(self):
+        with pytest.raises(VireidError, match='number of images'):
+            run_size(experiment('tffn_own'))
+
+
+class TestPrice:
+    def test_a_core_by_hand(self):
+        price = Price(experiment('tffn_sysu', 'training.epochs=null', 'training.steps=1000'), WORK)
+        found, core = price.on(CORE), DEVICES[CORE]
+        assert found.seconds == pytest.approx(core.step + 900e9 / core.convolutions)
+        embedding = 10_578 * 2e9 / core.convolutions
+        assert found.hours == pytest.approx((1000 * found.seconds + embedding) / 3600)
+        assert found.rate == pytest.approx(10 / found.seconds)
+        assert found.basis == 'fitted'
+
+    def test_a_gpu_by_hand(self):
+        price = Price(experiment('tffn_sysu', 'training.precision=bf16-mixed'), WORK)
+        assert price.on('A100').seconds == pytest.approx(900e9 / (0.2 * 312e12))
+        price = Price(experiment('tffn_sysu', 'training.precision=32-true'), WORK)
+        assert price.on('A100').seconds == pytest.approx(600e9 / (0.2 * 156e12) + 300e9 / (0.5 * 19.5e12))
+        assert price.on('V100').seconds == pytest.approx(900e9 / (0.5 * 15.7e12))
+        assert price.on('A100').basis == 'assumed'
+
+    def test_a_gpu_is_no_faster_than_it_is_given_kernels(self):
+        many = Work(10, 60e9, 30e9, 100_000, 1e9, int(1e9), 2e9)
+        assert Price(experiment('tffn_sysu'), many).on('H100').seconds == pytest.approx(100_000 * LAUNCH)
+
+    def test_auto_precision_is_that_of_the_device(self):
+        price = Price(experiment('tffn_sysu', 'training.precision=auto'), WORK)
+        assert price.on('A100').precision == 'bf16-mixed'
+        assert price.on('V100').precision == '32-true'
+
+    def test_memory_that_a_device_does_not_have(self):
+        large = Work(20, 60e9, 30e9, 100, 1e9, int(1e9), 2e9)  # 21 GB
+        price = Price(experiment('tffn_sysu'), large)
+        assert not price.on('T4').fits
+        assert price.on('RTX 3090').fits
+        assert any(line.startswith('T4') and 'too little memory' in line for line in price_lines(price))
+
+    def test_an_unknown_device(self):
+        with pytest.raises(VireidError, match=r"'A10'.*\n.*A100"):
+            Price(experiment('tffn_sysu'), WORK).on('A10')
+
+    def test_the_table_says_what_is_assumed(self):
+        lines = price_lines(Price(experiment('tffn_sysu'), WORK))
+        assert 'estimated for a complete SYSU-MM01 (395 training identities' in lines[0]
+        assert lines[-1].startswith('assumed: not measured')
+        assert len(lines) == 1 + 1 + len(DEVICES) + 1
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'), [(0.0349, '0.03'), (0.35, '0.35'), (2.44, '2.4'), (24.4, '24'), (1234, '1,200')]
+)
+def test_hours_have_two_digits(value: float, text: str):
+    assert hours(value) == text
