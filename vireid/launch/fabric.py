@@ -6,8 +6,8 @@ import logging
 import os
 import sys
 import warnings
-from pathlib import Path
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
@@ -58,8 +58,9 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
         ) from error
     if isinstance(fabric.strategy, DDPStrategy):
         fabric.strategy._timeout = LONGEST_WAIT
-    choices = _start(fabric, chosen, settings)
-    if len(choices) > 1:
+    if settings.accelerator == 'auto' and NVIDIA.exists() and (unusable := why_no_gpu()):
+        warn_once(f'this machine has an NVIDIA GPU that torch cannot use, so the CPU is used: {unusable}')
+    if len(choices := _start(fabric, chosen, settings)) > 1:
         raise VireidError(
             f"training.precision is 'auto', but the machines selected {' and '.join(sorted(choices))}",
             todo='set one of them: --precision 32-true',
@@ -76,9 +77,7 @@ def _start(fabric: Fabric, chosen: str, settings: TrainingSettings) -> set[str]:
     """
     try:
         with watched_connections():
-            if settings.accelerator == 'auto' and NVIDIA.exists() and (unusable := why_no_gpu()):
-        warn_once(f'this machine has an NVIDIA GPU that torch cannot use, so the CPU is used: {unusable}')
-    fabric.launch()
+            fabric.launch()
             return set(gather_objects(chosen))
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and 'gloo' not in str(error).lower():
