@@ -1,4 +1,4 @@
-"""Runs the files and commands of docs/plugins.md."""
+"""Runs the files and commands of docs/plugins.md and docs/plugin-kinds.md."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 
 from vireid.cli import main
 
-GUIDE = Path(__file__).parents[1] / 'docs' / 'plugins.md'
-BLOCKS = re.findall(r'```(python|console|toml)\n(.*?)```', GUIDE.read_text(), re.DOTALL)
+DOCS = Path(__file__).parents[1] / 'docs'
+GUIDE = ''.join((DOCS / page).read_text(encoding='utf-8') for page in ('plugins.md', 'plugin-kinds.md'))
+BLOCKS = re.findall(r'```(python|console|toml)\n(.*?)```', GUIDE, re.DOTALL)
 
 
 def files() -> dict[str, str]:

@@ -127,7 +127,7 @@ def interfaces_page() -> str:
     parts = [
         '# Interfaces',
         'What each kind of component receives, must have, and may have, and the hooks of a plugin. Inheriting from '
-        'these classes is optional. [Writing plugins](../plugins.md) has an example of each.',
+        'these classes is optional. [Plugins of every kind](../plugin-kinds.md) has examples.',
         'vireid passes the *given* values to a constructor that names them; a config cannot set them.',
     ]
     for kind, interface in INTERFACES.items():

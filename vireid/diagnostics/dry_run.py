@@ -129,7 +129,7 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         todo = 'check images.size and the arguments of the component that the line belongs to'
         if isinstance(error, TypeError):
-            todo = 'fix the call or the signature; docs/plugins.md states what each kind of component receives'
+            todo = 'fix the call or the signature; docs/plugin-kinds.md states what each kind of component receives'
         raise VireidError(
             f'{what} on random images failed: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})'
             + ''.join(f'; {note}' for note in getattr(error, '__notes__', ())),
