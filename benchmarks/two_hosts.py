@@ -3,7 +3,7 @@
 Each host has a network, a host name and processes of its own; the folder of the run is shared. The network is tiny.
 Needs Linux, root and the command `ip`; namespaces and interfaces are removed at the end.
 
-    python benchmarks/two_hosts.py                    # everything, about 15 minutes
+    python benchmarks/two_hosts.py                    # everything, about 20 minutes on two busy cores
     python benchmarks/two_hosts.py --only equal       # or: lost, resumed
 
 - equal: runs on two hosts against one process, and against each other
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -215,16 +216,24 @@ class Case:
                 raise RuntimeError(f'no step {step} in {self.folder}: {self.message()}')
             time.sleep(0.1)
 
-    def end(self, seconds: float = LIMIT) -> list[int | None]:
-        """Waits until all have ended; returns their exit statuses, None for those that had to be killed."""
-        deadline, statuses = time.monotonic() + seconds, []
+    def end(self) -> list[int | None]:
+        """Waits until all have ended; returns their exit statuses, None for those that had to be killed.
+
+        Sets `told` and `ended` to the seconds until all had printed an error and until all had ended.
+        """
+        begun = time.monotonic()
+        self.told = self.ended = math.inf
+        while (passed := time.monotonic() - begun) < LIMIT:
+            if self.told > passed and all('error: ' in log.read_text(errors='replace') for log in self.logs):
+                self.told = passed
+            if all(process.poll() is not None for process in self.running):
+                self.ended = passed
+                break
+            time.sleep(0.2)
+        statuses = [process.poll() for process in self.running]
         for process in self.running:
-            try:
-                statuses.append(process.wait(max(0.1, deadline - time.monotonic())))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                statuses.append(None)
+            process.kill()
+            process.wait()
         return statuses
 
     def finish(self, launcher: str, each: int = 1, *flags: str, **settings: float) -> None:
@@ -234,7 +243,7 @@ class Case:
             RuntimeError: if that fails.
         """
         self.start(launcher, each, *flags, **settings)
-        if any(self.end()):
+        if set(self.end()) != {0}:
             raise RuntimeError(f'{self.at.name}, {launcher} failed: {self.message()}')
 
     def message(self) -> str:
@@ -333,36 +342,32 @@ def equal(base: Path, hosts: tuple[Host, Host]) -> None:
 def lost(base: Path, hosts: tuple[Host, Host]) -> None:
     """Loses a host in several ways and reports how the others end."""
     a, b = 0, 1
-    rows = [('what happens at step 5', 'launcher', 'the others end after', 'what they say')]
+    rows = [('what happens at step 5', 'launcher', 'message after', 'all ended after', 'what they say')]
+
+    def seconds(value: float) -> str:
+        return f'{value:.0f} s' if value < math.inf else f'not within {LIMIT} s'
 
     def losing(
-        name: str,
-        launcher: str,
-        event: Callable[[Case], Any],
-        left: int | None,
-        seconds: float = LIMIT,
-        **settings: float,
+        name: str, launcher: str, event: Callable[[Case], Any], left: int | None = None, wait: float | None = None
     ) -> Case:
+        """Does something to a run at step 5; `left` is the host whose end is awaited, None for both."""
         case = Case(base, f'{name}, {launcher}', hosts, *SHARED)
-        case.start(launcher, 1, pause=0.5, **settings)
+        case.start(launcher, 1, pause=0.5, **({} if wait is None else {'wait': wait}))
         everyone = case.running
         try:
             case.reach(5)
             event(case)
-            begun = time.monotonic()
-            case.running, case.logs = (case.running, case.logs) if left is None else (
-                [case.running[left]], [case.logs[left]]
-            )  # fmt: skip
+            if left is not None:
+                case.running, case.logs = [case.running[left]], [case.logs[left]]
             statuses = case.end()
-            took = f'{time.monotonic() - begun:.0f} s' if None not in statuses else f'NOT within {LIMIT} s'
-            said = 'nothing' if set(statuses) == {0} else case.message().replace('\n', ' ')
         finally:
             for process in everyone:
                 process.kill()
                 process.wait()
             for host in hosts:
                 host.link('up')
-        rows.append((name, launcher, took, said))
+        told = ('-', 'nothing') if set(statuses) == {0} else (seconds(case.told), case.message().replace('\n', ' '))
+        rows.append((name, launcher, told[0], seconds(case.ended), told[1]))
         print(rows[-1], file=sys.stderr, flush=True)
         return case
 
@@ -382,19 +387,18 @@ def lost(base: Path, hosts: tuple[Host, Host]) -> None:
     losing('host b is killed', 'torchrun', kill(b), a)
     losing('host a is killed', 'torchrun', kill(a), b)
     for launcher in ('srun', 'torchrun', 'c10d'):
-        losing('the link of b goes down', launcher, lambda case: hosts[b].link('down'), None)
-    whole = losing('the link of b is down for 20 s', 'srun', broken, None)
+        losing('the link of b goes down', launcher, lambda case: hosts[b].link('down'))
+    whole = losing('the link of b is down for 20 s', 'srun', broken)
     plain = Case(base, 'undisturbed', hosts, *SHARED)
     plain.finish('srun')
     same = faults.same(whole.ended_with(), plain.ended_with())
-    rows[-1] = (*rows[-1][:3], f'nothing; it ends as an undisturbed run, {"bit for bit" if same else "BUT DIFFERS"}')
-    losing(f'host b is suspended; others wait {WAIT} s', 'srun', suspend, a, wait=WAIT)
+    rows[-1] = (*rows[-1][:4], f'nothing; ends as an undisturbed run, {"bit for bit" if same else "BUT DIFFERS"}')
+    losing(f'host b is suspended; a waits {WAIT} s', 'srun', suspend, a, wait=WAIT)
     never = Case(base, 'never', hosts)
-    begun = time.monotonic()
     never.start('srun', only=a, wait=WAIT)
-    statuses = never.end()
-    took = f'{time.monotonic() - begun:.0f} s' if None not in statuses else 'NOT'
-    rows.append((f'host b never starts; a waits {WAIT} s', 'srun', took, never.message().replace('\n', ' ')))
+    never.end()
+    times = seconds(never.told), seconds(never.ended)
+    rows.append((f'host b never starts; a waits {WAIT} s', 'srun', *times, never.message().replace('\n', ' ')))
     table('A host is lost', rows)
 
 
@@ -407,9 +411,8 @@ def resumed(base: Path, hosts: tuple[Host, Host]) -> None:
         whole.finish(*first)
         case = Case(base, name, hosts, *options)
         case.start(*first, pause=0.5)
-        everyone = case.running
         case.reach(EVERY + 2)
-        for process in everyone:
+        for process in case.running:
             process.kill()
         case.end()
         case.finish(*then, '--resume')

@@ -32,20 +32,20 @@ def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[
     size, before = world()[1], content.get('processes', 0)
     if before == size or not 1 <= before <= MOST or content.get('split', '') != run.split:  # checked later
         return content
+    given = f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}'
     theirs = read_sections(content['config'], source).sampler
     at = content['progress']
     epoch = at['step'] // max(1, at['steps_per_epoch'])
     drawn = _samplers(run, theirs, before), _samplers(run, run.experiment.sampler, size)
     if _batches(run, drawn[0], epoch) != _batches(run, drawn[1], epoch):
+        kept = _same_batches(drawn[0], size, theirs, run.experiment.sampler)
         raise VireidError(
-            f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}, and with '
-            'its sampler the batches would differ',
-            todo=f'{_same_batches(drawn[0], size)}resume with {counted(before, "process", "processes")}, or start a '
-            f'new run from its weights: --init {source}',
+            f'{given}, and with its sampler the batches would differ',
+            todo=f'{kept}resume with {counted(before, "process", "processes")}, or start a new run from its weights: '
+            f'--init {source}',
             path='training.devices',
         )
     if world()[0] == 0:
-        given = f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}'
         print(f'warning: {given}. {_changes(run)}', file=sys.stderr)
     return {
         **content,
@@ -71,15 +71,26 @@ def _batches(run: Run, samplers: Sequence[Sampler], epoch: int) -> list[dict[str
     return found
 
 
-def _same_batches(samplers: Sequence[Any], size: int) -> str:
-    """Returns how to draw the same batches with another number of processes, for samplers that count identities."""
+def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Returns how to draw the same batches with another number of processes, for samplers that count identities.
+
+    Args:
+        samplers: those of the checkpoint.
+        size: the other number.
+        theirs: their config.
+        ours: the config of the run.
+    """
     identities = getattr(samplers[0], 'identities', None)
     if not isinstance(identities, int):
         return ''
     whole = identities * len(samplers)
     if whole % size:
         return f'use a number of processes that divides the {whole} identities of a batch, '
-    return f'keep the batches: --cfg-options sampler.identities={whole // size}; or '
+    settings = {'identities': whole // size} | {
+        key: value for key, value in theirs.items() if key != 'identities' and ours.get(key) != value
+    }
+    words = ' '.join(f'sampler.{key}={value}' for key, value in settings.items())
+    return f'keep the batches: --cfg-options {words}; or '
 
 
 def _changes(run: Run) -> str:
