@@ -27,7 +27,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from report_in_browser import AXE, CONTRAST, OVERFLOW, WIDTHS, Findings, find_axe
 
 LARGEST = 1_000_000  # bytes of a first visit: the page, its styles, scripts, and images, and the search index
-SHOWN = ('index.html', 'first-model.html', 'reference/components/losses.html', 'reference/python.html')
+SHOWN = ('index.html', 'first-model.html', 'reference/components/losses.html', 'reference/objects.html')
 SEARCHES = {'mINP': 'protocols.html', 'GLFM': 'reference/components/necks.html'}  # and a page among the results
 SCHEMES = {'light': 'default', 'dark': 'slate'}  # of the system, and what the theme calls them
 

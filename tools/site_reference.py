@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,13 @@ from vireid.interfaces import INTERFACES, given
 from vireid.plugin_manager.manager import create_manager
 
 FOLDER = 'reference'
-PYTHON = {
+FUNCTIONS = {
     'Train, evaluate, compare': ('load_experiment', 'train', 'evaluate', 'compare', 'table', 'plot'),
-    'Use a trained model': ('load', 'Embedder'),
-    'Objects': ('Experiment', 'Run', 'Results', 'Sample', 'VireidError'),
+    'Use a trained model': ('load',),
+}
+OBJECTS = {
+    'What functions take and return': ('Experiment', 'Run', 'Results', 'Sample', 'VireidError'),
+    'What `vireid.load` returns': ('Embedder',),
     'For plugins': ('FeatureSpec', 'HeadOutput', 'Component', 'hookimpl'),
 }
 MORE = {'Embedder': 'vireid.search.embedder'}  # what the public functions return
@@ -39,7 +42,8 @@ def pages() -> dict[str, str]:
     return {
         f'{FOLDER}/components/README.md': components_page(),
         **kinds,
-        f'{FOLDER}/python.md': python_page(),
+        f'{FOLDER}/functions.md': python_page('Functions', FUNCTIONS),
+        f'{FOLDER}/objects.md': python_page('Objects', OBJECTS),
         f'{FOLDER}/interfaces.md': interfaces_page(),
     }
 
@@ -112,13 +116,11 @@ def component_section(one: Registration) -> str:
     return '\n\n'.join(parts)
 
 
-def python_page() -> str:
-    """Returns the page of the public names, with directives for mkdocstrings."""
-    parts = ['# Python', '`import vireid` provides these names, and imports each when it is first used.']
-    for title, names in PYTHON.items():
-        parts.append(f'## {title}')
-        for name in names:
-            parts.append(_directive(f'{(_LAZY | MORE)[name]}.{name}'))
+def python_page(title: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """Returns a page of public names by group, with directives for mkdocstrings."""
+    parts = [f'# {title}', '`import vireid` provides these names, and imports each when it is first used.']
+    for group, names in groups.items():
+        parts += [f'## {group}', *(_directive(f'{(_LAZY | MORE)[name]}.{name}') for name in names)]
     return '\n\n'.join(parts) + '\n'
 
 
