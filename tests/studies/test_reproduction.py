@@ -63,7 +63,7 @@ class TestTables:
         ((table, jobs),) = whole.tables
         splits = [(job.row, job.experiment.dataset['trial']) for job in jobs]
         assert splits == [(row, split) for split in (1, 10) for row in table.rows]
-        assert len({job.folder for job in jobs}) == len(jobs)
+        assert len({job.folder for job in jobs}) == len({job.label for job in jobs}) == len(jobs)
         assert {job.experiment.protocol['type'] for job in jobs} == {'regdb/agw'}
         assert whole.reasons == {}  # the settings of the table itself are no difference
 

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
             )
     manager, overrides = make_manager(args), overrides_of(args)
     places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
-    tables = [Table.read(folder) for folder in find_tables(args.paper, places)]
+    tables = sorted(map(Table.read, find_tables(args.paper, places)), key=lambda table: table.title)
     tables = [table for table in tables if table.folder.name in _chosen(args.tables, [t.folder.name for t in tables])]
     only = _chosen(args.rows, [row for table in tables for row in table.rows]) if args.rows else []
     root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]

@@ -6,7 +6,7 @@ A table is that of `vireid.studies.ablation`, and its runs are ordinary jobs. do
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,8 @@ def plan(
         for split in SPLITS.get(data, (None,)):
             own = overrides if split is None else overrides.with_values({'dataset.trial': split})
             place = base if split is None else base / f'split_{split}'
-            rows += make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
+            made = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
+            rows += made if split is None else [replace(job, label=f'{job.label} split {split}') for job in made]
         firsts = {job.row: job for job in reversed(rows)}
         fixed = {name for name, job in firsts.items() if not trains(job.experiment)}
         rows = [job for job in rows if job.row not in fixed or job.seed == seeds[0]]  # of HOG, all seeds are alike
