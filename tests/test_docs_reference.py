@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_every_interface_is_documented(reference):
 def test_the_page_about_commands_names_each_command():
     page = (Path(__file__).parents[1] / 'docs' / 'commands.md').read_text(encoding='utf-8')
     assert [name for name in NAMES if f'| `vireid {name}' not in page and f', `vireid {name}`' not in page] == []
+
+
+def test_the_guide_to_reports_names_each_section():
+    template = (Path(vireid.__file__).parent / 'reporting/templates/report.html').read_text(encoding='utf-8')
+    sections = re.findall(r"': \('([A-Z][\w ]+)', '", template)
+    assert len(sections) >= 10
+    guide = (Path(__file__).parents[1] / 'docs' / 'reports.md').read_text(encoding='utf-8')
+    named = guide.split('| section | what to look for |')[1].split('\n\n')[0]
+    assert [section for section in ('Result', 'Metrics', 'Ranking lists', *sections) if section not in named] == []
 
 
 def test_docstrings_do_not_become_markup(reference):
