@@ -1,10 +1,15 @@
 """Imports of a process that has just begun."""
 
 import gc
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from vireid.cli.startup import importing
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_garbage_is_collected_meanwhile_and_it_is_again_afterwards():
@@ -27,3 +32,28 @@ def test_who_has_turned_it_off_finds_it_off():
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+NOT_NEEDED = ('torch._dynamo.eval_frame', 'triton', 'scipy.optimize', 'scipy.stats', 'sklearn', 'pandas')
+NOT_NEEDED += ('matplotlib', 'timm', 'vireid.studies', 'vireid.search', 'vireid.serve', 'vireid.exchange')
+PLUGIN = """
+import os, sys, vireid
+
+@vireid.hookimpl
+def step_ended(run):
+    print('loaded:', *(name for name in sys.modules), flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_run_reaches_its_first_step_without_what_it_does_not_need(people, tmp_path):
+    (tmp_path / 'look.py').write_text(PLUGIN)
+    options = ['images.size=[48,24]', 'training.precision=32-true', 'sampler.identities=2', 'images.workers=0']
+    command = ['train', 'configs/tffn_demo.py', '--data-root', people, '--work-dir', tmp_path / 'run']
+    command += ['--plugin', tmp_path / 'look.py', '--cfg-options', *options]
+    result = subprocess.run(
+        [sys.executable, '-m', 'vireid', *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    loaded = result.stdout.partition('loaded: ')[2].split()
+    assert 'torch.optim' in loaded, result.stderr  # it got there
+    assert [name for name in NOT_NEEDED if name in loaded] == []

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit, ndtri
 
 FEWEST = 5  # people; fewer say next to nothing about others
 HITS = 20  # of each query: those that a search shows
@@ -56,6 +54,8 @@ class Side:
             similarity: cosine similarities of a query and its hits, the 20 most similar images.
             images: number of gallery images of the other modality.
         """
+        from scipy.special import expit  # slow to import; training needs it only at its end
+
         scores = np.asarray(similarity, dtype=np.float64)
         return expit(self.slope * scores + self.offset - self.growth * math.log(self.people(images)))
 
@@ -68,6 +68,8 @@ class Side:
             rate: the false-alarm rate, in (0, 1).
             images: number of gallery images of the other modality.
         """
+        from scipy.special import ndtri
+
         return self.place + self.scale * float(ndtri((1 - rate) ** (1 / self.people(images))))
 
 
@@ -189,6 +191,8 @@ def _galleries(
 
 def _logistic(inputs: np.ndarray, right: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
     """Fits a logistic regression of two inputs; a standard normal prior on their weights keeps them finite."""
+    from scipy.optimize import minimize
+    from scipy.special import expit, log_expit
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slopes, offset = parameters[:2], parameters[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import betaincinv, ndtri, stdtrit
 
 from vireid.core.errors import VireidError
 
@@ -39,6 +38,8 @@ def identity_interval(
     Raises:
         VireidError: if there are no values, shapes differ, or a value or `confidence` is out of range.
     """
+    from scipy.special import betaincinv, ndtri, stdtrit  # slow to import; training needs it only at its end
+
     values, identities = np.asarray(values, dtype=np.float64), np.asarray(identities)
     if values.ndim != 1 or values.shape != identities.shape or not len(values):
         given = f'interval: values are {values.shape} and identities {identities.shape}'
@@ -73,6 +74,8 @@ def what_few_allow(identities: int, mean: float = 0.8) -> str:
         identities: at least 1.
         mean: an example rank-1; all queries of an identity are assumed to succeed or fail together.
     """
+    from scipy.special import betaincinv
+
     low, high = betaincinv(identities * mean + 0.5, identities * (1 - mean) + 0.5, (0.025, 0.975))
     given = f'a rank-1 of {100 * mean:.0f}% on {identities} people'
     return f'{given} is compatible with {100 * low:.0f} to {100 * high:.0f}% on others'

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import roots_legendre
 
 # Groups of up to 512 images are integrated exactly; larger ones, of up to 3,000 identities, to 1e-13
 # (tests/statistics/test_ties.py). The same number of nodes over the whole of 0..1 would err by up to 1e-5 there.
@@ -207,6 +206,8 @@ def _nodes(size: int, identities: int) -> tuple[np.ndarray, np.ndarray]:
 @functools.lru_cache(32)
 def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns Gauss-Legendre nodes and weights on 0..1, exact for degrees below 2 count."""
+    from scipy.special import roots_legendre  # slow to import; training needs it only at its end
+
     nodes, weights = roots_legendre(count)
     return (1 + nodes) / 2, weights / 2
 
