@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_every_interface_is_documented(reference):
 def test_the_page_about_commands_names_each_command():
     page = (Path(__file__).parents[1] / 'docs' / 'commands.md').read_text(encoding='utf-8')
     assert [name for name in NAMES if f'| `vireid {name}' not in page and f', `vireid {name}`' not in page] == []
+
+
+def test_the_start_page_names_each_extra():
+    root = Path(__file__).parents[1]
+    extras = tomllib.loads((root / 'pyproject.toml').read_text(encoding='utf-8'))['project']['optional-dependencies']
+    table = (root / 'docs' / 'README.md').read_text(encoding='utf-8').split('| extra | for |')[1].split('\n\n')[0]
+    assert [extra for extra in extras if f'`{extra}`' not in table] == []
 
 
 def test_the_guide_to_reports_names_each_section():
