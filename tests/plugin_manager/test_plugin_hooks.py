@@ -177,6 +177,8 @@ def test_the_packages_of_the_distribution_are_all_written_out():
     listed = tomllib.loads((root / 'pyproject.toml').read_text())['tool']['setuptools']['packages']
     configs = {p.parent.relative_to(root) for kind in ('py', 'yaml') for p in (root / 'configs').rglob(f'*.{kind}')}
     expected = find_packages(str(root), include=['vireid', 'vireid.*'])
+    data = {p.parent.relative_to(root) for kind in ('html', 'js', 'css') for p in (root / 'vireid').rglob(f'*.{kind}')}
+    expected += sorted({'.'.join(folder.parts) for folder in data} - set(expected))  # to setuptools, packages
     assert sorted(listed) == sorted([*expected, *('.'.join(('vireid', *folder.parts)) for folder in configs)])
 
 
