@@ -434,10 +434,10 @@ def resumed(base: Path, hosts: tuple[Host, Host]) -> None:
     resume('2 to 4, flips', ('torchrun', 1), ('torchrun', 2), *SHARED)
     table('Runs killed in the middle and resumed', rows)
     case = Case(base, 'refused', hosts, *SHARED)
-    case.finish('alone', 1)
-    case.start('torchrun', 1, f'sampler.identities={IDENTITIES}', '--resume')
+    case.finish('torchrun')
+    case.start('alone', 1, f'sampler.identities={IDENTITIES // 2}', '--resume')
     case.end()
-    print(f'\nWith the same sampler.identities: {case.message()}')
+    print(f'\nOne process with the sampler.identities of each of two: {case.message()}')
 
 
 def main() -> int:

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from vireid.core.distributed import connections
-from vireid.core.distributed.connections import explained_losses, watched_connections
+from vireid.core.distributed import processes
+from vireid.core.distributed.connections import watched_connections
+from vireid.core.distributed.processes import lost_process_errors
 from vireid.core.errors import VireidError
 
 
@@ -62,15 +63,17 @@ GLOO = '[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:545] '
     ],
 )
 def test_errors_of_torch_are_explained(monkeypatch, text, told):
-    monkeypatch.setattr(connections, 'world', lambda: (1, 2))
-    with pytest.raises(VireidError) as caught, explained_losses():
+    monkeypatch.setattr(processes, 'world', lambda: (1, 2))
+    with pytest.raises(VireidError) as caught, lost_process_errors():
         raise RuntimeError(text)
     assert caught.value.given == told
     assert 'repeat the command with --resume' in caught.value.todo
 
 
-@pytest.mark.parametrize(('size', 'text'), [(2, 'shapes differ'), (1, 'Connection reset by peer')])
+@pytest.mark.parametrize(
+    ('size', 'text'), [(2, 'shapes differ'), (2, 'the request timed out'), (1, 'Connection reset by peer')]
+)
 def test_other_errors_stay_as_they_are(monkeypatch, size, text):
-    monkeypatch.setattr(connections, 'world', lambda: (0, size))
-    with pytest.raises(RuntimeError, match=text), explained_losses():
+    monkeypatch.setattr(processes, 'world', lambda: (0, size))
+    with pytest.raises(RuntimeError, match=text), lost_process_errors():
         raise RuntimeError(text)

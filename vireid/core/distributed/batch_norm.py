@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from vireid.core.distributed.gather import _Sum
-from vireid.core.distributed.processes import world
+from vireid.core.distributed.processes import lost_process_errors, world
 
 
 class SyncedBatchNorm(nn.Module):
@@ -64,6 +64,7 @@ def synchronize_norms(module: nn.Module) -> nn.Module:
     return module
 
 
+@lost_process_errors()
 def share_buffers(module: nn.Module) -> None:
     """Broadcasts the buffers of rank 0: the BatchNorm statistics of other ranks may come from other images."""
     if world()[1] > 1:

@@ -1,4 +1,4 @@
-"""The connections between the processes of a run: noticing that a machine is lost, and saying so."""
+"""The connections between the processes of a run: noticing that a machine is lost."""
 
 from __future__ import annotations
 
@@ -7,14 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from vireid.core.distributed.processes import world
-from vireid.core.errors import VireidError
-
-SILENCE = 60  # seconds without a sign of life after which a machine counts as lost
-# phrases of gloo and torch, by what has happened
-EXITED = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
-UNREACHABLE = ('connection timed out', 'no route to host', 'network is unreachable', 'network is down')
-SILENT = ('timed out', 'timeout')
+from vireid.core.distributed.processes import SILENCE
 
 
 @contextlib.contextmanager
@@ -56,34 +49,3 @@ def _sockets() -> dict[str, int]:
                 if name.startswith('socket:'):
                     found[name] = int(descriptor)
     return found
-
-
-@contextlib.contextmanager
-def explained_losses() -> Iterator[None]:
-    """Explains errors of torch in the block that mean that another process of the run is lost.
-
-    Raises:
-        VireidError: in place of such an error.
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        if world()[1] == 1 or (told := _told(str(error))) is None:
-            raise
-        raise VireidError(
-            told, todo='see the message of that process or machine, if any; then repeat the command with --resume'
-        ) from error
-
-
-def _told(text: str) -> str | None:
-    """Returns what an error of torch says about another process; None if it says nothing."""
-    line = text.partition('\n')[0].partition('. This is typically')[0]  # gloo appends advice
-    place = line.rpartition('.cc:')[2].partition('] ')[2] or line  # and begins with a line of its source
-    low = text.lower()
-    if any(phrase in low for phrase in UNREACHABLE):
-        return f'the machine of another process of this run has not answered for {SILENCE} seconds ({place})'
-    if any(phrase in low for phrase in EXITED):
-        return f'another process of this run has exited ({place})'
-    if any(phrase in low for phrase in SILENT):
-        return f'another process of this run is stuck or suspended ({place})'
-    return None

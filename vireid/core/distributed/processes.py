@@ -1,11 +1,21 @@
-"""Ranks, barriers and object exchange between the processes of a run; no-ops in a single process."""
+"""Ranks, barriers, object exchange and losses of the processes of a run; no-ops in a single process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from vireid.core.errors import VireidError
+
+SILENCE = 60  # seconds without a sign of life after which a machine counts as lost
+# phrases of gloo and torch, by what has happened
+EXITED = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
+UNREACHABLE = ('connection timed out', 'no route to host', 'network is unreachable', 'network is down')
+SILENT = ('timed out waiting', 'collective operation timeout')
 
 
 def world() -> tuple[int, int]:
@@ -13,6 +23,38 @@ def world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
+@contextmanager
+def lost_process_errors() -> Iterator[None]:
+    """Explains the errors of torch in the block that mean that another process of the run is lost.
+
+    Raises:
+        VireidError: in place of such an error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if world()[1] == 1 or (told := _told(str(error))) is None:
+            raise
+        raise VireidError(
+            told, todo='see the message of that process or machine, if any; then repeat the command with --resume'
+        ) from error
+
+
+def _told(text: str) -> str | None:
+    """Returns what an error of torch says about another process; None if it says nothing."""
+    line = text.partition('\n')[0].partition('. This is typically')[0]  # gloo appends advice
+    place = line.rpartition('.cc:')[2].partition('] ')[2] or line  # and begins with a line of its source
+    low = text.lower()
+    if any(phrase in low for phrase in UNREACHABLE):
+        return f'the machine of another process of this run has not answered for {SILENCE} seconds ({place})'
+    if any(phrase in low for phrase in EXITED):
+        return f'another process of this run has exited ({place})'
+    if any(phrase in low for phrase in SILENT):
+        return f'another process of this run is stuck or suspended ({place})'
+    return None
+
+
+@lost_process_errors()
 def gather_objects(own: Any) -> list[Any]:
     """Returns the object of every process, by rank."""
     size = world()[1]
@@ -23,6 +65,7 @@ def gather_objects(own: Any) -> list[Any]:
     return objects
 
 
+@lost_process_errors()
 def agreed(device: torch.device, *flags: bool) -> list[bool]:
     """Returns, for each flag, whether it is set in any process: all processes get the same answer.
 
@@ -37,6 +80,7 @@ def agreed(device: torch.device, *flags: bool) -> list[bool]:
     return [count > 0 for count in raised.tolist()]
 
 
+@lost_process_errors()
 def wait_for_all() -> None:
     """Waits until every process has called this."""
     if world()[1] > 1:

@@ -15,8 +15,7 @@ from lightning_fabric import Fabric
 from vireid.boundary.writing import remove_parts, write_whole
 from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
-from vireid.core.distributed.connections import explained_losses
-from vireid.core.distributed.processes import agreed, wait_for_all
+from vireid.core.distributed.processes import agreed, lost_process_errors, wait_for_all
 from vireid.core.errors import VireidError
 from vireid.core.memory import within_memory
 from vireid.core.registry.contracts import located, require_record
@@ -95,7 +94,7 @@ class Trainer:
             VireidError: if the run cannot continue, for example because of a loss that is not finite, or because
                 another process is lost.
         """
-        with explained_losses(), ExitStack() as stack:
+        with lost_process_errors(), ExitStack() as stack:
             if self.fabric.is_global_zero:
                 self.run.work_dir.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(exclusive(self.run.work_dir))
