@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Writes docs/models.md: parameters and operations of the papers, hybrids and compared systems (`make docs`)."""
+"""Writes docs/models.md: size and price of the papers, hybrids and compared systems (`make docs`)."""
 
 from pathlib import Path
 
+from vireid.core.config.overrides import Overrides
 from vireid.diagnostics.count_table import table
+from vireid.launch.cost import FLOAT32_UNITS, TENSOR_CORES, Price, hours
+from vireid.launch.resolve import resolve
+from vireid.plugin_manager.manager import create_manager
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs'
@@ -15,6 +19,11 @@ SECTIONS = {
     'The compared systems': (395, ['systems/*.py']),
     'Demos (84)': (84, ['tffn_demo.py', 'dmcf_demo.py']),
 }
+
+
+PRICES = '## What a run costs on SYSU-MM01'
+PRICED = ['tffn_sysu.py', 'dmcf_sysu.py', 'hybrid_*.py', 'systems/*.py']
+ON = ('one core of AMD EPYC (Zen 3)', 'V100', 'RTX 3090', 'RTX 4090', 'A100', 'H100')
 
 
 def document() -> str:
@@ -32,5 +41,40 @@ def document() -> str:
     return '\n\n'.join(parts) + '\n'
 
 
+def prices(rows: list[tuple[str, ...]]) -> str:
+    """Returns the section on prices, with the rows of `price`."""
+    header = ('config', 'steps', 'TFLOPs a step', 'memory in GB', *ON)
+    lines = [f'| {" | ".join(row)} |' for row in (header, tuple('---' for _ in header), *rows)]
+    return (
+        f'{PRICES}\n\n'
+        'Estimated hours of training and embedding, in the precision of the config and with all its stages, on a\n'
+        'complete copy of the dataset; the time to read images is not included. "memory" is the least that a step\n'
+        'needs. The operations of a step are counted. The speed of a core was fitted to measured steps. No GPU was\n'
+        f'measured: their hours assume {TENSOR_CORES:.0%} of the published peak of tensor cores and\n'
+        f'{FLOAT32_UNITS:.0%} of that of float32 units; see [Performance](performance.md#what-a-run-costs).\n'
+        'For your own config, run `vireid train my_config.py --dry-run`.\n\n'
+    ) + '\n'.join(lines)
+
+
+def price(path: Path) -> tuple[str, ...]:
+    """Returns the row of a config: the sum over its stages, and the most memory."""
+    manager = create_manager()
+    last = resolve(path, Overrides(), manager=manager)
+    return row(path, [Price(run) for run in (*(resolve(s, Overrides(), manager=manager) for s in last.stages), last)])
+
+
+def row(path: Path, runs: list[Price]) -> tuple[str, ...]:
+    """Returns the row of a config from the prices of its stages and itself."""
+    steps = sum(run.size.steps for run in runs if run.work.images)
+    operations = max(run.work.operations for run in runs)
+    memory = max(run.work.memory for run in runs)
+    spent = (hours(sum(run.on(device).hours for run in runs)) for device in ON)
+    name = str(path.relative_to(CONFIGS).with_suffix(''))
+    return name, f'{steps:,}', f'{operations / 1e12:.2f}', f'{memory / 1e9:.1f}', *spent
+
+
 if __name__ == '__main__':
-    (ROOT / 'docs' / 'models.md').write_text(document(), encoding='utf-8')
+    chosen = [path for pattern in PRICED for path in sorted(CONFIGS.glob(pattern))]
+    priced = [found for path in chosen if (found := price(path))[1] != '0']  # the others are not trained
+    text = f'{document()}\n{prices(priced)}\n'
+    (ROOT / 'docs' / 'models.md').write_text(text, encoding='utf-8')
