@@ -14,6 +14,8 @@ from vireid.cli import main
 from vireid.cli.arguments import parse_numbers
 from vireid.core.errors import VireidError
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py')
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',
