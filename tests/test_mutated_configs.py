@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,8 @@ from vireid.core.config.experiment import Experiment, sections
 from vireid.core.errors import VireidError
 from vireid.launch.preflight import find_problems
 from vireid.plugin_manager.manager import create_manager
+
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 MANAGER = create_manager()

@@ -11,6 +11,8 @@ import pytest
 from vireid.cli import main
 from vireid.synth import synthesize
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 TINY = [
     'images.size=[64,32]', 'images.workers=0', 'training.steps=2', 'training.precision=32-true',

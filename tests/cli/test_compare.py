@@ -11,6 +11,8 @@ from vireid.cli import main
 from vireid.cli.arguments import parse_numbers
 from vireid.core.errors import VireidError
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'systems'
 TINY = [
     'images.size=[64,32]', 'step.optimizer.lr=1e-4', 'training.steps=2', 'protocol.trials=1', 'protocol.modes=["all"]',

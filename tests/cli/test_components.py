@@ -17,6 +17,8 @@ from vireid.diagnostics.dry_run import dry_run
 from vireid.interfaces import given
 from vireid.plugin_manager.manager import create_manager
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 
 

@@ -14,6 +14,8 @@ from vireid.core.errors import VireidError
 from vireid.studies.curve import paired_gain
 from vireid.synth import synthesize
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'tffn_own.py')
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[32,16]', 'images.workers=0',

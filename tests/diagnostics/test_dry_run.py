@@ -21,6 +21,8 @@ from vireid.launch.generated_people import GeneratedDataset
 from vireid.launch.work import SavedBytes
 from vireid.plugin_manager.manager import create_manager
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 CONFIGS = Path(__file__).parents[2] / 'configs'
 SMALL = ['model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[64,32]', 'training.precision=32-true']
 
