@@ -11,6 +11,8 @@ import pytest
 
 from vireid.cli import main
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 DOCS = Path(__file__).parents[1] / 'docs'
 GUIDE = ''.join((DOCS / page).read_text(encoding='utf-8') for page in ('plugins.md', 'plugin-kinds.md'))
 BLOCKS = re.findall(r'```(python|console|toml)\n(.*?)```', GUIDE, re.DOTALL)

@@ -34,8 +34,6 @@ from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
 
-pytestmark = pytest.mark.usefixtures('narrow_resnet')
-
 TIMES = int(os.environ.get('VIREID_FUZZ', 32))
 DEMO = Path(__file__).parents[1] / 'configs/tffn_demo.py'
 MADE = {'command': ['vireid', 'train'], 'seed': 0, 'machine': {'threads': 1}, 'init': None, 'versions': {'torch': '2'}}

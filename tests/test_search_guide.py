@@ -18,8 +18,8 @@ GUIDE = Path(__file__).parents[1] / 'docs' / 'search.md'
 BLOCKS = re.findall(r'```(console|python)\n(.*?)```', GUIDE.read_text(), re.DOTALL)
 COMMANDS = [line[2:] for kind, text in BLOCKS if kind == 'console' for line in text.splitlines() if line[:2] == '$ ']
 SMALL = [
-    'model.backbone.depth=18', 'training.steps=1', 'images.size=[64,32]', 'images.workers=0', 'training.precision=32-true',
-    'protocol.trials=1', 'loggers=[{"type": "Console"}]',
+    'model.backbone.depth=18', 'training.steps=1', 'images.size=[64,32]', 'images.workers=0',
+    'training.precision=32-true', 'protocol.trials=1', 'loggers=[{"type": "Console"}]',
 ]  # fmt: skip
 
 
