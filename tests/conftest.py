@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,14 @@ settings.register_profile('suite', derandomize=True, deadline=None, database=Non
 settings.register_profile('random', deadline=None, database=None, print_blob=True)
 settings.load_profile('suite')
 
-# these take longest: begun first, so that neither of the two processes works alone at the end
-LONGEST = ('test_configs', 'test_trainer', 'test_ablate', 'test_selection', 'test_distributed', 'test_faults')
+# these take longest, in this order: begun first, so that neither of the two processes works alone at the end
+LONGEST = (
+    'test_configs', 'test_received', 'test_distributed', 'test_systems', 'test_own_cameras_guide', 'test_released',
+    'test_hostile_text', 'test_count', 'test_cli', 'test_ablate', 'test_example', 'test_stages', 'test_trainer',
+    'test_two_stream_network', 'test_hicmd', 'test_mutated_configs', 'test_selection', 'test_two_stream_resnet',
+    'test_figures', 'test_testing', 'test_comparison_runs', 'test_api', 'test_checkpoint_commands', 'test_disk_faults',
+    'test_index', 'test_plugin_guide', 'test_plugin_examples', 'test_page', 'test_signals', 'test_faults',
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -113,12 +120,8 @@ SMALL = [
 ]
 
 
-@pytest.fixture(scope='module')
-def narrow_resnet() -> Iterator[None]:
-    """ResNet-18 with one block in each stage, and an eighth of the channels: for tests of what is around a network.
-
-    Building, training and writing it take a sixth of the time. Every stage, stream, insert and stride is there.
-    """
+@contextmanager
+def _narrowed() -> Iterator[None]:
     from torch import nn
     from torchvision import models
     from torchvision.models.resnet import BasicBlock, ResNet
@@ -150,6 +153,23 @@ def narrow_resnet() -> Iterator[None]:
         patch.setattr(models, 'resnet18', Narrow)
         patch.setattr(TwoStreamResNet, 'spec', spec, raising=False)
         patch.setattr(TwoStreamResNet, 'add_inserts', add_inserts, raising=False)
+        yield
+
+
+@pytest.fixture(scope='session')
+def narrowed() -> Callable[[], AbstractContextManager[None]]:
+    """Within `narrowed()`, ResNet-18 is built with one block in each stage, and an eighth of the channels.
+
+    For tests of what is around a network: building, training and writing this one take a sixth of the time. Every
+    stage, stream, insert and stride is there.
+    """
+    return _narrowed
+
+
+@pytest.fixture(scope='module')
+def narrow_resnet(narrowed: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """A file's tests are within `narrowed()`; processes that they start are not."""
+    with narrowed():
         yield
 
 
