@@ -25,6 +25,7 @@ from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, e
 from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
+from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 
 SIZE = (4, 6)  # width, height
 
@@ -364,6 +365,22 @@ def test_batches_of_unequal_length_keep_their_positions() -> None:
     order.progress = third
     assert list(order) == [last]
     assert len(order) == 1
+
+
+@pytest.mark.parametrize('processes', [2, 4])
+def test_processes_augment_their_images_as_one_process_would(processes: int) -> None:
+    samples = [Sample(f'{m}{n}', n % 8, 1, m) for m in (VISIBLE, INFRARED) for n in range(48)]
+
+    def keys(rank: int, world_size: int) -> list[list[tuple[Progress, int, int]]]:
+        sampler = IdentityBalanced(samples, 0, rank, world_size, 4 // world_size, 2, 3)
+        order = EpochBatches(sampler, rank, world_size, samples)
+        order.progress = Progress(1, 0, len(sampler), 100)
+        return list(order)
+
+    whole = [sorted(batch) for batch in keys(0, 1)]
+    parts = zip(*(keys(rank, processes) for rank in range(processes)), strict=True)
+    assert [sorted(key for batch in batches for key in batch) for batches in parts] == whole
+    assert {len({position for _, position, _ in batch}) for batch in whole} == {20}
 
 
 def test_starting_behind_the_last_batch_gives_nothing() -> None:

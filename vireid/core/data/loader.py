@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,7 +17,7 @@ from vireid.boundary.worker_processes import Sent, start_method, start_server, s
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
 from vireid.core.signals import SIGNALS
-from vireid.core.types import Batch, Progress
+from vireid.core.types import Batch, Progress, Sample
 from vireid.interfaces import Sampler
 
 SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
@@ -26,10 +28,17 @@ class EpochBatches:
     """The batch sampler of the training loader; the next iteration yields the rest of the epoch from `progress`.
 
     One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
+    Positions are those of one process that draws the whole batch, so that its images are augmented as there.
+
+    Args:
+        sampler: draws the batches of this process.
+        rank: the process.
+        world_size: number of processes.
+        samples: what the sampler draws from; needed with several processes.
     """
 
-    def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1) -> None:
-        self.sampler, self.rank, self.world_size = sampler, rank, world_size
+    def __init__(self, sampler: Sampler, rank: int = 0, world_size: int = 1, samples: Sequence[Sample] = ()) -> None:
+        self.sampler, self.rank, self.world_size, self.samples = sampler, rank, world_size, samples
         self.progress = Progress(0, 0, len(sampler), len(sampler))
 
     def __len__(self) -> int:
@@ -41,10 +50,20 @@ class EpochBatches:
         for number, batch in enumerate(self.sampler.batches(start.epoch)):
             if number >= start.step_in_epoch:
                 at = start._replace(step=start.step - start.step_in_epoch + number)
-                # positions also differ between processes, so that their augmentation differs
-                first = position * self.world_size + self.rank
-                yield [(at, first + slot * self.world_size, index) for slot, index in enumerate(batch)]
-            position += len(batch)
+                yield [(at, position + place, index) for place, index in zip(self._places(batch), batch, strict=True)]
+            position += len(batch) * self.world_size
+
+    def _places(self, batch: Sequence[int]) -> Iterable[int]:
+        """Returns the place of each image in the batch of all processes: by modality, then by process."""
+        if self.world_size == 1:
+            return range(len(batch))
+        modalities = [self.samples[index].modality for index in batch]
+        places: dict[str, Iterator[int]] = {}
+        before = 0
+        for modality, count in Counter(modalities).items():  # in the order in which they come
+            places[modality] = itertools.count(before * self.world_size + self.rank * count)
+            before += count
+        return [next(places[modality]) for modality in modalities]
 
 
 class WorkerDied(VireidError):
@@ -136,7 +155,7 @@ class BatchStream:
     """
 
     def __init__(self, data: ImageSet, sampler: Sampler, workers: int, rank: int = 0, world_size: int = 1) -> None:
-        self._data, self._order = data, EpochBatches(sampler, rank, world_size)
+        self._data, self._order = data, EpochBatches(sampler, rank, world_size, data.samples)
         self._loader = training_loader(data, self._order, workers)
         self._sampler = type(sampler).__name__
         self._batches: Iterator[Batch] | None = None

@@ -96,7 +96,7 @@ def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any],
 def _changes(run: Run) -> str:
     """Returns what differs from the run as it would have been, though its batches are the same."""
     kept = 'Each step still trains on the same images in the same order'
-    changed = ['their random augmentation', 'dropout and other random numbers of the network', 'rounding']
+    changed = ['dropout and other random numbers of the network', 'rounding']
     if not run.experiment.losses.across_ranks:
         changed.append('losses that compare images, which see those of one process (losses.across_ranks is False)')
     if not run.experiment.training.sync_batchnorm:
