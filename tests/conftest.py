@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -35,6 +36,16 @@ LONGEST = (
     'test_figures', 'test_testing', 'test_comparison_runs', 'test_api', 'test_checkpoint_commands', 'test_disk_faults',
     'test_index', 'test_plugin_guide', 'test_plugin_examples', 'test_page', 'test_signals', 'test_faults',
 )  # fmt: skip
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collects 6,000 tests in four fifths of the time: nothing is garbage while modules are imported."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
