@@ -21,21 +21,11 @@ CONFIGS = ROOT / 'configs'
 spec = importlib.util.spec_from_file_location('paper_tables', ROOT / 'tests' / 'fixtures' / 'paper_tables.py')
 paper_tables = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(paper_tables)
-# TFFN, Table 3, as printed: rank-1, rank-10, mAP
-TFFN_TABLE_3 = {
-    'B': (49.41, 87.67, 48.48),
-    'B(deep)': (52.56, 88.11, 51.32),
-    'B(deep)+MLFM': (56.06, 90.30, 53.76),
-    'B(deep)+GLFM': (54.46, 88.38, 52.15),
-    'B(deep)+MLFM+GLFM': (58.37, 91.30, 56.02),
-    'B(deep)+MLFM w/o A': (55.38, 89.51, 52.98),
-    'B(deep)+GLFM w/o H': (53.51, 88.27, 51.89),
-}
 DMCF = {name: (values[:4], values[4:]) for name, values in paper_tables.DMCF_TABLE_1.items()}
 PRINTED = {
     'papers/tffn_table1': ('RegDB', paper_tables.TFFN_TABLE_1),
     'papers/tffn_table2': ('SYSU-MM01', paper_tables.TFFN_TABLE_2),
-    'tffn_table3': ('SYSU-MM01', TFFN_TABLE_3),
+    'tffn_table3': ('SYSU-MM01', paper_tables.TFFN_TABLE_3),
     'papers/dmcf_table1_regdb': ('RegDB', {name: own for name, (own, _) in DMCF.items() if own[0] is not None}),
     'papers/dmcf_table1_sysu': ('SYSU-MM01', {name: own for name, (_, own) in DMCF.items()}),
 }

@@ -69,14 +69,10 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
         print(f'{_process()}error: {error}\n  next:    {_advice(error)}', file=sys.stderr)
         return 2
     except RuntimeError as error:
-        if not _is_lost_process(error):
+        explained = _explain_loss(error)
+        if explained is None:
             raise
-        print(
-            f'{_process()}error: another process of this run has exited; see its own error message, if any '
-            f'({str(error).splitlines()[0]})\n'
-            '  next:    fix the cause, then repeat the command with --resume',
-            file=sys.stderr,
-        )
+        print(f'{_process()}error: {explained}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -113,14 +109,13 @@ def _process() -> str:
     return '' if rank == '0' else f'process {rank}: '
 
 
-def _is_lost_process(error: RuntimeError) -> bool:
-    """Reports whether an error means that other processes of the run have exited."""
+def _explain_loss(error: RuntimeError) -> VireidError | None:
+    """Returns an error that says that another process of the run is lost; None if that is not the cause."""
     if 'torch' not in sys.modules:
-        return False
-    from vireid.core.distributed.processes import world
+        return None
+    from vireid.core.distributed.processes import explain_loss
 
-    phrases = ('closed by peer', 'reset by peer', 'connection refused', 'broken pipe', 'remote process exited')
-    return world()[1] > 1 and any(phrase in str(error).lower() for phrase in phrases)
+    return explain_loss(error)
 
 
 def _run(arguments: list[str]) -> int:

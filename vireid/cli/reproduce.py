@@ -113,7 +113,7 @@ def _begin(whole: Plan, args: argparse.Namespace) -> bool:
     """Prints what is to be trained and how long it takes; returns whether to start. Without a GPU, it asks.
 
     Raises:
-        VireidError: without a GPU, if nobody can answer.
+        VireidError: if there is no GPU, and no terminal to confirm on.
     """
     import torch
 

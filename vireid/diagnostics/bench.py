@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vireid.core.config.experiment import Experiment
+from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
@@ -297,9 +298,8 @@ def _samples(experiment: Experiment, folder: Path, show: Show) -> tuple[Sequence
 
 def _load() -> tuple[float, int]:
     """Returns the load average of the last minute without this process, and the number of cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.0
-    return max(0.0, load - min(1.0, time.process_time() / 60)), cores
+    return max(0.0, load - min(1.0, time.process_time() / 60)), usable_cores()
 
 
 def _title(experiment: Experiment, step: StepLoop) -> str:

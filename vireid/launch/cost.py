@@ -176,11 +176,6 @@ class Price:
         return Estimate(device, precision, hours, step, rate, work.memory, fits, target.basis)
 
 
-def estimate(experiment: Experiment, device: str) -> Estimate:
-    """Returns the estimated price of a run on a device; see `Price`."""
-    return Price(experiment).on(device)
-
-
 def price_lines(price: Price, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
     """Returns a table of estimates, with what they are for and what they are based on, as lines."""
     size, found = price.size, [price.on(name) for name in devices]

@@ -39,6 +39,7 @@ from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
 from vireid.launch.work_dir import require_own_folder
+from vireid.launch.world_size import for_this_world_size
 
 
 def train(
@@ -149,7 +150,7 @@ def prepare(
     step = experiment.build_step(model, fabric)
     trainer = Trainer(Setup(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume))
     if content is not None:
-        trainer.load_state_dict(content, str(resume))
+        trainer.load_state_dict(for_this_world_size(run, content, str(resume)), str(resume))
     return trainer
 
 

@@ -23,7 +23,6 @@ from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
 from vireid.launch.cost import Price, run_size
 from vireid.launch.data_name import is_generated
-from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
 from vireid.reporting import result_file
@@ -54,7 +53,7 @@ class Plan:
         data: the dataset.
         tables: each table with its runs.
         elsewhere: tables that need another dataset.
-        reasons: why the figures cannot be compared, by table folder and row; '' stands for all.
+        reasons: why figures cannot be compared, by (table folder, row); ('', '') applies to all rows.
     """
 
     data: str
@@ -220,8 +219,7 @@ def estimate_hours(
         show(done, len(alike))
         stage: Job | None = same[0]
         while stage is not None:
-            # the step that is counted has labels up to IDENTITIES
-            work = count_work(stage.experiment, max(IDENTITIES, run_size(stage.experiment).identities))
+            work = count_work(stage.experiment, run_size(stage.experiment).identities)
             price = Price(stage.experiment, work)
             for device in devices:
                 hours[device] += len(same) * price.on(device).hours

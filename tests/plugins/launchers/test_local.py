@@ -11,7 +11,7 @@ import time
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.types import JobCommand, JobState
+from vireid.core.types import JobState
 from vireid.plugins.launchers import local
 from vireid.plugins.launchers.local import Local
 
@@ -25,47 +25,20 @@ def machine(monkeypatch):
     monkeypatch.setattr(local, '_gpus', list)
 
 
-@pytest.fixture
-def command(tmp_path):
-    """Returns a function that makes the command of a Python program."""
-    made = []
-
-    def make(program, devices=1):
-        made.append(program)
-        path = tmp_path / f'{len(made)}.log'
-        return JobCommand(f'run {len(made)}', (sys.executable, '-c', program), path, devices)
-
-    return make
-
-
-def until(launcher, reached):
-    """Returns the states of the commands as soon as `reached` is true of them."""
-    for _ in range(3000):
-        states = launcher.states()
-        if reached(states):
-            return states
-        time.sleep(0.01)
-    raise AssertionError(states)
-
-
-def ended(states):
-    return all(state.status == 'ended' for state in states)
-
-
 def statuses(states):
     return [state.status for state in states]
 
 
-def test_exit_statuses_and_output_are_kept(command):
+def test_exit_statuses_and_output_are_kept(command, until):
     launcher = Local(jobs=2)
     commands = [command('print("one")'), command('import sys; sys.exit("two")')]
     commands[0].output.write_text('before\n')
     launcher.submit(commands)
-    assert until(launcher, ended) == [JobState('ended', exit=0), JobState('ended', exit=1)]
+    assert until(launcher) == [JobState('ended', exit=0), JobState('ended', exit=1)]
     assert [c.output.read_text() for c in commands] == ['before\none\n', 'two\n']
 
 
-def test_as_many_run_at_once_as_there_are_jobs(command, tmp_path):
+def test_as_many_run_at_once_as_there_are_jobs(command, tmp_path, until):
     """Each waits for a file of its own."""
     wait = 'import pathlib, time\nwhile not pathlib.Path({!r}).exists(): time.sleep(0.01)'
     gates = [tmp_path / f'gate{number}' for number in range(3)]
@@ -76,15 +49,15 @@ def test_as_many_run_at_once_as_there_are_jobs(command, tmp_path):
     assert statuses(until(launcher, lambda states: states[1].status == 'ended')) == ['running', 'ended', 'running']
     gates[0].touch()
     gates[2].touch()
-    until(launcher, ended)
+    until(launcher)
 
 
 @pytest.mark.parametrize(('jobs', 'threads', 'each'), [(1, None, '4'), (2, None, '2'), (4, None, '1'), (3, 2, '2')])
-def test_jobs_share_the_cores(command, jobs, threads, each):
+def test_jobs_share_the_cores(command, jobs, threads, each, until):
     launcher = Local(jobs=jobs, threads=threads)
     commands = [command('import os; print(os.environ["OMP_NUM_THREADS"], os.environ["VIREID_CORES"])')]
     launcher.submit(commands)
-    until(launcher, ended)
+    until(launcher)
     assert commands[0].output.read_text().split() == [each, each]
 
 
@@ -98,7 +71,7 @@ def test_jobs_share_the_cores(command, jobs, threads, each):
         (2, 3, ['GPU 4,5,7', 'GPU 4,5,7']),
     ],
 )
-def test_each_run_has_its_gpus(monkeypatch, command, jobs, devices, places):
+def test_each_run_has_its_gpus(monkeypatch, command, jobs, devices, places, until):
     monkeypatch.setattr(local, '_gpus', lambda: ['4', '5', '7'])
     launcher = Local(jobs=jobs)
     commands = [
@@ -116,16 +89,16 @@ def test_each_run_has_its_gpus(monkeypatch, command, jobs, devices, places):
     until(launcher, lambda states: 'running' not in statuses(states))
 
 
-def test_a_gpu_is_used_again(monkeypatch, command):
+def test_a_gpu_is_used_again(monkeypatch, command, until):
     monkeypatch.setattr(local, '_gpus', lambda: ['0', '1'])
     launcher = Local()
     commands = [command('import os; print(os.environ["CUDA_VISIBLE_DEVICES"])') for _ in range(6)]
     launcher.submit(commands)
-    until(launcher, ended)
+    until(launcher)
     assert {c.output.read_text().strip() for c in commands} == {'0', '1'}
 
 
-def test_stop_sends_sigterm_and_starts_no_others(command):
+def test_stop_sends_sigterm_and_starts_no_others(command, until):
     launcher = Local(jobs=1)
     launcher.submit([command(WAIT), command(WAIT)])
     assert launcher.stop() is True
@@ -133,13 +106,13 @@ def test_stop_sends_sigterm_and_starts_no_others(command):
     assert states == [JobState('ended', exit=-signal.SIGTERM), JobState('waiting')]
 
 
-def test_ctrl_c_of_the_terminal_does_not_reach_the_commands(command):
+def test_ctrl_c_of_the_terminal_does_not_reach_the_commands(command, until):
     launcher = Local(jobs=1)
     launcher.submit([command(f'import os; print(os.getpgid(0), flush=True)\n{WAIT}')])
     (process, _) = next(iter(launcher._running.values()))
     assert os.getpgid(process.pid) != os.getpgid(0)
     launcher.stop()
-    until(launcher, ended)
+    until(launcher)
 
 
 def test_commands_notice_that_their_launcher_was_killed(tmp_path):

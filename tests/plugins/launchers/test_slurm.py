@@ -12,23 +12,11 @@ import time
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.types import JobCommand, JobState
+from vireid.core.types import JobState
 from vireid.plugins.launchers.slurm import Slurm, read_jobs
 
 pytest.importorskip('submitit')
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='Slurm runs on Linux')
-
-
-@pytest.fixture
-def command(tmp_path):
-    """Returns a function that makes the command of a Python program."""
-    made = []
-
-    def make(program):
-        made.append(program)
-        return JobCommand(f'run {len(made)}', (sys.executable, '-c', program), tmp_path / f'{len(made)}.log')
-
-    return make
 
 
 @pytest.fixture
@@ -58,28 +46,15 @@ def show(cluster, *states):
     (cluster / 'states').write_text('\n'.join(lines) + '\n')
 
 
-def until(launcher, reached):
-    for _ in range(6000):
-        states = launcher.states()
-        if reached(states):
-            return states
-        time.sleep(0.01)
-    raise AssertionError(states)
-
-
-def ended(states):
-    return all(state.status == 'ended' for state in states)
-
-
-def test_commands_run_in_jobs_of_their_own(command, tmp_path):
+def test_commands_run_in_jobs_of_their_own(command, tmp_path, until):
     commands = [command('print("one")'), command('import sys; print("two"); sys.exit(3)')]
     launcher = Slurm(folder=tmp_path / 'study', cluster='local', gpus=0, hours=0.1)
     launcher.submit(commands)
-    assert [state.exit for state in until(launcher, ended)] == [0, 3]
+    assert [state.exit for state in until(launcher)] == [0, 3]
     assert [c.output.read_text() for c in commands] == ['one\n', 'two\n']
 
 
-def test_a_preempted_run_saves_and_goes_on(command, tmp_path):
+def test_a_preempted_run_saves_and_goes_on(command, tmp_path, until):
     """submitit sends a signal before the end; the command gets SIGTERM, and the job returns to the queue."""
     program = (
         'import pathlib, signal, sys, time\n'
@@ -99,7 +74,7 @@ def test_a_preempted_run_saves_and_goes_on(command, tmp_path):
     assert job.state == 'RUNNING'
     inner = _child(job._process.pid)
     os.kill(inner, signal.SIGUSR2)  # to the process of submitit, as Slurm does
-    assert until(launcher, ended)[0].exit == 0
+    assert until(launcher)[0].exit == 0
     assert own.output.read_text() == 'started\nwent on from step 3\n'
 
 

@@ -33,11 +33,17 @@ def lost_process_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if world()[1] == 1 or (told := _told(str(error))) is None:
+        if (explained := explain_loss(error)) is None:
             raise
-        raise VireidError(
-            told, todo='see the message of that process or machine, if any; then repeat the command with --resume'
-        ) from error
+        raise explained from error
+
+
+def explain_loss(error: RuntimeError) -> VireidError | None:
+    """Returns the explanation of an error of torch that means that another process is lost; None for other errors."""
+    if world()[1] == 1 or (told := _told(str(error))) is None:
+        return None
+    todo = 'see the message of that process or machine, if any; then repeat the command with --resume'
+    return VireidError(told, todo=todo)
 
 
 def _told(text: str) -> str | None:

@@ -29,7 +29,6 @@ from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
-from vireid.core.training.world_size import for_this_world_size
 from vireid.core.types import Batch
 from vireid.interfaces import Model, Step
 
@@ -223,7 +222,6 @@ class Trainer:
         Raises:
             VireidError: if it belongs to another run.
         """
-        content = for_this_world_size(self.run, content, source)
         require_same_run(self.run, content, source)
         checkpoint.load_weights(self.run.model, content['model'], source)
         restore_step(self.step, content.get('step', {}), source)

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from vireid.core.distributed import processes
-from vireid.core.distributed.connections import watched_connections
 from vireid.core.distributed.processes import lost_process_errors
 from vireid.core.errors import VireidError
+from vireid.launch.connections import watched_connections
 
 
 def limit(connection: socket.socket) -> tuple[int, int]:

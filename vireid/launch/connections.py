@@ -35,7 +35,7 @@ def watched_connections(silence: int = SILENCE) -> Iterator[None]:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, every)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, every)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-            # the above watches a connection without traffic, this one data that nobody acknowledges
+            # keepalive covers idle connections; this covers sent data that is never acknowledged
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * silence)
 
 
