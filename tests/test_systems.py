@@ -27,8 +27,9 @@ SLOW = ('hicmd',)  # 25 steps would take a minute; tests/plugins/models/test_hic
 NAMES = sorted(path.stem for path in SYSTEMS.glob('*.py') if path.stem not in (*UNTRAINED, *SLOW))
 NOT_NARROW = ('aligngan', 'd2rl', 'deen', 'xmodal')  # these take many more steps then
 IDENTITIES, SHOTS = 4, 2
-# training steps; 30 are enough for the others
-STEPS = {'aligngan': 30, 'd2rl': 10, 'deen': 15, 'xmodal': 20, 'caj': 45, 'cmgan': 45, 'hctri': 45, 'msr': 45}
+# training steps; for the others 45. With four seeds, each finds at least 0.9; the rounding of another processor is like
+# another seed
+STEPS = {'aligngan': 40, 'd2rl': 12, 'deen': 15, 'xmodal': 24, 'caj': 90}
 SMALL = [
     'model.backbone.depth=18', 'model.backbone.weights=None', 'images.size=[48,16]', 'training.accelerator=cpu',
     'step.optimizer={"type": "Adam", "lr": 0.001}', 'step.groups={}', 'step.schedule=[]', 'training.precision=32-true',
@@ -41,6 +42,7 @@ OWN = {  # narrow generators and critics, which would take minutes
         'model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4',
         'step.optimizers.generator.identities=2', 'step.optimizers.critics.identities=2',
         'model.translators.gan.running=False',  # the running statistics of so few steps are not those of the images
+        'step.schedule=[{"type": "CosineAnnealingLR", "T_max": 40, "by": "step"}]',  # without it, weights swing to the end
     ],
     'd2rl': [
         'model.translators.unify.size=None', 'model.translators.unify.channels=4', 'model.translators.unify.blocks=1',
@@ -117,7 +119,7 @@ def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
 @pytest.mark.parametrize('name', NAMES)
 def test_a_system_learns_to_find_across_the_modalities(name: str, narrowed: Any) -> None:
     """By chance rank-1 is 0.25, without learning 0 to 0.5; but for HCML's, whose fit learns on an untrained network."""
-    steps = STEPS.get(name, 30)
+    steps = STEPS.get(name, 45)
     torch.manual_seed(0)
     made = experiment(name)
     with nullcontext() if name in NOT_NARROW else narrowed():

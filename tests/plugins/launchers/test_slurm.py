@@ -141,7 +141,10 @@ def test_without_slurm_it_is_said(tmp_path, monkeypatch):
     assert error.value.todo == 'run this on a login node of the cluster, or use --jobs N'
 
 
-def test_a_job_that_never_ran_says_why(cluster, command):
+def test_a_job_that_never_ran_says_why(cluster, command, monkeypatch):
+    from submitit.core.core import Job
+
+    monkeypatch.setattr(Job, '_results_timeout_s', 0)  # 15 s for a file that slow storage may not show at once
     show(cluster, 'NODE_FAIL')
     launcher, own = Slurm(folder=cluster / 'study'), command('')
     launcher.submit([own])

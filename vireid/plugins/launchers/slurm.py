@@ -85,7 +85,7 @@ class Slurm:
         self._gpus = gpus
         self._jobs: list[Any] = []
         self._commands: Sequence[JobCommand] = ()
-        self._told: set[str] = set()
+        self._ended: dict[str, JobState] = {}
 
     def submit(self, commands: Sequence[JobCommand]) -> None:
         """Submits the commands whose job is not in the queue already.
@@ -128,16 +128,18 @@ class Slurm:
 
     def _state(self, job: Any, command: JobCommand) -> JobState:
         place = f'job {job.job_id}'
+        if place in self._ended:  # submitit waits 15 s for the result of a job that left none, each time it is asked
+            return self._ended[place]
         if not job.done():
             return JobState('waiting' if job.state.startswith('PENDING') else 'running', place)
         try:
-            return JobState('ended', place, exit=job.result())
+            status = job.result()
         except Exception as error:  # submitit raises many types; the run never started, or was killed with its job
-            if job.job_id not in self._told:
-                self._told.add(job.job_id)
-                with command.output.open('a', encoding='utf-8') as output:
-                    output.write(f'error: {place} failed: {" ".join(str(error).split())}\n')
-            return JobState('ended', place, exit=1)
+            status = 1
+            with command.output.open('a', encoding='utf-8') as output:
+                output.write(f'error: {place} failed: {" ".join(str(error).split())}\n')
+        self._ended[place] = JobState('ended', place, exit=status)
+        return self._ended[place]
 
     def _active(self) -> dict[str, Any]:
         """Returns the jobs of an earlier call that have not ended, by output file."""

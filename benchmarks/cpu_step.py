@@ -1,0 +1,65 @@
+"""The training step of several systems in each precision and memory format, step by step in turns.
+
+    python benchmarks/cpu_step.py --size 288 144
+    python benchmarks/cpu_step.py --size 144 72 --batch 8 --systems tffn_sysu
+
+Random images are on the device already, so nothing is read. Every round takes one step of every variant; the table has
+the median of 20 rounds, and the ratio to the first row, the AGW base in float32 and contiguous memory (its training
+equals the released code's to machine precision: docs/systems/agw.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import torch
+
+from vireid.diagnostics.step_loop import StepLoop
+from vireid.launch.precision import BF16, FLOAT32, native_bf16
+from vireid.launch.resolve import resolve
+from vireid.plugin_manager.manager import create_manager
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+FORMATS = ('contiguous', 'channels_last')
+FIRST = ('systems/agw_base', FLOAT32, 'contiguous')
+
+
+def make(name: str, precision: str, form: str, size: list[int], identities: int) -> StepLoop:
+    values = {
+        'training.precision': precision, 'training.memory_format': form, 'images.size': size,
+        'sampler.identities': identities, 'model.backbone.weights': None,
+    }  # fmt: skip
+    return StepLoop(resolve(CONFIGS / f'{name}.py', manager=create_manager()).with_overrides(values))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--size', type=int, nargs=2, default=[288, 144], metavar=('HEIGHT', 'WIDTH'))
+    parser.add_argument('--batch', type=int, default=4, metavar='IDENTITIES', help='identities in a batch')
+    parser.add_argument('--systems', nargs='+', default=['tffn_sysu', 'dmcf_sysu'])
+    parser.add_argument('--rounds', type=int, default=20)
+    args = parser.parse_args()
+    precisions = [FLOAT32, *([BF16] if native_bf16('cpu')[0] else [])]
+    rows = [FIRST, *((s, p, f) for s in args.systems for p in precisions for f in FORMATS)]
+    steps = {row: make(*row, args.size, args.batch) for row in rows}
+    seconds: dict[tuple[str, str, str], list[float]] = {row: [] for row in rows}
+    for number in range(args.rounds + 1):  # the first is to warm up
+        for row, step in steps.items():
+            taken = step.images / step()
+            if number:
+                seconds[row].append(taken)
+    first = statistics.median(seconds[FIRST])
+    print(f'{args.size[0]} x {args.size[1]}, {steps[FIRST].images} images, {torch.get_num_threads()} threads')
+    for (name, precision, form), taken in seconds.items():
+        middle, least, most = statistics.median(taken), min(taken), max(taken)
+        same = statistics.median(seconds[name, precision, FORMATS[0]])
+        print(
+            f'{name:<18} {precision:<12} {form:<14} median {middle:6.2f} s ({least:.2f} to {most:.2f})  '
+            f'of the AGW base {middle / first:.2f}  of contiguous {middle / same:.2f}'
+        )
+
+
+if __name__ == '__main__':
+    main()
