@@ -29,6 +29,7 @@ from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.interfaces import Step
+from vireid.launch.random_weights import SkipRandomWeights
 
 
 def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = True) -> None:
@@ -161,7 +162,7 @@ def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.n
     A constructor that computes with values fails on `meta`.
     """
     try:
-        with torch.device('meta'):
+        with torch.device('meta'), SkipRandomWeights():
             return build()
     except Exception:
         if not again:

@@ -17,6 +17,7 @@ from vireid.boundary.weights import COUNTER, Weights, find_weights, is_checkpoin
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.launch.preflight import on_meta
+from vireid.launch.random_weights import SkipRandomWeights
 
 WHOLE = ('num_identities', 'progress', 'config')  # required to rebuild a model, besides its weights
 SECTIONS = ('dataset', 'protocol', 'images', 'sampler', 'model', 'step', 'training')
@@ -89,7 +90,8 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
         raise VireidError(f'{source} does not contain its number of identities', allowed='checkpoints of a run')
     build = functools.partial(experiment.build_model, int(content['num_identities']), pretrained=False)
     _require_shapes(build, content['model'], source)
-    model = build()
+    with SkipRandomWeights():
+        model = build()
     checkpoint.load_weights(model, content['model'], source)
     return model.eval()
 

@@ -12,6 +12,8 @@ from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Context
 from vireid.plugin_manager.manager import create_manager
 
+pytestmark = pytest.mark.usefixtures('narrow_resnet')
+
 BACKBONE = {'type': 'TwoStreamResNet', 'depth': 18, 'shared_from': 0, 'out_stages': [1], 'weights': None}
 NECKS: dict[str, Any] = {
     'stripes': {'type': 'StripeEmbedding', 'inputs': 'stage1', 'parts': 2},
