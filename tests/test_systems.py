@@ -42,7 +42,7 @@ OWN = {  # narrow generators and critics, which would take minutes
         'model.heads.critic_v.channels=4', 'model.heads.critic_i.channels=4',
         'step.optimizers.generator.identities=2', 'step.optimizers.critics.identities=2',
         'model.translators.gan.running=False',  # the running statistics of so few steps are not those of the images
-        'step.schedule=[{"type": "CosineAnnealingLR", "T_max": 40, "by": "step"}]',  # without it, weights swing to the end
+        'step.schedule=[{"type": "CosineAnnealingLR", "T_max": 40, "by": "step"}]',  # else weights swing to the end
     ],
     'd2rl': [
         'model.translators.unify.size=None', 'model.translators.unify.channels=4', 'model.translators.unify.blocks=1',

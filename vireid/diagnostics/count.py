@@ -5,23 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.types import VISIBLE
+from vireid.launch.random_weights import SkipRandomWeights
 
 HEADER = ('config', 'input', 'identities', 'parameters', 'used to embed', 'GFLOPs per image', 'embedding')
-
-
-class _Unfilled(TorchFunctionMode):
-    """Skips drawing random weights, which takes longest on the meta device and changes no shape."""
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, '__name__', '')
-        if name in ('normal_', 'uniform_', 'trunc_normal_', 'kaiming_normal_', 'kaiming_uniform_') and args:
-            return args[0]
-        return func(*args, **(kwargs or {}))
 
 
 def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
@@ -31,7 +21,7 @@ def count(experiment: Experiment, identities: int) -> tuple[str, ...]:
     and an addition as two operations.
     """
     height, width = experiment.images.size
-    with torch.device('meta'), _Unfilled():
+    with torch.device('meta'), SkipRandomWeights():
         model: Any = experiment.build_model(identities, pretrained=False).eval()
         image = torch.empty(1, 3, height, width)
     used: set[int] = set()

@@ -19,8 +19,8 @@ DRAWS = (
 class SkipRandomWeights(TorchFunctionMode):
     """Within it, `nn.Parameter`s are not filled with random numbers: they keep whatever is in their memory.
 
-    A ResNet-50 with two streams is built in less than a tenth of the time. Use it only if every parameter is then loaded, or
-    only shapes are needed. Buffers are filled as usual, as a checkpoint may not contain them.
+    A ResNet-50 with two streams is built in less than a tenth of the time. Use it only if every parameter is then
+    loaded, or only shapes are needed. Buffers are filled as usual, as a checkpoint may not contain them.
     """
 
     def __torch_function__(
