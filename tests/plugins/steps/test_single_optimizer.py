@@ -212,12 +212,11 @@ class TestCompiling:
         assert compiled == [plain]
 
 
-def test_parameters_used_only_in_some_epochs_need_another_strategy_in_several_processes(monkeypatch):
-    monkeypatch.setattr('vireid.plugins.steps.single_optimizer.world', lambda: (0, 2))
-    model = nn.Linear(3, 4)
-    model.changes, model.embed = [3], model.forward
-    fabric, components = Fabric(accelerator='cpu', devices=1), create_manager().components
-    with pytest.raises(VireidError, match=r"training.strategy='ddp_find_unused_parameters_true'"):
-        SingleOptimizer(model, fabric, components, {'type': 'SGD', 'lr': 0.1})
-    fabric.strategy._ddp_kwargs = {'find_unused_parameters': True}
-    SingleOptimizer(model, fabric, components, {'type': 'SGD', 'lr': 0.1})
+@pytest.mark.parametrize('changes', [[], [3]])
+def test_in_several_processes_parameters_may_be_unused_in_some_epochs(changes):
+    """DDP has to be told so, and is slower then."""
+    fabric, model = Fabric(accelerator='cpu', devices=1), nn.Linear(3, 4)
+    fabric.strategy._ddp_kwargs = {}  # as the strategy `ddp` has
+    model.changes, model.embed = changes, model.forward
+    SingleOptimizer(model, fabric, create_manager().components, {'type': 'SGD', 'lr': 0.1})
+    assert fabric.strategy._ddp_kwargs == ({'find_unused_parameters': True} if changes else {})

@@ -95,8 +95,8 @@ def typed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _agrees(name: str, given: Any, value: Any) -> bool:
     if name not in SETTINGS:
-        return given == value
-    return not isinstance(value, SETTINGS[name]) or SETTINGS[name](**given) == value
+        return bool(given == value)
+    return not isinstance(value, SETTINGS[name]) or bool(SETTINGS[name](**given) == value)
 
 
 @section
@@ -168,15 +168,19 @@ class Experiment(Sections):
 
     def build_dataset(self) -> Dataset:
         """Builds the dataset, which checks the folder's layout."""
-        return self.build('datasets', 'dataset')
+        dataset: Dataset = self.build('datasets', 'dataset')
+        return dataset
 
     def build_protocol(self) -> EvaluationProtocol:
         """Builds the evaluation protocol."""
-        return self.build('protocols', 'protocol')
+        protocol: EvaluationProtocol = self.build('protocols', 'protocol')
+        return protocol
 
     def build_sampler(self, samples: Sequence[Sample], rank: int = 0, world_size: int = 1) -> Sampler:
         """Builds the sampler of training samples for one of `world_size` processes."""
-        return self.build('samplers', 'sampler', samples=samples, seed=self.seed, rank=rank, world_size=world_size)
+        context = {'samples': samples, 'seed': self.seed, 'rank': rank, 'world_size': world_size}
+        sampler: Sampler = self.build('samplers', 'sampler', **context)
+        return sampler
 
     def build_model(
         self, num_identities: int, pretrained: bool = True, steps_per_epoch: int | None = None
@@ -207,7 +211,7 @@ class Experiment(Sections):
                 'compare',
                 path='losses.across_ranks',
             )
-        model = self.manager.components.build(
+        model: nn.Module = self.manager.components.build(
             'models',
             config,
             where='model',
@@ -282,7 +286,7 @@ class Experiment(Sections):
                 todo='put another transform first, or remove images.reader',
                 path=f'{where}.epochs',
             )
-        return self.manager.components.build(
+        reader: Callable[[str], Tensor] = self.manager.components.build(
             'readers',
             thaw(self.images.reader),
             where='images.reader',
@@ -292,6 +296,7 @@ class Experiment(Sections):
             decode=decode,
             on_progress=on_progress,
         )
+        return reader
 
     def build_reranker(self) -> Reranker | None:
         """Builds the re-ranker; None if the config has none."""

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vireid.core.errors import VireidError, nearest
 
@@ -108,7 +108,7 @@ def _mark(origins: Origins, config: Mapping[str, Any], key: str, origin: str) ->
 def override(config: dict[str, Any], option: str) -> None:
     """Applies one `dotted.key=value` to `config` in place.
 
-    The value is parsed as a Python literal or as true, false or null; anything else is a string. List items are
+    The value is parsed as a Python literal or as JSON; anything else is a string. List items are
     addressed by position. The last part of the key may be new, since it is validated later; its parents must exist.
 
     Raises:
@@ -180,19 +180,21 @@ def split_key(config: Any, key: str) -> list[str]:
 
 
 def parse_value(text: str) -> Any:
-    """Parses the value of an option: a Python literal, `dict(key=...)`, true, false or null; else the text itself."""
-    text = text.strip()
-    words = {'true': True, 'false': False, 'null': None}
-    if text.lower() in words:
-        return words[text.lower()]
+    """Parses the value of an option: a Python literal, `dict(key=...)` or JSON; else the text itself."""
     try:
-        return ast.literal_eval(_DictCalls().visit(ast.parse(text, mode='eval')))
+        return ast.literal_eval(_Literals().visit(ast.parse(text.strip(), mode='eval')))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        return text
+        return text.strip()
 
 
-class _DictCalls(ast.NodeTransformer):
-    """Converts `dict(key=value)` calls, as in Python configs, to dict literals."""
+class _Literals(ast.NodeTransformer):
+    """Converts `dict(key=value)` calls, as in Python configs, and JSON's true, false and null to Python literals."""
+
+    WORDS: ClassVar = {'true': True, 'false': False, 'null': None}
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        word = node.id.lower()
+        return ast.Constant(self.WORDS[word]) if word in self.WORDS else node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)

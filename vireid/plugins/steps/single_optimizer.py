@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.core.distributed.gather import mean_of
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
@@ -68,14 +67,9 @@ class SingleOptimizer:
             raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
-        options = getattr(fabric.strategy, '_ddp_kwargs', {})
-        if world()[1] > 1 and Model.changes(model) and not options.get('find_unused_parameters'):
-            raise VireidError(
-                'a loss or translator of the model has epochs, so some parameters are unused in others, which the '
-                'strategy ddp does not allow',
-                todo="set training.strategy='ddp_find_unused_parameters_true'",
-                path='training.strategy',
-            )
+        options = getattr(fabric.strategy, '_ddp_kwargs', None)
+        if options is not None and Model.changes(model):
+            options['find_unused_parameters'] = True  # those of a loss or translator with `epochs`, outside them
         self._weighter: Any = Model.weighter(model)
         # the weighter runs outside the wrapped model, on averaged losses, so its gradients already agree on all ranks
         ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []
