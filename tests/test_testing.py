@@ -404,6 +404,11 @@ class Forgetful:
         pass
 
 
+class OneVector(nn.Module):
+    def forward(self, output: HeadOutput, identities: torch.Tensor) -> torch.Tensor:
+        return (output.feature @ output.feature.t()).mean()
+
+
 class Silent(Forgetful):
     def __call__(self, batch: Any, progress: Any) -> Any:
         super().__call__(batch, progress)
@@ -422,6 +427,7 @@ class Stateless(Forgetful):
     ('kind', 'target', 'said'),
     [
         ('losses', Demotes, 'it turns float64 into torch.float32'),
+        ('losses', OneVector, 'set reads_parts = False if it needs one vector per image'),
         ('models', OneNumber, 'forward of OneNumber returned a Tensor ()'),
         ('models', TwoLengths, "its embeddings have lengths {'visible': 3, 'infrared': 4}"),
         ('steps', Forgetful, 'after load_state_dict it continues differently'),

@@ -12,7 +12,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.signature import named_arguments, names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.interfaces import Head, Loss, Neck, Translator
-from vireid.testing.promises import Builder, check_network, require
+from vireid.testing.promises import Broken, Builder, check_network, require
 
 PERSONS, PICTURES, CHANNELS, SIZE = 4, 2, 16, (64, 32)
 COUNT = PERSONS * PICTURES  # of each modality
@@ -163,10 +163,19 @@ def _check_loss(build: Builder) -> None:
         _check_loss_on(build, build.inputs, labels)
         return
     several = (3,) if Loss.reads_parts(build.target) else ()
-    for parts in {(), several}:
+    for parts in dict.fromkeys(((), several)):  # without parts first: only what then fails is due to parts
         feature = torch.randn(len(labels), *parts, CHANNELS, requires_grad=True)
         given = HeadOutput(feature, torch.randn(len(labels), *parts, PERSONS, requires_grad=True))
-        _check_loss_on(build, given, labels)
+        try:
+            _check_loss_on(build, given, labels)
+        except Exception as error:  # a loss may raise anything
+            if not parts:
+                raise
+            said = str(error) if isinstance(error, Broken) else f'{type(error).__name__}: {error}'
+            raise Broken(
+                f'with features of {parts[0]} parts, {tuple(feature.shape)}: {said}; '
+                'set reads_parts = False if it needs one vector per image'
+            ) from error
 
 
 def _check_loss_on(build: Builder, given: HeadOutput, labels: Tensor) -> None:
