@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     for name, (summary, description) in ACTIONS.items():
         action = actions.add_parser(name, help=summary, description=description)
-        action.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
+        action.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
         group = add_experiment_arguments(action)
         group.add_argument(
             '--seconds', type=float, default=30, help='how long to repeat the measurements (default: 30)'

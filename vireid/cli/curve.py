@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid data curve`."""
-    parser.add_argument('config', help='a config on your own images, such as configs/own_few.py')
+    parser.add_argument('config', help='a config on your own images, such as vireid::own_few.py')
     add_experiment_arguments(parser)
     parser.add_argument(
         '--identities',

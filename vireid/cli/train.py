@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
-    parser.add_argument('config', help='a config file, such as configs/tffn_sysu.py')
+    parser.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
     group = add_experiment_arguments(parser)
     group.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
     group.add_argument(

@@ -28,7 +28,7 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     """
     todo = (
         f'{obtain}\n           without it: vireid data synth --layout {synth} data/synth-{synth}, '
-        f'then --data-root data/synth-{synth} (or `make demo`)'
+        f'then --data-root data/synth-{synth} (or `vireid demo`)'
     )
     allowed = f'a folder with {", ".join(looked_for)}, set by --data-root, VIREID_DATA or dataset.root'
     if root is None:

@@ -46,7 +46,7 @@ class Console:
         model = [f'{millions:.1f} M parameters']
         if isinstance(run.model, CrossModalModel):
             model.append(f'embedding {run.model.embedding_dim}')
-            model.append(f'tasks {" ".join(run.model.tasks)}, weighed by {type(run.model.weighter).__name__}')
+            model.append(f'tasks {" ".join(run.model.tasks)}, weighted by {type(run.model.weighter).__name__}')
         epochs = progress.total_steps / progress.steps_per_epoch
         people = counted(identities, 'identity', 'identities')
         few = {'test': what_few_allow(run.tested)} if 0 < run.tested < FEW else {}

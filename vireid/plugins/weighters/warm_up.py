@@ -28,7 +28,7 @@ class WarmUp(nn.Module):
         task_names: the tasks to weigh.
         tasks: curve of each task that warms up.
         epochs: length of the ramp of `linear` and `cosine`.
-        other_tasks: tasks weighed by other weighters; they count for E.
+        other_tasks: tasks weighted by other weighters; they count for E.
 
     Raises:
         VireidError: if `tasks` names an unknown task, every task warms up, or `epochs` is not above 0.
