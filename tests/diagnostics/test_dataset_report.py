@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_named(copy, capsys):
     broken = next(copy.glob('cam1/*/0001.jpg'))
     broken.write_bytes(broken.read_bytes()[:300])
     assert main(['data', 'check', str(copy)]) == 1
-    assert f'error: 1 images cannot be read:\n    image {broken}' in capsys.readouterr().out
+    assert f'error: 1 image cannot be read:\n    image {broken}' in capsys.readouterr().out
 
 
 def test_an_image_of_two_identities_is_an_error_and_one_twice_a_warning(copy, capsys):

@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_looked_at(mine, capsys):
     shutil.copy(images(mine / 'visible/bert')[0], mine / 'infrared/bert/more.jpg')
     status, printed = check(mine, capsys)
     assert status == 1
-    assert 'error: 1 images cannot be read' in printed
+    assert 'error: 1 image cannot be read' in printed
     assert 'infrared images have colors' in printed
 
 

@@ -104,7 +104,8 @@ def check_dataset(
     _raw(report, [image.raw for _, image in images if image.raw])
     readable = [(sample, image) for sample, image in images if not image.error]
     if unreadable:
-        report.errors.append(f'{len(unreadable)} images cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
+        what = counted(len(unreadable), 'image')
+        report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
     _twins(report, readable, of_split)
     few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
     if few:

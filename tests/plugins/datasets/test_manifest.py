@@ -53,7 +53,7 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
     ('text', 'texts'),
     [
         ('', ["has no column 'path'"]),
-        ('path,identity,camera,modality,splitt\n', ["no column 'split'", "did you mean 'splitt'?"]),
+        ('path,identity,camera,modality,splitt\n', ["no column 'split'", "is 'splitt' meant to be 'split'?"]),
         (HEADER + 'a.jpg,7,1,visibel,test\n', ['line 2', "'visibel', did you mean 'visible'?"]),
         (HEADER + 'a.jpg,7,one,visible,test\n', ["line 2: camera is 'one'"]),
         (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', ['line 3: a.jpg is also in line 2']),

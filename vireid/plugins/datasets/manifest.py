@@ -11,7 +11,7 @@ from typing import Any
 from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import open_regular, reads
 from vireid.boundary.tables import read_csv
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.errors import VireidError, did_you_mean, nearest
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
@@ -116,8 +116,10 @@ def _require_columns(columns: Sequence[str], path: Path) -> None:
 
 
 def _no_column(column: str, columns: Sequence[str], path: Path, todo: str | None = None) -> VireidError:
+    match = nearest(column, columns)
+    meant = f'; is {match!r} meant to be {column!r}?' if match else ''
     return VireidError(
-        f'manifest {path} has no column {column!r} (it has: {", ".join(columns)}){did_you_mean(column, columns)}',
+        f'manifest {path} has no column {column!r} (it has: {", ".join(columns)}){meant}',
         allowed=', '.join(COLUMNS),
         todo=todo,
     )

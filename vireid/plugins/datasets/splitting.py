@@ -248,7 +248,7 @@ def _too_few(source: str, count: int, least: int, needed: str, todo: str) -> Vir
     return VireidError(
         f'{source} has {counted(count, "identity", "identities")} with both modalities, which is too few',
         allowed=f'{least} or more: {needed}',
-        todo=todo or 'add images of more identities in both modalities',
+        todo=todo or 'see what is not read: vireid data check; or add images of more identities in both modalities',
     )
 
 
