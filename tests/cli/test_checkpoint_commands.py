@@ -162,6 +162,14 @@ class TestExport:
         images = torch.randn(3, 3, 24, 12)
         assert torch.equal(model.embed(images, 'infrared'), known.embed(images, 'infrared'))
 
+    def test_the_place_of_the_initial_weights_is_not_released(self, run, tmp_path):
+        content = checkpoint.load(run / 'checkpoints/last.pt')
+        content['config']['model']['backbone'] |= {'weights': '/home/me/start.pth'}
+        checkpoint.save(tmp_path / 'own.pt', content)
+        assert main(['export', 'weights', str(tmp_path / 'own.pt'), str(tmp_path / 'out')]) == 0
+        released = ''.join((tmp_path / 'out' / name).read_text() for name in ('config.yaml', 'README.md'))
+        assert '/home/me' not in released
+
     def test_a_release_can_be_read_by_whoever_reads_its_other_files(self, run, tmp_path):
         before = os.umask(0o022)
         try:

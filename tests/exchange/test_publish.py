@@ -19,7 +19,6 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
-from vireid.exchange.publish import public_config
 from vireid.exchange.publish_record import read_published
 from vireid.launch.launch import train
 from vireid.reporting import result_file
@@ -38,18 +37,6 @@ def register_components(add):
     add('models', 'Own', object)
 """
 FLAGS = ['--weights-license', 'CC-BY-NC-4.0', '--plugin', PLUGIN]
-
-CONFIG = {
-    'dataset': {'type': 'Manifest', 'root': '/data/office', 'file': 'staff.csv', 'folds': 5, 'trial': 2},
-    'images': {'size': [24, 12], 'reader': {'type': 'ImageCache', 'folder': '/cache'}},
-    'training': {'steps': 5, 'init': '/runs/last.pt'},
-    'model': {'backbone': {'type': 'TwoStreamResNet', 'weights': 'starts/office/last.pt'}, 'embedding': ['s4']},
-    'loggers': [{'type': 'WeightsAndBiases', 'entity': 'acme'}],
-    'plugins': ['/home/me/own.py'],
-    'stages': ['first.py'],
-    'protocol': {'type': 'sysu/agw', 'permutation': '~/perm.mat', 'mirror': 'https://me@host/x'},
-    'name': 'office',
-}  # fmt: skip
 
 
 def publish(runs: list[Path], out: Path, *flags: str) -> int:
@@ -222,30 +209,6 @@ class TestOwnImages:
         assert publish([run], tmp_path / 'out', '--permission', AGREED, '--plugin', str(plugin)) == 2
         assert f'own.py would contain {own_images}' in capsys.readouterr().err
         assert not (tmp_path / 'out').exists()
-
-
-class TestConfig:
-    def test_places_are_removed_and_listed_and_settings_stay(self):
-        config, removed = public_config(CONFIG, own=True)
-        assert config == {
-            'dataset': {'type': 'Manifest', 'root': None, 'folds': 5, 'trial': 2},
-            'images': {'size': [24, 12]},
-            'training': {'steps': 5, 'init': None},
-            'model': {'backbone': {'type': 'TwoStreamResNet', 'weights': None}, 'embedding': ['s4']},
-            'protocol': {'type': 'sysu/agw', 'permutation': None, 'mirror': None},
-            'plugins': [],
-            'name': 'office',
-        }
-        assert set(removed) == {
-            'dataset.file', 'loggers', 'stages', 'images.reader', 'training.init', 'model.backbone.weights',
-            'protocol.permutation', 'protocol.mirror',
-        }  # fmt: skip
-
-    def test_texts_about_a_published_dataset_stay(self):
-        config = CONFIG | {'dataset': {'type': 'SYSU-MM01', 'root': '/x', 'train_lists': ['train']}}
-        assert public_config(config, own=False)[0]['dataset'] == {
-            'type': 'SYSU-MM01', 'root': None, 'train_lists': ['train']
-        }  # fmt: skip
 
 
 class TestRefusals:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
@@ -61,7 +61,8 @@ def head(content: Mapping[str, Any], license: str = '', initialized: bool = Fals
     """
     config = content['config']
     backbone = config['model'].get('backbone') or {'type': config['model'].get('type', 'custom model')}
-    init = f', initialized from {backbone["weights"] or "random weights"}' if 'weights' in backbone else ''
+    place = PureWindowsPath(str(backbone.get('weights') or 'random weights'))  # of a path, only the file is named
+    init = f', initialized from {place.name}' if 'weights' in backbone else ''
     init = ', initialized from weights of another run' if initialized else init
     known = [f'license: {license}'] if license else []
     return [

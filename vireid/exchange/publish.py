@@ -9,7 +9,7 @@ import builtins
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from vireid.core.scoring.results import QUERIES
 from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES
 from vireid.exchange.models import load, load_weights
+from vireid.exchange.public_config import public_config
 from vireid.exchange.publish_card import measured_rows, not_measured, release_card
 from vireid.exchange.publish_record import BLOCK, LICENSE, RECORD, SUMS, digest_of
 from vireid.exchange.release import atomic_folder, plugin_files, write_release
@@ -33,7 +34,6 @@ from vireid.reporting.record import RunRecord
 
 # the data of these names were published by others; any other data are somebody's own images
 PUBLISHED = ('SYSU-MM01', 'RegDB', 'LLCM')
-FILES = ('.pt', '.pth', '.t', '.safetensors', '.csv', '.parquet', '.json', '.yaml', '.yml', '.npz', '.py', '.txt')
 
 
 def publish(
@@ -116,44 +116,6 @@ def publish(
     return [out / name for name in [*names, SUMS]]
 
 
-def public_config(config: Mapping[str, Any], own: bool) -> tuple[dict[str, Any], list[str]]:
-    """Returns a config without what names a person, a file, a server, or a machine, and the keys that were removed.
-
-    Args:
-        config: the config in a checkpoint.
-        own: whether the data are somebody's own images; then no text about them remains.
-    """
-    removed: list[str] = []
-
-    def clean(value: Any, key: str) -> Any:
-        if isinstance(value, Mapping):
-            return {name: clean(item, f'{key}.{name}' if key else str(name)) for name, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [clean(item, f'{key}.{number}') for number, item in enumerate(value)]
-        if isinstance(value, str) and _is_place(value):
-            removed.append(key)
-            return None
-        return value
-
-    kept = {key: value for key, value in config.items() if key not in ('dataset', 'loggers', 'plugins', 'stages')}
-    images = {key: value for key, value in kept['images'].items() if key != 'reader'}  # the folder of a cache
-    kept |= {'images': images, 'training': {**kept['training'], 'init': None}}
-    dataset = {
-        key: value
-        for key, value in config['dataset'].items()
-        if key == 'type' or isinstance(value, (bool, int, float)) or (not own and key != 'root')
-    }
-    removed += [
-        f'dataset.{key}'
-        for key, value in config['dataset'].items()
-        if key not in (*dataset, 'root') and value is not None
-    ]
-    removed += [key for key in ('loggers', 'stages') if config.get(key)]
-    removed += ['images.reader'] if config['images'].get('reader') else []
-    removed += ['training.init'] if config['training'].get('init') else []
-    return {**clean(kept, ''), 'dataset': {**clean(dataset, 'dataset'), 'root': None}, 'plugins': []}, removed
-
-
 def without_identities(experiment: Experiment, content: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Returns the weights of a checkpoint, with zeros where their size depends on the number of training identities.
 
@@ -223,17 +185,6 @@ def _ask_permission(data: str, initialized: bool) -> None:
         f'these weights were trained on {whose}',
         allowed="--permission 'who agreed that weights trained on these people are published, and when'",
         todo='ask first; the card will state it',
-    )
-
-
-def _is_place(text: str) -> bool:
-    """Returns whether a text looks like a path or an address."""
-    return (
-        text.startswith(('/', '~', './', '../'))
-        or PureWindowsPath(text).drive != ''
-        or '://' in text
-        or text.lower().endswith(FILES)
-        or ('/' in text and Path(text).exists())
     )
 
 

@@ -25,6 +25,7 @@ from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES, Modality
 from vireid.exchange.model_card import model_card
 from vireid.exchange.models import load
+from vireid.exchange.public_config import public_config
 from vireid.launch.weights import require_whole
 
 TOLERANCE = 1e-4  # largest allowed difference between ONNX and torch, relative to the largest value
@@ -35,7 +36,7 @@ def release_weights(
 ) -> list[Path]:
     """Writes `model.safetensors`, `config.yaml`, the model card, and copies of the plugin files.
 
-    The optimizer state and the paths of this machine are left out.
+    The optimizer state, the loggers, and the paths of this machine are left out.
 
     Args:
         source: a checkpoint of a run.
@@ -54,8 +55,6 @@ def release_weights(
     _import('safetensors.torch')
     content = checkpoint.load(source)
     require_whole(content, source)
-    config = {**content['config'], 'dataset': {**content['config']['dataset'], 'root': None}, 'plugins': []}
-    config['training'] = {**config.get('training', {}), 'init': None}  # a path of this machine
     files = plugin_files(source, content['config'].get('plugins', ()), plugins)
     existing = [name for name in ('README.md', 'config.yaml') if (out / name).exists()]
     if existing and not (out / 'model.safetensors').exists():
@@ -64,6 +63,7 @@ def release_weights(
         log(f'copying {file} into the release')
     digest = checkpoint.digest(content['model'])
     try:
+        config, _ = public_config(content['config'], own=False)
         card = model_card(source, content, digest)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         given = f'the config in {source} is damaged: {type(error).__name__}: {error}'
