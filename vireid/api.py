@@ -111,8 +111,8 @@ def evaluate(
     Args:
         config: the config of the checkpoint, or one with the same model; see `load_experiment`.
         checkpoint: a checkpoint of a run; None for a model without trainable parameters.
-        work_dir: folder for `result.json` and the output of the loggers; by default `test/` beside `checkpoints/`, or a
-            new folder in `runs/` without a checkpoint.
+        work_dir: folder for `result.json` and the output of the loggers; by default a new folder: `test` or
+            `test-N` beside `checkpoints`, or one in `runs` without a checkpoint.
         plugins: Python files with your components.
         **overrides: see `load_experiment`.
 
@@ -123,11 +123,7 @@ def evaluate(
         VireidError: if the checkpoint does not match the model, or was trained on test identities or images.
     """
     experiment = load_experiment(config, plugins, **overrides)
-    if work_dir is None and checkpoint is None:
-        work_dir = free_folder(Path('runs'), f'{experiment.name}_test')
-    elif work_dir is None:
-        work_dir = Path(str(checkpoint)).absolute().parent.parent / 'test'
-    return score_checkpoint(experiment, checkpoint, work_dir)
+    return score_checkpoint(experiment, checkpoint, work_dir or test_folder(experiment.name, checkpoint))
 
 
 def plot(
@@ -227,6 +223,13 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
 def _require_several(given: Any, what: str) -> None:
     if isinstance(given, (str, Path)) or not isinstance(given, Sequence):
         raise VireidError(f'{what} is {given!r}', allowed='a list')
+
+
+def test_folder(name: str, checkpoint: str | Path | None) -> Path:
+    """Returns an unused folder for a test: in the folder of the run, or in `runs` without a checkpoint."""
+    if checkpoint is None:
+        return free_folder(Path('runs'), f'{name}_test')
+    return free_folder(Path(str(checkpoint)).absolute().parent.parent, 'test')
 
 
 def free_folder(base: Path, name: str) -> Path:

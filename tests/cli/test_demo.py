@@ -35,14 +35,13 @@ def printed(folder, monkeypatch, capsys):
     return capsys.readouterr().out
 
 
-def test_it_trains_and_ends_with_the_report_and_three_commands(printed):
+def test_it_trains_and_ends_with_three_commands(printed):
     steps = [line for line in printed.splitlines() if line.startswith('$ ')]
     assert steps == [
         '$ vireid data synth --layout sysu --ids 120 --seed 0 data/demo',
         '$ vireid train vireid::tffn_demo.py --data-root data/demo --work-dir runs/tffn_demo',
     ]
-    after = printed.split('\nreport: ')[1]
-    assert after.startswith('runs/tffn_demo/report.html\n')
+    after = printed.split('\nnext:\n')[1]
     assert len(re.findall(r'^  \S', after, re.MULTILINE)) == 3
 
 
@@ -62,20 +61,21 @@ def test_the_next_commands_exist(printed, monkeypatch):
 def test_a_step_that_fails_ends_it_with_its_status(folder, monkeypatch, capsys):
     monkeypatch.setattr(vireid.cli, 'main', lambda arguments: 130 if arguments[0] == 'train' else 0)
     assert REAL(['demo']) == 130
-    assert 'report: ' not in capsys.readouterr().out
+    assert 'next:' not in capsys.readouterr().out
 
 
 def test_another_demo_leaves_the_first_run(folder, monkeypatch, capsys):
     (folder / 'runs/tffn_demo').mkdir(parents=True)
     monkeypatch.setattr(vireid.cli, 'main', lambda arguments: 0)
     assert REAL(['demo']) == 0
-    assert 'report: runs/tffn_demo-2/report.html' in capsys.readouterr().out
+    assert '--checkpoint runs/tffn_demo-2/checkpoints/last.pt' in capsys.readouterr().out
 
 
 def test_its_config_draws_ranking_lists_during_training(people, folder, capsys):
     options = ['--cfg-options', *SMALL, 'training.epochs=2', 'training.steps=None']
     assert main(['train', demo.CONFIG, '--data-root', str(people), *options]) == 0
     out = capsys.readouterr().out
+    assert out.splitlines()[-1] == 'report: runs/tffn_demo/report.html'
     steps = re.findall(r'ranking lists after step (\d+): runs/tffn_demo/rankings.png', out)
     assert len(steps) == 2  # after the first epoch and at the end
     with Image.open(folder / 'runs/tffn_demo/rankings.png') as picture:

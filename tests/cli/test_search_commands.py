@@ -63,6 +63,7 @@ def test_a_modality_that_contradicts_the_pixels_is_told(work, query, capsys):
     ('flags', 'message'),
     [
         (['--camera', '7'], "has no camera '7'"),
+        (['--among', 'infrared'], 'has no infrared images'),
         (['--after', 'noon'], "--after is 'noon'"),
         (['--after', '2027-01-01', '--before', '2026-01-01'], 'is later than'),
         (['--top', '0'], 'top is 0'),

@@ -43,6 +43,11 @@ class TestAdvice:
         found = Bench('title', variants, {STEP: [10, 10, 10], 'a': [20, 20, 9]}, [])
         assert found.advice() == [f'no change that was tried makes {STEP} faster']
 
+    def test_nothing_is_suggested_about_reading_that_takes_no_time(self):
+        assert parts(3000, 100, 97, a=150).advice() == [
+            'the step limits training: the loader alone is 30.0 times as fast'
+        ]
+
     def test_a_busy_machine_is_told_with_its_load(self):
         assert 'load average was 3.0 on 2 cores' in parts(300, 100, 75, load=3.0).advice()[-1]
         assert 'OMP_NUM_THREADS' in parts(300, 100, 75, load=3.0).advice()[-1]

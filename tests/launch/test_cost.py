@@ -9,7 +9,7 @@ import pytest
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
-from vireid.launch.cost import DEVICES, LAUNCH, Price, hours, price_lines, run_size
+from vireid.launch.cost import DEVICES, LAUNCH, Price, duration, hours, price_lines, run_size
 from vireid.launch.resolve import resolve
 from vireid.launch.work import Work
 from vireid.plugin_manager.manager import create_manager
@@ -108,3 +108,10 @@ class TestPrice:
 )
 def test_hours_have_two_digits(value: float, text: str):
     assert hours(value) == text
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'), [(0.001, 'less than 1 min'), (0.05, '3 min'), (0.9, '54 min'), (1.04, '1.0 h'), (180, '180 h')]
+)
+def test_durations_have_a_unit(value: float, text: str):
+    assert duration(value) == text

@@ -113,7 +113,8 @@ def test_numbers_that_do_not_exist(client):
     ('query', 'message'),
     [
         ('top=0', 'top is'), ('top=1000000', 'top is'), ('top=x', 'top is'), ('camera=9', 'has no camera'),
-        ('after=noon', 'after is'), ('modality=thermal', 'modality is'),
+        ('after=noon', 'after is'), ('modality=thermal', 'modality is'), ('among=thermal', 'among is'),
+        ('among=infrared', 'has no infrared images'),
         ('after=2027-01-01&before=2026-01-01', 'later'),
     ],
 )  # fmt: skip

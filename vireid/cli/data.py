@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 TABLE = 'manifest.csv'
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
+PUBLISHED = {  # any of these marks the layout of a published dataset, whole or not
+    'SYSU-MM01': ('exp', 'cam1'),
+    'RegDB': ('idx/train_visible_1.txt', 'Thermal'),
+    'LLCM': ('idx/train_vis.txt', 'test_vis'),
+}
 CONFIG = 'vireid::own_few.py'
 
 
@@ -47,9 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'folder of the wrong modality, and people with two names. Exit status 1 if there are errors to fix.',
     )
     check.add_argument('root', help="the dataset's folder")
-    check.add_argument(
-        '--dataset', help='dataset name (default: Folders or Manifest if the folder has that layout, else SYSU-MM01)'
-    )
+    check.add_argument('--dataset', help='dataset name (default: by the layout of the folder)')
     check.add_argument('--splits', nargs='+', help='splits to check (default: train test; all for your own images)')
     check.add_argument('--trial', type=int, help='split of a dataset with several splits (RegDB: 1 to 10)')
     check.add_argument(
@@ -100,7 +103,7 @@ def _check(args: argparse.Namespace) -> int:
     from vireid.launch.data_name import data_name, is_generated
 
     trial = {} if args.trial is None else {'trial': args.trial}
-    name = args.dataset or _reader(Path(args.root).expanduser()) or 'SYSU-MM01'
+    name = args.dataset or _layout(Path(args.root).expanduser())
     dataset = make_manager(args, args.plugin).components.build(
         'datasets', {'type': name, 'root': args.root, **trial}, where='dataset'
     )
@@ -130,13 +133,29 @@ def _scaling(text: str) -> ScaleRaw:
     return low, high
 
 
-def _reader(root: Path) -> str | None:
-    """Returns the dataset type for a folder or table of your own images; None for other layouts."""
+def _layout(root: Path) -> str:
+    """Returns the dataset type of a folder or table by its layout.
+
+    Raises:
+        VireidError: if it does not exist, or has no known layout.
+    """
+    if not root.exists():
+        raise VireidError(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
     if root.suffix in ('.csv', '.parquet') or any(
         (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
     ):
         return 'Manifest'
-    return 'Folders' if _holds_people(root) else None
+    for name, parts in PUBLISHED.items():
+        if any((root / part).exists() for part in parts):
+            return name
+    if _holds_people(root):
+        return 'Folders'
+    raise VireidError(
+        f'{root} has the layout of no dataset',
+        allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
+        f'{", ".join(PUBLISHED)} as their authors publish them',
+        todo='name the dataset with --dataset, to read what is missing; `vireid components datasets` lists them',
+    )
 
 
 def _holds_people(folder: Path) -> bool:

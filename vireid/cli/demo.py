@@ -35,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
         return failed.status
     vireid, folder = _command(), quote(str(work_dir))
     print(
-        f'report: {work_dir / "report.html"}\n\n'
-        'next:\n'
+        '\nnext:\n'
         f'  {vireid} train {CONFIG} --data-root {DATA} --cfg-options {quote(FUSION)}\n'
         '      trains the same network with another fusion module; add --dry-run to only try it\n'
         f'  {vireid} index {DATA} -o data/index --checkpoint {folder}/checkpoints/last.pt\n'

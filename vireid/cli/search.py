@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'images', type=Path, nargs='+', metavar='IMAGE', help='images of a person, cut out of the scene'
     )
     parser.add_argument('--top', type=int, default=20, metavar='N', help='number of images per query (default: 20)')
+    parser.add_argument('--among', choices=MODALITIES, help='only images of this modality (default: all images)')
     parser.add_argument('--camera', action='append', default=[], metavar='NAME', help='only this camera; repeatable')
     parser.add_argument(
         '--after', metavar='TIME', help='not before this time, such as 2026-11-29 or "2026-11-29 22:00"'
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         parse_time(text, f'--{name}') if text else None
         for name, text in (('after', args.after), ('before', args.before))
     )
-    where = Where(tuple(args.camera), after, _end_of_day(args.before, before))
+    where = Where(tuple(args.camera), after, _end_of_day(args.before, before), args.among)
     index.require_known(where)
     queries = []
     for path in args.images:

@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_experiment_arguments(parser)
     parser.add_argument(
-        '--work-dir', type=Path, metavar='DIR', help="output folder (default: test/ in the run's folder)"
+        '--work-dir',
+        type=Path,
+        metavar='DIR',
+        help="output folder (default: test in the run's folder; after that test-2, and so on)",
     )
     parser.add_argument(
         '--save-features', type=Path, metavar='FILE', help='save the embeddings of all test images (.npz)'
@@ -34,14 +37,11 @@ def run(args: argparse.Namespace) -> int:
         from vireid.launch.resolve import resolve
 
         experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
-    from vireid.api import free_folder
+    from vireid.api import test_folder
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint
 
-    if args.checkpoint is None:
-        work_dir = args.work_dir or free_folder(Path('runs'), f'{experiment.name}_test')
-    else:
-        work_dir = args.work_dir or args.checkpoint.absolute().parent.parent / 'test'
+    work_dir = args.work_dir or test_folder(experiment.name, args.checkpoint)
     if args.save_features:
         features.require_writable(args.save_features)  # fails before the images are embedded, not after
     results = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))

@@ -87,6 +87,8 @@ class Bench:
         """Returns what limits training and what to change, one sentence each."""
         found = self._verdict() if BOTH in self.rates else []
         changes = [v for v in self.variants if v.change]
+        if BOTH in self.rates and self.rate(STEP) < WORTH * self.rate(BOTH):
+            changes = []  # all of them are about reading, which takes no time that could be saved
         # a change counts only if it was faster in every round
         better = [v for v in changes if statistics.median(self.ratios(v)) >= WORTH and min(self.ratios(v)) > 1]
         for variant in sorted(better, key=lambda v: -statistics.median(self.ratios(v))):

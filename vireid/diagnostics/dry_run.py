@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,7 +13,7 @@ import torch
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError, raise_all
+from vireid.core.errors import VireidError, raise_all, raised_at
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
@@ -126,12 +125,11 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
     except (VireidError, OSError):
         raise
     except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
         todo = 'check images.size and the arguments of the component that the line belongs to'
         if isinstance(error, TypeError):
             todo = 'fix the call or the signature; docs/plugin-kinds.md states what each kind of component receives'
         raise VireidError(
-            f'{what} on random images failed: {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})'
+            f'{what} on random images failed: {type(error).__name__}: {error} ({raised_at(error)})'
             + ''.join(f'; {note}' for note in getattr(error, '__notes__', ())),
             todo=todo,
         ) from error

@@ -179,18 +179,18 @@ class Price:
 def price_lines(price: Price, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
     """Returns a table of estimates, with what they are for and what they are based on, as lines."""
     size, found = price.size, [price.on(name) for name in devices]
-    rows = [('device', 'hours', 'images/s', 'precision', 'speed')]
+    rows = [('device', 'time', 'images/s', 'precision', 'speed')]
     for one in found:
         short = '' if one.fits else ', too little memory'
-        rows.append((one.device, hours(one.hours), f'{one.rate:,.0f}', one.precision, f'{one.basis}{short}'))
+        rows.append((one.device, duration(one.hours), f'{one.rate:,.0f}', one.precision, f'{one.basis}{short}'))
     lines = [
         f'estimated for {size.source}: {counted(size.steps, "step")}, {counted(size.embedded, "image")} to embed',
         *aligned(rows),
     ]
     if any(one.basis == ASSUMED for one in found):
         lines.append(
-            f'assumed: not measured; {TENSOR_CORES:.0%} of the published peak of tensor cores, {FLOAT32_UNITS:.0%} of '
-            'that of float32 units'
+            f'assumed: not measured; {TENSOR_CORES:.0%} of the published peak of tensor cores, {FLOAT32_UNITS:.0%} '
+            f'of that of float32 units; at least {LAUNCH * 1e3:.2f} ms per tensor operation, which slows small models'
         )
     return lines
 
@@ -200,6 +200,13 @@ def hours(value: float) -> str:
     if value >= 9.95:
         return f'{float(f"{value:.2g}"):,.0f}'
     return f'{value:.{1 if value >= 0.995 else 2}f}'
+
+
+def duration(value: float) -> str:
+    """Formats hours with their unit: less than 1 min, 21 min, 2.4 h, 180 h."""
+    if value >= 0.995:
+        return f'{hours(value)} h'
+    return f'{60 * value:.0f} min' if value >= 1 / 60 else 'less than 1 min'
 
 
 def run_size(experiment: Experiment) -> Size:

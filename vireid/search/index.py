@@ -240,7 +240,7 @@ class Index:
         return self.entries.counts('modality')
 
     def require_known(self, where: Where) -> None:
-        """Raises if a filter names a camera that the index does not have, or an empty span of time.
+        """Raises if a filter names a camera or modality that the index does not have, or an empty span of time.
 
         Raises:
             VireidError: if so.
@@ -252,6 +252,10 @@ class Index:
                     f'{self.folder} has no camera {camera!r}{did_you_mean(camera, known)}',
                     allowed=', '.join(known) or 'no filter by camera: the cameras of its images are unknown',
                 )
+        if where.modality and where.modality not in self.modalities():
+            raise VireidError(
+                f'{self.folder} has no {where.modality} images', allowed=', '.join(self.modalities()) or 'no images'
+            )
         if where.after and where.before and where.after > where.before:
             raise VireidError(f'the time after, {where.after}, is later than the time before, {where.before}')
 

@@ -96,9 +96,7 @@ class _Page:
     async def search(self, request: Request) -> Response:
         """Searches with the image in the body of the request."""
         where, top = _filters(request, self.index)
-        wanted = request.query_params.get('modality') or None
-        if wanted not in (None, *MODALITIES):
-            raise VireidError(f'modality is {wanted!r}', allowed=', '.join(MODALITIES))
+        wanted = _modality(request, 'modality')
         async with self.uploads:
             content = await read_body(request)
             answer = await anyio.to_thread.run_sync(lambda: self._search(content, wanted, where, top))
@@ -181,6 +179,14 @@ class _Page:
             ) from error
 
 
+def _modality(request: Request, name: str) -> Modality | None:
+    """Returns a modality that a request names, None if it names none."""
+    given = request.query_params.get(name) or None
+    if given not in (None, *MODALITIES):
+        raise VireidError(f'{name} is {given[:20]!r}', allowed=', '.join(MODALITIES))
+    return given
+
+
 def _filters(request: Request, index: Index) -> tuple[Where, int]:
     """Returns the filters and the number of hits that a request asks for."""
     given = request.query_params
@@ -190,7 +196,8 @@ def _filters(request: Request, index: Index) -> tuple[Where, int]:
     elif before is not None and len(given['before']) == len('2026-11-29T22:41'):
         before = before.replace(second=59, microsecond=999_999)  # the page asks for minutes: the last one counts
     shown = {printable(camera): camera for camera in index.cameras()}  # the page has the printable names
-    where = Where(tuple(shown.get(name, name) for name in given.getlist('camera') if name), after, before)
+    cameras = tuple(shown.get(name, name) for name in given.getlist('camera') if name)
+    where = Where(cameras, after, before, _modality(request, 'among'))
     index.require_known(where)
     text = given.get('top', '40')
     if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_HITS):

@@ -64,6 +64,10 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
             ['line 3: split is empty (in 1 line of 2)', 'vireid data split'],
         ),
         (HEADER + '\n\na.jpg,7,one,visible,test\n', ["line 4: camera is 'one'"]),
+        (
+            HEADER + 'a.jpg,7,one,visible,test\nb.jpg,7,1,red,test\n,7,1,visible,test\n',
+            ["line 2: camera is 'one'", "line 3: modality is 'red'", 'line 4: path or identity is empty'],
+        ),
         (HEADER + 'a.jpg,7,99999999999999999999,visible,test\n', ['0 to 999999999']),
         (
             HEADER + 'a.jpg,ann,1,visible,train\nb.jpg,bob,1,visible,test\nc.jpg,ann,2,infrared,test\n',

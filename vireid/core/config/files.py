@@ -175,7 +175,8 @@ class _Files:
 
     def _no_such_config(self, path: Path) -> VireidError:
         if path.is_file():
-            return VireidError(f'{path} is not a config file', allowed=', '.join(SUFFIXES))
+            todo = 'give the config first, then the checkpoint' if path.suffix in ('.pt', '.pth') else ''
+            return VireidError(f'{path} is not a config file', allowed=', '.join(SUFFIXES), todo=todo)
         known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
         beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
         hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a file in {SUFFIXES}'

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import importlib
 import re
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.boundary.mmengine_import import import_mmengine
-from vireid.core.errors import VireidError, did_you_mean, raise_all
+from vireid.core.errors import VireidError, did_you_mean, raise_all, raised_at
 from vireid.core.registry.contracts import require_offers
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
@@ -191,8 +190,7 @@ class Components:
             raise
         except Exception as error:  # a component may raise anything; the author needs the location
             sort = '' if isinstance(error, (TypeError, ValueError)) else f'{type(error).__name__} '
-            frame = traceback.extract_tb(error.__traceback__)[-1]
-            place = f' ({frame.filename}, line {frame.lineno})' if sort else ''
+            place = f' ({raised_at(error)})' if sort else ''
             raise VireidError(
                 f'{where}: {config["type"]} could not be constructed: {sort}{error}{place}', path=where
             ) from error

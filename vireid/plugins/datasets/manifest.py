@@ -11,7 +11,7 @@ from typing import Any
 from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import open_regular, reads
 from vireid.boundary.tables import read_csv
-from vireid.core.errors import VireidError, did_you_mean, nearest
+from vireid.core.errors import SHOWN, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
@@ -144,29 +144,35 @@ def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: P
     """Returns the samples by split; '' is the key of those without a split."""
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
+    problems: list[VireidError] = []
     for row in rows:
-        line, name = row[LINE], plain_name('' if row['identity'] is None else row['identity'])
-        where = f'manifest {path}, line {line}'
-        modality, camera = str(row['modality'] or '').strip().lower(), _camera(row['camera'])
-        if not str(row['path'] or '').strip() or not name:
-            raise VireidError(f'{where}: path or identity is empty', allowed='a path and an identity in each line')
-        if modality not in MODALITIES:
-            raise VireidError(
-                f'{where}: modality is {row["modality"]!r}{did_you_mean(modality, MODALITIES)}',
-                allowed=', '.join(MODALITIES),
-            )
-        if camera is None:
-            raise VireidError(
-                f'{where}: camera is {row["camera"]!r}', allowed='a number of 0 to 999999999, or text such as cam1'
-            )
-        image = find_listed(path.parent, str(row['path']))
-        if image in seen:
-            raise VireidError(f'{where}: {row["path"]} is also in line {seen[image]}')
-        seen[image] = line
+        image = find_listed(path.parent, str(row['path'])) if row['path'] else ''
+        if (problem := _problem(row, seen.get(image), path)) is not None:
+            problems.append(problem)
+            if len(problems) == SHOWN:
+                break
+            continue
+        seen[image] = row[LINE]
+        name, modality = plain_name(row['identity']), str(row['modality']).strip().lower()
         split = str(row.get(SPLIT) or '').strip()
-        sample = Sample(image, numbers[name], camera, modality, name)
+        sample = Sample(image, numbers[name], _camera(row['camera']) or 0, modality, name)
         splits.setdefault(split.lower() if split.lower() in SPLITS else split, []).append(sample)
+    raise_all(problems)
     return splits
+
+
+def _problem(row: Mapping[str, Any], earlier: int | None, path: Path) -> VireidError | None:
+    """Returns what is wrong with a line, of whose image `earlier` is another line."""
+    where, modality = f'manifest {path}, line {row[LINE]}', str(row['modality'] or '').strip().lower()
+    if not str(row['path'] or '').strip() or not plain_name('' if row['identity'] is None else row['identity']):
+        return VireidError(f'{where}: path or identity is empty', allowed='a path and an identity in each line')
+    if modality not in MODALITIES:
+        given = f'{where}: modality is {row["modality"]!r}{did_you_mean(modality, MODALITIES)}'
+        return VireidError(given, allowed=', '.join(MODALITIES))
+    if _camera(row['camera']) is None:
+        given = f'{where}: camera is {row["camera"]!r}'
+        return VireidError(given, allowed='a number of 0 to 999999999, or text such as cam1')
+    return None if earlier is None else VireidError(f'{where}: {row["path"]} is also in line {earlier}')
 
 
 def _camera(cell: Any) -> int | None:

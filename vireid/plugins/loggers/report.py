@@ -60,4 +60,6 @@ class Report:
             known = None if run.calibration is None else Calibration.of(run.calibration)
             collected = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw, known)
             collected.save(run.work_dir / evidence.FILE)
-        write_report([read_run(run.work_dir)], run.work_dir / 'report.html')
+        path = run.work_dir / 'report.html'
+        write_report([read_run(run.work_dir)], path)
+        print(f'report: {path}')
