@@ -291,9 +291,12 @@ class TestVerbs:
         assert 'Mean' in capsys.readouterr().out
 
     def test_without_the_file_the_verb_is_unknown(self, capsys):
-        with pytest.raises(SystemExit):
-            main(['hello'])
-        assert "invalid choice: 'hello'" in capsys.readouterr().err
+        assert main(['hello']) == 2
+        assert "error: no command 'hello'\n" in capsys.readouterr().err
+
+    def test_a_misspelled_verb(self, capsys):
+        assert main(['trian']) == 2
+        assert "no command 'trian', did you mean 'train'?" in capsys.readouterr().err
 
 
 class TestFilesOfBases:

@@ -79,7 +79,7 @@ def read_pixels(
         with open_regular(path) as file:
             return decode_pixels(file, f'image {path}', max_pixels, scale_raw, thumbnail)
     except FileNotFoundError as error:
-        raise VireidError(f'image {path} does not exist', todo='check the data folder') from error
+        raise VireidError(f'image {path} does not exist', todo='check the path') from error
     except OSError as error:
         raise VireidError(
             f'image {path} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'

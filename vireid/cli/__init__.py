@@ -16,7 +16,7 @@ from vireid import __version__
 from vireid.boundary.console import Output, surviving
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
-from vireid.core.errors import VireidError
+from vireid.core.errors import VireidError, did_you_mean
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
@@ -155,6 +155,9 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
             own = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
                 _add_plugin_command(own, name, command)
+    if arguments and not arguments[0].startswith('-') and arguments[0] not in commands.choices:
+        given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
+        raise VireidError(given, allowed=', '.join(commands.choices))
     return parser
 
 

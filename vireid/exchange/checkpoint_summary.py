@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.training import checkpoint
+from vireid.core.wording import counted
 
 
 def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> list[str]:
@@ -29,7 +30,7 @@ def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> 
         groups.setdefault(group, []).append((name, tensor))
     for group, members in groups.items():
         count = sum(tensor.numel() for _, tensor in members)
-        lines.append(f'  {group:<24} {count:>12,} values in {len(members)} tensors')
+        lines.append(f'  {group:<24} {count:>12,} values in {counted(len(members), "tensor")}')
         for name, tensor in members if tensors else ():
             lines.append(f'    {name}  {tuple(tensor.shape)} {str(tensor.dtype).removeprefix("torch.")}')
     state = sum(t.numel() * t.element_size() for t in _tensors(content.get('step', {})))

@@ -17,6 +17,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, matched_within, rank_gallery
 from vireid.core.types import MODALITIES, Sample, Trial
+from vireid.core.wording import counted
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.explain import Pair, explain
 from vireid.reporting.graph import describe_graph
@@ -136,7 +137,7 @@ def _show(shown: _Shown, about: dict[str, Any], results: Results, scale_raw: Sca
     if unreadable:
         more = f' and {len(unreadable) - 3:,} more' if len(unreadable) > 3 else ''
         about['notes'].append(
-            f'{len(unreadable):,} images cannot be read and are not shown: {", ".join(unreadable[:3])}{more}'
+            f'{counted(len(unreadable), "image")} cannot be read and not shown: {", ".join(unreadable[:3])}{more}'
         )
     about['images'] = [[s.path, s.identity, s.camera, s.modality] for s in shown.samples]
     about['names'] = {
@@ -262,7 +263,7 @@ def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -
         own = [own[i] for i in np.sort(rng.choice(len(own), min(len(own), COMPARED), replace=False))]
         if own:
             parts[modality] = (embeddings.of(own), labels(own)[0])
-    counted: dict[str, np.ndarray] = {}
+    counts: dict[str, np.ndarray] = {}
 
     def count(where: str, a: str, b: str) -> None:
         distance = 1 - parts[a][0] @ parts[b][0].T
@@ -270,13 +271,13 @@ def _distances(embeddings: Embeddings, trial: Trial, rng: np.random.Generator) -
         pairs = np.triu(np.ones(same.shape, dtype=bool), 1) if a == b else np.ones(same.shape, dtype=bool)
         for name, which in (('same', same), ('different', ~same)):
             values = np.clip(distance[which & pairs], 0, 2)
-            counted[f'{name} {where}'] = np.histogram(values, BINS, (0, 2))[0]
+            counts[f'{name} {where}'] = np.histogram(values, BINS, (0, 2))[0]
 
     if len(parts) == len(MODALITIES):
         count('across', *MODALITIES)
     for modality in parts:
         count(f'within {modality}', modality, modality)
-    return {key: values for key, values in counted.items() if _both(counted, key)}
+    return {key: values for key, values in counts.items() if _both(counts, key)}
 
 
 def _reliability(embeddings: Embeddings, calibration: Calibration) -> dict[str, np.ndarray]:
@@ -300,10 +301,10 @@ def _reliability(embeddings: Embeddings, calibration: Calibration) -> dict[str, 
     return {'count': count, 'probability': probability, 'share': share, 'error': error}
 
 
-def _both(counted: dict[str, np.ndarray], key: str) -> bool:
+def _both(counts: dict[str, np.ndarray], key: str) -> bool:
     """Returns whether `key` has pairs of the same identity and of different identities."""
     where = key.partition(' ')[2]
-    return all(counted[f'{name} {where}'].any() for name in ('same', 'different'))
+    return all(counts[f'{name} {where}'].any() for name in ('same', 'different'))
 
 
 def _cmc(results: Results) -> dict[str, np.ndarray]:

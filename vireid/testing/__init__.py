@@ -82,7 +82,7 @@ def check_plugin(
         except Exception as error:  # report whatever the component raises
             problems.append(f'{where} raised {type(error).__name__}: {error}')
     if problems:
-        raise VireidError('\n'.join(problems), todo='see docs/architecture.md for the contract of each kind')
+        raise VireidError('\n'.join(problems), todo='vireid/interfaces.py defines the interface of each kind')
     return done
 
 

@@ -139,7 +139,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path, content: bytes) -> Non
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
     error = refusal(tmp_path / '0007.jpg')
     assert error.given == f'image {tmp_path / "0007.jpg"} does not exist'
-    assert error.todo == 'check the data folder'
+    assert error.todo == 'check the path'
 
 
 def test_a_folder_called_like_an_image_is_named(tmp_path: Path) -> None:

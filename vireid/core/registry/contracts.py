@@ -14,7 +14,7 @@ from vireid.core.errors import VireidError
 from vireid.core.wording import counted
 from vireid.interfaces import INTERFACES, Head, Model
 
-GUIDE = 'fix the component; docs/architecture.md and docs/plugins.md of vireid define the interface of each kind'
+GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'
 
 
 def require_offers(kind: str, built: Any, name: str, where: str) -> None:

@@ -30,7 +30,7 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
         f'{obtain}\n           without it: vireid data synth --layout {synth} data/synth-{synth}, '
         f'then --data-root data/synth-{synth} (or `vireid demo`)'
     )
-    allowed = f'a folder with {", ".join(looked_for)}, set by --data-root, VIREID_DATA or dataset.root'
+    allowed = f'a folder with {_listed(looked_for)}, set by --data-root, VIREID_DATA or dataset.root'
     if root is None:
         raise VireidError(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
     path = Path(root).expanduser()
@@ -40,11 +40,16 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     if missing:
         present = sorted(p.name for p in path.iterdir())[:8]
         raise VireidError(
-            f'{dataset}: {path.absolute()} has no {", ".join(missing)} (it has: {", ".join(present) or "nothing"})',
+            f'{dataset}: {path.absolute()} lacks {_listed(missing)} (it has: {", ".join(present) or "nothing"})',
             allowed=allowed,
             todo=todo,
         )
     return path
+
+
+def _listed(entries: Sequence[str]) -> str:
+    """Returns entries as text; alternatives are grouped."""
+    return ', '.join(f'one of {entry.replace(" or ", "/")}' if ' or ' in entry else entry for entry in entries)
 
 
 def incomplete(
