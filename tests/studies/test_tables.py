@@ -74,15 +74,18 @@ def test_the_literature_stands_beside_with_its_source(runs):
     assert 'Published results: SYSU-MM01.' in table.format('text')
 
 
-def test_other_protocols_are_said(make_run):
+def test_what_makes_rows_not_comparable_is_said(make_run):
     found = make_table(read_systems([make_run('a', 0, [[1]]), make_run('b', 0, [[1]], protocol='q')]))
-    assert 'different protocols (p; q) and cannot be compared' in found.format('md')
+    assert 'These rows are not comparable: protocol p, ' in found.format('text')
+    assert 'not comparable' not in make_table(read_systems([make_run('c', 0, [[1]])])).format('text')
 
 
 def test_the_command(runs, tmp_path, capsys):
     folders = list(map(str, runs))
     assert main(['table', *folders, '--metrics', 'R1']) == 0
-    assert '100.00 ± 0.00*' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '100.00 ± 0.00*' in out
+    assert out.endswith('\n* best\n')
     assert main(['table', *folders, '-o', str(tmp_path / 't.tex')]) == 0
     assert r'\toprule' in (tmp_path / 't.tex').read_text()
     assert main(['table', *folders, '--metrics', 'R7']) == 2
@@ -150,4 +153,4 @@ def test_hostile_text_is_text_in_a_file(hostile):
         shown = hostile.format(kind)
         assert shown.encode()
         assert '\x1b' not in shown
-    assert len(hostile.format('text').splitlines()) == 1 + 1 + 3 + 1 + 1 + len(hostile.rows)
+    assert len(hostile.format('text').splitlines()) == 1 + 1 + 3 + 1 + 1 + len(hostile.rows) + 1

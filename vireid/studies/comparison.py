@@ -19,9 +19,8 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring.results import metric_values
 from vireid.core.wording import aligned, counted
 from vireid.reporting.config_differences import differences
-from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
-from vireid.studies.systems import System, read_queries, without_own
+from vireid.studies.systems import System, read_queries, unlike, without_own
 from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
@@ -222,7 +221,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
             f'{counted(len(systems), "system")} to compare',
             allowed='two or more; runs of one config with different seeds are one system',
         )
-    notes = _unlike(systems)
+    notes = unlike(systems)
     if notes and not allow_differences:
         raise VireidError(
             f'these runs cannot be compared: {"; ".join(notes)}',
@@ -281,30 +280,6 @@ def _queries(
         metrics.append([metric_values(side)[column] for side in sides])
     mine, theirs = (np.concatenate(values) for values in zip(*metrics, strict=True))
     return np.concatenate(people), np.concatenate(parts), mine, theirs
-
-
-def _unlike(systems: Sequence[System]) -> list[str]:
-    """Lists unintended differences between runs."""
-    runs = [_terms(run) for system in systems for run in system.runs.values()]
-    unlike = []
-    for name in runs[0]:
-        values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
-        if len(values) > 1:
-            unlike.append(f'{name} {" and ".join(values)}')
-    return unlike
-
-
-def _terms(run: RunRecord) -> dict[str, str]:
-    """Returns what comparable runs have in common; a value is empty if a later evaluation does not record it."""
-    result = run.result or {}
-    return {
-        'protocol': f'{run.protocol}, {run.rows[0]["name"]}',
-        'data': str(result.get('data', '')),
-        'split': str(result.get('split', '') or 'the only split'),
-        'training identities': str(result.get('identities', '')),
-        'steps': str(result.get('steps', '')),
-        'choice of weights': str(result.get('select', '')),
-    }
 
 
 def _seeds(number: int) -> str:

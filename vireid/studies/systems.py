@@ -106,3 +106,27 @@ def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
     """
     queries = result_file.read_queries(inside(run.folder, QUERIES))
     return {name: column[queries['row'] == 0] for name, column in queries.items() if name != 'row'}
+
+
+def unlike(systems: Sequence[System]) -> list[str]:
+    """Returns what prevents a comparison of runs, such as `steps 40 and 60`; empty if nothing does."""
+    runs = [_terms(run) for system in systems for run in system.runs.values()]
+    unlike = []
+    for name in runs[0]:
+        values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
+        if len(values) > 1:
+            unlike.append(f'{name} {" and ".join(values)}')
+    return unlike
+
+
+def _terms(run: RunRecord) -> dict[str, str]:
+    """Returns what comparable runs have in common; a value is empty if a later evaluation does not record it."""
+    result = run.result or {}
+    return {
+        'protocol': f'{run.protocol}, {run.rows[0]["name"]}',
+        'data': str(result.get('data', '')),
+        'split': str(result.get('split', '') or 'the only split'),
+        'training identities': str(result.get('identities', '')),
+        'steps': str(result.get('steps', '')),
+        'choice of weights': str(result.get('select', '')),
+    }

@@ -13,7 +13,7 @@ from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, on
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import METRICS
 from vireid.core.wording import aligned
-from vireid.studies.systems import System
+from vireid.studies.systems import System, unlike
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
 FORMATS = ('text', 'md', 'latex', 'csv')
@@ -67,7 +67,8 @@ class PaperTable:
         cells = [['', *self.columns]]
         cells += [[name, *(c.text() + ('*' if c.best else '') for c in row)] for name, row in self.rows]
         shown = aligned([list(map(one_line, row)) for row in cells])
-        return '\n'.join([*map(one_line, self._head()), '', *shown]) + '\n'
+        star = ['* best'] if any(cell.best for _, row in self.rows for cell in row) else []
+        return '\n'.join([*map(one_line, self._head()), '', *shown, *star]) + '\n'
 
     def markdown(self) -> str:
         """Returns a Markdown table; the best is bold."""
@@ -183,8 +184,8 @@ def make_table(
                 cells[place] = replace(cells[place], best=True)
     notes = list(dict.fromkeys(note for s in systems for run in s.runs.values() for note in run.warnings()))
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
-    if len(protocols) > 1:
-        notes.append(f'These rows use different protocols ({"; ".join(protocols)}) and cannot be compared.')
+    if differences := unlike(systems):
+        notes.append(f'These rows are not comparable: {"; ".join(differences)}.')
     return PaperTable(_caption(systems, protocols), columns, rows, source if literature is not None else '', notes)
 
 
