@@ -67,7 +67,8 @@ def test_damaged_packets_are_counted_and_the_others_read(write):
     path = write(times=range(50))
     content = bytearray(path.read_bytes())
     middle = content.find(b'\xff\xd8', len(content) // 2) + 100  # in the header of a JPEG
-    content[middle : middle + 600] = bytes(600)
+    end = content.find(b'\xff\xd9', middle)  # of that JPEG: the next bytes are the container's
+    content[middle:end] = bytes(end - middle)
     path.write_bytes(content)
     found, video = times(path)
     assert (len(found), video.damaged) == (49, 1)
