@@ -114,7 +114,7 @@ def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, c
     assert f'no folder {tmp_path / "nothing"}' in capsys.readouterr().err
     assert main(['train', CONFIG, '--data-root', str(tmp_path), *small()]) == 2
     assert (
-        'lacks one of cam1/cam2/cam4/cam5, one of cam3/cam6, exp/train_id.txt, exp/val_id.txt, exp/test_id.txt'
+        'has no cam1/cam2/cam4/cam5, cam3/cam6, exp/train_id.txt, exp/val_id.txt, exp/test_id.txt'
         in capsys.readouterr().err
     )
 

@@ -89,5 +89,5 @@ def test_every_refusal_says_what_is_looked_for_how_to_get_it_and_how_to_do_witho
 
 def test_all_missing_entries_are_named_at_once(tmp_path: Path) -> None:
     (tmp_path / 'cam2').mkdir()
-    with pytest.raises(VireidError, match=r'lacks cam1, cam3 \(it has: cam2\)'):
+    with pytest.raises(VireidError, match=r'has no cam1, cam3 \(it has: cam2\)'):
         require(tmp_path, 'cam1', 'cam2', 'cam3')

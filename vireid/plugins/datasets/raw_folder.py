@@ -40,7 +40,7 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
     if missing:
         present = sorted(p.name for p in path.iterdir())[:8]
         raise VireidError(
-            f'{dataset}: {path.absolute()} lacks {_listed(missing)} (it has: {", ".join(present) or "nothing"})',
+            f'{dataset}: {path.absolute()} has no {_listed(missing)} (it has: {", ".join(present) or "nothing"})',
             allowed=allowed,
             todo=todo,
         )
@@ -48,8 +48,8 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
 
 
 def _listed(entries: Sequence[str]) -> str:
-    """Returns entries as text; alternatives are grouped."""
-    return ', '.join(f'one of {entry.replace(" or ", "/")}' if ' or ' in entry else entry for entry in entries)
+    """Returns entries as text, alternatives as `cam3/cam6`."""
+    return ', '.join(entry.replace(' or ', '/') for entry in entries)
 
 
 def incomplete(
