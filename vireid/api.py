@@ -123,7 +123,7 @@ def evaluate(
         VireidError: if the checkpoint does not match the model, or was trained on test identities or images.
     """
     experiment = load_experiment(config, plugins, **overrides)
-    return score_checkpoint(experiment, checkpoint, work_dir or test_folder(experiment.name, checkpoint))
+    return score_checkpoint(experiment, checkpoint, work_dir or evaluation_folder(experiment.name, checkpoint))
 
 
 def plot(
@@ -225,8 +225,8 @@ def _require_several(given: Any, what: str) -> None:
         raise VireidError(f'{what} is {given!r}', allowed='a list')
 
 
-def test_folder(name: str, checkpoint: str | Path | None) -> Path:
-    """Returns an unused folder for a test: in the folder of the run, or in `runs` without a checkpoint."""
+def evaluation_folder(name: str, checkpoint: str | Path | None) -> Path:
+    """Returns a new folder for an evaluation: in the folder of the run, or in `runs` without a checkpoint."""
     if checkpoint is None:
         return free_folder(Path('runs'), f'{name}_test')
     return free_folder(Path(str(checkpoint)).absolute().parent.parent, 'test')

@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
         from vireid.launch.resolve import resolve
 
         experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
-    from vireid.api import test_folder
+    from vireid.api import evaluation_folder
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint
 
-    work_dir = args.work_dir or test_folder(experiment.name, args.checkpoint)
+    work_dir = args.work_dir or evaluation_folder(experiment.name, args.checkpoint)
     if args.save_features:
         features.require_writable(args.save_features)  # fails before the images are embedded, not after
     results = score_checkpoint(experiment, args.checkpoint, work_dir, whole_split=bool(args.save_features))

@@ -111,12 +111,12 @@ def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
 def unlike(systems: Sequence[System]) -> list[str]:
     """Returns what prevents a comparison of runs, such as `steps 40 and 60`; empty if nothing does."""
     runs = [_terms(run) for system in systems for run in system.runs.values()]
-    unlike = []
+    found = []
     for name in runs[0]:
         values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
         if len(values) > 1:
-            unlike.append(f'{name} {" and ".join(values)}')
-    return unlike
+            found.append(f'{name} {" and ".join(values)}')
+    return found
 
 
 def _terms(run: RunRecord) -> dict[str, str]:
