@@ -60,8 +60,8 @@ import pytest
 from vireid.cli import main
 
 assert main(['plugins']) == 0
-assert pytest.main(['-q', '-p', 'no:cacheprovider', {str(source / 'tests')!r}]) == 0
 assert main({train!r}) == 0
+assert pytest.main(['-q', '-p', 'no:cacheprovider', {str(source / 'tests')!r}]) == 0
 """
     used = run(python, '-c', does, cwd=tmp_path)
     assert used.returncode == 0, used.stderr

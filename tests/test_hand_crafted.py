@@ -26,7 +26,7 @@ QUICK = ['evaluation.similarity.dims=40', 'evaluation.similarity.iterations=60']
 def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic people in SYSU-MM01's layout."""
     folder = tmp_path_factory.mktemp('people')
-    synthesize(folder, layout='sysu', ids=30, seed=0, images=2, workers=1)
+    synthesize(folder, layout='sysu', ids=30, seed=0, images=1, workers=1)
     return folder
 
 

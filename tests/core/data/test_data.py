@@ -6,6 +6,7 @@ import io
 import multiprocessing
 import pickle
 import random
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from vireid.boundary.worker_processes import start_method
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
@@ -515,6 +517,17 @@ class TestDeadLoaderProcesses:
         with pytest.raises(WorkerDied):
             list(loader)
         assert len(list(loader)) == 16
+
+    @pytest.mark.skipif(start_method() != 'forkserver', reason='imports what the fork server has not imported')
+    def test_they_do_without_torchs_compiler(self, samples):
+        """It takes as long to import as the rest of what they need."""
+
+        def tell(image: Tensor) -> Tensor:
+            raise RuntimeError(f'imported: {"sympy" in sys.modules}')
+
+        loader = training_loader(ImageSet(samples, tell, seed=0), EpochBatches(Listed([[0, 1]])), workers=1)
+        with pytest.raises(RuntimeError, match='imported: False'):
+            list(loader)
 
     def test_what_a_transform_raises_is_its_own(self, samples):
         def broken(image: Tensor) -> Tensor:

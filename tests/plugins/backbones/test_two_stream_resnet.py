@@ -56,6 +56,19 @@ def test_only_unshared_stages_have_a_copy_for_each_modality(shared_from):
     assert shared == {f'stage{s}' for s in range(shared_from, 5)}
 
 
+@pytest.mark.parametrize('infrared', [3, 1])
+@pytest.mark.parametrize('shared_from', [0, 2, 5])
+def test_without_values_it_has_the_same_tensors_and_no_stage_twice(shared_from, infrared):
+    """There, a network is built once for all streams with the same channels."""
+    channels = {VISIBLE: 3, INFRARED: infrared} if shared_from else None
+    shapes = on_shapes(18, shared_from, modalities=channels)
+    network = TwoStreamResNet(18, shared_from, weights=None, modalities=channels)
+    assert {name: tensor.shape for name, tensor in shapes.state_dict().items()} == {
+        name: tensor.shape for name, tensor in network.state_dict().items()
+    }
+    assert len(list(shapes.parameters())) == len(list(network.parameters()))  # a tensor used twice is listed once
+
+
 def test_stages_after_the_last_output_are_not_built():
     network = on_shapes(18, shared_from=5, out_stages=(2,))
     assert set(network.streams[VISIBLE]) == {'stage0', 'stage1', 'stage2'}

@@ -21,7 +21,8 @@ from vireid.core.types import Batch, Progress, Sample
 from vireid.interfaces import Sampler
 
 SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
-SERVER_IMPORTS = ('torchvision.transforms.v2', __name__)  # imported once for all workers
+# imported once for all workers, in this order
+SERVER_IMPORTS = ('vireid.boundary.without_compiler', 'torchvision.transforms.v2', __name__)
 
 
 class EpochBatches:

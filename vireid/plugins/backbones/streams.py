@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -67,19 +68,25 @@ class TwoStreams(nn.Module):
         """Builds the streams in joint order, then the shared stages.
 
         Args:
-            build: builds new modules `stage0` to `stage4` for images with the given number of channels. It is always
-                called once per stream and once more, so that random weights do not depend on what is kept.
+            build: builds new modules `stage0` to `stage4` for images with the given number of channels. It is called
+                once per stream and once more, so that random weights do not depend on what is kept; on the `meta`
+                device, once per number of channels.
         """
 
-        def kept(start: int, stop: int, channels: int) -> nn.ModuleDict:
-            stages = build(channels)
+        on_meta = torch.get_default_device().type == 'meta'  # no values there: a copy is as good, and sooner made
+        built: dict[int, Mapping[str, nn.Module]] = {}
+
+        def kept(start: int, stop: int, channels: int, copied: bool = True) -> nn.ModuleDict:
+            again = on_meta and channels in built
+            built[channels] = stages = built[channels] if again else build(channels)
             names = [f'stage{s}' for s in range(start, min(stop, self.last + 1))]
-            return nn.ModuleDict({name: stages[name] for name in names})
+            found = nn.ModuleDict({name: stages[name] for name in names})
+            return copy.deepcopy(found) if again and copied else found
 
         own = [m for m in joint_order(self.channels) if self.stream_of[m] == m]
         copies = {m: kept(0, self.shared_from, self.channels[m]) for m in own}
         self.streams = nn.ModuleDict(copies if self.shared_from else {})
-        self.shared = kept(self.shared_from, 5, self.channels[own[0]])
+        self.shared = kept(self.shared_from, 5, self.channels[own[0]], copied=False)  # no stream has these stages
 
     def add_inserts(
         self,

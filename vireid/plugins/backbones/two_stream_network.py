@@ -35,6 +35,9 @@ from vireid.plugins.backbones.weights import fitting
 PROBE = (256, 128)  # divisible by 32, with different height and width
 
 
+_CHAINS: dict[Any, Chain] = {}  # by network, options and image size, which a chain depends on
+
+
 class TwoStreamNetwork(TwoStreams):
     """A torchvision or timm network in two streams, split into stages by the stride of its maps.
 
@@ -267,14 +270,16 @@ class _Builder:
         device = next(network.parameters()).device
         sizes = [self.size, *([tuple(self.image_size)] if self.image_size else [])]
         for size in sizes:
+            key = (self.library, self.network, repr(sorted(self.options.items())), size)
             try:
-                chain = find_chain(network, torch.zeros(1, 3, *size, device=device))
+                if key not in _CHAINS:  # a run builds its network several times, mostly without values
+                    _CHAINS[key] = find_chain(network, torch.zeros(1, 3, *size, device=device))
             except Exception as error:  # a network may raise anything
                 if size == sizes[-1]:
                     raise _does_not_run(self.name, size, error, self._advice()) from error
             else:
                 self.size = (size[0], size[1])
-                return chain
+                return _CHAINS[key]
         raise AssertionError('unreachable')
 
     def _read(self, network: nn.Module) -> dict[str, Tensor] | None:
