@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -458,9 +459,9 @@ def mutated(value: Any, rng: random.Random, changes: int = 2) -> Any:
             if kind == 0:
                 del holder[place]
             elif kind == 1 and isinstance(holder, dict):
-                holder[rng.choice([*KEYS, *map(str, VALUES[:12])])] = rng.choice(VALUES)
+                holder[rng.choice([*KEYS, *map(str, VALUES[:12])])] = deepcopy(rng.choice(VALUES))
             else:
-                holder[place] = rng.choice(VALUES)
+                holder[place] = deepcopy(rng.choice(VALUES))  # a later change may go into it
             break
     return value
 

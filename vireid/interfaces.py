@@ -72,7 +72,8 @@ class May(Generic[T]):
         return self if component is None else self.default
 
     def __call__(self, component: object) -> T:
-        return getattr(component, self.name, self.default)
+        found = getattr(component, self.name, self.default)
+        return self.default if found is self else found  # a class that inherits this
 
 
 class Interface:
@@ -227,6 +228,7 @@ class Dataset(Interface):
     split_name = May('', 'the split in use if the dataset has several, such as `trial 3`')
     cameras = May[Mapping[Modality, Sequence[int]] | None](None, 'cameras by modality, for dry runs')
     expected = May[dict[str, Any]]({}, 'counts in a complete copy, by split: identities, visible, infrared images')
+    recognized_by = May[Sequence[str]]((), 'on the class: paths in its folder, any of which identifies the dataset')
     names = May[dict[int, str]]({}, 'user-defined identity names by number')
     own_images = May(False, "whether these are the user's own images, without a published split")
     passed_over = May[Sequence[str]]((), 'what was skipped, one line per item')

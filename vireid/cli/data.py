@@ -15,14 +15,10 @@ from vireid.interfaces import Dataset
 
 if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw
+    from vireid.core.registry.components import Components
 
 TABLE = 'manifest.csv'
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
-PUBLISHED = {  # any of these marks the layout of a published dataset, whole or not
-    'SYSU-MM01': ('exp', 'cam1'),
-    'RegDB': ('idx/train_visible_1.txt', 'Thermal'),
-    'LLCM': ('idx/train_vis.txt', 'test_vis'),
-}
 CONFIG = 'vireid::own_few.py'
 
 
@@ -103,10 +99,9 @@ def _check(args: argparse.Namespace) -> int:
     from vireid.launch.data_name import data_name, is_generated
 
     trial = {} if args.trial is None else {'trial': args.trial}
-    name = args.dataset or _layout(Path(args.root).expanduser())
-    dataset = make_manager(args, args.plugin).components.build(
-        'datasets', {'type': name, 'root': args.root, **trial}, where='dataset'
-    )
+    components = make_manager(args, args.plugin).components
+    name = args.dataset or _layout(Path(args.root).expanduser(), components)
+    dataset = components.build('datasets', {'type': name, 'root': args.root, **trial}, where='dataset')
     generated = is_generated(args.root)  # has no published numbers to compare with
     with progress_bar('decoding images') as show:
         report = check_dataset(
@@ -133,7 +128,7 @@ def _scaling(text: str) -> ScaleRaw:
     return low, high
 
 
-def _layout(root: Path) -> str:
+def _layout(root: Path, components: Components) -> str:
     """Returns the dataset type of a folder or table by its layout.
 
     Raises:
@@ -145,15 +140,17 @@ def _layout(root: Path) -> str:
         (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
     ):
         return 'Manifest'
-    for name, parts in PUBLISHED.items():
-        if any((root / part).exists() for part in parts):
+    named = components.names('datasets')
+    published = {name: Dataset.recognized_by(components.get('datasets', name)) for name in named}
+    for name, paths in published.items():
+        if any((root / path).exists() for path in paths):
             return name
     if _holds_people(root):
         return 'Folders'
     raise VireidError(
         f'{root} has the layout of no dataset',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
-        f'{", ".join(PUBLISHED)} as their authors publish them',
+        f'{", ".join(name for name, paths in published.items() if paths)} as their authors publish them',
         todo='name the dataset with --dataset, to read what is missing; `vireid components datasets` lists them',
     )
 

@@ -131,10 +131,6 @@ def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[s
             report.errors.append(dataset.fault.given)
         elif dataset.fault:
             report.warnings.append('the images have no splits yet: run `vireid data split`')
-        for split in sorted({'train', 'val', 'test'} & set(parts)):
-            for modality in MODALITIES:
-                if all(s.modality != modality for s in parts[split]):
-                    report.errors.append(f'{split}: no {modality} image')
         return parts
     parts = {}
     for split in ('train', 'test') if splits is None else splits:
@@ -155,6 +151,8 @@ def _count(
         report.counts.append((split, what, count, number))
         if number is not None and count != number:
             report.errors.append(f'{split}: {count:,} {what} instead of {number:,}')
+        elif count == 0 and what != 'identities' and split in ('train', 'val', 'test'):
+            report.errors.append(f'{split}: no {what} image')
     if split in ('val', 'test') and counts[0] == 1:
         report.errors.append(f'{split}: 1 identity, so every ranking is correct; scoring needs 2 or more')
     both = {s.identity for s in samples if s.modality == VISIBLE} & {

@@ -33,13 +33,14 @@ class LLCM:
 
     Attributes:
         expected: number of identities, visible and infrared images of each split of a complete copy, from the paper.
+        recognized_by: paths in its folder, any of which identifies this dataset.
 
     Raises:
         VireidError: if the folder or a list is missing, or, when a split is read, if a list is invalid.
     """
 
     expected: ClassVar = {'train': (713, 16_946, 13_975), 'test': (351, 8_680, 7_166)}
-
+    recognized_by = ('idx/train_vis.txt', 'test_vis')
     cameras: ClassVar = dict.fromkeys((VISIBLE, INFRARED), tuple(CAMERAS))
 
     def __init__(self, root: str | None = None) -> None:

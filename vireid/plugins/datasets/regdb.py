@@ -30,13 +30,14 @@ class RegDB:
 
     Attributes:
         expected: number of identities, visible and infrared images of each split of a complete copy.
+        recognized_by: paths in its folder, any of which identifies this dataset.
 
     Raises:
         VireidError: if the folder or an index file is missing, or, when a split is read, if an index file is invalid.
     """
 
     expected = dict.fromkeys(('train', 'test'), (206, 2060, 2060))
-
+    recognized_by = ('idx/train_visible_1.txt', 'Thermal')
     cameras: ClassVar = {m: (camera,) for m, camera in CAMERAS.items()}
 
     def __init__(self, root: str | None = None, trial: int = 1) -> None:

@@ -37,6 +37,7 @@ class SYSUMM01:
 
     Attributes:
         expected: number of identities, visible and infrared images of each split of a complete copy.
+        recognized_by: paths in its folder, any of which identifies this dataset.
 
     Raises:
         VireidError: if the folder, all cameras of a modality or an ID list are missing, or training and test identities
@@ -44,6 +45,7 @@ class SYSUMM01:
     """
 
     expected: dict[str, tuple[int, ...]] = complete()
+    recognized_by = ('exp', 'cam1')
     cameras: ClassVar = {m: tuple(camera for camera, seen in CAMERAS.items() if seen == m) for m in (VISIBLE, INFRARED)}
 
     def __init__(
