@@ -320,6 +320,21 @@ class TestWorkDir:
         with pytest.raises(VireidError, match='is the data folder'):
             prepare(make_tiny(small_sysu), small_sysu)
 
+    @pytest.mark.parametrize(
+        'paths',
+        [['manifest.csv'], ['visible', 'infrared'], ['exp', 'cam1'], ['idx/train_vis.txt', 'test_vis']],
+        ids=str,
+    )
+    def test_nor_is_a_dataset_that_the_run_does_not_use(self, make_tiny, small_sysu, tmp_path, paths):
+        from vireid.launch.launch import prepare
+
+        for path in paths:
+            (tmp_path / path).parent.mkdir(exist_ok=True)
+            (tmp_path / path).mkdir() if '.' not in path else (tmp_path / path).touch()
+        with pytest.raises(VireidError, match='is a dataset, which a run must not write to'):
+            prepare(make_tiny(small_sysu), tmp_path)
+        prepare(make_tiny(small_sysu), tmp_path / 'runs')
+
     @pytest.mark.parametrize('name', ['report.html', 'config.yaml', 'result.json', 'metrics.jsonl', 'checkpoints'])
     def test_nor_is_a_folder_with_files_of_somebody_else(self, make_tiny, small_sysu, tmp_path, name):
         from vireid.launch.launch import prepare

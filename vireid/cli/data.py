@@ -140,8 +140,9 @@ def _layout(root: Path, components: Components) -> str:
         (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
     ):
         return 'Manifest'
-    named = components.names('datasets')
-    published = {name: Dataset.recognized_by(components.get('datasets', name)) for name in named}
+    from vireid.launch.data_name import recognizable
+
+    published = recognizable(components)
     for name, paths in published.items():
         if any((root / path).exists() for path in paths):
             return name
@@ -150,7 +151,7 @@ def _layout(root: Path, components: Components) -> str:
     raise VireidError(
         f'{root} has the layout of no dataset',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
-        f'{", ".join(name for name, paths in published.items() if paths)} as their authors publish them',
+        f'{", ".join(published)} as their authors publish them',
         todo='name the dataset with --dataset, to read what is missing; `vireid components datasets` lists them',
     )
 

@@ -61,7 +61,7 @@ def score_checkpoint(
     split = Dataset.split_name(dataset)
     fabric = make_fabric(experiment.training)
     if fabric.is_global_zero:
-        require_own_folder(Path(work_dir), dataset)
+        require_own_folder(Path(work_dir), dataset, experiment.manager.components)
     hooks = experiment.manager.observers([*(experiment.build_loggers() if fabric.is_global_zero else ()), *callbacks])
     more = dataset.split('test') if whole_split else ()
     kept = (content or {}).get('similarity', {})

@@ -159,7 +159,7 @@ def _read_dataset(experiment: Experiment, work_dir: str | Path | None) -> tuple[
     dataset = experiment.build_dataset()
     if work_dir is not None:
         tell_passed_over(dataset)
-        require_own_folder(Path(work_dir), dataset)
+        require_own_folder(Path(work_dir), dataset, experiment.manager.components)
     return dataset, tuple(dataset.split('train'))
 
 

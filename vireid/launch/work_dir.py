@@ -9,9 +9,11 @@ from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
+from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 from vireid.interfaces import Dataset
+from vireid.launch.data_name import is_dataset
 
 # files that a run, an evaluation or a built-in logger writes
 FILES = ('config.yaml', 'metrics.jsonl', results.FILE, results.QUERIES, 'report.npz', 'report.html', RECORD)
@@ -20,16 +22,17 @@ SECTIONS = {'dataset', 'protocol', 'model', 'training'}  # identify a config.yam
 TODO = 'choose another --work-dir, such as runs/my_run'
 
 
-def require_own_folder(folder: Path, dataset: Any = None) -> None:
+def require_own_folder(folder: Path, dataset: Any = None, components: Components | None = None) -> None:
     """Checks that a run may write to a folder.
 
     Args:
         folder: the folder, which need not exist.
         dataset: the dataset, whose `root` must not be written to.
+        components: with them, other datasets are not written to either.
 
     Raises:
-        VireidError: if the folder is the data folder, contains files with reserved names that no run wrote, or one of
-            these is a link to a place outside the folder.
+        VireidError: if the folder is the data folder or another dataset, contains files with reserved names that no
+            run wrote, or one of these is a link to a place outside the folder.
     """
     root = Dataset.root(dataset)
     if root is not None and folder.resolve() == Path(root).resolve():
@@ -47,6 +50,8 @@ def require_own_folder(folder: Path, dataset: Any = None) -> None:
         inside(folder, name)
     if present and not _is_run(folder):
         raise VireidError(f'{folder} contains {", ".join(present)}, which no vireid run wrote', todo=TODO)
+    if not present and components is not None and is_dataset(folder, components):
+        raise VireidError(f'{folder} is a dataset, which a run must not write to', todo=TODO)
 
 
 def _is_run(folder: Path) -> bool:
