@@ -33,7 +33,7 @@ def require_data(name: str, locate: Callable[[], Path], path: Path, what: str, t
     if python or real.suffix == '.py':
         raise VireidError(
             f'config {path}: its {what} {name} is Python, and loading {path.suffix} files never executes code',
-            todo=f'write the {what} as YAML; if you trust {name}, print it so: vireid train {name} --print-config',
+            todo=f'write the {what} as YAML; if you trust {name}, convert it: vireid train {name} --print-config',
         )
     folder = path.parent
     outside = '::' not in name and (Path(name).is_absolute() or '..' in Path(name).parts or not is_inside(file, folder))

@@ -136,12 +136,10 @@ def _layout(root: Path, components: Components) -> str:
     """
     if not root.exists():
         raise VireidError(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
-    if root.suffix in ('.csv', '.parquet') or any(
-        (root / TABLE).with_suffix(s).is_file() for s in ('.csv', '.parquet')
-    ):
-        return 'Manifest'
-    from vireid.launch.data_name import recognizable
+    from vireid.launch.recognition import has_table, recognizable
 
+    if root.suffix in ('.csv', '.parquet') or has_table(root):
+        return 'Manifest'
     published = recognizable(components)
     for name, paths in published.items():
         if any((root / path).exists() for path in paths):
@@ -163,6 +161,7 @@ def _holds_people(folder: Path) -> bool:
 def _split(args: argparse.Namespace) -> int:
     """Writes the table, and prints a summary and the next commands."""
     from vireid.diagnostics.split_table import describe, require_free, write_table
+    from vireid.launch.recognition import has_table
 
     images: Path = args.images.expanduser()
     if not images.exists():
@@ -171,8 +170,7 @@ def _split(args: argparse.Namespace) -> int:
     require_free(out)
     folders = _holds_people(images)
     reader = 'Folders' if folders else 'Manifest'
-    tables = [(images / TABLE).with_suffix(suffix) for suffix in ('.csv', '.parquet')]
-    if images.is_dir() and not folders and not any(table.exists() for table in tables):
+    if images.is_dir() and not folders and not has_table(images):
         raise VireidError(
             f'{images} contains neither folders of people nor a table',
             allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or manifest.csv with the columns path, identity, '

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.errors import VireidError
-from vireid.core.registry.components import Components
-from vireid.core.types import MODALITIES
 from vireid.interfaces import Dataset
 
 STAMP = 'synth.json'  # marks folders created by `vireid data synth`
@@ -19,25 +15,6 @@ def is_generated(root: str | Path | None) -> bool:
     """Returns whether a data folder, or the folder of a table, contains synthetic people."""
     path = Path(root or '').expanduser()
     return bool(root) and any((p / STAMP).is_file() for p in (path, path.parent if path.is_file() else path))
-
-
-def recognizable(components: Components) -> dict[str, Sequence[str]]:
-    """Returns the paths that identify each dataset, without datasets that cannot be imported or recognized."""
-    found: dict[str, Sequence[str]] = {}
-    for name in components.names('datasets'):
-        with suppress(VireidError):  # a broken plugin
-            found[name] = Dataset.recognized_by(components.get('datasets', name))
-    return {name: paths for name, paths in found.items() if paths}
-
-
-def is_dataset(folder: Path, components: Components) -> bool:
-    """Returns whether a folder certainly contains a dataset: a table of images, or everything that identifies one."""
-    if not folder.is_dir():
-        return False
-    if is_generated(folder) or any((folder / f'manifest{suffix}').is_file() for suffix in ('.csv', '.parquet')):
-        return True
-    complete = [MODALITIES, *recognizable(components).values()]  # the first are your own images
-    return any(all((folder / path).exists() for path in paths) for paths in complete)
 
 
 def data_name(dataset: Mapping[str, Any], reader: Any = None) -> str:

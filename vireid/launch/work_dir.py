@@ -13,7 +13,7 @@ from vireid.core.registry.components import Components
 from vireid.core.scoring import results
 from vireid.core.training.run import RECORD
 from vireid.interfaces import Dataset
-from vireid.launch.data_name import is_dataset
+from vireid.launch.recognition import is_dataset
 
 # files that a run, an evaluation or a built-in logger writes
 FILES = ('config.yaml', 'metrics.jsonl', results.FILE, results.QUERIES, 'report.npz', 'report.html', RECORD)

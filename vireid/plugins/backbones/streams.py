@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -73,20 +74,20 @@ class TwoStreams(nn.Module):
                 device, once per number of channels.
         """
 
-        on_meta = torch.get_default_device().type == 'meta'  # no values there: a copy is as good, and sooner made
-        built: dict[int, Mapping[str, nn.Module]] = {}
+        on_meta = torch.get_default_device().type == 'meta'
+        build = functools.cache(build) if on_meta else build  # without values, copies are as good, and faster
 
-        def kept(start: int, stop: int, channels: int, copied: bool = True) -> nn.ModuleDict:
-            again = on_meta and channels in built
-            built[channels] = stages = built[channels] if again else build(channels)
+        def kept(start: int, stop: int, channels: int) -> nn.ModuleDict:
+            stages = build(channels)
             names = [f'stage{s}' for s in range(start, min(stop, self.last + 1))]
-            found = nn.ModuleDict({name: stages[name] for name in names})
-            return copy.deepcopy(found) if again and copied else found
+            return nn.ModuleDict({name: stages[name] for name in names})
 
         own = [m for m in joint_order(self.channels) if self.stream_of[m] == m]
         copies = {m: kept(0, self.shared_from, self.channels[m]) for m in own}
+        if on_meta:
+            copies = {m: copy.deepcopy(stages) for m, stages in copies.items()}
         self.streams = nn.ModuleDict(copies if self.shared_from else {})
-        self.shared = kept(self.shared_from, 5, self.channels[own[0]], copied=False)  # no stream has these stages
+        self.shared = kept(self.shared_from, 5, self.channels[own[0]])
 
     def add_inserts(
         self,
