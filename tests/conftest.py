@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import json
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 from PIL import Image
 
 from vireid.plugin_manager import manager as manager_module
@@ -32,6 +34,10 @@ FIXTURES = Path(__file__).parent / 'fixtures'
 settings.register_profile('suite', derandomize=True, deadline=None, database=None)
 settings.register_profile('random', deadline=None, database=None, print_blob=True)
 settings.load_profile('suite')
+# hypothesis draws constants from the source of every module imported so far as well: examples would depend on which
+# tests ran before, and reading the sources takes 10 seconds in each process
+if hasattr(providers, '_get_local_constants'):
+    providers._get_local_constants = lambda: providers._local_constants
 
 # these take longest, in this order: begun first, so that neither of the two processes works alone at the end
 LONGEST = (
@@ -89,6 +95,37 @@ def pictures_drawn_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layouts, 'draw', draw_once)
+        yield
+
+
+@pytest.fixture(scope='session', autouse=True)
+def networks_drawn_once() -> Iterator[None]:
+    """Of ResNets whose random weights begin at the same state of torch's generator, one is drawn, and the rest copied.
+
+    Three quarters of the suite's ResNets are among the last eight that were drawn.
+    """
+    import torch
+    from torchvision import models
+
+    drawn: dict[Any, tuple[torch.nn.Module, torch.Tensor]] = {}
+
+    def once(build: Callable[..., torch.nn.Module]) -> Callable[..., torch.nn.Module]:
+        def copied(**settings: Any) -> torch.nn.Module:
+            if settings or torch._C._len_torch_function_stack():  # such as a device, or weights that are not drawn
+                return build(**settings)
+            key = (build, torch.get_default_dtype(), torch.get_rng_state().numpy().tobytes())
+            network, after = drawn.pop(key, None) or (build(), torch.get_rng_state())
+            drawn[key] = network, after
+            if len(drawn) > 8:
+                del drawn[next(iter(drawn))]
+            torch.set_rng_state(after)
+            return copy.deepcopy(network)
+
+        return copied
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ('resnet18', 'resnet50'):
+            patch.setattr(models, name, once(getattr(models, name)))
         yield
 
 

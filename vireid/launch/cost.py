@@ -7,6 +7,7 @@ times an assumed utilization.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,8 +252,9 @@ def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
 
 def _samples(counts: Sequence[int], cameras: Mapping[Modality, Sequence[int]]) -> list[Sample]:
     identities, *images = counts
+    sample = functools.cache(functools.partial(Sample, ''))  # tens of thousands, of which few differ
     return [
-        Sample('', number % identities + 1, cameras[modality][number // identities % len(cameras[modality])], modality)
+        sample(number % identities + 1, cameras[modality][number // identities % len(cameras[modality])], modality)
         for modality, count in zip((VISIBLE, INFRARED), images, strict=True)
         for number in range(count)
     ]
