@@ -39,14 +39,31 @@ settings.load_profile('suite')
 if hasattr(providers, '_get_local_constants'):
     providers._get_local_constants = lambda: providers._local_constants
 
+# these read SYSU-MM01 of the true size, whose 45,000 files are then made by one process alone
+ON_SYSU_ROOT = ('test_sysu_mm01', 'test_sysu_agw', 'test_sysu_official', 'test_reproduction')
 # these take longest, in this order: begun first, so that neither of the two processes works alone at the end
 LONGEST = (
     'test_configs', 'test_received', 'test_distributed', 'test_systems', 'test_own_cameras_guide', 'test_released',
     'test_hostile_text', 'test_count', 'test_cli', 'test_ablate', 'test_example', 'test_stages', 'test_trainer',
-    'test_two_stream_network', 'test_hicmd', 'test_mutated_configs', 'test_selection', 'test_two_stream_resnet',
+    *ON_SYSU_ROOT, 'test_two_stream_network', 'test_hicmd', 'test_mutated_configs', 'test_selection', 'test_two_stream_resnet',
     'test_figures', 'test_testing', 'test_comparison_runs', 'test_api', 'test_checkpoint_commands', 'test_disk_faults',
     'test_index', 'test_plugin_guide', 'test_plugin_examples', 'test_page', 'test_signals', 'test_faults',
 )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives the files of `ON_SYSU_ROOT` to one process, and each other file as a whole."""
+    if config.getvalue('dist') != 'loadfile':
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return 'sysu_root' if Path(file).stem in ON_SYSU_ROOT else file
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -204,15 +204,21 @@ def in_group(group: int) -> list[int]:
     return found
 
 
-def test_an_error_leaves_no_loader_behind(samples, monkeypatch):
+def broken(image: torch.Tensor) -> torch.Tensor:
+    raise KeyError('broken')
+
+
+@pytest.mark.parametrize(('transform', 'error'), [(as_float, VireidError), (broken, KeyError)])
+def test_an_error_leaves_no_loader_behind(samples, monkeypatch, transform, error):
     """One that only the garbage collector frees ends its processes 5 s late."""
     monkeypatch.setenv(START_METHOD, METHODS[0])
-    Path(samples[1].path).write_bytes(b'')
+    if transform is as_float:
+        Path(samples[1].path).write_bytes(b'')
     gc.disable()
     try:
-        loader = evaluation_loader(ImageSet(samples, as_float), [range(2)], 1)
+        loader = evaluation_loader(ImageSet(samples, transform), [range(2)], 1)
         gone = weakref.ref(loader)
-        with contextlib.suppress(VireidError):
+        with contextlib.suppress(error):
             list(loader)
         del loader
         assert gone() is None

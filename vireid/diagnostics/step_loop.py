@@ -11,7 +11,7 @@ import torch
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import decoder
-from vireid.core.data.loader import default_workers
+from vireid.core.data.loader import BatchStream, default_workers
 from vireid.core.registry.contracts import located
 from vireid.core.training.nonfinite import is_finite
 from vireid.core.types import Batch, Progress, Sample
@@ -105,7 +105,7 @@ class LoaderLoop:
         self._stream = build_batches(experiment, samples, self._sampler, fabric, read)
         given = experiment.images.workers
         self.workers = default_workers(fabric.device) if given is None else given
-        self._batches = self._endless()
+        self._batches = _endless(self._stream, len(self._sampler))
 
     def __call__(self, count: int = 2) -> float:
         """Returns the images a second of `count` batches a worker; those that wait are not counted."""
@@ -126,9 +126,9 @@ class LoaderLoop:
             read += sum(map(len, batch.images.values()))
         return read / (step.now() - start)
 
-    def _endless(self) -> Iterator[Batch]:
-        steps = len(self._sampler)
-        progress = Progress(0, 0, steps, STEPS)
-        while True:
-            yield self._stream.next(progress)
-            progress = progress.next()
+
+def _endless(stream: BatchStream, steps: int) -> Iterator[Batch]:
+    progress = Progress(0, 0, steps, STEPS)
+    while True:
+        yield stream.next(progress)
+        progress = progress.next()

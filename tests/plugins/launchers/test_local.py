@@ -81,7 +81,7 @@ def test_each_run_has_its_gpus(monkeypatch, command, jobs, devices, places, unti
     running = [state.place for state in launcher.states() if state.status == 'running']
     assert running == places
     for _ in range(3000):
-        if all(c.output.read_text() for c in commands[: len(places)]):
+        if all(c.output.read_text().endswith('\n') for c in commands[: len(places)]):
             break
         time.sleep(0.01)
     assert [c.output.read_text().strip() for c in commands[: len(places)]] == places

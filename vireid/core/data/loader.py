@@ -108,9 +108,11 @@ class BatchLoader(DataLoader):
                     finally:
                         del batch  # breaks a reference cycle with the frame, which would delay the workers' exit by 5 s
                 yield batch
-        except (RuntimeError, OSError, EOFError) as error:
+        except Exception as error:
             text = str(error).partition('\n')[0].partition('. ')[0]
-            if not self.num_workers or text.startswith('Caught '):  # raised by a transform and quoted by torch
+            if self.num_workers and text.startswith('Caught '):  # raised by a transform; the text has its traceback
+                raise error.with_traceback(None)  # noqa: B904  # that of torch is part of a cycle, which would delay too
+            if not self.num_workers or not isinstance(error, (RuntimeError, OSError, EOFError)):
                 raise
             self._iterator = None  # the next iteration starts new workers
             died = 'died: ' if text.startswith('DataLoader worker (pid') else 'cannot be reached: '
