@@ -111,7 +111,8 @@ class BatchLoader(DataLoader):
         except Exception as error:
             text = str(error).partition('\n')[0].partition('. ')[0]
             if self.num_workers and text.startswith('Caught '):  # raised by a transform; the text has its traceback
-                raise error.with_traceback(None)  # noqa: B904  # that of torch is part of a cycle, which would delay too
+                self._iterator = batches = None  # type: ignore[assignment]  # ends the workers
+                raise error.with_traceback(None)  # noqa: B904  # torch's is part of a cycle, which would delay them too
             if not self.num_workers or not isinstance(error, (RuntimeError, OSError, EOFError)):
                 raise
             self._iterator = None  # the next iteration starts new workers
