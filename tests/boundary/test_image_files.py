@@ -241,3 +241,23 @@ def test_every_format_that_is_read_has_its_usual_suffix() -> None:
         Image.init()
         usual = {suffix for suffix, of in Image.registered_extensions().items() if of == kind}
         assert usual & set(SUFFIXES), kind
+
+
+def test_a_kind_that_pillow_does_not_know_is_said_to_be_one(tmp_path: Path) -> None:
+    """64-bit values of a TIFF, and 12 bits of a JPEG: it says what the file is, and that converting it helps."""
+    save(Image.fromarray(GREY.astype(np.int32)), tmp_path, 'TIFF')
+    tiff, jpeg = tmp_path / 'image.tif', save(Image.fromarray(GREY), tmp_path, 'JPEG')
+    tag = struct.pack('<HHI', 258, 3, 1)  # BitsPerSample, of one 16-bit number
+    assert tiff.read_bytes().count(tag) == 1
+    tiff.write_bytes(tiff.read_bytes().replace(tag + b'\x20', tag + b'\x40'))
+    frame = b'\xff\xc0\x00\x0b'  # of one channel; the precision follows
+    assert jpeg.read_bytes().count(frame) == 1
+    jpeg.write_bytes(jpeg.read_bytes().replace(frame + b'\x08', frame + b'\x0c'))
+    for path, kind in ((tiff, 'TIFF'), (jpeg, 'JPEG')):
+        with pytest.raises(VireidError, match=f'it is a damaged {kind} file, or one with values or a comp') as caught:
+            read_pixels(path)
+        assert caught.value.todo == 'convert it, for example to PNG, or remove it from the data folder'
+    other = tmp_path / 'photo.jpg'
+    other.write_bytes(b'\0\0\0\x18ftypheic' + bytes(100))  # as a telephone writes it
+    with pytest.raises(VireidError, match='its format is none of JPEG, PNG, BMP'):
+        read_pixels(other)

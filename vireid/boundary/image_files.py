@@ -17,6 +17,10 @@ SUFFIXES = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.gif'),
     *('.pgm', '.ppm', '.pnm', '.pbm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc'),
 )
+BEGINNINGS = {  # of files of these formats
+    **dict.fromkeys((b'II*\0', b'MM\0*', b'II+\0', b'MM\0+'), 'TIFF'),
+    **{b'\xff\xd8\xff': 'JPEG', b'\x89PNG': 'PNG', b'\0\0\0\x0cjP': 'JPEG 2000', b'\xff\x4f\xff\x51': 'JPEG 2000'},
+}
 MAY_BE_RAW = ('.png', '.tif', '.tiff', '.pgm', '.pnm', '.ppm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc')
 MOST_PIXELS = 32_000_000  # four 4K frames; decoding takes up to 20 bytes a pixel
 ORIENTATION = 0x0112  # the EXIF tag
@@ -127,9 +131,15 @@ def decode_pixels(
                 shown = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
             return np.array(shown.convert('RGB'))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise VireidError(
-            f'{name} cannot be read: {_about(error)}', todo='replace it, or remove it from the data folder'
-        ) from error
+        about, todo = _about(error), 'replace it, or remove it from the data folder'
+        if isinstance(error, UnidentifiedImageError):
+            file.seek(0)
+            begins = file.read(8)
+            kind = next((kind for beginning, kind in BEGINNINGS.items() if begins.startswith(beginning)), None)
+            if kind is not None:
+                about = f'it is a damaged {kind} file, or one with values or a compression that Pillow does not support'
+                todo = 'convert it, for example to PNG, or remove it from the data folder'
+        raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
 
 
 def is_raw(path: str | Path) -> bool:
