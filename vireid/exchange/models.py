@@ -76,7 +76,12 @@ def load(
 
 @reads('the weights of a release', 'model.safetensors', allowed='a folder of `vireid export weights`')
 def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Reads `model.safetensors` of a release: its metadata, and its tensors by name."""
+    """Reads `model.safetensors` of a release: its metadata, and its tensors by name.
+
+    Raises:
+        VireidError: if the file is missing or damaged, was not written by `vireid export weights`, or the package
+            safetensors is not installed.
+    """
     try:
         from safetensors import safe_open
     except ImportError as error:

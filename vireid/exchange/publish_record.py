@@ -64,7 +64,11 @@ _SCHEMA = TypeAdapter(_Release)
 
 @reads('the record of a published release', RECORD, allowed='a folder of `vireid publish`')
 def read_release_record(path: Path) -> dict[str, Any]:
-    """Reads a `release.json`; see `publish` for its content."""
+    """Reads a `release.json`; see `publish` for its content.
+
+    Raises:
+        VireidError: if it is missing or damaged.
+    """
     text = read_text(path)
     parse_json(text)  # refuses duplicate keys
     record: Any = _SCHEMA.validate_json(text)
@@ -78,7 +82,11 @@ def read_release_record(path: Path) -> dict[str, Any]:
 
 @reads('a list of checksums', SUMS, allowed='a folder of `vireid publish`')
 def read_sums(path: Path) -> dict[str, str]:
-    """Reads a `SHA256SUMS`: the digest of each file by its name."""
+    """Reads a `SHA256SUMS`: the digest of each file by its name.
+
+    Raises:
+        VireidError: if it is missing, empty or damaged.
+    """
     sums = {}
     for line in read_text(path).splitlines():
         digest, _, name = line.partition('  ')

@@ -274,6 +274,9 @@ class Experiment(Sections):
             samples: the samples to be read.
             decode: loads an image file, see `data.images.decoder`; returned as it is if the config has no reader.
             on_progress: called with (done, total) images.
+
+        Raises:
+            VireidError: if the reader is invalid, or the first transform has `epochs`.
         """
         if self.images.reader is None:
             return decode

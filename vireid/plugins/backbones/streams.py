@@ -103,6 +103,9 @@ class TwoStreams(nn.Module):
             specs: spec of the output of each stage, as one tensor.
             build_part: builds an insert.
             one_block: whether an insert can only follow the last block of a stage.
+
+        Raises:
+            VireidError: if there is no `build_part`, no such stage, or an insert changes the shape of the map.
         """
         if not inserts:
             return

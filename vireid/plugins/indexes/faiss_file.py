@@ -79,7 +79,11 @@ class FaissFile:
     def search(
         self, vectors: np.ndarray, queries: np.ndarray, top: int, rows: np.ndarray | None, where: Any
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the (Q, k) similarities and numbers of k = min(top, images) similar images, best first."""
+        """Returns the (Q, k) similarities and numbers of k = min(top, images) similar images, best first.
+
+        Raises:
+            VireidError: if the file is damaged, or the index of other images.
+        """
         total = len(vectors) if rows is None else len(rows)
         top = min(top, total)
         if rows is not None and total <= FEW:
