@@ -26,10 +26,10 @@ def experiment(**training) -> Experiment:
 @pytest.mark.parametrize(
     ('training', 'local', 'world', 'todo'),
     [
-        ({}, 2, 2, '--devices 2'),
-        ({'devices': 3}, 2, 2, '--devices 2'),
-        ({'devices': 2}, 2, 4, '--devices 2 --cfg-options training.nodes=2'),
-        ({'devices': 2, 'nodes': 2}, 4, 4, '--devices 4 --cfg-options training.nodes=1'),
+        ({}, 2, 2, '--cfg-options training.devices=2'),
+        ({'devices': 3}, 2, 2, '--cfg-options training.devices=2'),
+        ({'devices': 2}, 2, 4, '--cfg-options training.devices=2 training.nodes=2'),
+        ({'devices': 2, 'nodes': 2}, 4, 4, '--cfg-options training.devices=4 training.nodes=1'),
     ],
 )
 def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training, local, world, todo):
@@ -77,7 +77,7 @@ def test_tasks_that_srun_started_are_the_processes_of_a_run_whatever_the_job_is(
     found.validate_settings(num_devices=2, num_nodes=2)
     with pytest.raises(VireidError, match='srun launched 2 processes on each of 2 machines') as caught:
         _find_environment(4, 1)
-    assert caught.value.todo == '--devices 2 --cfg-options training.nodes=2'
+    assert caught.value.todo == '--cfg-options training.devices=2 training.nodes=2'
 
 
 def test_tasks_of_srun_that_train_alone_are_told(monkeypatch, capsys):

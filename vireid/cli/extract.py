@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from vireid.search.embedder import Embedder
     from vireid.search.gallery import Found
 
+HERE = {
+    'training.accelerator': 'auto', 'training.devices': 1, 'training.nodes': 1, 'training.strategy': 'auto',
+    'training.precision': '32-true',
+}  # fmt: skip
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid extract`."""
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
 def make_embedder(
     checkpoint: str, zero_shot: Path, found: Sequence[Found], options: Sequence[str], plugins: Sequence[Path]
 ) -> Embedder:
-    """Loads a checkpoint onto the devices of a run; `zero-shot` first writes one for these images.
+    """Loads a checkpoint onto one device, or those of the options; `zero-shot` first writes one for these images.
 
     Args:
         checkpoint: a checkpoint, or `zero-shot`.
@@ -99,7 +104,7 @@ def make_embedder(
     from vireid.search.embedder import load
     from vireid.search.zero_shot import ZERO_SHOT, make_zero_shot
 
-    path = Path(checkpoint)
+    path, given = Path(checkpoint), options
     if checkpoint == ZERO_SHOT:
         path = zero_shot
         if not path.exists():
@@ -114,7 +119,9 @@ def make_embedder(
             f'{path} ranks by {similarity["type"]}, which compares pairs; its embeddings alone do not',
             allowed='checkpoints that rank by cosine similarity',
         )
-    return embedder.to(make_fabric(embedder.experiment.training).device)
+    # the machines that it was trained on are not those that embed
+    chosen = {name: value for name, value in HERE.items() if not any(o.startswith(f'{name}=') for o in given)}
+    return embedder.to(make_fabric(embedder.experiment.with_overrides(chosen).training).device)
 
 
 def settle_modalities(embedder: Embedder, found: Sequence[Found]) -> tuple[list[str], int]:

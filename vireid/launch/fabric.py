@@ -140,5 +140,6 @@ def _require_as_started(launcher: str, processes: int, machines: int, devices: i
         raise VireidError(
             f'{launcher} launched {processes} processes on each of {machines} machines, but training.devices is '
             f'{devices!r} and training.nodes is {nodes}',
-            todo=f'--devices {processes}' + (f' --cfg-options training.nodes={machines}' if machines != nodes else ''),
+            todo=f'--cfg-options training.devices={processes}'
+            + (f' training.nodes={machines}' if machines != nodes else ''),
         )

@@ -14,10 +14,12 @@ from types import ModuleType
 from typing import Any
 
 import faults
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from vireid.cli import main
 from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.distributed.gather import gather, mean_of
 from vireid.core.distributed.processes import gather_objects, world
@@ -48,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, script: ModuleType) -> Path
     for sample in script.made(str(folder / 'damaged'), 1).build_dataset().split('train'):
         if sample.camera == 1:
             Path(sample.path).write_bytes(b'no image')
-    tasks = [*script.GRADIENTS, 'watched', 'train', 'mishaps']
+    tasks = [*script.GRADIENTS, 'watched', 'train', 'mishaps', 'extract']
     words = [*launcher, str(folder / 'people'), str(folder), *tasks]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     (folder / 'die').touch()
@@ -103,6 +105,15 @@ def test_a_run_of_two_processes_is_scored_as_one_and_written_once(folder, script
     scored = score_checkpoint(made, run / 'checkpoints' / 'best.pt', folder / 'scored')
     assert json.loads((run / 'result.json').read_text())['rows'] == json.loads(json.dumps(scored.to_dict()))['rows']
     assert checkpoint.load(run / 'checkpoints' / 'last.pt')['progress']['step'] == lines[alone][-1]['step']
+
+
+def test_two_processes_embed_what_one_does_whatever_trained_the_model(folder, script):
+    """The checkpoint is of a run of two processes; embedding takes one, unless told otherwise."""
+    assert main(script.extract(str(folder / 'people'), folder, 'one.npz')) == 0
+    one, two = (np.load(folder / f'{name}.npz') for name in ('one', 'two'))
+    assert len(one['features']) == len(one['path']) > 0
+    for name in one.files:
+        assert np.array_equal(one[name], two[name]), name
 
 
 def test_images_that_one_process_did_without_are_in_the_result_of_all(folder):
