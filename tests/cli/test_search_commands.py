@@ -8,6 +8,7 @@ from pathlib import Path
 import faults
 import numpy as np
 import pytest
+import torch
 
 from vireid.cli import main
 from vireid.launch.launch import train
@@ -93,6 +94,16 @@ def test_an_index_knows_its_checkpoint_and_updates_without_it(work, people, caps
 def test_a_new_index_needs_a_checkpoint(people, tmp_path, capsys):
     assert main(['index', str(people / 'cam1'), '-o', str(tmp_path / 'index')]) == 2
     assert 'name one: --checkpoint FILE' in capsys.readouterr().err
+
+
+def test_a_model_of_a_machine_with_gpus_embeds_on_any(work, people, tmp_path, capsys):
+    content = torch.load(work / 'run/checkpoints/last.pt', weights_only=True)
+    elsewhere = {'accelerator': 'cuda', 'devices': 4, 'nodes': 2, 'strategy': 'ddp', 'precision': '16-mixed'}
+    content['config']['training'] |= elsewhere
+    torch.save(content, tmp_path / 'last.pt')
+    arguments = ['index', str(people / 'cam1'), '-o', str(tmp_path / 'index'), '--camera', '1']
+    assert main([*arguments, '--checkpoint', str(tmp_path / 'last.pt'), *PLUGIN]) == 0
+    assert (tmp_path / 'index/embeddings.f16').read_bytes() == (work / 'index/embeddings.f16').read_bytes()
 
 
 def test_extract_writes_what_the_model_embeds(work, people, tmp_path, capsys):
