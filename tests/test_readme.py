@@ -44,7 +44,7 @@ def test_the_flag_instead_of_the_key(beside, capsys):
 
 def test_the_check_that_is_shown(tmp_path, monkeypatch, capsys):
     """Checks the example of an invalid config in README.md against the real output."""
-    shown = (ROOT / 'README.md').read_text().split('$ vireid config check my_tffn.py\n')[1].split('```')[0]
+    shown = (ROOT / 'README.md').read_text().split('$ vireid config check typos.py\n')[1].split('```')[0]
     mistakes = """
 _base_ = 'vireid::tffn_demo.py'
 model = dict(
@@ -53,7 +53,7 @@ model = dict(
 )
 step = dict(optimizer=dict(lr='0,01'))
 """
-    (tmp_path / 'my_tffn.py').write_text(mistakes)
+    (tmp_path / 'typos.py').write_text(mistakes)
     monkeypatch.chdir(tmp_path)
-    assert main(['config', 'check', 'my_tffn.py']) == 2
+    assert main(['config', 'check', 'typos.py']) == 2
     assert capsys.readouterr().out == shown

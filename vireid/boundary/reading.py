@@ -67,6 +67,8 @@ def reads(
                 return function(*args, **kwargs)
             except VireidError:
                 raise
+            except FileNotFoundError as error:
+                raise VireidError(f'{args[0]} does not exist', allowed=allowed) from error
             except Exception as error:  # a damaged file may fail in any way
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
                 raise VireidError(given, allowed=allowed, todo=todo) from error
@@ -82,6 +84,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         return f'{".".join(map(str, first["loc"])) or "its content"}: {first["msg"]}'
+    if type(error) is KeyError and error.args:
+        return f'it has no {error.args[0]!r}'
     lines = str(error).strip().splitlines()
     known = isinstance(error, (ValueError, OSError)) and not isinstance(error, UnicodeError)
     return (lines[0] if known else f'{type(error).__name__}: {lines[0]}') if lines else type(error).__name__

@@ -29,7 +29,11 @@ def open_whole(path: Path, sync: bool = False) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name[:80]}.{secrets.token_hex(8)}.part')
-    handle = os.open(part, NEW, 0o666)
+    try:
+        handle = os.open(part, NEW, 0o666)
+    except OSError as error:
+        error.filename = str(path)  # which the user knows
+        raise
     try:
         with os.fdopen(handle, 'wb') as file:
             yield file

@@ -22,6 +22,11 @@ def quiet_others() -> None:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
 
 
+def is_interactive() -> bool:
+    """Returns whether somebody can answer a question; a closed stdin has no terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def run_resumable(study: Callable[[], object]) -> int:
     """Runs a study that the same command can resume; returns the exit status, after a signal 128 plus its number."""
     from vireid.core.signals import Interrupted

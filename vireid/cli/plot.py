@@ -17,7 +17,7 @@ HELP = {
     'pairs': 'maximum number of image pairs',
     'queries': 'maximum number of queries',
     'top': 'gallery images per query',
-    'kind': 'which queries to draw',
+    'kind': 'which queries to draw (default: worst)',
     'identity': 'draw the queries of this identity instead',
 }
 WORDS = {'rows': ('first', 'all'), 'method': ('tsne', 'pca'), 'kind': ('best', 'worst', 'random')}

@@ -7,7 +7,6 @@ starts, the command estimates the hours. See docs/reproduce.md for the verdicts.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ from vireid.cli.arguments import (
     overrides_of,
     parse_numbers,
 )
-from vireid.cli.output import progress_bar, quiet_others, run_resumable
+from vireid.cli.output import is_interactive, progress_bar, quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import counted
@@ -138,7 +137,7 @@ def _begin(whole: Plan, args: argparse.Namespace) -> bool:
         return False
     if gpu or elsewhere or args.yes:
         return True
-    if not sys.stdin.isatty():
+    if not is_interactive():
         raise VireidError(
             f'there is no GPU here, and training takes about {_time(costs[processor])} on {processor}',
             todo='use a machine with a GPU, or a cluster (--launcher slurm); or add --yes to train here anyway',

@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from vireid.cli.output import is_interactive
 from vireid.cli.steps import StepFailed, run_step
 from vireid.core.errors import VireidError
+from vireid.core.wording import counted
 
 MANIFEST = 'manifest.csv'
 ZERO_SHOT, RECIPE = 'vireid::zero_shot.py', 'vireid::own_few.py'
@@ -118,7 +120,8 @@ def _check(args: argparse.Namespace) -> None:
         raise VireidError(f'{missing[0]} does not exist', allowed='videos, and folders of crops')
     if args.modality and len(args.modality) != len(args.sources):
         raise VireidError(
-            f'{len(args.modality)} modalities for {len(args.sources)} sources', allowed='one --modality for each source'
+            f'{counted(len(args.modality), "modality", "modalities")} for {counted(len(args.sources), "source")}',
+            allowed='one --modality for each source',
         )
     if set(args.modality) and len(set(args.modality)) == 1:
         raise VireidError(f'all sources are {args.modality[0]}', allowed='at least one visible and one infrared camera')
@@ -126,7 +129,7 @@ def _check(args: argparse.Namespace) -> None:
         raise VireidError('one video', allowed='a visible and an infrared one, or a folder with both')
     if args.folds < 2:
         raise VireidError(f'--folds is {args.folds}', allowed='at least 2, such as 5')
-    if not (args.yes or sys.stdin.isatty()):
+    if not (args.yes or is_interactive()):
         raise VireidError('vireid start asks questions, and there is no terminal', todo='add --yes')
 
 

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.studies.systems import read_systems
     from vireid.studies.tables import METRICS_SHOWN, make_table
 
-    kind = args.format or next((k for k, s in FORMATS.items() if args.out and args.out.suffix == s), 'text')
+    kind = args.format or _format(args.out)
     more: dict[str, Any] = {}
     if args.literature is not None:
         if not (args.literature / 'table.yaml').is_file():
@@ -46,3 +46,16 @@ def run(args: argparse.Namespace) -> int:
     write_whole(args.out, text)
     print(f'written to {args.out}')
     return 0
+
+
+def _format(out: Path | None) -> str:
+    """Returns the format that the suffix of a file names."""
+    if out is None or not out.suffix:
+        return 'text'
+    found = next((name for name, suffix in FORMATS.items() if suffix == out.suffix), None)
+    if found is None:
+        raise VireidError(
+            f'{out}: no format has the suffix {out.suffix}', allowed=', '.join(FORMATS.values()),
+            todo='choose one with --format',
+        )  # fmt: skip
+    return found

@@ -91,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if dry:
         from vireid.diagnostics.dry_run import dry_run
 
+        if args.init:
+            experiment = experiment.with_overrides({'training.init': str(args.init)})
         print(dry_run(experiment, graph=args.graph))
         return 0
     if experiment.stages:

@@ -102,8 +102,8 @@ def convert(
     theirs = located.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
         raise VireidError(
-            f'{source} is not a released checkpoint of {system}: it has no two-dimensional {CLASSIFIER}, but '
-            f'{_some(list(theirs)) or "no named tensors"}',
+            f'{source} is not a released checkpoint of {system}: it has no two-dimensional {CLASSIFIER} (it has '
+            f'{_some(list(theirs)) or "no named tensors"})',
             allowed="a file that the authors' training code wrote",
         )
     identities = len(theirs[CLASSIFIER])

@@ -96,7 +96,7 @@ def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experime
 
 def missing_init(training: Any) -> list[VireidError]:
     """Returns an error if the checkpoint `init` of a `training` section does not exist."""
-    init = training.get('init') if isinstance(training, Mapping) else None
+    init = training.get('init') if isinstance(training, Mapping) else getattr(training, 'init', None)
     if not isinstance(init, str) or Path(init).is_file():
         return []
     todo = 'give the path of a .pt file of a run'

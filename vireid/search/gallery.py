@@ -60,6 +60,10 @@ def find_gallery(
             raise VireidError(f'{only} does not exist', allowed=ALLOWED)
         if only.is_dir():
             root, found = only, _below(only)
+        elif only.suffix.lower() in ('.pt', '.pth'):
+            raise VireidError(
+                f'{only} is a checkpoint', allowed=ALLOWED, todo='give the checkpoint first, then the images'
+            )
         elif only.suffix.lower() in SUFFIXES:
             root, found = only.parent, [Found(str(only))]
         else:

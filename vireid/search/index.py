@@ -305,6 +305,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         VireidError: if it is missing or damaged.
     """
     path = inside(folder, ABOUT)
+    if not folder.is_dir():
+        what = 'is a file, not the folder of an index' if folder.exists() else 'does not exist'
+        raise VireidError(f'{folder} {what}', todo='give the index first, then images: vireid search INDEX IMAGE')
     if not path.exists():
         raise VireidError(
             f'{folder} has no {ABOUT}, so it is not a finished index',

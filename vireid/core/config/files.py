@@ -146,7 +146,8 @@ class _Files:
         if path.resolve() in chain:
             raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
-            raise self._no_such_config(path)
+            error = self._no_such_config(path)
+            raise VireidError(f'_base_ of {chain[-1]}: {error.given}', todo=error.todo) if chain else error
         data = path.suffix != '.py'
         own = _read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])
@@ -175,11 +176,16 @@ class _Files:
 
     def _no_such_config(self, path: Path) -> VireidError:
         if path.is_file():
-            todo = 'give the config first, then the checkpoint' if path.suffix in ('.pt', '.pth') else ''
+            test = 'a checkpoint follows the config: vireid test CONFIG FILE, or vireid train CONFIG --init FILE'
+            todo = test if path.suffix in ('.pt', '.pth') else ''
             return VireidError(f'{path} is not a config file', allowed=', '.join(SUFFIXES), todo=todo)
+        if path.is_dir():
+            within = sorted(p.name for p in path.glob('*') if p.suffix in SUFFIXES)
+            allowed = ', '.join(within[:20]) or 'a config file; there is none in this folder'
+            return VireidError(f'{path} is a folder, not a config file', allowed=allowed)
         known = [f'{p}::{path.name}' for p, paths in self.folders().items() for f in paths if (f / path.name).is_file()]
         beside = sorted(p.name for p in path.parent.glob('*') if p.suffix in SUFFIXES) if path.parent.is_dir() else []
-        hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a file in {SUFFIXES}'
+        hint, allowed = did_you_mean(path.name, beside), ', '.join(beside[:20]) or f'a {", ".join(SUFFIXES)} file'
         todo = f'{known[0]} is installed' if known else ''
         return VireidError(f'no config file {path}{hint}', allowed=allowed, todo=todo)
 

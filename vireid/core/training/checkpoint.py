@@ -128,8 +128,11 @@ def load(path: str | Path) -> dict[str, Any]:
     except ValidationError as error:
         where = '.'.join(map(str, error.errors()[0]['loc'][:3])) if isinstance(content, dict) else ''
         raise VireidError(
-            f'{path} can be read but is not a checkpoint of vireid' + (f' ({where})' if where else ''),
+            f'{path} can be read but is not a checkpoint of vireid'
+            + (f': {where} is missing or invalid' if where else ''),
             allowed='files written under checkpoints/',
+            todo='to train from the weights of another program: --init FILE; to convert those of AGW or DDAG: '
+            'vireid convert',
         ) from error
     if content.get('format') != FORMAT:
         wrote = content.get('versions', {}).get('vireid', 'of another version')

@@ -35,7 +35,8 @@ def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[
         raise VireidError(f'{dataset}: no data folder was given', allowed=allowed, todo=todo)
     path = Path(root).expanduser()
     if not path.is_dir():
-        raise VireidError(f'{dataset}: no folder {path.absolute()}', allowed=allowed, todo=todo)
+        what = 'is a file, not a folder' if path.exists() else 'does not exist'
+        raise VireidError(f'{dataset}: {path.absolute()} {what}', allowed=allowed, todo=f'check the path, or {todo}')
     missing = [entry for entry in looked_for if not any((path / name).exists() for name in entry.split(' or '))]
     if missing:
         present = sorted(p.name for p in path.iterdir())[:8]

@@ -47,6 +47,7 @@ def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width:
         assert run.evidence is not None
         rows_of_run = list(run.evidence.cmc.items())
         curves += [(run, name, values) for name, values in (rows_of_run if rows == 'all' else rows_of_run[:1])]
+    ranks = min(ranks, max(len(values) for _, _, values in curves))
     named = rows == 'all' or len({name for _, name, _ in curves}) > 1
     figure = new_figure(width, 0.72 * width + 0.15 * len(curves))
     axes = figure.subplots()

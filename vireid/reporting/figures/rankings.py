@@ -63,8 +63,9 @@ def draw(
         lists = chosen_lists(run.evidence, kind, identity)[:queries]
         _draw_run(sheet, run.evidence, lists, top)
     names = sorted({str(run.evidence.about.get('similarity') or 'cosine') for run in kept if run.evidence})
+    which = '' if identity is not None else 'Random queries. ' if kind == 'random' else f'The queries found {kind}. '
     legend = (
-        'Green, solid, tick: same identity. Orange, dashed, cross: different identity. Below each image: its '
+        f'{which}Green, solid, tick: same identity. Orange, dashed, cross: different identity. Below each image: its '
         f'similarity ({", ".join(names)}).'
     )
     sheet.finish([legend, *notes, *others, *protocol_note(kept)])
