@@ -261,3 +261,42 @@ def test_a_kind_that_pillow_does_not_know_is_said_to_be_one(tmp_path: Path) -> N
     other.write_bytes(b'\0\0\0\x18ftypheic' + bytes(100))  # as a telephone writes it
     with pytest.raises(VireidError, match='its format is none of JPEG, PNG, BMP'):
         read_pixels(other)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'P2\n40 40\n255\n' + b'#\n' * 5_000_000,
+        b'P5\n' + b'#' * 60_000_000,
+        b'P3\n2000 2000\n255\n' + b'12 ' * 12_000_000,
+    ],
+    ids=['comments', 'one long comment', 'text'],
+)
+def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / 'image.pgm'
+    path.write_bytes(content)
+    with pytest.raises(VireidError, match=r'has (a long comment|more than 1000 comments)') as caught:
+        read_pixels(path)
+    assert caught.value.todo == 'convert it, for example to PNG'
+
+
+def test_comments_and_numbers_as_text_are_read(tmp_path: Path) -> None:
+    path = tmp_path / 'image.pgm'
+    path.write_bytes(b'P2\n# of a program\n3 2\n#another\n255\n0 1 2\n3 4 255\n')
+    assert grey(path) == [[0, 1, 2], [3, 4, 255]]
+    bitmap = tmp_path / 'bitmap.pbm'
+    bitmap.write_bytes(b'P4\n# 16 x 2\n16 2\n' + b'##\xff\x00')
+    assert grey(bitmap)[1] == [0] * 8 + [255] * 8
+    large = tmp_path / 'large.pbm'
+    large.write_bytes(b'P4\n1024 1024\n' + b'#' * (1024 * 128))
+    assert read_pixels(large).shape == (1024, 1024, 3)
+
+
+def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path) -> None:
+    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', progressive=True)
+    content = path.read_bytes()
+    assert read_pixels(path).shape == (H, W, 3)
+    last = content[content.rindex(b'\xff\xda') : -2]
+    path.write_bytes(content[:-2] + last * 200 + content[-2:])
+    with pytest.raises(VireidError, match=r'has 2\d\d scans'):
+        read_pixels(path)

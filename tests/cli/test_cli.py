@@ -111,7 +111,7 @@ def test_without_data_the_error_says_what_where_how_and_what_instead(tmp_path, c
     assert 'license form' in text
     assert 'vireid data synth --layout sysu' in text
     assert main(['train', CONFIG, '--data-root', str(tmp_path / 'nothing'), *small()]) == 2
-    assert f'no folder {tmp_path / "nothing"}' in capsys.readouterr().err
+    assert f'{tmp_path / "nothing"} does not exist' in capsys.readouterr().err
     assert main(['train', CONFIG, '--data-root', str(tmp_path), *small()]) == 2
     assert (
         'has no cam1/cam2/cam4/cam5, cam3/cam6, exp/train_id.txt, exp/val_id.txt, exp/test_id.txt'

@@ -122,7 +122,7 @@ def test_answers(crops, called, tmp_path, monkeypatch, capsys, answers, commands
     ('flags', 'message'),
     [
         (['nowhere'], 'nowhere does not exist'),
-        (['--modality', 'visible'], '1 modalities for 2 sources'),
+        (['--modality', 'visible'], '1 modality for 2 sources'),
         (['--modality', 'visible', 'visible'], 'all sources are visible'),
         (['--folds', '1'], '--folds is 1'),
     ],
@@ -133,7 +133,10 @@ def test_mistakes_are_told_before_anything_is_done(crops, called, tmp_path, caps
     assert not called.found
 
 
-def test_without_a_terminal_it_says_so(crops, called, tmp_path, capsys):
+@pytest.mark.parametrize('closed', [False, True])
+def test_without_a_terminal_it_says_so(crops, called, tmp_path, monkeypatch, capsys, closed):
+    if closed:
+        monkeypatch.setattr('sys.stdin', None)
     assert REAL(['start', *crops, '-o', str(tmp_path / 'mine')]) == 2
     assert 'add --yes' in capsys.readouterr().err
 

@@ -140,6 +140,11 @@ class TestErrors:
             assert re.search(rf'^{re.escape(path)}: ', text, re.MULTILINE), (path, text)
         assert 'model.heads.s3' not in text  # it could not be tried, and that is no error of its own
 
+    def test_a_checkpoint_to_start_from_has_to_be_there(self, capsys):
+        arguments = ['train', str(CONFIGS / 'tffn_sysu.py'), '--dry-run', '--init', '/no/such.pt', '--cfg-options']
+        assert main([*arguments, *SMALL]) == 2
+        assert 'training.init: no checkpoint /no/such.pt' in capsys.readouterr().err
+
     def test_a_real_run_tells_the_same_and_that_the_data_are_missing(self, capsys, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         options = [*SMALL, 'model.heads.s2.channels=-4', 'protocol.trials=0']
@@ -148,7 +153,7 @@ class TestErrors:
         error = capsys.readouterr().err
         assert 'model.heads.s2: channels is -4' in error
         assert 'protocol: trials is 0' in error
-        assert 'no folder /no/such' in error
+        assert '/no/such does not exist' in error
 
     @pytest.mark.parametrize(
         ('option', 'said'),

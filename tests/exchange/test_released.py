@@ -419,7 +419,7 @@ def test_what_is_no_released_checkpoint_is_refused(agw, tmp_path):
     with pytest.raises(VireidError, match='is already a checkpoint of vireid'):
         convert('agw', agw.out, new)
     for content in ([1, 2], {}, {'net': {}}, {'net': {'a': 1}}, {'epoch': 3}, {'net': {1: torch.ones(1)}}):
-        with pytest.raises(VireidError, match='but no named tensors'):
+        with pytest.raises(VireidError, match='it has no named tensors'):
             convert('agw', written(tmp_path, content), new)
     with pytest.raises(VireidError, match=r'it has no two-dimensional classifier\.weight'):
         convert('agw', written(tmp_path, {'fc.weight': torch.ones(2, 3)}), new)

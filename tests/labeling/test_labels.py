@@ -160,3 +160,13 @@ def test_a_track_of_two_cameras_is_refused(folder):
     names = dict.fromkeys(find_crops(folder)[1], 'one')
     with pytest.raises(VireidError, match='the track one has images of the cameras 1 and 2'):
         Labels(folder, Index.open(folder / 'label/index', [PLUGIN]), names)
+
+
+def test_nothing_is_written_through_a_link_in_a_received_folder(tmp_path):
+    crops, elsewhere = tmp_path / 'crops', tmp_path / 'elsewhere'
+    crops.mkdir()
+    elsewhere.mkdir()
+    (crops / 'label').symlink_to(elsewhere)
+    with pytest.raises(VireidError, match='leads out of its folder'), only_one(crops):
+        pass
+    assert not list(elsewhere.iterdir())

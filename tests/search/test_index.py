@@ -279,6 +279,7 @@ def test_a_damaged_table_is_refused(make, tmp_path, garbage):
         {'format': 2},
         {'more': 1},
         {'root': 7},
+        {'root': '/a\0b'},
         {'index': []},
         {'options': ['model.backbone.weights=x']},
     ],
@@ -344,3 +345,41 @@ def test_parts_of_any_size_give_the_same_index(make, monkeypatch, tmp_path):
     monkeypatch.setattr(building, 'AT_ONCE', 12)
     make()
     assert (tmp_path / 'index/embeddings.f16').read_bytes() == whole
+
+
+@pytest.mark.parametrize('name', ['images.sqlite', 'images.sqlite-journal', 'embeddings.f16', 'index.json'])
+def test_nothing_is_written_through_a_link_in_a_received_folder(gallery, embedder, checkpoint, tmp_path, name):
+    folder, elsewhere = tmp_path / 'received', tmp_path / 'elsewhere'
+    folder.mkdir()
+    (folder / name).symlink_to(elsewhere)
+    root, found = find_gallery(gallery)
+    with pytest.raises(VireidError, match='leads out of its folder'):
+        build(folder, root, found, embedder, checkpoint=str(checkpoint))
+    assert not elsewhere.exists()
+
+
+@pytest.mark.parametrize('value', [50.0, np.inf])
+def test_embeddings_that_would_beat_every_other_are_refused(make, tmp_path, embedder, gallery, value):
+    _, index = make()
+    query = index.embedder.embed(gallery / index.entries.all()[3].path)
+    vectors = np.fromfile(index.vectors_file, dtype=np.float16).reshape(-1, index.about['length'])
+    vectors[3] = (vectors[3] * value) if value == 50 else value * np.sign(query[0])
+    vectors.tofile(index.vectors_file)
+    with pytest.raises(VireidError, match=r'embeddings\.f16 is damaged: its embeddings do not have norm 1'):
+        Index.open(tmp_path / 'index', plugins=[PLUGIN]).search(query)
+
+
+@pytest.mark.parametrize(
+    ('change', 'use'),
+    [
+        ("camera = x'41'", lambda index: index.cameras()),
+        ("time = 'zzz'", lambda index: index.span()),
+        ("path = x'00ff41'", lambda index: index.image(0)),
+    ],
+)
+def test_values_that_the_table_cannot_have_are_an_error(make, tmp_path, change, use):
+    _, index = make()
+    with sqlite3.connect(tmp_path / 'index/images.sqlite') as db:
+        db.execute(f'UPDATE images SET {change} WHERE row = 0')
+    with pytest.raises(VireidError, match=r'images\.sqlite cannot be read'):
+        use(index)

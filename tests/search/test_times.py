@@ -78,3 +78,9 @@ def test_iso_times_and_zones():
     )
     with pytest.raises(VireidError, match="table, line 3: time is '22:41 Uhr'"):
         parse_time('22:41 Uhr', 'table, line 3: time')
+
+
+@pytest.mark.parametrize('text', ['0001-01-01T00:00:00+14:00', '9999-12-31T23:59:59-14:00'])
+def test_a_time_that_another_zone_does_not_have(text):
+    with pytest.raises(VireidError, match='--after is'):
+        parse_time(text, '--after')

@@ -65,6 +65,12 @@ def test_csv_has_spreads_in_columns_of_their_own(runs):
     assert found[0] == {'system': 'a', 'R1': '50.0000', 'R1 sd': '35.3553'}
 
 
+def test_csv_says_too_that_a_result_could_not_be_verified(runs):
+    (runs[0] / 'queries.npz').unlink()
+    found = list(csv.DictReader(io.StringIO(make_table(read_systems(runs, queries=False), ['R1']).format('csv'))))
+    assert all('could not be verified' in row['notes'] for row in found)
+
+
 def test_the_literature_stands_beside_with_its_source(runs):
     rows = {'a': {'label': 'A (2020)', 'R1': 47.5, 'mAP': None}}
     table = make_table(read_systems(runs), ['R1'], rows, 'SYSU-MM01')
@@ -92,6 +98,8 @@ def test_the_command(runs, tmp_path, capsys):
     assert "unknown metric 'R7'" in capsys.readouterr().err
     assert main(['table', *folders, '--literature', str(tmp_path)]) == 2
     assert 'has no table.yaml' in capsys.readouterr().err
+    assert main(['table', *folders, '-o', str(tmp_path / 't.xyz')]) == 2
+    assert 'no format has the suffix .xyz\n  allowed: .txt, .md, .tex, .csv' in capsys.readouterr().err
 
 
 def test_an_unknown_format(runs):

@@ -362,3 +362,13 @@ def test_wrong_flags(write, tmp_path, capsys, flags, said):
     assert main([*command(path, tmp_path / 'out'), *flags]) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
+
+
+def test_nothing_is_written_through_a_link_in_a_received_folder(write, tmp_path):
+    out, elsewhere = tmp_path / 'out', tmp_path / 'elsewhere'
+    out.mkdir()
+    elsewhere.mkdir()
+    (out / 'visible').symlink_to(elsewhere)
+    with pytest.raises(VireidError, match='leads out of its folder'):
+        crop(write('a.mp4'), out, follow)
+    assert not list(elsewhere.rglob('*.jpg'))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -34,6 +35,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SCAN, MOST_SCANS = b'\xff\xda', 100  # of a progressive JPEG; programs write about ten
+HEAD, MOST_TEXT, MOST_COMMENTS = 2**16, 8 * 2**20, 1000  # of PGM and PPM files with numbers as text
 PERCENTILES = (1, 99)
 ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
 
@@ -110,6 +113,7 @@ def decode_pixels(
         RawImage, VireidError: as `read_pixels`.
     """
     try:
+        _require_quick(file, name)
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise VireidError(
@@ -117,6 +121,7 @@ def decode_pixels(
                     allowed=f'up to {max_pixels:,} pixels',
                     todo='crop the people out of it, or raise images.max_pixels',
                 )
+            _require_few_scans(file, image, name)
             if thumbnail is not None:
                 image.draft('RGB', thumbnail)
             image.load()  # Pillow itself rotates a TIFF upright here
@@ -140,6 +145,40 @@ def decode_pixels(
                 about = f'it is a damaged {kind} file, or one with values or a compression that Pillow does not support'
                 todo = 'convert it, for example to PNG, or remove it from the data folder'
         raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
+
+
+def _require_quick(file: BinaryIO, name: str) -> None:
+    """Raises for a PGM or PPM file of text or comments, which Pillow would read for minutes."""
+    head = file.read(HEAD)
+    if head[:1] == b'P' and head[1:2] in b'1234567':
+        content, text = head + file.read(MOST_TEXT), head[1:2] in b'123'
+        words = (
+            3 if head[1:2] in b'14' else 4
+        )  # of the header: the kind, width, height, and but for bitmaps the maximum
+        header = re.sub(rb'#[^\r\n]*[\r\n]', b' ', head).split()[:words]
+        unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
+        if unfinished or (text and len(content) > MOST_TEXT):
+            raise VireidError(
+                f'{name} has a long comment, or more than {MOST_TEXT // 2**20} MiB of pixels as text',
+                todo='convert it, for example to PNG',
+            )
+        if text and content.count(b'#') > MOST_COMMENTS:
+            raise VireidError(f'{name} has more than {MOST_COMMENTS} comments', todo='convert it, for example to PNG')
+    file.seek(0)
+
+
+def _require_few_scans(file: BinaryIO, image: Image.Image, name: str) -> None:
+    """Raises for a progressive JPEG with the same scan hundreds of times, each of which is decoded."""
+    if image.format != 'JPEG' or not image.info.get('progressive'):
+        return
+    place = file.tell()
+    file.seek(0)
+    scans = file.read().count(SCAN)
+    file.seek(place)
+    if scans > MOST_SCANS:
+        raise VireidError(
+            f'{name} has {scans:,} scans', allowed=f'up to {MOST_SCANS}', todo='convert it, for example to PNG'
+        )
 
 
 def is_raw(path: str | Path) -> bool:

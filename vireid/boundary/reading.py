@@ -68,7 +68,7 @@ def reads(
             except VireidError:
                 raise
             except FileNotFoundError as error:
-                raise VireidError(f'{args[0]} does not exist', allowed=allowed) from error
+                raise VireidError(f'{args[0]} does not exist', allowed=allowed, todo=todo) from error
             except Exception as error:  # a damaged file may fail in any way
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
                 raise VireidError(given, allowed=allowed, todo=todo) from error

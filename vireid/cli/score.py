@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
+    from vireid.boundary.showing import one_line
     from vireid.core.config.overrides import override
     from vireid.core.scoring import results
     from vireid.core.scoring.embedding import score_trials
@@ -120,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     if saved.about.get('similarity'):
         warn_once(f'the run used the similarity {saved.about["similarity"]["type"]}; features are ranked by cosine')
     about = ', '.join(filter(None, [saved.about.get('experiment'), saved.split_name, scored.caption()]))
-    print(f'{about or args.features}, in percent:\n{scored.table()}')
+    print(f'{one_line(about or str(args.features))}, in percent:\n{scored.table()}')
     if args.result:
         require_own_folder(args.result)
         results.write(args.result, {**scored.to_dict(), 'features': str(args.features.absolute())}, scored.queries())

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         import numpy as np
 
-        from vireid.boundary.showing import as_json, printable
+        from vireid.boundary.showing import as_json, one_line, printable
         from vireid.core.wording import aligned
         from vireid.search.confidence import judge, percent
         from vireid.search.entries import Where
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
         for rank, (hit, p) in enumerate(zip(hits, sure.probabilities, strict=True), 1):
             time = f'{hit.time:%Y-%m-%d %H:%M:%S} ({hit.time_from})' if hit.time else '-'
             same = [] if not known else ['-'] if p is None else [percent(p)]
-            camera, image = printable(hit.camera) or '-', printable(hit.path)
+            camera, image = one_line(hit.camera) or '-', one_line(hit.path)
             lines.append((str(rank), f'{hit.score:.3f}', *same, camera, time, image))
         print('\n'.join(aligned([list(line) for line in lines])) if hits else 'no image of the index fits the filters')
         if sure.absent:

@@ -167,6 +167,8 @@ def load(path: str | Path) -> SavedFeatures:
         kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
         if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
             raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
+        if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
+            raise ValueError('identities and cameras must be below 2**63')
         columns = [arrays[key].tolist() for key in kinds]
         samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from vireid.boundary.paths import inside
 from vireid.core.errors import VireidError
 from vireid.core.training.lock import exclusive
 from vireid.core.types import MODALITIES
@@ -57,7 +58,7 @@ def only_one(folder: Path) -> Iterator[Path]:
     Raises:
         VireidError: if another process labels it, or it has a table that `vireid label` did not write.
     """
-    own = folder / FOLDER
+    own = inside(folder, FOLDER)
     if (folder / MANIFEST).exists() and not (own / FILE).exists():
         raise VireidError(
             f'{folder / MANIFEST} was not written by vireid label, which would overwrite it',

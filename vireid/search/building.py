@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.image_files import read_pixels
+from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
+from vireid.boundary.showing import one_line
 from vireid.core.errors import VireidError
 from vireid.core.training.lock import exclusive
 from vireid.core.types import Modality
@@ -36,7 +38,7 @@ from vireid.search.times import find_time
 OnProgress = Callable[[str, int, int], None]  # (what, done, total)
 AT_ONCE = 512  # images between two writes: what a crash may lose
 SMALL = (96, 192)  # pixels that suffice to guess the modality
-OWN = {ABOUT, IMAGES, f'{IMAGES}-journal', VECTORS, ZERO_SHOT}
+OWN = {ABOUT, IMAGES, *(f'{IMAGES}-{end}' for end in ('journal', 'wal', 'shm')), VECTORS, ZERO_SHOT}
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Update:
         """Returns a summary, one line per fact."""
 
         def listed(counts: dict[str, int], unknown: str) -> str:
-            return ', '.join(f'{name or unknown} {count:,}' for name, count in list(counts.items())[:20])
+            return ', '.join(f'{one_line(name) or unknown} {count:,}' for name, count in list(counts.items())[:20])
 
         lines = [
             f'images    {self.images:,}: {self.embedded:,} embedded now, {self.removed:,} removed',
@@ -181,6 +183,8 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
         return None
     if not folder.is_dir():
         raise VireidError(f'{folder} is not a folder', allowed='a new folder, or the folder of an index')
+    for name in OWN:
+        inside(folder, name)  # raises for a link to a file elsewhere, which SQLite would write
     if not (folder / ABOUT).exists():
         others = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith('.'))
         if others and not (folder / IMAGES).exists():  # otherwise those of a component: the build was interrupted

@@ -169,13 +169,19 @@ class Entries:
         if column not in COLUMNS:
             raise ValueError(column)
         with self._open() as db:
-            return dict(db.execute(f'SELECT {column}, COUNT(*) FROM images GROUP BY 1 ORDER BY 1'))  # noqa: S608, checked
+            found = dict(db.execute(f'SELECT {column}, COUNT(*) FROM images GROUP BY 1 ORDER BY 1'))  # noqa: S608, checked
+            if not all(isinstance(name, str) for name in found):
+                raise sqlite3.DatabaseError(f'an image has an invalid {column}')
+            return found
 
     def span(self) -> tuple[datetime, datetime] | None:
         """Returns the first and the last time, None if no time is known."""
         with self._open() as db:
             first, last = db.execute("SELECT MIN(time), MAX(time) FROM images WHERE time != ''").fetchone()
-        return (_time(first), _time(last)) if first else None  # type: ignore[return-value]
+            try:
+                return (_time(first), _time(last)) if first else None
+            except (TypeError, ValueError) as error:
+                raise sqlite3.DatabaseError('an image has an invalid time') from error
 
     def put(self, entries: Sequence[Entry]) -> None:
         """Adds or replaces images in one transaction; they are pending until `settle`."""
@@ -225,6 +231,7 @@ def _entry(line: Sequence[Any]) -> Entry:
         not right
         or not all(isinstance(value, int) for value in (row, guessed, size, changed))
         or row < 0
+        or b'\0' in path
         or modality not in MODALITIES
     ):
         raise sqlite3.DatabaseError(f'row {str(row)[:20]} has invalid values')

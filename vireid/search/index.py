@@ -28,6 +28,7 @@ from vireid.search.entries import Entries, Entry, Where, time_of
 
 ABOUT, IMAGES, VECTORS, ZERO_SHOT = 'index.json', 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
 FORMAT = 1
+MOST = 1.01  # of a cosine similarity of float16 embeddings
 OPTIONS = (
     'images.scale_raw=',
     'images.max_pixels=',
@@ -193,6 +194,8 @@ class Index:
         if rows is not None and not len(rows):
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
+        if not (scores[numbers >= 0] < MOST).all():  # nor NaN
+            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=ANEW)
         entries = self.entries.of(np.unique(numbers[numbers >= 0]))
         return [
             [_hit(entries[row], score) for row, score in zip(own, each, strict=True) if row in entries]
@@ -221,8 +224,9 @@ class Index:
         path = self.root / entry.path
         try:
             same = content_digest(path) == entry.digest
-        except OSError as error:
-            raise VireidError(f'{entry.path} cannot be read: {error.strerror}', todo='update the index') from error
+        except (OSError, ValueError) as error:  # of a null character
+            why = getattr(error, 'strerror', None) or error
+            raise VireidError(f'{entry.path} cannot be read: {why}', todo='update the index') from error
         if not same:
             raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
         return self.embedder.pixels(path)
@@ -324,6 +328,8 @@ def _read_about(path: Path) -> dict[str, Any]:
     for option in about['options']:
         if not option.startswith(OPTIONS):
             raise ValueError(f'the option {option[:100]!r} is not one of {", ".join(OPTIONS)}')
+    if '\0' in about['root']:
+        raise ValueError('its root has a null character')
     if not 0 < about['length'] < 2**20:
         raise ValueError(f'length is {about["length"]}')
     return about

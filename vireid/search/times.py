@@ -33,9 +33,9 @@ def parse_time(text: str, source: str) -> datetime:
     """
     try:
         time = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return time.astimezone().replace(tzinfo=None) if time.tzinfo else time
+    except (ValueError, OverflowError) as error:  # the second in the first and the last year
         raise VireidError(f'{source} is {text!r}', allowed=f'a date or time such as {EXAMPLE}') from error
-    return time.astimezone().replace(tzinfo=None) if time.tzinfo else time
 
 
 def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, str]:

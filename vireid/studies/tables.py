@@ -98,19 +98,20 @@ class PaperTable:
         return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}', r'\end{table}']) + '\n'
 
     def csv(self) -> str:
-        """Returns comma-separated values, with spreads in separate columns."""
+        """Returns comma-separated values, with spreads in separate columns, and the notes, if any, in the last one."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator='\n')
         spread = [any(row[n].spread is not None for _, row in self.rows) for n in range(len(self.columns))]
         head = [
             h for name, own in zip(self.columns, spread, strict=True) for h in ([name, f'{name} sd'] if own else [name])
         ]
-        writer.writerow(['system', *map(csv_cell, head)])
+        notes = [csv_cell(' '.join(self.notes))] if self.notes else []
+        writer.writerow(['system', *map(csv_cell, head), *(['notes'] if notes else [])])
         for name, row in self.rows:
             values: list[Any] = []
             for cell, own in zip(row, spread, strict=True):
                 values += [_plain(cell.mean), _plain(cell.spread)] if own else [_plain(cell.mean)]
-            writer.writerow([csv_cell(name), *values])
+            writer.writerow([csv_cell(name), *values, *notes])
         return file.getvalue()
 
     def frame(self) -> Any:

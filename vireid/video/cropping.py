@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vireid.boundary.paths import inside
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 from vireid.core.wording import counted
@@ -300,7 +301,7 @@ class _Cropping:
         self.counts.crops += 1
         time_taken = datetime.fromisoformat(self.record.start) + timedelta(seconds=frame.seconds)
         path = f'{self.record.place}/{track.number:06}/{time_taken:%Y%m%d-%H%M%S}_f{frame.number:07}.jpg'
-        with open_whole(self.folder.root / path) as file:
+        with open_whole(inside(self.folder.root, path)) as file:
             crop.save(file, 'JPEG', quality=QUALITY)
         name = f'cam{self.settings.camera}/{self.record.name}/{track.number:06}'
         self.rows.append(

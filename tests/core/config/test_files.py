@@ -187,9 +187,17 @@ def test_another_kind_of_file_is_refused_with_the_kinds_that_are_read(tmp_path: 
     assert '.py, .yaml, .yml, .json' in refusal(write(tmp_path, a__toml='a = 1'))
 
 
+def test_a_folder_is_refused_with_the_configs_in_it(tmp_path: Path) -> None:
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'config.yaml').write_text('name: x')
+    with pytest.raises(VireidError, match=r'is a folder, not a config file\n.*allowed: config\.yaml'):
+        load(tmp_path / 'run')
+
+
 @pytest.mark.parametrize(('form', 'base'), [(f, b.replace('base', 'missing')) for f, b in MIXES])
 def test_a_missing_base_is_named(tmp_path: Path, form: str, base: str) -> None:
-    assert str(tmp_path / base) in refusal(write(tmp_path, **{f'child__{form}': child(form, base, {})}))
+    said = refusal(write(tmp_path, **{f'child__{form}': child(form, base, {})}))
+    assert f'_base_ of {tmp_path}/child.{form}: no config file {tmp_path / base}' in said
 
 
 @pytest.mark.parametrize('form', FORMS)

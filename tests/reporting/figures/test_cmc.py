@@ -40,6 +40,7 @@ def test_ranks_end_where_asked_or_where_the_curve_does(run, new_run):
     first, second = draw([run, short], ranks=5).axes[0].lines
     assert len(first.get_xdata()) == 5
     assert list(second.get_ydata()) == [50, 100]
+    assert draw([run, short], ranks=100_000).axes[0].get_xlim() == (0.5, 50.5)  # the gallery has 50 ranks
     (alone,) = draw([run], ranks=1).axes[0].lines
     assert list(alone.get_xdata()) == [1]
 

@@ -202,7 +202,7 @@ class BatchStream:
 
 def evaluation_loader(data: ImageSet, batches: Sequence[Sequence[Any]], workers: int) -> BatchLoader:
     """Returns a loader of the given batches, in order; each is a list of sample indices or keys."""
-    return BatchLoader(data, batches, workers)
+    return BatchLoader(data, batches, min(workers, len(batches)))
 
 
 def default_workers(device: torch.device | str) -> int:

@@ -62,7 +62,8 @@ def draw(runs: Sequence[RunRecord], rows: str = 'first', ranks: int = 20, width:
     low = min(float(100 * values[:ranks].min()) for _, _, values in curves)
     axes.set_ylim(max(0, np.floor((low - 1) / 10) * 10), 101)
     add_legend(figure, axes.lines)
-    add_notes(figure, [*notes, *protocol_note(kept)])
+    warnings = [line for run in kept for line in run.warnings()]
+    add_notes(figure, [*notes, *warnings, *protocol_note(kept)])
     return figure
 
 
