@@ -67,6 +67,7 @@ def test_a_number_that_its_queries_do_not_make_is_refused(folder: Path, change: 
         (lambda row: row.update(valid=[4, 4]), r'\[4, 4\] valid queries of \[3, 3\]'),
         (lambda row: row.update(queries=['3', 3]), r'queries\.0'),
         (lambda row: row['R1'].update(mean='0.5'), r'R1\.mean'),
+        (lambda row: row.update(name='x' * 3_000_000), r'name'),
     ],
 )
 def test_numbers_that_exclude_each_other_are_refused_without_queries_too(folder: Path, change: Any, said: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Required
 
 import numpy as np
-from annotated_types import Ge, Le, Len, MinLen
+from annotated_types import Ge, Le, Len, MaxLen, MinLen
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
@@ -21,6 +21,7 @@ AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DI
 CLOSE = 1e-6  # tolerance between a mean and that of the queries: both are float64 sums
 Share = Annotated[float, Ge(0), Le(1 + 1e-9)]
 Range = Annotated[list[NonNegativeInt], Len(2, 2)]
+Name = Annotated[str, MaxLen(1000)]  # tables would be as wide
 
 
 COLUMNS = ('row', 'trial', 'identity', 'ahead', 'ap', 'inp')
@@ -37,8 +38,8 @@ class Metric(TypedDict, total=False):
 
 class _Row(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
-    name: Required[str]
-    variant: Required[str]
+    name: Required[Name]
+    variant: Required[Name]
     trials: Required[PositiveInt]
     queries: Required[Range]
     valid: Required[Range]
@@ -66,11 +67,11 @@ class _Result(TypedDict, total=False):
     rows: Required[Annotated[list[_Row], MinLen(1)]]
     identical: _Identical
     data: str
-    protocol: str
+    protocol: Name
     weights: str | list[str]
-    select: str
-    split: str
-    precision: str
+    select: Name
+    split: Name
+    precision: Name
     identities: NonNegativeInt
     steps: NonNegativeInt
     models: list[int]
