@@ -49,7 +49,8 @@ class Exact:
             part = slice(start, start + size)
             half = _shared(vectors[part]) if rows is None else vectors[rows[part]]
             torch.from_numpy(gallery[:size]).copy_(torch.from_numpy(half))
-            np.matmul(gallery[:size], wanted, out=similar[:size])
+            with np.errstate(invalid='ignore'):  # of damaged embeddings, which are refused afterwards
+                np.matmul(gallery[:size], wanted, out=similar[:size])
             scores, numbers = _merge(scores, numbers, similar[:size], start)
             _release(vectors)
         return scores, numbers if rows is None else rows[numbers]
