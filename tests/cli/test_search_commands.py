@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sqlite3
 from pathlib import Path
 
 import faults
@@ -89,6 +91,16 @@ def test_an_index_knows_its_checkpoint_and_updates_without_it(work, people, caps
     out = capsys.readouterr().out
     assert ': 0 embedded now, 0 removed' in out
     assert f'To search it: vireid search {work / "index"} IMAGE' in out
+
+
+def test_a_line_break_in_a_received_index_adds_no_row(work, query, tmp_path, capsys):
+    shutil.copytree(work / 'index', tmp_path / 'index')
+    with sqlite3.connect(tmp_path / 'index/images.sqlite') as db:
+        db.execute("UPDATE images SET camera = 'a' || char(10) || '1  1.000  forged', path = path || x'0a32'")
+    assert main(['search', str(tmp_path / 'index'), query, '--top', '3', *PLUGIN]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sum('forged' in line for line in lines) == 3
+    assert not any(line.startswith(('1  1.000', '2')) and 'forged' not in line for line in lines)
 
 
 def test_a_new_index_needs_a_checkpoint(people, tmp_path, capsys):
