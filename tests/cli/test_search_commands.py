@@ -96,7 +96,9 @@ def test_an_index_knows_its_checkpoint_and_updates_without_it(work, people, caps
 def test_a_line_break_in_a_received_index_adds_no_row(work, query, tmp_path, capsys):
     shutil.copytree(work / 'index', tmp_path / 'index')
     with sqlite3.connect(tmp_path / 'index/images.sqlite') as db:
-        db.execute("UPDATE images SET camera = 'a' || char(10) || '1  1.000  forged', path = path || x'0a32'")
+        db.execute(
+            "UPDATE images SET camera = 'a' || char(10) || '1  1.000  forged', path = CAST(path || x'0a32' AS BLOB)"
+        )
     assert main(['search', str(tmp_path / 'index'), query, '--top', '3', *PLUGIN]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum('forged' in line for line in lines) == 3

@@ -152,9 +152,7 @@ def _require_quick(file: BinaryIO, name: str) -> None:
     head = file.read(HEAD)
     if head[:1] == b'P' and head[1:2] in b'1234567':
         content, text = head + file.read(MOST_TEXT), head[1:2] in b'123'
-        words = (
-            3 if head[1:2] in b'14' else 4
-        )  # of the header: the kind, width, height, and but for bitmaps the maximum
+        words = 3 if head[1:2] in b'14' else 4  # of the header: kind, width, height; the maximum, if no bitmap
         header = re.sub(rb'#[^\r\n]*[\r\n]', b' ', head).split()[:words]
         unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
         if unfinished or (text and len(content) > MOST_TEXT):

@@ -67,10 +67,10 @@ def reads(
                 return function(*args, **kwargs)
             except VireidError:
                 raise
-            except FileNotFoundError as error:
-                raise VireidError(f'{args[0]} does not exist', allowed=allowed, todo=todo) from error
             except Exception as error:  # a damaged file may fail in any way
                 given = f'{args[0]} is damaged or is not {kind}: {reason(error)}'
+                if isinstance(error, FileNotFoundError) and not os.path.lexists(str(args[0])):
+                    given = f'{args[0]} does not exist'
                 raise VireidError(given, allowed=allowed, todo=todo) from error
 
         READERS[f'{function.__module__}.{function.__qualname__}'] = Reader(guarded, kind, names)
