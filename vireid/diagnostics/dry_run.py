@@ -42,7 +42,7 @@ def dry_run(experiment: Experiment, graph: bool = False) -> str:
         VireidError: with every problem that would stop the real run before it reads data.
     """
     asked, (experiment, notes) = experiment, _on_cpu(experiment)
-    raise_all(missing_init(experiment.training))
+    raise_all(missing_init(experiment.training.init))
     if experiment.stages:
         notes.append(f'earlier stages, which are not tried here: {", ".join(experiment.stages)}')
     if init := experiment.training.init:

@@ -105,7 +105,7 @@ def prepare(
         warn_once(chosen.warning)
     pretrained = resume is None and (init is None or partial or bool(settings.init_except))
     *_, hooks, (dataset, samples) = attempt_all(
-        lambda: raise_all(missing_init({'init': None if init is None else str(init)})),
+        lambda: raise_all(missing_init(None if init is None else str(init))),
         lambda: preflight(experiment, pretrained),
         lambda: experiment.manager.observers(
             [*(experiment.build_loggers() if fabric.is_global_zero else ()), *callbacks]

@@ -70,7 +70,10 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
         manager: the plugins that provide the components.
         filled: keys that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
     """
-    problems = check_config(config, manager, filled) + missing_init(config.get('training'))
+    training = config.get('training')
+    problems = check_config(config, manager, filled) + missing_init(
+        training.get('init') if isinstance(training, Mapping) else None
+    )
     known = sections().parameters
     whole = {name: config[name] for name in known if name in config}
     whole_enough = all(isinstance(whole.get(name), dict) for name, parameter in known.items() if parameter.required)
@@ -94,9 +97,8 @@ def _partial_experiment(config: Mapping[str, Any], manager: Manager) -> Experime
     return Experiment(**sections, manager=manager, given=config)
 
 
-def missing_init(training: Any) -> list[VireidError]:
-    """Returns an error if the checkpoint `init` of a `training` section does not exist."""
-    init = training.get('init') if isinstance(training, Mapping) else getattr(training, 'init', None)
+def missing_init(init: Any) -> list[VireidError]:
+    """Returns an error if the checkpoint `training.init` does not exist."""
     if not isinstance(init, str) or Path(init).is_file():
         return []
     todo = 'give the path of a .pt file of a run'

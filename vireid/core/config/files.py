@@ -147,7 +147,10 @@ class _Files:
             raise VireidError(f'config {path} is its own base: ' + ' -> '.join(p.name for p in (*chain, path)))
         if not path.is_file() or path.suffix not in SUFFIXES:
             error = self._no_such_config(path)
-            raise VireidError(f'_base_ of {chain[-1]}: {error.given}', todo=error.todo) if chain else error
+            if not chain:
+                raise error
+            allowed = 'a path relative to that file, or PACKAGE::NAME'
+            raise VireidError(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
         data = path.suffix != '.py'
         own = _read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])

@@ -109,11 +109,13 @@ class BatchLoader(DataLoader):
                         del batch  # breaks a reference cycle with the frame, which would delay the workers' exit by 5 s
                 yield batch
         except Exception as error:
+            if not self.num_workers:
+                raise
             text = str(error).partition('\n')[0].partition('. ')[0]
-            if self.num_workers and text.startswith('Caught '):  # raised by a transform; the text has its traceback
+            if text.startswith('Caught '):  # raised by a transform; the text has its traceback
                 self._iterator = batches = None  # type: ignore[assignment]  # ends the workers
                 raise error.with_traceback(None)  # noqa: B904  # torch's is part of a cycle, which would delay them too
-            if not self.num_workers or not isinstance(error, (RuntimeError, OSError, EOFError)):
+            if not isinstance(error, (RuntimeError, OSError, EOFError)):
                 raise
             self._iterator = None  # the next iteration starts new workers
             died = 'died: ' if text.startswith('DataLoader worker (pid') else 'cannot be reached: '

@@ -131,8 +131,7 @@ def load(path: str | Path) -> dict[str, Any]:
             f'{path} can be read but is not a checkpoint of vireid'
             + (f': {where} is missing or invalid' if where else ''),
             allowed='files written under checkpoints/',
-            todo='to train from the weights of another program: --init FILE; to convert those of AGW or DDAG: '
-            'vireid convert',
+            todo='to train from the weights of another program: --init FILE; to score released ones: vireid convert',
         ) from error
     if content.get('format') != FORMAT:
         wrote = content.get('versions', {}).get('vireid', 'of another version')
