@@ -335,6 +335,14 @@ class TestWorkDir:
             prepare(make_tiny(small_sysu), tmp_path)
         prepare(make_tiny(small_sysu), tmp_path / 'runs')
 
+    def test_nor_is_the_folder_of_a_person(self, make_tiny, small_sysu):
+        from vireid.launch.launch import prepare
+
+        for folder in ('cam1', 'cam1/0001'):
+            with pytest.raises(VireidError, match=r'lies in the data folder and contains images, such as .*\.jpg'):
+                prepare(make_tiny(small_sysu), small_sysu / folder)
+        prepare(make_tiny(small_sysu), small_sysu / 'runs' / 'a')
+
     @pytest.mark.parametrize('name', ['report.html', 'config.yaml', 'result.json', 'metrics.jsonl', 'checkpoints'])
     def test_nor_is_a_folder_with_files_of_somebody_else(self, make_tiny, small_sysu, tmp_path, name):
         from vireid.launch.launch import prepare

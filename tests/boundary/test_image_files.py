@@ -268,9 +268,10 @@ def test_a_kind_that_pillow_does_not_know_is_said_to_be_one(tmp_path: Path) -> N
     [
         b'P2\n40 40\n255\n' + b'#\n' * 5_000_000,
         b'P5\n' + b'#' * 60_000_000,
+        b'P5\n' + b'#' * 60_000_000 + b'\n40 40\n255\n',
         b'P3\n2000 2000\n255\n' + b'12 ' * 12_000_000,
     ],
-    ids=['comments', 'one long comment', 'text'],
+    ids=['comments', 'one long comment', 'one that ends', 'text'],
 )
 def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'image.pgm'
@@ -278,6 +279,7 @@ def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: byt
     with pytest.raises(VireidError, match=r'has (a long comment|more than 1000 comments)') as caught:
         read_pixels(path)
     assert caught.value.todo == 'convert it, for example to PNG'
+    assert not is_raw(path)
 
 
 def test_comments_and_numbers_as_text_are_read(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import json
 import os
 import pkgutil
 import random
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -303,7 +304,7 @@ def test_every_reader_is_tried():
 
 
 # what opens a file for reading; a function that does is a reader, or stands here with the reason why it need not be
-OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table', 'read_cell', 'read_variable'}  # fmt: skip  # noqa: E501
+OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'open_image', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table', 'read_cell', 'read_variable'}  # fmt: skip  # noqa: E501
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
@@ -368,6 +369,14 @@ def _outer(where: str) -> list[str]:
 
 def test_no_function_reads_a_file_without_being_a_reader():
     assert [name for name in openers() if not any(name == e or name.startswith(f'{e}.') for e in EXEMPT)] == []
+
+
+def test_images_are_opened_in_one_place():
+    """Pillow alone reads hostile headers for minutes, opens many formats, and starts programs for some."""
+    opened = [
+        f.name for f in sorted(ROOT.rglob('*.py')) if re.search(r'\bImage\.open\(', f.read_text(encoding='utf-8'))
+    ]
+    assert opened == ['image_files.py']
 
 
 def test_no_exemption_is_idle():

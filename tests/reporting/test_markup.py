@@ -220,6 +220,15 @@ def test_a_thumbnail_that_announces_too_much_is_not_decoded(monkeypatch):
     assert decode(bytes(large)) is None
 
 
+def test_a_thumbnail_of_many_scans_is_not_decoded():
+    data = io.BytesIO()
+    Image.new('RGB', (64, 128)).save(data, 'JPEG', progressive=True)
+    few = data.getvalue()
+    last = few[few.rindex(b'\xff\xda') : -2]
+    assert decode(few) is not None
+    assert decode(few[:-2] + last * 200 + few[-2:]) is None
+
+
 def test_eps_is_no_thumbnail():
     """Ghostscript would be started to draw it."""
     assert decode(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n') is None

@@ -53,6 +53,12 @@ def test_damaged_exif_is_ignored(tmp_path):
     assert find_time(tmp_path / 'a.jpg')[1] == 'file time'
 
 
+def test_a_header_that_pillow_would_read_for_minutes_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / 'a.pgm').write_bytes(b'P5\n' + b'#' * 60_000_000)
+    monkeypatch.setattr(Image, 'open', lambda *args, **kwargs: pytest.fail('it was read'))
+    assert find_time(tmp_path / 'a.pgm')[1] == 'file time'
+
+
 @pytest.mark.parametrize(
     ('pattern', 'name'),
     [

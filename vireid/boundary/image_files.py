@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -113,15 +114,7 @@ def decode_pixels(
         RawImage, VireidError: as `read_pixels`.
     """
     try:
-        _require_quick(file, name)
-        with Image.open(file, formats=FORMATS) as image:
-            if image.width * image.height > max_pixels:
-                raise VireidError(
-                    f'{name} has {image.width:,} x {image.height:,} pixels',
-                    allowed=f'up to {max_pixels:,} pixels',
-                    todo='crop the people out of it, or raise images.max_pixels',
-                )
-            _require_few_scans(file, image, name)
+        with open_image(file, name, max_pixels) as image:
             if thumbnail is not None:
                 image.draft('RGB', thumbnail)
             image.load()  # Pillow itself rotates a TIFF upright here
@@ -147,13 +140,39 @@ def decode_pixels(
         raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
 
 
+def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> Image.Image:
+    """Reads the header of an image, after checks that neither this nor decoding takes minutes or gigabytes.
+
+    Args:
+        file: the file, which must stay open while the image is used.
+        name: what messages call it.
+        max_pixels: see `read_pixels`.
+
+    Raises:
+        VireidError: if it has too many pixels, comments or scans.
+        UnidentifiedImageError: if it is no image.
+        OSError, SyntaxError, ValueError: if it is damaged.
+    """
+    _require_quick(file, name)
+    image = Image.open(file, formats=FORMATS)
+    if image.width * image.height > max_pixels:
+        raise VireidError(
+            f'{name} has {image.width:,} x {image.height:,} pixels',
+            allowed=f'up to {max_pixels:,} pixels',
+            todo='crop the people out of it, or raise images.max_pixels',
+        )
+    _require_few_scans(file, image, name)
+    return image
+
+
 def _require_quick(file: BinaryIO, name: str) -> None:
     """Raises for a PGM or PPM file of text or comments, which Pillow would read for minutes."""
     head = file.read(HEAD)
     if head[:1] == b'P' and head[1:2] in b'1234567':
         content, text = head + file.read(MOST_TEXT), head[1:2] in b'123'
         words = 3 if head[1:2] in b'14' else 4  # of the header: kind, width, height; the maximum, if no bitmap
-        header = re.sub(rb'#[^\r\n]*[\r\n]', b' ', head).split()[:words]
+        # one match takes a comment without an end as a whole: starting anew at each of its signs takes half a minute
+        header = re.sub(rb'#[^\r\n]*([\r\n]|\Z)', lambda found: b' ' if found[1] else b'#', head).split()[:words]
         unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
         if unfinished or (text and len(content) > MOST_TEXT):
             raise VireidError(
@@ -184,7 +203,7 @@ def is_raw(path: str | Path) -> bool:
     if not str(path).lower().endswith(MAY_BE_RAW):
         return False
     try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        with open_regular(path) as file, open_image(file, f'image {path}', math.inf) as image:
             return _holds_raw(image)
     except Exception:  # a damaged file may fail in any way; reading it reports the error
         return False

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
 from vireid.core.config.files import read_record
@@ -31,8 +33,8 @@ def require_own_folder(folder: Path, dataset: Any = None, components: Components
         components: with them, other datasets are not written to either.
 
     Raises:
-        VireidError: if the folder is the data folder or another dataset, contains files with reserved names that no
-            run wrote, or one of these is a link to a place outside the folder.
+        VireidError: if the folder is the data folder, a folder of images in it or another dataset, contains files with
+            reserved names that no run wrote, or one of these is a link to a place outside the folder.
     """
     root = Dataset.root(dataset)
     if root is not None and folder.resolve() == Path(root).resolve():
@@ -52,6 +54,16 @@ def require_own_folder(folder: Path, dataset: Any = None, components: Components
         raise VireidError(f'{folder} contains {", ".join(present)}, which no vireid run wrote', todo=TODO)
     if not present and components is not None and is_dataset(folder, components):
         raise VireidError(f'{folder} is a dataset, which a run must not write to', todo=TODO)
+    if not present and root is not None and is_inside(folder, root) and (image := _an_image(folder)) is not None:
+        raise VireidError(
+            f'{folder} lies in the data folder and contains images, such as {image}, so a run must not write to it',
+            todo=TODO,
+        )
+
+
+def _an_image(folder: Path) -> Path | None:
+    names = ((here, name) for here, _, names in os.walk(folder) for name in sorted(names))
+    return next((Path(here, name) for here, name in names if name.lower().endswith(SUFFIXES)), None)
 
 
 def _is_run(folder: Path) -> bool:

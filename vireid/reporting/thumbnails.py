@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from PIL import Image
+
+from vireid.boundary.image_files import open_image
 
 MOST_PIXELS = 2**20  # of a thumbnail to decode; vireid's own are 64 x 128
 
@@ -13,8 +14,8 @@ MOST_PIXELS = 2**20  # of a thumbnail to decode; vireid's own are 64 x 128
 def decode(data: bytes) -> np.ndarray | None:
     """Returns a JPEG as (H, W, 3) uint8; None if it is damaged, has another format or is too large for a thumbnail."""
     try:
-        with Image.open(io.BytesIO(data), formats=['JPEG']) as image:
-            if image.format != 'JPEG' or image.width * image.height > MOST_PIXELS:
+        with open_image(io.BytesIO(data), 'a thumbnail', MOST_PIXELS) as image:
+            if image.format != 'JPEG':
                 return None
             return np.asarray(image.convert('RGB'))
     except Exception:  # a damaged image may fail in any way

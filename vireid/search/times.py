@@ -6,9 +6,7 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from PIL import Image
-
-from vireid.boundary.image_files import FORMATS
+from vireid.boundary.image_files import open_image
 from vireid.boundary.reading import open_regular
 from vireid.core.errors import VireidError
 
@@ -88,7 +86,7 @@ def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
 
 def _exif_time(path: str | Path) -> datetime | None:
     try:
-        with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
+        with open_regular(path) as file, open_image(file, f'image {path}') as image:
             exif = image.getexif()
             text = exif.get_ifd(EXIF_FOLDER).get(TAKEN) or exif.get(CHANGED)
             return datetime.strptime(str(text).strip('\0 ')[:19], '%Y:%m:%d %H:%M:%S') if text else None
