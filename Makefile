@@ -2,18 +2,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-random test-matrix start-methods coverage lint docs site dist clean
+# temporary files of tests are held in memory if 4 GB are free there: ext4 is slow where many were just deleted
+ROOMY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 {print "/dev/shm"}')
+# glibc keeps freed memory: asking the system for it anew at every step takes 8% of the suite's time
+KEEP := MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296
+PYTEST := TMPDIR=$${TMPDIR:-$(ROOMY)} OMP_NUM_THREADS=1 $(KEEP) $(BIN)/python -m pytest -n 2 --dist loadfile \
+    --no-loadscope-reorder
+
+.PHONY: demo test test-long test-random test-matrix start-methods coverage lint docs site dist clean
 
 # the development tools include what the demo needs
 demo: $(if $(wildcard .venv/installed),.venv/installed,.venv/installed-demo)
 	$(BIN)/vireid demo
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not long'
+
+# the guides' commands in order, kills in every phase, installed packages, networks that take seconds to learn
+test-long: .venv/installed
+	$(PYTEST) -m long
 
 # other random examples each time; what they find becomes a test of its own
 test-random: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-profile=random
+	$(PYTEST) --hypothesis-profile=random
 
 # the suite as other processors and threads would run it; an hour and more
 test-matrix: .venv/installed
@@ -28,7 +39,7 @@ start-methods: .venv/installed
 
 # lines of vireid/ that the suite runs; what worker processes run counts too
 coverage: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: .venv/installed
 	$(BIN)/ruff check .

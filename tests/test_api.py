@@ -12,6 +12,7 @@ import vireid
 GUIDE = Path(__file__).parents[1] / 'docs' / 'api.md'
 
 
+@pytest.mark.long
 def test_the_session_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr('vireid.reporting.page._figure', lambda name, *_, **__: {'missing': name})  # unread

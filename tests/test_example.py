@@ -34,6 +34,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / 'bin'
 
 
+@pytest.mark.long
 def test_its_wheel_is_installed_used_by_config_and_removed(environment: Path, small_sysu: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(EXAMPLE, tmp_path / 'source'))
     built = run(

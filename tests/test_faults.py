@@ -12,6 +12,7 @@ import pytest
 import torch
 
 
+@pytest.mark.long
 def test_a_kill_in_each_phase_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

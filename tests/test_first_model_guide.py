@@ -48,12 +48,14 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, list[st
     return session
 
 
+@pytest.mark.long
 def test_the_commands_print_what_the_guide_shows(session: list[tuple[str, list[str], str]]) -> None:
     for command, shown, printed in session:
         for line in shown:
             assert line in printed, command
 
 
+@pytest.mark.long
 def test_the_table_has_the_columns_and_rows_that_the_guide_explains(session: list[tuple[str, list[str], str]]) -> None:
     printed = next(printed for command, _, printed in session if '--work-dir runs/tffn' in command)
     explained = GUIDE.read_text(encoding='utf-8').split('| in the table | meaning |')[1].split('\n\n')[0]

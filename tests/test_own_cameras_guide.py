@@ -93,6 +93,7 @@ def from_videos(words: list[str], place: Path) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.long
 def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> None:
     started, day, night, labeled, split, check, untrained, trained, folds, curve, *rest = told
     adapted, again, back, released, indexed = rest
@@ -118,6 +119,7 @@ def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> N
     assert 'all queries and the whole gallery at once' in (place / 'release/README.md').read_text()
 
 
+@pytest.mark.long
 def test_the_model_is_used_as_shown(place: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     (code,) = (text for kind, text in BLOCKS if kind == 'python')

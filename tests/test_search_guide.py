@@ -44,6 +44,7 @@ def told(place: Path) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> None:
     *_, indexed, searched, filtered, extracted = told
     assert 'embedded now, 0 removed' in indexed
@@ -60,6 +61,7 @@ def test_the_commands_say_what_the_guide_says(place: Path, told: list[str]) -> N
     assert 'norm 1 (' in extracted
 
 
+@pytest.mark.long
 def test_python_works_as_shown(place: Path, told: list[str], monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(place)
     (code,) = (text for kind, text in BLOCKS if kind == 'python')

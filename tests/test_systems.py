@@ -116,7 +116,7 @@ def rank_1(made: Experiment, model: Any, found: dict[str, Tensor]) -> float:
     return score_similarity(compare(similarity, query, gallery, trial), trial).rank(1)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', [pytest.param(n, marks=pytest.mark.long) if n == 'aligngan' else n for n in NAMES])
 def test_a_system_learns_to_find_across_the_modalities(name: str, narrowed: Any) -> None:
     """By chance rank-1 is 0.25, without learning 0 to 0.5; but for HCML's, whose fit learns on an untrained network."""
     steps = STEPS.get(name, 45)

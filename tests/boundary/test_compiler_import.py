@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 START = """
 import sys
 from vireid.boundary.compiler_import import put_off_compiler
@@ -38,6 +40,7 @@ print(sys.modules['torch._dynamo'].__file__ is not None)
 }
 
 
+@pytest.mark.long
 def test_training_needs_no_compiler_and_each_use_gets_the_real_one():
     running = {
         name: subprocess.Popen(

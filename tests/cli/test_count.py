@@ -56,6 +56,7 @@ def test_operations_of_a_stem_and_one_stage_by_hand():
     assert cells('tffn_sysu.py', *options, *only)[5] == f'{(stem + stage1 + 2 * 64 * 8) / 1e9:.2f}'
 
 
+@pytest.mark.long
 def test_the_page_is_as_the_configs_are(monkeypatch, tmp_path):
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise OSError('the network is closed')

@@ -71,6 +71,7 @@ def test_another_demo_leaves_the_first_run(folder, monkeypatch, capsys):
     assert '--checkpoint runs/tffn_demo-2/checkpoints/last.pt' in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_its_config_draws_ranking_lists_during_training(people, folder, capsys):
     options = ['--cfg-options', *SMALL, 'training.epochs=2', 'training.steps=None']
     assert main(['train', demo.CONFIG, '--data-root', str(people), *options]) == 0

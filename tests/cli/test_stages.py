@@ -99,6 +99,7 @@ def test_each_begins_with_the_weights_of_the_one_before(whole, small_sysu, capsy
     assert written == [p.stat().st_mtime_ns for p in configs.glob('run/**/checkpoints/last.pt')]
 
 
+@pytest.mark.long
 def test_killed_in_the_second_the_same_command_ends_as_if_nothing_had_been(whole, configs, small_sysu):
     wanted = checkpoint.load(whole[0] / 'run/checkpoints/last.pt')['model']
     (configs / 'killer.py').write_text(KILLER)

@@ -214,6 +214,7 @@ def step_ended(run, progress):
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != 'posix', reason='no SIGKILL')
 def test_two_at_once_give_the_results_of_one_after_the_other(small_sysu, tmp_path, monkeypatch, capsys):
     """Although one was killed in between, after its first stage; what had finished is not trained again."""

@@ -135,6 +135,7 @@ def test_a_connection_to_a_machine_without_an_answer_ends(folder):
     assert all(int((folder / f'watched-{rank}').read_text()) >= 1 for rank in (0, 1))
 
 
+@pytest.mark.long
 def test_one_of_two_processes_killed_changes_nothing(monkeypatch, capfd):
     """A kill in every phase; the long version: `benchmarks/faults.py --processes 2`."""
     monkeypatch.setattr(sys, 'argv', ['faults.py', '--kills', '4', '--processes', '2'])

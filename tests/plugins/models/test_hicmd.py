@@ -373,6 +373,7 @@ def rank_1(model: Any, seed: int) -> float:
     return (nearest == torch.arange(8) // 2).float().mean().item()
 
 
+@pytest.mark.long
 def test_it_learns_to_find_and_to_swap():
     """Identities across the modalities, in images it has not seen, and images that look like the other modality.
 
