@@ -78,6 +78,12 @@ def test_the_literature_stands_beside_with_its_source(runs):
     assert table.rows[0][0] == 'A (2020)'
     assert [cell.text() for cell in table.rows[0][1]] == ['50.00 ± 35.36', '47.50', '-']
     assert 'Published results: SYSU-MM01.' in table.format('text')
+    assert 'No published results' not in table.format('text')
+
+
+def test_literature_without_any_of_the_rows_is_told(runs):
+    table = make_table(read_systems(runs), ['R1'], {'b': {'label': 'B', 'R1': 1.0, 'mAP': 1.0}, 'c': {}}, 'Table 3')
+    assert 'No published results: the rows of Table 3 are b, c.' in table.format('text')
 
 
 def test_what_makes_rows_not_comparable_is_said(make_run):

@@ -106,7 +106,7 @@ def check_dataset(
     if unreadable:
         what = counted(len(unreadable), 'image')
         report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
-    _twins(report, readable, of_split)
+    _twins(report, readable, of_split, own)
     few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
     if few:
         report.warnings.append(
@@ -207,18 +207,19 @@ def _raw(report: Report, values: Sequence[tuple[str, float, float]]) -> None:
         )
 
 
-def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str]) -> None:
+def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Mapping[str, str], named: bool) -> None:
     """Reports duplicate files."""
     contents: dict[bytes, list[Sample]] = defaultdict(list)
     for sample, image in images:
         contents[image.digest].append(sample)
     for twins in [group for group in contents.values() if len(group) > 1]:
         paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
-        # two splits may both number their identities from 0, so first compare the splits
-        if len({of_split[s.path] for s in twins}) > 1:
-            report.errors.append(f'the same image in several splits: {paths}')
-        elif len({s.identity for s in twins}) > 1:
+        # without names, two splits may both number their identities from 0, so that only the splits tell them apart
+        splits, identities = ({of_split[s.path] for s in twins}, {s.identity for s in twins})
+        if len(identities) > 1 and (named or len(splits) == 1):
             report.errors.append(f'the same image under several identities: {paths}')
+        elif len(splits) > 1:
+            report.errors.append(f'the same image in several splits: {paths}')
         elif len({s.modality for s in twins}) > 1:
             report.errors.append(f'the same image as visible and as infrared, so it would retrieve itself: {paths}')
         else:

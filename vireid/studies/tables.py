@@ -185,6 +185,8 @@ def make_table(
                 cells[place] = replace(cells[place], best=True)
     notes = list(dict.fromkeys(note for s in systems for run in s.runs.values() for note in run.warnings()))
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
+    if literature and not any(_config_name(system) in literature for system in systems):
+        notes.append(f'No published results: the rows of {source} are {", ".join(literature)}.')
     if differences := unlike(systems):
         notes.append(f'These rows are not comparable: {"; ".join(differences)}.')
     return PaperTable(_caption(systems, protocols), columns, rows, source if literature is not None else '', notes)
