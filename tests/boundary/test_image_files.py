@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageOps
 
-from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, is_raw, read_pixels
+from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_frames, is_raw, read_pixels
 from vireid.core.errors import VireidError
 
 H, W = 5, 3
@@ -294,11 +295,150 @@ def test_comments_and_numbers_as_text_are_read(tmp_path: Path) -> None:
     assert read_pixels(large).shape == (1024, 1024, 3)
 
 
-def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path) -> None:
-    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', progressive=True)
+@pytest.mark.parametrize('progressive', [True, False])
+def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path, progressive: bool) -> None:
+    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', progressive=progressive)
     content = path.read_bytes()
     assert read_pixels(path).shape == (H, W, 3)
     last = content[content.rindex(b'\xff\xda') : -2]
     path.write_bytes(content[:-2] + last * 200 + content[-2:])
     with pytest.raises(VireidError, match=r'has 2\d\d scans'):
         read_pixels(path)
+
+
+def png(*chunks: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(COLOUR).save(buffer, 'PNG')
+    return buffer.getvalue()[:33] + b''.join(chunks) + buffer.getvalue()[33:]
+
+
+@pytest.mark.parametrize(
+    ('content', 'why'),
+    [
+        (b'Pf\n#' + b'x' * 1_000_000, 'a long comment'),
+        (b'\xff\xd8' + b'\xff' * 1_000_000, 'more than 2,000 segments or filling bytes'),
+        (b'\xff\xd8' + b'\xff\xfe\x00\x02' * 250_000, 'more than 2,000 segments or filling bytes'),
+        (b'\xff\xd8' + b'x' * 1_000_000, 'more than 2,000 segments or filling bytes'),
+        (png(*[b'\0\0\0\0prVt' + zlib.crc32(b'prVt').to_bytes(4, 'big')] * 100_000), 'more than 100,000 chunks'),
+    ],
+    ids=['comment', 'filling', 'segments', 'nothing', 'chunks'],
+)
+def test_headers_that_pillow_would_read_for_minutes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, why: str
+) -> None:
+    (tmp_path / 'image.jpg').write_bytes(content)
+    monkeypatch.setattr(Image, 'open', lambda *args, **kwargs: pytest.fail('it was read'))
+    with pytest.raises(VireidError, match=why) as caught:
+        read_pixels(tmp_path / 'image.jpg')
+    assert caught.value.todo == 'convert it, for example to PNG'
+
+
+def test_a_profile_in_many_segments_and_filling_bytes_are_read(tmp_path: Path) -> None:
+    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', icc_profile=bytes(65_000 * 200))
+    content = path.read_bytes()
+    path.write_bytes(content[:2] + b'\xff' * 10 + content[2:])
+    assert read_pixels(path).shape == (H, W, 3)
+
+
+def test_a_tile_larger_than_the_largest_image_is_not_decoded(tmp_path: Path) -> None:
+    path = tmp_path / 'image.tif'
+    # width, height, bits, no compression, black is zero, channels, the tile: its width, length, place and bytes
+    shorts = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (277, 1)]
+    longs = [(322, 32_768), (323, 49_152), (324, 200), (325, 64)]
+    entries = [struct.pack('<HHIHH', tag, 3, 1, value, 0) for tag, value in shorts]
+    entries += [struct.pack('<HHII', tag, 4, 1, value) for tag, value in longs]
+    start = b'II*\0' + struct.pack('<IH', 8, len(entries)) + b''.join(entries) + bytes(4)
+    path.write_bytes(start.ljust(200, b'\0') + bytes(64))
+    with pytest.raises(VireidError, match='has tiles of 32,768 x 49,152 pixels'):
+        read_pixels(path)
+
+
+class TestDepthAndSign:
+    """Of files whose values Pillow gives without their sign or with fewer bits."""
+
+    def test_signed_bytes_are_raw(self, tmp_path: Path) -> None:
+        values = np.array([[-128, -1], [0, 127]], dtype=np.int8)
+        path = tmp_path / 'image.tif'
+        Image.fromarray(values.view(np.uint8)).save(path, tiffinfo={339: 2})
+        assert is_raw(path)
+        with pytest.raises(RawImage, match='raw 8-bit values, -128 to 127'):
+            read_pixels(path)
+        assert read_pixels(path, scale_raw=(-128, 127))[:, :, 0].tolist() == [[0, 127], [128, 255]]
+
+    def test_unsigned_words_above_two_to_the_31_stay_positive(self, tmp_path: Path) -> None:
+        values = np.array([[2**31 - 100, 2**31 - 1], [2**31, 2**31 + 100]], dtype=np.uint32)
+        path = tmp_path / 'image.tif'
+        Image.fromarray(values.view(np.int32)).save(path)
+        content, signed = path.read_bytes(), struct.pack('<HHIHH', 339, 3, 1, 2, 0)
+        assert content.count(signed) == 1
+        path.write_bytes(content.replace(signed, struct.pack('<HHIHH', 339, 3, 1, 1, 0)))
+        gray = read_pixels(path, scale_raw=(2**31 - 100, 2**31 + 100))[:, :, 0]
+        assert gray.tolist() == [[0, 126], [128, 255]]
+
+    @pytest.mark.parametrize('kind', ['png', 'ppm', 'tif'])
+    def test_gray_in_three_equal_channels_of_16_bits_is_refused_and_colors_are_read(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        counts = np.arange(7400, 7400 + H * W).reshape(H, W)
+        for name, channels in (('gray', [counts] * 3), ('color', [counts, 3 * counts, 8 * counts])):
+            (tmp_path / f'{name}.{kind}').write_bytes(deep(np.stack(channels, axis=2).astype('>u2'), kind))
+        with pytest.raises(VireidError, match='gray values of more than 8 bits, stored as colors') as caught:
+            read_pixels(tmp_path / f'gray.{kind}')
+        assert 'images.scale_raw' in caught.value.todo
+        assert read_pixels(tmp_path / f'color.{kind}').shape == (H, W, 3)
+
+    def test_bounds_that_leave_two_grays_of_many_values_are_refused(self, tmp_path: Path) -> None:
+        values = np.arange(7400, 7400 + H * W, dtype=np.uint16).reshape(H, W)
+        values[0, 0] = 0  # a dead pixel
+        Image.fromarray(values).save(tmp_path / 'image.png')
+        with pytest.raises(RawImage, match='maps all of them to two grays'):
+            read_pixels(tmp_path / 'image.png', scale_raw=(0, 1))
+        Image.fromarray((values > 0).astype(np.uint16)).save(tmp_path / 'image.png')
+        assert set(read_pixels(tmp_path / 'image.png', scale_raw=(0, 1)).ravel().tolist()) == {0, 255}
+
+
+def deep(values: np.ndarray, kind: str) -> bytes:
+    """Returns a file of (H, W, 3) big-endian 16-bit values, which Pillow does not write."""
+    if kind == 'ppm':
+        return b'P6 %d %d 65535\n' % (W, H) + values.tobytes()
+    if kind == 'png':
+        lines = b''.join(b'\0' + line.tobytes() for line in values)
+        header = struct.pack('>IIBBBBB', W, H, 16, 2, 0, 0, 0)
+        parts = ((b'IHDR', header), (b'IDAT', zlib.compress(lines)), (b'IEND', b''))
+        chunks = [struct.pack('>I', len(p)) + t + p + struct.pack('>I', zlib.crc32(t + p)) for t, p in parts]
+        return b'\x89PNG\r\n\x1a\n' + b''.join(chunks)
+    # width, height, bits (at 8), no compression, RGB, place of the values, channels, rows of the strip, its bytes
+    tags = [(256, 4, 1, W), (257, 4, 1, H), (258, 3, 3, 8), (259, 3, 1, 1 << 16), (262, 3, 1, 2 << 16)]
+    tags += [(273, 4, 1, 200), (277, 3, 1, 3 << 16), (278, 4, 1, H), (279, 4, 1, values.nbytes)]
+    start = b'MM\0*' + struct.pack('>I', 16) + struct.pack('>HHHH', 16, 16, 16, 0)
+    start += struct.pack('>H', len(tags)) + b''.join(struct.pack('>HHII', *tag) for tag in tags) + bytes(4)
+    return start.ljust(200, b'\0') + values.tobytes()
+
+
+def test_a_fully_transparent_image_is_refused(tmp_path: Path) -> None:
+    for mode in ('LA', 'RGBA'):
+        image = Image.fromarray(COLOUR).convert(mode)
+        image.putalpha(0)
+        with pytest.raises(VireidError, match='is fully transparent: its alpha channel is 0 everywhere'):
+            read_pixels(save(image, tmp_path, 'PNG'))
+
+
+def test_associated_alpha_of_gray_becomes_white(tmp_path: Path) -> None:
+    values = np.array([[[0, 0], [100, 255]]], dtype=np.uint8)
+    path = save(Image.fromarray(values, 'LA'), tmp_path, 'TIFF')
+    content = path.read_bytes()
+    tag = struct.pack('<HHIHH', 338, 3, 1, 2, 0)  # ExtraSamples: 2 is unassociated alpha, 1 is associated
+    assert content.count(tag) == 1
+    path.write_bytes(content.replace(tag, struct.pack('<HHIHH', 338, 3, 1, 1, 0)))
+    assert read_pixels(path)[0, :, 0].tolist() == [255, 100]
+
+
+def test_frames_after_the_first_are_noticed(tmp_path: Path) -> None:
+    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    for suffix in ('tif', 'gif', 'webp'):
+        frames[0].save(tmp_path / f'one.{suffix}')
+        frames[0].save(tmp_path / f'two.{suffix}', save_all=True, append_images=frames[1:])
+        assert not has_more_frames(tmp_path / f'one.{suffix}')
+        assert has_more_frames(tmp_path / f'two.{suffix}')
+    (tmp_path / 'damaged.tif').write_bytes(b'II*\0')
+    assert not has_more_frames(tmp_path / 'damaged.tif')

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from vireid.boundary.image_headers import require_quick
 from vireid.boundary.reading import open_regular, reads
 from vireid.core.errors import VireidError
 
@@ -24,9 +25,13 @@ BEGINNINGS = {  # of files of these formats
     **{b'\xff\xd8\xff': 'JPEG', b'\x89PNG': 'PNG', b'\0\0\0\x0cjP': 'JPEG 2000', b'\xff\x4f\xff\x51': 'JPEG 2000'},
 }
 MAY_BE_RAW = ('.png', '.tif', '.tiff', '.pgm', '.pnm', '.ppm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc')
+MAY_HAVE_FRAMES = ('.tif', '.tiff', '.gif', '.webp')
 MOST_PIXELS = 32_000_000  # four 4K frames; decoding takes up to 20 bytes a pixel
 ORIENTATION = 0x0112  # the EXIF tag
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a TIFF tag and its value
+BITS, SAMPLE_FORMAT, SIGNED = 258, 339, (2,)  # TIFF tags, and the value of signed ones; others are unsigned
+TILE_WIDTH, TILE_LENGTH = 322, 323  # TIFF tags
+SIZ = b'\xff\x51'  # the segment of a JPEG 2000 file with the bits of each component, 40 bytes later
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,9 +41,11 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SCAN, MOST_SCANS = b'\xff\xda', 100  # of a progressive JPEG; programs write about ten
-HEAD, MOST_TEXT, MOST_COMMENTS = 2**16, 8 * 2**20, 1000  # of PGM and PPM files with numbers as text
+warnings.filterwarnings(
+    'ignore', module=r'PIL\.TiffImagePlugin'
+)  # a damaged file has thousands, about each of its tags
 PERCENTILES = (1, 99)
+FEW_VALUES = 8  # images of so few may become black and white
 ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
 
 
@@ -117,17 +124,24 @@ def decode_pixels(
         with open_image(file, name, max_pixels) as image:
             if thumbnail is not None:
                 image.draft('RGB', thumbnail)
+            deep = _has_deep_colors(image, file)
             image.load()  # Pillow itself rotates a TIFF upright here
             shown = _upright(image)
-            if _holds_raw(shown):
-                gray = _scaled(np.asarray(shown), name, scale_raw)
+            if _holds_raw(image):
+                gray = _scaled(_raw_values(image, shown), name, scale_raw)
                 if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
                     gray = 255 - gray  # Pillow inverts 8-bit images only
                 return np.repeat(gray[:, :, None], 3, axis=2)
             if shown.mode in ('LA', 'PA', 'La', 'RGBA', 'RGBa') or 'transparency' in shown.info:
-                layer = shown.convert('RGBA')
-                shown = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
-            return np.array(shown.convert('RGB'))
+                shown = _on_white(shown, name)
+            pixels = np.array(shown.convert('RGB'))
+            if deep and (pixels == pixels[:, :, :1]).all():
+                raise VireidError(
+                    f'{name} has gray values of more than 8 bits, stored as colors or with transparency, of which only '
+                    '8 bits can be read',
+                    todo='convert it to a gray PNG or TIFF of 16 bits without transparency, and set images.scale_raw',
+                )
+            return pixels
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         about, todo = _about(error), 'replace it, or remove it from the data folder'
         if isinstance(error, UnidentifiedImageError):
@@ -153,49 +167,18 @@ def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> Im
         UnidentifiedImageError: if it is no image.
         OSError, SyntaxError, ValueError: if it is damaged.
     """
-    _require_quick(file, name)
+    require_quick(file, name)
     image = Image.open(file, formats=FORMATS)
-    if image.width * image.height > max_pixels:
-        raise VireidError(
-            f'{name} has {image.width:,} x {image.height:,} pixels',
-            allowed=f'up to {max_pixels:,} pixels',
-            todo='crop the people out of it, or raise images.max_pixels',
-        )
-    _require_few_scans(file, image, name)
-    return image
-
-
-def _require_quick(file: BinaryIO, name: str) -> None:
-    """Raises for a PGM or PPM file of text or comments, which Pillow would read for minutes."""
-    head = file.read(HEAD)
-    if head[:1] == b'P' and head[1:2] in b'1234567':
-        content, text = head + file.read(MOST_TEXT), head[1:2] in b'123'
-        words = 3 if head[1:2] in b'14' else 4  # of the header: kind, width, height; the maximum, if no bitmap
-        # one match takes a comment without an end as a whole: starting anew at each of its signs takes half a minute
-        header = re.sub(rb'#[^\r\n]*([\r\n]|\Z)', lambda found: b' ' if found[1] else b'#', head).split()[:words]
-        unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
-        if unfinished or (text and len(content) > MOST_TEXT):
+    tags = getattr(image, 'tag_v2', {})
+    tile = tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)
+    for what, (width, height) in (('', image.size), ('tiles of ', tile)):  # a tile is decoded as a whole
+        if width * height > max_pixels:
             raise VireidError(
-                f'{name} has a long comment, or more than {MOST_TEXT // 2**20} MiB of pixels as text',
-                todo='convert it, for example to PNG',
+                f'{name} has {what}{width:,} x {height:,} pixels',
+                allowed=f'up to {max_pixels:,} pixels',
+                todo='crop the people out of it, or raise images.max_pixels',
             )
-        if text and content.count(b'#') > MOST_COMMENTS:
-            raise VireidError(f'{name} has more than {MOST_COMMENTS} comments', todo='convert it, for example to PNG')
-    file.seek(0)
-
-
-def _require_few_scans(file: BinaryIO, image: Image.Image, name: str) -> None:
-    """Raises for a progressive JPEG with the same scan hundreds of times, each of which is decoded."""
-    if image.format != 'JPEG' or not image.info.get('progressive'):
-        return
-    place = file.tell()
-    file.seek(0)
-    scans = file.read().count(SCAN)
-    file.seek(place)
-    if scans > MOST_SCANS:
-        raise VireidError(
-            f'{name} has {scans:,} scans', allowed=f'up to {MOST_SCANS}', todo='convert it, for example to PNG'
-        )
+    return image
 
 
 def is_raw(path: str | Path) -> bool:
@@ -209,8 +192,55 @@ def is_raw(path: str | Path) -> bool:
         return False
 
 
+def has_more_frames(path: str | Path) -> bool:
+    """Returns whether an image has frames or pages after the first, which are never read; False for damaged files."""
+    if not str(path).lower().endswith(MAY_HAVE_FRAMES):
+        return False
+    try:
+        with open_regular(path) as file, open_image(file, f'image {path}', math.inf) as image:
+            return bool(getattr(image, 'is_animated', False))
+    except Exception:  # a damaged file may fail in any way; reading it reports the error
+        return False
+
+
 def _holds_raw(image: Image.Image) -> bool:
-    return image.mode == 'F' or image.mode.startswith('I')
+    signed = getattr(image, 'tag_v2', {}).get(SAMPLE_FORMAT) == SIGNED  # Pillow reads 8 signed bits as unsigned
+    return image.mode == 'F' or image.mode.startswith('I') or (signed and image.mode == 'L')
+
+
+def _raw_values(image: Image.Image, upright: Image.Image) -> np.ndarray:
+    """Returns the values with the sign that the file declares."""
+    values = np.asarray(upright)
+    tags = getattr(image, 'tag_v2', {})
+    if values.dtype == np.uint8:
+        return values.view(np.int8)
+    unsigned = values.dtype == np.int32 and tags.get(SAMPLE_FORMAT) != SIGNED and tags.get(BITS) == (32,)
+    return values.view(np.uint32) if unsigned else values
+
+
+def _has_deep_colors(image: Image.Image, file: BinaryIO) -> bool:
+    """Returns whether values have more than 8 bits, of which Pillow keeps the upper 8, as it does for all but gray."""
+    if image.format == 'JPEG2000':
+        place = file.tell()
+        file.seek(0)
+        head = file.read(2**16)
+        file.seek(place)
+        at = head.find(SIZ) + 40
+        return at < len(head) and (head[at] & 127) + 1 > 8
+    tile = getattr(image, 'tile', None)
+    layout = tile[0][3] if tile else None  # such as RGB;16B, or (RGB, the maximum) of PNM files
+    parts = layout if isinstance(layout, tuple) else (layout,)
+    maximum = parts[1] if image.format == 'PPM' and len(parts) == 2 else 0
+    return ';16' in str(parts[0]) or maximum > 255
+
+
+def _on_white(image: Image.Image, name: str) -> Image.Image:
+    layer = (image.convert('LA') if image.mode == 'La' else image).convert('RGBA')
+    if layer.getchannel('A').getextrema()[1] == 0:
+        raise VireidError(
+            f'{name} is fully transparent: its alpha channel is 0 everywhere', todo='save it without an alpha channel'
+        )
+    return Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -246,9 +276,11 @@ def _scaled(values: np.ndarray, name: str, scale_raw: ScaleRaw) -> np.ndarray:
         low, high = scale_raw
     share = (values.astype(np.float64) - low) / (high - low) if low < high else np.zeros(values.shape)
     scaled = np.rint(share.clip(0, 1) * 255).astype(np.uint8)
-    if scaled.min() == scaled.max():
+    grays = np.count_nonzero(np.bincount(scaled.ravel(), minlength=256))
+    if grays == 1 or (grays == 2 and len(np.unique(values)) > FEW_VALUES):
+        left = 'one gray' if grays == 1 else 'two grays'
         raise RawImage(
-            f'{about}; images.scale_raw={spelled(scale_raw)} maps all of them to one gray',
+            f'{about}; images.scale_raw={spelled(scale_raw)} maps all of them to {left}',
             allowed=f'percentiles, or bounds with values between them, such as {bounds}',
             todo='correct images.scale_raw' if least < most else 'remove the image from the data folder: it is blank',
         )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vireid.boundary.image_files import RawImage, ScaleRaw, read_pixels
+from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
 from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
@@ -61,6 +61,7 @@ class _Image:
     error: str = ''
     raw: tuple[str, float, float] | None = None  # unscaled values: their kind, minimum and maximum
     levels: int = 256  # distinct values of the green channel
+    more_frames: bool = False
     small: np.ndarray | None = None  # (SIDE, SIDE) uint8, gray
     spread: float = 0.0
     color: float = 0.0
@@ -112,6 +113,12 @@ def check_dataset(
         report.warnings.append(
             f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} gray levels, like '
             f'raw values truncated to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
+        )
+    many = [sample.path for sample, image in readable if image.more_frames]
+    if many:
+        report.warnings.append(
+            f'{counted(len(many), "image has", "images have")} several frames or pages, and only the first is read: '
+            f'{", ".join(many[:SHOWN])}{", ..." if len(many) > SHOWN else ""}'
         )
     if own:
         samples = [sample for sample, _ in readable]
@@ -281,12 +288,14 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
         return _Image(error=error.given)
     except OSError as error:
         return _Image(error=f'image {sample.path}: {error}')
+    more = has_more_frames(sample.path)
     if not own:
-        return _Image(digest, levels=levels)
+        return _Image(digest, levels=levels, more_frames=more)
     small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
     return _Image(
         digest,
         levels=levels,
+        more_frames=more,
         small=np.asarray(small.convert('L')),
         spread=channel_spread(pixels),
         color=colorfulness(np.asarray(small)),
