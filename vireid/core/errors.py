@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 4_000  # characters in each part of an error
+_BREAKS = re.compile('\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')  # but newlines
 SHOWN = 100  # errors listed in a combined error
 
 
@@ -34,11 +36,11 @@ class VireidError(Exception):
         self, given: str, *, allowed: str | None = None, todo: str | None = None, path: str = '', code: str = ''
     ) -> None:
         self.given, self.allowed, self.todo, self.path, self.code = given, allowed, todo, path, code
-        lines = [_shortened(given)]
+        lines = [_shown(given)]
         if allowed:
-            lines.append(f'  allowed: {_shortened(allowed)}')
+            lines.append(f'  allowed: {_shown(allowed)}')
         if todo:
-            lines.append(f'  next:    {_shortened(todo)}')
+            lines.append(f'  next:    {_shown(todo)}')
         super().__init__('\n'.join(lines))
 
     def at(self, path: str, todo: str | None = None) -> VireidError:
@@ -59,9 +61,13 @@ class VireidError(Exception):
         return partial(type(self), self.given, **parts), ()
 
 
-def _shortened(text: str) -> str:
-    """Cuts the middle out of text that is too long to read: external files may contain lists of any length."""
-    return text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
+def _shown(text: str) -> str:
+    """Returns a part of an error as it is shown: external files may contain lists of any length, and line breaks.
+
+    Lines after the first are indented, so that none of them looks like a part of the error.
+    """
+    short = text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
+    return short if short.isprintable() else re.sub(r'\n(?! {4})', '\n    ', _BREAKS.sub(' ', short))
 
 
 def raise_all(problems: Sequence[VireidError]) -> None:

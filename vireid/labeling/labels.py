@@ -56,7 +56,8 @@ def only_one(folder: Path) -> Iterator[Path]:
     """Reserves a folder of crops for this process inside the block; yields the folder for what is kept about it.
 
     Raises:
-        VireidError: if another process labels it, or it has a table that `vireid label` did not write.
+        VireidError: if another process labels it, it has a table that `vireid label` did not write, or what is kept
+            about it is a link to another folder.
     """
     own = inside(folder, FOLDER)
     if (folder / MANIFEST).exists() and not (own / FILE).exists():
@@ -65,6 +66,7 @@ def only_one(folder: Path) -> Iterator[Path]:
             todo='move or rename that table',
         )
     own.mkdir(exist_ok=True)
+    inside(own, INDEX)
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive(own))

@@ -113,7 +113,7 @@ def _find_environment(devices: int | str, nodes: int) -> ClusterEnvironment | No
     """
     alone = devices == nodes == 1
     tasks = int(os.environ.get('SLURM_STEP_NUM_TASKS', '1'))  # of srun; SLURM_NTASKS is that of the whole job
-    if 'TORCHELASTIC_RUN_ID' in os.environ:
+    if os.environ.keys() >= {'TORCHELASTIC_RUN_ID', 'LOCAL_WORLD_SIZE', 'WORLD_SIZE'}:
         started, total = int(os.environ['LOCAL_WORLD_SIZE']), int(os.environ['WORLD_SIZE'])
         _require_as_started('torchrun', started, total // started, devices, nodes)
         return None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.core.wording import counted
 from vireid.interfaces import Dataset
 
 SHOWN = 5
@@ -40,6 +44,48 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
         f'{"; ".join(differences) or "their labels are in a different order"}',
         allowed='the training identities that the run started with',
         todo=f'resume with the data it was trained on, or start a new run from its weights: --init {source}',
+    )
+
+
+def number_of(samples: Sequence[Sample], identities: Sequence[str], numbers: Mapping[str, int]) -> int:
+    """Returns an int64 hash of the training images and what is known about each; 0 if their contents are unknown.
+
+    Args:
+        samples: the training samples.
+        identities: the names of their identities, in label order.
+        numbers: content hashes by path, so that the data may be moved.
+    """
+    if not numbers:
+        return 0
+    names = dict(zip(sorted({s.identity for s in samples}), identities, strict=True))
+    known = sorted((numbers.get(s.path, 0), names[s.identity], s.camera, s.modality) for s in samples)
+    return int.from_bytes(hashlib.blake2b(repr(known).encode(), digest_size=8).digest(), 'little', signed=True)
+
+
+def require_same_images(content: Mapping[str, Any], number: int, contents: np.ndarray, source: str) -> None:
+    """Checks that a checkpoint was trained on the same images with the same identities, cameras and modalities.
+
+    Args:
+        content: the checkpoint; it is not compared if it was saved by a version that did not store this.
+        number: see `number_of`.
+        contents: (N,) int64 content hashes of the training images.
+        source: name of the checkpoint, for messages.
+
+    Raises:
+        VireidError: if images or what is known about them changed.
+    """
+    if not number or content.get('labels', 0) in (0, number):
+        return
+    new = int((~np.isin(contents, content['trained_on'].numpy())).sum())
+    about = (
+        f'{counted(new, "training image of this run is", "training images of this run are")} new or changed since'
+        if new
+        else 'some are gone, or have another identity, camera or modality'
+    )
+    raise VireidError(
+        f'the training images changed after {source} was saved: {about}',
+        allowed='the images and labels that the run started with',
+        todo=f'restore the data, or start a new run from its weights: --init {source}',
     )
 
 

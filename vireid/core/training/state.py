@@ -32,6 +32,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'precision_reason': run.precision_reason,
         'split': run.split,
         'trained_on': torch.from_numpy(np.unique(np.concatenate([run.fingerprint, run.contents, run.seen]))),
+        'labels': run.labels,
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
         'fitted_step': run.fitted_step,
