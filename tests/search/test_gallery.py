@@ -25,6 +25,20 @@ def test_folders_say_the_modality_and_the_camera(tmp_path):
     ]  # fmt: skip
 
 
+def test_spellings_of_a_camera_are_one_in_a_table_and_refused_in_folders(tmp_path):
+    cameras = ['5', 'cam5', 'Cam 05', '5.0', 'back door']
+    names = [f'{number}.jpg' for number in range(len(cameras))]
+    touch(tmp_path, *names)
+    lines = [f'{name},{camera}\n' for name, camera in zip(names, cameras, strict=True)]
+    (tmp_path / 'all.csv').write_text('path,camera\n' + ''.join(lines))
+    assert [f.camera for f in find_gallery(tmp_path / 'all.csv')[1]] == ['5', '5', '5', '5', 'back door']
+    touch(tmp_path, 'site1/cam1/a.jpg', 'site2/cam_01/a.jpg')  # they may be the same camera
+    find_gallery(tmp_path)
+    touch(tmp_path, 'site2/Camera 1/a.jpg')
+    with pytest.raises(VireidError, match='site2 has two folders for camera 1: Camera 1 and cam_01'):
+        find_gallery(tmp_path)
+
+
 def test_flags_win(tmp_path):
     touch(tmp_path, 'infrared/cam3/a.jpg')
     _, (image,) = find_gallery(tmp_path, 'visible', 'door')

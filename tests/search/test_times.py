@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from PIL import Image
@@ -26,9 +26,30 @@ def test_a_date_and_time_in_the_name(name, tmp_path):
     assert find_time(tmp_path / f'{name}.jpg') == (NIGHT, 'name')
 
 
-def test_fractions_of_a_second(tmp_path):
-    (tmp_path / '20261129_224105.250.png').write_bytes(b'')
-    assert find_time(tmp_path / '20261129_224105.250.png')[0] == NIGHT.replace(microsecond=250_000)
+@pytest.mark.parametrize('name', ['20261129_224105.250', 'IMG_20261129_224105250'])
+def test_fractions_of_a_second(tmp_path, name):
+    (tmp_path / f'{name}.png').write_bytes(b'')
+    assert find_time(tmp_path / f'{name}.png')[0] == NIGHT.replace(microsecond=250_000)
+
+
+@pytest.mark.parametrize(
+    ('name', 'hour'),
+    [
+        ('2026-11-29 10.41.05 PM', 22), ('2026-11-29_10-41-05_am', 10), ('2026-11-29 12.41.05 AM', 0),
+        ('2026-11-29 12.41.05PM', 12), ('2026-11-29 10.41.05 pmr', 10),
+    ],
+)  # fmt: skip
+def test_halves_of_the_day(tmp_path, name, hour):
+    (tmp_path / f'{name}.jpg').write_bytes(b'')
+    assert find_time(tmp_path / f'{name}.jpg') == (NIGHT.replace(hour=hour), 'name')
+
+
+@pytest.mark.parametrize(('zone', 'hours'), [('Z', 0), ('+0200', 2), ('+02:00', 2), ('-0007', None), ('Zoe', None)])
+def test_a_zone_in_the_name_and_a_number_that_is_none(tmp_path, zone, hours):
+    (tmp_path / f'20261129T224105{zone}.jpg').write_bytes(b'')
+    there = None if hours is None else timezone(timedelta(hours=hours))
+    expected = NIGHT if there is None else NIGHT.replace(tzinfo=there).astimezone().replace(tzinfo=None)
+    assert find_time(tmp_path / f'20261129T224105{zone}.jpg') == (expected, 'name')
 
 
 @pytest.mark.parametrize('name', ['0001', '20261329_224105', '120261129_224105', '20261129_2241', 'IMG_4711'])

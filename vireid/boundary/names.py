@@ -54,6 +54,14 @@ def camera_number(text: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def camera_name(text: str) -> str:
+    """Returns the name of a camera in a gallery: the number for `4`, `04`, `4.0` and `cam4`, else the plain name."""
+    name = plain_name(text)
+    number = camera_number(name)
+    seen = look(name)
+    return str(number) if number is not None else seen if seen.isascii() and seen.isdecimal() else name
+
+
 def find_listed(folder: Path, text: str) -> str:
     """Returns the path of a file that a list names, relative to the list's folder.
 

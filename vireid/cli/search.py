@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     with importing():
         import numpy as np
 
+        from vireid.boundary.names import camera_name
         from vireid.boundary.showing import as_json, one_line, printable
         from vireid.core.wording import aligned
         from vireid.search.confidence import judge, percent
@@ -68,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
         parse_time(text, f'--{name}') if text else None
         for name, text in (('after', args.after), ('before', args.before))
     )
-    where = Where(tuple(args.camera), after, _end_of_day(args.before, before), args.among)
+    recorded = index.cameras()
+    cameras = tuple(name if name in recorded else camera_name(name) for name in args.camera)
+    where = Where(cameras, after, _end_of_day(args.before, before), args.among)
     index.require_known(where)
     queries = []
     for path in args.images:

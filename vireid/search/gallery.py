@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.names import camera_number, find_listed, plain_name
+from vireid.boundary.names import camera_name, camera_number, find_listed
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
 from vireid.core.errors import VireidError
@@ -77,7 +77,8 @@ def find_gallery(
         found = [Found(str(path)) for path in dict.fromkeys(files)]
     if not found:
         raise VireidError(f'{source} has no images', allowed=ALLOWED)
-    filled = [Found(f.path, modality or f.modality, camera if camera is not None else f.camera, f.time) for f in found]
+    named = None if camera is None else camera_name(camera)
+    filled = [Found(f.path, modality or f.modality, f.camera if named is None else named, f.time) for f in found]
     return root.absolute(), filled
 
 
@@ -96,6 +97,14 @@ def _below(root: Path) -> list[Found]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
+        cameras: dict[int, str] = {}
+        for name in folders:
+            number = camera_number(name)
+            if number is not None and cameras.setdefault(number, name) != name:
+                raise VireidError(
+                    f'{place} has two folders for camera {number}: {cameras[number]} and {name}',
+                    todo='move the images into one folder, or rename the folder of the other camera',
+                )
         above = Path(place).relative_to(root).parts
         modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
         number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
@@ -129,5 +138,5 @@ def _listed(path: Path) -> list[Found]:
         image = find_listed(path.parent, row['path'] or '')
         if image in found:
             raise VireidError(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
-        found[image] = Found(image, modality, plain_name(cell['camera']), time)
+        found[image] = Found(image, modality, camera_name(cell['camera']), time)
     return list(found.values())

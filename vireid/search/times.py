@@ -10,10 +10,12 @@ from vireid.boundary.image_files import open_image
 from vireid.boundary.reading import open_regular
 from vireid.core.errors import VireidError
 
-# 20261129_224105, 2026-11-29T22-41-05, 2026-11-29 22:41:05.250; no digit before or after
+# 20261129_224105, 2026-11-29T22-41-05, 2026-11-29 22:41:05.250, 2026-11-29 10.41.05 PM, 20261129_224105250
+# (milliseconds), 20261129T224105Z, 20261129T224105+0100; no digit before or after
 _IN_NAME = re.compile(
-    r'(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T _-]?(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)(?:[.,](\d{1,6}))?(?!\d)',
-    re.ASCII,
+    r'(?<!\d)(20\d\d)[-_.]?(\d\d)[-_.]?(\d\d)[T _-]?(\d\d)[-_.:h]?(\d\d)[-_.:m]?(\d\d)(?:[.,](\d{1,6})|(\d{3}))?(?!\d)'
+    r'(?:[ _-]?([AP])M(?![A-Z]))?(Z(?![A-Z])|\+\d\d:?\d\d(?!\d))?',
+    re.ASCII | re.IGNORECASE,
 )
 TAKEN, EXIF_FOLDER, CHANGED = 0x9003, 0x8769, 0x0132  # DateTimeOriginal, the folder that contains it, DateTime
 EXAMPLE = '2026-11-29 22:41:05'
@@ -53,11 +55,16 @@ def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, s
     if pattern is not None:
         return _by_pattern(stem, pattern, path), 'name'
     for match in _IN_NAME.finditer(stem):
-        *parts, fraction = match.groups()
+        *parts, fraction, thousandths, half, zone = match.groups()
         try:
             year, month, day, hour, minute, second = map(int, parts)
-            return datetime(year, month, day, hour, minute, second, int((fraction or '0').ljust(6, '0'))), 'name'
-        except ValueError:  # such as month 13
+            micros = int((fraction or thousandths or '0').ljust(6, '0'))
+            if half and not 1 <= hour <= 12:
+                continue
+            hour = hour % 12 + 12 * (half in 'pP') if half else hour
+            time = datetime(year, month, day, hour, minute, second, micros)
+            return parse_time(f'{time.isoformat()}{(zone or "").upper()}', stem), 'name'
+        except (ValueError, VireidError):  # such as month 13
             continue
     taken = _exif_time(path)
     if taken is not None:
