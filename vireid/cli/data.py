@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw
     from vireid.core.registry.components import Components
 
+SHOWN = 5  # names in a message
 TABLE = 'manifest.csv'
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
 CONFIG = 'vireid::own_few.py'
@@ -146,11 +147,14 @@ def _layout(root: Path, components: Components) -> str:
             return name
     if _holds_people(root):
         return 'Folders'
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    holds = f', it contains {", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}' if names else ''
     raise VireidError(
-        f'{root} has the layout of no dataset',
+        f'{root} has the layout of no dataset{holds}',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
         f'{", ".join(published)} as their authors publish them',
-        todo='name the dataset with --dataset, to read what is missing; `vireid components datasets` lists them',
+        todo='rename or move folders, in lowercase; or name the dataset with --dataset, to read what is missing: '
+        '`vireid components datasets` lists them',
     )
 
 
