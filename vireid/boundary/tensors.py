@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -11,11 +12,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.pickles import require_modest
 from vireid.boundary.reading import open_regular, require_sizes, require_small
 
 # the total size of tensors: so many bytes, plus so many times the file size, since several may share one storage
 FREE, SHARED = 512 * 2**20, 8
 HEAD = 2**24  # bytes of a file that are searched for the attribute names of a module
+PICKLES = 5  # of a file of torch before 1.6: its mark, version and machine, the content, and the storages
 # types that training scripts save beside weights: NumPy's scalars and arrays, before and since NumPy 2, and the
 # script's arguments
 NUMPY = ('multiarray.scalar', 'multiarray._reconstruct', 'numeric._frombuffer')
@@ -50,6 +53,10 @@ class Unread:
     def __setstate__(self, state: Any) -> None: ...
 
 
+class UnreadNumbers(Unread):
+    """Replaces an array or a number of NumPy."""
+
+
 def load_tensors(path: str | Path, beside: bool = False) -> Any:
     """Reads what `torch.save` wrote: tensors and plain values.
 
@@ -59,7 +66,8 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is damaged, declares more than it contains, or contains anything else.
+        ValueError: if it is damaged, declares more than it contains, would take far more time or memory than weights
+            need, or contains anything else.
         CodeFound: if it refers to code.
         pickle.UnpicklingError: if torch did not write it.
     """
@@ -69,15 +77,27 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
         size = os.fstat(file.fileno()).st_size
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
-                if any(name.endswith('/constants.pkl') for name in archive.namelist()):
+                names = archive.namelist()
+                if any(name.endswith('/constants.pkl') for name in names):
                     raise CodeFound('torch.jit.ScriptModule', is_module=True)
+                if not any(name.endswith('/data.pkl') for name in names):
+                    kind = 'a NumPy archive' if any(name.endswith('.npy') for name in names) else 'a ZIP archive'
+                    raise ValueError(f'it is {kind}, which torch.save did not write')
                 require_sizes(archive.infolist(), size, packed=False)
                 torn = archive.testzip()  # torch stores a checksum of every part but verifies none
             if torn is not None:
                 raise ValueError(f'the checksum of {torn} does not match')
+            file.seek(0)
+            # torch's own reader, so that what is checked is what torch will unpickle
+            record = torch._C.PyTorchFileReader(file).get_record('data.pkl')
+            require_modest(io.BytesIO(record), size, 1)
+        else:
+            file.seek(0)
+            require_modest(file, size, PICKLES)
         file.seek(0)
         # NumPy's own functions could build arrays over memory that they do not own; `Unread` cannot
-        with warnings.catch_warnings(), torch.serialization.safe_globals([(Unread, n) for n in BESIDE if beside]):
+        skipped: list[Any] = [(UnreadNumbers if n.startswith('numpy') else Unread, n) for n in BESIDE if beside]
+        with warnings.catch_warnings(), torch.serialization.safe_globals(skipped):
             warnings.simplefilter('ignore')  # about pickle protocols
             try:
                 content = torch.load(file, map_location='cpu', weights_only=True)
@@ -89,9 +109,11 @@ def load_tensors(path: str | Path, beside: bool = False) -> Any:
                 raise
     require_small(content)
     content_tensors = list(tensors(content))
-    unusual = next((t for t in content_tensors if t.layout is not torch.strided or t.is_quantized), None)
-    if unusual is not None:
-        raise ValueError(f'a tensor has the layout {unusual.layout}')
+    for tensor in content_tensors:
+        if tensor.is_quantized:
+            raise ValueError(f'its tensors are quantized ({tensor.dtype}); save them before quantization')
+        if tensor.layout is not torch.strided:
+            raise ValueError(f'a tensor has the layout {tensor.layout}')
     # an expanded tensor of a billion values takes no memory until something copies it
     total = sum(tensor.numel() * tensor.element_size() for tensor in content_tensors)
     if total > FREE + SHARED * size:
