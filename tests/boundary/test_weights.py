@@ -15,7 +15,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from vireid.boundary.weights import Weights, find_weights, is_checkpoint, read_weights
+from vireid.boundary.weights import (
+    Weights,
+    find_weights,
+    fits,
+    is_checkpoint,
+    read_weights,
+    require_finite,
+    without_names,
+)
 from vireid.core.errors import VireidError
 
 # a stem, a BatchNorm and a block; in every file with a classifier of its own
@@ -230,3 +238,73 @@ def test_a_checkpoint_of_vireid_is_told_from_other_files():
     assert is_checkpoint({'format': 2, 'model': {}, 'config': {}, 'step': {}})
     assert not is_checkpoint({'model': {}, 'config': {}})
     assert not is_checkpoint([1])
+
+
+@pytest.mark.parametrize('dtype', [torch.int8, torch.int64, torch.bool, torch.complex64])
+def test_only_numbers_of_the_same_kind_fit(dtype):
+    spoilt = {name: tensor.to(dtype) for name, tensor in STATE.items()}
+    found = find_weights({'a': spoilt, 'b': STATE}, STATE)
+    assert (found.key, found.fits) == ('b', 3)
+    assert find_weights(spoilt, STATE).fits == 0
+    assert not fits(spoilt['bn.weight'], STATE['bn.weight'])
+    assert fits(torch.ones(4, dtype=torch.float16), STATE['bn.weight'])
+    assert fits(torch.ones(4, dtype=torch.int32), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float8_e5m2])
+def test_weights_that_are_not_finite_are_refused_by_name(value, dtype):
+    spoilt = {**STATE, 'bn.weight': torch.tensor([1, value, 1, value]).to(dtype)}
+    with pytest.raises(VireidError, match=r"weights 'w\.pth': 2 of 4 values in bn\.weight are NaN or infinite"):
+        require_finite(spoilt, 'w.pth', STATE)
+    require_finite(spoilt, 'w.pth', {'conv.weight'})  # what a network does not use may be anything
+    require_finite(STATE, 'w.pth', STATE)
+
+
+@pytest.mark.parametrize(
+    ('content', 'text'),
+    [
+        (list(FILE.values()), 'it is a list that contains 5 tensors, not a dict of tensors by name'),
+        (tuple(FILE.values()), 'it is a tuple that contains 5 tensors, not a dict of tensors by name'),
+        ([FILE], 'it is a list that contains 5 tensors, not a dict of tensors by name'),
+        ({1: torch.ones(1)}, 'it is a dict that contains 1 tensor, not a dict of tensors by name'),
+        (torch.ones(1), 'it is a tensor without a name, not a dict of tensors by name'),
+        ({'net': {'w': np.ones(3)}}, 'it contains NumPy arrays or numbers, and no tensors'),
+        ({'epoch': 3}, 'it contains no tensors'),
+    ],
+    ids=str,
+)
+def test_what_a_file_without_names_is_is_said(tmp_path, content, text):
+    torch.save(content, tmp_path / 'w.pth')
+    assert without_names(read_weights(tmp_path / 'w.pth')) == text
+
+
+def test_a_safetensors_file_is_known_by_its_content(tmp_path):
+    save_file(FILE, tmp_path / 'w.pth')
+    torch.save(FILE, tmp_path / 'w.safetensors')
+    for name in ('w.pth', 'w.safetensors'):
+        assert read_weights(tmp_path / name).keys() == FILE.keys()
+
+
+def test_a_header_of_many_entries_is_refused(tmp_path):
+    entries = ','.join(f'"{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}' for k in range(60_000))
+    header = f'{{{entries}}}'.encode()
+    (tmp_path / 'w.safetensors').write_bytes(len(header).to_bytes(8, 'little') + header)
+    assert said(tmp_path / 'w.safetensors') == 'its header has 60,001 entries, more than 50,000'
+    (tmp_path / 'w.safetensors').write_bytes((10**9).to_bytes(8, 'little') + header)
+    assert said(tmp_path / 'w.safetensors') == 'its header has 1,000,000,000 bytes, more than 16,777,216'
+
+
+def test_a_numpy_file_or_a_quantized_one_is_named(tmp_path):
+    path = tmp_path / 'w.pth'
+    with path.open('wb') as file:
+        np.savez(file, w=np.ones(3))
+    assert said(path) == 'it is a NumPy archive, which torch.save did not write'
+    with path.open('wb') as file:
+        np.save(file, np.ones(3))
+    assert said(path) == 'it is a NumPy array, which torch.save did not write'
+    with ZipFile(path, 'w') as archive:
+        archive.writestr('a.txt', 'a')
+    assert said(path) == 'it is a ZIP archive, which torch.save did not write'
+    torch.save({'w': torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
+    assert said(path) == 'its tensors are quantized (torch.qint8); save them before quantization'

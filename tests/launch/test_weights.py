@@ -107,6 +107,35 @@ class TestInitialize:
         assert f'nothing in {source} fits the model; it contains layer1.0.conv1.weight' in caught.value.given
         assert caught.value.todo.endswith(f'--cfg-options model.backbone.weights={source}')
 
+    @pytest.mark.parametrize('partial', [False, True])
+    def test_integers_are_no_weights(self, file, partial):
+        source = file({name: tensor.to(torch.int8) for name, tensor in Net().state_dict().items() if tensor.dim()})
+        with pytest.raises(VireidError, match=r'conv\.weight is torch\.int8, the model expects torch\.float32'):
+            initialize_from(Net(), source, partial=partial)
+
+    def test_an_integer_tensor_is_left_out_and_said_even_beside_other_identities(self, file, capsys):
+        state = {**Net(identities=9).state_dict(), 'conv.weight': torch.ones(3, 2, dtype=torch.int8)}
+        with pytest.raises(VireidError, match=r'conv\.weight is torch\.int8'):
+            initialize_from(Net(identities=4), file(state), partial=False, identities=4)
+        initialize_from(Net(identities=4), file(state), partial=True)
+        assert '; left out: conv.weight, classifier.weight, classifier.bias' in capsys.readouterr().out
+
+    @pytest.mark.parametrize('of_run', [True, False])
+    def test_weights_that_are_not_finite_are_refused(self, file, of_run):
+        state = {**Net().state_dict(), 'conv.bias': torch.tensor([1, float('nan'), 1])}
+        source = file(state)
+        if of_run:
+            checkpoint.save(source, {'model': state, 'config': {}})
+        with pytest.raises(
+            VireidError, match=r'training\.init: weights .*1 of 3 values in conv\.bias are NaN or infin'
+        ):
+            initialize_from(Net(), source, partial=False)
+        initialize_from(Net(), source, partial=False, fresh=('conv.bias',))
+
+    def test_a_list_of_tensors_is_called_that(self, file):
+        with pytest.raises(VireidError, match=r'fits the model; it is a list that contains 9 tensors, not a dict of'):
+            initialize_from(Net(), file(list(Net().state_dict().values())), partial=False)
+
     def test_a_whole_module_is_refused(self, file):
         with pytest.raises(VireidError, match=r'it contains a whole module, torch\.nn\.modules\.linear\.Linear'):
             initialize_from(Net(), file(nn.Linear(2, 3)), partial=False)
@@ -139,3 +168,14 @@ class TestRestore:
         weights = Net().state_dict()
         model = restore_model(Experiment(), {'num_identities': 4, 'model': weights}, 'x.pt')
         assert torch.equal(model.conv.bias, weights['conv.bias'])
+
+    def test_a_model_that_diverged_is_refused(self):
+        class Experiment:
+            def build_model(self, number: int, pretrained: bool) -> nn.Module:
+                return Net(number)
+
+        weights = {**Net().state_dict(), 'norm.running_var': torch.full((3,), float('inf'))}
+        with pytest.raises(
+            VireidError, match=r"weights 'x\.pt': 3 of 3 values in norm\.running_var are NaN or infinite"
+        ):
+            restore_model(Experiment(), {'num_identities': 4, 'model': weights}, 'x.pt')

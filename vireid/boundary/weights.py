@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, isfinite
 
 from vireid.boundary.reading import open_regular, reads
 from vireid.boundary.showing import one_line
-from vireid.boundary.tensors import CodeFound, is_foreign, load_tensors
+from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
 from vireid.core.errors import VireidError
 
-Shapes = Mapping[str, tuple[int, ...] | None]  # what a network expects, by name; None means any shape
+# what a network expects, by name: its tensor, or only the shape; None means any shape
+Shapes = Mapping[str, Tensor | tuple[int, ...] | None]
 COUNTER = 'num_batches_tracked'  # of BatchNorm: missing in files older than torch 0.4.1, and present in every network
 # wrapper modules, which may appear anywhere in a name: names are compared without them
 WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
@@ -24,6 +25,7 @@ AVERAGED = ('ema', 'teacher')  # words in the names of weights that are averages
 PARTS = 16  # of a name that may form a prefix
 NESTED = 4  # keys above a state dict
 SHOWN, LONGEST = 4, 80  # names shown, and characters of each
+HEADER, ENTRIES = 16 * 2**20, 50_000  # bytes and entries of the header of a safetensors file
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Weights:
 
     Attributes:
         tensors: by name, without the prefix.
-        fits: the number of tensors that match the network in name and shape, without BatchNorm counters.
+        fits: the number of tensors that match the network in name, shape and kind, without BatchNorm counters.
         wanted: the number of tensors that the network expects.
         key: the key above them, such as `model.state_dict`; empty at the top level of the file.
         prefix: the prefix of their names in the file.
@@ -75,19 +77,19 @@ def find_weights(content: Any, wanted: Shapes) -> Weights:
 
     Args:
         content: what `read_weights` returns.
-        wanted: expected shapes by name.
+        wanted: expected tensors or shapes by name.
     """
     places: dict[tuple[str, str], tuple[int, int]] = {}  # numbers of matching tensors, and of matching names
     held: dict[str, dict[str, Tensor]] = {}
-    for key, tensors in _state_dicts(content):
+    for key, state in _state_dicts(content):
         if key in held:
             continue
-        held[key] = tensors
-        for name, tensor in tensors.items():
+        held[key] = state
+        for name, tensor in state.items():
             for prefix, own in _endings(name):
                 if own in wanted and not own.endswith(COUNTER):
-                    fits, names = places.get((key, prefix), (0, 0))
-                    places[key, prefix] = (fits + (wanted[own] in (None, tuple(tensor.shape))), names + 1)
+                    count, names = places.get((key, prefix), (0, 0))
+                    places[key, prefix] = (count + fits(tensor, wanted[own]), names + 1)
     count = sum(not name.endswith(COUNTER) for name in wanted)
     if not places:
         largest = max(held, key=lambda key: len(held[key]), default='')
@@ -105,9 +107,9 @@ def _state_dicts(content: Any, key: str = '', depth: int = 0) -> Iterator[tuple[
     """Yields the dicts of named tensors in nested dicts, each with the key above it."""
     if not isinstance(content, Mapping):
         return
-    tensors = {n: t.detach() for n, t in content.items() if isinstance(n, str) and isinstance(t, Tensor)}
-    if tensors:
-        yield key, tensors
+    state = {n: t.detach() for n, t in content.items() if isinstance(n, str) and isinstance(t, Tensor)}
+    if state:
+        yield key, state
     for name, value in content.items() if depth < NESTED else ():
         if isinstance(name, str):
             yield from _state_dicts(value, f'{key}.{name}' if key else name, depth + 1)
@@ -133,6 +135,65 @@ def _place(key: str, prefix: str) -> str:
     below = f'taken from {one_line(key[:LONGEST])!r}' if key else ''
     behind = f'without the prefix {one_line(prefix[:LONGEST])!r}' if prefix else ''
     return ' '.join(filter(None, (below, behind)))
+
+
+def fits(tensor: Tensor, wanted: Tensor | tuple[int, ...] | None) -> bool:
+    """Returns whether a tensor has the shape that a network expects and, if its tensor is given, the kind of numbers.
+
+    Integers fit no floating-point tensor: a quantized file has them, with scales that this program does not apply.
+    """
+    if isinstance(wanted, Tensor):
+        return tensor.shape == wanted.shape and _kind(tensor) == _kind(wanted)
+    return wanted is None or tuple(tensor.shape) == wanted
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
+
+
+def require_finite(state: Mapping[str, Any], source: str | Path, used: Container[str]) -> None:
+    """Checks that weights contain no NaN and no infinity, with which every embedding would be NaN.
+
+    Args:
+        state: the state dict.
+        source: the file, for the error.
+        used: names of the tensors that a network uses; others are not checked.
+
+    Raises:
+        VireidError: if one does.
+    """
+    for name, tensor in state.items():
+        if name not in used or not isinstance(tensor, Tensor) or tensor.is_meta or not tensor.is_floating_point():
+            continue
+        finite = isfinite(tensor if tensor.element_size() > 1 else tensor.float())  # torch lacks it for some 8-bit ones
+        if not finite.all():
+            raise VireidError(
+                f'weights {str(source)!r}: {int((~finite).sum()):,} of {tensor.numel():,} values in '
+                f'{one_line(name[:LONGEST])} are NaN or infinite',
+                allowed='finite weights',
+                todo='give an earlier file of the same training, or another file',
+            )
+
+
+def without_names(content: Any) -> str:
+    """Returns what a file is in which `find_weights` finds no tensors."""
+    count = sum(1 for _ in tensors(content))
+    some = f'{count:,} tensor{"s" * (count != 1)}'
+    if isinstance(content, Tensor):
+        return 'it is a tensor without a name, not a dict of tensors by name'
+    if count:
+        return f'it is a {type(content).__name__} that contains {some}, not a dict of tensors by name'
+    if any(isinstance(value, UnreadNumbers) for value in _values(content)):
+        return 'it contains NumPy arrays or numbers, and no tensors'
+    return 'it contains no tensors'
+
+
+def _values(content: Any) -> Iterator[Any]:
+    if isinstance(content, (Mapping, list, tuple)):
+        for item in content.values() if isinstance(content, Mapping) else content:
+            yield from _values(item)
+    else:
+        yield content
 
 
 def is_checkpoint(content: Any) -> bool:
@@ -161,7 +222,7 @@ def read_weights(
     """
     path = Path(path)
     try:
-        return _read_safetensors(path) if path.suffix == '.safetensors' else load_tensors(path, beside=True)
+        return _read_safetensors(path) if _is_safetensors(path) else load_tensors(path, beside=True)
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way
@@ -182,9 +243,30 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
             f'weights {str(path)!r} cannot be read: safetensors is not installed',
             todo="pip install 'vireid[timm]', or give a file that torch.save wrote",
         ) from error
-    with open_regular(path):  # the library's error for a missing file gives no reason
-        pass
+    require_modest_header(path)
     return load_file(path)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Returns whether a file begins as safetensors does, whatever its name: with a length, and a JSON object."""
+    with open_regular(path) as file:
+        return file.read(9)[8:] == b'{'
+
+
+def require_modest_header(path: str | Path) -> None:
+    """Checks the header of a safetensors file, whose entries take the library far more memory than they have bytes.
+
+    Raises:
+        OSError: if the file cannot be opened.
+        ValueError: if the header is too long or has too many entries.
+    """
+    with open_regular(path) as file:
+        length = int.from_bytes(file.read(8), 'little')
+        if length > HEADER:
+            raise ValueError(f'its header has {length:,} bytes, more than {HEADER:,}')
+        entries = file.read(length).count(b'{')
+    if entries > ENTRIES:
+        raise ValueError(f'its header has {entries:,} entries, more than {ENTRIES:,}')
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
@@ -196,10 +278,12 @@ def _what_is_wrong(path: Path, error: Exception) -> str:
         head = file.read(256).lstrip().lower()
     if not head:
         return 'it is empty'
+    if head.startswith(b'\x93numpy'):
+        return 'it is a NumPy array, which torch.save did not write'
     if head.startswith((b'<!doctype', b'<html', b'<?xml')):
         return 'it is a web page'
     if (head.startswith(b'pk') and not zipfile.is_zipfile(path)) or 'not fully covered' in str(error):
         return 'it is truncated, perhaps by an interrupted download'
     # for a file that torch cannot parse, torch advises to load it unsafely; vireid does not
-    foreign = is_foreign(error) or not str(error) or path.suffix == '.safetensors'
+    foreign = is_foreign(error) or not str(error) or type(error).__name__ == 'SafetensorError'
     return 'it contains no tensors' if foreign else str(error).splitlines()[0]

@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from vireid.boundary.weights import COUNTER, Weights, find_weights, is_checkpoint, read_weights
+from vireid.boundary.weights import (
+    COUNTER,
+    Weights,
+    find_weights,
+    fits,
+    is_checkpoint,
+    read_weights,
+    require_finite,
+    without_names,
+)
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.launch.preflight import on_meta
@@ -93,6 +102,7 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
     with SkipRandomWeights():
         model = build()
     checkpoint.load_weights(model, content['model'], source)
+    require_finite(content['model'], source, content['model'])
     return model.eval()
 
 
@@ -138,15 +148,20 @@ def initialize_from(
     weights, seen, origin = _read(model, source)
     own = model.state_dict()
     weights = started_afresh(weights, own, fresh)
+    try:
+        require_finite(weights, source, own)
+    except VireidError as error:
+        raise error.at('training.init') from error
     about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
-    left_out = [name for name, tensor in weights.items() if name not in own or own[name].shape != tensor.shape]
+    left_out = [name for name, tensor in weights.items() if name not in own or not fits(tensor, own[name])]
     lines = [origin.text(source, left_out)] if origin else []
     if partial:
         for part, (loaded, total) in load_partly(model, weights, source).items():
             share = f'{loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f}%)'
             lines.append(f'from {source}: {part:<16} {share}')
     else:
-        others = _of_other_identities(own, {n: weights[n] for n in left_out if n in own}, identities)
+        sized = {n: weights[n] for n in left_out if n in own and weights[n].shape != own[n].shape}
+        others = _of_other_identities(own, sized, identities)
         kept = [n for n in own if n in others or (origin and n.endswith(COUNTER) and n not in weights)]
         try:
             checkpoint.load_weights(model, {**weights, **{name: own[name] for name in kept}}, source)
@@ -210,7 +225,7 @@ def started_afresh(
 
 
 def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str | Path) -> dict[str, tuple[int, int]]:
-    """Loads the weights whose name and shape match.
+    """Loads the weights whose name, shape and kind of numbers match.
 
     Args:
         module: the module.
@@ -224,15 +239,19 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
         VireidError: if nothing matches.
     """
     own = module.state_dict()
-    fits = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-    if not fits:
-        raise VireidError(f'nothing in {source} fits the model', todo='list its contents: vireid checkpoint show')
-    module.load_state_dict({**own, **fits})
+    fitting = {k: v for k, v in weights.items() if k in own and fits(v, own[k])}
+    if not fitting:
+        first = next((k for k, v in weights.items() if k in own and v.shape == own[k].shape), '')
+        kinds = f': {first} is {weights[first].dtype}, the model expects {own[first].dtype}' if first else ''
+        raise VireidError(
+            f'nothing in {source} fits the model{kinds}', todo='list its contents: vireid checkpoint show'
+        )
+    module.load_state_dict({**own, **fitting})
     shares: dict[str, tuple[int, int]] = {}
     for name, tensor in own.items():
         part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])
         loaded, total = shares.get(part, (0, 0))
-        shares[part] = loaded + (tensor.numel() if name in fits else 0), total + tensor.numel()
+        shares[part] = loaded + (tensor.numel() if name in fitting else 0), total + tensor.numel()
     return shares
 
 
@@ -247,13 +266,16 @@ def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarr
         content = checkpoint.load(source)  # also validates it
         return content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy(), None
     own = model.state_dict()
-    weights = find_weights(content, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    weights = find_weights(content, own)
     if not weights.tensors.keys() & own.keys():
         some = ', '.join(list(weights.tensors)[:3])
         raise VireidError(
-            f'training.init: nothing in {source} fits the model; it contains {some or "no tensors"}',
+            f'training.init: nothing in {source} fits the model; '
+            + (f'it contains {some}' if some else without_names(content)),
             allowed=allowed,
-            todo=f'if these are backbone weights: --cfg-options model.backbone.weights={source}',
+            todo=f'if these are backbone weights: --cfg-options model.backbone.weights={source}'
+            if some
+            else "save a dict of tensors by name: torch.save(model.state_dict(), 'weights.pth')",
             path='training.init',
         )
     return weights.tensors, np.zeros(0, dtype=np.int64), weights
