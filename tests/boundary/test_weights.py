@@ -248,7 +248,7 @@ def test_only_numbers_of_the_same_kind_fit(dtype):
     assert find_weights(spoilt, STATE).fits == 0
     assert not fits(spoilt['bn.weight'], STATE['bn.weight'])
     assert fits(torch.ones(4, dtype=torch.float16), STATE['bn.weight'])
-    assert fits(torch.ones(4, dtype=torch.int32), torch.zeros(4, dtype=torch.int64))
+    assert fits(torch.tensor(7.5), STATE['bn.num_batches_tracked'])  # an average
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
@@ -295,6 +295,7 @@ def test_a_header_of_many_entries_is_refused(tmp_path):
     assert said(tmp_path / 'w.safetensors') == 'its header has 1,000,000,000 bytes, more than 16,777,216'
 
 
+@pytest.mark.filterwarnings('ignore:torch.quantize_per_tensor')
 def test_a_numpy_file_or_a_quantized_one_is_named(tmp_path):
     path = tmp_path / 'w.pth'
     with path.open('wb') as file:

@@ -141,14 +141,12 @@ def fits(tensor: Tensor, wanted: Tensor | tuple[int, ...] | None) -> bool:
     """Returns whether a tensor has the shape that a network expects and, if its tensor is given, the kind of numbers.
 
     Integers fit no floating-point tensor: a quantized file has them, with scales that this program does not apply.
+    Floating-point numbers fit integers: averaging makes them of counters.
     """
-    if isinstance(wanted, Tensor):
-        return tensor.shape == wanted.shape and _kind(tensor) == _kind(wanted)
-    return wanted is None or tuple(tensor.shape) == wanted
-
-
-def _kind(tensor: Tensor) -> tuple[bool, bool]:
-    return tensor.is_floating_point(), tensor.is_complex()
+    if not isinstance(wanted, Tensor):
+        return wanted is None or tuple(tensor.shape) == wanted
+    real = tensor.is_floating_point() or not wanted.is_floating_point()
+    return tensor.shape == wanted.shape and tensor.is_complex() == wanted.is_complex() and real
 
 
 def require_finite(state: Mapping[str, Any], source: str | Path, used: Container[str]) -> None:
