@@ -39,6 +39,17 @@ def test_another_spelling_of_a_person_is_an_error_with_both(name, change):
     assert error.given.startswith('manifest x.csv: 1 identity seems to have several spellings')
 
 
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [('person_p00', 'person-p00'), ('Ann Lee', 'ann_lee'), ('a - b', 'a_b'), ('2026\u201301', '2026-1'), ('7', '7,0')],
+)
+def test_hyphens_underscores_and_a_decimal_comma_are_another_spelling_of_a_person(one, other):
+    error = alike([one, other], 'x')
+    assert error is not None
+    assert repr(one) in error.given
+    assert repr(other) in error.given
+
+
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=6))
 def test_names_of_one_look_are_one_name_or_an_error(names):
     plain = [plain_name(name) for name in names]
@@ -49,7 +60,8 @@ def test_names_of_one_look_are_one_name_or_an_error(names):
     ('one', 'other'),
     [
         ('anna', 'anne'), ('p1', 'p10'), ('p1', 'p11'), ('1', '10'), ('100', '10'), ('1.5', '1.05'), ('0', '00a'),
-        ('José', 'Jose'), ('a b', 'ab'), ('p_1', 'p-1'), ('7', '7.5'), ('10', '1.0'),
+        ('José', 'Jose'), ('a b', 'ab'), ('p_1', 'p1'), ('a-1', 'a1'), ('1_2', '12'), ('-1', '1'), ('_a', 'a'),
+        ('7', '7.5'), ('10', '1.0'), ('10', '10,000'), ('7,5', '75'), ('1-2', '1.2'),
     ],
 )  # fmt: skip
 def test_two_people_stay_two(one, other):

@@ -12,6 +12,8 @@ from vireid.core.errors import VireidError
 SHOWN = 5
 CAMERA = re.compile(r'cam(?:era)?[ _-]?(\d{1,9})', re.IGNORECASE | re.ASCII)
 _INVISIBLE = re.compile('[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]')
+_SEPARATORS = re.compile('(?<=[^\\W_])[ _\u2010-\u2015\u2212-]+(?=[^\\W_])')  # not in front: `-1` is not `1`
+_WHOLE = re.compile(r'(\d+)(?:\.0+|,00?)')  # not `10,000`
 
 
 def plain_name(text: object) -> str:
@@ -20,13 +22,15 @@ def plain_name(text: object) -> str:
 
 
 def look(name: str) -> str:
-    """Returns a name without case, leading zeros, a trailing `.0`, and variants of blanks and letters.
+    """Returns a name without case, leading zeros, a trailing `.0` or `,0`, and variants of blanks and letters.
 
+    Blanks, hyphens and underscores between letters or digits are alike: `person_1` and `person-1`, but not `person1`.
     Two names with the same result are one identity to most readers, but two to a program.
     """
     folded = unicodedata.normalize('NFKC', _INVISIBLE.sub('', name)).casefold()
     folded = ' '.join(unicodedata.normalize('NFC', folded).split())
-    folded = re.sub(r'(?<=\d)\.0+$', '', folded) if re.fullmatch(r'\d+\.0+', folded) else folded
+    folded = _SEPARATORS.sub(' ', folded)
+    folded = whole[1] if (whole := _WHOLE.fullmatch(folded)) else folded
     return re.sub(r'(?<![\d.])0+(?=\d)', '', folded)
 
 
@@ -43,7 +47,7 @@ def alike(names: Iterable[str], source: str) -> VireidError | None:
     who = '1 identity seems' if len(lookalikes) == 1 else f'{len(lookalikes):,} identities seem'
     return VireidError(
         f'{source}: {who} to have several spellings: {shown}{more}',
-        allowed='names that differ by more than case, leading zeros, .0 or blanks',
+        allowed='names that differ by more than case, leading zeros, .0, blanks, hyphens or underscores',
         todo='use one spelling per identity; if they are different people, give them clearly different names',
     )
 
