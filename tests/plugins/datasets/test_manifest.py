@@ -58,6 +58,17 @@ def test_parquet_reads_as_csv_does(tmp_path: Path) -> None:
         (HEADER + 'a.jpg,7,one,visible,test\n', ["line 2: camera is 'one'"]),
         (HEADER + 'a.jpg,7,1,visible,test\na.jpg,7,1,visible,test\n', ['line 3: a.jpg is also in line 2']),
         (HEADER + ',7,1,visible,test\n', ['line 2: path or identity is empty']),
+        (HEADER + 'a.jpg,nan,1,visible,test\n', ["line 2: identity is 'nan', which means that it is empty"]),
+        (HEADER + 'a.jpg,#N/A,1,visible,test\n', ["line 2: identity is '#N/A'"]),
+        (
+            HEADER + 'a.jpg,-1,1,visible,test\nb.jpg,Unknown,1,visible,test\nc.jpg,-1,1,visible,test\n',
+            ["lines 2, 4: identity is '-1'; line 3: identity is 'Unknown', so all these images would be one person"],
+        ),
+        (
+            HEADER + 'a.jpg,2.02611E+15,1,visible,test\nb.jpg,"2,02612E+15",1,visible,test\n',
+            ["line 2: identity is '2.02611E+15'; line 3: ", 'rounded', 'format the column as text'],
+        ),
+        (HEADER + 'a.jpg,7,1,visible,nan\n', ['line 2: split is empty']),
         (HEADER + 'a.jpg,7,1\n', ['line 2']),
         (
             HEADER + 'a.jpg,7,1,visible,test\nb.jpg,7,1,visible,\n',
@@ -83,6 +94,90 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, texts: 
         Manifest(table(tmp_path, text)).split('test')
     for wanted in texts:
         assert wanted in str(caught.value)
+
+
+def test_one_mistake_in_all_lines_is_one_error(tmp_path: Path) -> None:
+    text = HEADER + ''.join(f'{n}.jpg,7,C{n % 5},{"visible" if n % 2 else "red"},test\n' for n in range(1, 65))
+    with pytest.raises(VireidError) as caught:
+        Manifest(table(tmp_path, text))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5  # of two errors
+    assert "lines 2, 12, 22 and 4 more: camera is 'C1'; lines 4, 14, 24 and 4 more: camera is 'C3'; " in lines[0]
+    assert lines[0].endswith('and 12 more lines')
+    assert "lines 3, 5, 7 and 29 more: modality is 'red'" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ('split', 'meant'),
+    [('trian', 'train'), ('Training', 'train'), ('validation', 'val'), ('valid', 'val'), ('tets', 'test')],
+)
+def test_a_misspelled_split_drops_no_images(tmp_path: Path, split: str, meant: str) -> None:
+    rows = people(4) + f'b.jpg,9,1,visible,{split}\na.jpg,9,2,infrared,{split}\n'
+    data = Manifest(table(tmp_path, HEADER + rows))
+    assert data.fault is not None  # data check shows it
+    with pytest.raises(VireidError, match=rf"lines 18, 19: split is '{split}', did you mean '{meant}'\?"):
+        data.split('train')
+    assert len(Manifest(str(tmp_path), folds=2).samples) == 18  # passes over the splits
+
+
+@pytest.mark.parametrize('split', ['test2', 'test-night', 'rest', 'pretrain', 'night', 'unmatched'])
+def test_a_split_of_another_name_is_counted(tmp_path: Path, split: str) -> None:
+    text = HEADER + people(4) + f'b.jpg,9,1,visible,{split}\na.jpg,9,2,infrared,{split}\n'
+    data = Manifest(table(tmp_path, text))
+    assert (len(data.split('train')), len(data.split(split))) == (16, 2)
+    told = f'neither trained nor tested on are the images of the split {split!r} (2 images)'
+    assert list(data.passed_over) == ([told] if split != 'unmatched' else [])  # which `vireid data split` writes
+    assert not Manifest(str(tmp_path), folds=2).passed_over
+
+
+def test_a_column_twice_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VireidError, match="has 2 columns 'split'"):
+        Manifest(table(tmp_path, HEADER.strip() + ',split\na.jpg,7,1,visible,train,test\n'))
+
+
+def test_a_parquet_table_of_few_bytes_and_many_cells_is_refused_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow.parquet import write_table
+
+    def written(rows: int, **columns: Any) -> str:
+        one = {'path': 'a.jpg', 'identity': '7', 'camera': '1', 'modality': 'visible', 'split': 'test'} | columns
+        places = pyarrow.array(bytes(rows), pyarrow.int8())
+        cells = {name: pyarrow.DictionaryArray.from_arrays(places, [cell]) for name, cell in one.items()}
+        write_table(pyarrow.table(cells), tmp_path / 'm.parquet')
+        return str(tmp_path)
+
+    with pytest.raises(VireidError, match='has 1,000,002 lines'):
+        Manifest(written(1_000_002), 'm.parquet')
+    with pytest.raises(VireidError, match=r'lines 2, 3, 4 and 996 more: a\.jpg is also in line 1'):
+        Manifest(written(1_000, note='x' * 1_000_000), 'm.parquet')  # a column that is not read
+    monkeypatch.setattr('vireid.plugins.datasets.manifest.ARRAYS', 100_000)
+    with pytest.raises(VireidError, match='is too large'):
+        Manifest(written(1, path='x' * 100_000), 'm.parquet')
+    with pytest.raises(VireidError, match='is too large'):
+        Manifest(written(1_000, path='x' * 200), 'm.parquet')  # stored once
+
+
+def test_a_column_of_lists_is_named(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow.parquet import write_table
+
+    columns = {'path': ['a.jpg'], 'identity': ['7'], 'camera': [[1, 2]], 'modality': ['visible']}
+    write_table(pyarrow.table(columns), tmp_path / 'm.parquet')
+    with pytest.raises(VireidError, match=r"the column 'camera' contains list<.*>"):
+        Manifest(str(tmp_path), 'm.parquet')
+
+
+def test_missing_cells_of_a_parquet_table_are_no_person(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip('pyarrow')
+    from pyarrow.parquet import write_table
+
+    columns = {'path': ['a.jpg', 'b.jpg', 'c.jpg'], 'camera': [1] * 3, 'modality': ['visible'] * 3}
+    for missing in (float('nan'), None):
+        write_table(pyarrow.table({'identity': [7.0, missing, missing], **columns}), tmp_path / 'm.parquet')
+        with pytest.raises(VireidError, match='lines 2, 3: path or identity is empty'):
+            Manifest(str(tmp_path), 'm.parquet')
 
 
 def test_a_parquet_table_alone_is_found_and_may_hold_whole_numbers_as_floats(tmp_path: Path) -> None:
@@ -235,6 +330,16 @@ def test_half_of_the_rows_with_a_blank_make_no_other_people(tmp_path: Path) -> N
 def test_one_image_in_two_spellings_of_its_path_is_listed_twice(tmp_path: Path) -> None:
     with pytest.raises(VireidError, match=r'line 6: \./a\.jpg is also in line 3'):
         Manifest(table(tmp_path, HEADER + ROWS + './a.jpg,7,1,visible,test\n'))
+
+
+@pytest.mark.parametrize('root', ['', '.', 'data/..'])
+def test_one_image_by_two_ways_is_listed_twice(tmp_path: Path, root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'data').mkdir()
+    for other in (tmp_path / 'a.jpg', 'x/../a.jpg', f'../{tmp_path.name}/a.jpg'):
+        table(tmp_path, HEADER + ROWS + f'{other},7,1,visible,test\n')
+        with pytest.raises(VireidError, match=r'line 6: .*a\.jpg is also in line 3'):
+            Manifest(root or str(tmp_path))
 
 
 @pytest.mark.parametrize('cell', ['cam3', 'Camera_3', '3.0', ' 3'])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, cast
 
 from vireid.boundary.names import camera_number, find_listed, plain_name
-from vireid.boundary.reading import open_regular, reads
-from vireid.boundary.tables import read_csv
+from vireid.boundary.reading import ARRAYS, open_regular, reads
+from vireid.boundary.tables import column_names, read_csv, require_rows
 from vireid.core.errors import SHOWN, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
 from vireid.core.wording import counted
@@ -20,15 +22,39 @@ from vireid.plugins.datasets.splitting import SplitAssignment
 LINE = 'line of the file'
 SPLIT = 'split'
 COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
+FEW = 3  # lines or values that a message lists
+EMPTY = ('', 'nan', 'NaN', '#N/A', '<NA>')  # how spreadsheets and pandas write an empty cell; Nan is a name
+NOBODY = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?', '#ref!', '#value!', '#name?')
+ROUNDED = re.compile(r'\d(?:[.,]\d+)?E\+\d\d+', re.IGNORECASE)  # how Excel saves long numbers, so that several are one
+WHY = {
+    'nobody': ', so all these images would be one person',
+    'rounded': ': a spreadsheet has rounded the number, so different people may have become one',
+}
+ALLOWED = {
+    'empty': 'a path and an identity in each line',
+    'nobody': 'the number or name of one person',
+    'rounded': 'all digits of a number',
+    'modality': ', '.join(MODALITIES),
+    'camera': 'a number of 0 to 999999999, or text such as cam1',
+    'twice': 'each image once',
+}
+TODO = {
+    'empty': 'fill in the cells, or delete the lines',
+    'camera': 'write the number of the camera',
+    'nobody': 'delete the lines of people who are not known, or name each of these people',
+    'rounded': 'format the column as text in the original spreadsheet, then save it as CSV again',
+    'twice': 'delete all lines of an image but one',
+}
 
 
 class Manifest(OwnImages):
     """Reads a CSV or Parquet table with the columns path, identity, camera, modality and split; others are ignored.
 
     `path` is absolute or relative to the table's folder. `identity` is a number or any text. `camera` is a number of at
-    least 0, or text such as `cam1`. `modality` is `visible` or `infrared`. `split` is any name; training uses `train`
-    and evaluation `test`. Spaces around a cell are stripped. Columns are separated by commas, semicolons or tabs. With
-    `folds`, the column `split` is optional; `vireid data split` writes one.
+    least 0, or text such as `cam1`. `modality` is `visible` or `infrared`. `split` is any name but a misspelling of
+    `train`, `val` or `test`; training uses `train` and evaluation `test`. Spaces around a cell are stripped. Columns
+    are separated by commas, semicolons or tabs. With `folds`, the column `split` is optional; `vireid data split`
+    writes one.
 
     Args:
         root: the folder of the table, or the table itself.
@@ -74,27 +100,34 @@ class Manifest(OwnImages):
         columns, rows = _read_parquet(self.path) if self.path.suffix == '.parquet' else _read_csv(self.path)
         _require_columns(columns, self.path)
         self.other_columns = tuple(column for column in columns if column not in COLUMNS)
-        numbers = number_identities(plain_name(row['identity']) for row in rows)
-        listed = _samples(rows, numbers, self.path)
-        super().__init__(f'manifest {self.path}', numbers, listed, assignment, _no_split(columns, rows, self.path))
+        names = {cell: plain_name(cell) for cell in dict.fromkeys(row['identity'] for row in rows)}
+        numbers = number_identities(names.values())
+        listed = _samples(rows, names, numbers, self.path)
+        fault = _no_split(columns, rows, self.path) or _misspelled_split(rows, self.path)
+        passed = () if folds or fault else _unused(listed)
+        super().__init__(f'manifest {self.path}', numbers, listed, assignment, fault, passed)
 
 
 @reads('a table of images', '*.csv')
 def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
-        columns, rows = read_csv(path)
-        return columns, [{**row, LINE: line} for line, row in rows]
+        columns, numbered = read_csv(path)
     except (OSError, ValueError, csv.Error) as error:
         raise VireidError(
             f'manifest {path} cannot be read: {error}', allowed=f'a CSV or Parquet file with {", ".join(COLUMNS)}'
         ) from error
+    rows: list[dict[str, Any]] = []
+    for line, row in numbered:
+        rows.append(cast('dict[str, Any]', row))  # a copy would double the memory
+        rows[-1][LINE] = line
+    return columns, rows
 
 
 @reads('a table of images', '*.parquet')
 def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     try:
         from pyarrow import ArrowException
-        from pyarrow.parquet import read_table
+        from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise VireidError(
             'reading Parquet files needs PyArrow, which is not installed',
@@ -102,11 +135,57 @@ def _read_parquet(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
         ) from error
     try:
         with open_regular(path) as file:
-            table = read_table(file)
+            parquet = ParquetFile(file)
+            names, columns = parquet.schema_arrow.names, column_names(parquet.schema_arrow.names, path)
+            used = {name: column for name, column in zip(names, columns, strict=True) if column in COLUMNS}
+            _require_small(parquet, used, path)
+            # a few KB may contain millions of references to one text, which is then read once
+            table = ParquetFile(file, metadata=parquet.metadata, read_dictionary=list(used)).read(
+                list(used), use_threads=False
+            )
     except (OSError, ArrowException) as error:
         raise VireidError(f'manifest {path} cannot be read: {error}') from error
-    used = table.select([column for column in COLUMNS if column in table.column_names])
-    return table.column_names, [{**row, LINE: number} for number, row in enumerate(used.to_pylist(), 1)]
+    cells = [_cells(table[name]) for name in used]
+    if sum(len(cell) for column in cells for cell in column if isinstance(cell, (str, bytes))) > ARRAYS:
+        raise _too_large(path)
+    keys = (*used.values(), LINE)
+    return columns, [dict(zip(keys, row, strict=True)) for row in zip(*cells, range(1, len(table) + 1), strict=True)]
+
+
+def _require_small(parquet: Any, used: Iterable[str], path: Path) -> None:
+    """Raises VireidError if the used columns of a Parquet file are too large, or contain lists."""
+    from pyarrow.types import is_nested
+
+    require_rows(parquet.metadata.num_rows, path)
+    for name in used:
+        kind = parquet.schema_arrow.field(name).type
+        if is_nested(kind):
+            raise VireidError(f'manifest {path}: the column {name!r} contains {kind}', allowed='text or numbers')
+    about = parquet.metadata
+    places = [place for place in range(about.num_columns) if about.schema.column(place).path in used]
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    if sum(group.column(place).total_uncompressed_size for group in groups for place in places) > ARRAYS:
+        raise _too_large(path)
+
+
+def _too_large(path: Path) -> VireidError:
+    return VireidError(
+        f'manifest {path} is too large',
+        allowed=f'at most {ARRAYS / 2**20:.0f} MiB in {", ".join(COLUMNS)}',
+        todo='split it into smaller tables',
+    )
+
+
+def _cells(column: Any) -> list[Any]:
+    """Returns the values of a column of a Parquet file; None for missing ones, which pandas may write as NaN."""
+    cells: list[Any] = []
+    for chunk in column.chunks:
+        if hasattr(chunk, 'dictionary'):
+            values = [*chunk.dictionary.to_pylist(), None]
+            cells += [values[-1 if index is None else index] for index in chunk.indices.to_pylist()]
+        else:
+            cells += chunk.to_pylist()
+    return [None if cell != cell else cell for cell in cells]
 
 
 def _require_columns(columns: Sequence[str], path: Path) -> None:
@@ -130,7 +209,7 @@ def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path
     todo = f'create splits with `vireid data split {path} -o split.csv`, or cross-validate with dataset.folds=5'
     if SPLIT not in columns:
         return _no_column(SPLIT, columns, path, todo)
-    lines = [row[LINE] for row in rows if not str(row[SPLIT] or '').strip()]
+    lines = [row[LINE] for row in rows if not _split(row[SPLIT])]
     if lines:
         return VireidError(
             f'manifest {path}, line {lines[0]}: split is empty (in {counted(len(lines), "line")} of {len(rows):,})',
@@ -140,39 +219,114 @@ def _no_split(columns: Sequence[str], rows: Sequence[dict[str, Any]], path: Path
     return None
 
 
-def _samples(rows: Sequence[dict[str, Any]], numbers: Mapping[str, int], path: Path) -> dict[str, list[Sample]]:
-    """Returns the samples by split; '' is the key of those without a split."""
+def _misspelled_split(rows: Sequence[dict[str, Any]], path: Path) -> VireidError | None:
+    """Returns an error if a split seems to be meant as another; it is raised only where the table's splits are used."""
+    lines: dict[str, list[int]] = {}
+    for row in rows:
+        if (split := _split(row.get(SPLIT))) not in SPLITS:
+            lines.setdefault(split, []).append(row[LINE])
+    shown = []
+    for split in list(lines)[:SHOWN]:
+        # `test2` and `test-night` are splits of their own, and so are `rest` and `pretrain`
+        meant = 'val' if split.lower().startswith('valid') else nearest(split, SPLITS)
+        if meant and split.isalpha() and split[0].lower() == meant[0]:
+            shown.append(f"{_numbered(lines[split])}: split is {split!r}, did you mean '{meant}'?")
+    if not shown:
+        return None
+    return VireidError(
+        f'manifest {path}, {"; ".join(shown[:FEW])}',
+        allowed=f'{", ".join(SPLITS)}, or a clearly different name for images that are not used',
+        todo='correct the split',
+    )
+
+
+def _unused(listed: Mapping[str, Sequence[Sample]]) -> list[str]:
+    """Returns a sentence if images are in other splits than those of vireid."""
+    others = {split: len(samples) for split, samples in listed.items() if split not in ('', *SPLITS, 'unmatched')}
+    if not others:
+        return []
+    shown = [f'{split!r} ({counted(number, "image")})' for split, number in list(others.items())[:FEW]]
+    more = [f'and {len(others) - FEW:,} more'] if len(others) > FEW else []
+    return [f'neither trained nor tested on are the images of the split {", ".join([*shown, *more])}']
+
+
+def _numbered(lines: Sequence[int]) -> str:
+    """Returns `line 2`, or `lines 2, 3, 4 and 60 more`."""
+    shown = ', '.join(map(str, lines[:FEW])) + (f' and {len(lines) - FEW:,} more' if len(lines) > FEW else '')
+    return f'line {shown}' if len(lines) == 1 else f'lines {shown}'
+
+
+def _split(cell: Any) -> str:
+    split = '' if cell is None else str(cell).strip()
+    return split.lower() if split.lower() in SPLITS else '' if split in EMPTY else split
+
+
+def _samples(
+    rows: Sequence[dict[str, Any]], names: Mapping[Any, str], numbers: Mapping[str, int], path: Path
+) -> dict[str, list[Sample]]:
+    """Returns the samples by split; '' is the key of those without a split.
+
+    Args:
+        rows: the rows of the table.
+        names: the name of the person, by the cell of the table.
+        numbers: the number of each person, by name.
+        path: the table.
+    """
+    wrong = {cell: fault for cell, name in names.items() if (fault := _wrong_name(cell, name))}
+    folder, here = path.parent, '' if path.is_absolute() else os.getcwd()
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
-    problems: list[VireidError] = []
+    problems: dict[str, dict[str, list[int]]] = {}  # the lines, by kind and text
+    problem: tuple[str, str] | None
     for row in rows:
-        image = find_listed(path.parent, str(row['path'])) if row['path'] else ''
-        if (problem := _problem(row, seen.get(image), path)) is not None:
-            problems.append(problem)
-            if len(problems) == SHOWN:
-                break
-            continue
-        seen[image] = row[LINE]
-        name, modality = plain_name(row['identity']), str(row['modality']).strip().lower()
-        split = str(row.get(SPLIT) or '').strip()
-        sample = Sample(image, numbers[name], _camera(row['camera']) or 0, modality, name)
-        splits.setdefault(split.lower() if split.lower() in SPLITS else split, []).append(sample)
-    raise_all(problems)
+        listed, modality, camera = row['path'], str(row['modality'] or '').strip().lower(), _camera(row['camera'])
+        problem = wrong.get(row['identity'])
+        if listed is None or str(listed).strip() in EMPTY:
+            problem = 'empty', 'path or identity is empty'
+        elif problem is None and modality not in MODALITIES:
+            problem = 'modality', f'modality is {row["modality"]!r}'
+        elif problem is None and camera is None:
+            problem = 'camera', f'camera is {row["camera"]!r}'
+        if problem is None:
+            image = find_listed(folder, str(listed))
+            place = os.path.normpath(os.path.join(here, image))  # links are not followed: that reads the disk per image
+            if place not in seen:
+                seen[place] = row[LINE]
+                name = names[row['identity']]
+                sample = Sample(image, numbers[name], camera or 0, modality, name)
+                splits.setdefault(_split(row.get(SPLIT)), []).append(sample)
+                continue
+            problem = 'twice', f'{listed} is also in line {seen[place]}'
+        kind, text = problem
+        problems.setdefault(kind, {}).setdefault(text, []).append(row[LINE])
+    raise_all([_error(kind, texts, path) for kind, texts in problems.items()])
     return splits
 
 
-def _problem(row: Mapping[str, Any], earlier: int | None, path: Path) -> VireidError | None:
-    """Returns what is wrong with a line, of whose image `earlier` is another line."""
-    where, modality = f'manifest {path}, line {row[LINE]}', str(row['modality'] or '').strip().lower()
-    if not str(row['path'] or '').strip() or not plain_name('' if row['identity'] is None else row['identity']):
-        return VireidError(f'{where}: path or identity is empty', allowed='a path and an identity in each line')
-    if modality not in MODALITIES:
-        given = f'{where}: modality is {row["modality"]!r}{did_you_mean(modality, MODALITIES)}'
-        return VireidError(given, allowed=', '.join(MODALITIES))
-    if _camera(row['camera']) is None:
-        given = f'{where}: camera is {row["camera"]!r}'
-        return VireidError(given, allowed='a number of 0 to 999999999, or text such as cam1')
-    return None if earlier is None else VireidError(f'{where}: {row["path"]} is also in line {earlier}')
+def _wrong_name(cell: Any, name: str) -> tuple[str, str] | None:
+    """Returns what is wrong with an identity: the kind and a text."""
+    if cell is None or not name:
+        return 'empty', 'path or identity is empty'
+    if name in EMPTY:
+        return 'empty', f'identity is {cell!r}, which means that it is empty'
+    if name.casefold() in NOBODY:
+        return 'nobody', f'identity is {cell!r}'
+    if ROUNDED.fullmatch(name):
+        return 'rounded', f'identity is {cell!r}'
+    return None
+
+
+def _error(kind: str, texts: Mapping[str, Sequence[int]], path: Path) -> VireidError:
+    """Returns one error of a kind: a single mistake may be in all lines."""
+    shown = []
+    for text, lines in list(texts.items())[:FEW]:
+        hint = did_you_mean(text.removeprefix('modality is ').strip('\'" '), MODALITIES) if kind == 'modality' else ''
+        shown.append(f'{_numbered(lines)}: {text}{hint}')
+    more = sum(map(len, list(texts.values())[FEW:]))
+    shown += [f'and {counted(more, "more line")}'] if more else []
+    return VireidError(
+        f'manifest {path}, {"; ".join(shown)}{WHY.get(kind, "")}', allowed=ALLOWED[kind], todo=TODO.get(kind)
+    )
 
 
 def _camera(cell: Any) -> int | None:
