@@ -23,7 +23,9 @@ P = ParamSpec('P')
 R = TypeVar('R')
 
 TEXT = 64 * 2**20  # bytes of a text file
+RECORD = 4 * 2**20  # bytes of JSON about a run or an evaluation; real ones have kilobytes
 ARRAYS = 256 * 2**20  # bytes that an archive may unpack to, plus four times its own size
+MEMBERS = 1000  # arrays of an archive: opening each takes time, however small it is
 HEAD = 65_536  # bytes that identify a file, together with its size: the crops of a dataset are smaller
 VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, counting shared ones at every reference
 # Windows lacks some of these flags; there, ordinary paths lead to no pipes or devices
@@ -179,12 +181,15 @@ def read_json(path: str | Path, most: int = TEXT) -> Any:
     return parse_json(read_text(path, most))
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, most: int = TEXT) -> Any:
     """Parses JSON.
 
     Raises:
-        ValueError: if it is invalid, has a duplicate key or a lone surrogate, or is nested too deeply.
+        ValueError: if it is longer than `most`, is invalid, has a duplicate key or a lone surrogate, or is nested too
+            deeply.
     """
+    if len(text) > most:
+        raise ValueError(f'it has more than {most / 2**20:,.0f} MiB of JSON')
     try:
         content = json.loads(text, object_pairs_hook=_once)
         if (b'\\u' if isinstance(text, bytes) else '\\u') in text:  # type: ignore[operator]
@@ -254,15 +259,21 @@ def require_small(value: Any, most: int = VALUES) -> None:
         stack += [(entry, depth + 1) for entry in inner]
 
 
-def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def load_arrays(path: str | Path, most: int = ARRAYS) -> dict[str, np.ndarray]:
     """Reads the arrays of an `.npz` file without executing code.
+
+    Args:
+        path: the file.
+        most: the bytes that it may unpack to, plus four times its own size.
 
     Raises:
         OSError: if it cannot be read.
         ValueError: if it is damaged, contains anything but plain arrays, or declares more than it contains.
     """
     with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-        require_sizes(archive.infolist(), os.fstat(file.fileno()).st_size, packed=True)
+        if len(archive.infolist()) > MEMBERS:
+            raise ValueError(f'it has {len(archive.infolist()):,} arrays; at most {MEMBERS:,} are read')
+        require_sizes(archive.infolist(), os.fstat(file.fileno()).st_size, packed=True, most=most)
         return {info.filename.removesuffix('.npy'): _read_array(archive, info) for info in archive.infolist()}
 
 
@@ -282,13 +293,14 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     return array
 
 
-def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool) -> None:
+def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool, most: int = ARRAYS) -> None:
     """Raises ValueError if the members of an archive declare more than its file can contain.
 
     Args:
         members: the members of the archive.
         size: the size of its file in bytes.
         packed: whether members may be compressed.
+        most: the bytes that compressed members may declare, plus four times the size of the file.
     """
     twice = duplicate(member.filename for member in members)
     if twice is not None:
@@ -296,6 +308,6 @@ def require_sizes(members: list[zipfile.ZipInfo], size: int, packed: bool) -> No
     announced = sum(member.file_size for member in members)
     if not packed and any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError('its parts are compressed')
-    most = ARRAYS + 4 * size if packed else size
-    if announced > most or sum(member.compress_size for member in members) > size:
+    allowed = most + 4 * size if packed else size
+    if announced > allowed or sum(member.compress_size for member in members) > size:
         raise ValueError(f'its parts declare {announced:,} bytes and the file has {size:,}')

@@ -56,8 +56,12 @@ def _construct_number(loader: Loader, node: yaml.ScalarNode) -> Any:
         return node.value
     if len(node.value) > LONGEST:
         raise ValueError(f'line {node.start_mark.line + 1}: a number of {len(node.value):,} characters')
-    make = yaml.SafeLoader.construct_yaml_int if node.tag.endswith('int') else yaml.SafeLoader.construct_yaml_float
-    return make(loader, node)
+    if not node.tag.endswith('int'):
+        return yaml.SafeLoader.construct_yaml_float(loader, node)
+    value = yaml.SafeLoader.construct_yaml_int(loader, node)
+    if value.bit_length() > 64:  # multiples of 2**61 - 1 have equal hashes: as keys they take quadratic time
+        raise ValueError(f'line {node.start_mark.line + 1}: the integer {node.value} has more than 64 bits')
+    return value
 
 
 Loader.add_constructor('tag:yaml.org,2002:map', _construct_mapping)

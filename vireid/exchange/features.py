@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
-from vireid.boundary.reading import duplicate, load_arrays, parse_json, reads, reason
+from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, reads, reason
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
@@ -26,6 +26,7 @@ from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Dataset
 
 FORMAT = 1
+IMAGES = 1_000_000  # of a file; the test splits of the published datasets have at most 50,000
 
 
 class SavedFeatures:
@@ -163,17 +164,27 @@ def load(path: str | Path) -> SavedFeatures:
     path = Path(path)
     try:
         arrays = load_arrays(path)
-        about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about'])))
+        about: Any = TypeAdapter(_About).validate_python(parse_json(str(arrays['about']), RECORD))
         kinds = {'paths': 'U', 'identities': 'iu', 'cameras': 'iu', 'modalities': 'U'}
         if any(arrays[key].ndim != 1 or arrays[key].dtype.kind not in kind for key, kind in kinds.items()):
             raise ValueError('paths and modalities must be lists of strings, identities and cameras lists of integers')
         if any(len(arrays[key]) and arrays[key].max() >= 2**63 for key in ('identities', 'cameras')):
             raise ValueError('identities and cameras must be below 2**63')
-        columns = [arrays[key].tolist() for key in kinds]
-        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
         features, flipped = arrays['features'], arrays.get('flipped')
+        # before the columns become objects: a small file can unpack to millions of rows
+        lengths = {key: len(arrays[key]) for key in kinds}
+        if len(set(lengths.values())) > 1:
+            raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in lengths.items()))
+        count = lengths['paths']
+        if count > IMAGES:
+            raise ValueError(f'it has {count:,} images; at most {IMAGES:,} are read')
+        fits = features.ndim == 2 and 0 not in features.shape and len(features) == count
+        if not fits or (flipped is not None and flipped.shape != features.shape):
+            raise ValueError(f'features of shape {features.shape} for {count:,} images')
         if any(array is not None and array.dtype != np.float32 for array in (features, flipped)):
             raise ValueError('the features are not float32')
+        columns = [arrays[key].tolist() for key in kinds]
+        samples = tuple(Sample(*row) for row in zip(*columns, strict=True))
     except FileNotFoundError as error:
         raise VireidError(
             f'no features file {path}', todo='write one: vireid test CONFIG CHECKPOINT --save-features FILE'
@@ -192,9 +203,6 @@ def load(path: str | Path) -> SavedFeatures:
             allowed='a unique path for each image, such as cam1/0001/0001.jpg',
             todo='write paths relative to the folder of the dataset, not file names only',
         )
-    fits = features.ndim == 2 and 0 not in features.shape and len(features) == len(samples)
-    if not fits or (flipped is not None and flipped.shape != features.shape):
-        raise VireidError(f'{path} is damaged: features of shape {features.shape} for {len(samples)} images')
     for array in (features, flipped):
         lengths = np.linalg.norm(array, axis=1) if array is not None else np.ones(1)
         if not np.allclose(lengths, 1, atol=1e-3):

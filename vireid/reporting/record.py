@@ -13,6 +13,7 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
+from vireid.boundary.reading import RECORD as MOST
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.config import files
@@ -252,9 +253,7 @@ class _Made(TypedDict, total=False):
 @reads('the record of a run', RECORD, todo='give the folder of a run of this vireid version')
 def read_made(path: Path) -> dict[str, Any]:
     """Reads a `run.json`: command, config, data, versions and machine of a run."""
-    text = read_text(path)
-    parse_json(text)  # rejects duplicate keys
-    made: Any = TypeAdapter(_Made).validate_json(text)
+    made: Any = TypeAdapter(_Made).validate_python(parse_json(read_text(path, MOST)))
     return made
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any, Required
 
 import numpy as np
-from annotated_types import Ge, Le, Len, MaxLen, MinLen
+from annotated_types import Ge, Le, Len, MaxLen
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import load_arrays, parse_json, read_text, reads
+from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, metric_values
 
@@ -25,6 +25,8 @@ Name = Annotated[str, MaxLen(1000)]  # tables would be as wide
 
 
 COLUMNS = ('row', 'trial', 'identity', 'ahead', 'ap', 'inp')
+# of a result: a trial name and a variant each; and of its queries, over all rows, trials and models
+ROWS, QUERY_ROWS = 1000, 5_000_000
 
 
 class Metric(TypedDict, total=False):
@@ -64,7 +66,7 @@ class _Identical(TypedDict):
 
 class _Result(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
-    rows: Required[Annotated[list[_Row], MinLen(1)]]
+    rows: Required[Annotated[list[_Row], Len(1, ROWS)]]
     identical: _Identical
     data: str
     protocol: Name
@@ -107,8 +109,7 @@ def which_weights(result: Mapping[str, Any]) -> str:
 def read_result(path: Path) -> dict[str, Any] | None:
     """Reads a `result.json`; see `read`."""
     try:
-        text = read_text(path)
-        content = parse_json(text)
+        content = parse_json(read_text(path, RECORD))
     except (OSError, ValueError):
         return None
     if not isinstance(content, dict) or not isinstance(content.get('rows'), list):
@@ -118,7 +119,7 @@ def read_result(path: Path) -> dict[str, Any] | None:
         raise VireidError(
             f'{path} was written by an earlier vireid', todo='choose another --work-dir, or move that folder away'
         )
-    _SCHEMA.validate_json(text)
+    _SCHEMA.validate_python(content)
     require_rows(content['rows'])
     return content
 
@@ -155,8 +156,12 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
 
     If several models are averaged, `model` is a column too.
     """
-    columns = load_arrays(path)
+    arrays = load_arrays(path)
+    hits = [key for key in METRICS if key.startswith('R')]
+    columns = {name: arrays[name] for name in (*COLUMNS, *(n for n in ('model', *hits) if n in arrays))}
     length = len(columns['row'])
+    if length > QUERY_ROWS:
+        raise ValueError(f'it has {length:,} rows; at most {QUERY_ROWS:,} are read')
     for name in (*COLUMNS, *({'model'} & columns.keys())):
         kinds = 'iuf' if name in ('ahead', 'ap', 'inp') else 'iu'
         if columns[name].shape != (length,) or columns[name].dtype.kind not in kinds or not length:
@@ -164,25 +169,35 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
     for name, values in metric_values(columns).items():
         if values.shape != (length,) or not ((values >= 0) & (values <= 1 + 1e-9)).all():
             raise ValueError(f'{name} is not between 0 and 1')
-    if (columns['ahead'] < 0).any():
-        raise ValueError('ahead has negative values')
+    if not (np.isfinite(columns['ahead']) & (columns['ahead'] >= 0)).all():
+        raise ValueError('ahead has values that are negative or not finite')
     return columns
+
+
+@reads('the metrics of the queries of an evaluation', QUERIES, todo=AGAIN)
+def read_rows(path: Path) -> dict[int, dict[str, Any]]:
+    """Returns the rows of a result that the queries in a `queries.npz` give, by their index."""
+    columns = read_queries(path)
+    order = np.argsort(columns['row'], kind='stable')
+    numbers, starts = np.unique(columns['row'][order], return_index=True)
+    if len(numbers) > ROWS:
+        raise ValueError(f'it has queries of {len(numbers):,} rows; at most {ROWS:,} are read')
+    parts = zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
+    return {number: _row({name: values[own] for name, values in columns.items()}) for number, own in parts}
 
 
 def _require_same(result: Mapping[str, Any], path: Path) -> None:
     """Raises VireidError if a metric of a result differs from what its queries give."""
-    columns = read_queries(path)
+    every = read_rows(path)
 
     def differs(what: str, there: Any, here: Any) -> VireidError:
         given = f'{path} does not match {FILE} beside it: {what} is {there} there'
         return VireidError(f'{given}, but {here} from its queries', todo=AGAIN)
 
     rows = result['rows']
-    numbers = np.unique(columns['row'])
-    if numbers.tolist() != list(range(len(rows))):
-        raise differs('the number of rows', len(rows), len(numbers))
-    for number, row in enumerate(rows):
-        computed = _row({name: values[columns['row'] == number] for name, values in columns.items()})
+    if list(every) != list(range(len(rows))):
+        raise differs('the number of rows', len(rows), len(every))
+    for row, computed in zip(rows, every.values(), strict=True):
         for key in METRICS:
             for part in ('mean', 'std', 'low', 'high'):
                 there, here = row[key].get(part), computed[key].get(part)
