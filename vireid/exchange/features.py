@@ -26,7 +26,7 @@ from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Dataset
 
 FORMAT = 1
-IMAGES = 1_000_000  # of a file; the test splits of the published datasets have at most 50,000
+IMAGES = 500_000  # of a file; published test splits have at most some ten thousand
 
 
 class SavedFeatures:

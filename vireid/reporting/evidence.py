@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, Required
@@ -13,14 +14,19 @@ from annotated_types import Ge, Le
 from pydantic import AfterValidator, ConfigDict, FiniteFloat, NonNegativeInt, TypeAdapter
 from typing_extensions import TypedDict
 
-from vireid.boundary.reading import load_arrays, reads
+from vireid.boundary.reading import RECORD, load_arrays, reads
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.reporting.result_file import require_rows
+from vireid.reporting.result_file import ROWS, require_rows
 
 FILE = 'report.npz'
 FORMAT = 1
+# limits of a file; `collect` keeps about 1,500 images, 60 lists of 10, 800 points, 5 pairs and maps of 128 x 64
+UNPACKED = 16 * 2**20  # bytes, plus four times the size of the file
+IMAGES, SCORES, LISTS, TOP, POINTS, PAIRS = 5000, 20_000, 500, 50, 5000, 1000
+CURVES, HISTOGRAMS, MAPS = 100, 20, 40
+BINS, SIDE = 1000, 512  # of a curve or histogram; of a map
 
 
 @dataclass
@@ -128,7 +134,7 @@ class _About(TypedDict):
 
 @reads('the evidence of an evaluation (report.npz)', FILE, todo=AGAIN)
 def _load(path: Path) -> Evidence:
-    arrays = load_arrays(path)
+    arrays = load_arrays(path, UNPACKED)
     if int(arrays['format']) != FORMAT:
         raise VireidError(f'{path} has format {int(arrays["format"])}; this vireid reads {FORMAT}', todo=AGAIN)
     sizes, whole = arrays['thumb_sizes'], arrays['thumbs'].tobytes()
@@ -140,12 +146,40 @@ def _load(path: Path) -> Evidence:
         group, slash, name = key.partition('/')
         if slash and group in groups:
             groups[group][name] = array
+    if arrays['about'].nbytes > RECORD:
+        raise ValueError(f'it has more than {RECORD / 2**20:,.0f} MiB of JSON')
     # validate as JSON, where a tuple is a list
     about: Any = TypeAdapter(_About).validate_json(arrays['about'].tobytes())
     about['images'] = [list(image) for image in about['images']]
+    _require_few(about, groups)
     evidence = Evidence(about, [whole[a:b] for a, b in zip(ends - sizes, ends, strict=True)], **groups)
     _require_fit(evidence)
     return evidence
+
+
+def _require_few(about: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Raises ValueError if there is more than a report can show: a small file can contain hours of drawing."""
+    lists, maps = groups['lists'], groups['maps']
+    series = [array for group in ('cmc', 'distances', 'reliability') for array in groups[group].values()]
+    # the last two dimensions of a map, before its colors
+    sides = [side for name, array in maps.items() for side in array.shape[2 + (name == 'swaps') :][:2]]
+    for what, count, most in (
+        ('images', len(about['images']), IMAGES),
+        ('identities', len(about['identities']), SCORES),
+        ('cameras', len(about['cameras']), SCORES),
+        ('rows', len(about['rows']), ROWS),
+        ('pairs of images', len(about['pairs']), PAIRS),
+        ('ranking lists', len(lists.get('query', ())), LISTS),
+        ('images in a ranking list', max(lists['gallery'].shape[1:], default=0) if 'gallery' in lists else 0, TOP),
+        ('points', len(groups['points'].get('image', ())), POINTS),
+        ('CMC curves', len(groups['cmc']), CURVES),
+        ('histograms', len(groups['distances']), HISTOGRAMS),
+        ('values in a curve', max((array.size for array in series), default=0), BINS),
+        ('kinds of maps', len(maps), MAPS),
+        ('rows or columns in a map', max(sides, default=0), SIDE),
+    ):
+        if count > most:
+            raise ValueError(f'it has {count:,} {what}; at most {most:,} are shown')
 
 
 def _require_fit(evidence: Evidence) -> None:

@@ -26,6 +26,7 @@ LANE = 0.05  # inches, for an edge that crosses a layer
 TITLE, ABOUT = 7.0, 6.0  # points
 LETTERS = 24  # per line in a box
 SWEEPS = 12
+NODES, LINKS = 200, 1000  # of a graph; DMCF has 24 nodes and 60 links
 AGAIN = 'score it again: vireid test CONFIG CHECKPOINT'
 
 
@@ -99,8 +100,14 @@ def _checked(graph: Mapping[str, Any], whose: str) -> Mapping[str, Any]:
     """Returns a graph from a file unchanged.
 
     Raises:
-        VireidError: unless its nodes have string values and unique ids, and its edges are pairs of strings.
+        VireidError: unless its nodes have string values and unique ids, and its edges are pairs of strings; or if it is
+            too large to draw.
     """
+    if len(graph['nodes']) > NODES or len(graph['edges']) > LINKS:
+        raise VireidError(
+            f'{whose}: a graph of {len(graph["nodes"]):,} nodes and {len(graph["edges"]):,} edges is too large to draw',
+            allowed=f'at most {NODES} nodes and {LINKS:,} edges',
+        )
     nodes = [{'about': '', **node} if isinstance(node, Mapping) else {} for node in graph['nodes']]
     texts = all(isinstance(node.get(key), str) for node in nodes for key in ('id', 'kind', 'title', 'about'))
     ids = {node['id'] for node in nodes} if texts else set()
@@ -127,7 +134,7 @@ def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, 
         Positions from the upper left corner, in the unit of `sizes`.
 
     Raises:
-        VireidError: for an edge of an unknown node, or a cycle.
+        VireidError: for an edge of an unknown node, a cycle, or too many edges across layers.
     """
     edges = list(dict.fromkeys(edges))
     layer = _layers(sizes, edges)
@@ -146,6 +153,10 @@ def layout(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, 
     for a_item, b_item in links:
         neighbors[0].setdefault(b_item, []).append(a_item)
         neighbors[1].setdefault(a_item, []).append(b_item)
+    if len(links) > LINKS:  # ordering takes time quadratic in the links between two layers
+        raise VireidError(
+            f'the edges of the graph have {len(links):,} parts between neighboring layers', allowed=f'at most {LINKS:,}'
+        )
     _order(columns, neighbors)
     height = {item: sizes[item[0]][1] if len(item) == 1 else LANE for column in columns for item in column}
     y = _heights(columns, neighbors, height)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from vireid.core.errors import VireidError
 from vireid.reporting.figures.style import (
     MARKERS,
     PAGE,
@@ -29,6 +30,7 @@ from vireid.reporting.record import RunRecord
 
 POINTS = 500  # the maximum of a line
 SHARES = 50  # the running mean is over this fraction of the run
+TITLES, LINES = 12, 40  # curves of a weighter, and lines of a panel; DMCF has 2 and 5
 Line = tuple[np.ndarray, np.ndarray]  # steps and values
 Panels = dict[str, list[tuple[int, str, Line]]]  # by title: index of the style, name, line
 
@@ -46,7 +48,7 @@ def draw(runs: Sequence[RunRecord], width: float = PAGE) -> Figure:
         width: in inches.
 
     Raises:
-        VireidError: if no run has metrics.
+        VireidError: if no run has metrics, or one has too many.
     """
     kept, notes = choose(
         runs,
@@ -126,10 +128,13 @@ def _panels_of_one(run: RunRecord) -> Panels:
         'Loss': _lines(steps, [line.get('tasks') or {'loss': line['loss']} for line in steps]),
         'Weight': _lines(steps, [line.get('weights') or {} for line in steps]),
     }
-    for title in dict.fromkeys(title for line in steps for title in line.get('curves') or {}):
+    titles = dict.fromkeys(title for line in steps for title in line.get('curves') or {})
+    _require_few(len(titles), TITLES, f'{run.label}: metrics.jsonl', 'curves')
+    for title in titles:
         panels[title] = _lines(steps, [(line.get('curves') or {}).get(title) or {} for line in steps])
     panels['Learning rate'] = _lines(steps, [{'learning rate': line['lr']} if 'lr' in line else {} for line in steps])
     scored = evaluations(run)
+    _require_few(len(scored), LINES // 2, f'{run.label}: metrics.jsonl', 'series of evaluations')
     panels['Evaluation (%)'] = {}
     for key, metrics in scored.items():
         prefix = f'{key[2]}: ' if len(scored) > 1 else ''
@@ -182,6 +187,7 @@ def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any
     """Returns a line per name, over the steps that have it, with gaps where it is not a number."""
     every = np.array([line.get('step', index + 1) for index, line in enumerate(steps)], dtype=float)
     names = dict.fromkeys(name for each in values for name in each)
+    _require_few(len(names), LINES, 'a panel of metrics.jsonl', 'lines')
     lines = {}
     for name in names:
         x = every[[name in each for each in values]]
@@ -189,6 +195,12 @@ def _lines(steps: Sequence[Mapping[str, Any]], values: Sequence[Mapping[str, Any
         if np.isfinite(y).any():
             lines[name] = (x, y)
     return lines
+
+
+def _require_few(count: int, most: int, whose: str, what: str) -> None:
+    """Raises VireidError for more than a figure can show; each takes time to draw."""
+    if count > most:
+        raise VireidError(f'{whose} has {count:,} {what}, too many to draw', allowed=f'at most {most}')
 
 
 def _number(value: Any) -> float:
