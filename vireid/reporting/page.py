@@ -157,7 +157,7 @@ def _tiles(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _notes(run: RunRecord) -> list[str]:
     notes = run.warnings()
-    if run.evidence is None and run.about:
+    if run.evidence is None and run.about and not run.unlike:
         what = 'report.npz beside the result, so ranking lists, maps and CMC curves are missing'
         notes.append(f'There is no {what}; vireid test writes it.')
     return notes + (run.evidence.about['notes'] if run.evidence else [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Required
@@ -43,6 +43,7 @@ class RunRecord:
         made: the content of `run.json`: versions, machine, data.
         evidence: of its last evaluation.
         checked: whether the result was verified against the metrics of its queries.
+        unlike: what the evidence that lies beside the result says otherwise, such as `protocol`; it is then left out.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class RunRecord:
     made: dict[str, Any]
     evidence: Evidence | None
     checked: bool = False
+    unlike: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -82,6 +84,9 @@ class RunRecord:
             return []
         missing = results.FILE if self.result is None else results.QUERIES
         lines = [] if self.checked else [f'{self.label} has no {missing}, so its metrics could not be verified.']
+        if self.unlike:
+            different = ', '.join(self.unlike)
+            lines.append(f'{self.label}: {evidence.FILE} is of another evaluation (different {different}), so left out.')
         if self.about.get('identical'):
             lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')
         tied = [row for row in self.rows if row.get('tied', 0) >= results.TOLD]
@@ -106,16 +111,29 @@ def read_run(folder: str | Path) -> RunRecord:
     config = files.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
     kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
     result = _read_result(folder) if results.FILE in there else None
-    if kept is not None and result is not None and kept.about['rows'] != result['rows']:
-        kept = None  # of an earlier evaluation
+    unlike: tuple[str, ...] = ()
+    if kept is not None and result is not None:
+        unlike = tuple(key for key in ('data', 'protocol', 'weights', 'rows') if kept.about[key] != result[key])
+        kept = None if unlike else kept  # of an earlier evaluation, or someone edited the result
     if kept is not None:
+        kept = replace(kept, about=_in_lines(kept.about), cmc=_in_lines(kept.cmc))
         _require_curves(kept, folder)
+    result = _in_lines(result)
     checked = result is not None and result_file.has_queries(folder)
     name = str(config.get('name') or (kept.about.get('name') if kept else '') or folder.name)
     record = inside(folder, RECORD)
     made = read_made(record) if record.is_file() else {}
     lines = Metrics(inside(folder, 'metrics.jsonl'))
-    return RunRecord(folder, one_line(name), config, lines, result, made, kept, checked)
+    return RunRecord(folder, one_line(name), config, lines, result, made, kept, checked, unlike)
+
+
+def _in_lines(value: Any) -> Any:
+    """Returns texts from a file without line breaks and control characters: they would forge lines of messages."""
+    if isinstance(value, str):
+        return one_line(value)
+    if isinstance(value, list):
+        return [_in_lines(item) for item in value]
+    return {one_line(key): _in_lines(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _require_curves(kept: Evidence, folder: Path) -> None:
