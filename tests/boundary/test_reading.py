@@ -108,6 +108,22 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
         load_arrays(tmp_path / 'a.npz')
 
 
+def test_an_archive_of_many_or_large_arrays_is_refused(tmp_path):
+    np.savez(tmp_path / 'a.npz', **{str(number): np.zeros(1) for number in range(1001)})
+    with pytest.raises(ValueError, match='it has 1,001 arrays; at most 1,000 are read'):
+        load_arrays(tmp_path / 'a.npz')
+    np.savez_compressed(tmp_path / 'a.npz', a=np.zeros(10**5))
+    assert len(load_arrays(tmp_path / 'a.npz')['a']) == 10**5
+    with pytest.raises(ValueError, match='declare 800,128 bytes'):
+        load_arrays(tmp_path / 'a.npz', 10**5)
+
+
+def test_long_json_is_refused():
+    assert parse_json('[1]', 3) == [1]
+    with pytest.raises(ValueError, match='more than 4 MiB of JSON'):
+        parse_json(' ' * 2**22 + '[1]', 2**22)
+
+
 def test_arrays_are_what_numpy_wrote(tmp_path):
     arrays = {
         'a': np.arange(6.0).reshape(2, 3),

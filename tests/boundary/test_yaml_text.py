@@ -73,3 +73,11 @@ def test_half_a_character_is_refused_and_a_byte_of_a_file_name_is_not():
     with pytest.raises(ValueError, match='half a character'):
         yaml.load(r'name: "\ud800"', Loader)
     assert yaml.load(r'root: "\udcd5"', Loader) == {'root': '\udcd5'}
+
+
+def test_integers_beyond_64_bits_are_refused():
+    most = 2**64 - 1
+    assert yaml.load(f'{most}: {-most}', Loader=Loader) == {most: -most}
+    for text in (f'{most + 1}: 1', f'!!set {{ {most + 1} }}', f'x: {-most - 1}', 'x: 0x1_0000_0000_0000_0000'):
+        with pytest.raises(ValueError, match=r'line 1: the integer .* has more than 64 bits'):
+            yaml.load(text, Loader=Loader)

@@ -103,6 +103,28 @@ def test_content_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, 
         features.load(tmp_path / 'f.npz')
 
 
+@pytest.mark.parametrize(
+    ('rows', 'change', 'said'),
+    [
+        (500_001, {}, 'it has 500,001 images; at most 500,000 are read'),
+        (200_000, {}, r'features of shape \(3, 2\) for 200,000 images'),
+        (200_000, {'paths': np.array(['a'])}, 'its columns differ in length: 1 paths, 200,000 identities'),
+        (3, {'about': np.array('{' + ' ' * 2**22 + '}')}, 'more than 4 MiB of JSON'),
+    ],
+)
+def test_rows_without_end_are_refused_before_they_become_objects(
+    tmp_path: Path, rows: int, change: dict[str, np.ndarray], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features.save(tmp_path / 'f.npz', embeddings(), ABOUT, None)
+    with np.load(tmp_path / 'f.npz') as found:
+        arrays = {key: found[key] for key in found.files}
+    arrays |= {key: np.resize(arrays[key], rows) for key in ('paths', 'identities', 'cameras', 'modalities')}
+    np.savez(tmp_path / 'f.npz', **{**arrays, **change})
+    monkeypatch.setattr(features, 'Sample', None)
+    with pytest.raises(VireidError, match=said):
+        features.load(tmp_path / 'f.npz')
+
+
 def test_a_place_that_cannot_be_written_is_known_at_once(tmp_path: Path) -> None:
     with pytest.raises(VireidError, match='is a folder'):
         features.require_writable(tmp_path)

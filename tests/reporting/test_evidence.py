@@ -62,3 +62,28 @@ def test_one_of_another_version_is_refused(tmp_path):
     np.savez(tmp_path / 'report.npz', format=np.array(99))
     with pytest.raises(VireidError, match='has format 99; this vireid reads 1'):
         Evidence.load(tmp_path / 'report.npz')
+
+
+@pytest.mark.parametrize(
+    ('about', 'groups', 'message'),
+    [
+        ({'identities': [{'queries': 1, 'R1': 0.5, 'mAP': 0.5}] * 20_001}, {}, '20,001 identities'),
+        ({'images': [['a.jpg', 1, 1, 'visible']] * 5001}, {}, '5,001 images'),
+        ({'pairs': [{'images': [0, 0], 'similarity': 1.0, 'right': True}] * 1001}, {}, '1,001 pairs of images'),
+        ({}, {'maps': {'features s': np.zeros((4, 2, 513, 4), np.float16)}}, '513 rows or columns in a map'),
+        ({}, {'maps': {'swaps': np.zeros((1, 1, 4, 513, 3), np.float16)}}, '513 rows or columns in a map'),
+        ({}, {'maps': {f'cam {n}': np.zeros((4, 2, 1, 1), np.float16) for n in range(41)}}, '41 kinds of maps'),
+        ({}, {'cmc': {str(n): np.zeros(1) for n in range(101)}}, '101 CMC curves'),
+        ({}, {'cmc': {'all': np.zeros(1001)}}, '1,001 values in a curve'),
+        ({}, {'distances': {f'same {n}': np.ones(1, int) for n in range(21)}}, '21 histograms'),
+        ({}, {'lists': {'query': np.zeros(501, int)}}, '501 ranking lists'),
+        ({}, {'lists': {'query': np.zeros(1, int), 'gallery': np.zeros((1, 51), int)}}, '51 images in a ranking list'),
+        ({}, {'points': {'image': np.zeros(5001, int)}}, '5,001 points'),
+        ({'x': ' ' * 2**22}, {}, 'more than 4 MiB of JSON'),
+        ({}, {'maps': {'features s': np.zeros((4, 2, 1500, 1500), np.float16)}}, 'its parts declare 36,'),
+    ],
+)
+def test_a_small_file_that_unpacks_to_hours_of_drawing_is_an_error(about, groups, message, tmp_path):
+    Evidence({**ABOUT, **about}, **groups).save(tmp_path / 'report.npz')
+    with pytest.raises(VireidError, match=rf'report\.npz is damaged.*{message}'):
+        Evidence.load(tmp_path / 'report.npz')

@@ -152,3 +152,51 @@ def test_rows_of_the_evidence_are_rows(run, evaluation):
         found.save(run / 'report.npz')
         with pytest.raises(VireidError, match=r'report\.npz is damaged'):
             read_run(run)
+
+
+def test_a_record_of_many_megabytes_is_refused(run):
+    (run / 'run.json').write_text('{"x": [' + '[],' * 1_400_000 + '[]]}')
+    with pytest.raises(VireidError, match=r'run\.json is damaged.*more than 4 MiB'):
+        read_run(run)
+    (run / 'run.json').unlink()
+    (run / 'result.json').write_text('{"rows": [' + '[],' * 1_400_000 + '[]]}')
+    with pytest.raises(VireidError, match=r'result\.json is damaged'):
+        read_run(run)
+
+
+def test_duplicate_keys_of_a_run_json_are_refused(run):
+    (run / 'run.json').write_text('{"seed": 1, "seed": 2}')
+    with pytest.raises(VireidError, match="duplicate key 'seed'"):
+        read_run(run)
+
+
+@pytest.mark.parametrize('key', ['data', 'protocol', 'weights', 'rows'])
+def test_a_result_that_its_evidence_contradicts_is_said(run, key):
+    assert not read_run(run).warnings()[1:]  # without queries.npz there is one
+    content = json.loads((run / 'result.json').read_text())
+    if key == 'rows':
+        content['rows'][0]['name'] = 'indoor'
+    else:
+        content[key] = 'SYSU-MM01 all search'
+    (run / 'result.json').write_text(json.dumps(content))
+    found = read_run(run)
+    assert found.evidence is None
+    assert found.warnings()[1:] == [f'tffn: report.npz is of another evaluation (different {key}), so left out.']
+
+
+def test_no_text_of_a_run_can_forge_a_line(run, evaluation):
+    forged = 'a\r\nerror: fake\x1b\u2028'
+    whole = {**evaluation().to_dict(), 'select': forged, 'dataset': {'type': forged}}
+    whole |= dict.fromkeys(('data', 'protocol', 'weights'), forged)
+    whole['rows'][0]['name'] = forged
+    results_file.write(run, whole)
+    found = collect(evaluation(), name=forged)
+    found.about |= {key: whole[key] for key in ('rows', 'data', 'protocol', 'weights')} | {'notes': [forged]}
+    found.cmc = {forged: found.cmc['all']}
+    found.save(run / 'report.npz')
+    read = read_run(run)
+    plain = 'a error: fake\\x1b '
+    assert read.evidence is not None
+    assert (read.protocol, read.rows[0]['name'], list(read.evidence.cmc)) == (plain, plain, [plain])
+    for texts in (read.warnings(), json.dumps(read.result), json.dumps(read.evidence.about)):
+        assert not any(mark in str(texts) for mark in ('\\r', '\\n', '\\u001b', '\\u2028'))

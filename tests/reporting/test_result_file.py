@@ -162,3 +162,36 @@ def test_the_weights_of_several_models_are_told_once_each():
     assert which_weights({'weights': 'after step 3'}) == 'after step 3'
     assert which_weights({'weights': ['after step 3', 'best', 'after step 3']}) == 'after step 3; best'
     assert which_weights({}) == ''
+
+
+def test_other_arrays_beside_the_columns_are_ignored(folder: Path, evaluated: Any) -> None:
+    np.savez(folder / results.QUERIES, **evaluated.queries(), x=np.zeros((), np.int8))
+    assert read_run(folder).checked
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_ranks_that_are_not_finite_are_refused(folder: Path, evaluated: Any, value: float) -> None:
+    queries = evaluated.queries()
+    queries['ahead'] = np.full(len(queries['row']), value)
+    np.savez(folder / results.QUERIES, **queries)
+    with pytest.raises(VireidError, match='ahead has values that are negative or not finite'):
+        read_run(folder)
+
+
+def test_queries_without_end_are_refused_before_they_are_counted(folder: Path, evaluated: Any) -> None:
+    queries = {key: np.resize(values.astype(np.int8), 3_000_001) for key, values in evaluated.queries().items()}
+    np.savez(folder / results.QUERIES, **queries)
+    with pytest.raises(VireidError, match='it has 3,000,001 rows; at most 3,000,000 are read'):
+        read_run(folder)
+
+
+def test_rows_without_end_are_refused(folder: Path, evaluated: Any) -> None:
+    queries = {key: np.resize(values, 1001) for key, values in evaluated.queries().items()}
+    queries['row'] = np.arange(1001)
+    np.savez(folder / results.QUERIES, **queries)
+    with pytest.raises(VireidError, match='queries of 1,001 rows; at most 1,000 are read'):
+        read_run(folder)
+    content = json.loads((folder / results.FILE).read_text())
+    (folder / results.FILE).write_text(json.dumps({**content, 'rows': content['rows'] * 1001}))
+    with pytest.raises(VireidError, match='at most 1000 items'):
+        read_run(folder)

@@ -172,10 +172,10 @@ def load(path: str | Path) -> SavedFeatures:
             raise ValueError('identities and cameras must be below 2**63')
         features, flipped = arrays['features'], arrays.get('flipped')
         # before the columns become objects: a small file can unpack to millions of rows
-        lengths = {key: len(arrays[key]) for key in kinds}
-        if len(set(lengths.values())) > 1:
-            raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in lengths.items()))
-        count = lengths['paths']
+        counts = {key: len(arrays[key]) for key in kinds}
+        if len(set(counts.values())) > 1:
+            raise ValueError('its columns differ in length: ' + ', '.join(f'{n:,} {key}' for key, n in counts.items()))
+        count = counts['paths']
         if count > IMAGES:
             raise ValueError(f'it has {count:,} images; at most {IMAGES:,} are read')
         fits = features.ndim == 2 and 0 not in features.shape and len(features) == count

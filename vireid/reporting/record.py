@@ -86,7 +86,9 @@ class RunRecord:
         lines = [] if self.checked else [f'{self.label} has no {missing}, so its metrics could not be verified.']
         if self.unlike:
             different = ', '.join(self.unlike)
-            lines.append(f'{self.label}: {evidence.FILE} is of another evaluation (different {different}), so left out.')
+            lines.append(
+                f'{self.label}: {evidence.FILE} is of another evaluation (different {different}), so left out.'
+            )
         if self.about.get('identical'):
             lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')
         tied = [row for row in self.rows if row.get('tied', 0) >= results.TOLD]

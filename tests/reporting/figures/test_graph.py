@@ -111,3 +111,20 @@ def test_two_nodes_make_a_graph(new_run):
         'edges': [['a', 'b']],
     }
     assert draw([small]).axes[0].patches
+
+
+@pytest.mark.parametrize(
+    ('nodes', 'edges'),
+    [
+        (101, []),
+        (100, [[str(i), str(j)] for i in range(40) for j in range(40, 51)]),
+        (60, [*([str(i), str(i + 1)] for i in range(59)), *(['0', str(i)] for i in range(2, 60))]),
+    ],
+)
+def test_a_graph_that_would_take_hours_is_an_error(new_run, nodes, edges):
+    large = new_run()
+    node = {'kind': 'neck', 'title': 't', 'about': ''}
+    large.evidence.about['graph'] = {'nodes': [{'id': str(i), **node} for i in range(nodes)], 'edges': edges}
+    with pytest.raises(VireidError, match=r'too large to draw|1,828 parts') as caught:
+        draw([large])
+    assert caught.value.allowed.startswith('at most')

@@ -108,3 +108,26 @@ def test_a_narrow_figure_has_one_column(run):
     figure = draw([run], width=3.3)
     assert len({round(axes.get_position().x0, 6) for axes in figure.axes}) == 1
     assert not [text for text in figure.findobj(Text) if 'Left out' in text.get_text()]
+
+
+@pytest.mark.parametrize(
+    ('part', 'message'),
+    [
+        ({'curves': {f'c{i}': {'x': 1.0} for i in range(9)}}, '9 curves'),
+        ({'tasks': {f't{i}': 1.0 for i in range(26)}}, '26 lines'),
+    ],
+)
+def test_more_than_a_page_can_show_is_an_error(new_run, part, message):
+    run = new_run()
+    run.metrics = [{'step': step, 'loss': 1.0, **part} for step in (1, 2)]
+    with pytest.raises(VireidError, match=f'{message}, too many to draw'):
+        draw([run])
+
+
+def test_more_evaluations_than_a_page_can_show_are_an_error(new_run):
+    run = new_run()
+    row = {'name': 'all', 'R1': {'mean': 0.5}, 'mAP': {'mean': 0.5}}
+    scored = [{'step': step, 'data': str(n), 'rows': [row]} for n in range(13) for step in (1, 2)]
+    run.metrics = [{'step': 1, 'loss': 1.0}, *scored]
+    with pytest.raises(VireidError, match='13 series of evaluations'):
+        draw([run])

@@ -26,7 +26,7 @@ LANE = 0.05  # inches, for an edge that crosses a layer
 TITLE, ABOUT = 7.0, 6.0  # points
 LETTERS = 24  # per line in a box
 SWEEPS = 12
-NODES, LINKS = 200, 1000  # of a graph; DMCF has 24 nodes and 60 links
+NODES, LINKS = 100, 400  # of a graph; that of a DMCF with two more tasks has 18 and 34
 AGAIN = 'score it again: vireid test CONFIG CHECKPOINT'
 
 

@@ -30,7 +30,7 @@ from vireid.reporting.record import RunRecord
 
 POINTS = 500  # the maximum of a line
 SHARES = 50  # the running mean is over this fraction of the run
-TITLES, LINES = 12, 40  # curves of a weighter, and lines of a panel; DMCF has 2 and 5
+TITLES, LINES = 8, 25  # curves of a weighter, and lines of a panel; DMCF has 2 and 5
 Line = tuple[np.ndarray, np.ndarray]  # steps and values
 Panels = dict[str, list[tuple[int, str, Line]]]  # by title: index of the style, name, line
 
