@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from vireid.boundary.checkpoint_schema import CALIBRATION
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.reading import reads
+from vireid.boundary.weights import require_modest_header
 from vireid.core.config import files as configs
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
@@ -86,11 +87,12 @@ def read_release(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         from safetensors import safe_open
     except ImportError as error:
         raise VireidError('safetensors is not installed', todo="pip install 'vireid[export]'") from error
-    with open_regular(path):  # a pipe would block
-        pass
     try:
+        require_modest_header(path)
         with safe_open(path, 'pt') as file:
             about, weights = file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise
     except Exception as error:  # safetensors raises its own exceptions
         raise VireidError(f'{path} cannot be read: {error}', allowed='a folder of `vireid export weights`') from error
     if not about.get('num_identities', '').isdecimal() or len(about['num_identities']) > 9:

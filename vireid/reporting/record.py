@@ -115,7 +115,7 @@ def read_run(folder: str | Path) -> RunRecord:
     result = _read_result(folder) if results.FILE in there else None
     unlike: tuple[str, ...] = ()
     if kept is not None and result is not None:
-        unlike = tuple(key for key in ('data', 'protocol', 'weights', 'rows') if kept.about[key] != result[key])
+        unlike = tuple(k for k in ('data', 'protocol', 'weights', 'rows') if kept.about.get(k, '') != result.get(k, ''))
         kept = None if unlike else kept  # of an earlier evaluation, or someone edited the result
     if kept is not None:
         kept = replace(kept, about=_in_lines(kept.about), cmc=_in_lines(kept.cmc))
