@@ -61,6 +61,7 @@ def test_a_table(tmp_path):
         ('file\na.jpg\n', 'has no column path'),
         ('path,modality\na.jpg,thermal\n', "line 2: modality is 'thermal'"),
         ('path\na.jpg\na.jpg\n', 'line 3: a.jpg is listed twice'),
+        ('path\na.jpg\nx/../a.jpg\n', 'line 3: x/../a.jpg is listed twice'),
         ('path,time\na.jpg,noon\n', "line 2: time is 'noon'"),
         ('path,time\n"",\n', 'line 2: path is empty'),
     ],

@@ -15,7 +15,7 @@ from vireid.core.errors import VireidError
 DELIMITERS = ',;\t'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split', 'time', 'track')  # all that any table is read for
 # Far more than any dataset has, and read within seconds and 1 GB: a file of a few KB may declare billions of cells.
-ROWS, WIDTH = 1_000_000, 10_000
+ROWS, WIDTH = 500_000, 10_000
 _SEPARATOR = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)  # a first line that only Excel reads
 
 

@@ -188,7 +188,7 @@ def _split(args: argparse.Namespace) -> int:
     what = 'folders' if folders else 'table'
     print(f'split {len(splits)} people of the {what} {images} into {out}\n')
     print(describe(dataset, splits))
-    for line in Dataset.passed_over(dataset):
+    for line in Dataset.passed_over(dataset) if folders else ():
         print(f'Skipped: {line}')
     if folders and (images / TABLE).exists() and out != images / TABLE:
         print(f'Not used: {images / TABLE}. To split that table, give its path.')

@@ -103,8 +103,9 @@ def _listed(path: Path, split: str | None = None) -> dict[Modality, list[str]]:
             problem = f'modality is {row["modality"]!r}' if listed.strip() else 'path is empty'
             raise VireidError(f'table {path}, line {line}: {problem}', allowed=f'a path, and {" or ".join(MODALITIES)}')
         image = find_listed(path.parent, listed)
-        if image in lines:
-            raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[image]}')
-        lines[image] = line
+        place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
+        if place in lines:
+            raise VireidError(f'table {path}, line {line}: {listed} is also in line {lines[place]}')
+        lines[place] = line
         images[modality].append(image)
     return images

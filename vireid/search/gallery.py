@@ -136,7 +136,8 @@ def _listed(path: Path) -> list[Found]:
             )
         time = parse_time(cell['time'], f'{path}, line {line}: time').isoformat(' ') if cell['time'] else ''
         image = find_listed(path.parent, row['path'] or '')
-        if image in found:
+        place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
+        if place in found:
             raise VireidError(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
-        found[image] = Found(image, modality, camera_name(cell['camera']), time)
+        found[place] = Found(image, modality, camera_name(cell['camera']), time)
     return list(found.values())

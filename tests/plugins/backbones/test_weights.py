@@ -43,10 +43,24 @@ def test_counters_of_batches_may_be_missing_but_not_be_others():
 @pytest.mark.parametrize(
     ('content', 'said'),
     [
-        ({'first.bias': torch.ones(2)}, '1 of 2 tensors fit; first.weight does not'),
+        (
+            {'first.bias': torch.ones(2)},
+            '1 of 2 tensors fit; first.weight does not; the file contains only a part of the network, such as its '
+            'first layers',
+        ),
+        (
+            {**STATE, 'first.weight': torch.ones(2, 3, dtype=torch.int8)},
+            '1 of 2 tensors fit; first.weight does not, it is torch.int8 instead of torch.float32',
+        ),
+        (
+            [torch.ones(2)],
+            '0 of 2 tensors fit; first.bias does not; it is a list that contains 1 tensor, not a dict of tensors by '
+            'name',
+        ),
         (
             {'net': {'module.first.bias': torch.ones(2)}},
-            "1 of 2 tensors fit (taken from 'net' without the prefix 'module.'); first.weight does not",
+            "1 of 2 tensors fit (taken from 'net' without the prefix 'module.'); first.weight does not; the file "
+            'contains only a part of the network, such as its first layers',
         ),
         (
             {**STATE, 'first.weight': torch.ones(4, 3)},
@@ -72,3 +86,8 @@ def test_what_does_not_fit_is_counted_and_named(content, said):
         fit(content)
     assert caught.value.given == f"backbone weights 'w.pth' do not fit Net: {said}"
     assert caught.value.todo == 'give others'
+
+
+def test_weights_that_are_not_finite_are_refused():
+    with pytest.raises(VireidError, match=r"weights 'w\.pth': 1 of 2 values in first\.bias are NaN or infinite"):
+        fit({**STATE, 'first.bias': torch.tensor([1, float('nan')])})

@@ -9,7 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vireid.boundary.weights import COUNTER, Weights, find_weights, is_checkpoint, read_weights
+from vireid.boundary.weights import (
+    COUNTER,
+    Weights,
+    find_weights,
+    fits,
+    is_checkpoint,
+    read_weights,
+    require_finite,
+    without_names,
+)
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 
@@ -48,28 +57,33 @@ def fitting(content: Any, wanted: Mapping[str, Tensor], given: str, network: str
         content: content of the file: a state dict, or dicts that contain one; see `find_weights`. It may contain more
             tensors, such as the classifier. Batch counters (`num_batches_tracked`) may be missing, as in files from
             before torch 0.4.1.
-        wanted: the network's tensors by name, for their shapes.
+        wanted: the network's tensors by name, for their shapes and types.
         given: the path of the file, or one of `PUBLISHED`, for which nothing is printed.
         network: name of the network, for the error.
         todo: what to do next, for the error.
 
     Raises:
-        VireidError: if a tensor is missing or has another shape; it says how many fit.
+        VireidError: if a tensor is missing, has another shape or kind of numbers, or is not finite; it says how many
+            fit.
     """
-    weights = find_weights(content, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
+    weights = find_weights(content, wanted)
     held = weights.tensors
     misfits = sorted(
         name
         for name, tensor in wanted.items()
-        if (name in held or not name.endswith(COUNTER)) and (name not in held or held[name].shape != tensor.shape)
+        if (name in held or not name.endswith(COUNTER)) and (name not in held or not fits(held[name], tensor))
     )
     if not misfits:
+        require_finite(held, given, wanted)
         # networks are also built on `meta`, as a dry run before the real build
         if given not in PUBLISHED and torch.get_default_device().type != 'meta' and world()[0] == 0:
             print(weights.text(given, [name for name in held if name not in wanted]))
         return {name: held[name] for name in wanted if name in held}
     first = misfits[0]
-    how = f', it is {_sizes(held[first])} instead of {_sizes(wanted[first])}' if first in held else ''
+    how = ''
+    if first in held:
+        show = _sizes if held[first].shape != wanted[first].shape else _type
+        how = f', it is {show(held[first])} instead of {show(wanted[first])}'
     place = f' ({weights.place})' if weights.place else ''
     raise VireidError(
         f'backbone weights {given!r} do not fit {network}: {weights.fits} of {weights.wanted} tensors fit{place}; '
@@ -81,13 +95,20 @@ def fitting(content: Any, wanted: Mapping[str, Tensor], given: str, network: str
 def _likeness(weights: Weights, content: Any, wanted: Mapping[str, Tensor]) -> str:
     """Returns what a file that does not fit seems to be."""
     if not weights.tensors:
-        return '; it contains no tensors'
+        return f'; {without_names(content)}'
     if is_checkpoint(content):
         return '; it is a vireid checkpoint of a whole model, use it with --init'
     known = sum(name in weights.tensors for name in wanted)
+    if 0 < weights.fits == len([name for name in weights.tensors if not name.endswith(COUNTER)]):
+        return '; the file contains only a part of the network, such as its first layers'
     if known < len(wanted) / 2:
         return f'; they seem to be of another network, with names like {next(iter(weights.tensors))!r}'
-    return '; they seem to be of the same network in another size' if known == len(wanted) else ''
+    sized = known == len(wanted) and any(weights.tensors[name].shape != t.shape for name, t in wanted.items())
+    return '; they seem to be of the same network in another size' if sized else ''
+
+
+def _type(tensor: Tensor) -> str:
+    return str(tensor.dtype)
 
 
 def _sizes(tensor: Tensor) -> str:

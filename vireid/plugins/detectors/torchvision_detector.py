@@ -10,7 +10,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 from torchvision import models
 
-from vireid.boundary.weights import find_weights, read_weights
+from vireid.boundary.weights import find_weights, fits, read_weights, require_finite
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.plugins.backbones.weights import published_weights
 
@@ -89,8 +89,8 @@ def _weights(network: str, weights: str, wanted: dict[str, Tensor]) -> dict[str,
             ) from error
     else:
         content = read_weights(weights, allowed)
-    found = find_weights(content, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
-    misfits = [name for name, tensor in wanted.items() if getattr(found.tensors.get(name), 'shape', ()) != tensor.shape]
+    found = find_weights(content, wanted)
+    misfits = [n for n, tensor in wanted.items() if n not in found.tensors or not fits(found.tensors[n], tensor)]
     if misfits:
         raise VireidError(
             f'weights {weights!r} do not fit {network}: {found.fits} of {found.wanted} tensors fit; '
@@ -98,4 +98,5 @@ def _weights(network: str, weights: str, wanted: dict[str, Tensor]) -> dict[str,
             allowed=allowed,
             todo='name the network that they belong to: --cfg-options detector.network=NAME',
         )
+    require_finite(found.tensors, weights, wanted)
     return {name: found.tensors[name] for name in wanted}
