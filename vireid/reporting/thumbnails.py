@@ -8,7 +8,7 @@ import numpy as np
 
 from vireid.boundary.image_files import open_image
 
-MOST_PIXELS = 2**20  # of a thumbnail to decode; vireid's own are 64 x 128
+MOST_PIXELS = 2**16  # of a thumbnail to decode; vireid's own are 64 x 128
 
 
 def decode(data: bytes) -> np.ndarray | None:
