@@ -41,9 +41,8 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-warnings.filterwarnings(
-    'ignore', module=r'PIL\.TiffImagePlugin'
-)  # a damaged file has thousands, about each of its tags
+# about a damaged file there are thousands, one for each of its tags
+warnings.filterwarnings('ignore', module=r'PIL\.TiffImagePlugin')
 PERCENTILES = (1, 99)
 FEW_VALUES = 8  # images of so few may become black and white
 ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
