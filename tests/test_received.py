@@ -376,6 +376,21 @@ class TestScoresThatCannotBeTrue:
             assert main(COMMANDS[command](sent)) == 2
             assert 'R1 of all is 99.00% there' in capsys.readouterr().err
 
+    @pytest.mark.parametrize('key', ['data', 'protocol', 'name'])
+    def test_nor_may_it_say_that_it_is_of_something_else(self, sent, capsys, key):
+        edited = json.loads((sent / 'result.json').read_text())
+        (edited['rows'][0] if key == 'name' else edited)[key] = 'SYSU-MM01'
+        (sent / 'result.json').write_text(json.dumps(edited))
+        (sent / 'report.npz').unlink()
+        assert main(['table', str(sent)]) == 2
+        assert 'does not match result.json beside it: ' in capsys.readouterr().err
+
+    def test_queries_of_an_earlier_vireid_do_not_say_what_they_are_of(self, sent):
+        with np.load(sent / 'queries.npz') as there:
+            kept = {name: there[name] for name in there.files if name != 'about'}
+        np.savez(sent / 'queries.npz', **kept)
+        assert main(['table', str(sent)]) == 0
+
     @pytest.mark.parametrize('value', [1.5, -0.1, float('nan'), 'high', None])
     def test_a_number_out_of_range_is_refused(self, sent, value):
         edited = json.loads((sent / 'result.json').read_text())

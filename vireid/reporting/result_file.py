@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, metric_values
+from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, described, metric_values
 
 AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR'
 CLOSE = 1e-6  # tolerance between a mean and that of the queries: both are float64 sums
@@ -157,7 +157,10 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
 
     If several models are averaged, `model` is a column too.
     """
-    arrays = load_arrays(path)
+    return _columns(load_arrays(path))
+
+
+def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     hits = [key for key in METRICS if key.startswith('R')]
     columns = {name: arrays[name] for name in (*COLUMNS, *(n for n in ('model', *hits) if n in arrays))}
     length = len(columns['row'])
@@ -176,26 +179,36 @@ def read_queries(path: Path) -> dict[str, np.ndarray]:
 
 
 @reads('the metrics of the queries of an evaluation', QUERIES, todo=AGAIN)
-def read_rows(path: Path) -> dict[int, dict[str, Any]]:
-    """Returns the rows of a result that the queries in a `queries.npz` give, by their index."""
-    columns = read_queries(path)
+def read_rows(path: Path) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
+    """Returns the rows of a result that the queries in a `queries.npz` give, by their index, and what they are of.
+
+    The latter is what `described` returns; empty for a file of an earlier vireid.
+    """
+    arrays = load_arrays(path)
+    columns = _columns(arrays)
+    about = parse_json(str(arrays['about']), RECORD) if 'about' in arrays else {}
+    if not isinstance(about, dict):
+        raise ValueError('about is not an object')
     order = np.argsort(columns['row'], kind='stable')
     numbers, starts = np.unique(columns['row'][order], return_index=True)
     if len(numbers) > ROWS:
         raise ValueError(f'it has queries of {len(numbers):,} rows; at most {ROWS:,} are read')
     parts = zip(numbers.tolist(), np.split(order, starts[1:]), strict=True)
-    return {number: _row({name: values[own] for name, values in columns.items()}) for number, own in parts}
+    return {n: _row({name: values[own] for name, values in columns.items()}) for n, own in parts}, about
 
 
 def _require_same(result: Mapping[str, Any], path: Path) -> None:
     """Raises VireidError if a metric of a result differs from what its queries give."""
-    every = read_rows(path)
+    every, about = read_rows(path)
 
     def differs(what: str, there: Any, here: Any) -> VireidError:
         given = f'{path} does not match {FILE} beside it: {what} is {there} there'
         return VireidError(f'{given}, but {here} from its queries', todo=AGAIN)
 
     rows = result['rows']
+    for key, here in described(result).items() if about else ():
+        if about.get(key) != here:
+            raise differs('names of the rows' if key == 'rows' else key, here, about.get(key))
     if list(every) != list(range(len(rows))):
         raise differs('the number of rows', len(rows), len(every))
     for row, computed in zip(rows, every.values(), strict=True):

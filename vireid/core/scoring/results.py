@@ -208,6 +208,12 @@ def valid_queries(row: Mapping[str, Any]) -> str:
     return ' of '.join(f'{a:,}' if a == b else f'{a:,}-{b:,}' for a, b in (row['valid'], row['queries']))
 
 
+def described(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the content of a `result.json` says its metrics are of: the data, the protocol and the rows."""
+    about = {key: content.get(key, '') for key in ('data', 'protocol')}
+    return {**about, 'rows': [[row['name'], row.get('variant', '')] for row in content['rows']]}
+
+
 def write(folder: Path, content: Mapping[str, Any], queries: Mapping[str, np.ndarray] | None = None) -> None:
     """Writes `result.json` atomically into a folder, after the metrics of each query if given.
 
@@ -219,6 +225,7 @@ def write(folder: Path, content: Mapping[str, Any], queries: Mapping[str, np.nda
     folder.mkdir(parents=True, exist_ok=True)
     if queries is not None:
         packed = io.BytesIO()
-        np.savez_compressed(packed, **queries)  # type: ignore[arg-type]
+        about = np.array(as_json(described(content)))  # compared with `result.json`, as the metrics are
+        np.savez_compressed(packed, about=about, **queries)  # type: ignore[arg-type]
         write_whole(folder / QUERIES, packed.getvalue())
     write_whole(folder / FILE, as_json(content, indent=1) + '\n')
