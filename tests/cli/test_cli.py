@@ -230,6 +230,7 @@ def test_the_newest_run_that_can_be_resumed_is(tree, tmp_path, monkeypatch, caps
         newest_checkpoint(folders[:1])
 
 
+@pytest.mark.long
 def test_ctrl_c_in_the_shell_saves_says_how_to_go_on_and_exits_with_130(tree, tmp_path, monkeypatch):
     options = small('training.epochs=1000', LOADER, 'loggers=[{"type": "Console"}, {"type": "MetricsFile"}]')
     arguments = [str(ROOT / 'tools/train.py'), CONFIG, '--data-root', str(tree), *options]

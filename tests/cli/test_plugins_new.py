@@ -45,6 +45,7 @@ def test_its_own_test_passes_at_once(tmp_path, monkeypatch, capsys):
     assert passed.count == 2
 
 
+@pytest.mark.long
 def test_as_an_installed_package_it_is_a_plugin(tmp_path, monkeypatch, capsys):
     write_plugin('vireid-mean-fusion', tmp_path)
     site = tmp_path / 'site'

@@ -46,6 +46,7 @@ def step_ended(run):
 """
 
 
+@pytest.mark.long
 def test_a_run_reaches_its_first_step_without_what_it_does_not_need(people, tmp_path):
     (tmp_path / 'look.py').write_text(PLUGIN)
     options = ['images.size=[48,24]', 'training.precision=32-true', 'sampler.identities=2', 'images.workers=0']

@@ -73,6 +73,7 @@ class TestCommand:
         assert 'tffn_demo on cpu, 32-true, 16 images a batch; medians of 2 rounds' in out
         assert 'training.memory_format=channels_last' in out
 
+    @pytest.mark.long
     def test_reading_is_timed_with_generated_images_and_said_so(self, capsys, monkeypatch):
         monkeypatch.setattr(bench, 'SHOTS', 4)
         monkeypatch.setattr(bench, 'PEOPLE', 2)

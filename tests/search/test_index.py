@@ -171,6 +171,7 @@ building.build(index, root, found, embedder, checkpoint=str(checkpoint))
 """
 
 
+@pytest.mark.long
 def test_a_killed_build_goes_on_where_it_was(make, gallery, tmp_path, checkpoint, embedded):
     code = KILLED.replace('import faults', f'sys.path.insert(0, {str(PLUGIN.parent)!r}); import faults')
     arguments = [str(gallery), str(tmp_path / 'index'), str(checkpoint)]

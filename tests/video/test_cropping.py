@@ -261,6 +261,7 @@ def uninterrupted(write, tmp_path, monkeypatch):
     return path, tmp_path / 'whole', report
 
 
+@pytest.mark.long
 def test_a_killed_call_continues_with_nothing_lost_and_nothing_twice(uninterrupted, tmp_path):
     path, whole, report = uninterrupted
     moments = [(number, after) for number in (1, 2, 3, 4, 20, 21, 40) for after in (False, True)]

@@ -115,12 +115,12 @@ def test_queries_of_ties_are_read_back_as_they_count_and_clean_ones_as_ever(tmp_
     clean = Scores(np.array([7, 8]), np.array([0, 3]), np.array([1, 0.25]), np.array([1, 0.2]), queries=3, length=4)
     results_file.write(tmp_path / 'clean', {'rows': []}, results('p', ('all', clean)).queries())
     with np.load(tmp_path / 'clean' / 'queries.npz') as read:
-        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp']
+        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'about']
         assert read['ahead'].dtype == np.int64
         assert results_file.metric_values(read)['R1'].tolist() == [1, 0]
     results_file.write(tmp_path / 'tied', {'rows': []}, results('p', ('all', with_a_tie()), ('all', clean)).queries())
     with np.load(tmp_path / 'tied' / 'queries.npz') as read:
-        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'R1', 'R5', 'R10', 'R20']
+        assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'R1', 'R5', 'R10', 'R20', 'about']
         assert read['ahead'].tolist() == [0, 1.5, 0, 3]
         assert results_file.metric_values(read)['R1'].tolist() == [1, 0.25, 1, 0]
         assert results_file.metric_values(read)['R5'].tolist() == [1, 1, 1, 1]

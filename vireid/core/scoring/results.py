@@ -226,6 +226,6 @@ def write(folder: Path, content: Mapping[str, Any], queries: Mapping[str, np.nda
     if queries is not None:
         packed = io.BytesIO()
         about = np.array(as_json(described(content)))  # compared with `result.json`, as the metrics are
-        np.savez_compressed(packed, about=about, **queries)  # type: ignore[arg-type]
+        np.savez_compressed(packed, **queries, about=about)  # type: ignore[arg-type]
         write_whole(folder / QUERIES, packed.getvalue())
     write_whole(folder / FILE, as_json(content, indent=1) + '\n')
