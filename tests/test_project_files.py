@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -106,3 +107,11 @@ def test_the_smoke_test_uses_commands_that_exist():
     words = [each.elts[0].value for each in commands.elts]  # type: ignore[attr-defined]
     assert words[0] == '--version'
     assert {'train', 'test', 'report'} <= set(words[1:]) <= set(NAMES)
+
+
+def test_ci_runs_all_tests_and_the_lint() -> None:
+    """The tests that are marked `long` too, which `make test` leaves out."""
+    lines = (ROOT / '.ci/run').read_text().splitlines()
+    assert [line for line in lines if line.startswith('make')] == ['make test-long', 'make test', 'make lint']
+    assert 'set -euo pipefail' in lines
+    assert os.access(ROOT / '.ci/run', os.X_OK)

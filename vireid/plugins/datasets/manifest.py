@@ -24,6 +24,7 @@ SPLIT = 'split'
 COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 FEW = 3  # lines or values that a message lists
 EMPTY = ('', 'nan', 'NaN', '#N/A', '<NA>')  # how spreadsheets and pandas write an empty cell; Nan is a name
+# how tables mark people who are not known, in lower case; the last three are errors of a spreadsheet's formulas
 NOBODY = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?', '#ref!', '#value!', '#name?')
 ROUNDED = re.compile(r'\d(?:[.,]\d+)?E\+\d\d+', re.IGNORECASE)  # how Excel saves long numbers, so that several are one
 WHY = {
