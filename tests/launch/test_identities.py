@@ -13,7 +13,7 @@ import torch
 from vireid.core.errors import VireidError
 from vireid.core.training import checkpoint
 from vireid.core.types import Sample
-from vireid.launch.identities import name_identities, number_of, require_same_identities, require_same_images
+from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
 from vireid.launch.launch import prepare
 
 SAMPLES = [Sample(f'{i}.jpg', number, 1, 'visible') for i, number in enumerate((9, 2, 9, 30))]
@@ -69,7 +69,7 @@ class TestImages:
     """A run goes on with the images and labels that it began with."""
 
     def number(self, samples=SAMPLES, numbers=NUMBERS):
-        return number_of(samples, NAMES, numbers)
+        return digest_of(samples, NAMES, numbers)
 
     def test_the_order_and_the_place_of_the_files_do_not_matter(self):
         moved = [replace(s, path=f'/other/{s.path}') for s in reversed(SAMPLES)]
@@ -90,7 +90,7 @@ class TestImages:
         ],
     )
     def test_what_changed_is_said(self, now, said):
-        content = {'labels': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
+        content = {'images_digest': 5, 'trained_on': torch.tensor([7, *NUMBERS.values()])}
         with pytest.raises(VireidError, match=said):
             require_same_images(content, 6, np.array(now), 'last.pt')
         require_same_images(content, 5, np.array(now), 'last.pt')

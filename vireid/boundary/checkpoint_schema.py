@@ -98,7 +98,7 @@ class _Content(TypedDict, total=False):
     precision_reason: str
     trained_on: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
     trained_contents: Annotated[InstanceOf[torch.Tensor], AfterValidator(_are_numbers)]
-    labels: int
+    images_digest: int
     unreadable: list[str]
     skipped: list[int]
     fitted_step: int | None

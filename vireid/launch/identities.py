@@ -47,7 +47,7 @@ def require_same_identities(content: Mapping[str, Any], identities: Sequence[str
     )
 
 
-def number_of(samples: Sequence[Sample], identities: Sequence[str], numbers: Mapping[str, int]) -> int:
+def digest_of(samples: Sequence[Sample], identities: Sequence[str], numbers: Mapping[str, int]) -> int:
     """Returns an int64 hash of the training images and what is known about each; 0 if their contents are unknown.
 
     Args:
@@ -62,19 +62,19 @@ def number_of(samples: Sequence[Sample], identities: Sequence[str], numbers: Map
     return int.from_bytes(hashlib.blake2b(repr(known).encode(), digest_size=8).digest(), 'little', signed=True)
 
 
-def require_same_images(content: Mapping[str, Any], number: int, contents: np.ndarray, source: str) -> None:
+def require_same_images(content: Mapping[str, Any], digest: int, contents: np.ndarray, source: str) -> None:
     """Checks that a checkpoint was trained on the same images with the same identities, cameras and modalities.
 
     Args:
         content: the checkpoint; it is not compared if it was saved by a version that did not store this.
-        number: see `number_of`.
+        digest: see `digest_of`.
         contents: (N,) int64 content hashes of the training images.
         source: name of the checkpoint, for messages.
 
     Raises:
         VireidError: if images or what is known about them changed.
     """
-    if not number or content.get('labels', 0) in (0, number):
+    if not digest or content.get('images_digest', 0) in (0, digest):
         return
     new = int((~np.isin(contents, content['trained_on'].numpy())).sum())
     about = (

@@ -32,7 +32,7 @@ from vireid.launch.compilation import compile_forward
 from vireid.launch.contents import content_numbers, require_apart, require_no_twins
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
-from vireid.launch.identities import name_identities, number_of, require_same_identities, require_same_images
+from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
 from vireid.launch.image_checks import check_images, tell_passed_over
 from vireid.launch.memory_format import settle_memory_format
 from vireid.launch.preflight import attempt_all, missing_init, preflight
@@ -127,9 +127,9 @@ def prepare(
     batches = build_batches(experiment, samples, sampler, fabric, read)
     numbers = _compare_images(experiment, samples, (evaluator, candidates), read, hooks)
     contents = np.array([numbers[s.path] for s in samples if s.path in numbers], dtype=np.int64)
-    labels = number_of(samples, identities, numbers)
+    digest = digest_of(samples, identities, numbers)
     if content is not None and content.get('split', '') == split:
-        require_same_images(content, labels, contents, str(resume))
+        require_same_images(content, digest, contents, str(resume))
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
     if resume is None and init is not None:
@@ -149,7 +149,7 @@ def prepare(
         experiment, Path(work_dir), model, fabric.device, progress, samples, split, chosen.reason,
         format_reason=format_reason, resumed=resume is not None, init=initial, seen=seen,
         tested=len(evaluator.identities), data=data_name(experiment.dataset, dataset), identities=identities,
-        contents=contents, labels=labels,
+        contents=contents, images_digest=digest,
     )  # fmt: skip
     step = experiment.build_step(model, fabric)
     trainer = Trainer(Setup(run, fabric, hooks, step, batches, evaluator, candidates, selection, resume))

@@ -44,7 +44,7 @@ class Run:
         init: initial weights, if any: `file`, digest `weights`, and whether only matching ones were loaded (`partial`).
         seen: path and content hashes of the images that the initial weights were trained on.
         contents: content hashes of the training images.
-        labels: a hash of these with the identities, cameras and modalities; 0 if unknown.
+        images_digest: a hash of these with the identities, cameras and modalities; 0 if unknown.
         unreadable: training images that could not be read so far, if the config allows skipping them.
         skipped: steps skipped so far because their loss or gradient was not finite.
         fitted_step: step after which the model was last fitted to the training images, if it has a `fit`.
@@ -66,7 +66,7 @@ class Run:
     init: dict[str, Any] | None = None
     seen: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     contents: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    labels: int = 0
+    images_digest: int = 0
     unreadable: list[str] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     fitted_step: int | None = None

@@ -32,7 +32,7 @@ def state_of(run: Run, progress: Progress) -> dict[str, Any]:
         'precision_reason': run.precision_reason,
         'split': run.split,
         'trained_on': torch.from_numpy(np.unique(np.concatenate([run.fingerprint, run.contents, run.seen]))),
-        'labels': run.labels,
+        'images_digest': run.images_digest,
         'unreadable': list(run.unreadable),
         'skipped': list(run.skipped),
         'fitted_step': run.fitted_step,
