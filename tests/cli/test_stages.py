@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.reporting import result_file
 
 FIRST = """

@@ -153,8 +153,8 @@ def make_manager(
         VireidError: for an unusable file, an unknown name after `--no-plugin`, or with `--strict-plugins` for any
             unusable plugin.
     """
+    from vireid.boundary.warn import warn_once
     from vireid.cli.commands import NAMES
-    from vireid.core.warn import warn_once
     from vireid.plugin_manager.manager import create_manager
 
     return create_manager(

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
     if args.print_config:
-        from vireid.core.config.files import dump
+        from vireid.boundary.config_text import dump
         from vireid.launch.resolve import read
 
         print(dump(read(args.config, overrides, manager).sections), end='')
@@ -98,10 +98,10 @@ def run(args: argparse.Namespace) -> int:
     if experiment.stages:
         return _train_stages(experiment, overrides, args)
     work_dir, resume = choose_place(args, experiment.name)
-    from vireid.core.distributed.processes import wait_for_all
-    from vireid.core.signals import Interrupted
     from vireid.launch import launch
     from vireid.launch.reach import reaching
+    from vireid.runtime.processes import wait_for_all
+    from vireid.runtime.signals import Interrupted
 
     try:
         results = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.Namespace) -> int:
     """Trains the unfinished stages, then the experiment."""
-    from vireid.core.warn import warn_once
+    from vireid.boundary.warn import warn_once
     from vireid.studies.jobs import check_job, finish, make_job
 
     for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):

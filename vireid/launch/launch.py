@@ -10,26 +10,24 @@ import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
+from vireid.boundary import checkpoint
+from vireid.boundary.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
-from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
-from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
-from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
-from vireid.core.warn import warn_once
 from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
 from vireid.launch.bf16_trial import settle_precision
 from vireid.launch.compilation import compile_forward
-from vireid.launch.contents import content_numbers, require_apart, require_no_twins
+from vireid.launch.contents import content_numbers, require_apart, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
@@ -40,6 +38,7 @@ from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
 from vireid.launch.work_dir import require_own_folder
 from vireid.launch.world_size import for_this_world_size
+from vireid.runtime.batch_norm import synchronize_norms
 
 
 def train(

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.boundary.paths import inside
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.run import RECORD
 from vireid.launch.launch import train
 from vireid.reporting import result_file
