@@ -124,6 +124,8 @@ def overrides_of(args: argparse.Namespace) -> Overrides:
         'dataset.trial': given.get('trial'),
         'training.precision': given.get('precision'),
         'training.devices': given.get('devices'),
+        'training.init': str(given['init']) if given.get('init') else None,
+        'training.init_partial': given.get('partial') or None,
         'seed': given.get('seed'),
         'images.reader': {**CACHE, 'folder': cache} if cache is not None else None,
         'evaluation.flip': given.get('flip') or None,

@@ -84,15 +84,11 @@ def run(args: argparse.Namespace) -> int:
         from vireid.launch.resolve import resolve
 
         experiment = resolve(args.config, overrides, manager=manager)
-    if args.partial and args.init is None:
-        raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:
         raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
     if dry:
         from vireid.diagnostics.dry_run import dry_run
 
-        if args.init:
-            experiment = experiment.with_overrides({'training.init': str(args.init)})
         print(dry_run(experiment, graph=args.graph))
         return 0
     if experiment.stages:
@@ -104,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.runtime.signals import Interrupted
 
     try:
-        results = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
+        results = launch.prepare(experiment, work_dir, resume=resume).train()
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
@@ -122,12 +118,9 @@ def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.N
     from vireid.boundary.warn import warn_once
     from vireid.studies.jobs import check_job, finish, make_job
 
-    for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
-        if given:
-            raise VireidError(
-                f'{args.config} has stages, which {flag} does not support',
-                todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
-            )
+    if args.resume:
+        given = f'{args.config} has stages, which --resume FILE does not support'
+        raise VireidError(given, todo='repeat the same command to resume')
     folder = args.work_dir or Path('runs') / experiment.name
     job = make_job(experiment, overrides, folder, experiment.name)
     job = replace(job, label=f'{job.label}, last stage')

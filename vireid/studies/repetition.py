@@ -79,7 +79,10 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
             f'{folder} was initialized from the weights in {init["file"]}, which are missing or have changed',
             todo='restore them; run.json has their digest',
         )
-    train(experiment, work_dir, init=init.get('file'), partial=init.get('partial', False))
+    if init:
+        initial = {'training.init': init['file'], 'training.init_partial': init.get('partial', False)}
+        experiment = experiment.with_overrides(initial)
+    train(experiment, work_dir)
     again = read_made(work_dir / RECORD)
     folders = (folder, work_dir)
     weights = [_digest(inside(each, 'checkpoints/last.pt')) for each in folders]
