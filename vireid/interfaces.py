@@ -132,7 +132,7 @@ class Dataset(Interface):
     """Reads one dataset. Result tables show its registered name."""
 
     root = May[Any](None, 'the dataset folder')
-    split_name = May('', 'the split in use if the dataset has several, such as `trial 3`')
+    split_name = May('', 'the split in use if the dataset has several, such as `split 3`')
     cameras = May[Mapping[Modality, Sequence[int]] | None](None, 'cameras by modality, for dry runs')
     expected = May[dict[str, Any]]({}, 'counts in a complete copy, by split: identities, visible, infrared images')
     recognized_by = May[Sequence[str]]((), 'on the class: paths in its folder, any of which identifies the dataset')

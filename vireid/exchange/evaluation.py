@@ -166,7 +166,7 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
         raise VireidError(
             f'{source} was trained on {trained_on or "the only split"}, but the test is {split or "the only split"}: '
             'test identities may have been in training',
-            todo='score it on its own split with --trial',
+            todo='score it on its own split with --split',
         )
     if 'trained_on' in content:
         require_unseen(dataset.split('test'), content['trained_on'].numpy(), str(source))

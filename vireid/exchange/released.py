@@ -77,7 +77,7 @@ def convert(
         config: a config with the same network, for other data or image settings; None uses the config of the system.
             Its network settings are trusted, because settings such as strides cannot be verified from a file. Only the
             number of channels inside non-local blocks is taken from the file.
-        split: the split of the dataset that the weights were trained on, such as `trial 3` of RegDB. A dataset with
+        split: the split of the dataset that the weights were trained on, such as `split 3` of RegDB. A dataset with
             several splits is scored on this one only.
 
     Returns:

@@ -129,7 +129,7 @@ def plan(
     for table in here:
         rows: list[Row] = []
         for split in SPLITS.get(data, (None,)):
-            own = overrides if split is None else overrides.with_values({'dataset.trial': split})
+            own = overrides if split is None else overrides.with_values({'dataset.split': split})
             place = base if split is None else base / f'split_{split}'
             made = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
             rows += made if split is None else [replace(job, label=f'{job.label} split {split}') for job in made]
@@ -153,7 +153,7 @@ def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager,
     plain = Overrides(over=over, plugins=overrides.plugins, trust=overrides.trust)
     values = {'seed': row.seed}
     if data in SPLITS:
-        values['dataset.trial'] = row.experiment.dataset['trial']
+        values['dataset.split'] = row.experiment.dataset['split']
     experiment = resolve(str(table.rows[row.row]['config']), plain.with_values(values), manager=manager)
     return changes(row.experiment, experiment, HARMLESS)
 

@@ -374,7 +374,7 @@ def nested() -> dict[str, Any]:
     ('option', 'path', 'value'),
     [
         ('dataset.root=/data', ('dataset', 'root'), '/data'),
-        ('dataset.trial=3', ('dataset', 'trial'), 3),
+        ('dataset.split=3', ('dataset', 'split'), 3),
         ('images.train.1.padding=4', ('images', 'train', 1, 'padding'), 4),
         ('images.train.0={"type": "Crop"}', ('images', 'train', 0), {'type': 'Crop'}),
         ('images.size.1=72', ('images', 'size'), [288, 72]),

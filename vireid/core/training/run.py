@@ -37,7 +37,7 @@ class Run:
         tested: number of query identities in the test; 0 if unknown.
         data: name of the data, for tables.
         identities: names of the training identities, in the order of their labels.
-        split: the split in use if the dataset has several (`trial 3`), else empty.
+        split: the split in use if the dataset has several (`split 3`), else empty.
         precision_reason: short explanation of the precision in use.
         format_reason: short explanation of the memory format in use.
         resumed: whether the run was resumed from a checkpoint.

@@ -96,7 +96,7 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
         raise VireidError(
             f'{source} was trained on {content.get("split") or "the only split"}, but this run uses '
             f'{run.split or "the only split"}',
-            todo='resume with the same --trial',
+            todo='resume with the same --split',
         )
     processes = content.get('processes', world()[1])
     if processes != world()[1]:

@@ -62,7 +62,7 @@ class Manifest(OwnImages):
         file: name of the table in the folder.
         folds: number of folds for K-fold cross-validation over the identities with images of both modalities, in any
             split. The test split is one fold, and all other identities are trained on.
-        trial: the fold to test on, 1 to `folds`; `vireid train --trials 1-5` runs them one after the other.
+        fold: the fold to test on, 1 to `folds`; `vireid train --folds 5` trains a model for each.
         seed: random seed of the folds and of `val_share`.
         val_share: fraction of the training identities, at least two, to use as the split `val` if the table has none; 0
             disables it.
@@ -78,7 +78,7 @@ class Manifest(OwnImages):
         root: str | None = None,
         file: str = 'manifest.csv',
         folds: int | None = None,
-        trial: int = 1,
+        fold: int = 1,
         seed: int = 0,
         val_share: float = 0.0,
         identities: int | None = None,
@@ -86,7 +86,7 @@ class Manifest(OwnImages):
     ) -> None:
         if root is None:
             raise VireidError('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')
-        assignment = SplitAssignment(folds, trial, seed, val_share, identities, draw)
+        assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
         other = self.path.with_suffix('.parquet')
