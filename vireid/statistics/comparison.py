@@ -19,7 +19,6 @@ MOST_SEEDS = 50  # the largest recommendation
 PRIOR_DEVIATION, PRIOR_FREEDOM = 0.03, 0.5
 # The spread of other systems adds up to 2 degrees of freedom, which matters when seeds are few. More would assume that
 # all systems spread alike.
-# would trust that all systems spread alike.
 OTHERS_FREEDOM = 2.0
 CAUTION = 0.2  # plan with this quantile of the spread: the spread of few seeds is itself uncertain
 

@@ -25,7 +25,7 @@ from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to detect
-FEW = 6  # pairs that are all printed on a terminal: those of three systems and two metrics
+FEW = 6  # up to this many pairs, those of three systems and two metrics, are all printed on a terminal
 
 
 @dataclass(frozen=True)
