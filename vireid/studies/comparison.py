@@ -154,7 +154,7 @@ class Comparison:
             lines.append(f'{len(noise)} of {len(self.pairs)} differences are not significant: {show}.')
         if single := sum(pair.by_seeds is None for pair in self.pairs):
             lines.append(
-                f'{single} differences of one seed: no claim, since another seed can change the result as much.'
+                f'{single} differences from a single seed: no claim, since another seed can change the result as much.'
             )
         return lines
 
