@@ -30,7 +30,7 @@ class Difference:
     Attributes:
         mean: the mean difference.
         low, high: limits of the interval.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         count: the number of seeds, or identities, behind it.
     """
 
@@ -67,7 +67,7 @@ def over_seeds(
     Args:
         first: a metric of one system, as a fraction; one value per seed.
         second: the same for the other system, in the same order of seeds.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         others: the same for further systems, one row each.
 
     Raises:
@@ -98,7 +98,7 @@ def seeds_for(
         first: a metric of one system, one value per seed; at least two.
         second: the same for the other system.
         points: the true difference, as a fraction.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         power: the probability that the interval excludes 0.
         others: the same for further systems, one row each, in the same order of seeds.
 
@@ -136,7 +136,7 @@ def bootstrap(
         second: (Q,) the same in the other run.
         identities: (Q,) int, the identity of each query.
         parts: (Q,) int, the trial of each query; all trials have equal weight.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         draws: the number of resamples.
         seed: the random seed.
     """
