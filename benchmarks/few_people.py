@@ -17,9 +17,9 @@ import numpy as np
 import vireid
 from vireid.core.config import files
 from vireid.core.scoring.results import QUERIES
-from vireid.core.scoring.retrieval import matched_within
 from vireid.reporting.result_file import read
 from vireid.statistics.interval import identity_interval
+from vireid.statistics.scores import matched_within
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LOSSES = {'id': {'type': 'CrossEntropy'}, 'tri': {'type': 'BatchHardTriplet', 'margin': 0.3}}

@@ -15,11 +15,11 @@ import yaml
 from PIL import Image
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run
 from vireid.exchange.evaluation import score_checkpoint

@@ -9,12 +9,13 @@ values listed in `given` to constructors that have a parameter of that name; a c
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
-from vireid.core.types import FeatureSpec, JobCommand, JobState, Modality, Progress, Sample, Trial
+from vireid.core.types import FeatureSpec, Modality, Progress, Sample, Trial
+from vireid.interface_members import Interface, May, Must, all_of_type, of_type
+from vireid.launcher_types import JobCommand, JobState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,101 +23,7 @@ if TYPE_CHECKING:
 
     from vireid.core.types import Batch
 
-T = TypeVar('T')
 _MODEL = ('num_identities', 'pretrained', 'image_size', 'modalities', 'training', 'steps_per_epoch', 'across_ranks')
-
-
-class Must(Generic[T]):
-    """A required attribute.
-
-    Args:
-        words: description for messages.
-        fits: returns whether a value is valid.
-    """
-
-    def __init__(self, words: str, fits: Callable[[Any], bool]) -> None:
-        self.words, self.fits, self.name = words, fits, ''
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, component: None, owner: type) -> Must[T]: ...
-    @overload
-    def __get__(self, component: object, owner: type) -> T: ...
-    def __get__(self, component: object | None, owner: type) -> Must[T] | T:
-        if component is None:
-            return self
-        raise AttributeError(f'{type(component).__name__} has no {self.name}')
-
-
-class May(Generic[T]):
-    """An optional attribute or method. `Neck.train_only(neck)` returns the neck's value, or the default.
-
-    Args:
-        default: value for a component without this member.
-        words: description for messages and docs.
-    """
-
-    def __init__(self, default: T, words: str) -> None:
-        self.default, self.words, self.name = default, words, ''
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, component: None, owner: type) -> May[T]: ...
-    @overload
-    def __get__(self, component: object, owner: type) -> T: ...
-    def __get__(self, component: object | None, owner: type) -> May[T] | T:
-        return self if component is None else self.default
-
-    def __call__(self, component: object) -> T:
-        found = getattr(component, self.name, self.default)
-        return self.default if found is self else found  # the class inherits from the interface
-
-
-class Interface:
-    """Base class of all interfaces.
-
-    Attributes:
-        given: values that the framework passes to a constructor with a parameter of that name.
-        defaults: the same, but a config can override them.
-        module: whether the component is a `torch.nn.Module`.
-    """
-
-    given: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[tuple[str, ...]] = ()
-    module: ClassVar[bool] = False
-
-    @classmethod
-    def required(cls) -> dict[str, tuple[str, Callable[[Any], bool]]]:
-        """Returns, for each required member, its description and a function that checks a value."""
-        parts: dict[str, tuple[str, Callable[[Any], bool]]] = {}
-        for name, part in vars(cls).items():
-            if isinstance(part, Must):
-                parts[name] = part.words, part.fits
-            elif inspect.isfunction(part) and name != 'forward':  # every module has one
-                takes = str(inspect.signature(part)).replace("'", '').replace('(self, ', '(').replace('(self)', '()')
-                parts[name] = f'a method {name}{takes}', _is_own(part)
-        return parts
-
-    @classmethod
-    def optional(cls) -> dict[str, May[Any]]:
-        """Returns the optional members by name."""
-        return {name: part for name, part in vars(cls).items() if isinstance(part, May)}
-
-
-def _is_own(stub: Callable[..., Any]) -> Callable[[Any], bool]:
-    return lambda value: callable(value) and getattr(value, '__func__', value) is not stub
-
-
-def _are(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Mapping) and bool(value) and all(type(v) is kind for v in value.values())
-
-
-def _is(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kind)
 
 
 Fit = Callable[..., None]
@@ -155,7 +62,7 @@ class Translator(Interface):
 
     given = _MODEL
     module = True
-    modalities = Must[Mapping[Modality, int]]('a dict of channels by modality, after the translator', _are(int))
+    modalities = Must[Mapping[Modality, int]]('a dict of channels by modality, after the translator', all_of_type(int))
     maps = May[Mapping[str, FeatureSpec]]({}, 'specs of the paired maps that it adds to `batch.maps`, for heads')
     train_only = May(False, 'whether it is skipped outside training')
 
@@ -165,7 +72,7 @@ class Backbone(Interface):
 
     given = _MODEL
     module = True
-    outputs = Must[Mapping[str, FeatureSpec]]('a dict of FeatureSpec by feature name', _are(FeatureSpec))
+    outputs = Must[Mapping[str, FeatureSpec]]('a dict of FeatureSpec by feature name', all_of_type(FeatureSpec))
 
 
 class Neck(Interface):
@@ -173,7 +80,7 @@ class Neck(Interface):
 
     given = (*_MODEL, 'inputs')
     module = True
-    output = Must[FeatureSpec]('a FeatureSpec', _is(FeatureSpec))
+    output = Must[FeatureSpec]('a FeatureSpec', of_type(FeatureSpec))
     layout = May('joint', 'layout of the inputs: `joint`, `paired` or `any`; a class attribute')
     train_only = May(False, 'whether it is skipped outside training, for a neck that uses identities')
     fit = May[Fit | None](None, 'fit(*features, context): estimate statistics of all training images')
@@ -185,7 +92,7 @@ class Head(Interface):
 
     given = (*_MODEL, 'inputs')
     module = True
-    embedding_dim = Must[int]('the embedding dimension D, an integer', _is(int))
+    embedding_dim = Must[int]('the embedding dimension D, an integer', of_type(int))
     layout = May('joint', 'layout of the inputs, as for necks; with `paired`, outputs may have any number of rows')
     outputs = May[Mapping[str, int]]({'global': 0}, 'number of parts by output; 0 for a single vector')
     train_only = May(False, 'whether it produces no embedding; embed and embedding_dim are then not required')
@@ -250,7 +157,7 @@ class Reader(Interface):
 class EvaluationProtocol(Interface):
     """Defines the query and gallery images of each trial."""
 
-    name = Must[str]('a string, printed with every result', _is(str))
+    name = Must[str]('a string, printed with every result', of_type(str))
 
     def trials(self, dataset: Any) -> Sequence[Trial]:
         """Returns all trials on the test split of a dataset."""
@@ -261,7 +168,7 @@ class Similarity(Interface):
     """Replaces cosine similarity for ranking: a learned metric, or a network that compares images."""
 
     given = ('model',)
-    name = Must[str]('a string, printed with the protocol', _is(str))
+    name = Must[str]('a string, printed with the protocol', of_type(str))
     fit = May[Fit | None](None, 'fit(embeddings): learn from training images; requires state_dict, load_state_dict')
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
@@ -272,7 +179,7 @@ class Similarity(Interface):
 class Reranker(Interface):
     """Recomputes similarities from all query and gallery embeddings."""
 
-    name = Must[str]('a string, printed with its metrics', _is(str))
+    name = Must[str]('a string, printed with its metrics', of_type(str))
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
         """Takes (Q, D) and (G, D) embeddings; returns a function from a slice of queries to (q, G)."""

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'configs' / 'tffn_sysu.py')

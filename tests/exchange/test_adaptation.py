@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.exchange.adaptation import adapt, revert

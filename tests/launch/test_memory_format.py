@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from vireid.core.training import checkpoint
+from vireid.boundary import checkpoint
 from vireid.launch import memory_format
 from vireid.launch.launch import prepare
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, channels_last_share, settle_memory_format

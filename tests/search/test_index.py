@@ -19,7 +19,7 @@ from PIL import Image
 
 import vireid
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
+from vireid.runtime.lock import exclusive
 from vireid.search import building
 from vireid.search.building import build
 from vireid.search.gallery import find_gallery

@@ -11,9 +11,9 @@ import pytest
 from vireid.cli import main
 from vireid.core.config.same_run import changes
 from vireid.core.errors import VireidError
-from vireid.core.signals import Interrupted
-from vireid.core.types import JobState
+from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import create_manager
+from vireid.runtime.signals import Interrupted
 from vireid.studies import launching
 from vireid.studies.jobs import Job
 from vireid.studies.launching import finish_all, read_end, read_job
@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_what_goes_on_without_this_process(jobs, finished, tmp_pat
 
 @pytest.mark.skipif(os.name != 'posix', reason='no locks')
 def test_two_commands_cannot_use_one_folder(jobs, finished, tmp_path):
-    from vireid.core.training.lock import exclusive
+    from vireid.runtime.lock import exclusive
 
     with exclusive(tmp_path), pytest.raises(VireidError, match='another process is writing to'):
         finish_all(jobs, Instant((0, ''), (0, ''), (0, '')), tmp_path)

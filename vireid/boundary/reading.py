@@ -33,7 +33,7 @@ OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_NOCTTY', 0) |
 
 
 @dataclass(frozen=True)
-class Reader:
+class FileReader:
     """A function that reads a file from outside; the test suite feeds each one randomly damaged files.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reader:
     names: tuple[str, ...]
 
 
-READERS: dict[str, Reader] = {}  # by module and function
+READERS: dict[str, FileReader] = {}  # by module and function
 
 
 def reads(
@@ -75,7 +75,7 @@ def reads(
                     given = f'{args[0]} does not exist'
                 raise VireidError(given, allowed=allowed, todo=todo) from error
 
-        READERS[f'{function.__module__}.{function.__qualname__}'] = Reader(guarded, kind, names)
+        READERS[f'{function.__module__}.{function.__qualname__}'] = FileReader(guarded, kind, names)
         return guarded
 
     return decorate

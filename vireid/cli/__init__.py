@@ -79,7 +79,7 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
         return 130
     finally:
         if 'torch' in sys.modules:
-            from vireid.core.distributed.processes import leave
+            from vireid.runtime.processes import leave
 
             leave()
 
@@ -113,7 +113,7 @@ def _explain_loss(error: RuntimeError) -> VireidError | None:
     """Returns an error that says that another process of the run is lost; None if that is not the cause."""
     if 'torch' not in sys.modules:
         return None
-    from vireid.core.distributed.processes import explain_loss
+    from vireid.runtime.processes import explain_loss
 
     return explain_loss(error)
 

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints each table; returns the exit status, 130 after Ctrl-C."""
     with importing():
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
         from vireid.studies.ablation import Table, check_tables, run_tables
         from vireid.studies.ablation_rows import find_tables, make_rows, make_starts
         from vireid.studies.launching import finish_all
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 
 def generate_people(folder: Path, people: int, seed: int) -> None:
     """Generates synthetic people if they do not exist yet; only rank 0 does."""
-    from vireid.core.distributed.processes import wait_for_all, world
+    from vireid.runtime.processes import wait_for_all, world
     from vireid.synth import synthesize
 
     if world()[0] == 0:

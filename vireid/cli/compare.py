@@ -51,9 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the comparison; returns the exit status, 130 after Ctrl-C."""
     with importing():
-        from vireid.core.distributed.processes import world
-        from vireid.core.signals import Interrupted
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
+        from vireid.runtime.processes import world
+        from vireid.runtime.signals import Interrupted
         from vireid.studies import comparison_page
         from vireid.studies.comparison_runs import train_and_compare
 

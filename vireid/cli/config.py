@@ -89,7 +89,7 @@ def _show(path: str, args: argparse.Namespace) -> int:
 
 
 def _diff(first: str, second: str, args: argparse.Namespace) -> int:
-    from vireid.core.config.files import dump_value
+    from vireid.boundary.config_text import dump_value
     from vireid.reporting.config_differences import MISSING, differences
 
     changes = differences([_read(path, args).sections for path in (first, second)])

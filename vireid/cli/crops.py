@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> int:
         import torch
 
         from vireid.boundary.names import camera_number
+        from vireid.boundary.wording import counted
         from vireid.core.config.overrides import override
-        from vireid.core.wording import counted
         from vireid.plugin_manager.manager import create_manager
         from vireid.search.modality import guess_modality
         from vireid.search.times import parse_time

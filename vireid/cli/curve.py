@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the curve; returns the exit status, 130 after Ctrl-C."""
     with importing():
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
         from vireid.launch.resolve import resolve
         from vireid.studies.curve import Point, run_curve
         from vireid.studies.jobs import make_job, require_own_images

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         from vireid.search.features_file import write_features, writer
         from vireid.search.gallery import find_gallery
     writer(args.out)  # raises before the images are embedded, not after
-    from vireid.core.distributed.processes import world
     from vireid.exchange.features import require_writable
+    from vireid.runtime.processes import world
 
     require_writable(args.out)
     _, found = find_gallery(args.images, args.modality)
@@ -99,7 +99,7 @@ def make_embedder(
     Raises:
         VireidError: if it cannot be loaded, or ranks by something else than cosine similarity.
     """
-    from vireid.core.warn import warn_once
+    from vireid.boundary.warn import warn_once
     from vireid.launch.fabric import make_fabric
     from vireid.search.embedder import load
     from vireid.search.zero_shot import ZERO_SHOT, make_zero_shot

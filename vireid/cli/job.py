@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     if hasattr(signal, 'SIGUSR2'):  # Slurm may send it to all processes; the launcher's answers
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     with importing():
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
         from vireid.studies.jobs import finish
         from vireid.studies.launching import read_job
 

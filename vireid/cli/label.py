@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Embeds the crops that are new, serves the page until Ctrl-C, and prints what was named."""
     with importing(), serving():
-        from vireid.core.wording import counted
+        from vireid.boundary.wording import counted
         from vireid.labeling.labels import INDEX, Labels, embed, only_one
         from vireid.labeling.tracks import find_crops
         from vireid.search.index import ABOUT, ZERO_SHOT, Index

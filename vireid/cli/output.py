@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def quiet_others() -> None:
     """Silences stdout on every process but rank 0; all processes still print their errors."""
-    from vireid.core.distributed.processes import world
+    from vireid.runtime.processes import world
 
     if world()[0] > 0 and sys.stdout.name != os.devnull:
         sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
@@ -29,7 +29,7 @@ def is_interactive() -> bool:
 
 def run_resumable(study: Callable[[], object]) -> int:
     """Runs a study that the same command can resume; returns the exit status, after a signal 128 plus its number."""
-    from vireid.core.signals import Interrupted
+    from vireid.runtime.signals import Interrupted
 
     try:
         study()

@@ -6,8 +6,8 @@ import argparse
 import glob
 from pathlib import Path
 
+from vireid.boundary.warn import warn_once
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 
 def choose_place(args: argparse.Namespace, name: str) -> tuple[Path, Path | None]:
@@ -56,7 +56,7 @@ def newest_checkpoint(folders: list[Path]) -> Path:
     Raises:
         VireidError: if there is none.
     """
-    from vireid.core.training import checkpoint
+    from vireid.boundary import checkpoint
     from vireid.launch.weights import newest
 
     places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.warn import warn_once
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 from vireid.reporting import figures
 
 WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from vireid.boundary.wording import aligned
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
-from vireid.core.wording import aligned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.boundary.wording import counted
 from vireid.cli.arguments import (
     add_experiment_arguments,
     add_launcher_arguments,
@@ -21,7 +22,6 @@ from vireid.cli.arguments import (
 from vireid.cli.output import is_interactive, progress_bar, quiet_others, run_resumable
 from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.wording import counted
 
 if TYPE_CHECKING:
     from vireid.studies.reproduction import Plan
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
     with importing():
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
         from vireid.studies.ablation import Table
         from vireid.studies.ablation_rows import find_tables
         from vireid.studies.reproduction import SPLITS, check, find_data, plan, reproduce

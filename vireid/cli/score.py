@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.warn import warn_once
 from vireid.cli.arguments import RERANK, add_plugin_arguments, make_manager
 from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
         from vireid.boundary.names import camera_name
         from vireid.boundary.showing import as_json, one_line, printable
-        from vireid.core.wording import aligned
+        from vireid.boundary.wording import aligned
         from vireid.search.confidence import judge, percent
         from vireid.search.entries import Where
         from vireid.search.index import Index

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from vireid.boundary.wording import counted
 from vireid.cli.output import is_interactive
 from vireid.cli.steps import StepFailed, run_step
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 
 MANIFEST = 'manifest.csv'
 ZERO_SHOT, RECIPE = 'vireid::zero_shot.py', 'vireid::own_few.py'

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
     if args.print_config:
-        from vireid.core.config.files import dump
+        from vireid.boundary.config_text import dump
         from vireid.launch.resolve import read
 
         print(dump(read(args.config, overrides, manager).sections), end='')
@@ -84,27 +84,23 @@ def run(args: argparse.Namespace) -> int:
         from vireid.launch.resolve import resolve
 
         experiment = resolve(args.config, overrides, manager=manager)
-    if args.partial and args.init is None:
-        raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:
         raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
     if dry:
         from vireid.diagnostics.dry_run import dry_run
 
-        if args.init:
-            experiment = experiment.with_overrides({'training.init': str(args.init)})
         print(dry_run(experiment, graph=args.graph))
         return 0
     if experiment.stages:
         return _train_stages(experiment, overrides, args)
     work_dir, resume = choose_place(args, experiment.name)
-    from vireid.core.distributed.processes import wait_for_all
-    from vireid.core.signals import Interrupted
     from vireid.launch import launch
     from vireid.launch.reach import reaching
+    from vireid.runtime.processes import wait_for_all
+    from vireid.runtime.signals import Interrupted
 
     try:
-        results = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
+        results = launch.prepare(experiment, work_dir, resume=resume).train()
     except Interrupted as stopped:
         again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
         again += [word for file in experiment.plugins for word in ('--plugin', file)]
@@ -119,15 +115,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.Namespace) -> int:
     """Trains the unfinished stages, then the experiment."""
-    from vireid.core.warn import warn_once
+    from vireid.boundary.warn import warn_once
     from vireid.studies.jobs import check_job, finish, make_job
 
-    for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
-        if given:
-            raise VireidError(
-                f'{args.config} has stages, which {flag} does not support',
-                todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
-            )
+    if args.resume:
+        given = f'{args.config} has stages, which --resume FILE does not support'
+        raise VireidError(given, todo='repeat the same command to resume')
     folder = args.work_dir or Path('runs') / experiment.name
     job = make_job(experiment, overrides, folder, experiment.name)
     job = replace(job, label=f'{job.label}, last stage')

@@ -23,7 +23,7 @@ def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginMa
     """Trains missing runs and prints the mean; returns the exit status."""
     trials, overrides = _trials(args), _with_folds(args, overrides)
     with importing():
-        from vireid.core.warn import warn_once
+        from vireid.boundary.warn import warn_once
         from vireid.launch.resolve import resolve
         from vireid.studies import trials as studies
         from vireid.studies.jobs import require_own_images

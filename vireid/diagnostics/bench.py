@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vireid.boundary.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, VISIBLE, Sample
-from vireid.core.wording import aligned, counted
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
 from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS

@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 
+from vireid.boundary.tracebacks import raised_at
+from vireid.boundary.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError, raise_all, raised_at
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Progress, Sample
-from vireid.core.wording import counted
 from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.training import checkpoint
-from vireid.core.wording import counted
+from vireid.boundary import checkpoint
+from vireid.boundary.wording import counted
 
 
 def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> list[str]:

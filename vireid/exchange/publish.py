@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.boundary.reading import open_regular, read_text
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
@@ -21,7 +22,6 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.same_run import changes, named, read_sections
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
-from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES
 from vireid.exchange.models import load, load_weights
 from vireid.exchange.public_config import public_config

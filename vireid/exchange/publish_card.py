@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_code
-from vireid.core.scoring.results import METRICS, QUERIES, metric_values
-from vireid.core.wording import counted
+from vireid.boundary.wording import counted
+from vireid.core.scoring.results import QUERIES
 from vireid.exchange.model_card import about, head, usage
 from vireid.reporting import result_file
 from vireid.reporting.record import RunRecord
 from vireid.statistics.interval import identity_interval
+from vireid.statistics.scores import METRICS, metric_values
 from vireid.statistics.seeds import mean_interval
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vireid.boundary import checkpoint
+from vireid.boundary.config_text import dump
 from vireid.boundary.reading import duplicate
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import dump
 from vireid.core.config.frozen import thaw
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES, Modality
 from vireid.exchange.model_card import model_card
 from vireid.exchange.models import load

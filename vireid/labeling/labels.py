@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.boundary.paths import inside
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import MODALITIES
-from vireid.core.wording import counted
 from vireid.labeling.grouping import propose_groups
 from vireid.labeling.journal import FILE, Journal, answer
 from vireid.labeling.manifest import FILE as MANIFEST
@@ -20,6 +19,7 @@ from vireid.labeling.manifest import Summary, write_manifest
 from vireid.labeling.people import People
 from vireid.labeling.questions import Question, Questions
 from vireid.labeling.tracks import make_tracks, overlapping
+from vireid.runtime.lock import exclusive
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
 from vireid.search.gallery import Found

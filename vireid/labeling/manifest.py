@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.names import camera_number
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
-from vireid.core.wording import counted
 from vireid.labeling.people import People
 from vireid.labeling.tracks import Track
 from vireid.plugin_manager.manager import create_manager

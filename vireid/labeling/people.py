@@ -22,7 +22,7 @@ class Contradiction(VireidError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrackPair:
     """Two sets of tracks about which an answer says whether they show one person."""
 
     first: Rows
@@ -54,7 +54,7 @@ class People:
         self.people = np.zeros(len(tracks), dtype=np.int64)
         self.typed = np.full(len(tracks), '', dtype=object)
         self.impossible, self.apart = impossible, impossible.copy()
-        self.pairs: list[Pair] = []
+        self.pairs: list[TrackPair] = []
         self.skips: dict[Rows, int] = {}
         self.refused: list[str] = []
         self._row = {track.name: row for row, track in enumerate(tracks)}
@@ -128,7 +128,9 @@ class People:
         every = list(joined)
         self.groups[every], self.people[every] = self._new_group(), numbers[0]
         self.typed[every] = names[0] if names else ''
-        self.pairs += [Pair(tracks, rows, True) for rows in same] + [Pair(tracks, rows, False) for rows in out if rows]
+        self.pairs += [TrackPair(tracks, rows, True) for rows in same] + [
+            TrackPair(tracks, rows, False) for rows in out if rows
+        ]
         self.apart[np.ix_(joined, joined)] = False  # confirmed answers stay valid
         for rows in out:
             self.apart[np.ix_(joined, rows)] = self.apart[np.ix_(rows, joined)] = True

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.labeling.people import Pair, People, Rows
+from vireid.labeling.people import People, Rows, TrackPair
 
 CANDIDATES = 8
 # A confirmed group is asked about while a candidate has this certainty: if it lacks a modality, and if it has both.
@@ -61,7 +61,7 @@ class Questions:
         self._means = np.zeros((0, 2, features.shape[1]), dtype=np.float32)
         self._present = np.zeros((0, 2), dtype=bool)
         self._within = self._across = np.zeros((0, 0), dtype=np.float32)
-        self._inputs: dict[Pair, np.ndarray] = {}
+        self._inputs: dict[TrackPair, np.ndarray] = {}
 
     def next(self, people: People) -> Question | None:
         """Returns the next question, None if all are answered or were skipped twice."""

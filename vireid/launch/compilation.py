@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vireid.core.distributed.processes import world
+from vireid.runtime.processes import world
 
 WARM_UP = 3  # calls after which nothing should be compiled any more
 

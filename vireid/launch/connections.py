@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 
-from vireid.core.distributed.processes import SILENCE
+from vireid.runtime.processes import SILENCE
 
 
 @contextlib.contextmanager

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import component_type
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample
-from vireid.core.wording import aligned, counted
 from vireid.interfaces import Dataset
 from vireid.launch.precision import AUTO, FLOAT32
 from vireid.launch.work import Work, count_work

@@ -14,10 +14,10 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
-from vireid.core.data.randomness import preserved
-from vireid.core.distributed.processes import gather_objects
 from vireid.core.registry.contracts import located
 from vireid.core.types import Batch
+from vireid.runtime.processes import gather_objects
+from vireid.runtime.randomness import preserved
 
 AUTO, CONTIGUOUS, CHANNELS_LAST = 'auto', 'contiguous', 'channels_last'
 FORMATS = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.warn import warn_once
 from vireid.core.config import files
 from vireid.core.config.experiment import MISFITS, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
-from vireid.core.warn import warn_once
 from vireid.launch.reach import leave_out
 
 

@@ -19,13 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.data.randomness import preserved
 from vireid.core.registry.contracts import located
 from vireid.core.types import VISIBLE, Progress
 from vireid.interfaces import Model, Step
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.precision import FLOAT32
 from vireid.launch.preflight import on_meta
+from vireid.runtime.randomness import preserved
 
 aten = torch.ops.aten
 CONVOLUTIONS = {aten.convolution, aten._convolution, aten.convolution_backward, aten.cudnn_convolution}

@@ -6,12 +6,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.config.same_run import read_sections
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
-from vireid.core.wording import counted
 from vireid.interfaces import Sampler
+from vireid.runtime.processes import world
 
 MOST = 4096  # processes; a damaged checkpoint may name any number
 

@@ -30,7 +30,7 @@ from vireid.reporting.translate import translations
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """A query and a gallery image: their similarity according to the model, and whether they show one identity."""
 
     query: Sample
@@ -40,7 +40,7 @@ class Pair:
 
 
 def explain(
-    model: Any, pairs: Sequence[Pair], transform: Any, device: Any, notes: list[str], decode: Decoder
+    model: Any, pairs: Sequence[ImagePair], transform: Any, device: Any, notes: list[str], decode: Decoder
 ) -> dict[str, np.ndarray]:
     """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 in 0..1.
 

@@ -12,18 +12,18 @@ from annotated_types import Ge, Le
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary import config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD as MOST
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
-from vireid.core.config import files
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
-from vireid.core.scoring.retrieval import RANKS
 from vireid.core.training.run import RECORD
 from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 from vireid.statistics.identical import identical_note
+from vireid.statistics.scores import RANKS
 
 # limits of a metrics.jsonl: bytes, lines, bytes of a line; a million steps take about 500 MB
 METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10
@@ -110,7 +110,7 @@ def read_run(folder: str | Path) -> RunRecord:
             f'{folder} contains no run',
             allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
-    config = files.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
+    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
     kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
     result = _read_result(folder) if results.FILE in there else None
     unlike: tuple[str, ...] = ()

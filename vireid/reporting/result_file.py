@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, described, metric_values
+from vireid.core.scoring.results import FILE, QUERIES, described
+from vireid.statistics.interval import add_intervals
+from vireid.statistics.scores import METRICS, metric_values
 
 AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR'
 CLOSE = 1e-6  # tolerance between a mean and that of the queries: both are float64 sums
@@ -249,7 +251,7 @@ def _row(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
         'tied': float(means['tied'].mean()),
         **{key: {'mean': float(means[key].mean()), 'std': float(means[key].std())} for key in METRICS},
     }
-    add_intervals(row, values, columns['identity'], model)
+    add_intervals(row, {key: values[key] for key in METRICS}, columns['identity'], model)
     return row
 
 

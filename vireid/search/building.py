@@ -14,10 +14,10 @@ from vireid.boundary.image_files import read_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import Modality
-from vireid.core.wording import counted
+from vireid.runtime.lock import exclusive
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
 from vireid.search.gallery import Found

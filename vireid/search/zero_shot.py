@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.config.overrides import Overrides
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import evaluation_loader
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Model

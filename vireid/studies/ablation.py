@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import one_line, printable
+from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import SUFFIXES, dump, read_record
-from vireid.core.distributed.processes import world
+from vireid.core.config.files import SUFFIXES
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.wording import aligned, counted
 from vireid.reporting.record import read_run
+from vireid.runtime.processes import world
 from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first

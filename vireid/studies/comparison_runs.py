@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first, require_scored_as_configured
 from vireid.studies.launching import finish_all

@@ -13,19 +13,19 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
+from vireid.boundary import config_text
 from vireid.boundary.reading import open_regular
 from vireid.boundary.showing import one_line
 from vireid.boundary.terminal import Terminal
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
-from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.signals import Interrupted, Stop, interruptible
-from vireid.core.training.lock import exclusive
-from vireid.core.types import JobCommand, JobState
-from vireid.core.wording import counted
+from vireid.launcher_types import JobCommand, JobState
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.reporting import result_file
+from vireid.runtime.lock import exclusive
+from vireid.runtime.signals import Interrupted, Stop, interruptible
 from vireid.studies.jobs import Job, finish
 
 JOB, OUTPUT = 'job.yaml', 'output.log'
@@ -130,7 +130,7 @@ def _command(job: Job, data_may_move: bool) -> JobCommand:
         ],
     }
     file = (job.folder / JOB).resolve()
-    write_whole(file, config.dump(content))
+    write_whole(file, config_text.dump(content))
     devices = job.experiment.training.devices
     words = (sys.executable, '-m', 'vireid.cli.job', str(file))
     return JobCommand(job.label, words, file.parent / OUTPUT, devices if isinstance(devices, int) else 1)
@@ -142,7 +142,7 @@ def read_job(file: Path) -> tuple[Job, bool]:
     Raises:
         VireidError: if the file is damaged, or its plugins are missing.
     """
-    content = config.read_record(file)
+    content = config_text.read_record(file)
     try:
         manager = create_manager(content['plugins'], disabled=content['disabled'])
         job: Job | None = None

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import dump, read_record
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.exchange.evaluation import score_checkpoint
@@ -26,6 +25,7 @@ from vireid.launch.data_name import is_generated
 from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
 from vireid.reporting import result_file
+from vireid.runtime.processes import world
 from vireid.studies.ablation import Row, Table
 from vireid.studies.ablation_rows import make_rows
 from vireid.studies.jobs import Bar, Job, check_first, trains

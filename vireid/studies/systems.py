@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.config_text import dump
 from vireid.boundary.paths import inside
-from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
 from vireid.reporting import result_file

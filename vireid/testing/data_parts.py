@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.core.data.randomness import seeded
 from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, JobCommand, Sample, Trial
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
 from vireid.interfaces import Similarity
+from vireid.launcher_types import JobCommand
+from vireid.runtime.randomness import seeded
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 LONGEST = 120  # seconds for a launcher to run two short commands

@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 from vireid.boundary.paths import inside
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
-from vireid.video.folder import Folder, Record, Row
+from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
 from vireid.video.tracks import LONGEST_GAP, Track, Tracker, has_moved
 
@@ -191,7 +191,7 @@ class _Cropping:
         self.tracker.restore(copy.deepcopy(self.record.tracks), self.record.count)
         self.seen = self.record.seen  # thumbnail of the last sampled frame, to see motion
         self.size, self.seconds = self.record.size, self.record.seconds
-        self.rows: list[Row] = []
+        self.rows: list[CropRow] = []
 
     def run(self, on_progress: Callable[[int, int], None]) -> None:
         """Goes through the frames, from the position of the record to the end."""
@@ -305,7 +305,7 @@ class _Cropping:
             crop.save(file, 'JPEG', quality=QUALITY)
         name = f'cam{self.settings.camera}/{self.record.name}/{track.number:06}'
         self.rows.append(
-            Row(
+            CropRow(
                 path,
                 self.settings.modality,
                 self.settings.camera,

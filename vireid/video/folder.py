@@ -23,8 +23,8 @@ from vireid.boundary.reading import content_digest, read_bytes, read_json, reads
 from vireid.boundary.showing import csv_cell
 from vireid.boundary.writing import open_to_append, remove_parts, write_whole
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import MODALITIES
+from vireid.runtime.lock import exclusive
 from vireid.video.tracks import Track
 
 TABLE, STATE = 'crops.csv', '.crops.json'
@@ -35,7 +35,7 @@ CROP = re.compile(r'\d{8}-\d{6}_f\d{7,}\.jpg', re.ASCII)
 
 
 @dataclass(frozen=True)
-class Row:
+class CropRow:
     """A crop, as in the table.
 
     Attributes:
@@ -57,7 +57,7 @@ class Row:
     frame: int
 
 
-COLUMNS = tuple(column.name for column in fields(Row))
+COLUMNS = tuple(column.name for column in fields(CropRow))
 
 
 @dataclass
@@ -163,7 +163,7 @@ class Folder:
             name, number = f'{stem}-{number}', number + 1
         return Record(name, str(video.absolute()), _digest(video), settings, start.isoformat(), source)
 
-    def commit(self, record: Record, rows: Sequence[Row]) -> None:
+    def commit(self, record: Record, rows: Sequence[CropRow]) -> None:
         """Writes the rows of crops that are on disk, and the record: after a kill, either both exist or neither."""
         if not any(record is known for known in self.records):
             self.records.append(record)

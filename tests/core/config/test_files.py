@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vireid.core.config.files import dump, lay_over, load
+from vireid.boundary.config_text import dump
+from vireid.core.config.files import lay_over, load
 from vireid.core.config.overrides import override, parse_value
 from vireid.core.errors import VireidError
 

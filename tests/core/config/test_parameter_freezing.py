@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from vireid.core.config.parameter_freezing import freeze
-from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError
+from vireid.runtime.batch_norm import synchronize_norms
 
 
 def network() -> nn.Module:

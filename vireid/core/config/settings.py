@@ -225,6 +225,10 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, but stages already provide the initial weights'
         problems.append(VireidError(text, todo='remove one of them'))
+    if at('training', 'init_partial', False) and at('training', 'init') is None and not config.get('stages'):
+        text = 'training.init_partial is True, but there are no initial weights'
+        todo = 'name them: --init FILE, or training.init; or remove --partial (training.init_partial)'
+        problems.append(VireidError(text, todo=todo, path='training.init_partial'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
         why = ': sharding is not supported; networks in this field fit on one GPU' if strategy == 'fsdp' else ''

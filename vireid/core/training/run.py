@@ -15,10 +15,10 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import fingerprint
-from vireid.core.data.randomness import reseed
-from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress, Sample
+from vireid.runtime.processes import gather_objects, world
+from vireid.runtime.randomness import reseed
 
 RECORD = 'run.json'  # provenance of a run, in its folder
 

@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary.weights import read_weights
-from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec, Modality
-from vireid.plugins.backbones.chain import Chain, find_chain
 from vireid.plugins.backbones.inserts import Inserts
+from vireid.plugins.backbones.layer_chain import LayerChain, find_chain
 from vireid.plugins.backbones.networks import ALLOWED, Library, build_network, pretrained_weights, require_network
 from vireid.plugins.backbones.streams import STAGES, TwoStreams, with_channels
 from vireid.plugins.backbones.vision_transformer import (
@@ -31,11 +30,12 @@ from vireid.plugins.backbones.vision_transformer import (
     transformer_stages,
 )
 from vireid.plugins.backbones.weights import fitting
+from vireid.runtime.randomness import preserved
 
 PROBE = (256, 128)  # divisible by 32, with different height and width
 
 
-_CHAINS: dict[Any, Chain] = {}  # by network, options and image size, which a chain depends on
+_CHAINS: dict[Any, LayerChain] = {}  # by network, options and image size, which a chain depends on
 
 
 class TwoStreamNetwork(TwoStreams):
@@ -265,7 +265,7 @@ class _Builder:
             return "use timm's: library='timm', network='vit_base_patch16_224'"
         return None
 
-    def _run(self, network: nn.Module) -> Chain:
+    def _run(self, network: nn.Module) -> LayerChain:
         """Finds the chain with an image of `size`, or of `image_size` if the network does not accept `size`."""
         device = next(network.parameters()).device
         sizes = [self.size, *([tuple(self.image_size)] if self.image_size else [])]

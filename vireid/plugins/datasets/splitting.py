@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
 
 DRAWS = 100  # random assignments to try; the one with the most balanced images is used
 LEAST = 2  # minimum number of identities in each split

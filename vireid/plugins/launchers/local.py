@@ -12,7 +12,7 @@ from annotated_types import Ge
 
 from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError
-from vireid.core.types import JobCommand, JobState
+from vireid.launcher_types import JobCommand, JobState
 
 
 class Local:

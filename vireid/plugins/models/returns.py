@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality
-from vireid.core.wording import counted
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Modality, int], where: str) -> None:

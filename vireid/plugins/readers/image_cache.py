@@ -28,9 +28,9 @@ from vireid.boundary.shared_folders import alone as alone_in
 from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
 from vireid.core.data.images import read_image
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.runtime.randomness import seeded
 
 FORMAT = 3
 MAGIC = b'vireid-3'

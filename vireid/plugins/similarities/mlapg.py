@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vireid.boundary.warn import warn_once
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.core.warn import warn_once
-from vireid.core.wording import counted
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible

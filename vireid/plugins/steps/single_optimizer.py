@@ -10,7 +10,6 @@ from typing import Any
 from lightning_fabric import Fabric
 from torch import nn
 
-from vireid.core.distributed.gather import mean_of
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
@@ -21,6 +20,7 @@ from vireid.plugins.steps.ema import ExponentialMovingAverage
 from vireid.plugins.steps.optimization import GroupConfig, Optimization, OptimizerConfig, ScheduleConfig
 from vireid.plugins.steps.skipping import Buffers
 from vireid.plugins.steps.weighing import Metrics, plain_metrics, weigh
+from vireid.runtime.gather import mean_of
 
 
 class SingleOptimizer:
