@@ -1,8 +1,8 @@
-"""Which ideas help with few labelled people: untrained features, the recipe of own_few, both papers and two hybrids.
+"""Which ideas help with few labeled people: untrained features, the recipe of own_few, both papers and two hybrids.
 
 All begin with the same weights and have the same images, budget, rates and held-out people; each is run with several
 seeds. Prints mean and sample deviation of rank-1 and mAP over seeds, and the 95% interval over the identities of
-all seeds together. `--people 4 6 8`: the recipe with so many labelled people, beside untrained features.
+all seeds together. `--people 4 6 8`: the recipe with that many labeled people, beside untrained features.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Required and optional members, of which the interfaces in `interfaces.py` are made."""
+"""Required and optional members: the building blocks of the interfaces in `interfaces.py`."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class May(Generic[T]):
 
     def __call__(self, component: object) -> T:
         found = getattr(component, self.name, self.default)
-        return self.default if found is self else found  # a class that inherits this
+        return self.default if found is self else found  # the class inherits from the interface
 
 
 class Interface:

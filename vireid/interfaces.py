@@ -39,7 +39,7 @@ class Model(Interface):
     weighter = May[Any](None, 'the module that weights the task losses')
     task_names = May[Sequence[str] | None](None, 'names of the tasks that forward returns')
     across_ranks = May(False, 'whether the losses see the images of all processes')
-    changes = May[Sequence[int]]((), 'the epochs, after 0, from which other parts of the model are used')
+    changes = May[Sequence[int]]((), 'epochs after 0 at which the set of active parts of the model changes')
     config_path = May[Callable[[str], str] | None](None, 'config_path(module): its key in the `model` section')
     modalities = May[Sequence[Modality] | None](None, 'modalities of the images that forward needs')
     backbone = May[Any](None, 'the backbone, whose `outputs` are the feature maps shown in reports')
@@ -57,7 +57,7 @@ class Model(Interface):
 class Translator(Interface):
     """Transforms a batch before the backbone: changes its images, or adds images of an auxiliary modality, or maps.
 
-    If `forward` names `needed`, it gets the names of the features that are read, to skip other maps.
+    If `forward` has an argument `needed`, it receives the names of the features that are read, to skip other maps.
     """
 
     given = _MODEL
@@ -115,11 +115,11 @@ class Loss(Interface):
     given = (*_MODEL, 'inputs')
     module = True
     reads_parts = May(True, 'whether it accepts (B, P, C) features of P parts')
-    least_copies = May(1, 'number of rows per image that it needs at least')
+    least_copies = May(1, 'minimum number of rows per image')
 
 
 class Weighter(Interface):
-    """Weights losses: `forward(tasks, progress) -> (total, weights)`; `tasks` may lack some. Keep state in buffers."""
+    """Weights losses: `forward(tasks, progress) -> (total, weights)`. `tasks` may omit some; keep state in buffers."""
 
     given = (*_MODEL, 'task_names', 'other_tasks')
     module = True
@@ -252,20 +252,19 @@ class Logger(Interface):
 
 
 class Index(Interface):
-    """Finds the images of a gallery that are most similar to a query; vireid keeps the embeddings and the filters.
+    """Finds the images of a gallery that are most similar to a query; vireid stores the embeddings and the filters.
 
-    Images are numbered; a number is the row of an image in the file of embeddings. Numbers of removed images are used
-    again.
+    The number of an image is its row in the file of embeddings. Numbers of removed images are reused.
     """
 
     given = ('folder', 'length')
     reaches_out = May(False, 'whether it contacts a server')
 
     def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
-        """Takes up changes; repeated after a crash.
+        """Applies changes; called again with the same changes after a crash.
 
-        `vectors` is (N, D) float16 of norm 1, `live` the numbers in use, `changed` the new entries, with `row`,
-        `modality`, `camera` and `time`, and `removed` numbers that are no longer in use.
+        `vectors` is (N, D) float16 of norm 1; `live` are the numbers in use; `changed` are the new entries, with `row`,
+        `modality`, `camera` and `time`; `removed` are numbers that are no longer in use.
         """
         raise NotImplementedError
 
@@ -274,8 +273,8 @@ class Index(Interface):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the (Q, k) float32 cosine similarities and (Q, k) int64 numbers, best first, -1 for none.
 
-        `queries` is (Q, D) float32 of norm 1, `rows` the sorted numbers allowed, None for all, and `where` the filter
-        that they fulfill.
+        `queries` is (Q, D) float32 of norm 1; `rows` are the sorted numbers to search, None for all; `where` is the
+        filter that selects them.
         """
         raise NotImplementedError
 
@@ -295,12 +294,12 @@ class Detector(Interface):
 
 
 class Launcher(Interface):
-    """Runs the commands of a study, several at once. A command that gets SIGTERM saves and ends with status 143."""
+    """Runs the commands of a study, several at once. On SIGTERM, a command saves and exits with status 143."""
 
     given = ('jobs', 'folder')
 
     def submit(self, commands: Sequence[JobCommand]) -> None:
-        """Starts or queues the commands; called once. `folder`, where the study is, may hold the launcher's files."""
+        """Starts or queues the commands; called once. The launcher may write to `folder`, the folder of the study."""
         raise NotImplementedError
 
     def states(self) -> Sequence[JobState]:
@@ -308,10 +307,9 @@ class Launcher(Interface):
         raise NotImplementedError
 
     def stop(self) -> bool:
-        """Sends SIGTERM to the commands that run, which save and exit, and starts no others; returns True.
+        """Sends SIGTERM to the running commands, so that they save and exit, and starts no others; returns True.
 
-        If the commands go on without this process, and `submit` will find them again, it does nothing and returns
-        False.
+        If the commands continue without this process and a later `submit` finds them, does nothing and returns False.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""What a launcher is given, and what it returns."""
+"""The commands that a launcher receives, and the states that it returns."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_show_says_what_it_is_of(run, capsys):
     for text in (
         'experiment   faults',
         'dataset      synthetic people, SYSU-MM01 layout',
-        'whole, format 2',
+        'complete, format 2',
         'backbone',
         'necks.a',
         'weighter',

@@ -1,4 +1,4 @@
-"""Configs as YAML and JSON text: plain values, without bases."""
+"""Reads and writes configs as YAML and JSON text: plain values, without bases."""
 
 from __future__ import annotations
 

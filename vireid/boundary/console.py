@@ -110,7 +110,7 @@ class Stream(io.TextIOBase):
 
     Args:
         output: the target.
-        own_escapes: whether to pass escape sequences through, because the writer makes them; else they are escaped.
+        own_escapes: whether to pass escape sequences through, for a writer that emits its own; else they are escaped.
     """
 
     def __init__(self, output: Output, own_escapes: bool = False) -> None:
@@ -252,7 +252,7 @@ def _show_exception(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def _nowhere() -> TextIO:
-    """Opens a replacement for a closed stream, whose descriptor must not go to a file that is opened later."""
+    """Opens a replacement for a closed stream, so that no file opened later gets its descriptor."""
     handle = os.open(os.devnull, os.O_WRONLY)
     while handle == 0:
         handle = os.dup(handle)
@@ -260,7 +260,7 @@ def _nowhere() -> TextIO:
 
 
 def _settle(output: Output) -> None:
-    """Leaves nothing buffered that Python would write again at exit, and complain about."""
+    """Empties the buffer, so that Python does not write it again at exit and report an error."""
     try:
         output.stream.flush()
     except OSError as error:

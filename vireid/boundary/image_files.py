@@ -163,7 +163,7 @@ def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> Im
 
     Raises:
         VireidError: if it has too many pixels, comments or scans.
-        UnidentifiedImageError: if it is no image.
+        UnidentifiedImageError: if it is not an image.
         OSError, SyntaxError, ValueError: if it is damaged.
     """
     require_quick(file, name)

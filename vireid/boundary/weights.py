@@ -174,7 +174,7 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
 
 
 def without_names(content: Any) -> str:
-    """Returns what a file is in which `find_weights` finds no tensors."""
+    """Describes a file in which `find_weights` finds no tensors."""
     count = sum(1 for _ in tensors(content))
     some = f'{count:,} tensor{"s" * (count != 1)}'
     if isinstance(content, Tensor):

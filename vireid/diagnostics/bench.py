@@ -44,7 +44,7 @@ class Variant:
         name: a row of the table.
         rate: returns images a second.
         against: the row that it is compared with.
-        change: how to set it; empty for what the config says.
+        change: how to set it; empty for the setting in the config.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Bench:
         title: what was timed, and where.
         variants: the rows.
         rates: images a second in each round, by row.
-        notes: what the reader has to know.
+        notes: notes for the reader.
         workers: loader processes; without them, reading and training take turns.
         load: load average before the timing began.
         cores: cores of this machine.
@@ -116,7 +116,7 @@ class Bench:
         possible = min(step, loader) if self.workers else 1 / (1 / step + 1 / loader)
         if both < possible / EQUAL:
             found.append(
-                f'together they reach {both / possible:.0%} of what they could: they compete for the processor'
+                f'together they reach {both / possible:.0%} of the possible rate: they compete for the processor'
             )
         return found
 
@@ -223,7 +223,7 @@ def bench_data(experiment: Experiment, seconds: float, show: Show) -> Bench:
 
 
 def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[str, list[float]]:
-    """Times each variant once in every round, so that a drift of the machine falls on all of them."""
+    """Times each variant once in every round, so that drifts of the machine's speed affect all of them equally."""
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
     for number in range(MOST):

@@ -21,7 +21,7 @@ def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> 
     Returns:
         The lines of the text.
     """
-    lines = [f'{path}  ({path.stat().st_size / 1e6:.1f} MB, whole, format {content.get("format", "?")})']
+    lines = [f'{path}  ({path.stat().st_size / 1e6:.1f} MB, complete, format {content.get("format", "?")})']
     lines += [f'{name:<12} {value}' for name, value in _about(content).items()]
     lines += ['', 'weights']
     groups: dict[str, list[tuple[str, Any]]] = {}

@@ -88,9 +88,10 @@ def release_card(record: Mapping[str, Any], content: Mapping[str, Any], config: 
     lines = [
         *head(content, record['license'], record['initialized']), '',
         *about(content, digest),
-        f'- license of the weights: {markdown(record["license"])}; the terms of the training data apply besides',
+        f'- license of the weights: {markdown(record["license"])}; the terms of the training data also apply',
         f'- seeds measured: {seeds}; the weights are those of seed {record["seeds"][0]}, the lowest one',
-        '- one vector per training identity, such as in a classifier, is not released: these tensors are zero', '',
+        '- vectors of individual training identities, such as in a classifier, are not released: these tensors are '
+        'zero', '',
         people, '',
         f'Measured on {markdown(record["data"])}{markdown(record["split"] and " " + record["split"])} by '
         f'{markdown_code(record["protocol"])}, {markdown(record["select"])}; percent'

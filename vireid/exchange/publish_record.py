@@ -1,4 +1,4 @@
-"""The record of a published release and its checksums, as a stranger reads them."""
+"""Reads the record of a published release and its checksums, and verifies the files."""
 
 from __future__ import annotations
 

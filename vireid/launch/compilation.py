@@ -19,7 +19,7 @@ def compile_forward(model: nn.Module) -> None:
     """Compiles a model's forward pass in place.
 
     Warns once if it cannot be compiled, and then runs uncompiled; if there are graph breaks, which make it slower; and
-    if it is still compiled anew after the first calls.
+    if it is still recompiled after the first calls.
     """
     from torch._dynamo.utils import counters
 

@@ -21,7 +21,7 @@ from vireid.runtime.randomness import preserved
 
 AUTO, CONTIGUOUS, CHANNELS_LAST = 'auto', 'contiguous', 'channels_last'
 FORMATS = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-LEAST = 200  # steps of a run that a trial is worth: it takes the time of about six
+LEAST = 200  # steps from which a trial is worthwhile: it takes as long as about six
 ROUNDS = 2  # after one to warm up
 GAIN = 0.95  # share of the time that channels-last must save to be used
 

@@ -1,4 +1,4 @@
-"""Resolves a config to an experiment: reads it, applies overrides, and validates it. This is the only entry point."""
+"""Resolves a config into an experiment: reads it, applies overrides, and validates it. This is the only entry point."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class Work:
         images: images in a batch, with their additional views.
         convolutions: floating-point operations of convolutions for a training image; a multiplication and an addition
             are two.
-        products: the same of matrix products.
-        kernels: tensor operations of a step, each of which a GPU has to be given.
+        products: the same for matrix products.
+        kernels: tensor operations of a step, each of which must be launched on a GPU.
         activations: bytes for a training image that the step keeps for its backward pass.
         weights: bytes of weights and their copies in 16 bits, gradients and the state of the optimizers.
         embedding: floating-point operations to embed an image.

@@ -17,7 +17,7 @@ MOST = 4096  # processes; a damaged checkpoint may name any number
 
 
 def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[str, Any]:
-    """Returns the checkpoint of a run of another number of processes as one of this number; warns what changes.
+    """Converts a checkpoint to the number of processes of this run; warns about what changes.
 
     The processes together have to train on the same images in each step, in the same order.
 
@@ -94,7 +94,7 @@ def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any],
 
 
 def _changes(run: Run) -> str:
-    """Returns what differs from the run as it would have been, though its batches are the same."""
+    """Describes what differs from an uninterrupted run, although the batches are the same."""
     kept = 'Each step still trains on the same images in the same order'
     changed = ['dropout and other random numbers of the network', 'rounding']
     if not run.experiment.losses.across_ranks:

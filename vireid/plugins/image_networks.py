@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions with instance normalization, added to the input.
 
     Args:
-        channels: of the input and the output.
+        channels: channels of the input and the output.
         running: see `encoder_layers`.
     """
 
@@ -130,7 +130,7 @@ def require_size(spec: FeatureSpec, halvings: int, least: int, what: str) -> Non
     """Checks that a map is large enough for convolutions of stride 2, if its size is known.
 
     Args:
-        spec: of the map.
+        spec: spec of the map.
         halvings: number of convolutions.
         least: rows and columns that must remain.
         what: the component, for the message.

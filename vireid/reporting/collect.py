@@ -53,11 +53,11 @@ def collect(
     Args:
         results: the evaluation.
         model: the model that was scored, to explain where it looks; None skips that.
-        transform: of test images, for the model.
+        transform: transform of test images, for the model.
         device: the model's device.
-        name: of the run.
+        name: name of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
-        calibration: of the similarities of the model, to compare its probabilities with the test.
+        calibration: calibration of the model, to compare its probabilities with the test.
 
     Returns:
         The evidence; its notes say what is missing, and why.
@@ -97,7 +97,7 @@ def collect_lists(results: Results, name: str = '', scale_raw: ScaleRaw = None) 
 
     Args:
         results: the evaluation.
-        name: of the run.
+        name: name of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
     """
     shown, first = _Shown(), results.trials[0]

@@ -35,15 +35,15 @@ class RunRecord:
     """The content of a run's folder; missing parts are empty or None.
 
     Attributes:
-        folder: of the run.
+        folder: folder of the run.
         label: its name in figures of several runs.
         config: the sections of its config.
         metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read on first use.
         result: the content of `result.json`; None for a run that has not finished.
         made: the content of `run.json`: versions, machine, data.
-        evidence: of its last evaluation.
+        evidence: evidence of its last evaluation.
         checked: whether the result was verified against the metrics of its queries.
-        unlike: what the evidence that lies beside the result says otherwise, such as `protocol`; it is then left out.
+        unlike: what differs between the result and the evidence beside it, such as `protocol`; it is then ignored.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ class RunRecord:
         if self.unlike:
             different = ', '.join(self.unlike)
             lines.append(
-                f'{self.label}: {evidence.FILE} is of another evaluation (different {different}), so left out.'
+                f'{self.label}: {evidence.FILE} belongs to another evaluation (different {different}) and is ignored.'
             )
         if self.about.get('identical'):
             lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')

@@ -182,7 +182,7 @@ def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @reads('the metrics of the queries of an evaluation', QUERIES, todo=AGAIN)
 def read_rows(path: Path) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-    """Returns the rows of a result that the queries in a `queries.npz` give, by their index, and what they are of.
+    """Returns the rows of a result computed from a `queries.npz`, by their index, and what identifies them.
 
     The latter is what `described` returns; empty for a file of an earlier vireid.
     """

@@ -1,4 +1,4 @@
-"""An index: the embedded images of a gallery, made by one checkpoint and searched with it."""
+"""An index: the images of a gallery, embedded by one checkpoint and searched with it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _About(TypedDict):
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found.
+    """An image returned by a search.
 
     Attributes:
         row: its number in the index.
@@ -60,7 +60,7 @@ class Hit:
         path: its path relative to the root of the gallery, with `/`.
         camera: its camera; empty if unknown.
         time: when it was taken, in local time; None if unknown.
-        time_from: what says so: `name`, `EXIF`, `file time`, `table`, or empty.
+        time_from: the source of the time: `name`, `EXIF`, `file time`, `table`, or empty.
         modality: its modality.
     """
 
@@ -107,7 +107,7 @@ class Index:
         Args:
             folder: the folder of the index.
             plugins: Python files with components of its model.
-            checkpoint: the checkpoint that made it, if it is no longer where it was.
+            checkpoint: the checkpoint that embedded it, if it has been moved.
             trust: contact the server that it names.
 
         Raises:
@@ -135,18 +135,18 @@ class Index:
         """The model that embedded the gallery, loaded on first use.
 
         Raises:
-            VireidError: if the checkpoint is gone or another one.
+            VireidError: if the checkpoint is missing, or is not the one that embedded the gallery.
         """
         own = self.about['checkpoint']
         path = self._checkpoint or (inside(self.folder, own) if own == ZERO_SHOT else Path(own))
         if not path.is_file():
             given = f'the checkpoint of {self.folder}, {path}, does not exist'
-            raise VireidError(given, todo='name it: --checkpoint FILE')
+            raise VireidError(given, todo='give its path: --checkpoint FILE')
         embedder = load(path, self._plugins, self.about['options'])
         if embedder.digest() != self.about['digest']:
             raise VireidError(
-                f'{path} is not the checkpoint that made {self.folder}; their embeddings cannot be compared',
-                todo='name the one that did (--checkpoint FILE), or build another index',
+                f'{path} is not the checkpoint that {self.folder} was built with; their embeddings cannot be compared',
+                todo='give the path of that checkpoint (--checkpoint FILE), or build another index',
             )
         return embedder
 
@@ -215,10 +215,10 @@ class Index:
     def image(self, row: int) -> np.ndarray:
         """Returns an image as (H, W, 3) uint8.
 
-        Only a file with the recorded content is shown, so that an index from elsewhere cannot show others.
+        Only a file with the recorded content is shown, so that an index from someone else cannot show other files.
 
         Raises:
-            VireidError: if there is no such image, or its file is gone, changed or cannot be read.
+            VireidError: if there is no such image, or its file is missing, changed or unreadable.
         """
         entry = self._entry(row)
         path = self.root / entry.path
@@ -291,8 +291,8 @@ def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Pat
             isinstance(config.get('type'), str) and Component.reaches_out(components.get('indexes', config['type']))
         ):
             raise VireidError(
-                f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid contacts no server '
-                'because a file names it',
+                f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid does not contact a '
+                'server only because a file names it',
                 todo='if you trust this index, add --trust-config (from Python: trust=True)',
             )
     return components.build('indexes', config, where='index', folder=folder, length=about['length'])

@@ -36,7 +36,7 @@ def write_page(
         index: the index.
         queries: path and modality of each query.
         found: the hits of each query.
-        judged: how sure they are.
+        judged: the confidence of the hits.
     """
     sections = [
         {

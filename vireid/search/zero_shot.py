@@ -85,8 +85,8 @@ def make_zero_shot(
     }
     checkpoint.save(out, content)
     return [
-        f'the gallery has no {m} images, so {m} queries are not centered and will be found less well; adapt the '
-        'checkpoint to images of both modalities: vireid adapt'
+        f'the gallery has no {m} images, so {m} queries are not centered and will be matched less reliably; '
+        'adapt the checkpoint to images of both modalities: vireid adapt'
         for m, own in samples.items()
         if not own
     ]

@@ -12,7 +12,7 @@ from vireid.core.errors import VireidError
 # The prior, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree of freedom for the
 # variance, which is then that of identities whose queries are all right or all wrong.
 PRIOR = 0.5
-FEW = 100  # test identities from which tables omit intervals
+FEW = 100  # tables omit intervals for this many test identities or more
 
 
 def identity_interval(

@@ -24,7 +24,7 @@ from vireid.studies.launching import finish_all
 from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
-MORE = ('R10', 'R20')  # published metrics that a row may have besides
+MORE = ('R10', 'R20')  # additional published metrics that a row may have
 OPTIONAL = {'config', 'start', 'settings', *MORE}
 START = {'config', 'key'}
 

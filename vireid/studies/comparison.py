@@ -25,7 +25,7 @@ from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to detect
-FEW = 6  # pairs that are all printed on a terminal: those of three systems and two metrics
+FEW = 6  # up to this many pairs, those of three systems and two metrics, are all printed on a terminal
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Comparison:
             lines.append(f'{len(noise)} of {len(self.pairs)} differences are not significant: {show}.')
         if single := sum(pair.by_seeds is None for pair in self.pairs):
             lines.append(
-                f'{single} differences of one seed: no claim, since another seed can change the result as much.'
+                f'{single} differences from a single seed: no claim, since another seed can change the result as much.'
             )
         return lines
 

@@ -1,4 +1,4 @@
-"""Runs of a study in processes of their own: several at once on this machine, or on a cluster."""
+"""Runs of a study in separate processes: several at once on this machine, or on a cluster."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vireid.runtime.signals import Interrupted, Stop, interruptible
 from vireid.studies.jobs import Job, finish
 
 JOB, OUTPUT = 'job.yaml', 'output.log'
-POLL, EVERY = 0.5, 60.0  # seconds between two looks at the runs, and between two lines if there is no terminal
+POLL, EVERY = 0.5, 60.0  # seconds between two checks of the runs, and between two lines if there is no terminal
 TAIL = 4000  # bytes at the end of an output
 
 
@@ -98,7 +98,7 @@ def _launch(jobs: Sequence[Job], launcher: Any, data_may_move: bool, log: Callab
         while any(state.status != 'ended' for state in states):
             if stop and not stopping:
                 stopping = launcher.stop()
-                log(f'stopping; {"each run saves a checkpoint" if stopping else "the runs go on without this command"}')
+                log(f'stopping; {"each run saves a checkpoint" if stopping else "runs continue without this command"}')
                 if not stopping:
                     break
             if stopping and all(state.status != 'running' for state in states):
@@ -178,7 +178,7 @@ def _reason(command: JobCommand, state: JobState) -> str:
     if starts and 0 <= exit_status <= 128:
         told = ' '.join(' '.join(lines[starts[-1] :]).split()).removeprefix('error: ')
     elif abs(exit_status) == 9 or exit_status == 137:
-        told = 'killed; if by lack of memory, run fewer at once: --jobs'
+        told = 'killed; if memory ran out, run fewer at once: --jobs'
     elif exit_status < 0 or exit_status > 128:
         told = f'stopped by signal {exit_status - 128 if exit_status > 0 else -exit_status}'
     else:

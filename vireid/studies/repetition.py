@@ -1,4 +1,4 @@
-"""A finished run repeated: whether weights, logged lines and result are identical."""
+"""Repeats a finished run, and compares its weights, logged lines and result."""
 
 from __future__ import annotations
 

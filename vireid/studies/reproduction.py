@@ -1,4 +1,4 @@
-"""A paper's tables again: trains what they need, scores it by both protocol families, and judges every figure.
+"""Reproduces a paper's tables: trains their rows, scores them by both protocol families, and judges every figure.
 
 A table is that of `vireid.studies.ablation`, and its runs are ordinary jobs. docs/reproduce.md defines the verdicts.
 """
@@ -34,7 +34,7 @@ from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, tab
 
 FAMILIES = {'SYSU-MM01': ('sysu/agw', 'sysu/official'), 'RegDB': ('regdb/agw', 'regdb/official')}
 SPLITS = {'RegDB': tuple(range(1, 11))}  # datasets whose published figures are means over splits
-SETTINGS = {'RegDB': 'regdb'}  # what a table lays over its rows for a dataset
+SETTINGS = {'RegDB': 'regdb'}  # the settings that a table applies to its rows for a dataset
 # settings that do not change what is trained and scored first
 HARMLESS = {
     *READING, 'name', 'loggers', 'plugins', 'requires', 'dataset.root', 'evaluation.batch_size',
@@ -90,8 +90,8 @@ def find_data(root: str | None, manager: Manager) -> str:
         except VireidError as error:
             errors.append(error.given)
     raise VireidError(
-        f'{root} is neither of {", ".join(FAMILIES)}, on which the papers measured: {"; ".join(errors)}',
-        todo='see what it is: vireid data check DIR',
+        f'{root} is not a dataset of the papers ({", ".join(FAMILIES)}): {"; ".join(errors)}',
+        todo='identify it: vireid data check DIR',
     )
 
 
@@ -234,7 +234,7 @@ def reproduce(
     log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> list[Cell]:
-    """Trains missing runs, scores all by both protocol families, and prints and writes ours beside the published ones.
+    """Trains missing runs, scores all by both protocol families, and prints and writes the figures beside the paper's.
 
     Args:
         whole: the runs.

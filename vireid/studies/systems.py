@@ -83,7 +83,7 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
 
 
 def without_own(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns the config of the run in `folder` without that in which runs of one system may differ."""
+    """Returns the config of the run in `folder` without the keys in which runs of one system may differ."""
     kept = {key: value for key, value in config.items() if key not in OWN}
     if isinstance(kept.get('dataset'), dict):
         kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}

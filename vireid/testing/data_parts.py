@@ -47,7 +47,7 @@ def _check_transform(build: Builder) -> None:
         require(isinstance(images[0], Tensor) and images[0].dim() == 3, f'it outputs a {type(images[0]).__name__}')
         require(
             torch.equal(*images),
-            'it draws from another source than torch, numpy or random: the same seed gives another image',
+            'it uses random numbers from a source other than torch, numpy or random: the same seed gives another image',
         )
     if not outputs:
         raise failures[0]
@@ -155,7 +155,7 @@ def _check_index(build: Builder) -> None:
         )
         for query, own, found in zip(queries, scores, numbers, strict=True):
             known = found[found >= 0]
-            require(len(set(known.tolist())) == len(known), f'{what} finds an image twice')
+            require(len(set(known.tolist())) == len(known), f'{what} returns an image twice')
             require(np.isin(known, live).all(), f'{what} finds images that are not allowed, or were removed')
             right = vectors.astype(np.float32) @ query
             require(

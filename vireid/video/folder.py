@@ -70,7 +70,7 @@ class Record:
         digest: identifies its content.
         settings: what determines its crops.
         start: time of its first frame, ISO 8601.
-        start_source: what says so.
+        start_source: the source of that time.
         done: whether it was read to the end.
         position: number of frames that were read.
         seconds: time of the last of them.
@@ -164,7 +164,7 @@ class Folder:
         return Record(name, str(video.absolute()), _digest(video), settings, start.isoformat(), source)
 
     def commit(self, record: Record, rows: Sequence[CropRow]) -> None:
-        """Writes the rows of crops that are on the disk, and the record: after a kill, both are there or neither."""
+        """Writes the rows of crops that are on disk, and the record: after a kill, either both exist or neither."""
         if not any(record is known for known in self.records):
             self.records.append(record)
         text = io.StringIO()
@@ -241,7 +241,7 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
         raise VireidError(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
     if not (root / STATE).exists():
         if table:
-            raise VireidError(f'{root} has a {TABLE} that `vireid crops` has not written', todo=todo)
+            raise VireidError(f'{root} has a {TABLE} that `vireid crops` did not write', todo=todo)
         return [], 0, digest
     about = read_state(root / STATE)
     digest.update(table[: about['bytes']])
@@ -287,7 +287,7 @@ def _unpacked(content: dict[str, Any]) -> Record:
     """Returns a record from JSON.
 
     Raises:
-        Exception: of any kind, if it is none.
+        Exception: of any type, if it is not a record.
     """
 
     def unpack(packed: Any) -> np.ndarray | None:
@@ -311,7 +311,7 @@ def _unpacked(content: dict[str, Any]) -> Record:
             raise ValueError(f'{name} is {number!r}')
     settings = record.settings
     if not is_name(record.name) or settings['modality'] not in MODALITIES or type(settings['camera']) is not int:
-        raise ValueError(f'the name {record.name!r}, the modality or the camera is none')
+        raise ValueError(f'the name {record.name!r}, the modality or the camera is invalid')
     datetime.fromisoformat(record.start)
     record.seconds = float(record.seconds)
     record.size = None if record.size is None else (int(record.size[0]), int(record.size[1]))

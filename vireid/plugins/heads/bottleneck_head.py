@@ -23,7 +23,7 @@ class BottleneckHead(nn.Module):
         num_identities: number of classes K.
         channels: length after either reduction.
         dropout: probability of dropout before the classifier's branch.
-        slope: of the LeakyReLU.
+        slope: negative slope of the LeakyReLU.
 
     Raises:
         VireidError: if there is not exactly one input, or it is not a map.

@@ -18,7 +18,7 @@ class ModalityDiscriminator(nn.Module):
     """The discriminator of cmGAN (Dai et al., IJCAI 2018): fully connected layers with ReLU, one score per modality.
 
     The scores, (B, 2) for visible and infrared, are output as `feature`. Train it with `ModalityCrossEntropy`, and with
-    an optimizer of its own (the step `MultipleOptimizers`).
+    a separate optimizer (the step `MultipleOptimizers`).
 
     Args:
         inputs: one joint map, which is pooled, or one vector.

@@ -19,10 +19,10 @@ class PatchCritic(nn.Module):
     """A discriminator that judges patches (PatchGAN): is this a real image, or one translated from the other modality?
 
     Convolutions with stride 2, each after the first with twice the channels, and one that maps to a value per patch.
-    It may look at several scales, each with a network of its own and half the size of the one before.
+    It may look at several scales, each with its own network and half the size of the previous one.
 
     It has two outputs. Each has, per image, the values of all patches; with several scales, a part for each, whose
-    values are repeated so that all parts have as many.
+    values are repeated so that all parts have equally many.
 
     - `real`: of the real images of `modality`, from the first input;
     - `fake`: of the images that the second input has for the other modality, which are translated to this one.

@@ -18,7 +18,7 @@ from vireid.launcher_types import JobCommand, JobState
 class Local:
     """Runs commands on this machine: one per GPU, or one at a time without GPUs, unless `jobs` is set.
 
-    The commands end with this process, however it ends: each watches its standard input, a pipe from here.
+    The commands end with this process, however it ends: each watches its standard input, a pipe from this process.
 
     Args:
         jobs: number of commands at once; several may share a GPU.

@@ -16,7 +16,7 @@ from vireid.interfaces import Loss
 
 
 class OneModality(nn.Module):
-    """Computes another loss on the images of one modality only, such as on translated images.
+    """Computes another loss on the images of one modality only, such as translated images.
 
     Args:
         build_part: builds the loss.

@@ -163,7 +163,7 @@ class CrossModalModel(nn.Module):
                 if the `epochs` of all its losses exclude the current one.
 
         Raises:
-            VireidError: if no loss is to be computed, or a component returns something else than it declares.
+            VireidError: if no loss is to be computed, or a component returns something other than it declares.
         """
         active = {name: found for name, task in self.tasks.items() if (found := task.active(tasks, batch.progress))}
         if not active:

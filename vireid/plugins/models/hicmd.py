@@ -63,7 +63,7 @@ class HiCMD(nn.Module):
         build_part: builds all of these.
         erasing: config of the transform of each image before the identity losses; None leaves images whole.
         same_style: whose style a reconstruction has: its `own`, or its `partner`'s, as in the released code.
-        dilations: of the prototype encoder's pyramid.
+        dilations: dilations of the prototype encoder's pyramid.
         hidden: hidden units of the decoder's perceptrons.
         critic_width: channels of the critics' first convolution.
         critic_scales: number of scales at which a critic scores an image.

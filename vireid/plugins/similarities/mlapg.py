@@ -41,9 +41,9 @@ class MLAPG:
         dims: number of principal components, at least 1 and limited by the data's rank; None keeps all.
         iterations: maximum number of iterations, at least 1.
         tolerance: optimization stops when the objective decreases by less than this fraction.
-        max_pairs: largest n x m, at least 1. With more training images, each identity's images are sampled: the same
-            number at most for all identities and both modalities. Fitting takes about 50 bytes a pair.
-        seed: of this sample.
+        max_pairs: largest n x m, at least 1. With more training images, each identity's images are sampled, the same
+            number at most for all identities and both modalities. Fitting takes about 50 bytes per pair.
+        seed: random seed of this sample.
         scale: scale features to mu = 1; False leaves them as they are.
 
     Raises:

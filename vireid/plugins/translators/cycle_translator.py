@@ -24,7 +24,7 @@ from vireid.plugins.image_networks import (
 
 
 class CycleTranslator(nn.Module):
-    """Replaces visible images by infrared ones that a generator translates from them (AlignGAN, ICCV 2019).
+    """Replaces visible images with infrared ones that a generator makes from them (AlignGAN, ICCV 2019).
 
     The backbone sees translated visible images and real infrared ones, in training and when images are embedded. Both
     pass through the resolution of the generators, so that it cannot tell them apart by their sharpness.
@@ -52,7 +52,7 @@ class CycleTranslator(nn.Module):
         infrared_only: translate nothing, and leave visible images out of training: the warm-up of the backbone.
 
     Raises:
-        VireidError: if visible and infrared images do not have three channels, or the size is no multiple of 4.
+        VireidError: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
     """
 
     def __init__(

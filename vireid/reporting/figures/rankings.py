@@ -36,7 +36,7 @@ def draw(
         runs: with evidence; drawn one below the other.
         queries: the maximum number of rows per run.
         top: the maximum number of gallery images per query.
-        kind: of queries: `best` or `worst` by average precision, one per identity, or `random`.
+        kind: kind of queries: `best` or `worst` by average precision, one per identity, or `random`.
         identity: draws the queries of this identity instead: its name or number in the dataset.
         width: in inches.
 
@@ -63,7 +63,7 @@ def draw(
         lists = chosen_lists(run.evidence, kind, identity)[:queries]
         _draw_run(sheet, run.evidence, lists, top)
     names = sorted({str(run.evidence.about.get('similarity') or 'cosine') for run in kept if run.evidence})
-    which = '' if identity is not None else 'Random queries. ' if kind == 'random' else f'The queries found {kind}. '
+    which = '' if identity is not None else 'Random queries. ' if kind == 'random' else f'Queries with the {kind} AP. '
     legend = (
         f'{which}Green, solid, tick: same identity. Orange, dashed, cross: different identity. Below each image: its '
         f'similarity ({", ".join(names)}).'

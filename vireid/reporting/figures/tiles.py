@@ -105,7 +105,7 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
 
     Args:
         runs: with evidence; drawn one below the other.
-        kind: of maps, such as `cam`.
+        kind: kind of maps, such as `cam`.
         paint: returns the image to show, given an image (H, W, 3) uint8 and its map in 0..1, (h, w) or
             (h, w, 3).
         note: written at the end.
