@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest, parse_json, read_text, reads
 from vireid.boundary.received import ADDRESS, texts
@@ -342,7 +343,7 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:
     """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0), 0o666)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | BINARY, 0o666)
     with os.fdopen(handle, 'r+b', buffering=0) as file:
         for row, vector in zip(rows, vectors.astype(np.float16), strict=True):
             file.seek(row * vector.nbytes)

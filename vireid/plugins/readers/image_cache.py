@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import zlib
@@ -282,7 +283,7 @@ def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
     The file is not memory-mapped, as truncating a mapped file kills the process.
     """
     while len(left):
-        if hasattr(os, 'preadv'):
+        if sys.platform == 'linux':
             got = os.preadv(file.fileno(), [left], start)
         else:
             with _turn:
