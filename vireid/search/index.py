@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import content_digest, parse_json, read_text, reads
+from vireid.boundary.reading import content_digest, error_text, parse_json, read_text, reads
 from vireid.boundary.received import ADDRESS, texts
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean
@@ -226,8 +226,7 @@ class Index:
         try:
             same = content_digest(path) == entry.digest
         except (OSError, ValueError) as error:  # of a null character
-            why = getattr(error, 'strerror', None) or error
-            raise VireidError(f'{entry.path} cannot be read: {why}', todo='update the index') from error
+            raise VireidError(f'{entry.path} cannot be read: {error_text(error)}', todo='update the index') from error
         if not same:
             raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
         return self.embedder.pixels(path)
