@@ -110,7 +110,8 @@ class ModelBuilder:
                     path=path,
                 )
             components = self.build_part.components
-            layout = getattr(components.get(kind, component_type(config, path), where=path), 'layout', 'joint')
+            component = components.get(kind, component_type(config, path), where=path)
+            layout = (Neck if kind == 'necks' else Head).layout(component)
             for read in inputs:
                 if layout != 'any' and specs[read].layout != layout:
                     raise VireidError(
@@ -222,7 +223,7 @@ class ModelBuilder:
     def check_embedding(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Reports training-only heads in the embedding, and features that are not joint vectors."""
         for name in self.graph.embedding:
-            if getattr(tasks.get(name, {}).get('head'), 'train_only', False):
+            if Head.train_only(tasks.get(name, {}).get('head')):
                 text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
                 self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
             spec = {**self.image_specs, **self.specs}.get(name)

@@ -28,7 +28,7 @@ from vireid.boundary.reading import content_digest
 from vireid.boundary.shared_folders import alone as alone_in
 from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
-from vireid.core.data.images import read_image
+from vireid.core.data.images import Decoder, read_image
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 from vireid.runtime.randomness import seeded
@@ -107,7 +107,7 @@ class ImageCache:
             raise VireidError("folder is ''", allowed='a folder for the cache, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
-        scale_raw = getattr(decode, 'scale_raw', None)
+        scale_raw = decode.scale_raw if isinstance(decode, Decoder) else None
         settings = [FORMAT, dict(first_config), scale_raw, _source(first), torchvision.__version__, PIL.__version__]
         place, stamps = _digest([settings, [os.path.abspath(p) for p in paths]]), _stamps(paths)
         key = json.dumps([settings, [os.path.abspath(p) for p in paths], stamps], default=str)

@@ -126,10 +126,11 @@ def find_problems(
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'
         errors.append(VireidError(f'{place} is empty', todo='name the optimizers of this turn', path=place))
-    if any(p.requires_grad for p in getattr(model.weighter, 'parameters', list)()) if hasattr(model, 'weighter') else 0:
+    weighter = Model.weighter(model)
+    if weighter is not None and any(p.requires_grad for p in weighter.parameters()):
         errors.append(
             VireidError(
-                f'step: MultipleOptimizers cannot train the weighter {type(model.weighter).__name__}',
+                f'step: MultipleOptimizers cannot train the weighter {type(weighter).__name__}',
                 todo='use a weighter without parameters, such as Fixed, or use SingleOptimizer',
                 path='step',
             )
