@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, _norm(channels, running), nn.ReLU(), second, _norm(channels, running))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        return x + self.layers(x)  # (B, C, H, W)
 
 
 def encoder_layers(colors: int, channels: int, blocks: int, running: bool = True) -> list[nn.Module]:

@@ -82,6 +82,9 @@ class Index:
         about: `root`, `checkpoint`, `digest`, `label`, `length` D, `index` (its type and arguments), `options`.
         root: the folder of the gallery.
         entries: the table of images.
+
+    Raises:
+        VireidError: if the table of images is missing or damaged, or the file of embeddings is truncated.
     """
 
     def __init__(

@@ -35,7 +35,8 @@ class JointCritic(nn.Module):
         channels: after the first convolution.
 
     Raises:
-        VireidError: if the inputs are not two paired maps and a joint one, or they are too small.
+        VireidError: if the inputs are not two paired maps and a joint one, or they are too small; when called, if a
+            modality is missing or the identities of the rows differ.
     """
 
     layout, train_only = 'any', True
@@ -91,7 +92,7 @@ class JointCritic(nn.Module):
         return nn.functional.interpolate(self.feature(features), tuple(size), mode='bilinear')
 
     def _judged(self, images: Tensor, features: Tensor) -> HeadOutput:
-        return HeadOutput(self.pair(torch.cat([images, features], dim=1)).flatten(1))
+        return HeadOutput(self.pair(torch.cat([images, features], dim=1)).flatten(1))  # (N, patches)
 
 
 def another_identity(identities: Tensor) -> Tensor | None:

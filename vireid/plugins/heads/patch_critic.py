@@ -71,6 +71,7 @@ class PatchCritic(nn.Module):
     def forward(self, real: Mapping[Modality, Tensor], fake: Mapping[Modality, Tensor]) -> dict[str, HeadOutput]:
         images = of_modality(real, self.modality, 'PatchCritic')
         translated = of_modality(fake, OTHER[self.modality], 'PatchCritic')
+        # (N, patches) each, or (N, scales, values)
         return {'real': HeadOutput(self.judge(images)), 'fake': HeadOutput(self.judge(translated))}
 
     def judge(self, images: Tensor) -> Tensor:

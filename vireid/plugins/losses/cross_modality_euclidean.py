@@ -20,6 +20,9 @@ class CrossModalityEuclidean(nn.Module):
     Args:
         normalize: True L2-normalizes the features, so that a squared distance is at most 4 and shrinking the features
             does not reduce it; False compares the features themselves.
+
+    Raises:
+        VireidError: when called, if the feature has parts.
     """
 
     reads_parts = False

@@ -26,7 +26,8 @@ class GLFM(nn.Module):
         negative_slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if the input is not one vector of even length, or `num_heads` is below 1.
+        VireidError: if the input is not one vector of even length, or `num_heads` is below 1; when called, if the
+            identities are unknown.
     """
 
     train_only = True

@@ -26,7 +26,8 @@ class ModalityMetric(nn.Module):
         channels: number of rows of each matrix, at most C; None means C.
 
     Raises:
-        VireidError: if the input is not one vector, or `channels` is out of range.
+        VireidError: if the input is not one vector, or `channels` is out of range; when called, if a modality has no
+            matrix.
     """
 
     def __init__(

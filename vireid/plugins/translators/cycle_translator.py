@@ -84,7 +84,10 @@ class CycleTranslator(nn.Module):
         initialize(self.generators)
 
     def forward(self, batch: Batch, needed: Collection[str] = ()) -> Batch:
-        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch."""
+        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch.
+
+        Images stay (B, 3, H, W); maps are (B, 3, h, w) by modality, with (h, w) = `size`.
+        """
         if self.infrared_only and batch.identities:
             batch = _without_visible(batch)
         images = {m: batch.images[m] for m in OTHER if m in batch.images}
