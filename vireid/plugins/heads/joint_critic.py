@@ -17,9 +17,10 @@ from vireid.plugins.image_networks import initialize, of_modality, patch_layers,
 class JointCritic(nn.Module):
     """Judges pairs of an image and a feature map: do both come from real infrared images of one identity?
 
-    From Wang et al., ICCV 2019. The image passes three convolutions with stride 2. The map is reduced to as many
-    channels as the first of them has, enlarged, and joined to the result. Two more convolutions with stride 2 and one
-    of 3 x 3 give a value per patch.
+    From Wang et al., ICCV 2019, arXiv 1910.05839.
+
+    The image passes three convolutions with stride 2. The map is reduced to as many channels as the first of them has,
+    enlarged, and joined to the result. Two more convolutions with stride 2 and one of 3 x 3 give a value per patch.
 
     Row i of the visible images must show the identity of row i of the infrared images. With real and fake infrared
     images x and x', and the maps f and f' that the backbone computes from them, the outputs are values per patch of

@@ -26,6 +26,8 @@ from vireid.plugins.image_networks import (
 class CycleTranslator(nn.Module):
     """Replaces visible images by infrared ones that a generator translates from them (AlignGAN, ICCV 2019).
 
+    AlignGAN is Wang et al., arXiv 1910.05839.
+
     The backbone sees translated visible images and real infrared ones, in training and when images are embedded. Both
     pass through the resolution of the generators, so that it cannot tell them apart by their sharpness.
 
