@@ -225,7 +225,16 @@ def bench_data(experiment: Experiment, seconds: float, show: Show) -> Bench:
 
 
 def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[str, list[float]]:
-    """Times each variant once in every round, so that a drift of the machine falls on all of them."""
+    """Times each variant once in every round, so that a drift of the machine falls on all of them.
+
+    Args:
+        variants: what to time.
+        seconds: how long to repeat; at least two rounds are timed.
+        show: called with (done, total, what).
+
+    Returns:
+        For each variant by name, the images a second in each round.
+    """
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
     for number in range(MOST):

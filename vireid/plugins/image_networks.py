@@ -179,6 +179,11 @@ def require_quarters(size: Sequence[int] | None, what: str) -> None:
 def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) -> Tensor:
     """Returns the map of a modality.
 
+    Args:
+        maps: maps by modality.
+        modality: the modality.
+        what: the component that reads it, for messages.
+
     Raises:
         VireidError: if the batch has no images of it.
     """

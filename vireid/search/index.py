@@ -344,7 +344,13 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:
-    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them."""
+    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them.
+
+    Args:
+        path: the file of embeddings, which is created if needed.
+        rows: n numbers of images.
+        vectors: (n, D) embeddings; the file has them as float16.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | BINARY, 0o666)
     with os.fdopen(handle, 'r+b', buffering=0) as file:
         for row, vector in zip(rows, vectors.astype(np.float16), strict=True):

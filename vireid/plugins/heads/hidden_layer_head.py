@@ -64,6 +64,11 @@ class HiddenLayerHead(nn.Module):
 def perceptron(channels: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     """Returns fully connected layers with ReLU between them.
 
+    Args:
+        channels: length of the input.
+        hidden: lengths of the hidden layers.
+        outputs: length of the output.
+
     Raises:
         VireidError: if `hidden` is empty or a length is below 1.
     """

@@ -61,7 +61,14 @@ class ModelBuilder:
             self.graph.problems.append(VireidError(text, todo='choose another name', path=f'{where}.backbone'))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
-        """Builds one component; returns None and reports the error if that fails."""
+        """Builds one component; returns None and reports the error if that fails.
+
+        Args:
+            kind: one of `KINDS`.
+            config: its config.
+            key: its place in the `model` section, such as `necks.mlfm`.
+            **context: values passed to it if it names them.
+        """
         try:
             return self.build_part(kind, config, key, **context)
         except VireidError as error:

@@ -44,6 +44,11 @@ class OptimizerSettings:
 def tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[str]:
     """Returns the tasks that match any pattern of an optimizer.
 
+    Args:
+        name: name of the optimizer, for messages.
+        patterns: its patterns, such as `critic*`.
+        tasks: the tasks of the model.
+
     Raises:
         VireidError: if there is none.
     """
@@ -78,6 +83,13 @@ def freeze_all_but(model: nn.Module, claimed: set[str]) -> None:
 def find_problems(
     model: nn.Module, settings: Mapping[str, OptimizerSettings], order: Sequence[str | Sequence[str]] | None
 ) -> list[VireidError]:
+    """Returns what is wrong with the settings of several optimizers.
+
+    Args:
+        model: the model that they train.
+        settings: the settings of each optimizer by name.
+        order: the turns, each the name of an optimizer or several names; None is one turn of all.
+    """
     errors = []
     tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
     owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
