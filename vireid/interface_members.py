@@ -91,7 +91,7 @@ class Interface:
 
 
 def _is_own(stub: Callable[..., Any]) -> Callable[[Any], bool]:
-    return lambda value: callable(value) and getattr(value, '__func__', value) is not stub
+    return lambda value: callable(value) and (value.__func__ if inspect.ismethod(value) else value) is not stub
 
 
 def of_type(kind: type) -> Callable[[Any], bool]:

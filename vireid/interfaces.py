@@ -190,6 +190,7 @@ class Sampler(Interface):
     """Draws training batches as a pure function of (seed, epoch)."""
 
     given = ('samples', 'seed', 'rank', 'world_size')
+    identities = May[int | None](None, 'number of identities per batch and process')
 
     def __len__(self) -> int:
         """Returns the number of batches per epoch."""

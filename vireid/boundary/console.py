@@ -23,7 +23,7 @@ from typing import Any, TextIO
 from vireid.boundary.showing import printable
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed
-GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'ESHUTDOWN', errno.EPIPE)}
+GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN}
 WAIT = 60.0  # seconds to wait for a slow reader of a non-blocking pipe
 
 
@@ -53,7 +53,8 @@ class Output:
         self.stream, self._flushes = stream, flushes
         self.error: OSError | None = None
         self._patience = WAIT
-        self._raw: Any = getattr(stream.buffer, 'raw', stream.buffer)
+        buffer: Any = stream.buffer
+        self._raw: Any = buffer.raw if isinstance(buffer, (io.BufferedWriter, io.BufferedRandom)) else buffer
         self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('vireid.without')
 
     def write(self, text: str) -> None:
@@ -230,7 +231,11 @@ def terminal() -> TextIO:
 
     Text from outside must be `printable` before it reaches rich; `Terminal` takes care of that.
     """
-    stream: Any = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a progress bar
+    from rich.file_proxy import FileProxy  # loaded only by those that use a terminal
+
+    stream: Any = sys.stdout
+    if isinstance(stream, FileProxy):  # while rich shows a progress bar
+        stream = stream.rich_proxied_file
     if isinstance(stream, Stream):
         return Stream(stream.output, own_escapes=True)  # type: ignore[return-value]
     if stream is None or not _is_of_the_process(stream):

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from vireid.boundary.open_flags import BINARY, NO_BLOCK
 from vireid.core.errors import VireidError
 
 P = ParamSpec('P')
@@ -28,8 +29,7 @@ ARRAYS = 256 * 2**20  # bytes that an archive may unpack to, plus four times its
 MEMBERS = 1000  # arrays of an archive: opening each takes time, however small it is
 HEAD = 65_536  # bytes that identify a file, together with its size: the crops of a dataset are smaller
 VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, counting shared ones at every reference
-# Windows lacks some of these flags; there, ordinary paths lead to no pipes or devices
-OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0)
+OPEN = os.O_RDONLY | NO_BLOCK | BINARY
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,11 @@ def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     known = isinstance(error, (ValueError, OSError)) and not isinstance(error, UnicodeError)
     return (lines[0] if known else f'{type(error).__name__}: {lines[0]}') if lines else type(error).__name__
+
+
+def error_text(error: Exception) -> str:
+    """Returns an exception's message; for an error of the operating system, without its number and its path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def open_regular(path: str | Path) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +176,8 @@ def bench_step(experiment: Experiment, seconds: float, show: Show) -> Bench:
             other = StepLoop(experiment.with_overrides(values))
             other()
         except (VireidError, torch.OutOfMemoryError) as error:
-            notes.append(f'{name} was not timed: {getattr(error, "given", "not enough memory")}')
+            why = error.given if isinstance(error, VireidError) else 'not enough memory'
+            notes.append(f'{name} was not timed: {why}')
         else:
             variants.append(Variant(name, other, STEP, name))
     if experiment.training.memory_format == AUTO:
@@ -223,7 +225,16 @@ def bench_data(experiment: Experiment, seconds: float, show: Show) -> Bench:
 
 
 def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[str, list[float]]:
-    """Times each variant once in every round, so that drifts of the machine's speed affect all of them equally."""
+    """Times each variant once in every round, so that drifts of the machine's speed affect all of them equally.
+
+    Args:
+        variants: the variants to time.
+        seconds: how long to repeat; at least two rounds are timed.
+        show: called with (done, total, what).
+
+    Returns:
+        The images per second in each round, by variant.
+    """
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
     for number in range(MOST):
@@ -300,7 +311,9 @@ def _samples(experiment: Experiment, folder: Path, show: Show) -> tuple[Sequence
 
 def _load() -> tuple[float, int]:
     """Returns the load average of the last minute without this process, and the number of cores."""
-    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.0
+    load = 0.0
+    if sys.platform != 'win32':
+        load = os.getloadavg()[0]
     return max(0.0, load - min(1.0, time.process_time() / 60)), usable_cores()
 
 

@@ -20,7 +20,7 @@ from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Progress, Sample
-from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
+from vireid.diagnostics.wiring import mermaid, wiring_table
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
 from vireid.launch.cost import Price, price_lines
@@ -28,6 +28,7 @@ from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.preflight import missing_init, preflight
 from vireid.launch.work import Counter, Work, bytes_of, spans_of
+from vireid.reporting.graph import is_graph
 
 FITTED_IDENTITIES = 3
 

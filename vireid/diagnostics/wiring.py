@@ -19,11 +19,6 @@ RESERVED = (
 )  # fmt: skip
 
 
-def is_graph(model: Any) -> bool:
-    """Returns whether a model describes its wiring as `CrossModalModel` does: features, tasks and the embedding."""
-    return all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter'))
-
-
 def wiring_table(model: Any) -> list[str]:
     """Returns the wiring as a table, with a line for each feature and each task."""
     rows = [('feature', 'component', 'inputs', 'output')]

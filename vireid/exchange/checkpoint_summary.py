@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from vireid.boundary import checkpoint
 from vireid.boundary.wording import counted
 
@@ -58,8 +60,8 @@ def _about(content: Mapping[str, Any]) -> dict[str, Any]:
     return rows
 
 
-def _tensors(value: Any) -> Iterator[Any]:
-    if hasattr(value, 'element_size'):
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:

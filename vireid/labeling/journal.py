@@ -60,7 +60,7 @@ def answer(
     name: str = '',
     despite: bool = False,
 ) -> Answer:
-    """Returns an answer that is given now."""
+    """Returns an answer that is given now; the arguments are the fields of `Answer`."""
     now = datetime.now().isoformat(' ', 'seconds')
     parts = {'same': [list(part) for part in same], 'different': [list(part) for part in different]}
     given = {'time': now, 'kind': kind, 'tracks': list(tracks), **parts, 'name': name, 'despite': despite}

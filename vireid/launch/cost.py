@@ -54,7 +54,14 @@ class Device:
     basis: str
 
     def seconds(self, convolutions: float, products: float, kernels: float, precision: str) -> float:
-        """Returns the seconds of some operations."""
+        """Returns the seconds of some operations.
+
+        Args:
+            convolutions: number of operations of convolutions.
+            products: number of operations of matrix products.
+            kernels: number of kernels that are launched.
+            precision: `32-true`, or another for 16 bits.
+        """
         if precision == FLOAT32 or self.half is None:
             seconds = convolutions / self.convolutions + products / self.products
         else:

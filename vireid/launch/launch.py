@@ -188,7 +188,15 @@ def _build_evaluators(
 def build_batches(
     experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, read: Any
 ) -> BatchStream:
-    """Returns the training batches of a run; `read` loads an image."""
+    """Returns the training batches of a run.
+
+    Args:
+        experiment: its transforms, views, seed and `images` are used.
+        samples: the training samples.
+        sampler: draws the batches of this process.
+        fabric: says which device and process this is.
+        read: maps a path to a (3, H, W) uint8 image.
+    """
     images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'

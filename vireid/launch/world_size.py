@@ -80,8 +80,8 @@ def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any],
         theirs: their config.
         ours: the config of the run.
     """
-    identities = getattr(samplers[0], 'identities', None)
-    if not isinstance(identities, int):
+    identities = Sampler.identities(samplers[0])
+    if identities is None:
         return ''
     whole = identities * len(samplers)
     if whole % size:

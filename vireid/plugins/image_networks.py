@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, _norm(channels, running), nn.ReLU(), second, _norm(channels, running))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        return x + self.layers(x)  # (B, C, H, W)
 
 
 def encoder_layers(colors: int, channels: int, blocks: int, running: bool = True) -> list[nn.Module]:
@@ -178,6 +178,11 @@ def require_quarters(size: Sequence[int] | None, what: str) -> None:
 
 def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) -> Tensor:
     """Returns the map of a modality.
+
+    Args:
+        maps: maps by modality.
+        modality: the modality.
+        what: the component that reads it, for messages.
 
     Raises:
         VireidError: if the batch has no images of it.

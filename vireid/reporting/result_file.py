@@ -110,7 +110,11 @@ def which_weights(result: Mapping[str, Any]) -> str:
 
 @reads('a result of an evaluation', FILE, todo=AGAIN)
 def read_result(path: Path) -> dict[str, Any] | None:
-    """Reads a `result.json`; see `read`."""
+    """Reads a `result.json`; None if it is missing or incomplete.
+
+    Raises:
+        VireidError: if it is damaged, or was written by an earlier vireid.
+    """
     try:
         content = parse_json(read_text(path, RECORD))
     except (OSError, ValueError):

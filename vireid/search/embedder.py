@@ -152,8 +152,8 @@ class Embedder:
         if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 2:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
-            about = f'{type(image).__name__} {getattr(image, "dtype", "")} {tuple(getattr(image, "shape", ()))}'
-            raise VireidError(f'an image is {about}', allowed=PICTURES)
+            about = f' {image.dtype} {tuple(image.shape)}' if isinstance(image, (np.ndarray, Tensor)) else ''
+            raise VireidError(f'an image is {type(image).__name__}{about}', allowed=PICTURES)
         return array
 
     def _prepared(self, pixels: Sequence[np.ndarray], modality: Modality) -> Tensor:

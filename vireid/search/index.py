@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import content_digest, parse_json, read_text, reads
+from vireid.boundary.reading import content_digest, error_text, parse_json, read_text, reads
 from vireid.boundary.received import ADDRESS, texts
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean
@@ -81,6 +82,9 @@ class Index:
         about: `root`, `checkpoint`, `digest`, `label`, `length` D, `index` (its type and arguments), `options`.
         root: the folder of the gallery.
         entries: the table of images.
+
+    Raises:
+        VireidError: if the table of images is missing or damaged, or the file of embeddings is truncated.
     """
 
     def __init__(
@@ -225,8 +229,7 @@ class Index:
         try:
             same = content_digest(path) == entry.digest
         except (OSError, ValueError) as error:  # of a null character
-            why = getattr(error, 'strerror', None) or error
-            raise VireidError(f'{entry.path} cannot be read: {why}', todo='update the index') from error
+            raise VireidError(f'{entry.path} cannot be read: {error_text(error)}', todo='update the index') from error
         if not same:
             raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
         return self.embedder.pixels(path)
@@ -341,8 +344,14 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:
-    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0), 0o666)
+    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them.
+
+    Args:
+        path: the file of embeddings, which is created if needed.
+        rows: n numbers of images.
+        vectors: (n, D) embeddings; the file has them as float16.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | BINARY, 0o666)
     with os.fdopen(handle, 'r+b', buffering=0) as file:
         for row, vector in zip(rows, vectors.astype(np.float16), strict=True):
             file.seek(row * vector.nbytes)

@@ -135,7 +135,14 @@ def jpeg_response(pixels: np.ndarray, size: tuple[int, int]) -> Response:
 
 
 def explained(status: int, text: str, todo: str = '', **more: object) -> JSONResponse:
-    """Returns an error response that says what went wrong, and what to do about it."""
+    """Returns an error response that says what went wrong, and what to do about it.
+
+    Args:
+        status: the HTTP status.
+        text: what went wrong.
+        todo: what to do about it, if anything.
+        **more: other values of the response.
+    """
     content = {'error': printable(text), 'todo': printable(todo), **more}
     return JSONResponse(content, status_code=status, headers=HEADERS)
 

@@ -31,7 +31,13 @@ START = {'config', 'key'}
 
 @dataclass(frozen=True)
 class Row(Job):
-    """A run: one row of a table with one seed."""
+    """A run: one row of a table with one seed.
+
+    Attributes:
+        row: name of the row.
+        seed: the seed.
+        data: absolute path of the dataset folder; empty if the config has none.
+    """
 
     row: str = ''
     seed: int = 0

@@ -128,6 +128,11 @@ class Folder:
     def find(self, video: Path, settings: dict[str, Any], start: datetime | None) -> Record | None:
         """Returns the record of a video; None if it was not begun.
 
+        Args:
+            video: the file.
+            settings: what determines its crops.
+            start: time of its first frame, if the user gave it.
+
         Raises:
             VireidError: if it was begun with other settings, or the file has changed since.
         """
@@ -154,6 +159,12 @@ class Folder:
         """Returns the record of a new video, under a name that no other video of its camera has.
 
         It is in the folder from its first commit on.
+
+        Args:
+            video: the file.
+            settings: what determines its crops.
+            start: time of its first frame.
+            source: what says so.
         """
         stem = re.sub(r'[^\w.()+ -]', '_', video.stem)[:LONGEST].strip(' .~')
         stem = stem if is_name(stem) else f'video_{stem}'[:LONGEST].rstrip(' .')

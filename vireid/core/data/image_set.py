@@ -141,5 +141,5 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
         identities={m: torch.tensor([label for _, label, _ in groups[m]]) for m in order},
         cameras={m: torch.tensor([s.camera for _, _, s in groups[m]]) for m in order},
         paths={m: [s.path for _, _, s in groups[m]] for m in order},
-        unreadable=list(getattr(items, 'unreadable', ())),
+        unreadable=list(items.unreadable) if isinstance(items, Items) else [],
     )

@@ -223,7 +223,7 @@ def usable_cores() -> int:
     given = os.environ.get('VIREID_CORES', '')
     if given.isdecimal() and int(given):
         return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
 
 
 def _worker_started(worker: int) -> None:

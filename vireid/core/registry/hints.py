@@ -78,7 +78,7 @@ def checkable(hint: Any) -> Any:
         return Union[int, float]  # noqa: UP007
     if hint in (Any, None, type(None), int, float, bool, str, Path):
         return hint
-    alias = getattr(hint, '__supertype__', getattr(hint, '__value__', None))  # NewType; `type X = ...`
+    alias = hint.__supertype__ if isinstance(hint, typing.NewType) else getattr(hint, '__value__', None)  # type X = Y
     if alias is not None:
         return checkable(alias)
     container = origin or hint

@@ -177,9 +177,11 @@ def _too_large(path: Path) -> VireidError:
 
 def _cells(column: Any) -> list[Any]:
     """Returns the values of a column of a Parquet file; None for missing ones, which pandas may write as NaN."""
+    from pyarrow import DictionaryArray
+
     cells: list[Any] = []
     for chunk in column.chunks:
-        if hasattr(chunk, 'dictionary'):
+        if isinstance(chunk, DictionaryArray):
             values = [*chunk.dictionary.to_pylist(), None]
             cells += [values[-1 if index is None else index] for index in chunk.indices.to_pylist()]
         else:

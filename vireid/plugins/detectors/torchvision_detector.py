@@ -38,6 +38,9 @@ class TorchvisionDetector:
         weights: `coco`, which torchvision downloads once, or a file with a state dict of this network for COCO.
         least_score: minimum score of a person, 0 to 1.
         device: the device on which it runs.
+
+    Raises:
+        VireidError: if the network is unknown, or its weights cannot be downloaded or read, or do not fit.
     """
 
     def __init__(

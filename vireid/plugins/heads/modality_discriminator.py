@@ -17,6 +17,8 @@ from vireid.plugins.heads.hidden_layer_head import perceptron
 class ModalityDiscriminator(nn.Module):
     """The discriminator of cmGAN (Dai et al., IJCAI 2018): fully connected layers with ReLU, one score per modality.
 
+    See doi 10.24963/ijcai.2018/94.
+
     The scores, (B, 2) for visible and infrared, are output as `feature`. Train it with `ModalityCrossEntropy`, and with
     a separate optimizer (the step `MultipleOptimizers`).
 

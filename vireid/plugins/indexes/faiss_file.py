@@ -29,6 +29,11 @@ class FaissFile:
 
     The index holds the embeddings as float16. Its candidates are scored from the file of embeddings, so that the
     similarities are those of `Exact`. If it finds too few images that a filter allows, `Exact` searches.
+
+    Args:
+        folder: the folder of the index.
+        length: length D of the embeddings.
+        arguments: arguments of the component, which the file records.
     """
 
     rebuild_after: ClassVar[float]  # changed images per image that the index was built from
@@ -161,6 +166,11 @@ def read_index(path: Path, faiss: Any = None, length: int | None = None) -> tupl
     """Returns a FAISS index and its note: `images` that it was built from, `changes` since, and how it was `built`.
 
     FAISS parses the file only if it has the recorded digest, since damage could crash it.
+
+    Args:
+        path: the file.
+        faiss: the module; None imports it.
+        length: length D that the embeddings must have; None accepts any.
     """
     faiss = faiss or _import_faiss()
     with open_regular(inside(path.parent, path.name)) as file:

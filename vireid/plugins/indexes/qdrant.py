@@ -158,7 +158,7 @@ class Qdrant:
 
     def _require_length(self, client: Any) -> None:
         params = client.get_collection(self.collection).config.params.vectors
-        if getattr(params, 'size', None) != self.length:
+        if not isinstance(params, self._models.VectorParams) or params.size != self.length:
             raise VireidError(
                 f'{self._place()} does not have embeddings of length {self.length}',
                 todo='use another collection: vireid index ... --cfg-options index.collection=NAME',

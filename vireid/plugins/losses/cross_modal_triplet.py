@@ -15,6 +15,8 @@ from vireid.plugins.losses.unit_distances import distances, unit_feature
 class CrossModalTriplet(nn.Module):
     """Triplets whose positive and negative are from the other modality (cmGAN; Dai et al., IJCAI 2018).
 
+    See doi 10.24963/ijcai.2018/94.
+
     For an anchor a with a positive p and a negative n, both from the other modality, the term of a triplet is
     max(0, margin + d(a, p) - d(a, n)). The mean over the visible anchors and the mean over the infrared anchors are
     added. Other modalities are ignored. Without a triplet, a direction adds 0.

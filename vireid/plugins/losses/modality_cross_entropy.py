@@ -12,6 +12,8 @@ from vireid.core.types import MODALITIES, Context, HeadOutput
 class ModalityCrossEntropy(nn.Module):
     """Softmax cross-entropy of modality scores, averaged over the images: L_D of cmGAN (Dai et al., IJCAI 2018).
 
+    See doi 10.24963/ijcai.2018/94.
+
     The discriminator minimizes it. The network that should confuse the discriminator minimizes one of two losses:
 
     - minus L_D, that is, this loss with a negative weight: cmGAN's formula. It has no lower bound, and almost no

@@ -24,7 +24,7 @@ class OneModality(nn.Module):
         loss: a name in `losses`, or a config.
 
     Raises:
-        VireidError: if a batch has no images of the modality.
+        VireidError: when called, if the batch has no images of the modality.
     """
 
     def __init__(

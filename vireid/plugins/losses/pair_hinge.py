@@ -13,6 +13,8 @@ from vireid.plugins.necks.generalized_similarity import generalized_similarity
 class PairHinge(nn.Module):
     """Trains GSM's measure S to be at most -1 for one identity, and at least 1 for two (Lin et al., PAMI 2017).
 
+    See arXiv 1605.04039.
+
     A pair of a visible and an infrared image costs max(0, 1 - l S), with l = -1 for the same identity and l = 1
     otherwise. Each image of a batch is paired with all images of the other modality. The loss is half the mean over the
     positive pairs plus half the mean over the negative pairs, so both kinds have equal weight, as in the paper, which

@@ -23,6 +23,8 @@ MATRICES = 6  # (n, m) matrices in memory at once
 class MLAPG:
     """A Mahalanobis metric across the modalities, learned from fixed features (Liao and Li, ICCV 2015).
 
+    See doi 10.1109/ICCV.2015.420.
+
     Let x_i be the n visible and z_j the m infrared images, D_M(x, z) = (x - z)^T M (x - z) their squared distance, mu
     the mean of D_I over all pairs, and y_ij = 1 for the same identity, else -1. The objective is
 

@@ -26,6 +26,8 @@ from vireid.plugins.image_networks import (
 class CycleTranslator(nn.Module):
     """Replaces visible images with infrared ones that a generator makes from them (AlignGAN, ICCV 2019).
 
+    AlignGAN is Wang et al., arXiv 1910.05839.
+
     The backbone sees translated visible images and real infrared ones, in training and when images are embedded. Both
     pass through the resolution of the generators, so that it cannot tell them apart by their sharpness.
 
@@ -84,7 +86,10 @@ class CycleTranslator(nn.Module):
         initialize(self.generators)
 
     def forward(self, batch: Batch, needed: Collection[str] = ()) -> Batch:
-        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch."""
+        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch.
+
+        Images stay (B, 3, H, W); maps are (B, 3, h, w) by modality, with (h, w) = `size`.
+        """
         if self.infrared_only and batch.identities:
             batch = _without_visible(batch)
         images = {m: batch.images[m] for m in OTHER if m in batch.images}

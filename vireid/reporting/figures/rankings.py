@@ -73,7 +73,13 @@ def draw(
 
 
 def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> list[int]:
-    """Returns the indices of the lists of a kind or an identity, by average precision; random ones keep their order."""
+    """Returns the indices of the lists of a kind or an identity, by average precision; random ones keep their order.
+
+    Args:
+        evidence: the evidence of an evaluation.
+        kind: `random`, `worst` or `best`, where the highest average precision comes first.
+        identity: number or name of an identity, whose lists are returned whatever their kind; None selects by kind.
+    """
     about, lists = evidence.about, evidence.lists
     if identity is not None:
         own = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
