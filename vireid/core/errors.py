@@ -64,7 +64,7 @@ def _shown(text: str) -> str:
 
 
 def indented(text: str) -> str:
-    """Returns a message whose lines after the first are indented, so that none looks like a message of its own.
+    """Returns a message with all lines after the first indented, so that none looks like a separate message.
 
     Names in external files may contain line breaks.
     """

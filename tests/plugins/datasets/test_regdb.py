@@ -23,16 +23,16 @@ def copy(regdb_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(regdb_root, tmp_path / 'regdb'))
 
 
-def read(root: Path | None, split: str | None = None, **arguments: Any) -> None:
+def read(root: Path | None, part: str | None = None, **arguments: Any) -> None:
     reader = RegDB(None if root is None else str(root), **arguments)
-    if split:
-        reader.split(split)
+    if part:
+        reader.split(part)
 
 
-def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> str:
-    """Returns the text of the error that building (or reading `split`) must raise."""
+def refusal(root: Path | None, part: str | None = None, **arguments: Any) -> str:
+    """Returns the text of the error that building (or reading `part`) must raise."""
     with pytest.raises(VireidError) as caught:
-        read(root, split, **arguments)
+        read(root, part, **arguments)
     return str(caught.value)
 
 
@@ -109,7 +109,7 @@ def test_a_split_outside_1_to_10_is_refused(regdb_root: Path, split: int) -> Non
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(regdb_root: Path) -> None:
-    assert 'train, test' in refusal(regdb_root, split='val')
+    assert 'train, test' in refusal(regdb_root, 'val')
 
 
 def test_no_root_says_how_to_give_one_and_how_to_go_on_without_the_dataset() -> None:
@@ -152,7 +152,7 @@ def test_a_missing_index_of_the_split_is_named_and_of_another_is_not_needed(copy
 def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: str) -> None:
     index = copy / 'idx/test_visible_1.txt'
     index.write_text(f'Visible/1/z.bmp 0\n{line}\n', encoding='utf-8')
-    text = refusal(copy, split='test')
+    text = refusal(copy, 'test')
     assert f'{index}, line 2: {line!r}' in text
     assert 'relative/path label' in text
 
@@ -160,7 +160,7 @@ def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: st
 def test_an_image_listed_twice_is_named_with_both_lines(copy: Path) -> None:
     index = copy / 'idx/train_thermal_1.txt'
     index.write_text('Thermal/1/a.bmp 0\nThermal/1/b.bmp 0\nThermal/1/a.bmp 1\n')
-    text = refusal(copy, split='train')
+    text = refusal(copy, 'train')
     assert f'{index}, line 3' in text
     assert 'line 1' in text
     assert 'Thermal/1/a.bmp' in text
@@ -170,13 +170,13 @@ def test_an_image_listed_twice_is_named_with_both_lines(copy: Path) -> None:
 def test_an_empty_index_is_named(copy: Path, content: bytes) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(content)
-    assert f'{index} names no image' in refusal(copy, split='train')
+    assert f'{index} names no image' in refusal(copy, 'train')
 
 
 def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(b'\xff\xfe\x00V')
-    assert f'{index} cannot be read' in refusal(copy, split='train')
+    assert f'{index} cannot be read' in refusal(copy, 'train')
 
 
 def test_an_identity_in_the_training_and_the_test_list_is_named(copy: Path) -> None:

@@ -121,5 +121,5 @@ def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
 
 @pytest.mark.parametrize('settings', [{'k1': 0}, {'k2': 0}, {'weight': -0.1}, {'weight': 1.1}])
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
-    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight of 0 to 1'):
+    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight from 0 to 1'):
         KReciprocal(**settings)

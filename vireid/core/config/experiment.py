@@ -51,7 +51,7 @@ class Sections:
         stages: config files to train first, in this order; each is initialized from the weights of the previous one,
             and this config from the weights of the last.
         requires: packages that provide components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
-        plugins: Python files that provide components of this config; for the record only, as the manager loads them.
+        plugins: Python files that provide components of this config; only recorded here, since the manager loads them.
         seed: random seed for weights, batches and augmentation, from 0.
         name: name of the run; by default that of the config file.
     """
@@ -240,7 +240,7 @@ class Experiment(Sections):
         return self._build_chain(self._transforms(part), f'images.{part}')
 
     def build_views(self) -> dict[str, tuple[Modality, TransformChain]]:
-        """Builds the transforms of each additional view of training images, with the modality it is a view of."""
+        """Builds the transforms of each additional view of training images, and names the modality that it shows."""
         return {
             name: (view.of, self._build_chain(view.train, f'images.views.{name}.train'))
             for name, view in self.images.views.items()
@@ -266,7 +266,7 @@ class Experiment(Sections):
     ) -> Callable[[str], Tensor]:
         """Builds the reader that loads images for the `train` or `test` transforms; a cache is filled here.
 
-        A reader may take `samples`, `first` (the first transform of the part), `first_config` (its config), `decode`
+        A reader may have the arguments `samples`, `first` (the first transform), `first_config` (its config), `decode`
         and `on_progress`.
 
         Args:

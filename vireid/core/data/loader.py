@@ -29,7 +29,7 @@ class EpochBatches:
     """The batch sampler of the training loader; the next iteration yields the rest of the epoch from `progress`.
 
     One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
-    Positions are those of one process that draws the whole batch, so that its images are augmented as there.
+    Positions refer to a single process that draws the whole batch, so images are augmented as in a single process.
 
     Args:
         sampler: draws the batches of this process.

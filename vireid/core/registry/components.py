@@ -129,7 +129,7 @@ class Components:
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
-                todo='check the name, or install the plugin that registers it (`vireid plugins` lists them)',
+                todo='check the name, or install the plugin that registers it (see `vireid plugins`)',
                 path=where,
                 code='unknown-component',
             )

@@ -24,7 +24,7 @@ from vireid.statistics.scores import METRICS, RANKS, Scores, matched_within, met
 
 FILE = 'result.json'
 QUERIES = 'queries.npz'  # the metrics of each query, in the same folder
-TOLD = 0.01  # share of tied queries from which a table mentions ties; a few always tie by rounding
+TOLD = 0.01  # smallest share of tied queries that a table mentions; a few always tie by rounding
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def valid_queries(row: Mapping[str, Any]) -> str:
 
 
 def described(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the content of a `result.json` says its metrics are of: the data, the protocol and the rows."""
+    """Returns what identifies the metrics of a `result.json`: the data, the protocol and the rows."""
     about = {key: content.get(key, '') for key in ('data', 'protocol')}
     return {**about, 'rows': [[row['name'], row.get('variant', '')] for row in content['rows']]}
 

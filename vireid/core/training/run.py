@@ -49,7 +49,7 @@ class Run:
         skipped: steps skipped so far because their loss or gradient was not finite.
         fitted_step: step after which the model was last fitted to the training images, if it has a `fit`.
         fitted: `config` and `state` of the similarity last fitted to the training images, if any.
-        calibration: what similarities of the weights to score mean (`vireid.statistics.calibration`); None if unknown.
+        calibration: calibration of the similarities of the scored weights (`vireid.statistics.calibration`), or None.
         results: the evaluation of the final weights, once the run has finished.
     """
 

@@ -32,7 +32,7 @@ from vireid.runtime.processes import agreed, lost_process_errors, wait_for_all
 from vireid.runtime.signals import Interrupted, Stop, interruptible
 
 SMALLER = (
-    'a smaller batch needs less (sampler.identities, visible, infrared), so do smaller images (images.size) and '
+    'use a smaller batch (sampler.identities, visible, infrared), smaller images (images.size), or '
     '--precision bf16-mixed'
 )
 
@@ -89,8 +89,8 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C or another signal, once the checkpoint is written.
-            VireidError: if the run cannot continue, for example because of a loss that is not finite, or because
-                another process is lost.
+            VireidError: if the run cannot continue, for example because the loss is not finite or another process is
+                lost.
         """
         with lost_process_errors(), ExitStack() as stack:
             if self.fabric.is_global_zero:
@@ -198,7 +198,7 @@ class Trainer:
         return evaluation.results
 
     def save(self, best: Mapping[str, Any] | None = None) -> None:
-        """Writes the run's checkpoint, or that of its best weights with the facts `best`; call it in every process.
+        """Writes the checkpoint of the run or, with the entries `best`, of its best weights; call it in every process.
 
         Raises:
             VireidError: if the weights are not finite, or the file cannot be written.

@@ -36,7 +36,7 @@ ALLOWED = {
     'nobody': 'the number or name of one person',
     'rounded': 'all digits of a number',
     'modality': ', '.join(MODALITIES),
-    'camera': 'a number of 0 to 999999999, or text such as cam1',
+    'camera': 'a number from 0 to 999999999, or text such as cam1',
     'twice': 'each image once',
 }
 TODO = {

@@ -110,7 +110,7 @@ class HiCMD(nn.Module):
             raise VireidError(
                 f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
                 f'metric_channels is {metric_channels}',
-                allowed='a penalty of at least 0, a dropout of 0 to below 1, and lengths of at least 1',
+                allowed='a penalty of at least 0, a dropout from 0 to below 1, and lengths of at least 1',
             )
         if taken := [name for name in losses if name in GAME]:
             raise VireidError(
