@@ -7,8 +7,8 @@ _base_ = 'zero_shot.py'
 dataset = dict(val_share=0.3)
 model = dict(
     necks=dict(
-        whitened2=dict(type='WithinIdentityWhitening', inputs='centred2', groups=8),
-        whitened=dict(type='WithinIdentityWhitening', inputs='centred', groups=8),
+        whitened2=dict(type='WithinIdentityWhitening', inputs='centered2', groups=8),
+        whitened=dict(type='WithinIdentityWhitening', inputs='centered', groups=8),
     ),
     heads=dict(
         stripes=dict(

@@ -9,12 +9,12 @@ model = dict(
     necks=dict(
         stripes2=dict(type='StripeEmbedding', inputs='stage2', parts=8),
         stripes=dict(type='StripeEmbedding', inputs='stage3', parts=8),
-        centred2=dict(type='ModalityCentering', inputs='stripes2'),
-        centred=dict(type='ModalityCentering', inputs='stripes'),
+        centered2=dict(type='ModalityCentering', inputs='stripes2'),
+        centered=dict(type='ModalityCentering', inputs='stripes'),
     ),
     heads={},
     weighter=dict(type='Fixed'),
-    embedding=('centred2', 'centred'),
+    embedding=('centered2', 'centered'),
     normalize_parts=True,
 )
 images = dict(

@@ -25,7 +25,7 @@ from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
 from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
-from vireid.launch.bf16_trial import settle_precision
+from vireid.launch.bf16_check import settle_precision
 from vireid.launch.compilation import compile_forward
 from vireid.launch.contents import content_numbers, require_apart, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name

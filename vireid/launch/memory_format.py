@@ -21,7 +21,7 @@ from vireid.runtime.randomness import preserved
 
 AUTO, CONTIGUOUS, CHANNELS_LAST = 'auto', 'contiguous', 'channels_last'
 FORMATS = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-LEAST = 200  # steps from which a trial is worthwhile: it takes as long as about six
+LEAST = 200  # steps from which measuring is worthwhile: it takes as long as about six
 ROUNDS = 2  # after one to warm up
 GAIN = 0.95  # share of the time that channels-last must save to be used
 
@@ -60,7 +60,7 @@ def settle_memory_format(
     elif name == AUTO:
         share = statistics.fmean(gather_objects(channels_last_share(model, fabric.to_device(batches.first()), fabric)))
         name = CHANNELS_LAST if share <= GAIN else CONTIGUOUS
-        reason = f'auto: in a trial, {CHANNELS_LAST} took {share:.0%} of the time of {CONTIGUOUS}'
+        reason = f'auto: measured, {CHANNELS_LAST} took {share:.0%} of the time of {CONTIGUOUS}'
     model.to(memory_format=FORMATS[name])  # type: ignore[call-overload]
     return experiment.with_overrides({'training.memory_format': name}), reason
 

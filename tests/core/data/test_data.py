@@ -56,7 +56,7 @@ def plain(image: Tensor) -> Tensor:
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Four visible and four infrared images of four identities; image k is grey of level 10 k."""
+    """Four visible and four infrared images of four identities; image k is gray of level 10 k."""
     found = []
     for number in range(8):
         path = tmp_path / f'{number}.png'

@@ -94,7 +94,7 @@ def test_a_sequential_with_a_forward_of_its_own_is_a_link_as_a_whole():
     assert names(chain_of(network)) == ['0', '1']
 
 
-def test_maps_with_channels_last_are_recognised():
+def test_maps_with_channels_last_are_recognized():
     class Permuted(nn.Module):
         def forward(self, x):
             return x.permute(0, 2, 3, 1)
