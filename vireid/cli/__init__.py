@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
 from vireid.boundary.console import Output, surviving
+from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.core.errors import VireidError, did_you_mean
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None, command: ModuleType | None = No
 def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
     """Runs a command line, prints its errors, and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_torch_import()
     try:
         if command is None:
             return _run(arguments)

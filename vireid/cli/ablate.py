@@ -20,7 +20,6 @@ from vireid.cli.arguments import (
     parse_numbers,
 )
 from vireid.cli.output import quiet_others, run_resumable
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
 if TYPE_CHECKING:
@@ -56,11 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints each table; returns the exit status, 130 after Ctrl-C."""
-    with importing():
-        from vireid.core.warn import warn_once
-        from vireid.studies.ablation import Table, check_tables, run_tables
-        from vireid.studies.ablation_rows import find_tables, make_rows, make_starts
-        from vireid.studies.launching import finish_all
+    from vireid.core.warn import warn_once
+    from vireid.studies.ablation import Table, check_tables, run_tables
+    from vireid.studies.ablation_rows import find_tables, make_rows, make_starts
+    from vireid.studies.launching import finish_all
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')

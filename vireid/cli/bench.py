@@ -7,7 +7,6 @@ import json
 
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
 from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 ACTIONS = {
@@ -43,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
     if not 0 < args.seconds < 1e6:
         raise VireidError(f'--seconds is {args.seconds}', allowed='a positive number')
     overrides, manager = overrides_of(args), make_manager(args)
-    with importing():
-        from vireid.diagnostics.bench import bench_data, bench_step
-        from vireid.launch.preflight import preflight
-        from vireid.launch.resolve import resolve
+    from vireid.diagnostics.bench import bench_data, bench_step
+    from vireid.launch.preflight import preflight
+    from vireid.launch.resolve import resolve
 
     experiment = resolve(args.config, overrides, manager=manager)
     preflight(experiment)

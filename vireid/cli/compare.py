@@ -20,7 +20,6 @@ from vireid.cli.arguments import (
     parse_numbers,
 )
 from vireid.cli.output import quiet_others
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the comparison; returns the exit status, 130 after Ctrl-C."""
-    with importing():
-        from vireid.core.distributed.processes import world
-        from vireid.core.signals import Interrupted
-        from vireid.core.warn import warn_once
-        from vireid.studies import comparison_page
-        from vireid.studies.comparison_runs import train_and_compare
+    from vireid.core.distributed.processes import world
+    from vireid.core.signals import Interrupted
+    from vireid.core.warn import warn_once
+    from vireid.studies import comparison_page
+    from vireid.studies.comparison_runs import train_and_compare
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')

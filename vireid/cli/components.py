@@ -6,7 +6,6 @@ import argparse
 import textwrap
 
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 
 
@@ -19,9 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the list, or the description of one component."""
-    with importing():
-        from vireid.diagnostics.component_description import Description, describe
-        from vireid.interfaces import KINDS, given
+    from vireid.diagnostics.component_description import Description, describe
+    from vireid.interfaces import KINDS, given
 
     if args.kind is not None and args.kind not in KINDS:
         raise VireidError(f'no kind {args.kind!r}{did_you_mean(args.kind, KINDS)}', allowed=', '.join(KINDS))
@@ -50,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
         supplied = given(kind)
         for component in (c for c in listed if c.kind == kind):
             try:
-                with importing():
-                    about = describe(components.get(kind, component.name))
+                about = describe(components.get(kind, component.name))
             except VireidError as error:
                 about = Description(str(component.target), f'{error.given}')
             plugin = '' if component.plugin == 'builtin' else f'  [{component.plugin}]'

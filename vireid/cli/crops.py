@@ -9,7 +9,6 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -50,18 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cuts people out of each video, and prints what was kept, what was dropped, and why."""
-    with importing():
-        import torch
+    import torch
 
-        from vireid.boundary.names import camera_number
-        from vireid.core.config.overrides import override
-        from vireid.core.wording import counted
-        from vireid.plugin_manager.manager import create_manager
-        from vireid.search.modality import guess_modality
-        from vireid.search.times import parse_time
-        from vireid.video.cropping import Settings, crop_video
-        from vireid.video.folder import open_folder
-        from vireid.video.frames import first_frame
+    from vireid.boundary.names import camera_number
+    from vireid.core.config.overrides import override
+    from vireid.core.wording import counted
+    from vireid.plugin_manager.manager import create_manager
+    from vireid.search.modality import guess_modality
+    from vireid.search.times import parse_time
+    from vireid.video.cropping import Settings, crop_video
+    from vireid.video.folder import open_folder
+    from vireid.video.frames import first_frame
+
     camera = camera_number(args.camera if args.camera.lower().startswith('cam') else f'cam{args.camera}')
     if camera is None:
         raise VireidError(f'--camera is {args.camera!r}', allowed='the number of a camera, such as 3')

@@ -14,7 +14,6 @@ from vireid.cli.arguments import (
     overrides_of,
 )
 from vireid.cli.output import quiet_others, run_resumable
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 
@@ -38,11 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the curve; returns the exit status, 130 after Ctrl-C."""
-    with importing():
-        from vireid.core.warn import warn_once
-        from vireid.launch.resolve import resolve
-        from vireid.studies.curve import Point, run_curve
-        from vireid.studies.jobs import make_job, require_own_images
+    from vireid.core.warn import warn_once
+    from vireid.launch.resolve import resolve
+    from vireid.studies.curve import Point, run_curve
+    from vireid.studies.jobs import make_job, require_own_images
 
     numbers = sorted(set(args.identities))
     if len(numbers) < 2:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vireid.cli.output import progress_bar, quiet_others
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -53,9 +52,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Writes the file and prints what it contains."""
-    with importing():
-        from vireid.search.features_file import write_features, writer
-        from vireid.search.gallery import find_gallery
+    from vireid.search.features_file import write_features, writer
+    from vireid.search.gallery import find_gallery
+
     writer(args.out)  # raises before the images are embedded, not after
     from vireid.core.distributed.processes import world
     from vireid.exchange.features import require_writable

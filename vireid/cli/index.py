@@ -10,7 +10,6 @@ from typing import Any
 
 from vireid.cli.extract import add_model_arguments, make_embedder
 from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 
@@ -40,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Builds or updates the index, and prints what it contains and how to search it."""
-    with importing():
-        from vireid.search.building import build
-        from vireid.search.gallery import find_gallery
-        from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
+    from vireid.search.building import build
+    from vireid.search.gallery import find_gallery
+    from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
+
     root, found = find_gallery(args.gallery, args.modality, args.camera)
     before = read_about(args.out) if (args.out / ABOUT).exists() else None
     checkpoint = args.checkpoint or (before or {}).get('checkpoint')

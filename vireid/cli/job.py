@@ -11,7 +11,6 @@ from pathlib import Path
 
 from vireid.cli import main
 from vireid.cli.output import run_resumable
-from vireid.cli.startup import importing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +24,9 @@ def run(args: argparse.Namespace) -> int:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     if hasattr(signal, 'SIGUSR2'):  # Slurm may send it to all processes; the launcher's answers
         signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    with importing():
-        from vireid.core.warn import warn_once
-        from vireid.studies.jobs import finish
-        from vireid.studies.launching import read_job
+    from vireid.core.warn import warn_once
+    from vireid.studies.jobs import finish
+    from vireid.studies.launching import read_job
 
     job, may_move = read_job(args.file)
     return run_resumable(lambda: finish(job, may_move, warn=warn_once, every=5))

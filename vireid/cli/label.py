@@ -10,7 +10,6 @@ from shlex import quote
 from vireid.cli.extract import add_model_arguments, make_embedder
 from vireid.cli.listening import add_listening_arguments, require_token, serve, serving
 from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embeds the crops that are new, serves the page until Ctrl-C, and prints what was named."""
-    with importing(), serving():
+    with serving():
         from vireid.core.wording import counted
         from vireid.labeling.labels import INDEX, Labels, embed, only_one
         from vireid.labeling.tracks import find_crops

@@ -19,7 +19,6 @@ from vireid.cli.arguments import (
     parse_numbers,
 )
 from vireid.cli.output import is_interactive, progress_bar, quiet_others, run_resumable
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.wording import counted
 
@@ -57,11 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
-    with importing():
-        from vireid.core.warn import warn_once
-        from vireid.studies.ablation import Table
-        from vireid.studies.ablation_rows import find_tables
-        from vireid.studies.reproduction import SPLITS, check, find_data, plan, reproduce
+    from vireid.core.warn import warn_once
+    from vireid.studies.ablation import Table
+    from vireid.studies.ablation_rows import find_tables
+    from vireid.studies.reproduction import SPLITS, check, find_data, plan, reproduce
 
     for flag, given in (('--seed', args.seed), ('--trial', args.trial), ('--protocol', args.protocol)):
         if given is not None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -53,17 +52,17 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the hits of each query."""
-    with importing():
-        import numpy as np
+    import numpy as np
 
-        from vireid.boundary.names import camera_name
-        from vireid.boundary.showing import as_json, one_line, printable
-        from vireid.core.wording import aligned
-        from vireid.search.confidence import judge, percent
-        from vireid.search.entries import Where
-        from vireid.search.index import Index
-        from vireid.search.modality import guess_modality
-        from vireid.search.times import parse_time
+    from vireid.boundary.names import camera_name
+    from vireid.boundary.showing import as_json, one_line, printable
+    from vireid.core.wording import aligned
+    from vireid.search.confidence import judge, percent
+    from vireid.search.entries import Where
+    from vireid.search.index import Index
+    from vireid.search.modality import guess_modality
+    from vireid.search.times import parse_time
+
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     after, before = (
         parse_time(text, f'--{name}') if text else None

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vireid.cli.listening import add_listening_arguments, require_token, serve, serving
 from vireid.cli.search import add_index_arguments
-from vireid.cli.startup import importing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C."""
-    with importing(), serving():
+    with serving():
         from vireid.search.index import Index
         from vireid.serve.app import create_app, label_file
     require_token(args)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
 from vireid.cli.output import print_result
-from vireid.cli.startup import importing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the result table."""
-    with importing():
-        from vireid.launch.resolve import resolve
+    from vireid.launch.resolve import resolve
 
-        experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
+    experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
     from vireid.api import evaluation_folder
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint

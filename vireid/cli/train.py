@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from vireid.cli.arguments import add_experiment_arguments, add_launcher_arguments, make_manager, overrides_of
 from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.cli.places import choose_place
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -80,10 +79,9 @@ def run(args: argparse.Namespace) -> int:
 
         print(dump(read(args.config, overrides, manager).sections), end='')
         return 0
-    with importing():
-        from vireid.launch.resolve import resolve
+    from vireid.launch.resolve import resolve
 
-        experiment = resolve(args.config, overrides, manager=manager)
+    experiment = resolve(args.config, overrides, manager=manager)
     if args.partial and args.init is None:
         raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from vireid.cli.arguments import make_launcher, parse_numbers
 from vireid.cli.output import quiet_others, run_resumable
-from vireid.cli.startup import importing
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
 def run_trials(args: argparse.Namespace, overrides: Overrides, manager: PluginManager) -> int:
     """Trains missing runs and prints the mean; returns the exit status."""
     trials, overrides = _trials(args), _with_folds(args, overrides)
-    with importing():
-        from vireid.core.warn import warn_once
-        from vireid.launch.resolve import resolve
-        from vireid.studies import trials as studies
-        from vireid.studies.jobs import require_own_images
+    from vireid.core.warn import warn_once
+    from vireid.launch.resolve import resolve
+    from vireid.studies import trials as studies
+    from vireid.studies.jobs import require_own_images
 
     for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
