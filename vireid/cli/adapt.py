@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
+from vireid.cli.arguments import add_plugin_argument
 from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 
@@ -22,9 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='checkpoint to write')
     parser.add_argument('--split', metavar='NAME', help='only the rows of this split')
     parser.add_argument('--revert', action='store_true', help='restore the checkpoint as it was before adaptation')
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_plugin_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
+    from vireid.serve.listening import Address
 
 # set by --cache and --rerank
 CACHE = {'type': 'ImageCache'}
@@ -88,19 +89,30 @@ def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path
     return manager.components.build('launchers', config, where='--launcher', jobs=args.jobs or None, folder=folder)
 
 
-def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Adds `--cfg-options`."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
-    )
+def add_options_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    text: str = 'overrides, such as images.size=[144,72]',
+) -> None:
+    """Adds `--cfg-options`, described by `text`."""
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help=text)
+
+
+def add_plugin_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text: str = 'a Python file with your components'
+) -> None:
+    """Adds `--plugin`, described by `text`."""
+    parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help=text)
+
+
+def add_folder_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str) -> None:
+    """Adds `--work-dir`, whose help names the default."""
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help=f'output folder (default: {default})')
 
 
 def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that select plugins and restrict what a config may do."""
     group = parser.add_argument_group('plugins')
-    group.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_plugin_argument(group)
     group.add_argument(
         '--no-plugin', action='append', default=[], metavar='NAME', help='do not load this installed plugin'
     )
@@ -113,6 +125,51 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
         help='let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside its '
         'folder (see SECURITY.md)',
     )
+
+
+def add_embedding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that embed images."""
+    from vireid.core.types import MODALITIES
+
+    parser.add_argument(
+        '--modality', choices=MODALITIES, help='modality of all images (default: that of the table or of a folder with '
+        'this name; otherwise visible if the image has colors)',
+    )  # fmt: skip
+    add_options_argument(parser, 'overrides of the config of the checkpoint, such as images.scale_raw=percentiles')
+    add_plugin_argument(parser)
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that open an index."""
+    parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
+    parser.add_argument(
+        '--false-alarms', type=_rate, default=0.05, metavar='SHARE', help='of the people who are not in the index, the '
+        'share that may be taken for one who is (default: 0.05); needs a calibrated model',
+    )  # fmt: skip
+    parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
+    add_plugin_argument(parser)
+
+
+def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that serve a page; `address_of` reads them."""
+    parser.add_argument('--port', type=int, default=8000, metavar='N', help='port (default: 8000)')
+    parser.add_argument(
+        '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on (default: 127.0.0.1, this machine '
+        'only); any other needs the token that is printed',
+    )  # fmt: skip
+    parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
+    parser.add_argument('--open', action='store_true', help='open the page in the browser')
+
+
+def address_of(args: argparse.Namespace) -> Address:
+    """Returns where a command serves its page.
+
+    Raises:
+        VireidError: if the token is easy to guess.
+    """
+    from vireid.serve.listening import Address
+
+    return Address(args.host, args.port, args.token, args.open)
 
 
 def overrides_of(args: argparse.Namespace) -> Overrides:
@@ -192,3 +249,14 @@ def _jobs(text: str) -> int:
 
 def _devices(text: str) -> int | str:
     return int(text) if text.isdigit() else text
+
+
+def _rate(text: str) -> float:
+    """Parses a share between 0 and 1."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1:
+        raise VireidError(f'--false-alarms is {text!r}', allowed='a share between 0 and 1, such as 0.05')
+    return rate

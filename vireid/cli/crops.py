@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from vireid.cli.arguments import add_options_argument, add_plugin_argument
 from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 
@@ -41,10 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--detector', default='TorchvisionDetector', metavar='TYPE', help='what finds people (default: %(default)s); '
         'its arguments are overrides such as --cfg-options detector.weights=FILE',
     )  # fmt: skip
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='arguments of the detector')
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your detector'
-    )
+    add_options_argument(parser, 'arguments of the detector')
+    add_plugin_argument(parser, 'a Python file with your detector')
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,6 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -74,3 +76,9 @@ def print_result(experiment: Experiment, results: Results, last: str = '') -> No
     quiet_others()
     if not any(logger['type'] == 'Console' for logger in experiment.loggers):
         print(f'{results.caption()}, in percent:\n{results.table()}\n{last}')
+
+
+def print_next(data: Path) -> None:
+    """Prints the commands that follow once the people of some images are named."""
+    root = quote(str(data))
+    print(f'\nnext: vireid data check {root}\n      vireid train vireid::own_few.py --data-root {root}')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.cli.arguments import add_plugin_argument
 from vireid.core.errors import VireidError
 
 
@@ -29,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='who agreed that weights trained on these people are published, and when: the people themselves, or the '
         'license of the dataset; the card states it (required unless the people are synthetic)',
     )
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='Python file with your components'
-    )
+    add_plugin_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.cli.listening import add_listening_arguments, require_token, serve, serving
-from vireid.cli.search import add_index_arguments
+from vireid.cli.arguments import add_index_arguments, add_listening_arguments, address_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,14 +17,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C."""
-    with serving():
+    from vireid.serve.listening import explained_imports, serve
+
+    with explained_imports():
         from vireid.search.index import Index
         from vireid.serve.app import create_app, label_file
-    require_token(args)
+    address = address_of(args)
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     index.load()
     serve(
-        args, f'{len(index):,} images', str(label_file(index)),
+        address, f'{len(index):,} images', str(label_file(index)),
         lambda hosts, token: create_app(index, hosts, token, args.false_alarms),
     )  # fmt: skip
     return 0

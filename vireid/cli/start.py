@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from vireid.cli.arguments import add_plugin_argument
 from vireid.cli.output import is_interactive
 from vireid.cli.steps import StepFailed, run_step
 from vireid.core.errors import VireidError
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--cfg-options', nargs='+', default=[], metavar='K=V', help='detector.weights=FILE and '
         'model.backbone.weights=FILE, if the weights cannot be downloaded; other options are for the training',
     )  # fmt: skip
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_plugin_argument(parser)
     parser.add_argument('--detector', metavar='TYPE', help='what finds people in videos, see vireid crops')
     parser.add_argument('--port', type=int, default=8000, metavar='N', help='port of the pages (default: 8000)')
 
