@@ -61,6 +61,12 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that train several runs."""
+    add_launcher_arguments(parser)
+    add_experiment_arguments(parser)
+
+
 def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path) -> Any:
     """Builds the launcher of `--launcher` and `--jobs`; returns None without these flags.
 
@@ -74,19 +80,10 @@ def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path
     """
     if args.jobs is None and not args.launcher:
         return None
-    from vireid.core.config.overrides import override
-    from vireid.core.errors import raise_all
-    from vireid.core.registry.schema import check
-    from vireid.interfaces import given
+    from vireid.studies.launchers import build_launcher
 
     name, *options = args.launcher or ['local']
-    config: dict[str, Any] = {}
-    for option in options:
-        override(config, option)
-    known = manager.components.get('launchers', name, where='--launcher')
-    raise_all(check(known, config, where=f'--launcher {name}', supplied=given('launchers')))
-    config = {'type': name, **config}
-    return manager.components.build('launchers', config, where='--launcher', jobs=args.jobs or None, folder=folder)
+    return build_launcher(name, options, args.jobs or None, manager, folder)
 
 
 def add_options_argument(

@@ -30,9 +30,14 @@ def is_interactive() -> bool:
 
 
 def run_resumable(study: Callable[[], object]) -> int:
-    """Runs a study that the same command can resume; returns the exit status, after a signal 128 plus its number."""
+    """Runs a study that the same command can resume; only rank 0 prints.
+
+    Returns:
+        The exit status; after a signal 128 plus its number.
+    """
     from vireid.core.signals import Interrupted
 
+    quiet_others()
     try:
         study()
     except Interrupted as stopped:

@@ -10,16 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import (
-    add_experiment_arguments,
-    add_launcher_arguments,
-    make_launcher,
-    make_manager,
-    overrides_of,
-    parse_numbers,
-)
+from vireid.cli import arguments
 from vireid.cli.output import is_interactive, progress_bar, quiet_others, run_resumable
-from vireid.core.errors import VireidError, did_you_mean
+from vireid.core.errors import VireidError
+from vireid.core.warn import warn_once
 from vireid.core.wording import counted
 
 if TYPE_CHECKING:
@@ -49,17 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--yes', action='store_true', help='start without asking, even without a GPU')
     parser.add_argument('--dry-run', action='store_true', help='print the runs and the estimate, and stop')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/reproduce)')
-    add_launcher_arguments(parser)
-    add_experiment_arguments(parser)
+    arguments.add_folder_argument(parser, 'runs/reproduce')
+    arguments.add_study_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
-    from vireid.core.warn import warn_once
+    from vireid.studies import reproduction
     from vireid.studies.ablation import Table
-    from vireid.studies.ablation_rows import find_tables
-    from vireid.studies.reproduction import SPLITS, check, find_data, plan, reproduce
+    from vireid.studies.ablation_rows import choose_names, find_tables
+    from vireid.studies.reproduction_estimate import require_comparable
 
     for flag, given in (('--seed', args.seed), ('--trial', args.trial), ('--protocol', args.protocol)):
         if given is not None:
@@ -67,84 +60,51 @@ def run(args: argparse.Namespace) -> int:
                 f'{flag} does not apply to reproduce, which uses several seeds, all splits, and both protocols',
                 todo=f'remove {flag}; for other seeds, use --seeds',
             )
-    manager, overrides = make_manager(args), overrides_of(args)
+    manager, overrides, base = (
+        arguments.make_manager(args),
+        arguments.overrides_of(args),
+        args.work_dir or Path('runs/reproduce'),
+    )
     places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
     tables = sorted(map(Table.read, find_tables(args.paper, places)), key=lambda table: table.title)
-    tables = [table for table in tables if table.folder.name in _chosen(args.tables, [t.folder.name for t in tables])]
-    only = _chosen(args.rows, [row for table in tables for row in table.rows]) if args.rows else []
+    names = choose_names(args.tables or (), [table.folder.name for table in tables])
+    tables = [table for table in tables if not names or table.folder.name in names]
+    only = choose_names(args.rows or (), [row for table in tables for row in table.rows])
     root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
-    data, base = find_data(root, manager), args.work_dir or Path('runs/reproduce')
-    seeds = parse_numbers('--seeds', ' '.join(args.seeds or ['0' if data in SPLITS else '0-2']))
-    whole = plan(tables, data, overrides, manager, base, seeds, args.on, only)
-    _require_same(whole, args.allow_differences)
-    launcher = make_launcher(args, manager, base)
+    data = reproduction.find_data(root, manager)
+    seeds = arguments.parse_numbers('--seeds', ' '.join(args.seeds or ['0' if data in reproduction.SPLITS else '0-2']))
+    plan = reproduction.plan(tables, data, overrides, manager, base, seeds, args.on, only)
+    if not args.allow_differences:
+        require_comparable(plan)
+    launcher = arguments.make_launcher(args, manager, base)
     if not args.dry_run:  # the estimate needs no pretrained weights
-        check(whole)
+        reproduction.check(plan)
     quiet_others()
-    if not _begin(whole, args):
+    if not _begin(plan, args):
         return 0
-    return run_resumable(lambda: reproduce(whole, base, launcher, warn=warn_once))
+    return run_resumable(lambda: reproduction.reproduce(plan, base, launcher, warn=warn_once))
 
 
-def _chosen(given: list[str] | None, known: list[str]) -> list[str]:
-    """Returns the names that were given, or all; raises for one that is unknown."""
-    chosen = [name for word in given or () for name in word.split(',') if name]
-    for name in chosen:
-        if name not in known:
-            raise VireidError(f'no {name!r}{did_you_mean(name, known)}', allowed=', '.join(dict.fromkeys(known)))
-    return chosen or known
-
-
-def _require_same(whole: Plan, allowed: bool) -> None:
-    """Raises if the data or the settings differ from those of the paper, unless that is allowed."""
-    reasons = list(dict.fromkeys(whole.reasons.values()))
-    if reasons and not allowed:
-        raise VireidError(
-            f'nothing could be compared with the paper: {"; ".join(reasons)}',
-            todo='use the data and settings of the paper (vireid data check counts the images), or add '
-            '--allow-differences to run anyway; then the figures are marked "not comparable"',
-        )
-
-
-def _begin(whole: Plan, args: argparse.Namespace) -> bool:
+def _begin(plan: Plan, args: argparse.Namespace) -> bool:
     """Prints what is to be trained and how long it takes; returns whether to start. Without a GPU, it asks.
 
     Raises:
         VireidError: if there is no GPU, and no terminal to confirm on.
     """
-    import torch
+    from vireid.studies.reproduction import missing
+    from vireid.studies.reproduction_estimate import estimate
 
-    from vireid.launch.cost import DEVICES
-    from vireid.studies.reproduction import estimate_hours, missing
-
-    jobs = missing(whole)
-    total = len(whole.unique())
-    print(f'{whole.data}: {counted(total, "run")}, {total - len(jobs)} finished')
+    jobs, total = missing(plan), len(plan.unique())
+    print(f'{plan.data}: {counted(total, "run")}, {total - len(jobs)} finished')
     if not jobs:
         return not args.dry_run
-    processor, *gpus = DEVICES
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ''
-    elsewhere = bool(args.launcher) and args.launcher[0] != 'local'
-    known = [name for name in gpus if name in gpu]
     with progress_bar('estimating') as show:
-        costs = estimate_hours(jobs, [processor, *(known or gpus)], show)
-    print('estimated time, one run after the other:')
-    for name in (*(known or gpus), processor):
-        print(f'  {name}: {_time(costs[name])} ({DEVICES[name].basis})')
+        estimated = estimate(jobs, show)
+    print(estimated.text())
     if args.dry_run:
         return False
-    if gpu or elsewhere or args.yes:
+    if estimated.has_gpu or args.yes or (args.launcher and args.launcher[0] != 'local'):
         return True
     if not is_interactive():
-        raise VireidError(
-            f'there is no GPU here, and training takes about {_time(costs[processor])} on {processor}',
-            todo='use a machine with a GPU, or a cluster (--launcher slurm); or add --yes to train here anyway',
-        )
+        raise estimated.without_gpu()
     return input('There is no GPU here. Train on the processor anyway? [y/N] ').strip().lower() in ('y', 'yes')
-
-
-def _time(value: float) -> str:
-    """Formats hours; from two days on, as days."""
-    from vireid.launch.cost import hours
-
-    return f'{hours(value / 24)} days' if value >= 48 else f'{hours(value)} hours'

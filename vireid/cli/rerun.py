@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.paths import inside
-from vireid.cli.arguments import add_plugin_arguments, make_manager, overrides_of
+from vireid.cli.arguments import add_folder_argument, add_plugin_arguments, make_manager, overrides_of
 from vireid.cli.output import quiet_others
 from vireid.core.errors import VireidError
 
@@ -19,7 +19,7 @@ from vireid.core.errors import VireidError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid rerun`."""
     parser.add_argument('folder', type=Path, metavar='RUN', help='the folder of a finished run')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: RUN-again)')
+    add_folder_argument(parser, 'RUN-again')
     parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, if it has moved")
     add_plugin_arguments(parser)
 

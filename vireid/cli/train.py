@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import add_experiment_arguments, add_launcher_arguments, make_manager, overrides_of
+from vireid.cli.arguments import (
+    add_experiment_arguments,
+    add_folder_argument,
+    add_launcher_arguments,
+    make_manager,
+    overrides_of,
+)
 from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.cli.places import choose_place
 from vireid.core.errors import VireidError
@@ -26,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
     group = add_experiment_arguments(parser)
-    group.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
+    add_folder_argument(group, 'runs/CONFIG')
     group.add_argument(
         '--resume',
         nargs='?',

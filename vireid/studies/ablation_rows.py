@@ -33,6 +33,24 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
     return matching
 
 
+def choose_names(words: Sequence[str], known: Sequence[str], what: str = '') -> list[str]:
+    """Returns names of tables or rows.
+
+    Args:
+        words: one name or several, separated by commas.
+        known: the names that there are.
+        what: a word before a name, for the error.
+
+    Raises:
+        VireidError: for an unknown name.
+    """
+    chosen = [name for word in words for name in word.split(',') if name]
+    for name in chosen:
+        if name not in known:
+            raise VireidError(f'no {what}{name!r}{did_you_mean(name, known)}', allowed=', '.join(dict.fromkeys(known)))
+    return chosen
+
+
 def make_starts(table: Table, manager: Manager, base: Path, only: Collection[str] | None = None) -> dict[str, Job]:
     """Returns the run of each start that the rows of a table use.
 
