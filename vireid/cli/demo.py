@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generates the people, trains, and prints what to do next."""
-    from vireid.api import free_folder
+    from vireid.launch.run_folder import free_folder
 
     work_dir = free_folder(Path('runs'), RUN)
     try:

@@ -35,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from vireid.launch.resolve import resolve
 
     experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
-    from vireid.api import evaluation_folder
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint
+    from vireid.launch.run_folder import evaluation_folder
 
     work_dir = args.work_dir or evaluation_folder(experiment.name, args.checkpoint)
     if args.save_features:

@@ -9,14 +9,51 @@ from typing import Any
 
 import numpy as np
 
+from vireid.core.config.overrides import Overrides
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
+from vireid.core.registry.manager import Manager
 from vireid.core.scoring import results
 from vireid.core.wording import counted
+from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
-from vireid.studies.jobs import Job, check_first
+from vireid.studies.jobs import Job, check_first, make_job
 from vireid.studies.launching import finish_all
+
+
+def make_trials(
+    source: Source, overrides: Overrides, manager: Manager, trials: Sequence[int], base: Path | None = None
+) -> list[Job]:
+    """Returns a run for each split.
+
+    Args:
+        source: the config.
+        overrides: overrides of the config.
+        manager: the plugins.
+        trials: the numbers of the splits.
+        base: the parent folder of the runs; by default `runs/NAME_trials`.
+
+    Raises:
+        VireidError: if the config is invalid, chooses a split itself, or starts from weights of one of them.
+    """
+    jobs = []
+    for trial in trials:
+        own = overrides.with_values({'dataset.trial': trial})
+        experiment = resolve(source, own, manager=manager)
+        if experiment.dataset.get('trial') != trial:
+            raise VireidError(
+                f'--trials sets dataset.trial={trial}, but --cfg-options sets {experiment.dataset.get("trial")!r}',
+                todo='remove dataset.trial from --cfg-options',
+            )
+        if experiment.training.init is not None:
+            raise VireidError(
+                f'training.init is {experiment.training.init!r}, but --trials trains on several splits',
+                todo='remove it: the weights were trained on identities that other splits test',
+            )
+        folder = (base or Path('runs') / f'{experiment.name}_trials') / f'trial_{trial}'
+        jobs.append(make_job(experiment, own, folder, f'trial {trial}'))
+    return jobs
 
 
 def check_trials(jobs: Sequence[Job], base: Path) -> None:
