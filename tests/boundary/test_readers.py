@@ -311,7 +311,7 @@ EXEMPT = {
     'vireid.cli.label.run': 'an index, by its readers',
     'vireid.serve.listening._open': 'a browser',
     'vireid.cli.search.run': 'an index, by its readers',
-    'vireid.cli.start._run': 'the table of names, for its checksum',
+    'vireid.studies.own_cameras.OwnCameras.run': 'the table of names, for its checksum',
     'vireid.cli.serve.run': 'an index, by its readers',
     'vireid.labeling.labels.drop_outdated': 'an index, by its readers',
     'vireid.serve.web._asset': 'a file of the package',

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.cli.output import progress_bar
+from vireid.cli.output import print_next, progress_bar
 from vireid.core.errors import VireidError
 from vireid.interfaces import Dataset
 
 if TYPE_CHECKING:
     from vireid.boundary.image_files import ScaleRaw
-    from vireid.core.registry.components import Components
-
-SHOWN = 5  # names in a message
-TABLE = 'manifest.csv'
-FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
-CONFIG = 'vireid::own_few.py'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,10 +91,11 @@ def _check(args: argparse.Namespace) -> int:
     """Prints the report; returns 1 if there are errors to fix."""
     from vireid.diagnostics.dataset_report import check_dataset
     from vireid.launch.data_name import data_name, is_generated
+    from vireid.launch.recognition import recognize
 
     trial = {} if args.trial is None else {'trial': args.trial}
     components = make_manager(args, args.plugin).components
-    name = args.dataset or _layout(Path(args.root).expanduser(), components)
+    name = args.dataset or recognize(Path(args.root).expanduser(), components)
     dataset = components.build('datasets', {'type': name, 'root': args.root, **trial}, where='dataset')
     generated = is_generated(args.root)  # has no published numbers to compare with
     with progress_bar('decoding images') as show:
@@ -129,74 +123,14 @@ def _scaling(text: str) -> ScaleRaw:
     return low, high
 
 
-def _layout(root: Path, components: Components) -> str:
-    """Returns the dataset type of a folder or table by its layout.
-
-    Raises:
-        VireidError: if it does not exist, or has no known layout.
-    """
-    if not root.exists():
-        raise VireidError(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
-    from vireid.launch.recognition import has_table, recognizable
-
-    if root.suffix in ('.csv', '.parquet') or has_table(root):
-        return 'Manifest'
-    published = recognizable(components)
-    for name, paths in published.items():
-        if any((root / path).exists() for path in paths):
-            return name
-    if _holds_people(root):
-        return 'Folders'
-    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    holds = f', it contains {", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}' if names else ''
-    raise VireidError(
-        f'{root} has the layout of no dataset{holds}',
-        allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
-        f'{", ".join(published)} as their authors publish them',
-        todo='rename or move folders, in lowercase; or name the dataset with --dataset, to read what is missing: '
-        '`vireid components datasets` lists them',
-    )
-
-
-def _holds_people(folder: Path) -> bool:
-    return folder.is_dir() and any((folder / name).is_dir() for name in FOLDERS)
-
-
 def _split(args: argparse.Namespace) -> int:
     """Writes the table, and prints a summary and the next commands."""
-    from vireid.diagnostics.split_table import describe, require_free, write_table
-    from vireid.launch.recognition import has_table
+    from vireid.diagnostics.split_table import split_images
 
-    images: Path = args.images.expanduser()
-    if not images.exists():
-        raise VireidError(f'{images} does not exist', allowed='a folder or a table of images')
-    out: Path = args.out or (images if images.is_dir() else images.parent) / TABLE
-    require_free(out)
-    folders = _holds_people(images)
-    reader = 'Folders' if folders else 'Manifest'
-    if images.is_dir() and not folders and not has_table(images):
-        raise VireidError(
-            f'{images} contains neither folders of people nor a table',
-            allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or manifest.csv with the columns path, identity, '
-            'camera, modality',
-        )
-    dataset = make_manager(args, args.plugin).components.build(
-        'datasets', {'type': reader, 'root': str(images)}, where='dataset'
-    )
-    splits = dataset.divide(args.test, args.val, args.seed)
-    write_table(dataset, splits, out)
-    what = 'folders' if folders else 'table'
-    print(f'split {len(splits)} people of the {what} {images} into {out}\n')
-    print(describe(dataset, splits))
-    for line in Dataset.passed_over(dataset) if folders else ():
-        print(f'Skipped: {line}')
-    if folders and (images / TABLE).exists() and out != images / TABLE:
-        print(f'Not used: {images / TABLE}. To split that table, give its path.')
-    dropped = Dataset.other_columns(dataset)
-    if dropped:
-        print(f'Columns not copied to the new table: {", ".join(dropped)}.')
-    root = quote(str(images if out == images / TABLE else out))
-    print(f'\nnext: vireid data check {root}\n      vireid train {CONFIG} --data-root {root}')
+    components = make_manager(args, args.plugin).components
+    text, root = split_images(args.images.expanduser(), args.out, components, args.test, args.val, args.seed)
+    print(text)
+    print_next(root)
     return 0
 
 

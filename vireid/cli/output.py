@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,25 @@ def quiet_others() -> None:
 def is_interactive() -> bool:
     """Returns whether somebody can answer a question; a closed stdin has no terminal."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ask(question: str, default: bool) -> bool:
+    """Asks a yes-or-no question until it is answered; Enter is the default, the end of the input is no."""
+    while True:
+        try:
+            answer = input(f'{question} [{"Y/n" if default else "y/N"}] ').strip().lower()
+        except EOFError:
+            return False
+        if answer in ('', 'y', 'yes', 'n', 'no'):
+            return default if not answer else answer[0] == 'y'
+
+
+def run_step(*words: str) -> int:
+    """Prints a command of vireid, so that you can repeat it alone, and runs it; returns its exit status."""
+    from vireid.cli import main
+
+    print(f'\n$ vireid {join(words)}', flush=True)
+    return main(words)
 
 
 def run_resumable(study: Callable[[], object]) -> int:
