@@ -15,9 +15,6 @@ from vireid.core.errors import VireidError
 if TYPE_CHECKING:
     from vireid.launch.resolve import Config
 
-# may be unset in a config, because the command that starts a run provides it
-FILLED = ('dataset.root',)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the commands of `vireid config`."""
@@ -49,15 +46,10 @@ def _read(path: str, args: argparse.Namespace) -> Config:
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
+    from vireid.diagnostics.config_problems import config_problems
+
     try:
-        config = _read(path, args)  # can reject a file without importing torch
-
-        from vireid.launch.preflight import find_problems
-
-        problems = find_problems(config.sections, config.manager, FILLED)
-        stages = config.sections.get('stages', [])
-        for position, stage in enumerate(stages if isinstance(stages, (list, tuple)) else ()):
-            problems += [error.at(f'stages.{position}') for error in _stage_problems(str(stage), args)]
+        problems = config_problems(path, overrides_of(args), make_manager(args))
     except VireidError as error:
         problems = [error]
     if not problems:
@@ -67,16 +59,6 @@ def _check(path: str, args: argparse.Namespace) -> int:
     for problem in problems:
         print(textwrap.indent(str(problem), '  '))
     return 2
-
-
-def _stage_problems(path: str, args: argparse.Namespace) -> list[VireidError]:
-    from vireid.launch.preflight import find_problems
-
-    try:
-        config = _read(path, args)
-        return find_problems(config.sections, config.manager, FILLED)
-    except VireidError as error:
-        return [error]
 
 
 def _show(path: str, args: argparse.Namespace) -> int:
@@ -89,19 +71,9 @@ def _show(path: str, args: argparse.Namespace) -> int:
 
 
 def _diff(first: str, second: str, args: argparse.Namespace) -> int:
-    from vireid.core.config.files import dump_value
-    from vireid.reporting.config_differences import MISSING, differences
+    from vireid.reporting.config_differences import describe, differences
 
     changes = differences([_read(path, args).sections for path in (first, second)])
     changes.pop(('name',), None)  # it comes from the file name
-    for place, (old, new) in changes.items():
-        key = '.'.join(place)
-        if new is MISSING:
-            print(f'- {key}: {dump_value(old)}')
-        elif old is MISSING:
-            print(f'+ {key}: {dump_value(new)}')
-        else:
-            print(f'~ {key}: {dump_value(old)} -> {dump_value(new)}')
-    if not changes:
-        print('no difference')
+    print('\n'.join(describe(changes)) or 'no difference')
     return 1 if changes else 0
