@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vireid.cli.output import progress_bar
+from vireid.boundary.progress_bar import progress_bar
 from vireid.core.warn import warn_once
 from vireid.labeling.journal import FILE
 from vireid.labeling.labels import INDEX, Labels, embed, only_one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
 from vireid.boundary.console import Output, surviving
+from vireid.boundary.os_errors import explain
 from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
 
 COMMANDS = {name: importlib.import_module(f'vireid.cli.{name}') for name in NAMES}
-
-# what to do about an OSError, by errno
-ADVICE = {
-    (errno.ENOSPC, errno.EDQUOT): 'free some space',
-    (errno.EACCES, errno.EPERM, errno.EROFS): 'fix the permissions, or choose another folder',
-    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'a file is where a folder is expected, or the reverse: choose another '
-    'path',
-}
 
 
 def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
@@ -63,16 +55,9 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
         parser = argparse.ArgumentParser(**_description(command))
         _add(parser, command)
         parsed = parser.parse_args(arguments)
-        return parsed.run(parsed)
-    except VireidError as error:
-        print(f'{_process()}error: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'{_process()}error: {error}\n  next:    {_advice(error)}', file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        explained = _explain_loss(error)
-        if explained is None:
+        return parsed.run(parsed) or 0
+    except (VireidError, OSError, RuntimeError) as error:
+        if (explained := _explain(error)) is None:
             raise
         print(f'{_process()}error: {explained}', file=sys.stderr)
         return 2
@@ -90,19 +75,11 @@ def _report_lost_output(outputs: Sequence[Output]) -> bool:
     """Reports whether printed text could not be written, to a full disk for example."""
     for stream in (sys.stdout, sys.stderr) if outputs else ():
         stream.flush()
-    lost = [output for output in outputs if output.error]
-    for output in lost:
-        print(
-            f'{_process()}error: some output could not be written to {output.stream.name}: {output.error}\n'
-            f'  next:    {_advice(output.error)}',
-            file=sys.stderr,
-        )
+    lost = [(output, output.error) for output in outputs if output.error]
+    for output, error in lost:
+        what = f'some output could not be written to {output.stream.name}: '
+        print(f'{_process()}error: {explain(error, what)}', file=sys.stderr)
     return bool(lost)
-
-
-def _advice(error: OSError | None) -> str:
-    advice = (text for numbers, text in ADVICE.items() if error is not None and error.errno in numbers)
-    return next(advice, 'check what is at that path')
 
 
 def _process() -> str:
@@ -111,13 +88,17 @@ def _process() -> str:
     return '' if rank == '0' else f'process {rank}: '
 
 
-def _explain_loss(error: RuntimeError) -> VireidError | None:
-    """Returns an error that says that another process of the run is lost; None if that is not the cause."""
+def _explain(error: VireidError | OSError | RuntimeError) -> VireidError | None:
+    """Returns an error in words; None for one of a program."""
+    if isinstance(error, VireidError):
+        return error
+    if isinstance(error, OSError):
+        return explain(error)
     if 'torch' not in sys.modules:
         return None
     from vireid.core.distributed.processes import explain_loss
 
-    return explain_loss(error)
+    return explain_loss(error)  # another process of the run may be lost
 
 
 def _run(arguments: list[str]) -> int:
@@ -140,7 +121,7 @@ def _run(arguments: list[str]) -> int:
     for name, value in vars(flags).items():
         if rest[0] not in COMMANDS and hasattr(parsed, name):  # a plugin's command may have the same flags
             setattr(parsed, name, value)
-    return parsed.run(parsed)
+    return parsed.run(parsed) or 0
 
 
 def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -181,9 +162,9 @@ def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
 def _add_plugin_command(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
     """Adds the command of a plugin; its errors name the plugin."""
 
-    def run(args: argparse.Namespace) -> int:
+    def run(args: argparse.Namespace) -> int | None:
         try:
-            return module.run(args) or 0
+            return module.run(args)
         except (VireidError, OSError, KeyboardInterrupt):
             raise
         except Exception as error:

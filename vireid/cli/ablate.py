@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
 from vireid.cli.output import run_resumable
 from vireid.core.errors import VireidError
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')
     manager, base = arguments.make_manager(args), args.work_dir or Path('runs/ablate')
     places = [args.configs] if args.configs else [folder for own in manager.configs.values() for folder in own]
-    seeds = arguments.parse_numbers('--seeds', ' '.join(args.seeds))
+    seeds = parse_numbers('--seeds', ' '.join(args.seeds))
     plan = plan_ablation(
         args.table, places, arguments.overrides_of(args), manager, base, seeds, args.on, args.rows or ()
     )

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_plugin_argument
-from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 
 
@@ -26,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_argument(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints what was estimated, and how to measure the effect."""
     if args.revert:
-        return _revert(args)
+        _revert(args)
+        return
     if args.images is None:
         raise VireidError('no images were given', todo='give a folder or a table, or use --revert, which needs none')
     from vireid.exchange.adaptation import adapt
@@ -51,13 +52,11 @@ def run(args: argparse.Namespace) -> int:
         f'  vireid test CONFIG {quote(str(args.out))} --data-root DIR --work-dir after{plugins}\n'
         f'To undo: vireid adapt {quote(str(args.out))} --revert -o ORIGINAL'
     )
-    return 0
 
 
-def _revert(args: argparse.Namespace) -> int:
+def _revert(args: argparse.Namespace) -> None:
     if args.images is not None or args.split is not None:
         raise VireidError('--revert accepts neither images nor --split', todo='remove them')
     from vireid.exchange.adaptation import revert
 
     print(f'{args.checkpoint} before adaptation, {revert(args.checkpoint, args.out)}: {args.out}')
-    return 0

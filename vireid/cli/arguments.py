@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.number_ranges import MOST
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # set by --cache and --rerank
 CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
-MOST = 1000  # seeds or splits in one command; more is probably a typo
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -214,28 +213,6 @@ def make_manager(
     return create_manager(
         files, disabled=args.no_plugin, strict=args.strict_plugins, warn=warn or warn_once, reserved=NAMES
     )
-
-
-def parse_numbers(flag: str, text: str) -> list[int]:
-    """Parses `0-4` or `0,1,5`; returns each number once, in the given order.
-
-    Raises:
-        VireidError: for anything else, or more than 1,000 numbers.
-    """
-    numbers: list[int] = []
-    for part in re.split(r'\s*,\s*|\s+', text.strip()):
-        first, dash, last = part.partition('-')
-        words = (first, last) if dash else (first,)
-        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
-            raise VireidError(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
-        those = range(int(first), int(words[-1]) + 1)
-        if not those or len(those) > MOST:
-            raise VireidError(
-                f'{flag} is {text!r}',
-                allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MOST:,} numbers',
-            )
-        numbers += those
-    return list(dict.fromkeys(numbers))
 
 
 def _jobs(text: str) -> int:

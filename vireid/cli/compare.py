@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
 from vireid.cli.output import run_resumable
 from vireid.core.errors import VireidError
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')
-    base, seeds = args.work_dir or Path('runs/compare'), arguments.parse_numbers('--seeds', args.seeds or '0-2')
+    base, seeds = args.work_dir or Path('runs/compare'), parse_numbers('--seeds', args.seeds or '0-2')
     if (args.on or args.seeds) and all(Path(name).is_dir() for name in args.systems):
         flag = '--on' if args.on else '--seeds'
         raise VireidError(f'{flag} applies to configs, but all of these are finished runs', todo=f'remove {flag}')

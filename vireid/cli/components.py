@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the list, or the description of one component."""
     from vireid.diagnostics.component_listing import describe_component, list_components
 
@@ -25,4 +25,3 @@ def run(args: argparse.Namespace) -> int:
         lines = describe_component(components, args.kind, args.name)
     for line in lines:
         print(line)
-    return 0

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the result, and the command that scores it."""
     path = args.config or f'vireid::systems/{args.system}.py'
     from vireid.exchange.released import convert
@@ -47,4 +47,3 @@ def run(args: argparse.Namespace) -> int:
     dataset, _, family = str(experiment.protocol['type']).partition('/')
     if family == 'agw':
         print(f"With the dataset's official protocol:\n  {command} --work-dir official --protocol {dataset}/official")
-    return 0

@@ -18,11 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the table."""
     if args.identities < 1:
         raise VireidError(f'--identities is {args.identities}', allowed='an integer of at least 1')
     from vireid.diagnostics.count_table import table
 
     print(table(args.configs, args.identities, overrides_of(args), make_manager(args)))
-    return 0

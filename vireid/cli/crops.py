@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
-from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 
 LEAST_HEIGHT = 64

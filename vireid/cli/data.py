@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
-from vireid.cli.output import print_next, progress_bar
+from vireid.cli.output import print_next
 from vireid.core.errors import VireidError
 from vireid.interfaces import Dataset
 

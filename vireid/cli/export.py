@@ -21,13 +21,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         add_plugin_argument(command)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the files and prints their paths."""
     from vireid.exchange.release import release_onnx, release_weights
 
     if args.export_command == 'weights':
         print('\n'.join(map(str, release_weights(args.checkpoint, args.out, args.plugin))))
-        return 0
+        return
     difference = release_onnx(args.checkpoint, args.out, args.plugin)
     print(f'{args.out / "model.json"}: image preprocessing; largest difference from torch {difference:.1e}')
-    return 0

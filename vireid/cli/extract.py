@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments
-from vireid.cli.output import progress_bar, quiet_others
+from vireid.cli.output import quiet_others
 from vireid.core.warn import warn_once
 
 
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_embedding_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the file and prints what it contains."""
     from vireid.exchange.features import require_writable
     from vireid.search.extraction import extract
@@ -40,4 +41,3 @@ def run(args: argparse.Namespace) -> int:
     with progress_bar('embedding images') as show:
         line = extract(args.out, found, embedder, show)
     print(line)
-    return 0

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments
-from vireid.cli.output import progress_bar
 from vireid.core.warn import warn_once
 
 
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_embedding_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Builds or updates the index, and prints what it contains and how to search it."""
     from vireid.search.building import build
     from vireid.search.gallery import find_gallery
@@ -62,4 +62,3 @@ def run(args: argparse.Namespace) -> int:
         )
     print(f'{args.out}\n{update.text()}')
     print(f'\nTo search it: vireid search {quote(str(args.out))} IMAGE')
-    return 0

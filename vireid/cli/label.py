@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments, add_listening_arguments, address_of
-from vireid.cli.output import print_next, progress_bar
+from vireid.cli.output import print_next
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_embedding_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Embeds the crops that are new, serves the page until Ctrl-C, and prints what was named."""
     from vireid.serve.listening import explained_imports, serve
 
@@ -62,4 +63,3 @@ def run(args: argparse.Namespace) -> int:
             print(line)
         if labels.summary.people:
             print_next(folder)
-    return 0

@@ -1,12 +1,10 @@
-"""Output of commands: result tables and progress bars."""
+"""What commands print and ask."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
@@ -63,36 +61,6 @@ def run_resumable(study: Callable[[], object]) -> int:
         print('stopped; repeat the same command to resume')
         return stopped.status
     return 0
-
-
-PLAIN = 30  # seconds between two lines if there is no terminal
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[..., None]]:
-    """Shows progress while the block runs: a bar on a terminal, otherwise a line every 30 seconds on stderr.
-
-    Yields:
-        A callback `show(done, total, what=None)` that updates the bar and its description.
-    """
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
-
-    # a bar that is not on a terminal would leave an empty line
-    disable = not sys.stdout.isatty()
-    with Progress(console=Terminal(), transient=True, refresh_per_second=4, disable=disable) as bar:
-        task, last = bar.add_task(what), time.monotonic()
-        name = what
-
-        def show(done: int, total: int, what: str | None = None) -> None:
-            nonlocal last
-            bar.update(task, description=what, completed=done, total=total)
-            if disable and time.monotonic() - last > PLAIN:
-                last = time.monotonic()
-                print(f'{what or name}: {done:,} of {total:,}', file=sys.stderr)
-
-        yield show
 
 
 def print_result(experiment: Experiment, results: Results, last: str = '') -> None:

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f'--{option}', type=kind, metavar=metavar, help=f'{text} ({takers})')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Draws the figure and prints its path."""
     options = {option: getattr(args, option) for option in HELP if getattr(args, option) is not None}
     figures.check_options(args.figure, options)
@@ -53,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
         warn_once(line)
     figures.save(figures.draw(args.figure, runs, **options), args.out)
     print(f'{args.figure} of {", ".join(run.label for run in runs)} written to {args.out}')
-    return 0
 
 
 def _inches(text: str) -> float:

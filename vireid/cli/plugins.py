@@ -21,10 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', action='store_true', help='print everything as JSON')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints a row per plugin, and below the table why a plugin cannot be used."""
     if args.action == 'new':
-        return _new(args.name)
+        _new(args.name)
+        return
     manager = make_manager(args, args.plugin, warn=lambda line: None)
     components = manager.components.listing()
     if args.json:
@@ -33,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
             for p in manager.plugins
         ]
         print(json.dumps(listing, indent=1))
-        return 0
+        return
     rows = [('plugin', 'package', 'version', 'status', 'components')]
     rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
     print('\n'.join(aligned(rows, left=len(rows[0]))))
@@ -51,10 +52,9 @@ def run(args: argparse.Namespace) -> int:
                 kind = component.kind
                 print(f'\n{kind}')
             print(f'  {component.name:<24} {component.plugin}')
-    return 0
 
 
-def _new(name: str | None) -> int:
+def _new(name: str | None) -> None:
     """Writes a package and prints the next command."""
     from vireid.plugin_manager.new_plugin import write_plugin
 
@@ -62,4 +62,3 @@ def _new(name: str | None) -> int:
         raise VireidError('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
     print('\n'.join(map(str, write_plugin(name, Path()))))
     print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")
-    return 0

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_argument(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the release and prints its files."""
     from vireid.exchange.publish import publish
     from vireid.reporting.config_differences import differences
@@ -50,4 +50,3 @@ def run(args: argparse.Namespace) -> int:
         )
     files = publish(systems[0].runs, args.out, args.weights_license, args.permission, args.plugin)
     print('\n'.join(map(str, files)))
-    return 0

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the report and prints its path."""
     if args.out is None and len(args.runs) > 1:
         raise VireidError(f'a report of {len(args.runs)} runs needs an output file', todo='add -o FILE.html')
@@ -30,4 +30,3 @@ def run(args: argparse.Namespace) -> int:
         raise VireidError(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
     write_report(read_runs(args.runs), out)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
-    return 0

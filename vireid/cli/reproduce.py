@@ -10,8 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.boundary.number_ranges import parse_numbers
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import arguments
-from vireid.cli.output import is_interactive, progress_bar, quiet_others, run_resumable
+from vireid.cli.output import is_interactive, quiet_others, run_resumable
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 from vireid.core.wording import counted
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     only = choose_names(args.rows or (), [row for table in tables for row in table.rows])
     root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
     data = reproduction.find_data(root, manager)
-    seeds = arguments.parse_numbers('--seeds', ' '.join(args.seeds or ['0' if data in reproduction.SPLITS else '0-2']))
+    seeds = parse_numbers('--seeds', ' '.join(args.seeds or ['0' if data in reproduction.SPLITS else '0-2']))
     plan = reproduction.plan(tables, data, overrides, manager, base, seeds, args.on, only)
     if not args.allow_differences:
         require_comparable(plan)

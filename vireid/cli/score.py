@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import RERANK, add_options_argument, add_plugin_arguments, make_manager
-from vireid.cli.output import progress_bar
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the result table."""
     from vireid.exchange.feature_scores import FeatureScorer, load, score_config, write_result
 
@@ -60,4 +60,3 @@ def run(args: argparse.Namespace) -> int:
     print(scorer.text(scored, args.features))
     if args.result:
         print(f'written to {write_result(args.result, scored, args.features)}')
-    return 0

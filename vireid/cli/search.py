@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the hits of each query."""
     from vireid.boundary.showing import as_json
     from vireid.search.index import Index
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         write_page(args.html, index, answers)
     if args.json:
         print(as_json([answer.to_dict() for answer in answers], indent=1))
-        return 0
+        return
     for answer in answers:
         print(f'{answer.text(args.false_alarms)}\n')
     for note in dict.fromkeys(answer.confidence.unknown for answer in answers if answer.hits):
@@ -56,4 +56,3 @@ def run(args: argparse.Namespace) -> int:
             print(f'note: {note}')
     if args.html:
         print(f'written to {args.html}')
-    return 0

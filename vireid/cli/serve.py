@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Serves the page until Ctrl-C."""
     from vireid.serve.listening import explained_imports, serve
 
@@ -29,4 +29,3 @@ def run(args: argparse.Namespace) -> int:
         address, f'{len(index):,} images', str(label_file(index)),
         lambda hosts, token: create_app(index, hosts, token, args.false_alarms),
     )  # fmt: skip
-    return 0

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='write the table to this file')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the table or writes it to a file."""
     from vireid.boundary.writing import write_whole
     from vireid.studies.ablation import Table
@@ -42,10 +42,9 @@ def run(args: argparse.Namespace) -> int:
     text = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
     if args.out is None:
         print(text, end='')
-        return 0
+        return
     write_whole(args.out, text)
     print(f'written to {args.out}')
-    return 0
 
 
 def _format(out: Path | None) -> str:

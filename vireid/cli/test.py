@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the result table."""
     from vireid.launch.resolve import resolve
 
@@ -48,4 +48,3 @@ def run(args: argparse.Namespace) -> int:
         features.save_results(args.save_features, experiment, args.checkpoint, results)
         print(f'features written to {args.save_features}; to score them again: vireid score {args.save_features}')
     print(f'written to {work_dir}')
-    return 0

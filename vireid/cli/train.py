@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
 from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.core.errors import VireidError
@@ -114,12 +115,12 @@ def run(args: argparse.Namespace) -> int:
 def _trials(args: argparse.Namespace) -> list[int]:
     """Returns the numbers of the splits or folds."""
     if args.folds is None:
-        return arguments.parse_numbers('--trials', args.trials)
+        return parse_numbers('--trials', args.trials)
     if args.trials is not None:
         raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
     if args.folds < 2:
         raise VireidError(f'--folds is {args.folds}', allowed='at least 2, such as 5')
-    return arguments.parse_numbers('--folds', f'1-{args.folds}')
+    return parse_numbers('--folds', f'1-{args.folds}')
 
 
 def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
