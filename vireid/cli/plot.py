@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 from vireid.reporting import figures
 
-WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style
 HELP = {
     'rows': 'draw the first row of the table, or all of them',
     'ranks': 'last rank to draw',
@@ -45,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     figures.check_options(args.figure, options)
     figures.check_path(args.out)
     if args.width is not None:
-        options['width'] = _inches(args.width)
+        options['width'] = figures.parse_width(args.width)
     from vireid.reporting.record import read_runs
 
     runs = read_runs(args.runs)
@@ -53,12 +51,3 @@ def run(args: argparse.Namespace) -> None:
         warn_once(line)
     figures.save(figures.draw(args.figure, runs, **options), args.out)
     print(f'{args.figure} of {", ".join(run.label for run in runs)} written to {args.out}')
-
-
-def _inches(text: str) -> float:
-    if text in WIDTHS:
-        return WIDTHS[text]
-    try:
-        return float(text)
-    except ValueError:
-        raise VireidError(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None

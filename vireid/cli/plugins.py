@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
-from vireid.core.wording import aligned
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,32 +23,11 @@ def run(args: argparse.Namespace) -> None:
     if args.action == 'new':
         _new(args.name)
         return
+    from vireid.diagnostics.plugin_listing import list_plugins, plugins_json
+
     manager = make_manager(args, args.plugin, warn=lambda line: None)
-    components = manager.components.listing()
-    if args.json:
-        listing = [
-            {**asdict(p), 'components': [{'kind': c.kind, 'name': c.name} for c in components if c.plugin == p.name]}
-            for p in manager.plugins
-        ]
-        print(json.dumps(listing, indent=1))
-        return
-    rows = [('plugin', 'package', 'version', 'status', 'components')]
-    rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
-    print('\n'.join(aligned(rows, left=len(rows[0]))))
-    for plugin in manager.plugins:
-        if plugin.reason:
-            print(
-                f'\n{plugin.name}: {plugin.status} {plugin.reason}'
-                if plugin.status == 'disabled'
-                else f'\n{plugin.line()}'
-            )
-    if args.components:
-        kind = ''
-        for component in components:
-            if component.kind != kind:
-                kind = component.kind
-                print(f'\n{kind}')
-            print(f'  {component.name:<24} {component.plugin}')
+    for line in [plugins_json(manager)] if args.json else list_plugins(manager, args.components):
+        print(line)
 
 
 def _new(name: str | None) -> None:

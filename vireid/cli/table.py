@@ -8,7 +8,7 @@ from typing import Any
 
 from vireid.core.errors import VireidError
 
-FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}
+FORMATS = ('text', 'md', 'latex', 'csv')  # repeated here because studies.tables imports torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> None:
     from vireid.boundary.writing import write_whole
     from vireid.studies.ablation import Table
     from vireid.studies.systems import read_systems
-    from vireid.studies.tables import METRICS_SHOWN, make_table
+    from vireid.studies.tables import METRICS_SHOWN, format_of, make_table
 
-    kind = args.format or _format(args.out)
+    kind = args.format or format_of(args.out)
     more: dict[str, Any] = {}
     if args.literature is not None:
         if not (args.literature / 'table.yaml').is_file():
@@ -45,16 +45,3 @@ def run(args: argparse.Namespace) -> None:
         return
     write_whole(args.out, text)
     print(f'written to {args.out}')
-
-
-def _format(out: Path | None) -> str:
-    """Returns the format that the suffix of a file names."""
-    if out is None or not out.suffix:
-        return 'text'
-    found = next((name for name, suffix in FORMATS.items() if suffix == out.suffix), None)
-    if found is None:
-        raise VireidError(
-            f'{out}: no format has the suffix {out.suffix}', allowed=', '.join(FORMATS.values()),
-            todo='choose one with --format',
-        )  # fmt: skip
-    return found
