@@ -35,3 +35,14 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
                 print(f'{what or name}: {done:,} of {total:,}', file=sys.stderr)
 
         yield show
+
+
+@contextmanager
+def named_progress_bar(what: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Shows progress as `progress_bar`, of work with several parts.
+
+    Yields:
+        A callback `show(what, done, total)`.
+    """
+    with progress_bar(what) as show:
+        yield lambda part, done, total: show(done, total, part)

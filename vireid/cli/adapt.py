@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from shlex import quote
 
-from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.progress_bar import named_progress_bar
 from vireid.cli.arguments import add_plugin_argument
 from vireid.core.errors import VireidError
 
@@ -35,23 +34,12 @@ def run(args: argparse.Namespace) -> None:
         raise VireidError('no images were given', todo='give a folder or a table, or use --revert, which needs none')
     from vireid.exchange.adaptation import adapt
 
-    with progress_bar('reading') as show:
+    with named_progress_bar('reading') as show:
         adaptation = adapt(
-            args.checkpoint,
-            args.images,
-            args.out,
-            split=args.split,
-            plugins=args.plugin,
-            on_progress=lambda what, done, total: show(done, total, what),
+            args.checkpoint, args.images, args.out, split=args.split, plugins=args.plugin, on_progress=show
         )
     print(f'{args.checkpoint} adapted to {args.images}: {args.out}\n{adaptation.text()}')
-    plugins = ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
-    print(
-        '\nOnly labeled images of these cameras can show whether it helped. Score both files on them:\n'
-        f'  vireid test CONFIG {quote(str(args.checkpoint))} --data-root DIR --work-dir before{plugins}\n'
-        f'  vireid test CONFIG {quote(str(args.out))} --data-root DIR --work-dir after{plugins}\n'
-        f'To undo: vireid adapt {quote(str(args.out))} --revert -o ORIGINAL'
-    )
+    print(f'\n{adaptation.todo(args.checkpoint, args.plugin)}')
 
 
 def _revert(args: argparse.Namespace) -> None:

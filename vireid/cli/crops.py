@@ -8,7 +8,6 @@ from shlex import quote
 
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
-from vireid.core.errors import VireidError
 
 LEAST_HEIGHT = 64
 
@@ -45,31 +44,17 @@ def run(args: argparse.Namespace) -> int:
     """Cuts people out of each video, and prints what was kept, what was dropped, and why."""
     import torch
 
-    from vireid.core.config.overrides import override
     from vireid.plugin_manager.manager import create_manager
-    from vireid.search.times import parse_time
-    from vireid.video.camera import crop_videos, parse_camera
+    from vireid.video.camera import crop_videos, detector_config, parse_camera, parse_start
     from vireid.video.cropping import Settings
     from vireid.video.folder import open_folder
 
-    camera = parse_camera(args.camera)
-    for flag, value in (('--every', args.every), ('--min-height', args.min_height)):
-        if value is not None and value < 1:
-            raise VireidError(f'{flag} is {value}', allowed='1 or more')
-    if args.start and len(args.videos) > 1:
-        raise VireidError('--start was given for several videos', todo='call the command once for each of them')
-    start = parse_time(args.start, '--start') if args.start else None
-    if missing := [path for path in args.videos if not path.is_file()]:
-        raise VireidError(f'{missing[0]} is not a file', allowed='video files')
-    if wrong := [option for option in args.cfg_options if not option.startswith('detector.')]:
-        raise VireidError(f'--cfg-options {wrong[0]}', allowed='detector.NAME=...')
-    config = {'detector': {'type': args.detector}}
-    for option in args.cfg_options:
-        override(config, option)
+    camera, config = parse_camera(args.camera), detector_config(args.detector, args.cfg_options)
+    settings = Settings(args.modality or '', camera, args.every, args.motion, args.min_height, config)
+    start = parse_start(args.start, args.videos)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     components = create_manager(args.plugin).components
-    detector = components.build('detectors', config['detector'], where='detector', device=device)
-    settings = Settings(args.modality or '', camera, args.every, args.motion, args.min_height, config['detector'])
+    detector = components.build('detectors', config, where='detector', device=device)
     with open_folder(args.out) as folder, progress_bar('reading') as show:
         report = crop_videos(args.videos, folder, detector, settings, start, show)
     print(f'{args.out}: {report.text()}')

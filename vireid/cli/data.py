@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.output import print_next
-from vireid.core.errors import VireidError
-from vireid.interfaces import Dataset
-
-if TYPE_CHECKING:
-    from vireid.boundary.image_files import ScaleRaw
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +42,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument('--trial', type=int, help='split of a dataset with several splits (RegDB: 1 to 10)')
     check.add_argument(
         '--scale-raw',
-        type=_scaling,
         metavar='percentiles|LOW,HIGH',
         help='how raw values (more than 8 bits) become gray levels, as images.scale_raw in a config',
     )
@@ -90,38 +83,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     """Prints the report; returns 1 if there are errors to fix."""
-    from vireid.diagnostics.dataset_report import check_dataset
-    from vireid.launch.data_name import data_name, is_generated
-    from vireid.launch.recognition import recognize
+    from vireid.boundary.image_files import parse_scale_raw
+    from vireid.diagnostics.folder_report import check_folder
 
-    trial = {} if args.trial is None else {'trial': args.trial}
-    components = make_manager(args, args.plugin).components
-    name = args.dataset or recognize(Path(args.root).expanduser(), components)
-    dataset = components.build('datasets', {'type': name, 'root': args.root, **trial}, where='dataset')
-    generated = is_generated(args.root)  # has no published numbers to compare with
+    components, scale_raw = make_manager(args, args.plugin).components, parse_scale_raw(args.scale_raw)
     with progress_bar('decoding images') as show:
-        report = check_dataset(
-            dataset,
-            args.splits,
-            expected=None if generated else Dataset.expected(dataset),
-            on_progress=show,
-            scale_raw=args.scale_raw,
-        )
-    if generated:
-        print(f'{args.root}: {data_name({"type": name, "root": args.root})}')
-    print(report.text())
-    return 1 if report.errors else 0
-
-
-def _scaling(text: str) -> ScaleRaw:
-    """Parses `percentiles` or two bounds."""
-    if text == 'percentiles':
-        return 'percentiles'
-    try:
-        low, high = map(float, text.strip('[]()').split(','))
-    except ValueError:
-        raise VireidError(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
-    return low, high
+        text, wrong = check_folder(args.root, components, args.dataset, args.trial, args.splits, scale_raw, show)
+    print(text)
+    return 1 if wrong else 0
 
 
 def _split(args: argparse.Namespace) -> int:
@@ -149,9 +118,5 @@ def _synth(args: argparse.Namespace) -> int:
             workers=args.workers,
             on_progress=show,
         )
-    how = 'found' if summary.reused else 'generated'
-    print(
-        f'{how} {summary.ids} people in {summary.visible:,} visible and {summary.infrared:,} infrared images: '
-        f'{summary.folder}'
-    )
+    print(summary.text())
     return 0

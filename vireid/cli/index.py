@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
-from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.progress_bar import named_progress_bar, progress_bar
 from vireid.cli.arguments import add_embedding_arguments
 from vireid.core.warn import warn_once
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     embedder = open_embedder(
         settings.checkpoint, args.out / ZERO_SHOT, found, settings.options, args.plugin, progress_bar, warn_once
     )
-    with progress_bar('reading') as show:
+    with named_progress_bar('reading') as show:
         update = build(
             args.out,
             root,
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
             time_pattern=args.time_pattern,
             plugins=args.plugin,
             trust=args.trust_config or settings.server_named,  # typed just now
-            on_progress=lambda what, done, total: show(done, total, what),
+            on_progress=show,
         )
     print(f'{args.out}\n{update.text()}')
     print(f'\nTo search it: vireid search {quote(str(args.out))} IMAGE')

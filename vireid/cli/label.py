@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.progress_bar import named_progress_bar, progress_bar
 from vireid.cli.arguments import add_embedding_arguments, add_listening_arguments, address_of
 from vireid.cli.output import print_next
 from vireid.core.errors import VireidError
@@ -49,10 +49,8 @@ def run(args: argparse.Namespace) -> None:
         embedder = open_embedder(
             args.checkpoint, zero_shot, found, args.cfg_options, args.plugin, progress_bar, warn_once
         )
-        with progress_bar('reading') as show:
-            update = embed(
-                folder, found, embedder, checkpoint, args.plugin, lambda what, done, total: show(done, total, what)
-            )
+        with named_progress_bar('reading') as show:
+            update = embed(folder, found, embedder, checkpoint, args.plugin, show)
         print(f'{folder}\n{update.text()}')
         labels = Labels(folder, Index.open(own / INDEX, args.plugin), names)
         for line in (*notes, *labels.notes()):

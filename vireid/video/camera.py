@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vireid.boundary.names import camera_number
+from vireid.core.config.overrides import override
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.core.wording import counted
 from vireid.search.modality import guess_modality
+from vireid.search.times import parse_time
 from vireid.video.cropping import Detect, Report, Settings, crop_video
 from vireid.video.folder import Folder
 from vireid.video.frames import first_frame
@@ -28,6 +31,34 @@ def parse_camera(text: str) -> int:
     if number is None:
         raise VireidError(f'--camera is {text!r}', allowed='the number of a camera, such as 3')
     return number
+
+
+def parse_start(text: str | None, videos: Sequence[Path]) -> datetime | None:
+    """Returns the time of the first frame; None without a text.
+
+    Raises:
+        VireidError: if it is not a time, or a video is missing or not the only one.
+    """
+    if text and len(videos) > 1:
+        raise VireidError('--start was given for several videos', todo='call the command once for each of them')
+    start = parse_time(text, '--start') if text else None
+    if missing := [path for path in videos if not path.is_file()]:
+        raise VireidError(f'{missing[0]} is not a file', allowed='video files')
+    return start
+
+
+def detector_config(kind: str, options: Sequence[str]) -> dict[str, Any]:
+    """Returns the config of a detector of this type.
+
+    Raises:
+        VireidError: for an option that is not `detector.NAME=...`.
+    """
+    if wrong := [option for option in options if not option.startswith('detector.')]:
+        raise VireidError(f'--cfg-options {wrong[0]}', allowed='detector.NAME=...')
+    config = {'detector': {'type': kind}}
+    for option in options:
+        override(config, option)
+    return config['detector']
 
 
 @dataclass
