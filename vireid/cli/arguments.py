@@ -14,7 +14,6 @@ from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
-    from vireid.serve.listening import Address
 
 # set by --cache and --rerank
 CACHE = {'type': 'ImageCache'}
@@ -147,7 +146,7 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of commands that serve a page; `address_of` reads them."""
+    """Adds the flags of commands that serve a page."""
     parser.add_argument('--port', type=int, default=8000, metavar='N', help='port (default: 8000)')
     parser.add_argument(
         '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on (default: 127.0.0.1, this machine '
@@ -155,17 +154,6 @@ def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
     parser.add_argument('--open', action='store_true', help='open the page in the browser')
-
-
-def address_of(args: argparse.Namespace) -> Address:
-    """Returns where a command serves its page.
-
-    Raises:
-        VireidError: if the token is easy to guess.
-    """
-    from vireid.serve.listening import Address
-
-    return Address(args.host, args.port, args.token, args.open)
 
 
 def overrides_of(args: argparse.Namespace) -> Overrides:

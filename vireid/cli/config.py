@@ -6,7 +6,6 @@ Exit status: 0; 1 if `diff` finds a difference; 2 for an invalid config.
 from __future__ import annotations
 
 import argparse
-import textwrap
 from typing import TYPE_CHECKING
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
@@ -46,19 +45,14 @@ def _read(path: str, args: argparse.Namespace) -> Config:
 
 
 def _check(path: str, args: argparse.Namespace) -> int:
-    from vireid.diagnostics.config_problems import config_problems
+    from vireid.diagnostics.config_problems import config_problems, problems_text
 
     try:
         problems = config_problems(path, overrides_of(args), make_manager(args))
     except VireidError as error:
         problems = [error]
-    if not problems:
-        print(f'{path}: no errors')
-        return 0
-    print(f'{path}: {len(problems)} error{"s" if len(problems) > 1 else ""}')
-    for problem in problems:
-        print(textwrap.indent(str(problem), '  '))
-    return 2
+    print(problems_text(path, problems))
+    return 2 if problems else 0
 
 
 def _show(path: str, args: argparse.Namespace) -> int:

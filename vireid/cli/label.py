@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.progress_bar import named_progress_bar, progress_bar
-from vireid.cli.arguments import add_embedding_arguments, add_listening_arguments, address_of
+from vireid.cli.arguments import add_embedding_arguments, add_listening_arguments
 from vireid.cli.output import print_next
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Embeds the crops that are new, serves the page until Ctrl-C, and prints what was named."""
-    from vireid.serve.listening import explained_imports, serve
+    from vireid.serve.listening import Address, explained_imports, serve
 
     with explained_imports():
         from vireid.core.wording import counted
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         from vireid.search.index import ZERO_SHOT, Index
         from vireid.search.open_embedder import open_embedder
         from vireid.serve.label_app import create_app
-    address = address_of(args)
+    address = Address(args.host, args.port, args.token, args.open)
     folder = args.folder.expanduser()
     if not folder.is_dir():
         raise VireidError(f'{folder} is not a folder', allowed='a folder of crops')

@@ -10,7 +10,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.boundary.number_ranges import parse_numbers
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import arguments
 from vireid.cli.output import is_interactive, quiet_others, run_resumable
@@ -52,8 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
     from vireid.studies import reproduction
-    from vireid.studies.ablation import Table
-    from vireid.studies.ablation_rows import choose_names, find_tables
+    from vireid.studies.paper_plan import plan_paper
     from vireid.studies.reproduction_estimate import require_comparable
 
     for flag, given in (('--seed', args.seed), ('--trial', args.trial), ('--protocol', args.protocol)):
@@ -62,20 +60,9 @@ def run(args: argparse.Namespace) -> int:
                 f'{flag} does not apply to reproduce, which uses several seeds, all splits, and both protocols',
                 todo=f'remove {flag}; for other seeds, use --seeds',
             )
-    manager, overrides, base = (
-        arguments.make_manager(args),
-        arguments.overrides_of(args),
-        args.work_dir or Path('runs/reproduce'),
-    )
-    places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
-    tables = sorted(map(Table.read, find_tables(args.paper, places)), key=lambda table: table.title)
-    names = choose_names(args.tables or (), [table.folder.name for table in tables])
-    tables = [table for table in tables if not names or table.folder.name in names]
-    only = choose_names(args.rows or (), [row for table in tables for row in table.rows])
-    root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
-    data = reproduction.find_data(root, manager)
-    seeds = parse_numbers('--seeds', ' '.join(args.seeds or ['0' if data in reproduction.SPLITS else '0-2']))
-    plan = reproduction.plan(tables, data, overrides, manager, base, seeds, args.on, only)
+    manager, base = arguments.make_manager(args), args.work_dir or Path('runs/reproduce')
+    overrides, seeds = arguments.overrides_of(args), ' '.join(args.seeds) if args.seeds else None
+    plan = plan_paper(args.paper, overrides, manager, base, seeds, args.on, args.tables or (), args.rows or ())
     if not args.allow_differences:
         require_comparable(plan)
     launcher = arguments.make_launcher(args, manager, base)

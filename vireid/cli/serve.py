@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.cli.arguments import add_index_arguments, add_listening_arguments, address_of
+from vireid.cli.arguments import add_index_arguments, add_listening_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Serves the page until Ctrl-C."""
-    from vireid.serve.listening import explained_imports, serve
+    from vireid.serve.listening import Address, explained_imports, serve
 
     with explained_imports():
         from vireid.search.index import Index
         from vireid.serve.app import create_app, label_file
-    address = address_of(args)
+    address = Address(args.host, args.port, args.token, args.open)
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     index.load()
     serve(

@@ -7,11 +7,9 @@ is saved: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP (clos
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
 from vireid.cli.output import print_result, quiet_others, run_resumable
 from vireid.core.errors import VireidError
@@ -64,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
     overrides, manager = arguments.overrides_of(args), arguments.make_manager(args)
     dry = args.dry_run or args.graph
     if args.folds is not None or args.trials is not None:
-        trials = _trials(args)
-        if args.folds is not None:
-            overrides = replace(overrides, options=[*overrides.options, f'dataset.folds={args.folds}'])
+        from vireid.studies.trials import trial_numbers, with_folds
+
+        trials, overrides = trial_numbers(args.trials, args.folds), with_folds(overrides, args.folds)
         if not (dry or args.print_config):
             return _train_trials(args, trials, overrides, manager)
         overrides = overrides.with_values({'dataset.trial': trials[0]})  # the others differ only in their split
@@ -112,17 +110,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _trials(args: argparse.Namespace) -> list[int]:
-    """Returns the numbers of the splits or folds."""
-    if args.folds is None:
-        return parse_numbers('--trials', args.trials)
-    if args.trials is not None:
-        raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
-    if args.folds < 2:
-        raise VireidError(f'--folds is {args.folds}', allowed='at least 2, such as 5')
-    return parse_numbers('--folds', f'1-{args.folds}')
-
-
 def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
     """Trains a model for each split, and prints the mean."""
     from vireid.studies.jobs import require_own_images
@@ -145,7 +132,7 @@ def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overri
 
 def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: Overrides) -> int:
     """Trains the unfinished stages, then the experiment."""
-    from vireid.studies.jobs import check_job, finish, make_job
+    from vireid.studies.jobs import finish, make_last_stage
 
     for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
         if given:
@@ -154,9 +141,7 @@ def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: O
                 todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
             )
     folder = args.work_dir or Path('runs') / experiment.name
-    job = make_job(experiment, overrides, folder, experiment.name)
-    job = replace(job, label=f'{job.label}, last stage')
-    check_job(job)
+    job = make_last_stage(experiment, overrides, folder)
     if status := run_resumable(lambda: finish(job, data_may_move=True, warn=warn_once)):
         return status
     print(f'\nwritten to {folder}, with a subfolder per stage')

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
@@ -9,6 +12,14 @@ from vireid.launch.resolve import read
 
 # may be unset in a config, because the command that starts a run provides it
 FILLED = ('dataset.root',)
+
+
+def problems_text(path: str, problems: Sequence[VireidError]) -> str:
+    """Returns all errors of a config file, or that it has none."""
+    if not problems:
+        return f'{path}: no errors'
+    lines = [f'{path}: {len(problems)} error{"s" if len(problems) > 1 else ""}']
+    return '\n'.join([*lines, *(textwrap.indent(str(problem), '  ') for problem in problems)])
 
 
 def config_problems(source: str, overrides: Overrides, manager: Manager, stages: bool = True) -> list[VireidError]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vireid.boundary.number_ranges import parse_numbers
 from vireid.core.config.overrides import Overrides
 from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
@@ -20,6 +22,28 @@ from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
 from vireid.studies.jobs import Job, check_first, make_job
 from vireid.studies.launching import finish_all
+
+
+def trial_numbers(trials: str | None, folds: int | None) -> list[int]:
+    """Returns the numbers of the splits of a dataset, such as `1-10`, or of K folds.
+
+    Raises:
+        VireidError: for both, neither numbers nor ranges, or a single fold.
+    """
+    if folds is None:
+        return parse_numbers('--trials', trials or '')
+    if trials is not None:
+        raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
+    if folds < 2:
+        raise VireidError(f'--folds is {folds}', allowed='at least 2, such as 5')
+    return parse_numbers('--folds', f'1-{folds}')
+
+
+def with_folds(overrides: Overrides, folds: int | None) -> Overrides:
+    """Returns overrides that divide your own images into folds."""
+    if folds is None:
+        return overrides
+    return replace(overrides, options=[*overrides.options, f'dataset.folds={folds}'])
 
 
 def make_trials(
