@@ -18,8 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vireid.boundary.progress_bar import progress_bar
-from vireid.core.warn import warn_once
 from vireid.labeling.journal import FILE
 from vireid.labeling.labels import INDEX, Labels, embed, only_one
 from vireid.labeling.people import Contradiction, Rows
@@ -146,9 +144,7 @@ def main() -> None:
     truth = cut(args.source, args.out, {camera: m for m, _, cameras in given for camera in cameras.split(',')})
     found, names, _ = find_crops(args.out)
     with only_one(args.out) as own:
-        embedder = open_embedder(
-            'zero-shot', own / INDEX / ZERO_SHOT, found, args.cfg_options, [], progress_bar, warn_once
-        )
+        embedder = open_embedder('zero-shot', own / INDEX / ZERO_SHOT, found, args.cfg_options, [])
         embed(args.out, found, embedder, ZERO_SHOT, [], lambda what, done, total: None)
         for wrong in args.wrong:
             for seed in range(args.seeds if wrong else 1):

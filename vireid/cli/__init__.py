@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
-from vireid.boundary.console import Output, surviving
+from vireid.boundary.console import find_lost, surviving
 from vireid.boundary.os_errors import explain
 from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
@@ -39,10 +39,10 @@ def main(arguments: Sequence[str] | None = None, command: ModuleType | None = No
         try:
             status = _status(arguments, command)
         except SystemExit as ended:  # from argparse
-            if not ended.code and _report_lost_output(outputs):
+            if not ended.code and _report(find_lost(outputs)):
                 raise SystemExit(2) from None
             raise
-        return 2 if _report_lost_output(outputs) and status < 128 else status
+        return 2 if _report(find_lost(outputs)) and status < 128 else status
 
 
 def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
@@ -59,7 +59,7 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
     except (VireidError, OSError, RuntimeError) as error:
         if (explained := _explain(error)) is None:
             raise
-        print(f'{_process()}error: {explained}', file=sys.stderr)
+        _report([explained])
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -71,15 +71,11 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
             leave()
 
 
-def _report_lost_output(outputs: Sequence[Output]) -> bool:
-    """Reports whether printed text could not be written, to a full disk for example."""
-    for stream in (sys.stdout, sys.stderr) if outputs else ():
-        stream.flush()
-    lost = [(output, output.error) for output in outputs if output.error]
-    for output, error in lost:
-        what = f'some output could not be written to {output.stream.name}: '
-        print(f'{_process()}error: {explain(error, what)}', file=sys.stderr)
-    return bool(lost)
+def _report(errors: Sequence[VireidError]) -> bool:
+    """Prints errors; returns whether there are any."""
+    for error in errors:
+        print(f'{_process()}error: {error}', file=sys.stderr)
+    return bool(errors)
 
 
 def _process() -> str:

@@ -33,9 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the comparison; returns the exit status, 130 after Ctrl-C."""
-    from vireid.core.distributed.processes import world
-    from vireid.studies import comparison_page
-    from vireid.studies.comparison_runs import SYNTHETIC, generate_if_used, prepare_systems, train_and_compare
+    from vireid.studies.comparison_runs import SYNTHETIC, compare_and_write, prepare_systems
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')
@@ -46,16 +44,5 @@ def run(args: argparse.Namespace) -> int:
     manager = arguments.make_manager(args)
     systems = prepare_systems(args.systems, seeds, base, arguments.overrides_of(args), manager, args.on or None)
     launcher = arguments.make_launcher(args, manager, base)
-
-    def generate() -> None:
-        if args.on == SYNTHETIC:
-            generate_if_used(systems)
-
-    def work() -> None:
-        comparison = train_and_compare(systems, args.allow_differences, generate, launcher, base, warn_once)
-        print(f'\n{comparison.text()}\n')
-        if world()[0] == 0:
-            comparison_page.write(comparison, base)
-        print(f'written to {base / "comparison.md"} and {base / "comparison.html"}')
-
-    return run_resumable(work)
+    synthetic, differences = args.on == SYNTHETIC, args.allow_differences
+    return run_resumable(lambda: compare_and_write(systems, base, differences, synthetic, launcher, warn=warn_once))

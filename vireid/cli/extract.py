@@ -8,7 +8,6 @@ from pathlib import Path
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments
 from vireid.cli.output import quiet_others
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     require_writable(args.out)
     _, found = find_gallery(args.images, args.modality)
     zero_shot = args.out.with_name(f'{args.out.stem}_zero_shot.pt')
-    embedder = open_embedder(args.checkpoint, zero_shot, found, args.cfg_options, args.plugin, progress_bar, warn_once)
+    embedder = open_embedder(args.checkpoint, zero_shot, found, args.cfg_options, args.plugin)
     quiet_others()
     with progress_bar('embedding images') as show:
         line = extract(args.out, found, embedder, show)

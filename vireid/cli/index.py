@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
-from vireid.boundary.progress_bar import named_progress_bar, progress_bar
+from vireid.boundary.progress_bar import named_progress_bar
 from vireid.cli.arguments import add_embedding_arguments
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     root, found = find_gallery(args.gallery, args.modality, args.camera)
     settings = settle(args.out, args.checkpoint, args.type, args.cfg_options)
-    embedder = open_embedder(
-        settings.checkpoint, args.out / ZERO_SHOT, found, settings.options, args.plugin, progress_bar, warn_once
-    )
+    embedder = open_embedder(settings.checkpoint, args.out / ZERO_SHOT, found, settings.options, args.plugin)
     with named_progress_bar('reading') as show:
         update = build(
             args.out,

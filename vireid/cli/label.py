@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import named_progress_bar, progress_bar
+from vireid.boundary.progress_bar import named_progress_bar
 from vireid.cli.arguments import add_embedding_arguments, add_listening_arguments
 from vireid.cli.output import print_next
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +45,7 @@ def run(args: argparse.Namespace) -> None:
         checkpoint = ZERO_SHOT if args.checkpoint == 'zero-shot' else str(Path(args.checkpoint).absolute())
         drop_outdated(own / INDEX, found, checkpoint)
         zero_shot = own / INDEX / ZERO_SHOT
-        embedder = open_embedder(
-            args.checkpoint, zero_shot, found, args.cfg_options, args.plugin, progress_bar, warn_once
-        )
+        embedder = open_embedder(args.checkpoint, zero_shot, found, args.cfg_options, args.plugin)
         with named_progress_bar('reading') as show:
             update = embed(folder, found, embedder, checkpoint, args.plugin, show)
         print(f'{folder}\n{update.text()}')

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-from vireid.core.errors import VireidError
 
 FORMATS = ('text', 'md', 'latex', 'csv')  # repeated here because studies.tables imports torch
 
@@ -28,17 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Prints the table or writes it to a file."""
     from vireid.boundary.writing import write_whole
-    from vireid.studies.ablation import Table
+    from vireid.studies.ablation_rows import read_literature
     from vireid.studies.systems import read_systems
     from vireid.studies.tables import METRICS_SHOWN, format_of, make_table
 
     kind = args.format or format_of(args.out)
-    more: dict[str, Any] = {}
-    if args.literature is not None:
-        if not (args.literature / 'table.yaml').is_file():
-            raise VireidError(f'{args.literature} has no table.yaml', allowed='a folder such as configs/tffn_table3')
-        table = Table.read(args.literature)
-        more = {'literature': table.rows, 'source': table.paper}
+    more = read_literature(args.literature)
     text = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
     if args.out is None:
         print(text, end='')

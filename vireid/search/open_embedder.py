@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.core.errors import VireidError
+from vireid.core.warn import warn_once
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
 from vireid.search.gallery import Found
@@ -26,8 +27,7 @@ def open_embedder(
     found: Sequence[Found],
     options: Sequence[str],
     plugins: Sequence[Path],
-    progress: Callable[[str], AbstractContextManager[Callable[..., None]]],
-    warn: Callable[[str], None],
+    warn: Callable[[str], None] = warn_once,
 ) -> Embedder:
     """Loads a checkpoint onto one device, or those of the options; `zero-shot` first writes one for these images.
 
@@ -37,7 +37,6 @@ def open_embedder(
         found: the images.
         options: overrides of the config.
         plugins: Python files with components.
-        progress: opens a progress bar with this name; what it returns is called with (done, total).
         warn: called with each warning.
 
     Raises:
@@ -47,7 +46,7 @@ def open_embedder(
     if checkpoint == ZERO_SHOT:
         path = zero_shot
         if not path.exists():
-            with progress('looking at images') as show:
+            with progress_bar('looking at images') as show:
                 for line in make_zero_shot(path, found, options, show):
                     warn(f'warning: {line}')
         options = ()  # the checkpoint has them

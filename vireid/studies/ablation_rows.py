@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError, did_you_mean
@@ -31,6 +32,20 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
             todo='give one of these, the paper of some (tffn or dmcf), or a folder with a table.yaml',
         )
     return matching
+
+
+def read_literature(folder: Path | None) -> dict[str, Any]:
+    """Returns the published numbers of a table, as arguments of `make_table`; none without a folder.
+
+    Raises:
+        VireidError: if the folder has no table.
+    """
+    if folder is None:
+        return {}
+    if not (folder / 'table.yaml').is_file():
+        raise VireidError(f'{folder} has no table.yaml', allowed='a folder such as configs/tffn_table3')
+    table = Table.read(folder)
+    return {'literature': table.rows, 'source': table.paper}
 
 
 def choose_names(words: Sequence[str], known: Sequence[str], what: str = '') -> list[str]:

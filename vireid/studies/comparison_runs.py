@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.config.overrides import Overrides
+from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.wording import counted
 from vireid.launch.resolve import resolve
+from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first, make_job, require_scored_as_configured
 from vireid.studies.launching import finish_all
@@ -62,13 +64,6 @@ def _make_jobs(config: str, seeds: Sequence[int], base: Path, overrides: Overrid
     return jobs
 
 
-def generate_if_used(systems: Sequence[Path | Sequence[Job]]) -> None:
-    """Generates the synthetic people if a run is trained on them."""
-    jobs = [job for system in systems if not isinstance(system, Path) for job in system]
-    if any(Path(job.experiment.dataset['root']) == DATA for job in jobs):
-        generate_people()
-
-
 def train_and_compare(
     systems: Sequence[Path | Sequence[Job]],
     allow_differences: bool = False,
@@ -104,6 +99,43 @@ def train_and_compare(
         require_scored_as_configured(job, result)
     folders = [[s] if isinstance(s, Path) else [job.folder for job in s] for s in systems]
     return compare_systems(read_systems([folder for own in folders for folder in own]), allow_differences)
+
+
+def compare_and_write(
+    systems: Sequence[Path | Sequence[Job]],
+    folder: Path,
+    allow_differences: bool = False,
+    synthetic: bool = False,
+    launcher: Any = None,
+    log: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> None:
+    """Trains missing runs, and prints and writes the comparison.
+
+    Args:
+        systems: see `train_and_compare`.
+        folder: the parent folder of the runs, for `comparison.md` and `comparison.html`.
+        allow_differences: see `compare_systems`.
+        synthetic: generate the synthetic people if a run is trained on them.
+        launcher: see `train_and_compare`.
+        log: called with each line of output.
+        warn: called with a line for each damaged checkpoint.
+
+    Raises:
+        VireidError: if a run fails, or the runs cannot be compared.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+
+    def generate() -> None:
+        jobs = [job for system in systems if not isinstance(system, Path) for job in system]
+        if synthetic and any(Path(job.experiment.dataset['root']) == DATA for job in jobs):
+            generate_people(log=log)
+
+    comparison = train_and_compare(systems, allow_differences, generate, launcher, folder, warn)
+    log(f'\n{comparison.text()}\n')
+    if world()[0] == 0:
+        comparison_page.write(comparison, folder)
+    log(f'written to {folder / "comparison.md"} and {folder / "comparison.html"}')
 
 
 def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None:
