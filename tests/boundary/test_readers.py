@@ -308,7 +308,7 @@ OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'open_image', 'loa
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
     'vireid.synth': 'writes only',
-    'vireid.cli.label.run': 'an index, by its readers',
+    'vireid.labeling.session.open_labels': 'an index, by its readers',
     'vireid.serve.listening._open': 'a browser',
     'vireid.cli.search.run': 'an index, by its readers',
     'vireid.studies.own_cameras.OwnCameras.run': 'the table of names, for its checksum',
@@ -317,7 +317,7 @@ EXEMPT = {
     'vireid.serve.web._asset': 'a file of the package',
     'vireid.search.index.append_vectors': 'writes only',
     'vireid.search.times._exif_time': 'metadata; what fails is told by whoever reads the image',
-    'vireid.cli.output.quiet_others': 'the null device',
+    'vireid.launch.rank_output.quiet_others': 'the null device',
     'vireid.core.config.files._run_python': 'a program',
     'vireid.core.training.checkpoint._sync_folder': 'a folder',
     'vireid.core.training.lock.exclusive': 'a folder',

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
-from vireid.cli.output import run_resumable
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -43,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints each table; returns the exit status, 130 after Ctrl-C."""
     from vireid.studies.ablation_plan import plan_ablation
+    from vireid.studies.resumable import run_resumable
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a table needs several', todo=f'use --seeds {args.seed}')

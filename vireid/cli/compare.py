@@ -10,7 +10,6 @@ from pathlib import Path
 
 from vireid.boundary.number_ranges import parse_numbers
 from vireid.cli import arguments
-from vireid.cli.output import run_resumable
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -34,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the comparison; returns the exit status, 130 after Ctrl-C."""
     from vireid.studies.comparison_runs import SYNTHETIC, compare_and_write, prepare_systems
+    from vireid.studies.resumable import run_resumable
 
     if args.seed is not None:
         raise VireidError('--seed sets a single seed, but a comparison needs several', todo=f'use --seeds {args.seed}')

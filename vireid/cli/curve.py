@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from vireid.cli import arguments
-from vireid.cli.output import run_resumable
 from vireid.core.warn import warn_once
 
 
@@ -30,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the curve; returns the exit status, 130 after Ctrl-C."""
     from vireid.studies.curve import make_points, run_curve
+    from vireid.studies.resumable import run_resumable
 
     overrides, manager = arguments.overrides_of(args), arguments.make_manager(args)
     points = make_points(args.config, overrides, manager, args.identities, args.draws, args.work_dir)

@@ -76,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int | None:
     """Runs the action."""
     return args.act(args)
 
@@ -93,7 +93,7 @@ def _check(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _split(args: argparse.Namespace) -> int:
+def _split(args: argparse.Namespace) -> None:
     """Writes the table, and prints a summary and the next commands."""
     from vireid.diagnostics.split_table import split_images
 
@@ -101,10 +101,9 @@ def _split(args: argparse.Namespace) -> int:
     text, root = split_images(args.images.expanduser(), args.out, components, args.test, args.val, args.seed)
     print(text)
     print_next(root)
-    return 0
 
 
-def _synth(args: argparse.Namespace) -> int:
+def _synth(args: argparse.Namespace) -> None:
     """Generates the people and prints a summary."""
     from vireid.synth import synthesize
 
@@ -119,4 +118,3 @@ def _synth(args: argparse.Namespace) -> int:
             on_progress=show,
         )
     print(summary.text())
-    return 0

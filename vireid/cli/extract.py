@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments
-from vireid.cli.output import quiet_others
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Writes the file and prints what it contains."""
     from vireid.exchange.features import require_writable
+    from vireid.launch.rank_output import quiet_others
     from vireid.search.extraction import extract
     from vireid.search.features_file import writer
     from vireid.search.gallery import find_gallery

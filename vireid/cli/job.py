@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from vireid.cli import main
-from vireid.cli.output import run_resumable
 from vireid.core.warn import warn_once
 
 
@@ -23,6 +22,7 @@ def run(args: argparse.Namespace) -> int:
     follow_launcher()
     from vireid.studies.jobs import finish
     from vireid.studies.launching import read_job
+    from vireid.studies.resumable import run_resumable
 
     job, may_move = read_job(args.file)
     return run_resumable(lambda: finish(job, may_move, warn=warn_once, every=5))

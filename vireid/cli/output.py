@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
@@ -12,14 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
     from vireid.core.scoring.results import Results
-
-
-def quiet_others() -> None:
-    """Silences stdout on every process but rank 0; all processes still print their errors."""
-    from vireid.core.distributed.processes import world
-
-    if world()[0] > 0 and sys.stdout.name != os.devnull:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
 
 
 def is_interactive() -> bool:
@@ -46,25 +36,10 @@ def run_step(*words: str) -> int:
     return main(words)
 
 
-def run_resumable(study: Callable[[], object]) -> int:
-    """Runs a study that the same command can resume; only rank 0 prints.
-
-    Returns:
-        The exit status; after a signal 128 plus its number.
-    """
-    from vireid.core.signals import Interrupted
-
-    quiet_others()
-    try:
-        study()
-    except Interrupted as stopped:
-        print('stopped; repeat the same command to resume')
-        return stopped.status
-    return 0
-
-
 def print_result(experiment: Experiment, results: Results, last: str = '') -> None:
     """Prints the result table and the line `last`, unless the console logger already prints the table."""
+    from vireid.launch.rank_output import quiet_others
+
     quiet_others()
     if not any(logger['type'] == 'Console' for logger in experiment.loggers):
         print(f'{results.caption()}, in percent:\n{results.table()}\n{last}')

@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import arguments
-from vireid.cli.output import is_interactive, quiet_others, run_resumable
+from vireid.cli.output import ask, is_interactive
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
-from vireid.core.wording import counted
-
-if TYPE_CHECKING:
-    from vireid.studies.reproduction import Plan
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains missing runs and prints the tables; returns the exit status, 130 after Ctrl-C."""
+    from vireid.launch.rank_output import quiet_others
     from vireid.studies import reproduction
     from vireid.studies.paper_plan import plan_paper
-    from vireid.studies.reproduction_estimate import require_comparable
+    from vireid.studies.reproduction_estimate import confirm, require_comparable
+    from vireid.studies.resumable import run_resumable
 
     for flag, given in (('--seed', args.seed), ('--trial', args.trial), ('--protocol', args.protocol)):
         if given is not None:
@@ -69,31 +65,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:  # the estimate needs no pretrained weights
         reproduction.check(plan)
     quiet_others()
-    if not _begin(plan, args):
+    elsewhere = args.yes or (args.launcher and args.launcher[0] != 'local')
+    if not confirm(plan, ask if is_interactive() else None, args.dry_run, elsewhere):
         return 0
     return run_resumable(lambda: reproduction.reproduce(plan, base, launcher, warn=warn_once))
-
-
-def _begin(plan: Plan, args: argparse.Namespace) -> bool:
-    """Prints what is to be trained and how long it takes; returns whether to start. Without a GPU, it asks.
-
-    Raises:
-        VireidError: if there is no GPU, and no terminal to confirm on.
-    """
-    from vireid.studies.reproduction import missing
-    from vireid.studies.reproduction_estimate import estimate
-
-    jobs, total = missing(plan), len(plan.unique())
-    print(f'{plan.data}: {counted(total, "run")}, {total - len(jobs)} finished')
-    if not jobs:
-        return not args.dry_run
-    with progress_bar('estimating') as show:
-        estimated = estimate(jobs, show)
-    print(estimated.text())
-    if args.dry_run:
-        return False
-    if estimated.has_gpu or args.yes or (args.launcher and args.launcher[0] != 'local'):
-        return True
-    if not is_interactive():
-        raise estimated.without_gpu()
-    return input('There is no GPU here. Train on the processor anyway? [y/N] ').strip().lower() in ('y', 'yes')

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vireid.boundary.paths import inside
 from vireid.cli.arguments import add_folder_argument, add_plugin_arguments, make_manager, overrides_of
-from vireid.cli.output import quiet_others
 from vireid.core.errors import VireidError
 
 
@@ -27,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains the run again and prints the comparison."""
     from vireid.core.distributed.processes import wait_for_all
+    from vireid.launch.rank_output import quiet_others
     from vireid.launch.resolve import resolve
     from vireid.studies.repetition import read_finished, repeat
 

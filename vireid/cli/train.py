@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.cli import arguments
-from vireid.cli.output import print_result, quiet_others, run_resumable
+from vireid.cli.output import print_result
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -96,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.core.distributed.processes import wait_for_all
     from vireid.core.signals import Interrupted
     from vireid.launch import launch
+    from vireid.launch.rank_output import quiet_others
     from vireid.launch.run_folder import choose_folder, resume_command
 
     work_dir, resume = choose_folder(experiment.name, args.work_dir, args.resume)
@@ -113,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
 def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
     """Trains a model for each split, and prints the mean."""
     from vireid.studies.jobs import require_own_images
+    from vireid.studies.resumable import run_resumable
     from vireid.studies.trials import check_trials, make_trials, run_trials
 
     for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
@@ -133,6 +135,7 @@ def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overri
 def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: Overrides) -> int:
     """Trains the unfinished stages, then the experiment."""
     from vireid.studies.jobs import finish, make_last_stage
+    from vireid.studies.resumable import run_resumable
 
     for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
         if given:

@@ -21,26 +21,29 @@ class IndexSettings:
         checkpoint: a checkpoint, or `zero-shot`.
         options: overrides of its config.
         index: config of the component that searches; None keeps that of the index.
-        server_named: whether an option names a server.
+        trust: contact the server that the config of the component names.
     """
 
     checkpoint: str
     options: Sequence[str]
     index: dict[str, Any] | None
-    server_named: bool
+    trust: bool
 
     @property
     def untrained(self) -> bool:
         """Whether the checkpoint is a pretrained network without training, which the index contains."""
         return self.checkpoint == zero_shot.ZERO_SHOT
 
-    def recorded(self) -> dict[str, Any]:
-        """Returns what the index records: its checkpoint, the options of that, and the component that searches."""
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of `build` that describe it."""
         checkpoint = ZERO_SHOT if self.untrained else str(Path(self.checkpoint).absolute())
-        return {'checkpoint': checkpoint, 'options': () if self.untrained else self.options, 'index': self.index}
+        options = () if self.untrained else self.options
+        return {'checkpoint': checkpoint, 'options': options, 'index': self.index, 'trust': self.trust}
 
 
-def settle(folder: Path, checkpoint: str | None, kind: str | None, options: Sequence[str]) -> IndexSettings:
+def settle(
+    folder: Path, checkpoint: str | None, kind: str | None, options: Sequence[str], trust: bool = False
+) -> IndexSettings:
     """Returns what to build an index with.
 
     Args:
@@ -48,6 +51,7 @@ def settle(folder: Path, checkpoint: str | None, kind: str | None, options: Sequ
         checkpoint: a checkpoint, or `zero-shot`.
         kind: type of the component that searches.
         options: `index.NAME=...`, and overrides of the config of the checkpoint.
+        trust: contact the server that an existing index names; one that an option names was typed just now.
 
     Raises:
         VireidError: if there is no checkpoint, or an option that an index cannot keep.
@@ -64,7 +68,7 @@ def settle(folder: Path, checkpoint: str | None, kind: str | None, options: Sequ
         )
     checkpoint = zero_shot.ZERO_SHOT if checkpoint == ZERO_SHOT else checkpoint
     index = _searcher(kind, own, before.get('index'))
-    return IndexSettings(checkpoint, others, index, any('://' in option for option in own))
+    return IndexSettings(checkpoint, others, index, trust or any('://' in option for option in own))
 
 
 def _searcher(kind: str | None, options: Sequence[str], before: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.core.errors import VireidError
+from vireid.core.wording import counted
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction
 from vireid.studies.ablation import Row
@@ -55,6 +57,44 @@ def estimate(jobs: Sequence[Row], on_progress: Callable[[int, int], None]) -> Es
     known = [name for name in gpus if name in gpu] or gpus
     costs = reproduction.estimate_hours(jobs, [processor, *known], on_progress)
     return Estimate({name: costs[name] for name in (*known, processor)}, bool(gpu))
+
+
+def confirm(
+    whole: Plan,
+    ask: Callable[[str, bool], bool] | None,
+    dry_run: bool = False,
+    elsewhere: bool = False,
+    log: Callable[[str], None] = print,
+) -> bool:
+    """Reports what is to be trained and how long it takes.
+
+    Args:
+        whole: the runs.
+        ask: asks a question with a default answer; None if nobody can answer.
+        dry_run: only report it.
+        elsewhere: train without asking, although this machine may have no GPU.
+        log: called with each line.
+
+    Returns:
+        Whether to start. Without a GPU, it asks.
+
+    Raises:
+        VireidError: if there is no GPU, and nobody can answer.
+    """
+    jobs, total = reproduction.missing(whole), len(whole.unique())
+    log(f'{whole.data}: {counted(total, "run")}, {total - len(jobs)} finished')
+    if not jobs:
+        return not dry_run
+    with progress_bar('estimating') as show:
+        estimated = estimate(jobs, show)
+    log(estimated.text())
+    if dry_run:
+        return False
+    if estimated.has_gpu or elsewhere:
+        return True
+    if ask is None:
+        raise estimated.without_gpu()
+    return ask('There is no GPU here. Train on the processor anyway?', False)
 
 
 def require_comparable(whole: Plan) -> None:
