@@ -284,3 +284,9 @@ def find_lost(outputs: Sequence[Output]) -> list[VireidError]:
         for output in outputs
         if output.error
     ]
+
+
+def process_name() -> str:
+    """Returns a prefix with the rank of this process; empty for rank 0. Launchers set one of these variables."""
+    rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
+    return '' if rank == '0' else f'process {rank}: '

@@ -1,4 +1,4 @@
-"""Numbers as people write them: ranges and lists."""
+"""Numbers as people write them: ranges, lists, and shares."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ def parse_numbers(flag: str, text: str) -> list[int]:
             )
         numbers += those
     return list(dict.fromkeys(numbers))
+
+
+def parse_share(flag: str, text: str) -> float:
+    """Parses a share between 0 and 1, such as 0.05.
+
+    Raises:
+        VireidError: for anything else; `flag` says where the text is from.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise VireidError(f'{flag} is {text!r}', allowed='a share between 0 and 1, such as 0.05')
+    return share

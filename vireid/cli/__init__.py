@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
-from vireid.boundary.console import find_lost, surviving
+from vireid.boundary.console import find_lost, process_name, surviving
 from vireid.boundary.os_errors import explain
 from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
@@ -74,14 +72,8 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
 def _report(errors: Sequence[VireidError]) -> bool:
     """Prints errors; returns whether there are any."""
     for error in errors:
-        print(f'{_process()}error: {error}', file=sys.stderr)
+        print(f'{process_name()}error: {error}', file=sys.stderr)
     return bool(errors)
-
-
-def _process() -> str:
-    """Returns a prefix with the rank of this process; empty for rank 0. Launchers set one of these variables."""
-    rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
-    return '' if rank == '0' else f'process {rank}: '
 
 
 def _explain(error: VireidError | OSError | RuntimeError) -> VireidError | None:
@@ -157,27 +149,15 @@ def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
 
 def _add_plugin_command(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
     """Adds the command of a plugin; its errors name the plugin."""
+    from vireid.plugin_manager.command_errors import loading, running
 
     def run(args: argparse.Namespace) -> int | None:
-        try:
+        with running(name, command):
             return module.run(args)
-        except (VireidError, OSError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            raise VireidError(
-                f'{name!r} of plugin {command.plugin!r} raised {type(error).__name__}: {error}',
-                todo='report the traceback above to the authors of the plugin',
-            ) from error
 
-    try:
+    with loading(name, command):
         module = importlib.import_module(command.module)
         module.add_arguments(parser)
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
-        raise VireidError(
-            f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
-            todo='fix or uninstall the plugin',
-        ) from error
     parser.set_defaults(run=run)
 
 

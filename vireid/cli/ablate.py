@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     arguments.add_folder_argument(parser, 'runs/ablate')
     parser.add_argument('--data-label', metavar='TEXT', help='name of the data in the table')
-    arguments.add_study_arguments(parser)
+    arguments.add_launcher_arguments(parser)
+    arguments.add_experiment_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

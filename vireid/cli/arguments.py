@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.boundary.number_ranges import MOST
+from vireid.boundary.number_ranges import MOST, parse_share
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
@@ -57,12 +57,6 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=('NAME', 'K=V'),
         help='what trains the runs: local, or slurm with options such as partition=gpu hours=12',
     )
-
-
-def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of commands that train several runs."""
-    add_launcher_arguments(parser)
-    add_experiment_arguments(parser)
 
 
 def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path) -> Any:
@@ -138,8 +132,9 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of commands that open an index."""
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
     parser.add_argument(
-        '--false-alarms', type=_rate, default=0.05, metavar='SHARE', help='of the people who are not in the index, the '
-        'share that may be taken for one who is (default: 0.05); needs a calibrated model',
+        '--false-alarms', type=partial(parse_share, '--false-alarms'), default=0.05, metavar='SHARE', help='of the '
+        'people who are not in the index, the share that may be taken for one who is (default: 0.05); needs a '
+        'calibrated model',
     )  # fmt: skip
     parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
     add_plugin_argument(parser)
@@ -211,14 +206,3 @@ def _jobs(text: str) -> int:
 
 def _devices(text: str) -> int | str:
     return int(text) if text.isdigit() else text
-
-
-def _rate(text: str) -> float:
-    """Parses a share between 0 and 1."""
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not 0 < rate < 1:
-        raise VireidError(f'--false-alarms is {text!r}', allowed='a share between 0 and 1, such as 0.05')
-    return rate

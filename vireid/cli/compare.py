@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='also compare runs with different protocols, data or budgets, and note it',
     )
-    arguments.add_study_arguments(parser)
+    arguments.add_launcher_arguments(parser)
+    arguments.add_experiment_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,8 +9,6 @@ from shlex import quote
 from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
 
-LEAST_HEIGHT = 64
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid crops`."""
@@ -29,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--motion', action='store_true', help='examine only frames in which something has moved')
     parser.add_argument(
-        '--min-height', type=int, default=LEAST_HEIGHT, metavar='PIXELS',
+        '--min-height', type=int, default=64, metavar='PIXELS',
         help='least height of a person (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from shlex import join, quote
 from typing import TYPE_CHECKING
@@ -10,22 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
     from vireid.core.scoring.results import Results
-
-
-def is_interactive() -> bool:
-    """Returns whether somebody can answer a question; a closed stdin has no terminal."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def ask(question: str, default: bool) -> bool:
-    """Asks a yes-or-no question until it is answered; Enter is the default, the end of the input is no."""
-    while True:
-        try:
-            answer = input(f'{question} [{"Y/n" if default else "y/N"}] ').strip().lower()
-        except EOFError:
-            return False
-        if answer in ('', 'y', 'yes', 'n', 'no'):
-            return default if not answer else answer[0] == 'y'
 
 
 def run_step(*words: str) -> int:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.boundary.questions import ask, is_interactive
 from vireid.cli import arguments
-from vireid.cli.output import ask, is_interactive
 from vireid.core.errors import VireidError
 from vireid.core.warn import warn_once
 
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--yes', action='store_true', help='start without asking, even without a GPU')
     parser.add_argument('--dry-run', action='store_true', help='print the runs and the estimate, and stop')
     arguments.add_folder_argument(parser, 'runs/reproduce')
-    arguments.add_study_arguments(parser)
+    arguments.add_launcher_arguments(parser)
+    arguments.add_experiment_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from vireid.boundary.paths import inside
 from vireid.cli.arguments import add_folder_argument, add_plugin_arguments, make_manager, overrides_of
-from vireid.core.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +31,6 @@ def run(args: argparse.Namespace) -> int:
 
     record = read_finished(args.folder)
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
-    if work_dir.exists():
-        raise VireidError(f'{work_dir} exists', todo='choose another --work-dir')
     config = str(inside(args.folder, 'config.yaml'))
     experiment = resolve(config, overrides_of(args), manager=make_manager(args))
     repetition = repeat(experiment, args.folder, work_dir, record)

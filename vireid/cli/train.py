@@ -113,9 +113,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
     """Trains a model for each split, and prints the mean."""
-    from vireid.studies.jobs import require_own_images
     from vireid.studies.resumable import run_resumable
-    from vireid.studies.trials import check_trials, make_trials, run_trials
+    from vireid.studies.trials import make_trials, run_trials
 
     for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
@@ -123,11 +122,8 @@ def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overri
                 f'--trials and {flag} cannot be combined',
                 todo='repeat the same command to resume' if flag == '--resume' else 'use only one of them',
             )
-    if args.folds is not None:
-        require_own_images(args.config, overrides, manager, '--folds')
-    jobs = make_trials(args.config, overrides, manager, trials, args.work_dir)
+    jobs = make_trials(args.config, overrides, manager, trials, args.work_dir, folds=args.folds is not None)
     base = jobs[0].folder.parent
-    check_trials(jobs, base)
     launcher = arguments.make_launcher(args, manager, base)
     return run_resumable(lambda: run_trials(jobs, trials, base, launcher, warn=warn_once))
 

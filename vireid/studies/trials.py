@@ -20,7 +20,7 @@ from vireid.core.wording import counted
 from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
-from vireid.studies.jobs import Job, check_first, make_job
+from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 
 
@@ -47,9 +47,14 @@ def with_folds(overrides: Overrides, folds: int | None) -> Overrides:
 
 
 def make_trials(
-    source: Source, overrides: Overrides, manager: Manager, trials: Sequence[int], base: Path | None = None
+    source: Source,
+    overrides: Overrides,
+    manager: Manager,
+    trials: Sequence[int],
+    base: Path | None = None,
+    folds: bool = False,
 ) -> list[Job]:
-    """Returns a run for each split.
+    """Returns a run for each split, after checking as much as possible before hours of training.
 
     Args:
         source: the config.
@@ -57,11 +62,15 @@ def make_trials(
         manager: the plugins.
         trials: the numbers of the splits.
         base: the parent folder of the runs; by default `runs/NAME_trials`.
+        folds: whether the splits are folds of your own images.
 
     Raises:
-        VireidError: if the config is invalid, chooses a split itself, or starts from weights of one of them.
+        VireidError: if the config is invalid, chooses a split itself, or starts from weights of one of them; if a model
+            cannot be built, a split is missing, or the folder holds a single run.
     """
-    jobs = []
+    if folds:
+        require_own_images(source, overrides, manager, '--folds')
+    jobs: list[Job] = []
     for trial in trials:
         own = overrides.with_values({'dataset.trial': trial})
         experiment = resolve(source, own, manager=manager)
@@ -77,15 +86,12 @@ def make_trials(
             )
         folder = (base or Path('runs') / f'{experiment.name}_trials') / f'trial_{trial}'
         jobs.append(make_job(experiment, own, folder, f'trial {trial}'))
+    _check(jobs, jobs[0].folder.parent)
     return jobs
 
 
-def check_trials(jobs: Sequence[Job], base: Path) -> None:
-    """Checks as much as possible before hours of training.
-
-    Raises:
-        VireidError: if `base` holds a single run, a model cannot be built, or a split is missing.
-    """
+def _check(jobs: Sequence[Job], base: Path) -> None:
+    """Raises if `base` holds a single run, a model cannot be built, or a split is missing."""
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for several runs')
     require_own_folder(base)
