@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.boundary.number_ranges import parse_numbers
+from vireid.boundary.number_ranges import parse_numbers, parse_share
 from vireid.core.errors import VireidError
 
 
@@ -28,3 +28,10 @@ def test_numbers_are_read():
     for text in ('x', '3-1', '', '-1', '0-5000', '1-2-3', '\u0661'):
         with pytest.raises(VireidError, match='--seeds is'):
             parse_numbers('--seeds', text)
+
+
+def test_a_share_is_between_0_and_1():
+    assert parse_share('--false-alarms', '0.05') == 0.05
+    for text in ('0', '1', '-0.5', 'nan', 'half', ''):
+        with pytest.raises(VireidError, match='--false-alarms is'):
+            parse_share('--false-alarms', text)

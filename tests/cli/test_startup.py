@@ -9,6 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def test_any_command_that_imports_torch_imports_it_without_collection():
+    code = 'import gc\nfrom vireid.cli import main\nmain(["config", "check", "configs/tffn_demo.py"])\n'
+    code += 'import torch\nprint(gc.isenabled(), gc.get_freeze_count() > 100_000)'
+    result = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout.splitlines()[-1] == 'True True', result.stderr
+
+
 NOT_NEEDED = ('torch._dynamo.eval_frame', 'triton', 'scipy.optimize', 'scipy.stats', 'sklearn', 'pandas')
 NOT_NEEDED += ('matplotlib', 'timm', 'vireid.studies', 'vireid.search', 'vireid.serve', 'vireid.exchange')
 PLUGIN = """
