@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.training import checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
 

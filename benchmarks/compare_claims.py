@@ -15,8 +15,8 @@ import time
 
 import numpy as np
 
-from vireid.core.scoring.retrieval import matched_within
 from vireid.statistics.comparison import bootstrap, over_seeds, seeds_for
+from vireid.statistics.scores import matched_within
 from vireid.studies.systems import read_queries, read_systems
 
 POINTS = 0.05

@@ -33,8 +33,8 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 import torch
 from torch import nn
 
+from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
-from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, joint_order
 from vireid.launch.launch import train
 from vireid.launch.preflight import preflight

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import torch
 from faults import PHASES, Clock, in_children, kill_once, same
 
+from vireid.boundary import checkpoint
 from vireid.core.config.overrides import Overrides
-from vireid.core.training import checkpoint
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 from vireid.studies.jobs import Job, finish, make_job

@@ -1,8 +1,8 @@
-"""Which ideas help with few labelled people: untrained features, the recipe of own_few, both papers and two hybrids.
+"""Which ideas help with few labeled people: untrained features, the recipe of own_few, both papers and two hybrids.
 
 All begin with the same weights and have the same images, budget, rates and held-out people; each is run with several
 seeds. Prints mean and sample deviation of rank-1 and mAP over seeds, and the 95% interval over the identities of
-all seeds together. `--people 4 6 8`: the recipe with so many labelled people, beside untrained features.
+all seeds together. `--people 4 6 8`: the recipe with that many labeled people, beside untrained features.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 import vireid
 from vireid.core.config import files
 from vireid.core.scoring.results import QUERIES
-from vireid.core.scoring.retrieval import matched_within
 from vireid.reporting.result_file import read
 from vireid.statistics.interval import identity_interval
+from vireid.statistics.scores import matched_within
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
 LOSSES = {'id': {'type': 'CrossEntropy'}, 'tri': {'type': 'BatchHardTriplet', 'margin': 0.3}}

@@ -48,7 +48,7 @@ class People:
 
 
 class Pixels:
-    """The grey image, 8 times smaller."""
+    """The gray image, 8 times smaller."""
 
     def embed(self, images: Tensor, modality: str) -> Tensor:
         small = avg_pool2d(images.mean(dim=1), 8)
@@ -59,8 +59,8 @@ class Gradients:
     """Histograms of 8 gradient directions in 16 x 6 cells."""
 
     def embed(self, images: Tensor, modality: str) -> Tensor:
-        grey = images.mean(dim=1)
-        dx, dy = grey[:, 1:-1, 2:] - grey[:, 1:-1, :-2], grey[:, 2:, 1:-1] - grey[:, :-2, 1:-1]
+        gray = images.mean(dim=1)
+        dx, dy = gray[:, 1:-1, 2:] - gray[:, 1:-1, :-2], gray[:, 2:, 1:-1] - gray[:, :-2, 1:-1]
         place = torch.atan2(dy, dx) % torch.pi / torch.pi * 8
         apart = ((place[:, None] - torch.arange(8)[:, None, None] + 4) % 8 - 4).abs()
         votes = adaptive_avg_pool2d((1 - apart).clamp(min=0) * torch.hypot(dx, dy)[:, None], (16, 6)).sqrt()
@@ -77,10 +77,10 @@ def fitted(embeddings: Embeddings, people: Sequence[int], dim: int, ridge: float
     visible, chosen = np.array([s.modality == VISIBLE for s in embeddings.samples]), np.isin(known, people)
     for side in (visible, ~visible):
         features[side] -= features[side & chosen].mean(axis=0)
-    centre = {
+    center = {
         i: np.mean([features[(known == i) & s].mean(axis=0) for s in (visible, ~visible)], axis=0) for i in people
     }
-    between = np.stack([centre[i] for i in known[chosen]])
+    between = np.stack([center[i] for i in known[chosen]])
     rest = features[chosen] - between
     within = rest.T @ rest
     within += ridge * np.trace(within) / len(within) * np.eye(len(within))

@@ -1,4 +1,4 @@
-"""How many answers `vireid label` needs, and what errors it leaves, with a scripted labeller who knows the truth.
+"""How many answers `vireid label` needs, and what errors it leaves, with a scripted labeler who knows the truth.
 
     python benchmarks/labeling.py DIR OUT --cameras visible=1,2 infrared=3,6 --cfg-options model.backbone.weights=FILE
 
@@ -46,7 +46,7 @@ def cut(source: Path, out: Path, cameras: dict[str, str]) -> dict[str, str]:
     return truth
 
 
-class Labeller:
+class Labeler:
     """Answers as the truth says; a share of the answers is wrong."""
 
     def __init__(self, labels: Labels, truth: dict[str, str], wrong: float, seed: int) -> None:
@@ -113,7 +113,7 @@ def errors(table: Path, truth: dict[str, str]) -> tuple[int, int, int]:
 
 def measure(truth: dict[str, str], labels: Labels, wrong: float, seed: int) -> str:
     before = len(np.unique(labels.people.groups)), purity(labels.people.groups, [truth[t.name] for t in labels.tracks])
-    person = Labeller(labels, truth, wrong, seed)
+    person = Labeler(labels, truth, wrong, seed)
     person.run()
     images, bad, identities = errors(labels.manifest, truth)
     after = purity(labels.people.groups, person.people)

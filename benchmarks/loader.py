@@ -1,7 +1,7 @@
 """Training images a second: vireid from JPEG files and from its cache, against a plain torchvision dataset.
 
 All three do what `configs/tffn_sysu.py` does to a training image: decode, resize, pad, crop, flip, to float,
-normalise, erase. The plain one has no seeds: its augmentation depends on the worker's history.
+normalize, erase. The plain one has no seeds: its augmentation depends on the worker's history.
 """
 
 from __future__ import annotations

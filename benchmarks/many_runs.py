@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from vireid.core.training import checkpoint
+from vireid.boundary import checkpoint
 from vireid.reporting import result_file
 
 SYSTEMS = ('one_stream', 'two_stream')

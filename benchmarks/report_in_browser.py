@@ -395,7 +395,7 @@ def print_to_pdf(page: Page, out: Path, shown: int, findings: Findings) -> None:
         return
     subprocess.run([program, '-png', '-r', '60', '-l', str(shown), str(path), str(out / 'page')], check=True)
     images = sorted(out.glob('page-*.png'))
-    empty = [image.name for image in images if _one_colour(image)]
+    empty = [image.name for image in images if _one_color(image)]
     details = f'empty: {", ".join(empty)}' if empty else 'none is empty'
     findings.check(not empty, 'print', f'the first {len(images)} pages', details)
 
@@ -412,7 +412,7 @@ def count_pages(path: Path) -> int | None:
     return len(PdfReader(path).pages)
 
 
-def _one_colour(path: Path) -> bool:
+def _one_color(path: Path) -> bool:
     with Image.open(path) as image:
         low, high = image.convert('L').getextrema()
     return low == high

@@ -1,7 +1,7 @@
 """What the report costs at SYSU-MM01's size: 3,803 queries, 10 trials, 10,578 images of 128 x 256, TFFN on ResNet-50.
 
 Prints the seconds of gathering the evidence and of writing the page, beside those of scoring; the file's size; and the
-peak of memory before and after. Embeddings are random around a centre for each person; nothing is trained.
+peak of memory before and after. Embeddings are random around a center for each person; nothing is trained.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def main() -> None:
         trials = SYSUAgw().trials(dataset)
         samples = dataset.split('test')
         rng = np.random.default_rng(0)
-        centres = rng.normal(size=(96, DIM))
-        features = np.stack([centres[s.identity] + 2 * rng.normal(size=DIM) for s in samples]).astype(np.float32)
+        centers = rng.normal(size=(96, DIM))
+        features = np.stack([centers[s.identity] + 2 * rng.normal(size=DIM) for s in samples]).astype(np.float32)
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         experiment = vireid.load_experiment(
             CONFIG, **{'dataset.root': place, 'model.backbone.weights': None, 'loggers': []}

@@ -76,7 +76,7 @@ def whole_protocol() -> None:
 
 
 def embeddings(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised float32 embeddings of a half-good model: a direction for each person, and noise."""
+    """Normalized float32 embeddings of a half-good model: a direction for each person, and noise."""
     rng = np.random.default_rng(1)
     identities = rng.standard_normal((256, DIM))
     found = []

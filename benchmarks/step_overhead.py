@@ -15,13 +15,13 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.distributed.processes import agreed
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress
 from vireid.launch.fabric import make_fabric
 from vireid.plugin_manager.manager import create_manager
+from vireid.runtime.processes import agreed
 
 CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_sysu.py'
 IDENTITIES = 16

@@ -1,4 +1,4 @@
-"""How far one gets on the synthetic people without learning: pixels, colour histograms, an untrained network."""
+"""How far one gets on the synthetic people without learning: pixels, color histograms, an untrained network."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CONFIG = Path(__file__).parents[1] / 'configs' / 'tffn_demo.py'
 
 
 class Pixels:
-    """The picture itself, `shrink` times smaller; colour, or the mean of the channels, centred."""
+    """The picture itself, `shrink` times smaller; color, or the mean of the channels, centered."""
 
-    def __init__(self, shrink: int, grey: bool) -> None:
-        self.shrink, self.grey = shrink, grey
+    def __init__(self, shrink: int, gray: bool) -> None:
+        self.shrink, self.gray = shrink, gray
 
     def embed(self, images: Tensor, modality: str) -> Tensor:
         small = torch.nn.functional.avg_pool2d(images, self.shrink)
-        small = small.mean(dim=1, keepdim=True) if self.grey else small
+        small = small.mean(dim=1, keepdim=True) if self.gray else small
         return (small - small.mean(dim=(1, 2, 3), keepdim=True)).flatten(1)
 
 
@@ -62,9 +62,9 @@ def main() -> None:
     experiment = Experiment.from_config(config.load(CONFIG, options), create_manager())
     trials = experiment.build_protocol().trials(experiment.build_dataset())
     embedders: dict[str, object] = {
-        f'pixels 1/{shrink} {"grey" if grey else "colour"}': Pixels(shrink, grey)
+        f'pixels 1/{shrink} {"gray" if gray else "color"}': Pixels(shrink, gray)
         for shrink in (1, 2, 8)
-        for grey in (False, True)
+        for gray in (False, True)
     }
     embedders |= {f'histograms, {stripes} stripe(s)': Histograms(stripes) for stripes in (1, 6)}
     for seed in (0, 1):

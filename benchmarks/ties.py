@@ -8,8 +8,9 @@ import time
 import numpy as np
 from score_sysu import embeddings, regdb_trial, sysu_trial
 
-from vireid.core.scoring.retrieval import Scores, score_similarity
+from vireid.core.scoring.retrieval import score_similarity
 from vireid.core.types import Trial
+from vireid.statistics.scores import Scores
 from vireid.statistics.ties import identities_law, images_law
 
 REPEATS = 9

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import faults
 import torch
 
-from vireid.core.config import files
+from vireid.boundary import config_text
 from vireid.core.training import trainer
 from vireid.launch import fabric
 from vireid.plugin_manager.manager import hookimpl
@@ -459,7 +459,7 @@ def main() -> int:
         # Adam turns the rounding of a gradient near zero into a step of full length
         config['step'] |= {'optimizer': {'type': 'SGD', 'lr': 0.02, 'momentum': 0.9}, 'accumulate': 1}
         config['training'] |= {'steps': STEPS, 'checkpoint_every': EVERY}
-        (base / 'config.yaml').write_text(files.dump(config))
+        (base / 'config.yaml').write_text(config_text.dump(config))
         hosts = stack.enter_context(two_hosts())
         for name in arguments.only:
             parts[name](base, hosts)

@@ -1,2 +1,2 @@
-# DMCF in small, on synthetic people.
+# A small DMCF, on synthetic people.
 _base_ = ['dmcf_sysu.py', '_base_/dmcf_small.py']

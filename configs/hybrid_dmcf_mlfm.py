@@ -1,4 +1,4 @@
-# DMCF's levels fused by TFFN's MLFM: uncertainty weighs the three levels, a warm-up the fourth task.
+# DMCF's levels fused by TFFN's MLFM: uncertainty weights the three levels, a warm-up the fourth task.
 _base_ = 'dmcf_sysu.py'
 _losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=1.8))
 _levels = dict(type='HomoscedasticUncertainty', tasks=('low', 'middle', 'high'), start=0.6)

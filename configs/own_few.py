@@ -1,13 +1,14 @@
-# A few labelled people of one's own cameras, a pretrained start, a minute or two on two CPU cores. What few images
-# would spoil stays as it is: the statistics of normalisation, all but the last stage, grey in both modalities. Part of
-# the training people is held out: training is kept only if it is better there than no training. docs/own-cameras.md.
+# For a few labeled people from your own cameras: starts from pretrained weights and takes a minute or two on two CPU
+# cores. Of the backbone, only the last stage is trained, with fixed BatchNorm statistics. Images of both modalities are
+# gray. Some training people are held out: the trained weights are kept only if they score better on these people. See
+# docs/own-cameras.md.
 _base_ = 'zero_shot.py'
 
 dataset = dict(val_share=0.3)
 model = dict(
     necks=dict(
-        whitened2=dict(type='WithinIdentityWhitening', inputs='centred2', groups=8),
-        whitened=dict(type='WithinIdentityWhitening', inputs='centred', groups=8),
+        whitened2=dict(type='WithinIdentityWhitening', inputs='centered2', groups=8),
+        whitened=dict(type='WithinIdentityWhitening', inputs='centered', groups=8),
     ),
     heads=dict(
         stripes=dict(

@@ -1,5 +1,5 @@
-# No training: stripes of two of a pretrained network's maps, centred in each modality, grey in both. What every method
-# has to beat; docs/own-cameras.md. vireid test configs/zero_shot.py --data-root DIR
+# No training: stripes of two maps of a pretrained network, centered per modality, on gray images. The baseline that
+# every method has to beat; see docs/own-cameras.md. vireid test configs/zero_shot.py --data-root DIR
 _base_ = ['_base_/own.py', '_base_/run.py']
 
 model = dict(
@@ -9,12 +9,12 @@ model = dict(
     necks=dict(
         stripes2=dict(type='StripeEmbedding', inputs='stage2', parts=8),
         stripes=dict(type='StripeEmbedding', inputs='stage3', parts=8),
-        centred2=dict(type='ModalityCentering', inputs='stripes2'),
-        centred=dict(type='ModalityCentering', inputs='stripes'),
+        centered2=dict(type='ModalityCentering', inputs='stripes2'),
+        centered=dict(type='ModalityCentering', inputs='stripes'),
     ),
     heads={},
     weighter=dict(type='Fixed'),
-    embedding=('centred2', 'centred'),
+    embedding=('centered2', 'centered'),
     normalize_parts=True,
 )
 images = dict(

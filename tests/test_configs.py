@@ -15,11 +15,11 @@ import yaml
 from PIL import Image
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.diagnostics.count_table import table
 from vireid.diagnostics.dry_run import dry_run
 from vireid.exchange.evaluation import score_checkpoint
@@ -151,7 +151,7 @@ def test_untrained_features_are_scored_without_a_checkpoint(people: dict[str, Pa
     # what was fitted is in the checkpoint: it scores alike, whatever the training images are by then
     again = score_checkpoint(made, tmp_path / 'checkpoints/last.pt', tmp_path / 'again')
     assert again.rows() == found.rows()
-    means = checkpoint.load(tmp_path / 'checkpoints/last.pt')['model']['necks.centred.mean_visible']
+    means = checkpoint.load(tmp_path / 'checkpoints/last.pt')['model']['necks.centered.mean_visible']
     assert means.abs().sum() > 0
 
 
@@ -352,7 +352,7 @@ def test_a_hybrid_is_short(path: Path) -> None:
 def lookalikes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four training and four test people in SYSU-MM01's layout, who look alike in pairs, in noise.
 
-    Visible images have a colour for each half, infrared ones the brightness of the next person's, so that nobody finds
+    Visible images have a color for each half, infrared ones the brightness of the next person's, so that nobody finds
     anything who has not learned it.
     """
     root = tmp_path_factory.mktemp('lookalikes')

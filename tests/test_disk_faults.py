@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
 from vireid.synth import synthesize

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.diagnostics.dry_run import dry_run
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train

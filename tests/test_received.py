@@ -24,13 +24,13 @@ from PIL import Image
 
 import vireid
 from vireid.api import load_experiment
+from vireid.boundary import checkpoint, config_text
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting.collect import collect
@@ -60,7 +60,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results.write(run, found.to_dict(), found.queries())
     collect(found, name='tffn').save(run / 'report.npz')
     sections = {**config.load(DEMO), 'name': 'tffn_demo', 'stages': []}
-    (run / 'config.yaml').write_text(config.dump(sections))
+    (run / 'config.yaml').write_text(config_text.dump(sections))
     (run / 'run.json').write_text(json.dumps(MADE))
     (run / 'metrics.jsonl').write_text('{"step": 1, "epoch": 1.0, "loss": 2.0, "tasks": {"mlfm": 2.0}}\n')
     checkpoint.save(

@@ -54,13 +54,13 @@ WIDE = ('tone', 'hcml')  # their embedding has 2048 channels
 
 
 def images(seed: int) -> dict[str, Tensor]:
-    """Images of four identities, in noise: visible ones have a colour for each half, infrared ones the brightness of
+    """Images of four identities, in noise: visible ones have a color for each half, infrared ones the brightness of
     the next identity's, so that nobody finds anything who has not learned it."""
     generator = torch.Generator().manual_seed(seed)
-    colours = torch.tensor(
+    colors = torch.tensor(
         [[[2, 0, 0], [-2, -1, 0]], [[-2, 0, 0], [2, 1, 0]], [[2, 1, 0], [2, 2, 2]], [[-1, -2, 0], [-2, -2, 0]]]
     )
-    whole = colours.float().repeat_interleave(SHOTS, dim=0)  # (8, 2, 3)
+    whole = colors.float().repeat_interleave(SHOTS, dim=0)  # (8, 2, 3)
     visible = whole.transpose(1, 2).repeat_interleave(24, dim=2)[..., None].expand(-1, -1, -1, 16)  # (8, 3, 48, 16)
     infrared = visible.mean(dim=1, keepdim=True).expand_as(visible).roll(SHOTS, dims=0)
     return {

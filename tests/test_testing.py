@@ -14,7 +14,8 @@ from torchvision.models import detection
 
 import vireid.plugins
 from vireid.core.errors import VireidError
-from vireid.core.types import FeatureSpec, HeadOutput, JobState
+from vireid.core.types import FeatureSpec, HeadOutput
+from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import hookimpl
 from vireid.testing import CHECKS, check_plugin
 
@@ -377,7 +378,7 @@ class TwoLengths(OneNumber):
         return {'task': super().forward(batch)}
 
 
-class Grey(nn.Module):
+class Gray(nn.Module):
     """An embedder without parameters: it is scored, and never trained."""
 
     def embed(self, images: Any, modality: str) -> Any:
@@ -443,7 +444,7 @@ def test_losses_models_and_steps_too(kind: str, target: type, said: str):
 
 
 def test_an_embedder_without_parameters_passes():
-    assert check_plugin(plugin(('models', 'Grey', Grey))) == {'models Grey': 'checked'}
+    assert check_plugin(plugin(('models', 'Gray', Gray))) == {'models Gray': 'checked'}
 
 
 class VectorAndMap(nn.Module):
@@ -501,10 +502,10 @@ def test_a_plugin_without_components_is_refused():
         check_plugin(plugin())
 
 
-class Centred(nn.Module):
+class Centered(nn.Module):
     """A fitted similarity: cosine once the mean of the training images is taken away."""
 
-    name = 'centred'
+    name = 'centered'
 
     def __init__(self) -> None:
         super().__init__()
@@ -518,12 +519,12 @@ class Centred(nn.Module):
         return lambda rows: (query[rows] - mean) @ (gallery - mean).T
 
 
-class Forgetful(Centred):
+class Forgetful(Centered):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return {'mean': torch.zeros(8)}
 
 
-class Guesses(Centred):
+class Guesses(Centered):
     def similarity(self, query: Any, gallery: Any) -> Any:
         return lambda rows: np.random.rand(len(query[rows]), len(gallery))
 
@@ -542,7 +543,7 @@ class NoTranslation(nn.Module):
 @pytest.mark.parametrize(
     ('kind', 'target', 'said'),
     [
-        ('similarities', Centred, None),
+        ('similarities', Centered, None),
         ('similarities', Forgetful, 'another instance with its state dict gives other similarities'),
         ('similarities', Guesses, 'gives other'),
         ('translators', NoTranslation, 'it declares .* but outputs'),

@@ -169,8 +169,8 @@ def test_single_channel_infrared_files_train_and_score_as_three_equal_channels(
     for mode in ('L', 'RGB'):
         root = Path(shutil.copytree(small_sysu, tmp_path / mode))
         for path in [*root.glob('cam3/*/*.jpg'), *root.glob('cam6/*/*.jpg')]:
-            grey = Image.open(path).convert('L')
-            grey.convert(mode).save(path.with_suffix('.png'))  # without loss, so that the two are the same image
+            gray = Image.open(path).convert('L')
+            gray.convert(mode).save(path.with_suffix('.png'))  # without loss, so that the two are the same image
             path.unlink()
         results.append(train(make_tiny(root, 'training.epochs=1'), tmp_path / f'run_{mode}'))
     assert results[0].rows() == results[1].rows()

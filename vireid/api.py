@@ -77,8 +77,8 @@ def train(
         work_dir: folder for `config.yaml`, `checkpoints/`, `result.json` and the output of the loggers; by default a
             new folder in `runs/`.
         resume: checkpoint to resume from.
-        init: checkpoint whose weights initialize the model.
-        partial: load only the matching weights of `init`.
+        init: checkpoint whose weights initialize the model; the same as `training.init`.
+        partial: load only the matching weights of `init`; the same as `training.init_partial`.
         plugins: Python files with your components.
         **overrides: see `load_experiment`.
 
@@ -88,13 +88,15 @@ def train(
     Raises:
         VireidError: for an invalid config, missing data or any other error that you can fix.
     """
+    if init is not None:
+        overrides |= {'training.init': str(init), 'training.init_partial': partial}
     experiment = load_experiment(config, plugins, **overrides)
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
     if resume is None and any(folder.glob('checkpoints/*.pt')):
         raise VireidError(
             f'{folder} already holds a run', todo='pass its checkpoint as resume, or choose another work_dir'
         )
-    trainer = prepare(experiment, folder, resume=resume, init=init, partial=partial)
+    trainer = prepare(experiment, folder, resume=resume)
     trainer.train()
     return trainer.run
 

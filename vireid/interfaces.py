@@ -9,12 +9,13 @@ values listed in `given` to constructors that have a parameter of that name; a c
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
-from vireid.core.types import FeatureSpec, JobCommand, JobState, Modality, Progress, Sample, Trial
+from vireid.core.types import FeatureSpec, Modality, Progress, Sample, Trial
+from vireid.interface_members import Interface, May, Must, all_of_type, of_type
+from vireid.launcher_types import JobCommand, JobState
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,101 +23,7 @@ if TYPE_CHECKING:
 
     from vireid.core.types import Batch
 
-T = TypeVar('T')
 _MODEL = ('num_identities', 'pretrained', 'image_size', 'modalities', 'training', 'steps_per_epoch', 'across_ranks')
-
-
-class Must(Generic[T]):
-    """A required attribute.
-
-    Args:
-        words: description for messages.
-        fits: returns whether a value is valid.
-    """
-
-    def __init__(self, words: str, fits: Callable[[Any], bool]) -> None:
-        self.words, self.fits, self.name = words, fits, ''
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, component: None, owner: type) -> Must[T]: ...
-    @overload
-    def __get__(self, component: object, owner: type) -> T: ...
-    def __get__(self, component: object | None, owner: type) -> Must[T] | T:
-        if component is None:
-            return self
-        raise AttributeError(f'{type(component).__name__} has no {self.name}')
-
-
-class May(Generic[T]):
-    """An optional attribute or method. `Neck.train_only(neck)` returns the neck's value, or the default.
-
-    Args:
-        default: value for a component without this member.
-        words: description for messages and docs.
-    """
-
-    def __init__(self, default: T, words: str) -> None:
-        self.default, self.words, self.name = default, words, ''
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
-
-    @overload
-    def __get__(self, component: None, owner: type) -> May[T]: ...
-    @overload
-    def __get__(self, component: object, owner: type) -> T: ...
-    def __get__(self, component: object | None, owner: type) -> May[T] | T:
-        return self if component is None else self.default
-
-    def __call__(self, component: object) -> T:
-        found = getattr(component, self.name, self.default)
-        return self.default if found is self else found  # a class that inherits this
-
-
-class Interface:
-    """Base class of all interfaces.
-
-    Attributes:
-        given: values that the framework passes to a constructor with a parameter of that name.
-        defaults: the same, but a config can override them.
-        module: whether the component is a `torch.nn.Module`.
-    """
-
-    given: ClassVar[tuple[str, ...]] = ()
-    defaults: ClassVar[tuple[str, ...]] = ()
-    module: ClassVar[bool] = False
-
-    @classmethod
-    def required(cls) -> dict[str, tuple[str, Callable[[Any], bool]]]:
-        """Returns, for each required member, its description and a function that checks a value."""
-        parts: dict[str, tuple[str, Callable[[Any], bool]]] = {}
-        for name, part in vars(cls).items():
-            if isinstance(part, Must):
-                parts[name] = part.words, part.fits
-            elif inspect.isfunction(part) and name != 'forward':  # every module has one
-                takes = str(inspect.signature(part)).replace("'", '').replace('(self, ', '(').replace('(self)', '()')
-                parts[name] = f'a method {name}{takes}', _is_own(part)
-        return parts
-
-    @classmethod
-    def optional(cls) -> dict[str, May[Any]]:
-        """Returns the optional members by name."""
-        return {name: part for name, part in vars(cls).items() if isinstance(part, May)}
-
-
-def _is_own(stub: Callable[..., Any]) -> Callable[[Any], bool]:
-    return lambda value: callable(value) and getattr(value, '__func__', value) is not stub
-
-
-def _are(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, Mapping) and bool(value) and all(type(v) is kind for v in value.values())
-
-
-def _is(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kind)
 
 
 Fit = Callable[..., None]
@@ -132,7 +39,7 @@ class Model(Interface):
     weighter = May[Any](None, 'the module that weights the task losses')
     task_names = May[Sequence[str] | None](None, 'names of the tasks that forward returns')
     across_ranks = May(False, 'whether the losses see the images of all processes')
-    changes = May[Sequence[int]]((), 'the epochs, after 0, from which other parts of the model are used')
+    changes = May[Sequence[int]]((), 'epochs after 0 at which the set of active parts of the model changes')
     config_path = May[Callable[[str], str] | None](None, 'config_path(module): its key in the `model` section')
     modalities = May[Sequence[Modality] | None](None, 'modalities of the images that forward needs')
     backbone = May[Any](None, 'the backbone, whose `outputs` are the feature maps shown in reports')
@@ -150,12 +57,12 @@ class Model(Interface):
 class Translator(Interface):
     """Transforms a batch before the backbone: changes its images, or adds images of an auxiliary modality, or maps.
 
-    If `forward` names `needed`, it gets the names of the features that are read, to skip other maps.
+    If `forward` has an argument `needed`, it receives the names of the features that are read, to skip other maps.
     """
 
     given = _MODEL
     module = True
-    modalities = Must[Mapping[Modality, int]]('a dict of channels by modality, after the translator', _are(int))
+    modalities = Must[Mapping[Modality, int]]('a dict of channels by modality, after the translator', all_of_type(int))
     maps = May[Mapping[str, FeatureSpec]]({}, 'specs of the paired maps that it adds to `batch.maps`, for heads')
     train_only = May(False, 'whether it is skipped outside training')
 
@@ -165,7 +72,7 @@ class Backbone(Interface):
 
     given = _MODEL
     module = True
-    outputs = Must[Mapping[str, FeatureSpec]]('a dict of FeatureSpec by feature name', _are(FeatureSpec))
+    outputs = Must[Mapping[str, FeatureSpec]]('a dict of FeatureSpec by feature name', all_of_type(FeatureSpec))
 
 
 class Neck(Interface):
@@ -173,7 +80,7 @@ class Neck(Interface):
 
     given = (*_MODEL, 'inputs')
     module = True
-    output = Must[FeatureSpec]('a FeatureSpec', _is(FeatureSpec))
+    output = Must[FeatureSpec]('a FeatureSpec', of_type(FeatureSpec))
     layout = May('joint', 'layout of the inputs: `joint`, `paired` or `any`; a class attribute')
     train_only = May(False, 'whether it is skipped outside training, for a neck that uses identities')
     fit = May[Fit | None](None, 'fit(*features, context): estimate statistics of all training images')
@@ -185,7 +92,7 @@ class Head(Interface):
 
     given = (*_MODEL, 'inputs')
     module = True
-    embedding_dim = Must[int]('the embedding dimension D, an integer', _is(int))
+    embedding_dim = Must[int]('the embedding dimension D, an integer', of_type(int))
     layout = May('joint', 'layout of the inputs, as for necks; with `paired`, outputs may have any number of rows')
     outputs = May[Mapping[str, int]]({'global': 0}, 'number of parts by output; 0 for a single vector')
     train_only = May(False, 'whether it produces no embedding; embed and embedding_dim are then not required')
@@ -208,11 +115,11 @@ class Loss(Interface):
     given = (*_MODEL, 'inputs')
     module = True
     reads_parts = May(True, 'whether it accepts (B, P, C) features of P parts')
-    least_copies = May(1, 'number of rows per image that it needs at least')
+    least_copies = May(1, 'minimum number of rows per image')
 
 
 class Weighter(Interface):
-    """Weights losses: `forward(tasks, progress) -> (total, weights)`; `tasks` may lack some. Keep state in buffers."""
+    """Weights losses: `forward(tasks, progress) -> (total, weights)`. `tasks` may omit some; keep state in buffers."""
 
     given = (*_MODEL, 'task_names', 'other_tasks')
     module = True
@@ -225,7 +132,7 @@ class Dataset(Interface):
     """Reads one dataset. Result tables show its registered name."""
 
     root = May[Any](None, 'the dataset folder')
-    split_name = May('', 'the split in use if the dataset has several, such as `trial 3`')
+    split_name = May('', 'the split in use if the dataset has several, such as `split 3`')
     cameras = May[Mapping[Modality, Sequence[int]] | None](None, 'cameras by modality, for dry runs')
     expected = May[dict[str, Any]]({}, 'counts in a complete copy, by split: identities, visible, infrared images')
     recognized_by = May[Sequence[str]]((), 'on the class: paths in its folder, any of which identifies the dataset')
@@ -250,7 +157,7 @@ class Reader(Interface):
 class EvaluationProtocol(Interface):
     """Defines the query and gallery images of each trial."""
 
-    name = Must[str]('a string, printed with every result', _is(str))
+    name = Must[str]('a string, printed with every result', of_type(str))
 
     def trials(self, dataset: Any) -> Sequence[Trial]:
         """Returns all trials on the test split of a dataset."""
@@ -261,7 +168,7 @@ class Similarity(Interface):
     """Replaces cosine similarity for ranking: a learned metric, or a network that compares images."""
 
     given = ('model',)
-    name = Must[str]('a string, printed with the protocol', _is(str))
+    name = Must[str]('a string, printed with the protocol', of_type(str))
     fit = May[Fit | None](None, 'fit(embeddings): learn from training images; requires state_dict, load_state_dict')
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
@@ -272,7 +179,7 @@ class Similarity(Interface):
 class Reranker(Interface):
     """Recomputes similarities from all query and gallery embeddings."""
 
-    name = Must[str]('a string, printed with its metrics', _is(str))
+    name = Must[str]('a string, printed with its metrics', of_type(str))
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Callable[[slice], np.ndarray]:
         """Takes (Q, D) and (G, D) embeddings; returns a function from a slice of queries to (q, G)."""
@@ -283,6 +190,7 @@ class Sampler(Interface):
     """Draws training batches as a pure function of (seed, epoch)."""
 
     given = ('samples', 'seed', 'rank', 'world_size')
+    identities = May[int | None](None, 'number of identities per batch and process')
 
     def __len__(self) -> int:
         """Returns the number of batches per epoch."""
@@ -345,20 +253,19 @@ class Logger(Interface):
 
 
 class Index(Interface):
-    """Finds the images of a gallery that are most similar to a query; vireid keeps the embeddings and the filters.
+    """Finds the images of a gallery that are most similar to a query; vireid stores the embeddings and the filters.
 
-    Images are numbered; a number is the row of an image in the file of embeddings. Numbers of removed images are used
-    again.
+    The number of an image is its row in the file of embeddings. Numbers of removed images are reused.
     """
 
     given = ('folder', 'length')
     reaches_out = May(False, 'whether it contacts a server')
 
     def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
-        """Takes up changes; repeated after a crash.
+        """Applies changes; called again with the same changes after a crash.
 
-        `vectors` is (N, D) float16 of norm 1, `live` the numbers in use, `changed` the new entries, with `row`,
-        `modality`, `camera` and `time`, and `removed` numbers that are no longer in use.
+        `vectors` is (N, D) float16 of norm 1; `live` are the numbers in use; `changed` are the new entries, with `row`,
+        `modality`, `camera` and `time`; `removed` are numbers that are no longer in use.
         """
         raise NotImplementedError
 
@@ -367,8 +274,8 @@ class Index(Interface):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the (Q, k) float32 cosine similarities and (Q, k) int64 numbers, best first, -1 for none.
 
-        `queries` is (Q, D) float32 of norm 1, `rows` the sorted numbers allowed, None for all, and `where` the filter
-        that they fulfill.
+        `queries` is (Q, D) float32 of norm 1; `rows` are the sorted numbers to search, None for all; `where` is the
+        filter that selects them.
         """
         raise NotImplementedError
 
@@ -388,12 +295,12 @@ class Detector(Interface):
 
 
 class Launcher(Interface):
-    """Runs the commands of a study, several at once. A command that gets SIGTERM saves and ends with status 143."""
+    """Runs the commands of a study, several at once. On SIGTERM, a command saves and exits with status 143."""
 
     given = ('jobs', 'folder')
 
     def submit(self, commands: Sequence[JobCommand]) -> None:
-        """Starts or queues the commands; called once. `folder`, where the study is, may hold the launcher's files."""
+        """Starts or queues the commands; called once. The launcher may write to `folder`, the folder of the study."""
         raise NotImplementedError
 
     def states(self) -> Sequence[JobState]:
@@ -401,10 +308,9 @@ class Launcher(Interface):
         raise NotImplementedError
 
     def stop(self) -> bool:
-        """Sends SIGTERM to the commands that run, which save and exit, and starts no others; returns True.
+        """Sends SIGTERM to the running commands, so that they save and exit, and starts no others; returns True.
 
-        If the commands go on without this process, and `submit` will find them again, it does nothing and returns
-        False.
+        If the commands continue without this process and a later `submit` finds them, does nothing and returns False.
         """
         raise NotImplementedError
 

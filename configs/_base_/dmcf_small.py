@@ -1,5 +1,5 @@
-# Laid over a DMCF config: a size that two CPU cores train in minutes, from random weights. The rates warm up and decay:
-# with constant ones the last of so few steps is a matter of luck.
+# Applied on top of a DMCF config: a size that two CPU cores train in minutes, from random weights. The learning rates
+# warm up and decay: with constant rates, the result after so few steps would depend on chance.
 model = dict(backbone=dict(depth=18, weights=None))
 images = dict(size=(144, 72))
 sampler = dict(identities=6)

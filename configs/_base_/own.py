@@ -1,3 +1,3 @@
-# One's own images: a table manifest.csv with path, identity, camera, modality and split.
+# Your own images: a table manifest.csv with path, identity, camera, modality and split.
 dataset = dict(type='Manifest', root=None)
 protocol = dict(type='cross')

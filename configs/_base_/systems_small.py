@@ -1,6 +1,6 @@
-# Laid over a config of configs/systems: a size that two CPU cores train in two minutes; one budget and one optimizer
-# for all, so that what is compared is what the systems add. `vireid ablate systems` replaces the random weights by a
-# common start (start_resnet18.py). Stage 4 keeps ImageNet's stride.
+# Applied on top of a config in configs/systems: a size that two CPU cores train in two minutes, with one budget and one
+# optimizer for all, so that only what the systems add is compared. `vireid ablate systems` replaces the random weights
+# with a common start (start_resnet18.py). Stage 4 keeps ImageNet's stride.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None))
 images = dict(size=(96, 48))
 sampler = dict(identities=4, visible=4, infrared=4)

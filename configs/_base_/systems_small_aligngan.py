@@ -1,5 +1,5 @@
-# Laid over configs/systems/aligngan.py and its stages: see systems_small.py. Generators and critics are narrow; the
-# optimizers stay those of the config, of which each stage has others. Three stages share the steps of one run.
+# Applied on top of configs/systems/aligngan.py and its stages; see systems_small.py. Generators and critics are narrow.
+# The optimizers stay those of the config, which differ between stages. The three stages share the steps of one run.
 model = dict(
     backbone=dict(depth=18, last_stride=2, weights=None),
     translators=dict(gan=dict(size=(64, 64), channels=16, blocks=2)),

@@ -1,5 +1,5 @@
-# Laid over configs/systems/d2rl.py and its stage: see systems_small.py. The translation is narrow; the optimizers stay
-# those of the config, of which each stage has others. Both stages share the steps of one run.
+# Applied on top of configs/systems/d2rl.py and its stage; see systems_small.py. The translation is narrow. The
+# optimizers stay those of the config, which differ between stages. Both stages share the steps of one run.
 model = dict(
     backbone=dict(depth=18, last_stride=2, weights=None),
     translators=dict(unify=dict(size=None, channels=8, blocks=1)),

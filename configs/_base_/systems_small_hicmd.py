@@ -1,5 +1,5 @@
-# Laid over configs/systems/hicmd.py: see systems_small.py. As many images per step as the other systems, in 16 pairs.
-# The optimizers stay those of the config, with learning rates for a short run; critics are narrow.
+# Applied on top of configs/systems/hicmd.py; see systems_small.py. As many images per step as the other systems, in 16
+# pairs. The optimizers stay those of the config, with learning rates for a short run; critics are narrow.
 model = dict(backbone=dict(depth=18, last_stride=2, weights=None), critic_width=8)
 images = dict(size=(96, 48))
 sampler = dict(identities=4, visible=4, infrared=4)

@@ -1,4 +1,4 @@
-# TFFN (Cheng et al., ICASSP 2022). What the paper leaves open, and what we chose: docs/papers.md.
+# TFFN (Cheng et al., ICIP 2021). What the paper leaves open, and what we chose: docs/papers.md.
 _losses = dict(id=dict(type='CrossEntropy'), tri=dict(type='BatchHardTriplet', margin=0.3))
 
 model = dict(

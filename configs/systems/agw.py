@@ -1,4 +1,4 @@
-# AGW (Ye et al., TPAMI 2021): the baseline with non-local blocks, GeM pooling and a weighted regularised triplet.
+# AGW (Ye et al., TPAMI 2021): the baseline with non-local blocks, GeM pooling and a weighted regularized triplet.
 # docs/systems/agw.md.
 _base_ = ['../_base_/baseline.py', '../_base_/sysu.py', '../_base_/run.py']
 

@@ -16,8 +16,8 @@ from vireid.boundary.image_files import FORMATS, SUFFIXES, RawImage, has_more_fr
 from vireid.core.errors import VireidError
 
 H, W = 5, 3
-GREY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
-COLOUR = np.stack([GREY, GREY[::-1], 255 - GREY], axis=2)
+GRAY = (17 * np.arange(H * W, dtype=np.uint8)).reshape(H, W)  # 0 to 238, all different
+COLOR = np.stack([GRAY, GRAY[::-1], 255 - GRAY], axis=2)
 LOSSLESS = {'PNG': {}, 'TIFF': {}, 'BMP': {}, 'WEBP': {'lossless': True}, 'PPM': {}, 'JPEG2000': {}, 'GIF': {}}
 ENDING = {'JPEG': 'jpg', 'TIFF': 'tif', 'JPEG2000': 'jp2', 'PPM': 'pgm'}
 # where the pixel that is stored first is shown, by the EXIF orientation (EXIF 2.32, table of tag 0x0112)
@@ -43,8 +43,8 @@ def save(image: Image.Image, folder: Path, kind: str = 'PNG', orientation: int =
     return path
 
 
-def grey(path: Path, **options: object) -> list[list[int]]:
-    """Returns the grey levels of an image whose three channels are equal."""
+def gray(path: Path, **options: object) -> list[list[int]]:
+    """Returns the gray levels of an image whose three channels are equal."""
     pixels = read_pixels(path, **options)
     assert (pixels.dtype, pixels.shape[2]) == (np.uint8, 3)
     assert (pixels == pixels[:, :, :1]).all()
@@ -54,7 +54,7 @@ def grey(path: Path, **options: object) -> list[list[int]]:
 @pytest.mark.parametrize('orientation', SHOWN)
 @pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF', 'JPEG', 'JPEG2000'])
 def test_the_orientation_of_exif_is_applied(tmp_path: Path, kind: str, orientation: int) -> None:
-    large = np.kron(COLOUR, np.ones((8, 8, 1), dtype=np.uint8))  # of the blocks that JPEG has
+    large = np.kron(COLOR, np.ones((8, 8, 1), dtype=np.uint8))  # of the blocks that JPEG has
     options = {'quality': 100, 'subsampling': 0} if kind == 'JPEG' else LOSSLESS[kind]
     tagged = 1 if kind == 'JPEG2000' else orientation  # Pillow writes none there
     path = save(Image.fromarray(large), tmp_path, kind, tagged, **options)
@@ -66,7 +66,7 @@ def test_the_orientation_of_exif_is_applied(tmp_path: Path, kind: str, orientati
 @pytest.mark.parametrize('mode', ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB'])
 @pytest.mark.filterwarnings('error')
 def test_an_image_of_8_bits_is_read_as_pillow_shows_it(tmp_path: Path, mode: str, kind: str, orientation: int) -> None:
-    image = Image.fromarray(COLOUR).convert('L').convert(mode) if mode in '1LA' else Image.fromarray(COLOUR)
+    image = Image.fromarray(COLOR).convert('L').convert(mode) if mode in '1LA' else Image.fromarray(COLOR)
     try:
         path = save(image.convert(mode), tmp_path, kind, orientation)
     except (OSError, ValueError):
@@ -80,32 +80,32 @@ def test_an_image_of_8_bits_is_read_as_pillow_shows_it(tmp_path: Path, mode: str
 
 
 @pytest.mark.parametrize('mode', ['LA', 'RGBA', 'P'])
-def test_transparent_pixels_are_white_whatever_colour_is_stored_below(tmp_path: Path, mode: str) -> None:
+def test_transparent_pixels_are_white_whatever_color_is_stored_below(tmp_path: Path, mode: str) -> None:
     if mode == 'P':
         image = Image.new('P', (2, 1))
         image.putpalette([10, 10, 10, 40, 40, 40])
         image.putpixel((1, 0), 1)
         image.info['transparency'] = b'\x00\xff'
     else:
-        colour = (10,) if mode == 'LA' else (10, 10, 10)
-        image = Image.new(mode, (2, 1), (*colour, 0))
-        image.putpixel((1, 0), (*(40 for _ in colour), 255))
-    assert grey(save(image, tmp_path)) == [[255, 40]]
+        color = (10,) if mode == 'LA' else (10, 10, 10)
+        image = Image.new(mode, (2, 1), (*color, 0))
+        image.putpixel((1, 0), (*(40 for _ in color), 255))
+    assert gray(save(image, tmp_path)) == [[255, 40]]
 
 
 def test_half_transparent_pixels_are_half_white(tmp_path: Path) -> None:
     image = Image.new('RGBA', (1, 1), (100, 100, 100, 51))  # a fifth
-    assert grey(save(image, tmp_path)) == [[224]]  # 255 - (255 - 100) / 5
+    assert gray(save(image, tmp_path)) == [[224]]  # 255 - (255 - 100) / 5
 
 
 def test_of_several_frames_the_first_is_read(tmp_path: Path) -> None:
     frames = [Image.new('L', (2, 2), value) for value in (200, 50)]
     for kind in ('GIF', 'TIFF', 'PNG'):
         path = save(frames[0], tmp_path, kind, save_all=True, append_images=frames[1:])
-        assert grey(path) == [[200, 200], [200, 200]]
+        assert gray(path) == [[200, 200], [200, 200]]
 
 
-def test_16_bit_colours_are_their_upper_8_bits_as_viewers_show_them(tmp_path: Path) -> None:
+def test_16_bit_colors_are_their_upper_8_bits_as_viewers_show_them(tmp_path: Path) -> None:
     path = tmp_path / 'deep.ppm'
     path.write_bytes(b'P6 1 1 65535\n' + struct.pack('>3H', 0, 25_700, 65_535))
     assert read_pixels(path).tolist() == [[[0, 100, 255]]]
@@ -114,13 +114,13 @@ def test_16_bit_colours_are_their_upper_8_bits_as_viewers_show_them(tmp_path: Pa
 @pytest.mark.filterwarnings('ignore:Corrupt EXIF')
 @pytest.mark.parametrize('damage', [b'Exif\0\0', b'Exif\0\0II*\0\xff\xff\xff\xff', b'Exif\0\0MM\0*' + b'\xff' * 40])
 def test_damaged_metadata_turn_nothing(tmp_path: Path, damage: bytes) -> None:
-    save(Image.fromarray(GREY), tmp_path, 'PNG', exif=damage)
-    assert grey(tmp_path / 'image.png') == GREY.tolist()
+    save(Image.fromarray(GRAY), tmp_path, 'PNG', exif=damage)
+    assert gray(tmp_path / 'image.png') == GRAY.tolist()
 
 
 @pytest.mark.parametrize('orientation', [0, 9, 65_535])
 def test_an_orientation_that_does_not_exist_turns_nothing(tmp_path: Path, orientation: int) -> None:
-    assert grey(save(Image.fromarray(GREY), tmp_path, orientation=orientation)) == GREY.tolist()
+    assert gray(save(Image.fromarray(GRAY), tmp_path, orientation=orientation)) == GRAY.tolist()
 
 
 def raw(values: object, folder: Path, kind: str) -> Path:
@@ -153,18 +153,18 @@ def test_raw_values_without_a_scaling_are_refused_with_the_lines_to_add(tmp_path
 def test_fixed_bounds_are_black_and_white(tmp_path: Path, kind: str) -> None:
     path = raw([[7000, 7400, 7600], [7800, 8200, 9000]], tmp_path, kind)
     # (v - 7400) / 800 of 255, cut off outside
-    assert grey(path, scale_raw=(7400.0, 8200.0)) == [[0, 0, 64], [128, 255, 255]]
+    assert gray(path, scale_raw=(7400.0, 8200.0)) == [[0, 0, 64], [128, 255, 255]]
 
 
 def test_bounds_scale_values_between_0_and_1_too(tmp_path: Path) -> None:
-    assert grey(raw([[0, 0.2, 1]], tmp_path, 'degrees'), scale_raw=(0.0, 1.0)) == [[0, 51, 255]]
-    assert grey(raw([[-10, 0, 40]], tmp_path, 'degrees'), scale_raw=(-10.0, 40.0)) == [[0, 51, 255]]
+    assert gray(raw([[0, 0.2, 1]], tmp_path, 'degrees'), scale_raw=(0.0, 1.0)) == [[0, 51, 255]]
+    assert gray(raw([[-10, 0, 40]], tmp_path, 'degrees'), scale_raw=(-10.0, 40.0)) == [[0, 51, 255]]
 
 
 def test_percentiles_leave_a_dead_pixel_out(tmp_path: Path) -> None:
     values = np.linspace(7400, 8200, 1000).reshape(20, 50).round()
     values[3, 3] = 0  # a dead pixel would turn all others white
-    levels = np.array(grey(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles'))
+    levels = np.array(gray(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles'))
     low, high = np.percentile(values, [1, 99])
     assert np.array_equal(levels, np.rint(255 * ((values - low) / (high - low)).clip(0, 1)))
     assert len(np.unique(levels)) > 240
@@ -173,13 +173,13 @@ def test_percentiles_leave_a_dead_pixel_out(tmp_path: Path) -> None:
 def test_percentiles_that_are_equal_give_way_to_the_least_and_greatest_value(tmp_path: Path) -> None:
     values = np.full((20, 50), 7400)
     values[0, :3] = 7500, 7600, 7800  # three of a thousand
-    assert grey(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles')[0][:4] == [64, 128, 255, 0]
+    assert gray(raw(values, tmp_path, 'counts in PNG'), scale_raw='percentiles')[0][:4] == [64, 128, 255, 0]
 
 
 @pytest.mark.parametrize(
     'bounds', [(0.0, 7000.0), (9000.0, 1e4), (8200.0, 9000.0), (7500.0, 7500.0), (2.0, 1.0), (0.0, 1e9)]
 )
-def test_bounds_that_make_an_image_one_grey_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
+def test_bounds_that_make_an_image_one_gray_are_refused(tmp_path: Path, bounds: tuple[float, float]) -> None:
     with pytest.raises(RawImage, match=r'7400 to 8200; images.scale_raw=.* maps all of them to one gray'):
         read_pixels(raw([[7400, 8200]], tmp_path, 'counts in PNG'), scale_raw=bounds)
 
@@ -197,22 +197,22 @@ def test_raw_values_that_are_not_finite_are_refused(tmp_path: Path, value: float
 
 
 def test_raw_images_are_turned_upright_too(tmp_path: Path) -> None:
-    values = GREY.astype(np.uint16) * 100
+    values = GRAY.astype(np.uint16) * 100
     for kind in ('PNG', 'TIFF'):
         path = save(Image.fromarray(values), tmp_path, kind, orientation=6)
-        assert grey(path, scale_raw=(0.0, 25_500.0)) == np.rot90(GREY, -1).tolist()
+        assert gray(path, scale_raw=(0.0, 25_500.0)) == np.rot90(GRAY, -1).tolist()
 
 
 @pytest.mark.parametrize('depth', [np.uint16, np.float32])
 def test_a_raw_tiff_whose_zero_is_white_is_read_so(tmp_path: Path, depth: type) -> None:
     path = tmp_path / 'image.tif'
     Image.fromarray(np.array([[0, 51, 255]], dtype=depth)).save(path, tiffinfo={262: 0})
-    assert grey(path, scale_raw=(0.0, 255.0)) == [[255, 204, 0]]
+    assert gray(path, scale_raw=(0.0, 255.0)) == [[255, 204, 0]]
 
 
 def test_images_of_8_bits_are_never_scaled(tmp_path: Path) -> None:
-    path = save(Image.fromarray(GREY), tmp_path)
-    assert grey(path, scale_raw='percentiles') == grey(path, scale_raw=(3.0, 4.0)) == GREY.tolist()
+    path = save(Image.fromarray(GRAY), tmp_path)
+    assert gray(path, scale_raw='percentiles') == gray(path, scale_raw=(3.0, 4.0)) == GRAY.tolist()
 
 
 @given(
@@ -246,8 +246,8 @@ def test_every_format_that_is_read_has_its_usual_suffix() -> None:
 
 def test_a_kind_that_pillow_does_not_know_is_said_to_be_one(tmp_path: Path) -> None:
     """64-bit values of a TIFF, and 12 bits of a JPEG: it says what the file is, and that converting it helps."""
-    save(Image.fromarray(GREY.astype(np.int32)), tmp_path, 'TIFF')
-    tiff, jpeg = tmp_path / 'image.tif', save(Image.fromarray(GREY), tmp_path, 'JPEG')
+    save(Image.fromarray(GRAY.astype(np.int32)), tmp_path, 'TIFF')
+    tiff, jpeg = tmp_path / 'image.tif', save(Image.fromarray(GRAY), tmp_path, 'JPEG')
     tag = struct.pack('<HHI', 258, 3, 1)  # BitsPerSample, of one 16-bit number
     assert tiff.read_bytes().count(tag) == 1
     tiff.write_bytes(tiff.read_bytes().replace(tag + b'\x20', tag + b'\x40'))
@@ -286,10 +286,10 @@ def test_text_that_takes_minutes_to_read_is_refused(tmp_path: Path, content: byt
 def test_comments_and_numbers_as_text_are_read(tmp_path: Path) -> None:
     path = tmp_path / 'image.pgm'
     path.write_bytes(b'P2\n# of a program\n3 2\n#another\n255\n0 1 2\n3 4 255\n')
-    assert grey(path) == [[0, 1, 2], [3, 4, 255]]
+    assert gray(path) == [[0, 1, 2], [3, 4, 255]]
     bitmap = tmp_path / 'bitmap.pbm'
     bitmap.write_bytes(b'P4\n# 16 x 2\n16 2\n' + b'##\xff\x00')
-    assert grey(bitmap)[1] == [0] * 8 + [255] * 8
+    assert gray(bitmap)[1] == [0] * 8 + [255] * 8
     large = tmp_path / 'large.pbm'
     large.write_bytes(b'P4\n1024 1024\n' + b'#' * (1024 * 128))
     assert read_pixels(large).shape == (1024, 1024, 3)
@@ -297,7 +297,7 @@ def test_comments_and_numbers_as_text_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('progressive', [True, False])
 def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path, progressive: bool) -> None:
-    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', progressive=progressive)
+    path = save(Image.fromarray(COLOR), tmp_path, 'JPEG', progressive=progressive)
     content = path.read_bytes()
     assert read_pixels(path).shape == (H, W, 3)
     last = content[content.rindex(b'\xff\xda') : -2]
@@ -308,7 +308,7 @@ def test_a_scan_that_is_repeated_hundreds_of_times_is_refused(tmp_path: Path, pr
 
 def png(*chunks: bytes) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(COLOUR).save(buffer, 'PNG')
+    Image.fromarray(COLOR).save(buffer, 'PNG')
     return buffer.getvalue()[:33] + b''.join(chunks) + buffer.getvalue()[33:]
 
 
@@ -334,7 +334,7 @@ def test_headers_that_pillow_would_read_for_minutes_are_refused(
 
 
 def test_a_profile_in_many_segments_and_filling_bytes_are_read(tmp_path: Path) -> None:
-    path = save(Image.fromarray(COLOUR), tmp_path, 'JPEG', icc_profile=bytes(65_000 * 200))
+    path = save(Image.fromarray(COLOR), tmp_path, 'JPEG', icc_profile=bytes(65_000 * 200))
     content = path.read_bytes()
     path.write_bytes(content[:2] + b'\xff' * 10 + content[2:])
     assert read_pixels(path).shape == (H, W, 3)
@@ -417,7 +417,7 @@ def deep(values: np.ndarray, kind: str) -> bytes:
 
 def test_a_fully_transparent_image_is_refused(tmp_path: Path) -> None:
     for mode in ('LA', 'RGBA'):
-        image = Image.fromarray(COLOUR).convert(mode)
+        image = Image.fromarray(COLOR).convert(mode)
         image.putalpha(0)
         with pytest.raises(VireidError, match='is fully transparent: its alpha channel is 0 everywhere'):
             read_pixels(save(image, tmp_path, 'PNG'))
@@ -434,7 +434,7 @@ def test_associated_alpha_of_gray_becomes_white(tmp_path: Path) -> None:
 
 
 def test_frames_after_the_first_are_noticed(tmp_path: Path) -> None:
-    frames = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    frames = [Image.fromarray(GRAY), Image.fromarray(255 - GRAY)]
     for suffix in ('tif', 'gif', 'webp'):
         frames[0].save(tmp_path / f'one.{suffix}')
         frames[0].save(tmp_path / f'two.{suffix}', save_all=True, append_images=frames[1:])

@@ -29,11 +29,11 @@ from PIL import Image
 from scipy.io import savemat
 
 import vireid
+from vireid.boundary import checkpoint, config_text
 from vireid.boundary.reading import READERS
 from vireid.core.config import files as config
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.training import checkpoint
 from vireid.core.types import Sample
 from vireid.exchange.features import save as save_features
 from vireid.plugins.indexes.faiss_ivf import FaissIVF
@@ -196,7 +196,7 @@ EXAMPLES: dict[str, Callable[[Path], Any]] = {
     'idx.txt': write('Visible/1/a.bmp 0\nVisible/2/b.bmp 1\n'),
     'manifest.csv': write(TABLE),
     'manifest.parquet': make_parquet,
-    'config.yaml': lambda path: path.write_text(config.dump(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
+    'config.yaml': lambda path: path.write_text(config_text.dump(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
     'config.json': write(json.dumps(config.load(ROOT.parent / 'configs/tffn_demo.py'))),
     'features.npz': make_features,
     'images.sqlite': make_entries,
@@ -319,8 +319,8 @@ EXEMPT = {
     'vireid.search.times._exif_time': 'metadata; what fails is told by whoever reads the image',
     'vireid.launch.rank_output.quiet_others': 'the null device',
     'vireid.core.config.files._run_python': 'a program',
-    'vireid.core.training.checkpoint._sync_folder': 'a folder',
-    'vireid.core.training.lock.exclusive': 'a folder',
+    'vireid.boundary.checkpoint._sync_folder': 'a folder',
+    'vireid.runtime.lock.exclusive': 'a folder',
     'vireid.core.training.selection.Selection.bring_best': 'a checkpoint that was read before, copied',
     'vireid.exchange.publish.publish': 'plugin files that the user named',
     'vireid.exchange.publish._contains': 'files that were just written',

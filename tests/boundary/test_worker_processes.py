@@ -52,7 +52,7 @@ def register_components(add):
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Four images; number k is grey of level 10 k."""
+    """Four images; number k is gray of level 10 k."""
     found = []
     for number in range(4):
         path = tmp_path / f'{number}.png'

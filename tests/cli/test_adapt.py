@@ -9,8 +9,8 @@ import faults
 import pytest
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
-from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.synth import synthesize
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.launch.weights import load_partly
 from vireid.plugin_manager.manager import create_manager
@@ -78,7 +78,7 @@ def test_show_says_what_it_is_of(run, capsys):
     for text in (
         'experiment   faults',
         'dataset      synthetic people, SYSU-MM01 layout',
-        'whole, format 2',
+        'complete, format 2',
         'backbone',
         'necks.a',
         'weighter',
@@ -121,7 +121,7 @@ class TestRunFile:
     def test_a_run_that_began_with_weights_is_repeated_with_them(self, run, people, tmp_path, capsys):
         begun = run.parent / 'begun.pt'
         begun.write_bytes((run / 'checkpoints/last.pt').read_bytes())
-        train(faults.experiment(people), tmp_path / 'run', init=begun)
+        train(faults.experiment(people).with_overrides({'training.init': str(begun)}), tmp_path / 'run')
         assert json.loads((tmp_path / 'run/run.json').read_text())['init']['file'] == str(begun)
         assert main(['rerun', str(tmp_path / 'run'), '--plugin', PLUGIN]) == 0
         checkpoint.save(begun, {**checkpoint.load(begun), 'model': {'w': torch.zeros(1)}})
@@ -262,7 +262,7 @@ class TestExport:
 class TestInit:
     def test_a_run_may_begin_with_the_weights_of_another(self, run, people, tmp_path):
         made = faults.experiment(people)
-        train(made, tmp_path / 'new', init=run / 'checkpoints/last.pt')
+        train(made.with_overrides({'training.init': str(run / 'checkpoints/last.pt')}), tmp_path / 'new')
         first = [json.loads(line)['loss'] for line in (run / 'metrics.jsonl').read_text().splitlines()[:1]]
         new = [json.loads(line)['loss'] for line in (tmp_path / 'new/metrics.jsonl').read_text().splitlines()[:1]]
         assert new != first
@@ -280,7 +280,7 @@ class TestInit:
     @pytest.mark.parametrize(
         ('flags', 'text'),
         [
-            (['--partial'], '--partial applies to --init, which is missing'),
+            (['--partial'], 'training.init_partial is True, but there are no initial weights'),
             (['--init', 'x.pt', '--resume', 'y.pt'], '--resume continues one'),
         ],
         ids=str,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vireid.boundary import config_text
 from vireid.cli import main
 from vireid.core.config import files as config
 
@@ -30,7 +31,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) ->
 def test_what_is_shown_is_the_config_as_yaml(here, capsys, tmp_path, path):
     (tmp_path / 'shown.yaml').write_text(printed(capsys, 'show', path))
     shown = config.load(tmp_path / 'shown.yaml')
-    assert shown == yaml.safe_load(config.dump({**config.load(path), 'name': Path(path).stem}))
+    assert shown == yaml.safe_load(config_text.dump({**config.load(path), 'name': Path(path).stem}))
 
 
 class TestOrigins:
@@ -142,7 +143,7 @@ class TestOverrides:
 
 
 def test_yaml_and_json_are_checked_too_and_execute_nothing(here, tmp_path, capsys):
-    whole = config.dump(config.load('configs/tffn_demo.py'))
+    whole = config_text.dump(config.load('configs/tffn_demo.py'))
     (tmp_path / 'good.yaml').write_text(whole)
     (tmp_path / 'bad.yaml').write_text(whole + 'extra: !!python/object/apply:os.system ["touch ' + f'{tmp_path}/x"]\n')
     (tmp_path / 'bad.json').write_text('{"model": {"embedding": 3}}')

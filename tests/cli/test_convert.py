@@ -52,19 +52,19 @@ def test_a_config_of_regdb_holds_the_checkpoint_to_its_split(people, tmp_path, m
     monkeypatch.chdir(tmp_path)
     Path('regdb.py').write_text(
         "_base_ = 'vireid::systems/agw.py'\n"
-        "dataset = dict(_delete_=True, type='RegDB', root=None, trial=1)\n"
+        "dataset = dict(_delete_=True, type='RegDB', root=None, split=1)\n"
         "protocol = dict(_delete_=True, type='regdb/agw')\n"
         'model = dict(backbone=dict(depth=18, inserts=dict(non_local=dict(channels=1))))\n'
         'images = dict(size=(64, 32), workers=0)\n'
         'loggers = []\n'
     )
     torch.save(released_layout.agw(7, depth=18), 'released.t')
-    assert main(['convert', 'agw', 'released.t', '-o', 'new.pt', '--config', 'regdb.py', '--split', 'trial 2']) == 0
+    assert main(['convert', 'agw', 'released.t', '-o', 'new.pt', '--config', 'regdb.py', '--split', 'split 2']) == 0
     assert 'vireid test regdb.py new.pt --data-root DIR --work-dir scored' in capsys.readouterr().out
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=1, workers=1)
     assert main(['test', 'regdb.py', 'new.pt', '--data-root', 'regdb', '--work-dir', 'one']) == 2
-    assert 'was trained on trial 2, but the test is trial 1' in capsys.readouterr().err
-    assert main(['test', 'regdb.py', 'new.pt', '--data-root', 'regdb', '--trial', '2', '--work-dir', 'two']) == 0
+    assert 'was trained on split 2, but the test is split 1' in capsys.readouterr().err
+    assert main(['test', 'regdb.py', 'new.pt', '--data-root', 'regdb', '--split', '2', '--work-dir', 'two']) == 0
 
 
 def test_what_is_wrong_is_said_in_one_error(tmp_path, capsys):

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from vireid.boundary.config_text import dump
 from vireid.cli import main
-from vireid.core.config.files import dump, load
+from vireid.core.config.files import load
 from vireid.core.config.overrides import Overrides
 from vireid.diagnostics.count_table import table
 

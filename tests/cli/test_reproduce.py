@@ -121,7 +121,7 @@ def test_other_data_are_refused_before_anything_is_written(people, table, tmp_pa
 def test_another_dataset_is_refused(table, tmp_path, capsys):
     synthesize(tmp_path / 'llcm', layout='llcm', ids=4, seed=0, images=1, workers=1)
     assert reproduce(table, tmp_path / 'llcm', tmp_path / 'out', *ALLOWED) == 2
-    assert 'is neither of SYSU-MM01, RegDB' in capsys.readouterr().err
+    assert 'is not a dataset of the papers (SYSU-MM01, RegDB)' in capsys.readouterr().err
 
 
 def test_data_without_what_a_protocol_needs(table, tmp_path, capsys):

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.reporting import result_file
 
 FIRST = """
@@ -140,7 +140,7 @@ def test_a_stage_of_another_network(configs, small_sysu, capsys):
 @pytest.mark.parametrize(
     ('more', 'said'),
     [
-        (['--init', 'x.pt'], 'has stages, which --init does not support'),
+        (['--init', 'x.pt'], "training.init is 'x.pt', but stages already provide the initial weights"),
         (['--resume', 'x.pt'], 'has stages, which --resume FILE does not support'),
         (
             ['--cfg-options', 'training.init=x.pt'],

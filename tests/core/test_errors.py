@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.errors import VireidError, raised_at
+from vireid.boundary.tracebacks import raised_at
+from vireid.core.errors import VireidError
 
 
 def test_an_error_of_a_library_is_placed_where_the_library_was_called():

@@ -1,4 +1,4 @@
-"""Grey images among the visible ones, and coloured ones among the infrared."""
+"""Gray images among the visible ones, and colored ones among the infrared."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_the_spread_of_two_pixels() -> None:
     assert channel_spread(np.array([[[10, 10, 10], [10, 30, 16]]], np.uint8)) == 10.0
 
 
-def test_shades_of_one_tint_have_no_colour_and_a_second_one_has() -> None:
+def test_shades_of_one_tint_have_no_color_and_a_second_one_has() -> None:
     # brightness 20 and 10: every channel is a line over it
     assert colorfulness(np.array([[[30, 20, 10], [15, 10, 5]]], np.uint8)) == pytest.approx(0)
-    # equally bright: what differs is colour. Each channel is off its mean by 10, 10 and 0
+    # equally bright: what differs is color. Each channel is off its mean by 10, 10 and 0
     assert colorfulness(np.array([[[30, 10, 20], [10, 30, 20]]], np.uint8)) == pytest.approx(np.sqrt(200 / 3))
 
 
@@ -45,14 +45,14 @@ def test_gray_stays_gray_in_a_jpeg_file(by_day: np.ndarray, quality: int) -> Non
     assert channel_spread(compressed(gray + RNG.normal(0, 1, gray.shape), quality)) <= GRAY
 
 
-def test_a_colour_camera_at_night_is_not_gray(by_day: np.ndarray) -> None:
+def test_a_color_camera_at_night_is_not_gray(by_day: np.ndarray) -> None:
     gray = by_day.mean(axis=2, keepdims=True)
     night = 0.3 * (gray + 0.25 * (by_day - gray)) + RNG.normal(0, 4, by_day.shape)
     assert channel_spread(compressed(night, 70)) > GRAY
     assert channel_spread(by_day) > GRAY
 
 
-def test_infrared_with_a_tint_has_no_colour_and_a_day_and_false_colors_have(by_day: np.ndarray) -> None:
+def test_infrared_with_a_tint_has_no_color_and_a_day_and_false_colors_have(by_day: np.ndarray) -> None:
     def small(pixels: np.ndarray) -> np.ndarray:
         return np.asarray(Image.fromarray(compressed(pixels, 80)).resize((32, 32), Image.Resampling.BOX))
 

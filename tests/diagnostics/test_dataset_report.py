@@ -88,9 +88,9 @@ def test_an_image_in_training_and_test_is_an_error_though_labels_are_equal(tmp_p
     assert 'error: the same image in several splits' in capsys.readouterr().out
 
 
-def test_another_reader_and_its_trial(tmp_path, capsys):
+def test_another_reader_and_its_split(tmp_path, capsys):
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
-    assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB', '--trial', '3']) == 0
+    assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDB', '--split', '3']) == 0
     assert main(['data', 'check', str(tmp_path / 'regdb'), '--dataset', 'RegDb']) == 2
     assert "did you mean 'RegDB'?" in capsys.readouterr().err
 

@@ -64,7 +64,7 @@ def test_fewer_than_four_people_are_too_few(mine, capsys):
     )
 
 
-def test_grey_images_among_the_visible_ones_are_told(mine, capsys):
+def test_gray_images_among_the_visible_ones_are_told(mine, capsys):
     for path in images(mine / 'visible/carl'):
         Image.open(path).convert('L').save(path)
     printed = check(mine, capsys)[1]
@@ -176,11 +176,11 @@ def test_someone_in_two_splits_and_a_split_of_one_modality_are_errors(mine, caps
 
 
 def test_published_datasets_are_not_asked(tmp_path, capsys):
-    # thermal images in false colours, the same of two people, as good as
+    # thermal images in false colors, the same of two people, as good as
     synthesize(tmp_path / 'regdb', layout='regdb', ids=4, seed=0, images=2, workers=1)
     thermal = sorted((tmp_path / 'regdb/Thermal').glob('*/*.bmp'))
-    grey = np.asarray(Image.open(thermal[0]).convert('L')).astype(int)
-    false = np.stack([2 * grey, 255 - 2 * np.abs(grey - 128), 255 - 2 * grey], axis=2)
+    gray = np.asarray(Image.open(thermal[0]).convert('L')).astype(int)
+    false = np.stack([2 * gray, 255 - 2 * np.abs(gray - 128), 255 - 2 * gray], axis=2)
     for number, path in enumerate(thermal):
         Image.fromarray(np.clip(false + number, 0, 255).astype(np.uint8)).save(path)
     status, printed = check(tmp_path / 'regdb', capsys, 'RegDB')
@@ -191,8 +191,8 @@ def test_published_datasets_are_not_asked(tmp_path, capsys):
 def as_counts(mine: Path, low: int = 7400, span: int = 800) -> int:
     """Writes the infrared images as a sensor gives them: 16-bit counts; returns how many."""
     for file in sorted((mine / 'infrared').rglob('*.jpg')):
-        grey = np.asarray(Image.open(file).convert('L')).astype(float) / 255
-        Image.fromarray((low + span * grey).astype(np.uint16)).save(file.with_suffix('.png'))
+        gray = np.asarray(Image.open(file).convert('L')).astype(float) / 255
+        Image.fromarray((low + span * gray).astype(np.uint16)).save(file.with_suffix('.png'))
         file.unlink()
     return len(list((mine / 'infrared').rglob('*.png')))
 
@@ -207,7 +207,7 @@ def test_raw_values_are_an_error_with_the_bounds_of_all_images(mine, capsys):
     assert 'no problems found' in capsys.readouterr().out
 
 
-def test_a_scaling_that_leaves_few_grey_levels_is_a_warning(mine, capsys):
+def test_a_scaling_that_leaves_few_gray_levels_is_a_warning(mine, capsys):
     count = as_counts(mine)
     assert main(['data', 'check', str(mine), '--scale-raw', '0,65535']) == 0
     assert f'warning: {count} images have fewer than 32 gray levels' in capsys.readouterr().out

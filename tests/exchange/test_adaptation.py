@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import read_image
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.exchange.adaptation import adapt, revert
@@ -80,8 +80,8 @@ MODEL = {
     'backbone': {'type': 'Small'},
     'necks': {
         'vector': {'type': 'StageEmbedding', 'inputs': 'deep', 'channels': 8},
-        'centred': {'type': 'ModalityCentering', 'inputs': 'vector'},
-        'whitened': {'type': 'WithinIdentityWhitening', 'inputs': 'centred'},
+        'centered': {'type': 'ModalityCentering', 'inputs': 'vector'},
+        'whitened': {'type': 'WithinIdentityWhitening', 'inputs': 'centered'},
     },
     'heads': {'id': {'type': 'GlobalHead', 'inputs': 'vector', 'losses': {'id': {'type': 'CrossEntropy'}}}},
     'weighter': {'type': 'Fixed'},
@@ -215,7 +215,7 @@ class TestBatchNorm:
         adapted.necks['vector'].register_forward_hook(lambda module, given, vectors: seen.append(vectors))
         with torch.no_grad():
             adapted.embed_joint({m: read(root, m) for m in MODALITIES})
-        torch.testing.assert_close(new['necks.centred.mean_visible'], seen[0][:6].mean(0), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(new['necks.centered.mean_visible'], seen[0][:6].mean(0), rtol=1e-4, atol=1e-5)
 
     def test_images_that_running_averages_have_seen_long_enough_give_the_same(
         self, make: Make, use: Any, plugin: str, tmp_path: Path
@@ -265,7 +265,7 @@ class TestBatchNorm:
         assert {name for name in new if not torch.equal(new[name], state[name])} == changed  # nor num_batches_tracked
         assert not any(module.training for module in model.modules())
 
-    def test_each_batch_is_normalised_by_its_own_statistics(self) -> None:
+    def test_each_batch_is_normalized_by_its_own_statistics(self) -> None:
         first, second = torch.nn.BatchNorm1d(1, affine=False), torch.nn.BatchNorm1d(1, affine=False)
         model = torch.nn.Sequential(first, second)
         model.embed_joint = lambda images: model(torch.cat(list(images.values())))  # type: ignore[assignment]
@@ -355,12 +355,12 @@ class TestNecks:
     ) -> None:
         source = make(batch_size=4)
         found = use(source, cameras, tmp_path / 'new.pt')
-        assert found.necks == ('centred',)
+        assert found.necks == ('centered',)
         model: Any = vireid.load(tmp_path / 'new.pt', plugins=[plugin]).model
         for modality in MODALITIES:
             with torch.no_grad():
                 vectors = [model.features({modality: x[None]}, ['vector'])['vector'] for x in read(cameras, modality)]
-            torch.testing.assert_close(getattr(model.necks.centred, f'mean_{modality}'), torch.cat(vectors).mean(0))
+            torch.testing.assert_close(getattr(model.necks.centered, f'mean_{modality}'), torch.cat(vectors).mean(0))
 
     def test_a_neck_that_needs_identities_stays(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
         source = make()
@@ -379,7 +379,7 @@ class TestWhatChanges:
         changed = {name for name in old['model'] if not torch.equal(old['model'][name], new['model'][name])}
         assert changed == {
             *(f'{name}.{buffer}' for name in NORMS for buffer in ('running_mean', 'running_var')),
-            *(f'necks.centred.mean_{m}' for m in MODALITIES),
+            *(f'necks.centered.mean_{m}' for m in MODALITIES),
         }
         assert set(new) - set(old) == {'adapted', 'before_adapting', 'chosen'}
         assert torch.equal(new['trained_on'], old['trained_on'])  # no label was used
@@ -387,7 +387,7 @@ class TestWhatChanges:
         assert new['adapted'] == {
             'images': {VISIBLE: 7, INFRARED: 5},
             'folder': str(cameras),
-            'layers': [*NORMS, 'necks.centred'],
+            'layers': [*NORMS, 'necks.centered'],
             'chosen': '',
         }
 
@@ -442,7 +442,7 @@ class TestWhatChanges:
         self, make: Make, use: Any, cameras: Path, tmp_path: Path
     ) -> None:
         found = use(make(freeze=['*']), cameras, tmp_path / 'new.pt')
-        assert (found.norms, found.necks, found.drawn) == ((), ('centred',), 0)
+        assert (found.norms, found.necks, found.drawn) == ((), ('centered',), 0)
 
     def test_no_statistics_at_all_is_an_error(self, make: Make, use: Any, cameras: Path, tmp_path: Path) -> None:
         with pytest.raises(VireidError, match='has no statistics'):
@@ -485,7 +485,7 @@ class TestWhatIsSaid:
         assert found.text().splitlines() == [
             'images       7 visible and 5 infrared images',
             '             infrared images were repeated 1.4 times, so that both modalities have equal weight',
-            'estimated    mean and variance of 4 BatchNorm layers, neck centred',
+            'estimated    mean and variance of 4 BatchNorm layers, neck centered',
             'unchanged    neck whitened: fitted to labeled images',
             'unchanged    the similarity: fitted to training images',
             'weights      after step 100, adapted to 7 visible and 5 infrared images',

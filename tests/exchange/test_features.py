@@ -13,7 +13,7 @@ from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.exchange import features
 
-ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'trial 3', 'weights': 'after step 5'}
+ABOUT = {'experiment': 'tffn', 'protocol': {'type': 'cross'}, 'split': 'split 3', 'weights': 'after step 5'}
 
 
 def embeddings(root: str = '/data/sysu', flipped: bool = False) -> Embeddings:
@@ -40,7 +40,7 @@ def test_it_is_read_back_as_it_was_with_paths_below_the_root(tmp_path: Path, fli
         assert (found.embeddings.of(found.split('test'), flipped=True) == -written.features).all()
     assert {key: found.about[key] for key in ABOUT} == ABOUT
     assert found.root == '/data/sysu'
-    assert found.split_name == 'trial 3'
+    assert found.split_name == 'split 3'
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['f.npz']
 
 

@@ -10,8 +10,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from vireid.core.scoring import results
-from vireid.core.scoring.results import METRICS
 from vireid.exchange.model_card import model_card
+from vireid.statistics.scores import METRICS
 
 PLAIN = {'name': 'tffn_sysu', 'type': 'X', 'data': 'SYSU-MM01', 'protocol': 'sysu/agw', 'row': 'all', 'file': 'a.py'}
 

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 
 import vireid
+from vireid.boundary import checkpoint
+from vireid.boundary.config_text import dump
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.exchange.publish_record import read_published
 from vireid.launch.launch import train
 from vireid.reporting import result_file

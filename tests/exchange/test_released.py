@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.boundary.weights import read_weights
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.files import load as read_config
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.state import require_same_run
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Context
 from vireid.exchange.released import convert

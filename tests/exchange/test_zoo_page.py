@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import METRICS
+from vireid.statistics.scores import METRICS
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location('zoo_page', ROOT / 'tools' / 'zoo_page.py')

@@ -143,7 +143,7 @@ def test_one_modality_is_told(folder):
 
 
 def test_a_folder_is_labeled_by_one_process_at_a_time(folder):
-    with only_one(folder), pytest.raises(VireidError, match='somebody is labeling'), only_one(folder):
+    with only_one(folder), pytest.raises(VireidError, match='is already being labeled'), only_one(folder):
         pass
     with only_one(folder):  # the next one
         pass

@@ -83,7 +83,7 @@ def test_nobody(make_people, make_track, tmp_path):
 def test_cameras_without_a_number_get_one(named, tmp_path):
     summary = write_manifest(named(2, cameras=('lobby', 'cam3')), tmp_path)
     assert {(row['modality'], row['camera']) for row in read(tmp_path)} == {('visible', '4'), ('infrared', '3')}
-    assert summary.notes == ['cameras without a number got one: lobby (visible) 4']
+    assert summary.notes == ['cameras without a number were assigned one: lobby (visible) 4']
 
 
 def test_two_people_with_the_same_image_are_told(make_people, make_track, tmp_path):

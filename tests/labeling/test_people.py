@@ -88,7 +88,7 @@ def test_a_name_is_of_one_person(people):
     people.apply(answer('people', 'a', same=['x']))
     assert names(people)['a', 'x'] == 'Anna'
     for taken in ('anna', 'Anna'):
-        with pytest.raises(VireidError, match='there is a person Anna already'):
+        with pytest.raises(VireidError, match='a person is already named Anna'):
             people.apply(answer('name', 'b', name=taken))
     people.apply(answer('name', 'ax', name='Anne'))
     assert names(people)['a', 'x'] == 'Anne'

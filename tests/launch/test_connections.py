@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from vireid.core.distributed import processes
-from vireid.core.distributed.processes import lost_process_errors
 from vireid.core.errors import VireidError
 from vireid.launch.connections import watched_connections
+from vireid.runtime import processes
+from vireid.runtime.processes import lost_process_errors
 
 
 def limit(connection: socket.socket) -> tuple[int, int]:

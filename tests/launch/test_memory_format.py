@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from vireid.core.training import checkpoint
+from vireid.boundary import checkpoint
 from vireid.launch import memory_format
 from vireid.launch.launch import prepare
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS, channels_last_share, settle_memory_format
@@ -49,10 +49,10 @@ def is_channels_last(model):
 
 
 @pytest.mark.parametrize(('share', 'name'), [(0.7, CHANNELS_LAST), (0.95, CHANNELS_LAST), (0.96, CONTIGUOUS)])
-def test_auto_is_what_a_trial_found_faster(run, monkeypatch, share, name):
+def test_auto_is_what_was_measured_to_be_faster(run, monkeypatch, share, name):
     trainer = run(CONTIGUOUS)
     monkeypatch.setattr(memory_format, 'channels_last_share', lambda *_: share)
-    reason = f'auto: in a trial, channels_last took {share:.0%} of the time of contiguous'
+    reason = f'auto: measured, channels_last took {share:.0%} of the time of contiguous'
     assert settle(trainer, AUTO, 200) == (name, reason)
     assert is_channels_last(trainer.run.model) == {name == CHANNELS_LAST}
 

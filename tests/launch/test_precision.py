@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.settings import TrainingSettings
-from vireid.core.training import checkpoint
 from vireid.launch import precision
 from vireid.launch.launch import train
 

@@ -97,8 +97,9 @@ def test_what_stops_a_run_before_its_first_step_is_told_at_once(make_tiny, tmp_p
     """A checkpoint, weights, a package and a data folder that are all not there."""
     small = make_tiny(tmp_path / 'nowhere', 'model.backbone={"type": "TwoStreamResNet", "weights": "none.pth"}')
     small = small.with_overrides({'loggers': [{'type': 'TensorBoard', 'folder': '../x'}]})
+    small = small.with_overrides({'training.init': str(tmp_path / 'init.pt'), 'training.init_partial': True})
     with pytest.raises(VireidError) as caught:
-        prepare(small, tmp_path / 'run', init=tmp_path / 'init.pt', partial=True)
+        prepare(small, tmp_path / 'run')
     told = str(caught.value)
     for text in ('init.pt', "'none.pth' cannot be read: No such file", "folder is '../x'", 'nowhere'):
         assert text in told

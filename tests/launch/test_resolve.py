@@ -113,3 +113,20 @@ def test_a_record_s_plugin_files_do_not_run(manager, tmp_path: Path):
     assert list(experiment.plugins) == [str(file)]
     with pytest.raises(VireidError, match='it ran'):
         resolve(sections, manager=manager)
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'renamed'),
+    [
+        ('configs/tffn_regdb.py', ['dataset.trial=3'], ('split', 3)),
+        ('configs/own_few.py', ['dataset.folds=5', 'dataset.trial=2'], ('fold', 2)),
+    ],
+)
+def test_the_trial_of_a_dataset_has_two_new_names(manager, config, options, renamed):
+    warnings: list[str] = []
+    read_ = read(config, Overrides(options=options), manager, warnings.append)
+    name, number = renamed
+    assert read_.sections['dataset'][name] == number
+    assert 'trial' not in read_.sections['dataset']
+    assert read_.origins['dataset', name] == options[-1]
+    assert warnings == [f'dataset.trial was renamed: use dataset.{name}={number}']

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.run_folder import newest_checkpoint
 
 

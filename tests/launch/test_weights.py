@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.weights import initialize_from, restore_model
 
 

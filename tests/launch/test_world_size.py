@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 
 

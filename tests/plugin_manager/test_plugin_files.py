@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import vireid
+from vireid.boundary import config_text
 from vireid.cli import main
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
@@ -138,7 +139,7 @@ def test_a_config_that_is_data_runs_no_code(folder, capsys):
     resolved = config.load(folder / 'naming.py')
     assert not marker.exists()
     path = folder / 'config.yaml'
-    path.write_text(config.dump(resolved))
+    path.write_text(config_text.dump(resolved))
     assert dry_run(path) == 2
     error = capsys.readouterr().err
     assert 'YAML and JSON configs cannot run code' in error
@@ -152,7 +153,7 @@ def test_a_config_that_is_data_runs_no_code(folder, capsys):
 def test_no_command_runs_what_data_names(folder, capsys, command):
     marker = folder / 'ran'
     (folder / 'mean.py').write_text(f'open({str(marker)!r}, "w").close()\n{MEAN}')
-    (folder / 'config.yaml').write_text(config.dump(config.load(folder / 'naming.py')))
+    (folder / 'config.yaml').write_text(config_text.dump(config.load(folder / 'naming.py')))
     assert main([command, str(folder / 'config.yaml')]) == 2
     assert 'cannot run code' in capsys.readouterr().err
     options = ['--cfg-options', f'plugins=[{str(folder / "mean.py")!r}]']
@@ -167,7 +168,7 @@ def test_options_do_not_drop_the_files_of_the_flag(folder, capsys):
 
 
 def test_a_checkpoint_runs_no_code(folder, tmp_path):
-    from vireid.core.training import checkpoint
+    from vireid.boundary import checkpoint
 
     read = config.load(folder / 'naming.py', SMALL)
     experiment = Experiment.from_config(read, create_manager(read['plugins']))

@@ -13,10 +13,10 @@ from PIL import Image
 
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.retrieval import RANKS
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting import collect as module
 from vireid.reporting.collect import THUMB, collect, collect_lists
+from vireid.statistics.scores import RANKS
 
 
 def names(found, indices):

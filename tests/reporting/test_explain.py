@@ -10,7 +10,7 @@ from torch import nn
 
 from vireid.core.data.images import Decoder
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec, Sample
-from vireid.reporting.explain import Pair, explain, grad_cam, look, scaled
+from vireid.reporting.explain import ImagePair, explain, grad_cam, look, scaled
 
 
 class Backbone(nn.Module):
@@ -70,12 +70,12 @@ def test_no_gradient_is_left_behind_and_a_map_of_zeros_stays():
     assert scaled(torch.zeros(2, 2)).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def pairs(tmp_path) -> list[Pair]:
+def pairs(tmp_path) -> list[ImagePair]:
     samples = []
     for name, modality in (('a', VISIBLE), ('b', INFRARED)):
         Image.new('RGB', (2, 4), (200, 100, 50)).save(tmp_path / f'{name}.png')
         samples.append(Sample(str(tmp_path / f'{name}.png'), 1, 1, modality))
-    return [Pair(*samples, 0.5, True)]
+    return [ImagePair(*samples, 0.5, True)]
 
 
 def test_the_stages_that_are_maps_are_explained_for_each_pair(tmp_path):
@@ -91,7 +91,7 @@ def test_the_stages_that_are_maps_are_explained_for_each_pair(tmp_path):
 def test_what_cannot_be_explained_is_said(tmp_path):
     notes: list[str] = []
     assert explain(nn.Identity(), pairs(tmp_path), None, 'cpu', notes, Decoder()) == {}
-    assert explain(Model(), [Pair(Sample('no.png', 1, 1, VISIBLE), Sample('no', 1, 1, VISIBLE), 0, True)],
+    assert explain(Model(), [ImagePair(Sample('no.png', 1, 1, VISIBLE), Sample('no', 1, 1, VISIBLE), 0, True)],
                    lambda image: image / 255, 'cpu', notes, Decoder()) == {}  # fmt: skip
     assert notes == [
         'no maps of where the model looks: Identity has no backbone with stages',

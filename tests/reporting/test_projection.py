@@ -33,8 +33,8 @@ def test_points_without_variance(features):
 def test_tsne_is_deterministic_and_keeps_groups_together():
     pytest.importorskip('sklearn')
     rng = np.random.default_rng(0)
-    centres = np.eye(3, 8)
-    features = np.concatenate([centre + 0.02 * rng.normal(size=(8, 8)) for centre in centres])
+    centers = np.eye(3, 8)
+    features = np.concatenate([center + 0.02 * rng.normal(size=(8, 8)) for center in centers])
     found = tsne(features)
     assert np.array_equal(found, tsne(features))
     groups = found.reshape(3, 8, 2)

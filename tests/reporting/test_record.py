@@ -181,7 +181,7 @@ def test_a_result_that_its_evidence_contradicts_is_said(run, key):
     (run / 'result.json').write_text(json.dumps(content))
     found = read_run(run)
     assert found.evidence is None
-    assert found.warnings()[1:] == [f'tffn: report.npz is of another evaluation (different {key}), so left out.']
+    assert found.warnings()[1:] == [f'tffn: report.npz belongs to another evaluation (different {key}) and is ignored.']
 
 
 def test_no_text_of_a_run_can_forge_a_line(run, evaluation):

@@ -12,10 +12,10 @@ import pytest
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
-from vireid.core.scoring.results import METRICS
 from vireid.reporting import result_file
 from vireid.reporting.record import read_run
 from vireid.reporting.result_file import which_weights
+from vireid.statistics.scores import METRICS, metric_values
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_queries_of_a_row_that_is_not_there_are_refused(folder: Path, evaluated:
 
 def test_ties_that_the_result_keeps_quiet_about_are_refused(folder: Path, evaluated: Any) -> None:
     queries = evaluated.queries()
-    hits = {key: values.astype(float) for key, values in results.metric_values(queries).items() if key[0] == 'R'}
+    hits = {key: values.astype(float) for key, values in metric_values(queries).items() if key[0] == 'R'}
     queries['ahead'] = queries['ahead'] + np.array([0.5, 0, 0, 0])  # a mean over orders, of one query of trial 0
     np.savez(folder / results.QUERIES, **queries, **hits)
     with pytest.raises(VireidError, match=r'tied of all is 0.00% there, but at least 25.00% from its queries'):

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from vireid.boundary import checkpoint as checkpoints
 from vireid.cli import main
-from vireid.core.training import checkpoint as checkpoints
 from vireid.exchange.release import release_weights
 from vireid.search.confidence import judge, percent
 from vireid.search.embedder import load

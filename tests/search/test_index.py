@@ -19,7 +19,7 @@ from PIL import Image
 
 import vireid
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
+from vireid.runtime.lock import exclusive
 from vireid.search import building
 from vireid.search.building import build
 from vireid.search.gallery import find_gallery
@@ -200,13 +200,13 @@ def test_an_index_belongs_to_one_checkpoint_and_one_gallery(make, gallery, tmp_p
     root, found = find_gallery(gallery)
     other = vireid.load(checkpoint, plugins=[PLUGIN])
     next(other.model.parameters()).data.mul_(2)
-    with pytest.raises(VireidError, match=r'was made by another checkpoint, .*; their embeddings cannot be compared'):
+    with pytest.raises(VireidError, match=r'was built with another checkpoint, .*; their embeddings cannot be'):
         build(tmp_path / 'index', root, found, other, checkpoint='other.pt')
     with pytest.raises(VireidError, match=r'is the index of .*, not of'):
         build(tmp_path / 'index', root / 'cam1', found, embedder, checkpoint=str(checkpoint))
     content = json.loads((tmp_path / 'index/index.json').read_text())
     (tmp_path / 'index/index.json').write_text(json.dumps({**content, 'digest': 'other'}))
-    with pytest.raises(VireidError, match='is not the checkpoint that made'):
+    with pytest.raises(VireidError, match=r'is not the checkpoint that .* was built with'):
         _ = Index.open(tmp_path / 'index', plugins=[PLUGIN]).embedder
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vireid.core.config import files
+from vireid.boundary import config_text
 from vireid.core.scoring import results
-from vireid.core.scoring.results import METRICS
+from vireid.statistics.interval import add_intervals
+from vireid.statistics.scores import METRICS, metric_values
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             'dataset': {'type': 'X', 'root': str(folder)},
             'model': model or {'is': name},
         }
-        (folder / 'config.yaml').write_text(files.dump(config))
+        (folder / 'config.yaml').write_text(config_text.dump(config))
         ranks = np.concatenate([np.asarray(own) for own in hits])
         identity = np.repeat(np.arange(len(hits)), [len(own) for own in hits])
         queries = {
@@ -54,7 +55,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             'valid': [len(ranks)] * 2,
             **{key: {'mean': value, 'std': 0.0} for key, value in means.items()},
         }
-        results.add_intervals(row, results.metric_values(queries), identity, queries['trial'])
+        add_intervals(row, metric_values(queries), identity, queries['trial'])
         content = {'data': 'people', 'protocol': 'p', 'weights': 'last', 'rows': [row], 'steps': 10, 'identities': 5}
         content['select'] = 'the last'
         results.write(folder, {**content, **more})

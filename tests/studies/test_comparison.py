@@ -73,7 +73,7 @@ def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run
     assert found.markdown().count(' points (') == 12
     with_one = compare_systems(read_systems([*runs, make_run('fifth', 0, BAD)])).text()
     assert '6 of 20 differences are not significant' in with_one
-    assert '8 differences of one seed: no claim' in with_one
+    assert '8 differences from a single seed: no claim' in with_one
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vireid
-from vireid.core.config import files
+from vireid.boundary import config_text
 from vireid.core.errors import VireidError
 from vireid.studies import comparison_runs, launching
 from vireid.studies.jobs import Job
@@ -100,10 +100,10 @@ def job(base: Path, name: str) -> Job:
 def test_runs_with_stages_are_one_system_although_each_starts_from_its_own_stage(make_run):
     folders = [make_run('a', seed, [[1, 2], [3, 4]]) for seed in (0, 1)]
     for folder in folders:
-        config = files.read_record(folder / 'config.yaml')
+        config = config_text.read_record(folder / 'config.yaml')
         config['training'] = {'init': str(folder / 'stage1_before' / 'checkpoints' / 'last.pt')}
-        (folder / 'config.yaml').write_text(files.dump(config))
+        (folder / 'config.yaml').write_text(config_text.dump(config))
     assert [sorted(system.runs) for system in read_systems(folders)] == [[0, 1]]
     config['training'] = {'init': str(folders[0] / 'stage1_before' / 'checkpoints' / 'last.pt')}
-    (folders[1] / 'config.yaml').write_text(files.dump(config))
+    (folders[1] / 'config.yaml').write_text(config_text.dump(config))
     assert len(read_systems(folders)) == 2  # the second now starts from the first

@@ -11,9 +11,9 @@ import pytest
 from vireid.cli import main
 from vireid.core.config.same_run import changes
 from vireid.core.errors import VireidError
-from vireid.core.signals import Interrupted
-from vireid.core.types import JobState
+from vireid.launcher_types import JobState
 from vireid.plugin_manager.manager import create_manager
+from vireid.runtime.signals import Interrupted
 from vireid.studies import launching
 from vireid.studies.jobs import Job
 from vireid.studies.launching import finish_all, read_end, read_job
@@ -91,8 +91,8 @@ def test_finished_runs_are_not_launched(jobs, finished, tmp_path, monkeypatch):
         (2, 'step 3\nerror: no space\n  next:    free some\n', 'no space next: free some'),
         (1, 'Traceback (most recent call last):\nValueError: odd\n', 'ValueError: odd'),
         (1, 'torch.OutOfMemoryError: CUDA out of memory\n', 'torch.OutOfMemoryError: CUDA out of memory'),
-        (-9, 'step 3\n', 'killed; if by lack of memory, run fewer at once: --jobs'),
-        (137, 'error: an earlier one\n', 'killed; if by lack of memory, run fewer at once: --jobs'),
+        (-9, 'step 3\n', 'killed; if memory ran out, run fewer at once: --jobs'),
+        (137, 'error: an earlier one\n', 'killed; if memory ran out, run fewer at once: --jobs'),
         (-15, 'step 3\n', 'stopped by signal 15'),
         (143, 'stopped; repeat the same command to resume\n', 'stopped by signal 15'),
         (7, '', 'ended with status 7'),
@@ -142,12 +142,12 @@ def test_ctrl_c_leaves_what_goes_on_without_this_process(jobs, finished, tmp_pat
     said = []
     with pytest.raises(Interrupted):
         finish_all(jobs, Instant((None, ''), (None, ''), (None, ''), goes_on=True), tmp_path, log=said.append)
-    assert said[0] == 'stopping; the runs go on without this command'
+    assert said[0] == 'stopping; runs continue without this command'
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='no locks')
 def test_two_commands_cannot_use_one_folder(jobs, finished, tmp_path):
-    from vireid.core.training.lock import exclusive
+    from vireid.runtime.lock import exclusive
 
     with exclusive(tmp_path), pytest.raises(VireidError, match='another process is writing to'):
         finish_all(jobs, Instant((0, ''), (0, ''), (0, '')), tmp_path)

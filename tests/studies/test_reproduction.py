@@ -107,7 +107,7 @@ class TestData:
 
     def test_another_dataset(self, tmp_path):
         (tmp_path / 'visible').mkdir()
-        with pytest.raises(VireidError, match='is neither of SYSU-MM01, RegDB'):
+        with pytest.raises(VireidError, match='is not a dataset of the papers'):
             find_data(str(tmp_path), create_manager())
 
     def test_none(self):

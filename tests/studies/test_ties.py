@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vireid.core.config import files
+from vireid.boundary import config_text
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.results import METRICS, Results
+from vireid.core.scoring.results import Results
 from vireid.core.scoring.retrieval import score
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting.record import read_run
+from vireid.statistics.scores import METRICS, metric_values
 from vireid.studies.curve import paired_gain
 from vireid.studies.systems import read_queries
 from vireid.studies.trials import _add_intervals, _over_models, _queries
@@ -33,7 +34,7 @@ def evaluation(tied: bool) -> Results:
 def write_run(folder: Path, tied: bool) -> Path:
     found = evaluation(tied)
     folder.mkdir()
-    (folder / 'config.yaml').write_text(files.dump({'name': folder.name, 'seed': 0}))
+    (folder / 'config.yaml').write_text(config_text.dump({'name': folder.name, 'seed': 0}))
     results.write(folder, {**found.to_dict(), 'steps': 1, 'identities': 3}, found.queries())
     return folder
 
@@ -42,7 +43,7 @@ def write_run(folder: Path, tied: bool) -> Path:
 def test_queries_of_a_run(tmp_path: Path, tied: bool, hit: float) -> None:
     found = read_queries(read_run(write_run(tmp_path / 'run', tied)))
     assert ('R1' in found) == tied
-    values = results.metric_values(found)
+    values = metric_values(found)
     assert list(values) == list(METRICS)
     assert values['R1'] == pytest.approx([hit] * 3)
     assert values['mAP'] == pytest.approx([11 / 18 if tied else 1] * 3)

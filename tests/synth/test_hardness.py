@@ -32,31 +32,31 @@ def _rank1(queries: np.ndarray, gallery: np.ndarray) -> float:
     return float(np.mean(found % len(PEOPLE) == asked % len(PEOPLE)))
 
 
-def _grey(pictures: np.ndarray) -> np.ndarray:
+def _gray(pictures: np.ndarray) -> np.ndarray:
     return pictures @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 def _standardised(rows: np.ndarray) -> np.ndarray:
-    centred = rows - rows.mean(axis=1, keepdims=True)
-    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    centered = rows - rows.mean(axis=1, keepdims=True)
+    return centered / np.linalg.norm(centered, axis=1, keepdims=True)
 
 
 def test_nearest_pixels_fail(sides):
     rows = [side.reshape(len(side), -1) for side in sides]
-    greys = [_grey(side).reshape(len(side), -1) for side in sides]
+    grays = [_gray(side).reshape(len(side), -1) for side in sides]
     assert _rank1(*rows) < 0.2
-    assert _rank1(*greys) < 0.2
-    assert _rank1(*map(_standardised, greys)) < 0.2
+    assert _rank1(*grays) < 0.2
+    assert _rank1(*map(_standardised, grays)) < 0.2
     # Knowing the mean of each modality does not help either.
-    assert _rank1(*(_standardised(grey - grey.mean(axis=0)) for grey in greys)) < 0.2
+    assert _rank1(*(_standardised(gray - gray.mean(axis=0)) for gray in grays)) < 0.2
 
 
 @pytest.mark.parametrize('stripes', [1, 6])
 def test_nearest_histograms_fail(sides, stripes):
-    for channels in ('grey', 'colour'):
+    for channels in ('gray', 'color'):
         rows = []
         for side in sides:
-            values = _grey(side)[..., None] if channels == 'grey' else side
+            values = _gray(side)[..., None] if channels == 'gray' else side
             bins = np.minimum((values * 8.0).astype(int), 7)
             parts = [part for band in np.array_split(bins, stripes, axis=1) for part in np.moveaxis(band, 3, 0)]
             counts = [(part.reshape(len(part), -1)[..., None] == np.arange(8)).mean(axis=1) for part in parts]

@@ -9,11 +9,11 @@ import torch
 
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, HeadOutput
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.losses.enhanced_squared_difference import EnhancedSquaredDifference
+from vireid.runtime.randomness import seeded
 
 CAJ = Path(__file__).parents[2] / 'configs' / 'systems' / 'caj.py'
 

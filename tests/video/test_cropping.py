@@ -212,7 +212,7 @@ def test_a_table_that_was_changed_is_refused(write, tmp_path):
 
 def test_a_folder_with_another_table_is_refused(write, tmp_path):
     (tmp_path / 'crops.csv').write_text('path,name\n')
-    with pytest.raises(VireidError, match=r'a crops\.csv that `vireid crops` has not written'):
+    with pytest.raises(VireidError, match=r'a crops\.csv that `vireid crops` did not write'):
         crop(write(), tmp_path)
 
 

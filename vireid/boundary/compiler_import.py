@@ -1,7 +1,7 @@
-"""Puts off the import of torch's compiler, which takes longer than that of torch and which most runs never use.
+"""Delays the import of torch's compiler, which takes longer than importing torch, and which most runs never use.
 
 torchvision, lightning-fabric and torch's optimizers import `torch._dynamo` only to ask whether something is compiled or
-to keep something from being compiled. A stand-in answers that; anything else that is asked of it loads the compiler.
+to keep something from being compiled. A stand-in answers these two questions; any other access loads the compiler.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def load_compiler() -> ModuleType:
 
 
 class _StandIn(ModuleType):
-    """A module that is loaded as soon as anything is asked of it that it does not know itself."""
+    """A module that is loaded on the first access to an attribute that the stand-in lacks."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -43,7 +43,7 @@ class _StandIn(ModuleType):
         self.__path__: list[str] = []  # the finder takes the place of this path
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):  # asked of any module, such as __file__
+        if name.startswith('__'):  # read from any module, such as __file__
             raise AttributeError(name)
         load_compiler()
         return getattr(importlib.import_module(self.__name__), name)
@@ -54,7 +54,7 @@ class _Compiler(_StandIn):
 
     @staticmethod
     def disable(function: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """Keeps a function from being compiled, from when there is a compiler."""
+        """Keeps a function from being compiled once the compiler is loaded."""
         if function is None:
             return load_compiler().disable(function, *args, **kwargs)
         disabled = None
@@ -78,7 +78,7 @@ class _Compiler(_StandIn):
             return not isinstance(loaded, _StandIn) and isinstance(instance, loaded.OptimizedModule)  # type: ignore[union-attr]
 
     class OptimizedModule(metaclass=_Compiled):
-        """Whatever the compiler's own class is, once there is one."""
+        """The compiler's class of this name, once it is loaded."""
 
 
 class _Utils(_StandIn):

@@ -25,7 +25,7 @@ from vireid.boundary.showing import printable
 from vireid.core.errors import VireidError
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed
-GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, getattr(errno, 'ESHUTDOWN', errno.EPIPE)}
+GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN}
 WAIT = 60.0  # seconds to wait for a slow reader of a non-blocking pipe
 
 
@@ -55,7 +55,8 @@ class Output:
         self.stream, self._flushes = stream, flushes
         self.error: OSError | None = None
         self._patience = WAIT
-        self._raw: Any = getattr(stream.buffer, 'raw', stream.buffer)
+        buffer: Any = stream.buffer
+        self._raw: Any = buffer.raw if isinstance(buffer, (io.BufferedWriter, io.BufferedRandom)) else buffer
         self._encoder = codecs.getincrementalencoder(stream.encoding or 'utf-8')('vireid.without')
 
     def write(self, text: str) -> None:
@@ -112,7 +113,7 @@ class Stream(io.TextIOBase):
 
     Args:
         output: the target.
-        own_escapes: whether to pass escape sequences through, because the writer makes them; else they are escaped.
+        own_escapes: whether to pass escape sequences through, for a writer that emits its own; else they are escaped.
     """
 
     def __init__(self, output: Output, own_escapes: bool = False) -> None:
@@ -232,7 +233,11 @@ def terminal() -> TextIO:
 
     Text from outside must be `printable` before it reaches rich; `Terminal` takes care of that.
     """
-    stream: Any = getattr(sys.stdout, 'rich_proxied_file', sys.stdout)  # while rich shows a progress bar
+    from rich.file_proxy import FileProxy  # loaded only by those that use a terminal
+
+    stream: Any = sys.stdout
+    if isinstance(stream, FileProxy):  # while rich shows a progress bar
+        stream = stream.rich_proxied_file
     if isinstance(stream, Stream):
         return Stream(stream.output, own_escapes=True)  # type: ignore[return-value]
     if stream is None or not _is_of_the_process(stream):
@@ -254,7 +259,7 @@ def _show_exception(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def _nowhere() -> TextIO:
-    """Opens a replacement for a closed stream, whose descriptor must not go to a file that is opened later."""
+    """Opens a replacement for a closed stream, so that no file opened later gets its descriptor."""
     handle = os.open(os.devnull, os.O_WRONLY)
     while handle == 0:
         handle = os.dup(handle)
@@ -262,7 +267,7 @@ def _nowhere() -> TextIO:
 
 
 def _settle(output: Output) -> None:
-    """Leaves nothing buffered that Python would write again at exit, and complain about."""
+    """Empties the buffer, so that Python does not write it again at exit and report an error."""
     try:
         output.stream.flush()
     except OSError as error:

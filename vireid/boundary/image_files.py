@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from vireid.boundary.image_headers import require_quick
-from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.reading import error_text, open_regular, reads
 from vireid.core.errors import VireidError
 
 # Pillow supports many more, but starts programs for some (PostScript) or opens files that an image names
@@ -145,7 +146,7 @@ def decode_pixels(
             shown = _upright(image)
             if _holds_raw(image):
                 gray = _scaled(_raw_values(image, shown), name, scale_raw)
-                if getattr(image, 'tag_v2', {}).get(PHOTOMETRIC) == WHITE_IS_ZERO:
+                if _tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO:
                     gray = 255 - gray  # Pillow inverts 8-bit images only
                 return np.repeat(gray[:, :, None], 3, axis=2)
             if shown.mode in ('LA', 'PA', 'La', 'RGBA', 'RGBa') or 'transparency' in shown.info:
@@ -170,7 +171,7 @@ def decode_pixels(
         raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
 
 
-def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> Image.Image:
+def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> ImageFile.ImageFile:
     """Reads the header of an image, after checks that neither this nor decoding takes minutes or gigabytes.
 
     Args:
@@ -180,12 +181,12 @@ def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> Im
 
     Raises:
         VireidError: if it has too many pixels, comments or scans.
-        UnidentifiedImageError: if it is no image.
+        UnidentifiedImageError: if it is not an image.
         OSError, SyntaxError, ValueError: if it is damaged.
     """
     require_quick(file, name)
     image = Image.open(file, formats=FORMATS)
-    tags = getattr(image, 'tag_v2', {})
+    tags = _tags(image)
     tile = tags.get(TILE_WIDTH, 0), tags.get(TILE_LENGTH, 0)
     for what, (width, height) in (('', image.size), ('tiles of ', tile)):  # a tile is decoded as a whole
         if width * height > max_pixels:
@@ -219,22 +220,27 @@ def has_more_frames(path: str | Path) -> bool:
         return False
 
 
+def _tags(image: Image.Image) -> Mapping[int, Any]:
+    """Returns the tags of a TIFF; none of an image in another format."""
+    return image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+
+
 def _holds_raw(image: Image.Image) -> bool:
-    signed = getattr(image, 'tag_v2', {}).get(SAMPLE_FORMAT) == SIGNED  # Pillow reads 8 signed bits as unsigned
+    signed = _tags(image).get(SAMPLE_FORMAT) == SIGNED  # Pillow reads 8 signed bits as unsigned
     return image.mode == 'F' or image.mode.startswith('I') or (signed and image.mode == 'L')
 
 
 def _raw_values(image: Image.Image, upright: Image.Image) -> np.ndarray:
     """Returns the values with the sign that the file declares."""
     values = np.asarray(upright)
-    tags = getattr(image, 'tag_v2', {})
+    tags = _tags(image)
     if values.dtype == np.uint8:
         return values.view(np.int8)
     unsigned = values.dtype == np.int32 and tags.get(SAMPLE_FORMAT) != SIGNED and tags.get(BITS) == (32,)
     return values.view(np.uint32) if unsigned else values
 
 
-def _has_deep_colors(image: Image.Image, file: BinaryIO) -> bool:
+def _has_deep_colors(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
     """Returns whether values have more than 8 bits, of which Pillow keeps the upper 8, as it does for all but gray."""
     if image.format == 'JPEG2000':
         place = file.tell()
@@ -243,8 +249,7 @@ def _has_deep_colors(image: Image.Image, file: BinaryIO) -> bool:
         file.seek(place)
         at = head.find(SIZ) + 40
         return at < len(head) and (head[at] & 127) + 1 > 8
-    tile = getattr(image, 'tile', None)
-    layout = tile[0][3] if tile else None  # such as RGB;16B, or (RGB, the maximum) of PNM files
+    layout = image.tile[0][3] if image.tile else None  # such as RGB;16B, or (RGB, the maximum) of PNM files
     parts = layout if isinstance(layout, tuple) else (layout,)
     maximum = parts[1] if image.format == 'PPM' and len(parts) == 2 else 0
     return ';16' in str(parts[0]) or maximum > 255
@@ -312,4 +317,4 @@ def _about(error: Exception) -> str:
     """Returns what is wrong; for a format that Pillow does not recognize, the supported formats."""
     if isinstance(error, UnidentifiedImageError):
         return f'its format is none of {", ".join(FORMATS)}'
-    return str(getattr(error, 'strerror', None) or error)
+    return error_text(error)

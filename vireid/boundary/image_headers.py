@@ -1,4 +1,4 @@
-"""Refuses image files that Pillow or its decoders would read for minutes: all checks take time linear in the header."""
+"""Rejects image files that would take Pillow or its decoders minutes. Checks take time linear in the header."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _check_pnm(file: BinaryIO, name: str) -> None:
     text = head[1:2] in b'123'
     content = head + file.read(MOST_TEXT) if text else head
     words = 3 if head[1:2] in b'14' else 4  # of the header: kind, width, height; the maximum, if no bitmap
-    # one match takes a comment without an end as a whole: starting anew at each of its signs takes half a minute
+    # one match consumes a whole unterminated comment: starting again at each of its characters takes half a minute
     header = re.sub(rb'#[^\r\n]*([\r\n]|\Z)', lambda found: b' ' if found[1] else b'#', head).split()[:words]
     unfinished = len(head) == HEAD and (len(header) < words or b'#' in b''.join(header))
     if unfinished or len(content) > MOST_TEXT:

@@ -52,8 +52,8 @@ class _Value:
 def require_modest(file: BinaryIO, size: int, pickles: int) -> None:
     """Raises ValueError if unpickling would take far more time or memory than weights need.
 
-    Follows the instructions without carrying them out, in seconds for the most that are allowed. At one that is damaged
-    or unknown, torch stops, too, and says why.
+    Follows the instructions without executing them; the largest number allowed takes seconds. At a damaged or unknown
+    instruction, torch also stops, and says why.
 
     Args:
         file: a file at the beginning of a pickle.

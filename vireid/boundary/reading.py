@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ParamSpec, TypeVar
 import numpy as np
 from pydantic import ValidationError
 
+from vireid.boundary.open_flags import BINARY, NO_BLOCK
 from vireid.core.errors import VireidError
 
 P = ParamSpec('P')
@@ -28,12 +29,11 @@ ARRAYS = 256 * 2**20  # bytes that an archive may unpack to, plus four times its
 MEMBERS = 1000  # arrays of an archive: opening each takes time, however small it is
 HEAD = 65_536  # bytes that identify a file, together with its size: the crops of a dataset are smaller
 VALUES, DEPTH = 2_000_000, 64  # of nested lists and dicts, counting shared ones at every reference
-# Windows lacks some of these flags; there, ordinary paths lead to no pipes or devices
-OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_NOCTTY', 0) | getattr(os, 'O_BINARY', 0)
+OPEN = os.O_RDONLY | NO_BLOCK | BINARY
 
 
 @dataclass(frozen=True)
-class Reader:
+class FileReader:
     """A function that reads a file from outside; the test suite feeds each one randomly damaged files.
 
     Attributes:
@@ -47,7 +47,7 @@ class Reader:
     names: tuple[str, ...]
 
 
-READERS: dict[str, Reader] = {}  # by module and function
+READERS: dict[str, FileReader] = {}  # by module and function
 
 
 def reads(
@@ -75,7 +75,7 @@ def reads(
                     given = f'{args[0]} does not exist'
                 raise VireidError(given, allowed=allowed, todo=todo) from error
 
-        READERS[f'{function.__module__}.{function.__qualname__}'] = Reader(guarded, kind, names)
+        READERS[f'{function.__module__}.{function.__qualname__}'] = FileReader(guarded, kind, names)
         return guarded
 
     return decorate
@@ -91,6 +91,11 @@ def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     known = isinstance(error, (ValueError, OSError)) and not isinstance(error, UnicodeError)
     return (lines[0] if known else f'{type(error).__name__}: {lines[0]}') if lines else type(error).__name__
+
+
+def error_text(error: Exception) -> str:
+    """Returns an exception's message; for an error of the operating system, without its number and its path."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def open_regular(path: str | Path) -> BinaryIO:

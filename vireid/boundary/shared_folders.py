@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from vireid.boundary.open_flags import BINARY, NO_BLOCK, NO_FOLLOW
 from vireid.core.errors import VireidError
 
 # another user may plant a link or a pipe in a shared folder: links are not followed, and pipes do not block
-GUARDED = sum(getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_NOCTTY', 'O_CLOEXEC', 'O_BINARY'))
+GUARDED = NO_FOLLOW | NO_BLOCK | BINARY
 
 
 def open_trusted(path: Path, flags: int) -> int:
@@ -41,7 +43,7 @@ def open_trusted(path: Path, flags: int) -> int:
 def require_trusted(path: Path, status: os.stat_result) -> None:
     """Raises VireidError unless this is a regular file of the current user, root, or the owner of its folder."""
     another = 'give another folder'
-    if hasattr(os, 'getuid') and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
+    if sys.platform != 'win32' and status.st_uid not in (os.getuid(), 0, path.parent.stat().st_uid):
         raise VireidError(
             f'{path} belongs to {_user(status.st_uid)}',
             allowed='a file that belongs to you, root, or the owner of the folder',

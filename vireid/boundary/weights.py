@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, isfinite
 
-from vireid.boundary.reading import open_regular, reads
+from vireid.boundary.reading import error_text, open_regular, reads
 from vireid.boundary.showing import one_line
 from vireid.boundary.tensors import CodeFound, UnreadNumbers, is_foreign, load_tensors, tensors
 from vireid.core.errors import VireidError
@@ -174,7 +174,7 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
 
 
 def without_names(content: Any) -> str:
-    """Returns what a file is in which `find_weights` finds no tensors."""
+    """Describes a file in which `find_weights` finds no tensors."""
     count = sum(1 for _ in tensors(content))
     some = f'{count:,} tensor{"s" * (count != 1)}'
     if isinstance(content, Tensor):
@@ -268,10 +268,8 @@ def require_modest_header(path: str | Path) -> None:
 
 
 def _what_is_wrong(path: Path, error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
-    if isinstance(error, CodeFound):
-        return str(error)
+    if isinstance(error, (OSError, CodeFound)):
+        return error_text(error)
     with open_regular(path) as file:
         head = file.read(256).lstrip().lower()
     if not head:

@@ -1,4 +1,4 @@
-"""Importing this module puts off the import of torch's compiler, for processes that start by importing modules.
+"""Importing this module delays the import of torch's compiler, for processes that start by importing modules.
 
 The fork server of data-loading workers is one: it imports modules by name and calls nothing.
 """

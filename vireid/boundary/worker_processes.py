@@ -66,11 +66,10 @@ def starting(signals: Collection[int]) -> Iterator[None]:
 
     Also restores the SIGCHLD handler that torch replaces, since torch's would raise at any line of this process.
     """
-    child: Any
-    child, main = getattr(signal, 'SIGCHLD', None), sys.modules['__main__']
-    if threading.current_thread() is not threading.main_thread():
-        child = None  # torch then sets no handler
-    before = signal.getsignal(child) if child is not None else None
+    main, before = sys.modules['__main__'], None
+    # torch sets no handler in another thread, or on Windows
+    if sys.platform != 'win32' and threading.current_thread() is threading.main_thread():
+        before = signal.getsignal(signal.SIGCHLD)
     if start_method() != 'fork':
         sys.modules['__main__'] = ModuleType('__main__')  # an unguarded script would train again in each worker
     try:
@@ -78,8 +77,8 @@ def starting(signals: Collection[int]) -> Iterator[None]:
             yield
     finally:
         sys.modules['__main__'] = main
-        if before is not None:  # None: set by something that is not Python
-            signal.signal(child, before)
+        if sys.platform != 'win32' and before is not None:  # None: set by something that is not Python
+            signal.signal(signal.SIGCHLD, before)
 
 
 def started(signals: Collection[int]) -> None:
@@ -87,7 +86,7 @@ def started(signals: Collection[int]) -> None:
     for number in signals:
         if number != signal.SIGTERM:
             signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, 'pthread_sigmask'):
+    if sys.platform != 'win32':
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     console = surviving()
     console.__enter__()
@@ -105,7 +104,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _blocked(signals: Collection[int]) -> Iterator[None]:
-    if not hasattr(signal, 'pthread_sigmask'):  # Windows
+    if sys.platform == 'win32':
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)

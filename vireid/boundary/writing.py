@@ -9,8 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-# Windows has no links that O_NOFOLLOW would have to reject, and needs O_BINARY to write bytes unchanged
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0)
+from vireid.boundary.open_flags import BINARY, NO_BLOCK, NO_FOLLOW
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | BINARY
 
 
 @contextmanager
@@ -65,8 +66,8 @@ def open_to_append(path: Path) -> TextIO:
     Raises:
         OSError: if it cannot be opened.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_NONBLOCK', 0)
-    return os.fdopen(os.open(path, flags, 0o666), 'a', buffering=1, encoding='utf-8', errors='backslashreplace')
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_FOLLOW | NO_BLOCK, 0o666)
+    return os.fdopen(handle, 'a', buffering=1, encoding='utf-8', errors='backslashreplace')
 
 
 def remove_parts(folder: Path) -> None:

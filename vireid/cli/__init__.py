@@ -64,7 +64,7 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
         return 130
     finally:
         if 'torch' in sys.modules:
-            from vireid.core.distributed.processes import leave
+            from vireid.runtime.processes import leave
 
             leave()
 
@@ -84,7 +84,7 @@ def _explain(error: VireidError | OSError | RuntimeError) -> VireidError | None:
         return explain(error)
     if 'torch' not in sys.modules:
         return None
-    from vireid.core.distributed.processes import explain_loss
+    from vireid.runtime.processes import explain_loss
 
     return explain_loss(error)  # another process of the run may be lost
 

@@ -11,9 +11,9 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.number_ranges import parse_numbers
+from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -160,6 +160,8 @@ def overrides_of(args: argparse.Namespace) -> Overrides:
         'dataset.trial': given.get('trial'),
         'training.precision': given.get('precision'),
         'training.devices': given.get('devices'),
+        'training.init': str(given['init']) if given.get('init') else None,
+        'training.init_partial': given.get('partial') or None,
         'seed': given.get('seed'),
         'images.reader': {**CACHE, 'folder': cache} if cache is not None else None,
         'evaluation.flip': given.get('flip') or None,
@@ -189,8 +191,8 @@ def make_manager(
         VireidError: for an unusable file, an unknown name after `--no-plugin`, or with `--strict-plugins` for any
             unusable plugin.
     """
+    from vireid.boundary.warn import warn_once
     from vireid.cli.commands import NAMES
-    from vireid.core.warn import warn_once
     from vireid.plugin_manager.manager import create_manager
 
     return create_manager(

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the summary, or the stored config."""
-    from vireid.core.config.files import dump
-    from vireid.core.training import checkpoint
+    from vireid.boundary import checkpoint
+    from vireid.boundary.config_text import dump
     from vireid.exchange.checkpoint_summary import summarize
 
     content = checkpoint.load(args.file)

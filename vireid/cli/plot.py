@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.core.warn import warn_once
+from vireid.boundary.warn import warn_once
 from vireid.reporting import figures
 
 HELP = {

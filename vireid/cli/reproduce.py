@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.questions import ask, is_interactive
+from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

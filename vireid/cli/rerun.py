@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains the run again and prints the comparison."""
-    from vireid.core.distributed.processes import wait_for_all
     from vireid.launch.rank_output import quiet_others
     from vireid.launch.resolve import resolve
+    from vireid.runtime.processes import wait_for_all
     from vireid.studies.repetition import read_finished, repeat
 
     record = read_finished(args.folder)

@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.warn import warn_once
 from vireid.cli.arguments import RERANK, add_options_argument, add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

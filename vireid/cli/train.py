@@ -10,10 +10,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
 from vireid.cli.output import print_result
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
@@ -73,35 +73,31 @@ def run(args: argparse.Namespace) -> int:
             f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
             todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
-    from vireid.core.config.files import dump
+    from vireid.boundary.config_text import dump
     from vireid.launch.resolve import read, resolve
 
     if args.print_config:
         print(dump(read(args.config, overrides, manager).sections), end='')
         return 0
     experiment = resolve(args.config, overrides, manager=manager)
-    if args.partial and args.init is None:
-        raise VireidError('--partial applies to --init, which is missing', todo='add --init FILE')
     if args.init and args.resume is not None:
         raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
     if dry:
         from vireid.diagnostics.dry_run import dry_run
 
-        if args.init:
-            experiment = experiment.with_overrides({'training.init': str(args.init)})
         print(dry_run(experiment, graph=args.graph))
         return 0
     if experiment.stages:
         return _train_stages(args, experiment, overrides)
-    from vireid.core.distributed.processes import wait_for_all
-    from vireid.core.signals import Interrupted
     from vireid.launch import launch
     from vireid.launch.rank_output import quiet_others
     from vireid.launch.run_folder import choose_folder, resume_command
+    from vireid.runtime.processes import wait_for_all
+    from vireid.runtime.signals import Interrupted
 
     work_dir, resume = choose_folder(experiment.name, args.work_dir, args.resume)
     try:
-        results = launch.prepare(experiment, work_dir, resume=resume, init=args.init, partial=args.partial).train()
+        results = launch.prepare(experiment, work_dir, resume=resume).train()
     except Interrupted as stopped:
         quiet_others()
         print(f'resume with: {resume_command(experiment, work_dir)}', flush=True)
@@ -133,12 +129,9 @@ def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: O
     from vireid.studies.jobs import finish, make_last_stage
     from vireid.studies.resumable import run_resumable
 
-    for flag, given in (('--init', args.init), ('--partial', args.partial), ('--resume FILE', args.resume)):
-        if given:
-            raise VireidError(
-                f'{args.config} has stages, which {flag} does not support',
-                todo='repeat the same command to resume' if flag.startswith('--resume') else f'remove {flag}',
-            )
+    if args.resume:
+        given = f'{args.config} has stages, which --resume FILE does not support'
+        raise VireidError(given, todo='repeat the same command to resume')
     folder = args.work_dir or Path('runs') / experiment.name
     job = make_last_stage(experiment, overrides, folder)
     if status := run_resumable(lambda: finish(job, data_may_move=True, warn=warn_once)):

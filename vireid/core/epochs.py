@@ -35,8 +35,8 @@ def require_reachable(epochs: Any, training: Any, where: str, steps_per_epoch: i
     """
     if epochs is None:
         return
-    (first, end), last = epochs, getattr(training, 'epochs', None)
-    if last is None and steps_per_epoch and getattr(training, 'steps', None):
+    (first, end), last = epochs, None if training is None else training.epochs
+    if last is None and steps_per_epoch and training is not None and training.steps:
         last = -(-training.steps // steps_per_epoch)
     if end is not None and end <= first:
         raise VireidError(

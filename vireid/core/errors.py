@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from functools import partial
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 LONGEST = 4_000  # characters in each part of an error
@@ -67,7 +64,7 @@ def _shown(text: str) -> str:
 
 
 def indented(text: str) -> str:
-    """Returns a message whose lines after the first are indented, so that none looks like a message of its own.
+    """Returns a message with all lines after the first indented, so that none looks like a separate message.
 
     Names in external files may contain line breaks.
     """
@@ -117,20 +114,3 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Returns `, did you mean 'X'?` for the closest match among `names`, or an empty string."""
     match = nearest(name, names)
     return f", did you mean '{match}'?" if match else ''
-
-
-LIBRARIES = {'torch', 'torchvision', 'lightning_fabric', 'numpy', 'scipy', 'timm', 'PIL'}
-
-
-def raised_at(error: BaseException) -> str:
-    """Returns the file and line where an error was raised: of a library, where it was called from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not LIBRARIES.intersection(_packages(frame.filename))]
-    frame = (own or frames)[-1]
-    return f'{frame.filename}, line {frame.lineno}'
-
-
-def _packages(file: str) -> list[str]:
-    """Returns the installed package that a file belongs to, if any."""
-    parts = Path(file).parts
-    return [after for folder, after in pairwise(parts) if folder in ('site-packages', 'dist-packages')]

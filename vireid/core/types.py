@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from vireid.core.errors import VireidError, did_you_mean
@@ -223,38 +222,7 @@ class Trial:
 
 
 def __getattr__(name: str) -> Any:
-    if name in ('Dataset', 'EvaluationProtocol', 'Reranker', 'Sampler', 'Similarity'):
-        raise ImportError(f'{name} moved: from vireid.interfaces import {name}')
+    if name in ('Dataset', 'EvaluationProtocol', 'Reranker', 'Sampler', 'Similarity', 'JobCommand', 'JobState'):
+        module = 'launcher_types' if name.startswith('Job') else 'interfaces'
+        raise ImportError(f'{name} moved: from vireid.{module} import {name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-
-
-@dataclass(frozen=True)
-class JobCommand:
-    """The command of one run of a study, for a launcher.
-
-    Attributes:
-        label: name of the run.
-        words: the program and its arguments.
-        output: file to append stdout and stderr to; its folder exists.
-        devices: number of GPUs, if the run uses GPUs.
-    """
-
-    label: str
-    words: tuple[str, ...]
-    output: Path
-    devices: int = 1
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What a launcher knows about a command.
-
-    Attributes:
-        status: whether it is waiting to start, running, or has ended.
-        place: where it runs, such as `GPU 1` or `job 4711`.
-        exit: exit status once it has ended; negative for the number of a signal.
-    """
-
-    status: Literal['waiting', 'running', 'ended']
-    place: str = ''
-    exit: int | None = None

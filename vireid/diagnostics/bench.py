@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +17,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vireid.boundary.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, VISIBLE, Sample
-from vireid.core.wording import aligned, counted
 from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
 from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS
@@ -45,7 +46,7 @@ class Variant:
         name: a row of the table.
         rate: returns images a second.
         against: the row that it is compared with.
-        change: how to set it; empty for what the config says.
+        change: how to set it; empty for the setting in the config.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Bench:
         title: what was timed, and where.
         variants: the rows.
         rates: images a second in each round, by row.
-        notes: what the reader has to know.
+        notes: notes for the reader.
         workers: loader processes; without them, reading and training take turns.
         load: load average before the timing began.
         cores: cores of this machine.
@@ -117,7 +118,7 @@ class Bench:
         possible = min(step, loader) if self.workers else 1 / (1 / step + 1 / loader)
         if both < possible / EQUAL:
             found.append(
-                f'together they reach {both / possible:.0%} of what they could: they compete for the processor'
+                f'together they reach {both / possible:.0%} of the possible rate: they compete for the processor'
             )
         return found
 
@@ -194,7 +195,8 @@ def bench_step(experiment: Experiment, seconds: float, show: Show) -> Bench:
             other = StepLoop(experiment.with_overrides(values))
             other()
         except (VireidError, torch.OutOfMemoryError) as error:
-            notes.append(f'{name} was not timed: {getattr(error, "given", "not enough memory")}')
+            why = error.given if isinstance(error, VireidError) else 'not enough memory'
+            notes.append(f'{name} was not timed: {why}')
         else:
             variants.append(Variant(name, other, STEP, name))
     if experiment.training.memory_format == AUTO:
@@ -242,7 +244,16 @@ def bench_data(experiment: Experiment, seconds: float, show: Show) -> Bench:
 
 
 def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[str, list[float]]:
-    """Times each variant once in every round, so that a drift of the machine falls on all of them."""
+    """Times each variant once in every round, so that drifts of the machine's speed affect all of them equally.
+
+    Args:
+        variants: the variants to time.
+        seconds: how long to repeat; at least two rounds are timed.
+        show: called with (done, total, what).
+
+    Returns:
+        The images per second in each round, by variant.
+    """
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
     for number in range(MOST):
@@ -319,7 +330,9 @@ def _samples(experiment: Experiment, folder: Path, show: Show) -> tuple[Sequence
 
 def _load() -> tuple[float, int]:
     """Returns the load average of the last minute without this process, and the number of cores."""
-    load = os.getloadavg()[0] if hasattr(os, 'getloadavg') else 0.0
+    load = 0.0
+    if sys.platform != 'win32':
+        load = os.getloadavg()[0]
     return max(0.0, load - min(1.0, time.process_time() / 60)), usable_cores()
 
 

@@ -52,7 +52,7 @@ def color_warnings(
         samples: the images.
         spreads: `channel_spread` of each.
         colors: `colorfulness` of each.
-        names: of the identities.
+        names: names of the identities.
     """
     visible = [(s, spread <= GRAY) for s, spread in zip(samples, spreads, strict=True) if s.modality == VISIBLE]
     infrared = [(s, color > COLORED) for s, color in zip(samples, colors, strict=True) if s.modality == INFRARED]

@@ -67,7 +67,8 @@ def describe(target: Callable[..., Any]) -> Description:
     first = re.split(r'\n\s*\n(?=(?:Args|Returns|Raises|Attributes|Yields|Shape|Example):?\s*\n|\.\. )', text)[
         0
     ].strip()
-    place = f'{getattr(target, "__module__", "")}:{getattr(target, "__qualname__", target)}'
+    named = inspect.isclass(target) or inspect.isroutine(target)
+    place = f'{target.__module__}:{target.__qualname__}' if named else repr(target)
     return Description(place, first.split('\n\n')[0].replace('\n', ' ').strip(), first, arguments)
 
 
@@ -80,8 +81,7 @@ def _type(annotation: Any) -> str:
 def _default(default: Any) -> str | None:
     if default is inspect.Parameter.empty:
         return None
-    named = getattr(default, '__qualname__', None)
-    return str(named) if named else repr(default)
+    return default.__qualname__ if inspect.isclass(default) or inspect.isroutine(default) else repr(default)
 
 
 def _arguments_of(text: str) -> dict[str, str]:

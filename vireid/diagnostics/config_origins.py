@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.config.files import dump_value
+from vireid.boundary.config_text import dump_value
 
 
 def annotate(config: Mapping[str, Any], origins: Mapping[tuple[str, ...], str]) -> list[str]:

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
+from vireid.boundary.wording import aligned, counted
 from vireid.core.errors import IncompleteData, VireidError, indented
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
-from vireid.core.wording import aligned, counted
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness
 from vireid.diagnostics.near_copies import SIDE, near_copies
 from vireid.interfaces import Dataset
@@ -76,13 +76,13 @@ def check_dataset(
 ) -> Report:
     """Counts and reads all images; reports identities with a single modality, and duplicate images.
 
-    For your own images it also reports few identities or cameras, images that look like the other modality, and nearly
-    the same image of two identities. For published datasets it does not: nobody can change those, and thermal images in
-    false color would look wrong. A reader of your own images sets `own_images = True`, and has `names`, `parts`,
-    `fault`, `alike` and `passed_over` as `plugins/datasets/own_images.py` describes them.
+    For your own images it also reports too few identities or cameras, images that look like the other modality, and
+    nearly identical images of two identities. It does not do so for published datasets: nobody can change those, and
+    thermal images in false color would look wrong. A dataset of your own images sets `own_images = True`, and has
+    `names`, `parts`, `fault`, `alike` and `passed_over` as described in `plugins/datasets/own_images.py`.
 
     Args:
-        dataset: a reader.
+        dataset: the dataset to check.
         splits: the splits to check; None means `train` and `test`, or all splits of your own images.
         expected: the numbers of identities, visible and infrared images, by split; None for an unknown number.
         on_progress: called with (done, total) images.

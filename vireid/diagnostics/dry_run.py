@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 
+from vireid.boundary.tracebacks import raised_at
+from vireid.boundary.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
-from vireid.core.errors import VireidError, raise_all, raised_at
+from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring.embedding import all_samples, embed_samples, score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import Progress, Sample
-from vireid.core.wording import counted
-from vireid.diagnostics.wiring import is_graph, mermaid, wiring_table
+from vireid.diagnostics.wiring import mermaid, wiring_table
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
 from vireid.launch.cost import Price, price_lines
@@ -27,6 +28,7 @@ from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.preflight import missing_init, preflight
 from vireid.launch.work import Counter, Work, bytes_of, spans_of
+from vireid.reporting.graph import is_graph
 
 FITTED_IDENTITIES = 3
 

@@ -9,15 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
-from vireid.core.scoring.results import FEW
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import aligned, counted
 from vireid.interfaces import Dataset
 from vireid.launch.recognition import has_table, holds_people
-from vireid.statistics.interval import what_few_allow
+from vireid.statistics.interval import FEW, what_few_allow
 
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
 SPLITS = ('train', 'val', 'test', 'unmatched')

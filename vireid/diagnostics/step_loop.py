@@ -72,7 +72,7 @@ class StepLoop:
         self._progress = self._progress.next()
 
     def now(self) -> float:
-        """Returns the time once the device has finished all its work; earlier, it would only have been given it."""
+        """Returns the time once the device has finished its work, since calls return before the work is done."""
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
         elif self.device.type == 'mps':
@@ -81,7 +81,7 @@ class StepLoop:
 
 
 class LoaderLoop:
-    """Reads the training batches of an experiment, in order and without end.
+    """Reads the training batches of an experiment, in order, in an endless loop.
 
     Args:
         experiment: the experiment, with its reader and its number of workers.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vireid.boundary.showing import mermaid as label
+from vireid.boundary.wording import aligned
 from vireid.core.types import MODALITIES
-from vireid.core.wording import aligned
 from vireid.interfaces import Model
 from vireid.reporting.graph import describe_graph, images_read
 
@@ -17,11 +17,6 @@ RESERVED = (
     'end', 'click', 'style', 'class', 'classDef', 'linkStyle', 'subgraph', 'direction', 'graph', 'flowchart', 'default',
     'call', 'href', 'title', 'accTitle', 'accDescr',
 )  # fmt: skip
-
-
-def is_graph(model: Any) -> bool:
-    """Returns whether a model describes its wiring as `CrossModalModel` does: features, tasks and the embedding."""
-    return all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter'))
 
 
 def wiring_table(model: Any) -> list[str]:

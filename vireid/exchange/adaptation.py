@@ -16,20 +16,20 @@ import torch
 from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
+from vireid.boundary import checkpoint as checkpoints
+from vireid.boundary.wording import counted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
-from vireid.core.training import checkpoint as checkpoints
 from vireid.core.types import MODALITIES, Batch, Modality
-from vireid.core.wording import counted
 from vireid.exchange.models import load
 from vireid.exchange.norm_statistics import augmented, balanced_batches, estimate_norms, find_norms
 from vireid.exchange.unlabeled_images import find_images
 from vireid.interfaces import Model, Neck
 from vireid.launch.image_checks import check_images
+from vireid.runtime.randomness import seeded
 
 OnProgress = Callable[[str, int, int], None]  # (what, done, total)
 

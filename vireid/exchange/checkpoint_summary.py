@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.core.training import checkpoint
-from vireid.core.wording import counted
+from torch import Tensor
+
+from vireid.boundary import checkpoint
+from vireid.boundary.wording import counted
 
 
 def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> list[str]:
@@ -21,7 +23,7 @@ def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> 
     Returns:
         The lines of the text.
     """
-    lines = [f'{path}  ({path.stat().st_size / 1e6:.1f} MB, whole, format {content.get("format", "?")})']
+    lines = [f'{path}  ({path.stat().st_size / 1e6:.1f} MB, complete, format {content.get("format", "?")})']
     lines += [f'{name:<12} {value}' for name, value in _about(content).items()]
     lines += ['', 'weights']
     groups: dict[str, list[tuple[str, Any]]] = {}
@@ -58,8 +60,8 @@ def _about(content: Mapping[str, Any]) -> dict[str, Any]:
     return rows
 
 
-def _tensors(value: Any) -> Iterator[Any]:
-    if hasattr(value, 'element_size'):
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
         yield value
     elif isinstance(value, (dict, list, tuple)):
         for item in value.values() if isinstance(value, dict) else value:

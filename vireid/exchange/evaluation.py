@@ -6,20 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary import checkpoint, config_text
 from vireid.boundary.image_files import spelled
 from vireid.boundary.writing import write_whole
-from vireid.core.config import files
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
-from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
-from vireid.core.training.state import require_unseen, state_of, versions
+from vireid.core.training.state import state_of, versions
 from vireid.core.types import Progress, Sample
 from vireid.interfaces import Dataset, Model
-from vireid.launch.contents import content_numbers, require_no_twins
+from vireid.launch.contents import content_numbers, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
 from vireid.launch.image_checks import check_images, tell_passed_over
@@ -116,7 +115,7 @@ def score_checkpoint(
         }
         if content is not None:
             about |= {'steps': progress.step, 'identities': content.get('num_identities', 0)}
-        write_whole(run.work_dir / 'config.yaml', files.dump(experiment.to_config()))
+        write_whole(run.work_dir / 'config.yaml', config_text.dump(experiment.to_config()))
         results_file.write(run.work_dir, {**about, **results.to_dict()}, results.queries())
     return results
 
@@ -167,7 +166,7 @@ def _require_unseen(experiment: Experiment, dataset: Dataset, content: dict[str,
         raise VireidError(
             f'{source} was trained on {trained_on or "the only split"}, but the test is {split or "the only split"}: '
             'test identities may have been in training',
-            todo='score it on its own split with --trial',
+            todo='score it on its own split with --split',
         )
     if 'trained_on' in content:
         require_unseen(dataset.split('test'), content['trained_on'].numpy(), str(source))

@@ -17,13 +17,13 @@ from vireid.boundary.reading import RECORD, duplicate, load_arrays, parse_json, 
 from vireid.boundary.writing import open_whole
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.frozen import thaw
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Dataset
+from vireid.runtime.processes import world
 
 FORMAT = 1
 IMAGES = 500_000  # of a file; published test splits have at most some ten thousand

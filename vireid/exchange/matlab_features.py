@@ -11,10 +11,10 @@ import numpy as np
 
 from vireid.boundary.mat_files import read_cell, read_variable
 from vireid.boundary.reading import read_text, reads
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
-from vireid.core.wording import counted
 from vireid.exchange.features import SavedFeatures
 
 CAMERAS = {1: VISIBLE, 2: VISIBLE, 3: INFRARED, 4: VISIBLE, 5: VISIBLE, 6: INFRARED}

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from vireid.boundary import checkpoint, config_text
 from vireid.boundary.checkpoint_schema import CALIBRATION
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import reads
 from vireid.boundary.weights import require_modest_header
-from vireid.core.config import files as configs
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import is_fitted
 from vireid.interfaces import Model
 from vireid.launch.resolve import Record, resolve
@@ -128,7 +127,7 @@ def load_weights(
         raise VireidError(
             f'the weights in {path} differ from those that were exported', todo='export or download it again'
         )
-    config = configs.read_record(inside(Path(folder), 'config.yaml'))
+    config = config_text.read_record(inside(Path(folder), 'config.yaml'))
     try:
         overrides = Overrides(plugins=plugins, options=options)
         experiment = resolve(Record(config), overrides, manager=manager or create_manager())

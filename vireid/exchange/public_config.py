@@ -10,11 +10,11 @@ FILES = ('.pt', '.pth', '.t', '.safetensors', '.csv', '.parquet', '.json', '.yam
 
 
 def public_config(config: Mapping[str, Any], own: bool) -> tuple[dict[str, Any], list[str]]:
-    """Returns a config without what names a person, a file, a server, or a machine, and the keys that were removed.
+    """Removes everything that names a person, file, server or machine; returns the config and the removed keys.
 
     Args:
         config: the config in a checkpoint.
-        own: whether the data are somebody's own images; then no text about them remains.
+        own: whether the data are private images; no text about them then remains.
     """
     removed: list[str] = []
 

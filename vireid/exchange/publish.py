@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.boundary.reading import open_regular, read_text
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
@@ -21,7 +22,6 @@ from vireid.core.config.experiment import Experiment
 from vireid.core.config.same_run import changes, named, read_sections
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
-from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES
 from vireid.exchange.models import load, load_weights
 from vireid.exchange.public_config import public_config
@@ -32,7 +32,7 @@ from vireid.launch.preflight import on_meta
 from vireid.launch.weights import require_whole
 from vireid.reporting.record import RunRecord
 
-# the data of these names were published by others; any other data are somebody's own images
+# published datasets; any other data are private images
 PUBLISHED = ('SYSU-MM01', 'RegDB', 'LLCM')
 
 
@@ -180,7 +180,7 @@ def _ask_permission(data: str, initialized: bool) -> None:
     if data in PUBLISHED:
         whose = f'{data}: its license, or its authors, must allow it'
     elif initialized:
-        whose = 'weights of another run, which is not described here: whoever is on its images must have agreed'
+        whose = 'weights of another run, which is not described here: the people in its images must have agreed'
     raise VireidError(
         f'these weights were trained on {whose}',
         allowed="--permission 'who agreed that weights trained on these people are published, and when'",
@@ -215,7 +215,7 @@ def _require_no_person(texts: Iterable[tuple[str, str]], identities: Sequence[st
         if found := (free if key in ('name', '--permission') else word).search(text):
             raise VireidError(
                 f'{key} contains {found[0]!r}, the name of an identity in the training data',
-                todo='a release names nobody: choose other words, or train with other names of identities',
+                todo='a release must not name people: choose other words, or train with other identity names',
             )
 
 
@@ -246,6 +246,6 @@ def _require_same_embeddings(source: Path, folder: Path, plugins: Sequence[Path]
         same = all(torch.equal(*(model.embed(images, modality) for model in models)) for modality in MODALITIES)
     if not same:
         raise VireidError(
-            f'without the vectors of its training identities, {source} gives other embeddings',
+            f'without the vectors of its training identities, {source} computes different embeddings',
             allowed='models that do not compare images with training identities',
         )

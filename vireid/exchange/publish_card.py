@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_code
-from vireid.core.scoring.results import METRICS, QUERIES, metric_values
-from vireid.core.wording import counted
+from vireid.boundary.wording import counted
+from vireid.core.scoring.results import QUERIES
 from vireid.exchange.model_card import about, head, usage
 from vireid.reporting import result_file
 from vireid.reporting.record import RunRecord
 from vireid.statistics.interval import identity_interval
+from vireid.statistics.scores import METRICS, metric_values
 from vireid.statistics.seeds import mean_interval
 
 
@@ -87,9 +88,10 @@ def release_card(record: Mapping[str, Any], content: Mapping[str, Any], config: 
     lines = [
         *head(content, record['license'], record['initialized']), '',
         *about(content, digest),
-        f'- license of the weights: {markdown(record["license"])}; the terms of the training data apply besides',
+        f'- license of the weights: {markdown(record["license"])}; the terms of the training data also apply',
         f'- seeds measured: {seeds}; the weights are those of seed {record["seeds"][0]}, the lowest one',
-        '- one vector per training identity, such as in a classifier, is not released: these tensors are zero', '',
+        '- vectors of individual training identities, such as in a classifier, are not released: these tensors are '
+        'zero', '',
         people, '',
         f'Measured on {markdown(record["data"])}{markdown(record["split"] and " " + record["split"])} by '
         f'{markdown_code(record["protocol"])}, {markdown(record["select"])}; percent'

@@ -1,4 +1,4 @@
-"""The record of a published release and its checksums, as a stranger reads them."""
+"""Reads the record of a published release and its checksums, and verifies the files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vireid.boundary.paths import inside, is_name
 from vireid.boundary.reading import RECORD as MOST
 from vireid.boundary.reading import open_regular, parse_json, read_text, reads
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import METRICS
+from vireid.statistics.scores import METRICS
 
 RECORD, SUMS = 'release.json', 'SHA256SUMS'
 LICENSE = re.compile(r'[A-Za-z0-9][A-Za-z0-9.+-]{0,63}')  # as in SPDX

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from vireid.boundary import checkpoint
+from vireid.boundary.config_text import dump
 from vireid.boundary.reading import duplicate
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import dump
 from vireid.core.config.frozen import thaw
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.types import MODALITIES, Modality
 from vireid.exchange.model_card import model_card
 from vireid.exchange.models import load
@@ -168,7 +168,16 @@ def _import(*modules: str) -> list[ModuleType]:
 
 
 def plugin_files(source: Path, named: Sequence[str], plugins: Sequence[Path]) -> list[Path]:
-    """Returns the plugin files of a checkpoint; raises for one that the user has not listed."""
+    """Returns the plugin files of a checkpoint.
+
+    Args:
+        source: the checkpoint, for messages.
+        named: paths of the plugin files that the checkpoint names.
+        plugins: the files that the user has listed.
+
+    Raises:
+        VireidError: if the user has not listed one, one is not an existing Python file, or two have the same name.
+    """
     given = {file.resolve() for file in plugins}
     files = [Path(file) for file in named]
     refused = [file for file in files if file.resolve() not in given]

@@ -16,12 +16,12 @@ from shlex import quote
 import torch
 from torch import Tensor, nn
 
+from vireid.boundary import checkpoint as checkpoints
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
+from vireid.boundary.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint as checkpoints
 from vireid.core.training.state import versions
-from vireid.core.wording import counted
 from vireid.exchange.released_rules import CLASSIFIER, SYSTEMS, copy, find_rule, number_non_local
 from vireid.launch.preflight import on_meta
 from vireid.launch.resolve import resolve
@@ -98,7 +98,7 @@ def convert(
         config: a config with the same network, for other data or image settings; None uses the config of the system.
             Its network settings are trusted, because settings such as strides cannot be verified from a file. Only the
             number of channels inside non-local blocks is taken from the file.
-        split: the split of the dataset that the weights were trained on, such as `trial 3` of RegDB. A dataset with
+        split: the split of the dataset that the weights were trained on, such as `split 3` of RegDB. A dataset with
             several splits is scored on this one only.
 
     Returns:

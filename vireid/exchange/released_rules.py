@@ -59,7 +59,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class System:
+class ReleasedSystem:
     """The released files of a system.
 
     Attributes:
@@ -85,7 +85,7 @@ BACKBONE = (
 NON_LOCAL = r'backbone\.shared\.stage(\d)\.non_local(\d+)\.'
 HEADS = range(4)  # heads of DDAG's graph attention
 SYSTEMS = {
-    'agw': System(
+    'agw': ReleasedSystem(
         (
             *BACKBONE,
             Rule(NON_LOCAL + r'(theta|phi)\.(.*)', (r'NL_\1.\2.\3.\4',)),
@@ -100,7 +100,7 @@ SYSTEMS = {
         IDLE,
         {'tasks.stage4.head.pool.p': 3.0},
     ),
-    'ddag': System(
+    'ddag': ReleasedSystem(
         (
             *BACKBONE,
             Rule(r'tasks\.stage4\.head\.bnneck\.(.*)', (r'bottleneck.\1',)),

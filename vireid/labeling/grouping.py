@@ -38,7 +38,7 @@ def propose_groups(tracks: Sequence[Track], features: np.ndarray, impossible: np
         if len(rows) > MOST:
             raise VireidError(
                 f'there are {len(rows):,} {modality} tracks', allowed=f'at most {MOST:,}',
-                todo='put the images of each walk into a folder of its own, as `vireid crops` does',
+                todo='put the images of each walk into a separate folder, as `vireid crops` does',
             )  # fmt: skip
         if len(rows) < 2:
             groups[rows] = used

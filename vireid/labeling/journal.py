@@ -1,4 +1,4 @@
-"""The answers about a folder of crops: a file that only grows, a line each, on the disk before the next question."""
+"""The answers about a folder of crops: an append-only file, one line each, on disk before the next question."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Kind = Literal['people', 'name', 'skip', 'undo']
 
 
 class Answer(TypedDict):
-    """An answer; tracks are given by name, so that it holds for whatever groups are proposed later.
+    """An answer; tracks are given by name, so that it stays valid whatever groups are proposed later.
 
     Attributes:
         time: when it was given.
@@ -60,7 +60,7 @@ def answer(
     name: str = '',
     despite: bool = False,
 ) -> Answer:
-    """Returns an answer that is given now."""
+    """Returns an answer that is given now; the arguments are the fields of `Answer`."""
     now = datetime.now().isoformat(' ', 'seconds')
     parts = {'same': [list(part) for part in same], 'different': [list(part) for part in different]}
     given = {'time': now, 'kind': kind, 'tracks': list(tracks), **parts, 'name': name, 'despite': despite}
@@ -88,10 +88,10 @@ class Journal:
                 os.truncate(self.path, sum(sizes))
 
     def append(self, given: Answer) -> None:
-        """Saves an answer, and returns when the disk has it.
+        """Saves an answer; returns once it is on disk.
 
         Raises:
-            VireidError: if it cannot be saved; then the file is as before.
+            VireidError: if it cannot be saved; the file is then unchanged.
         """
         line = json.dumps(given, ensure_ascii=True)
         size = self.path.stat().st_size if self.path.exists() else 0
@@ -119,7 +119,7 @@ class Journal:
         return kept
 
 
-@reads('a journal of answers', FILE, todo='correct or remove the line that is named; the others still hold')
+@reads('a journal of answers', FILE, todo='correct or remove that line; the others remain valid')
 def _read(path: Path) -> tuple[list[Answer], list[int]]:
     """Returns the answers of all whole lines, and the number of bytes of each of these lines."""
     answers: list[Answer] = []

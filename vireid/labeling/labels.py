@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.boundary.paths import inside
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import MODALITIES
-from vireid.core.wording import counted
 from vireid.labeling.grouping import propose_groups
 from vireid.labeling.journal import FILE, Journal, answer
 from vireid.labeling.manifest import FILE as MANIFEST
@@ -21,19 +20,20 @@ from vireid.labeling.manifest import Summary, write_manifest
 from vireid.labeling.people import People
 from vireid.labeling.questions import Question, Questions
 from vireid.labeling.tracks import make_tracks, overlapping
+from vireid.runtime.lock import exclusive
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
 from vireid.search.gallery import Found
 from vireid.search.index import ABOUT, ZERO_SHOT, Index
 
-FOLDER, INDEX = 'label', 'index'  # what is kept about a folder of crops: the answers, and the embeddings
+FOLDER, INDEX = 'label', 'index'  # what is stored for a folder of crops: the answers, and the embeddings
 
 
 def embed(
     folder: Path, found: Sequence[Found], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
     on_progress: Callable[[str, int, int], None],
 ) -> Update:  # fmt: skip
-    """Embeds the crops of a folder that are new, as `vireid index` does.
+    """Embeds the new crops of a folder, as `vireid index` does.
 
     Args:
         folder: the folder of the crops.
@@ -74,7 +74,7 @@ def drop_outdated(index: Path, found: Sequence[Found], checkpoint: str) -> None:
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[Path]:
-    """Reserves a folder of crops for this process inside the block; yields the folder for what is kept about it.
+    """Reserves a folder of crops for this process inside the block; yields the folder for what is stored for it.
 
     Raises:
         VireidError: if another process labels it, it has a table that `vireid label` did not write, or what is kept
@@ -93,7 +93,7 @@ def only_one(folder: Path) -> Iterator[Path]:
             stack.enter_context(exclusive(own))
         except VireidError as error:
             raise VireidError(
-                f'somebody is labeling {folder} already', todo='use the page that is open, or stop it first (Ctrl-C)'
+                f'{folder} is already being labeled', todo='use the page that is open, or stop it first (Ctrl-C)'
             ) from error
         yield own
 
@@ -133,7 +133,7 @@ class Labels:
 
     @property
     def version(self) -> int:
-        """The number of answers; a question belongs to one."""
+        """The number of answers so far, which identifies the current question."""
         return len(self.journal.answers)
 
     def question(self) -> Question | None:
@@ -152,7 +152,7 @@ class Labels:
         name: str = '',
         despite: bool = False,
     ) -> None:
-        """Takes an answer, saves it, and writes the table.
+        """Applies and saves an answer, and writes the table.
 
         Args:
             kind: what it says; see `Answer`.
@@ -160,14 +160,14 @@ class Labels:
             same: groups of tracks of the same person.
             different: groups of tracks of other people.
             name: the name of the person.
-            despite: take it although it contradicts what is known.
+            despite: apply it even if it contradicts what is known.
 
         Raises:
             Contradiction: if it contradicts what is known; nothing is saved.
             VireidError: if a name is invalid, or it cannot be saved.
         """
         if not rows:
-            raise VireidError('the answer is about no track')
+            raise VireidError('the answer names no track')
         with self._lock:
             named = [[self._names(part) for part in parts] for parts in (same, different)]
             given = answer(kind, self._names(rows), named[0], named[1], name, despite)
@@ -180,7 +180,7 @@ class Labels:
             self.summary = write_manifest(self.people, self.folder)
 
     def undo(self) -> None:
-        """Takes back the last answer.
+        """Undoes the last answer.
 
         Raises:
             VireidError: if there is none, or this cannot be saved.
@@ -193,7 +193,7 @@ class Labels:
             self.summary = write_manifest(self.people, self.folder)
 
     def notes(self) -> list[str]:
-        """Returns what somebody who labels has to know, one line per fact."""
+        """Returns what the person who labels has to know, one line per fact."""
         there = {track.modality for track in self.tracks}
         lines = [
             f'there are no {modality} crops, and a person needs both modalities' for modality in MODALITIES

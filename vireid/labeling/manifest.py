@@ -1,4 +1,4 @@
-"""The table of the people that were named, as the dataset `Manifest` reads it, with times and a split."""
+"""The table of the named people, in the format of the dataset `Manifest`, with times and a split."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.names import camera_number
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
-from vireid.core.wording import counted
 from vireid.labeling.people import People
 from vireid.labeling.tracks import Track
 from vireid.plugin_manager.manager import create_manager
@@ -32,7 +32,7 @@ class Summary:
     Attributes:
         people: number of people with both modalities.
         images: number of their images.
-        lacking: names of the people with a single modality, which the table lacks, with that modality.
+        lacking: names of the people with a single modality, whom the table omits, with that modality.
         split: how the people were split.
         notes: further lines.
     """
@@ -109,7 +109,7 @@ def _write(path: Path, lines: Sequence[Sequence[Any]]) -> None:
 def _split(
     named: Mapping[str, Sequence[Track]], lines: Sequence[Sequence[Any]], folder: Path
 ) -> tuple[dict[str, str], str]:
-    """Returns the split of each person, and how it was made."""
+    """Returns the split of each person, and a description of it."""
     if len(named) < LEAST:
         everybody = dict.fromkeys(named, 'train')
         return everybody, f'no test split yet: that takes at least {LEAST} people' if named else ''
@@ -131,7 +131,7 @@ def _split(
 
 
 def _number_cameras(tracks: Sequence[Track]) -> tuple[dict[tuple[str, str], int], str]:
-    """Returns a number for each modality and camera, and a note if cameras without a number got one."""
+    """Returns a number for each modality and camera, and a note if cameras without a number were assigned one."""
     cameras = sorted({(track.modality, track.camera) for track in tracks})
     numbers: dict[tuple[str, str], int] = {}
     others = []
@@ -145,7 +145,7 @@ def _number_cameras(tracks: Sequence[Track]) -> tuple[dict[tuple[str, str], int]
     for place, key in enumerate(others, last + 1):
         numbers[key] = place
     told = ', '.join(f'{camera or "unknown"} ({modality}) {numbers[modality, camera]}' for modality, camera in others)
-    return numbers, f'cameras without a number got one: {told}' if others else ''
+    return numbers, f'cameras without a number were assigned one: {told}' if others else ''
 
 
 def _twice(named: Mapping[str, Sequence[Track]]) -> list[str]:

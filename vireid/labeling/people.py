@@ -18,11 +18,11 @@ SHOWN = 3
 
 
 class Contradiction(VireidError):
-    """An answer that contradicts another one or the times; it holds only if it is confirmed."""
+    """An answer that contradicts another one or the times; it is applied only if it is confirmed."""
 
 
 @dataclass(frozen=True)
-class Pair:
+class TrackPair:
     """Two sets of tracks about which an answer says whether they show one person."""
 
     first: Rows
@@ -54,7 +54,7 @@ class People:
         self.people = np.zeros(len(tracks), dtype=np.int64)
         self.typed = np.full(len(tracks), '', dtype=object)
         self.impossible, self.apart = impossible, impossible.copy()
-        self.pairs: list[Pair] = []
+        self.pairs: list[TrackPair] = []
         self.skips: dict[Rows, int] = {}
         self.refused: list[str] = []
         self._row = {track.name: row for row, track in enumerate(tracks)}
@@ -74,7 +74,7 @@ class People:
         return typed or (f'person-{number:03d}' if number else '')
 
     def replay(self, answers: Iterable[tuple[int, Answer]]) -> None:
-        """Applies answers that were given before; one that contradicts is only listed in `refused`."""
+        """Applies answers that were given before; a contradictory one is only listed in `refused`."""
         for number, given in answers:
             try:
                 self.apply(given)
@@ -82,7 +82,7 @@ class People:
                 self.refused.append(f'answer {number} of {given["time"]}: {error.given}')
 
     def apply(self, given: Answer) -> None:
-        """Changes the groups as an answer says; tracks that are gone are ignored.
+        """Changes the groups as an answer says; tracks that no longer exist are ignored.
 
         Raises:
             Contradiction: if it contradicts what is known and was not confirmed; nothing changes.
@@ -109,7 +109,7 @@ class People:
         before = set(self.groups[list(given)].tolist())
         touched = np.isin(self.groups, list(before))
         others = {row for rows in out for row in rows}
-        # whoever was confirmed to be of a group stays in it; what was only proposed does not
+        # confirmed tracks stay in their group; tracks that were only proposed do not
         joined = tuple(sorted(given | (set(np.flatnonzero(touched & (self.people > 0)).tolist()) - others)))
         parted = [row for row in others if touched[row]]
         if not despite and (problems := self._problems(joined, parted)):
@@ -128,8 +128,10 @@ class People:
         every = list(joined)
         self.groups[every], self.people[every] = self._new_group(), numbers[0]
         self.typed[every] = names[0] if names else ''
-        self.pairs += [Pair(tracks, rows, True) for rows in same] + [Pair(tracks, rows, False) for rows in out if rows]
-        self.apart[np.ix_(joined, joined)] = False  # what was confirmed holds
+        self.pairs += [TrackPair(tracks, rows, True) for rows in same] + [
+            TrackPair(tracks, rows, False) for rows in out if rows
+        ]
+        self.apart[np.ix_(joined, joined)] = False  # confirmed answers stay valid
         for rows in out:
             self.apart[np.ix_(joined, rows)] = self.apart[np.ix_(rows, joined)] = True
 
@@ -159,11 +161,11 @@ class People:
         rows = np.isin(self.groups, list(groups))
         if len(groups) > 1 and not despite:
             raise Contradiction(
-                f'the tracks that are to be {name} are of {len(groups)} groups', todo='confirm the answer'
+                f'the tracks to be named {name} belong to {len(groups)} groups', todo='confirm the answer'
             )
         for other in self.members():
             if not rows[other[0]] and (own := self.name(other)) and look(own) == look(name):
-                raise VireidError(f'there is a person {own} already', todo='choose another name, or merge the two')
+                raise VireidError(f'a person is already named {own}', todo='choose another name, or merge the two')
         self.typed[rows] = name
         if not self.people[list(tracks)].any():
             self.people[rows] = self._next_person

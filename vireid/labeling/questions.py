@@ -1,4 +1,4 @@
-"""What to ask next: the surest proposal first, with a certainty that is fitted to the answers."""
+"""What to ask next: the most certain proposal first, with a certainty that is fitted to the answers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.labeling.people import Pair, People, Rows
+from vireid.labeling.people import People, Rows, TrackPair
 
 CANDIDATES = 8
-# a group that somebody has confirmed is asked about while a candidate is that sure: if it lacks a modality, and if not
+# A confirmed group is asked about while a candidate has this certainty: if it lacks a modality, and if it has both.
 MISSING, COMPLETE = 0.05, 0.1
-DOUBTFUL = 0.5  # a proposed group is shown alone if it is less sure
+DOUBTFUL = 0.5  # a proposed group is shown alone below this certainty
 SKIPS = 2  # a group that was skipped this often is not asked about again
 # What similarities mean before there are answers: the logit of "one person" is a + b * similarity, (a, b) by whether
-# the groups share a modality; what benchmarks/labeling.py says about certainty was the guide.
+# the groups share a modality; chosen with benchmarks/labeling.py.
 WITHIN, ACROSS = (-4.0, 8.0), (-3.5, 8.0)
 GRID = np.linspace(-0.5, 1.0, 16)
 AT_ONCE = 512  # groups that are compared with all others at once; what fits into memory
@@ -38,8 +38,8 @@ class Question:
     Attributes:
         kind: `group`: do the tracks show one person; `match`: which of the candidates show the person of the tracks.
         rows: the tracks that it is about.
-        candidates: other groups, the surest first.
-        certainty: of the proposal, 0 to 1.
+        candidates: other groups, the most certain first.
+        certainty: certainty of the proposal, 0 to 1.
     """
 
     kind: Literal['group', 'match']
@@ -57,11 +57,11 @@ class Questions:
 
     def __init__(self, features: np.ndarray) -> None:
         self.features = features
-        self._slots: dict[Rows, int] = {}  # where each group is in the arrays; only changed groups are compared anew
+        self._slots: dict[Rows, int] = {}  # where each group is in the arrays; only changed groups are compared again
         self._means = np.zeros((0, 2, features.shape[1]), dtype=np.float32)
         self._present = np.zeros((0, 2), dtype=bool)
         self._within = self._across = np.zeros((0, 0), dtype=np.float32)
-        self._inputs: dict[Pair, np.ndarray] = {}
+        self._inputs: dict[TrackPair, np.ndarray] = {}
 
     def next(self, people: People) -> Question | None:
         """Returns the next question, None if all are answered or were skipped twice."""
@@ -137,7 +137,7 @@ class Questions:
         return slots
 
     def _fit(self, people: People) -> np.ndarray:
-        """Returns the (4,) weights of a logistic regression on what is assumed, and on the answers about pairs."""
+        """Returns the (4,) weights of a logistic regression on the assumptions and the answers about pairs."""
         from sklearn.linear_model import LogisticRegression
 
         grid = np.stack([np.ones_like(GRID), GRID, 0 * GRID, 0 * GRID], axis=1)
@@ -159,7 +159,7 @@ class Questions:
         return fitted.coef_[0]
 
     def _pair(self, first: Rows, second: Rows, people: People) -> np.ndarray:
-        """Returns the (4,) input of the regression: whether there is a similarity, and it, within and across."""
+        """Returns the (4,) input of the regression: whether there is a similarity, and its value, within and across."""
         one, other = self._mean(first, people), self._mean(second, people)
         has, others = np.abs(one).sum(axis=1) > 0, np.abs(other).sum(axis=1) > 0
         within, across = int((has & others).sum()), int((has & others[::-1]).sum())
@@ -181,7 +181,7 @@ class Questions:
         return sure
 
     def _inner(self, rows: Rows, people: People, weights: np.ndarray) -> float:
-        """Returns how sure it is that the least similar track of a group shows the person of the others."""
+        """Returns the certainty that the least similar track of a group shows the person of the others."""
         if len(rows) < 2:
             return 1.0
         parts = [self._pair((row,), tuple(r for r in rows if r != row), people) for row in rows]

@@ -15,9 +15,9 @@ from vireid.boundary.names import camera_number, plain_name
 from vireid.boundary.paths import is_inside
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
-from vireid.core.wording import counted
 from vireid.search.entries import Entry, time_of
 from vireid.search.gallery import Found, find_gallery
 from vireid.search.index import Index
@@ -83,7 +83,7 @@ def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[Fou
 
 
 def relative(path: str | Path, folder: Path) -> str:
-    """Returns a path relative to a folder, with `/`, as an index has it."""
+    """Returns a path relative to a folder, with `/`, as in an index."""
     return os.path.relpath(os.path.abspath(path), folder.absolute()).replace(os.sep, '/')
 
 
@@ -136,7 +136,7 @@ def make_tracks(index: Index, names: dict[str, str]) -> tuple[list[Track], np.nd
 
 
 def _is_mixed(name: str, images: Sequence[Entry]) -> bool:
-    """Returns whether a folder taken for a track has images of both modalities, not just a few that look otherwise."""
+    """Returns whether a folder taken for a track has images of both modalities, beyond a few wrong guesses."""
     rarest = min(sum(image.modality == modality for image in images) for modality in MODALITIES)
     return rarest > len(images) / 5 and all(image.path.startswith(f'{name}/') for image in images)
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vireid.core.distributed.processes import world
+from vireid.runtime.processes import world
 
 WARM_UP = 3  # calls after which nothing should be compiled any more
 
@@ -19,7 +19,7 @@ def compile_forward(model: nn.Module) -> None:
     """Compiles a model's forward pass in place.
 
     Warns once if it cannot be compiled, and then runs uncompiled; if there are graph breaks, which make it slower; and
-    if it is still compiled anew after the first calls.
+    if it is still recompiled after the first calls.
     """
     from torch._dynamo.utils import counters
 

@@ -7,12 +7,12 @@ import os
 import socket
 from collections.abc import Iterator
 
-from vireid.core.distributed.processes import SILENCE
+from vireid.runtime.processes import SILENCE
 
 
 @contextlib.contextmanager
 def watched_connections(silence: int = SILENCE) -> Iterator[None]:
-    """Lets the system check the connections that are opened in the block, so that a lost machine ends them.
+    """Makes the system check connections opened in the block (TCP keepalive), so that a lost machine ends them.
 
     A process that dies closes its connections, but a machine without power or network cannot. Without this, the others
     wait for it until the timeout of the process group. The kernel of a machine answers even if its processes are busy

@@ -10,10 +10,11 @@ import numpy as np
 
 from vireid.boundary.reading import content_digest
 from vireid.core.config.settings import ImageSettings
-from vireid.core.distributed.processes import gather_objects, world
+from vireid.core.data.images import fingerprint
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
 from vireid.interfaces import Reader
+from vireid.runtime.processes import gather_objects, world
 
 AT_ONCE = 256  # files per thread task, and per progress report
 DONE = 'remove one of the two; if the dataset was published like this: images.check=nothing'
@@ -108,3 +109,26 @@ def _is_dropped(trial: Trial, query: Sample, twin: Sample) -> bool:
     labels = (query.identity, query.camera, twin.identity, twin.camera)
     arrays = [np.array([[value]], dtype=np.int64) for value in labels]
     return bool(np.all(trial.drop(*arrays)))
+
+
+def require_unseen(
+    samples: Sequence[Sample], seen: np.ndarray, source: str, contents: Mapping[str, int] | None = None
+) -> None:
+    """Checks that weights were not trained on the images to score.
+
+    Args:
+        samples: the images to score.
+        seen: (N,) int64 hashes of the training images.
+        source: name of the weights, for messages.
+        contents: content hashes of the images by path; if None, only their paths are compared.
+
+    Raises:
+        VireidError: if an image to score was trained on.
+    """
+    known = np.array([(contents or {}).get(s.path, 0) for s in samples], dtype=np.int64)
+    both = (np.isin(fingerprint(samples), seen) | (np.isin(known, seen) & (known != 0))).sum()
+    if both:
+        raise VireidError(
+            f'{source} was trained on {both:,} of the images to score',
+            todo='evaluate it on the test split of its config',
+        )

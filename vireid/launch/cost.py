@@ -1,8 +1,8 @@
 """The price of a run before it starts: an estimate of its hours and memory on named devices.
 
-The operations of a step are counted (`work.py`), not measured. How many of them a processor core does in a second was
-fitted to measured steps (`benchmarks/cost_model.py`). For GPUs, nothing was measured: their speed is the published peak
-times an assumed utilization.
+The operations of a step are counted (`work.py`), not measured. How many of them a processor core performs per second
+was fitted to measured steps (`benchmarks/cost_model.py`). For GPUs, nothing was measured: their speed is the published
+peak times an assumed utilization.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import component_type
 from vireid.core.types import INFRARED, VISIBLE, Modality, Sample
-from vireid.core.wording import aligned, counted
 from vireid.interfaces import Dataset
 from vireid.launch.precision import AUTO, FLOAT32
 from vireid.launch.work import Work, count_work
@@ -35,12 +35,12 @@ class Device:
 
     Attributes:
         memory: bytes; None is not compared.
-        convolutions: operations of convolutions in float32 in a second.
-        products: the same of matrix products.
-        half: both in 16 bits; None if the device has no units for them.
+        convolutions: operations of convolutions per second, in float32.
+        products: the same for matrix products.
+        half: the same for both in 16 bits; None if the device has no units for them.
         bf16: whether these units compute bfloat16.
         launch: seconds to launch one kernel.
-        step: seconds of a step in addition.
+        step: additional seconds per step.
         basis: whether the speed was `fitted` to measured steps or `assumed`.
     """
 
@@ -54,7 +54,14 @@ class Device:
     basis: str
 
     def seconds(self, convolutions: float, products: float, kernels: float, precision: str) -> float:
-        """Returns the seconds of some operations."""
+        """Returns the seconds of some operations.
+
+        Args:
+            convolutions: number of operations of convolutions.
+            products: number of operations of matrix products.
+            kernels: number of kernels that are launched.
+            precision: `32-true`, or another for 16 bits.
+        """
         if precision == FLOAT32 or self.half is None:
             seconds = convolutions / self.convolutions + products / self.products
         else:
@@ -105,7 +112,7 @@ class Size:
         images: training images.
         steps: training steps.
         embedded: images to embed, in all evaluations.
-        source: what the numbers of images are of.
+        source: the data that the numbers of images refer to.
     """
 
     identities: int
@@ -122,10 +129,10 @@ class Estimate:
     Attributes:
         device: the name of the device.
         precision: the precision it was estimated in.
-        hours: of training and embedding.
-        seconds: of a training step.
-        rate: training images in a second, which the loader must keep up with; 0 without training.
-        memory: bytes that a step needs at least.
+        hours: hours of training and embedding.
+        seconds: seconds of a training step.
+        rate: training images per second, which the loader must keep up with; 0 without training.
+        memory: minimum number of bytes that a step needs.
         fits: whether the device has that much memory.
         basis: whether the speed was `fitted` to measured steps or `assumed`.
     """

@@ -15,12 +15,12 @@ from lightning_fabric.plugins.environments import ClusterEnvironment, LightningE
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed as dist
 
+from vireid.boundary.warn import warn_once
 from vireid.core.config.settings import TrainingSettings
-from vireid.core.distributed.processes import gather_objects
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 from vireid.launch import precision
 from vireid.launch.connections import watched_connections
+from vireid.runtime.processes import gather_objects
 
 NVIDIA = Path('/dev/nvidiactl')  # the driver of NVIDIA GPUs makes it
 

@@ -1,4 +1,4 @@
-"""Random people before the cameras of a dataset, in place of its images: for dry runs, benchmarks and estimates."""
+"""Random people in front of a dataset's cameras, in place of its images: for dry runs, benchmarks and estimates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP_IDENTITIES, STEP_PICTURES = 2, 2  # the part of a batch to try, per modalit
 
 
 class GeneratedDataset:
-    """Synthetic identities before the cameras of a dataset; `read` generates their images.
+    """Synthetic identities in front of the cameras of a dataset; `read` generates their images.
 
     Args:
         cameras: camera numbers by modality.
@@ -32,7 +32,7 @@ class GeneratedDataset:
 
     @classmethod
     def of(cls, experiment: Experiment) -> GeneratedDataset:
-        """Returns one with the cameras of an experiment's dataset, and images a little larger than the network's."""
+        """Returns a dataset with an experiment's cameras, and with images a little larger than the network's."""
         name = component_type(experiment.dataset, 'dataset')
         cameras = Dataset.cameras(experiment.manager.components.get('datasets', name, where='dataset'))  # type: ignore[arg-type]
         if not isinstance(cameras, Mapping) or not all(cameras.get(m) for m in MODALITIES):

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
-from vireid.core.wording import counted
 from vireid.interfaces import Dataset
 
 SHOWN = 5

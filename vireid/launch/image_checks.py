@@ -13,10 +13,10 @@ from typing import Any
 from vireid.boundary.image_files import RawImage, is_raw
 from vireid.core.config.settings import ImageSettings
 from vireid.core.data.images import Decoder
-from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 from vireid.interfaces import Dataset
+from vireid.runtime.processes import gather_objects, world
 
 SHOWN = 5  # images listed in an error
 AT_ONCE = 256  # files per thread task, and per progress report

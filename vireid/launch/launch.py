@@ -10,26 +10,24 @@ import numpy as np
 from lightning_fabric import Fabric
 from torch import nn
 
+from vireid.boundary import checkpoint
+from vireid.boundary.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import BatchStream, default_workers
-from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.scoring.evaluator import Evaluator, progress_callback
 from vireid.core.scoring.results import Results
-from vireid.core.training import checkpoint
 from vireid.core.training.run import Run
 from vireid.core.training.selection import Selection
-from vireid.core.training.state import require_unseen
 from vireid.core.training.trainer import Setup, Trainer
 from vireid.core.types import Progress, Sample
-from vireid.core.warn import warn_once
 from vireid.interfaces import Dataset, Model, Sampler
 from vireid.launch import precision
-from vireid.launch.bf16_trial import settle_precision
+from vireid.launch.bf16_check import settle_precision
 from vireid.launch.compilation import compile_forward
-from vireid.launch.contents import content_numbers, require_apart, require_no_twins
+from vireid.launch.contents import content_numbers, require_apart, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
@@ -40,6 +38,7 @@ from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
 from vireid.launch.work_dir import require_own_folder
 from vireid.launch.world_size import for_this_world_size
+from vireid.runtime.batch_norm import synchronize_norms
 
 
 def train(
@@ -47,8 +46,6 @@ def train(
     work_dir: str | Path,
     *,
     resume: str | Path | None = None,
-    init: str | Path | None = None,
-    partial: bool = False,
     callbacks: Sequence[object] = (),
 ) -> Results:
     """Trains and evaluates a model; see `prepare`.
@@ -56,8 +53,7 @@ def train(
     Returns:
         The evaluation of the final weights.
     """
-    trainer = prepare(experiment, work_dir, resume=resume, init=init, partial=partial, callbacks=callbacks)
-    return trainer.train()
+    return prepare(experiment, work_dir, resume=resume, callbacks=callbacks).train()
 
 
 def prepare(
@@ -65,8 +61,6 @@ def prepare(
     work_dir: str | Path,
     *,
     resume: str | Path | None = None,
-    init: str | Path | None = None,
-    partial: bool = False,
     callbacks: Sequence[object] = (),
 ) -> Trainer:
     """Selects the precision, starts the processes, runs the preflight checks, and builds the run.
@@ -75,8 +69,6 @@ def prepare(
         experiment: the experiment.
         work_dir: folder for `config.yaml`, `checkpoints/`, `result.json` and the files of the loggers.
         resume: checkpoint to resume from.
-        init: checkpoint to initialize a new run from; None uses `training.init`.
-        partial: load only the matching weights of `init` and report coverage.
         callbacks: objects with hooks, called in addition to the loggers and plugins.
 
     Raises:
@@ -86,15 +78,14 @@ def prepare(
     chosen = precision.choose(experiment.training, precision.of_checkpoint(content), resume)
     experiment = experiment.with_overrides({'training.precision': chosen.name})
     settings = experiment.training
-    partial = partial or settings.init_partial
-    if resume is None:
-        init = settings.init if init is None else init
-        if experiment.stages and init is None:
+    init = settings.init if resume is None else None
+    if resume is None and init is None:
+        if experiment.stages:
             raise VireidError(
                 f'stages: {", ".join(experiment.stages)} must be trained first',
                 todo='train all of them with the command: vireid train CONFIG; or pass their checkpoint as init',
             )
-        if settings.init_except and init is None:
+        if settings.init_except:
             raise VireidError(
                 'training.init_except is set, but nothing initializes this run',
                 todo='set training.init or stages, or remove training.init_except',
@@ -103,9 +94,9 @@ def prepare(
     fabric = make_fabric(settings)
     if chosen.warning and fabric.is_global_zero:
         warn_once(chosen.warning)
-    pretrained = resume is None and (init is None or partial or bool(settings.init_except))
+    pretrained = resume is None and (init is None or settings.init_partial or bool(settings.init_except))
     *_, hooks, (dataset, samples) = attempt_all(
-        lambda: raise_all(missing_init(None if init is None else str(init))),
+        lambda: raise_all(missing_init(init)),
         lambda: preflight(experiment, pretrained),
         lambda: experiment.manager.observers(
             [*(experiment.build_loggers() if fabric.is_global_zero else ()), *callbacks]
@@ -132,9 +123,9 @@ def prepare(
         require_same_images(content, digest, contents, str(resume))
     model = experiment.build_model(len(identities), pretrained, progress.steps_per_epoch).to(fabric.device)
     initial, seen = None, np.zeros(0, dtype=np.int64)
-    if resume is None and init is not None:
+    if init is not None:
         initial, seen = initialize_from(
-            model, str(init), partial, fabric.is_global_zero, len(identities), settings.init_except
+            model, init, settings.init_partial, fabric.is_global_zero, len(identities), settings.init_except
         )
         require_unseen(scored, seen, f'training.init: {init}', numbers)
     for path, images in seen_by_weights(experiment.model).items():
@@ -197,7 +188,15 @@ def _build_evaluators(
 def build_batches(
     experiment: Experiment, samples: Sequence[Sample], sampler: Sampler, fabric: Fabric, read: Any
 ) -> BatchStream:
-    """Returns the training batches of a run; `read` loads an image."""
+    """Returns the training batches of a run.
+
+    Args:
+        experiment: its transforms, views, seed and `images` are used.
+        samples: the training samples.
+        sampler: draws the batches of this process.
+        fabric: says which device and process this is.
+        read: maps a path to a (3, H, W) uint8 image.
+    """
     images = experiment.images
     labels = {identity: label for label, identity in enumerate(sorted({s.identity for s in samples}))}
     transform, skip = experiment.build_transform('train'), images.on_bad_image == 'skip'

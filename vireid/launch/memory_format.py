@@ -14,14 +14,14 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
-from vireid.core.data.randomness import preserved
-from vireid.core.distributed.processes import gather_objects
 from vireid.core.registry.contracts import located
 from vireid.core.types import Batch
+from vireid.runtime.processes import gather_objects
+from vireid.runtime.randomness import preserved
 
 AUTO, CONTIGUOUS, CHANNELS_LAST = 'auto', 'contiguous', 'channels_last'
 FORMATS = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-LEAST = 200  # steps of a run that a trial is worth: it takes the time of about six
+LEAST = 200  # steps from which measuring is worthwhile: it takes as long as about six
 ROUNDS = 2  # after one to warm up
 GAIN = 0.95  # share of the time that channels-last must save to be used
 
@@ -60,7 +60,7 @@ def settle_memory_format(
     elif name == AUTO:
         share = statistics.fmean(gather_objects(channels_last_share(model, fabric.to_device(batches.first()), fabric)))
         name = CHANNELS_LAST if share <= GAIN else CONTIGUOUS
-        reason = f'auto: in a trial, {CHANNELS_LAST} took {share:.0%} of the time of {CONTIGUOUS}'
+        reason = f'auto: measured, {CHANNELS_LAST} took {share:.0%} of the time of {CONTIGUOUS}'
     model.to(memory_format=FORMATS[name])  # type: ignore[call-overload]
     return experiment.with_overrides({'training.memory_format': name}), reason
 

@@ -23,7 +23,7 @@ class Precision:
         name: name in lightning-fabric; never `auto`.
         reason: short explanation of the selection.
         warning: warning to show before the run; empty if there is none.
-        tentative: whether it was selected for speed and must still be tested for correctness; see `bf16_trial.py`.
+        tentative: whether it was selected for speed and must still be tested for correctness; see `bf16_check.py`.
     """
 
     name: str

@@ -23,13 +23,13 @@ from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
 from vireid.core.config.experiment import MISFITS, SETTINGS, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
-from vireid.core.config.transform_chain import Chain
-from vireid.core.data.randomness import preserved
+from vireid.core.config.transform_chain import TransformChain
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
 from vireid.core.types import VISIBLE, Modality, Progress
 from vireid.interfaces import Step
 from vireid.launch.random_weights import SkipRandomWeights
+from vireid.runtime.randomness import preserved
 
 
 def preflight(experiment: Experiment, pretrained: bool = False, trains: bool = True) -> None:
@@ -190,7 +190,7 @@ def _try_step(experiment: Experiment, model: torch.nn.Module) -> None:
 
 
 def _try_transforms(
-    experiment: Experiment, chain: Chain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
+    experiment: Experiment, chain: TransformChain, configs: Sequence[Mapping[str, Any]], modality: Modality = VISIBLE
 ) -> None:
     """Applies transforms to an image."""
     height, width = experiment.images.size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from vireid.core.distributed.processes import world
+from vireid.runtime.processes import world
 
 
 def quiet_others() -> None:

@@ -1,4 +1,4 @@
-"""Resolves a config to an experiment: reads it, applies overrides, and validates it. This is the only entry point."""
+"""Resolves a config into an experiment: reads it, applies overrides, and validates it. This is the only entry point."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.warn import warn_once
 from vireid.core.config import files
 from vireid.core.config.experiment import MISFITS, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
-from vireid.core.warn import warn_once
 from vireid.launch.reach import leave_out
 
 
@@ -96,6 +96,7 @@ def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[
         sections = without_delete(files.lay_over(merged, sections, 'overrides'))
     values = {key: value for key, value in overrides.values.items() if key not in merged}
     apply(sections, replace(overrides, values=values), origins)
+    _rename_trial(sections, origins, warn)
     if isinstance(source, Record):
         manager = manager.with_files(overrides.plugins)
     else:
@@ -104,6 +105,16 @@ def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[
         leave_out(sections, origins, manager, warn)
     _read_as_text(sections, overrides.options, manager)
     return Config(sections, origins, manager)
+
+
+def _rename_trial(sections: dict[str, Any], origins: Origins, warn: Callable[[str], None]) -> None:
+    """Renames `dataset.trial` of earlier versions, which was RegDB's split or the fold of the user's own images."""
+    dataset = sections.get('dataset')
+    if isinstance(dataset, dict) and 'trial' in dataset:
+        name = 'fold' if 'folds' in dataset else 'split'
+        dataset[name] = dataset.pop('trial')
+        origins |= {('dataset', name): origins.pop(('dataset', 'trial'), '')}
+        warn(f'dataset.trial was renamed: use dataset.{name}={dataset[name]}')
 
 
 def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:

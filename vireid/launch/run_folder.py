@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+from vireid.boundary import checkpoint
+from vireid.boundary.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
-from vireid.core.warn import warn_once
 from vireid.launch.reach import reaching
 from vireid.launch.weights import newest
 

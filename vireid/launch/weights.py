@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.boundary.weights import (
     COUNTER,
     Weights,
@@ -24,7 +25,6 @@ from vireid.boundary.weights import (
     without_names,
 )
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.preflight import on_meta
 from vireid.launch.random_weights import SkipRandomWeights
 

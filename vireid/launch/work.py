@@ -19,13 +19,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
 from vireid.core.config.experiment import Experiment
-from vireid.core.data.randomness import preserved
 from vireid.core.registry.contracts import located
 from vireid.core.types import VISIBLE, Progress
 from vireid.interfaces import Model, Step
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.precision import FLOAT32
 from vireid.launch.preflight import on_meta
+from vireid.runtime.randomness import preserved
 
 aten = torch.ops.aten
 CONVOLUTIONS = {aten.convolution, aten._convolution, aten.convolution_backward, aten.cudnn_convolution}
@@ -49,8 +49,8 @@ class Work:
         images: images in a batch, with their additional views.
         convolutions: floating-point operations of convolutions for a training image; a multiplication and an addition
             are two.
-        products: the same of matrix products.
-        kernels: tensor operations of a step, each of which a GPU has to be given.
+        products: the same for matrix products.
+        kernels: tensor operations of a step, each of which must be launched on a GPU.
         activations: bytes for a training image that the step keeps for its backward pass.
         weights: bytes of weights and their copies in 16 bits, gradients and the state of the optimizers.
         embedding: floating-point operations to embed an image.

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.config_text import read_record
 from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.paths import inside, is_inside
 from vireid.boundary.reading import read_json
-from vireid.core.config.files import read_record
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.scoring import results

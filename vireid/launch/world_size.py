@@ -6,18 +6,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.config.same_run import read_sections
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
-from vireid.core.wording import counted
 from vireid.interfaces import Sampler
+from vireid.runtime.processes import world
 
 MOST = 4096  # processes; a damaged checkpoint may name any number
 
 
 def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[str, Any]:
-    """Returns the checkpoint of a run of another number of processes as one of this number; warns what changes.
+    """Converts a checkpoint to the number of processes of this run; warns about what changes.
 
     The processes together have to train on the same images in each step, in the same order.
 
@@ -80,8 +80,8 @@ def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any],
         theirs: their config.
         ours: the config of the run.
     """
-    identities = getattr(samplers[0], 'identities', None)
-    if not isinstance(identities, int):
+    identities = Sampler.identities(samplers[0])
+    if identities is None:
         return ''
     whole = identities * len(samplers)
     if whole % size:
@@ -94,7 +94,7 @@ def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any],
 
 
 def _changes(run: Run) -> str:
-    """Returns what differs from the run as it would have been, though its batches are the same."""
+    """Describes what differs from an uninterrupted run, although the batches are the same."""
     kept = 'Each step still trains on the same images in the same order'
     changed = ['dropout and other random numbers of the network', 'rounding']
     if not run.experiment.losses.across_ranks:

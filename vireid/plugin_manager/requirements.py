@@ -32,7 +32,9 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
         except InvalidRequirement:
             problems.append(
                 VireidError(
-                    f'requires: {text!r}', allowed='a requirement in pip syntax, such as vireid-x>=0.1', path='requires'
+                    f'requires: {text!r} is not a valid requirement',
+                    allowed='a requirement in pip syntax, such as vireid-x>=0.1',
+                    path='requires',
                 )
             )
             continue

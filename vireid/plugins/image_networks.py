@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions with instance normalization, added to the input.
 
     Args:
-        channels: of the input and the output.
+        channels: channels of the input and the output.
         running: see `encoder_layers`.
     """
 
@@ -72,7 +72,7 @@ class ResidualBlock(nn.Module):
         self.layers = nn.Sequential(first, _norm(channels, running), nn.ReLU(), second, _norm(channels, running))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.layers(x)
+        return x + self.layers(x)  # (B, C, H, W)
 
 
 def encoder_layers(colors: int, channels: int, blocks: int, running: bool = True) -> list[nn.Module]:
@@ -130,7 +130,7 @@ def require_size(spec: FeatureSpec, halvings: int, least: int, what: str) -> Non
     """Checks that a map is large enough for convolutions of stride 2, if its size is known.
 
     Args:
-        spec: of the map.
+        spec: spec of the map.
         halvings: number of convolutions.
         least: rows and columns that must remain.
         what: the component, for the message.
@@ -178,6 +178,11 @@ def require_quarters(size: Sequence[int] | None, what: str) -> None:
 
 def of_modality(maps: Mapping[Modality, Tensor], modality: Modality, what: str) -> Tensor:
     """Returns the map of a modality.
+
+    Args:
+        maps: maps by modality.
+        modality: the modality.
+        what: the component that reads it, for messages.
 
     Raises:
         VireidError: if the batch has no images of it.

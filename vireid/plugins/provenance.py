@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
+from vireid.boundary import config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import as_json
 from vireid.boundary.writing import write_whole
-from vireid.core.config import files as config
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
 from vireid.plugins.git_commit import commit
 from vireid.reporting.record import read_made
+from vireid.runtime.processes import world
 
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
 
@@ -35,7 +35,7 @@ def describe(run: Run) -> dict[str, Any]:
     settings['plugins'] = [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in settings['plugins']]
     return {
         'command': sys.argv,
-        'config': hashlib.sha256(config.dump(settings).encode()).hexdigest(),
+        'config': hashlib.sha256(config_text.dump(settings).encode()).hexdigest(),
         'seed': run.experiment.seed,
         'data': data_digest(run.samples),
         'versions': {'python': platform.python_version(), **_versions()},

@@ -11,18 +11,19 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import ScaleRaw, read_pixels
+from vireid.boundary.wording import counted
 from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, Scores, compare, labels, matched_within, rank_gallery
+from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, compare, labels, rank_gallery
 from vireid.core.types import MODALITIES, Sample, Trial
-from vireid.core.wording import counted
 from vireid.reporting.evidence import Evidence
-from vireid.reporting.explain import Pair, explain
+from vireid.reporting.explain import ImagePair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
 from vireid.statistics.calibration import Calibration, expected_error, reliability, top_hits
+from vireid.statistics.scores import Scores, matched_within
 
 RANKS = 50  # of the CMC to keep
 LISTS = 20  # ranking lists of each kind: best, worst, random
@@ -52,11 +53,11 @@ def collect(
     Args:
         results: the evaluation.
         model: the model that was scored, to explain where it looks; None skips that.
-        transform: of test images, for the model.
+        transform: transform of test images, for the model.
         device: the model's device.
-        name: of the run.
+        name: name of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
-        calibration: of the similarities of the model, to compare its probabilities with the test.
+        calibration: calibration of the model, to compare its probabilities with the test.
 
     Returns:
         The evidence; its notes say what is missing, and why.
@@ -96,7 +97,7 @@ def collect_lists(results: Results, name: str = '', scale_raw: ScaleRaw = None) 
 
     Args:
         results: the evaluation.
-        name: of the run.
+        name: name of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
     """
     shown, first = _Shown(), results.trials[0]
@@ -211,9 +212,9 @@ def _lists(
     }, kinds
 
 
-def _pairs(ranked: _Ranked, trial: Trial) -> list[Pair]:
+def _pairs(ranked: _Ranked, trial: Trial) -> list[ImagePair]:
     """Selects pairs to explain, of different identities: queries with a correct, and with a wrong, top-1 image."""
-    pairs: list[Pair] = []
+    pairs: list[ImagePair] = []
     used: set[int] = set()
     for wanted, count in ((True, RIGHT_PAIRS), (False, WRONG_PAIRS)):
         before = len(pairs)
@@ -223,7 +224,7 @@ def _pairs(ranked: _Ranked, trial: Trial) -> list[Pair]:
             if query.identity not in used and len(pairs) - before < count:
                 used.add(query.identity)
                 gallery = trial.gallery[ranked.order[row, 0]]
-                pairs.append(Pair(query, gallery, float(ranked.similarity[row, 0]), bool(wanted)))
+                pairs.append(ImagePair(query, gallery, float(ranked.similarity[row, 0]), bool(wanted)))
     return pairs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vireid.core.config.files import dump_value
+from vireid.boundary.config_text import dump_value
 
 MISSING = object()  # the value of a path that a config does not have
 

@@ -19,7 +19,7 @@ def embedding_plane(run: int, evidence: Evidence) -> dict[str, Any]:
 
     Args:
         run: the index of the run, which the keys of its thumbnails begin with.
-        evidence: of the run, with `points`.
+        evidence: evidence of the run, with `points`.
     """
     points, images = evidence.points, evidence.about['images']
     identities = {identity: n for n, identity in enumerate(sorted({images[i][1] for i in points['image']}))}

@@ -30,7 +30,7 @@ from vireid.reporting.translate import translations
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """A query and a gallery image: their similarity according to the model, and whether they show one identity."""
 
     query: Sample
@@ -40,17 +40,17 @@ class Pair:
 
 
 def explain(
-    model: Any, pairs: Sequence[Pair], transform: Any, device: Any, notes: list[str], decode: Decoder
+    model: Any, pairs: Sequence[ImagePair], transform: Any, device: Any, notes: list[str], decode: Decoder
 ) -> dict[str, np.ndarray]:
     """Returns maps of pairs, by `cam STAGE` and `features STAGE`: (P, 2, h, w) float16 in 0..1.
 
-    What translators generate from the images is added by `translations NAME`: (P, 2, h, w, 3); the swap grid of a model
-    that has one as `swaps`, see `vireid.reporting.swaps`.
+    Also returns what translators generate from the images, as `translations NAME`: (P, 2, h, w, 3); and, if the model
+    has a swap grid, `swaps`, see `vireid.reporting.swaps`.
 
     Args:
-        model: with a `backbone` whose `outputs` declare maps; other models get no maps.
-        pairs: of images.
-        transform: of test images.
+        model: a model with a `backbone` whose `outputs` declare maps; other models get no maps.
+        pairs: the pairs of images.
+        transform: transform of test images.
         device: the model's device.
         notes: receives a line if there are no maps, with the reason.
         decode: reads the images.
@@ -97,7 +97,7 @@ def look(
     """Returns the maps of two images by `cam STAGE` and `features STAGE`, each scaled to a maximum of 1.
 
     Args:
-        model: is set to evaluation mode; the gradients of its parameters do not change.
+        model: the model; it is set to evaluation mode, and the gradients of its parameters do not change.
         sides: the (3, H, W) images and their modalities.
         stages: outputs of its backbone.
         device: the model's device.

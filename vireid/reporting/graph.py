@@ -8,6 +8,11 @@ from vireid.core.types import MODALITIES, FeatureSpec
 from vireid.interfaces import Model
 
 
+def is_graph(model: Any) -> bool:
+    """Returns whether a model describes its wiring as `CrossModalModel` does: features, tasks and the embedding."""
+    return all(hasattr(model, name) for name in ('specs', 'image_specs', 'necks', 'tasks', 'embedding', 'weighter'))
+
+
 def describe_graph(model: Any) -> dict[str, Any]:
     """Returns the graph of a model that describes its wiring, as `CrossModalModel` does; else an empty graph.
 
@@ -15,7 +20,7 @@ def describe_graph(model: Any) -> dict[str, Any]:
         `nodes`: dicts with `id`, `kind` (`modality`, `backbone`, `feature`, `neck`, `head`, `loss` or `embedding`),
         `title` and `about`; `edges`: pairs of ids.
     """
-    if not all(hasattr(model, name) for name in ('specs', 'necks', 'tasks', 'embedding', 'weighter')):
+    if not is_graph(model):
         return {'nodes': [], 'edges': []}
     modalities = list(Model.modalities(model) or MODALITIES)
     nodes = [_node(m, 'modality', m, 'images') for m in modalities]
@@ -49,7 +54,7 @@ def describe_graph(model: Any) -> dict[str, Any]:
 def images_read(model: Any) -> dict[str, FeatureSpec]:
     """Returns the specs of the images and maps of translators that necks and heads of a model read."""
     read = {name for reads in (*model.inputs.values(), *model.head_inputs.values()) for name in reads}
-    return {name: spec for name, spec in getattr(model, 'image_specs', {}).items() if name in read}
+    return {name: spec for name, spec in model.image_specs.items() if name in read}
 
 
 def _node(name: str, kind: str, title: str, about: str) -> dict[str, str]:

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary import config_text
 from vireid.boundary.writing import write_whole
-from vireid.core.config import files
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import METRICS, metrics_in_percent, valid_queries
+from vireid.core.scoring.results import metrics_in_percent, valid_queries
 from vireid.reporting import markup
 from vireid.reporting.embedding_plane import embedding_plane
 from vireid.reporting.evidence import Evidence
@@ -23,6 +23,7 @@ from vireid.reporting.figures import draw, inline_svg
 from vireid.reporting.record import RunRecord
 from vireid.reporting.result_file import which_weights
 from vireid.reporting.thumbnails import decode
+from vireid.statistics.scores import METRICS
 
 NARROW = ('cmc', 'distances', 'reliability')  # single-column figures; on a phone, others scroll instead of shrinking
 WIDE = 9.0  # inches, of figures with a section of their own
@@ -112,7 +113,7 @@ def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> d
         'about': _about(run),
         'tiles': _tiles(run.rows[0]) if run.rows else [],
         'notes': _notes(run),
-        'config': files.dump(run.config) if run.config else '',
+        'config': config_text.dump(run.config) if run.config else '',
         'machine': json.dumps({k: v for k, v in run.made.items() if k != 'config'}, indent=1) if run.made else '',
         'figures': {name: _figure(name, [run], **({} if name in ('graph', 'swaps') else width)) for name in named},
         'extremes': [],

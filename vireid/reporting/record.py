@@ -12,18 +12,18 @@ from annotated_types import Ge, Le
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary import config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD as MOST
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
-from vireid.core.config import files
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
-from vireid.core.scoring.retrieval import RANKS
 from vireid.core.training.run import RECORD
 from vireid.reporting import evidence, result_file
 from vireid.reporting.evidence import Evidence
 from vireid.statistics.identical import identical_note
+from vireid.statistics.scores import RANKS
 
 # limits of a metrics.jsonl: bytes, lines, bytes of a line; a million steps take about 500 MB
 METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10
@@ -35,15 +35,15 @@ class RunRecord:
     """The content of a run's folder; missing parts are empty or None.
 
     Attributes:
-        folder: of the run.
+        folder: folder of the run.
         label: its name in figures of several runs.
         config: the sections of its config.
         metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read on first use.
         result: the content of `result.json`; None for a run that has not finished.
         made: the content of `run.json`: versions, machine, data.
-        evidence: of its last evaluation.
+        evidence: evidence of its last evaluation.
         checked: whether the result was verified against the metrics of its queries.
-        unlike: what the evidence that lies beside the result says otherwise, such as `protocol`; it is then left out.
+        unlike: what differs between the result and the evidence beside it, such as `protocol`; it is then ignored.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ class RunRecord:
         if self.unlike:
             different = ', '.join(self.unlike)
             lines.append(
-                f'{self.label}: {evidence.FILE} is of another evaluation (different {different}), so left out.'
+                f'{self.label}: {evidence.FILE} belongs to another evaluation (different {different}) and is ignored.'
             )
         if self.about.get('identical'):
             lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')
@@ -110,7 +110,7 @@ def read_run(folder: str | Path) -> RunRecord:
             f'{folder} contains no run',
             allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
-    config = files.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
+    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
     kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
     result = _read_result(folder) if results.FILE in there else None
     unlike: tuple[str, ...] = ()

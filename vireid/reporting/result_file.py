@@ -15,7 +15,9 @@ from typing_extensions import TypedDict
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import RECORD, load_arrays, parse_json, read_text, reads
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import FILE, METRICS, QUERIES, add_intervals, described, metric_values
+from vireid.core.scoring.results import FILE, QUERIES, described
+from vireid.statistics.interval import add_intervals
+from vireid.statistics.scores import METRICS, metric_values
 
 AGAIN = 'score the checkpoint again: vireid test CONFIG CHECKPOINT --work-dir DIR'
 CLOSE = 1e-6  # tolerance between a mean and that of the queries: both are float64 sums
@@ -108,7 +110,11 @@ def which_weights(result: Mapping[str, Any]) -> str:
 
 @reads('a result of an evaluation', FILE, todo=AGAIN)
 def read_result(path: Path) -> dict[str, Any] | None:
-    """Reads a `result.json`; see `read`."""
+    """Reads a `result.json`; None if it is missing or incomplete.
+
+    Raises:
+        VireidError: if it is damaged, or was written by an earlier vireid.
+    """
     try:
         content = parse_json(read_text(path, RECORD))
     except (OSError, ValueError):
@@ -180,7 +186,7 @@ def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @reads('the metrics of the queries of an evaluation', QUERIES, todo=AGAIN)
 def read_rows(path: Path) -> tuple[dict[int, dict[str, Any]], dict[str, Any]]:
-    """Returns the rows of a result that the queries in a `queries.npz` give, by their index, and what they are of.
+    """Returns the rows of a result computed from a `queries.npz`, by their index, and what identifies them.
 
     The latter is what `described` returns; empty for a file of an earlier vireid.
     """
@@ -249,7 +255,7 @@ def _row(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
         'tied': float(means['tied'].mean()),
         **{key: {'mean': float(means[key].mean()), 'std': float(means[key].std())} for key in METRICS},
     }
-    add_intervals(row, values, columns['identity'], model)
+    add_intervals(row, {key: values[key] for key in METRICS}, columns['identity'], model)
     return row
 
 

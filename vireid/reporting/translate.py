@@ -22,11 +22,11 @@ def translations(
 ) -> dict[str, list[np.ndarray]]:
     """Returns what the translators generate from images, by `translations NAME`, for each image: (h, w, 3) in 0..1.
 
-    Shown are their maps of three channels, from -1 (black) to 1 (white), and the auxiliary modalities that they add. A
-    name that an image does not have, as its modality does not, is gray there; one that none has is left out.
+    These are their maps of three channels, from -1 (black) to 1 (white), and the auxiliary modalities that they add. If
+    a map does not exist for the modality of an image, it is gray; if it exists for no image, it is omitted.
 
     Args:
-        model: is set to evaluation mode.
+        model: the model; it is set to evaluation mode.
         sides: the (3, H, W) images and their modalities.
         limits: a black and a white image, transformed as the others.
         device: the model's device.

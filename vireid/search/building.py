@@ -14,10 +14,10 @@ from vireid.boundary.image_files import read_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import Modality
-from vireid.core.wording import counted
+from vireid.runtime.lock import exclusive
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
 from vireid.search.gallery import Found
@@ -48,12 +48,12 @@ class Update:
     Attributes:
         images: number of images in the index.
         embedded: number of images that were embedded.
-        removed: number of images that are gone.
+        removed: number of images that no longer exist.
         unreadable: a line for each image that cannot be read and is not in the index.
         modalities: number of images by modality.
         guessed: number of images whose modality was guessed.
         cameras: number of images by camera; '' if unknown.
-        times: number of images by what says their time; '' if unknown.
+        times: number of images by the source of their time; '' if unknown.
     """
 
     images: int = 0
@@ -164,7 +164,7 @@ def build(
 
 @dataclass
 class _Plan:
-    """The images to embed, in this order, those that are gone, and those that cannot be read."""
+    """The images to embed, in this order, those that no longer exist, and those that cannot be read."""
 
     new: list[Entry]
     gone: list[Entry]
@@ -174,7 +174,7 @@ class _Plan:
 
 
 def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Returns what an existing index says, None if there is none.
+    """Returns the description of an existing index; None if there is none.
 
     Raises:
         VireidError: if it cannot be updated with these arguments, or the folder holds something else.
@@ -193,8 +193,8 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
     about = read_about(folder)
     if about['digest'] != embedder.digest():
         raise VireidError(
-            f'{folder} was made by another checkpoint, {about["checkpoint"]}, or with other images.* settings; their '
-            'embeddings cannot be compared',
+            f'{folder} was built with another checkpoint, {about["checkpoint"]}, or with other images.* settings; '
+            'their embeddings cannot be compared',
             todo='use that checkpoint, or another folder for a new index',
         )
     if about['root'] != str(root):
@@ -251,7 +251,7 @@ def _plan(
 
 
 def _same_facts(old: Entry, image: Found) -> bool:
-    """Returns whether a table or a flag still says about an image what the index says."""
+    """Returns whether the modality, camera and time from a table or a flag still match the index."""
     modality = old.guessed if not image.modality else (not old.guessed and old.modality == image.modality)
     time = old.time == image.time if image.time else old.time_from != 'table'
     return modality and old.camera == image.camera and time
@@ -313,7 +313,7 @@ def _embed_part(
 
 
 def _take_up(folder: Path, entries: Entries, searcher: Any, about: dict[str, Any], anew: bool) -> None:
-    """Hands all changes to the component that searches; with `anew`, every image."""
+    """Passes all changes to the component that searches; with `anew`, passes every image."""
     changed, removed = entries.pending()
     live = np.array([entry.row for entry in entries.all()], dtype=np.int64)
     rows = int(live.max()) + 1

@@ -1,4 +1,4 @@
-"""How sure a hit is: the probability of each, and whether the index has the person of the query at all."""
+"""The confidence of hits: the probability of each, and whether the person of the query is in the index at all."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FALSE_ALARMS = 0.05
 
 @dataclass(frozen=True)
 class Confidence:
-    """How sure the hits of a query are.
+    """The confidence of the hits of a query.
 
     Attributes:
         probabilities: for each hit, the probability that it shows the person of the query; None if unknown.
         absent: whether the person is probably not in the index; None if unknown.
         threshold: similarity below which the best hit means absent; None if unknown.
         unknown: why something is unknown; empty if nothing is.
-        modality: of the hits that were judged; empty if none were.
+        modality: modality of the judged hits; empty if there are none.
     """
 
     probabilities: tuple[float | None, ...]
@@ -32,7 +32,7 @@ class Confidence:
     modality: Modality = ''
 
     def text(self, rate: float) -> str:
-        """Returns that the person is probably absent, and why; empty if not. `rate` as in `judge`."""
+        """Returns a note that the person is probably absent, and why; empty if not. `rate` as in `judge`."""
         if not self.absent:
             return ''
         reached = f'which {percent(rate)} of the people who are not in it would reach'

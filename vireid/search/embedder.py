@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vireid.boundary import checkpoint as checkpoints
 from vireid.core.data.images import Decoder, decoder
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.registry.signature import named_arguments
 from vireid.core.scoring.embedding import embed_samples
-from vireid.core.training import checkpoint as checkpoints
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.exchange.models import load as load_model
 from vireid.exchange.models import load_weights
@@ -152,8 +152,8 @@ class Embedder:
         if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 2:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if not (isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3):
-            about = f'{type(image).__name__} {getattr(image, "dtype", "")} {tuple(getattr(image, "shape", ()))}'
-            raise VireidError(f'an image is {about}', allowed=PICTURES)
+            about = f' {image.dtype} {tuple(image.shape)}' if isinstance(image, (np.ndarray, Tensor)) else ''
+            raise VireidError(f'an image is {type(image).__name__}{about}', allowed=PICTURES)
         return array
 
     def _prepared(self, pixels: Sequence[np.ndarray], modality: Modality) -> Tensor:

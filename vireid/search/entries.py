@@ -40,7 +40,7 @@ class Entry:
         guessed: whether the modality was guessed from the pixels.
         camera: its camera; empty if unknown.
         time: when it was taken, as `2026-11-29 22:41:05`; empty if unknown.
-        time_from: what says so: `name`, `EXIF`, `file time`, `table`, or empty.
+        time_from: the source of the time: `name`, `EXIF`, `file time`, `table`, or empty.
         size: bytes of the file.
         changed: modification time of the file in nanoseconds.
         digest: `content_digest` of the file.
@@ -78,7 +78,7 @@ class Where:
         return bool(self.cameras or self.after or self.before or self.modality)
 
     def sql(self) -> tuple[str, list[str]]:
-        """Returns the condition of an SQL query and its parameters; images of unknown time fulfill no condition."""
+        """Returns the condition of an SQL query and its parameters; images with an unknown time never match a time."""
         parts, values = ['1'], list[str]()
         if self.cameras:
             parts.append(f'camera IN ({", ".join("?" * len(self.cameras))})')
@@ -131,7 +131,7 @@ class Entries:
             ) from error
 
     def all(self, condition: str = '1', values: Sequence[Any] = ()) -> list[Entry]:
-        """Returns the images that fulfill a condition, by number."""
+        """Returns the images that match a condition, by number."""
         with self._open() as db:
             found = db.execute(f'SELECT {", ".join(COLUMNS)} FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
             return [_entry(line) for line in found]
@@ -146,7 +146,7 @@ class Entries:
         return found
 
     def rows(self, where: Where) -> np.ndarray:
-        """Returns the sorted (N,) int64 numbers of the images that a filter lets through."""
+        """Returns the sorted (N,) int64 numbers of the images that match a filter."""
         condition, values = where.sql()
         with self._open() as db:
             found = db.execute(f'SELECT row FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
@@ -201,13 +201,13 @@ class Entries:
             db.executemany('INSERT OR IGNORE INTO removed VALUES (?)', [(row,) for row in rows])
 
     def pending(self) -> tuple[list[Entry], np.ndarray]:
-        """Returns the images that the index has not yet taken up, and the numbers that it still has to drop."""
+        """Returns the images that the index has not added yet, and the numbers that it still has to drop."""
         with self._open() as db:
             gone = np.fromiter((line[0] for line in db.execute('SELECT row FROM removed ORDER BY row')), dtype=np.int64)
         return self.all('pending = 1'), gone
 
     def settle(self) -> None:
-        """Records that the index has taken up all changes."""
+        """Records that the index has applied all changes."""
         with self._open() as db, db:
             db.execute('UPDATE images SET pending = 0')
             db.execute('DELETE FROM removed')

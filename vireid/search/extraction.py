@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from vireid.core.distributed.processes import world
+from vireid.runtime.processes import world
 from vireid.search.embedder import Embedder
 from vireid.search.features_file import write_features
 from vireid.search.gallery import Found

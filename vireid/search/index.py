@@ -1,4 +1,4 @@
-"""An index: the embedded images of a gallery, made by one checkpoint and searched with it."""
+"""An index: the images of a gallery, embedded by one checkpoint and searched with it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import content_digest, parse_json, read_text, reads
+from vireid.boundary.reading import content_digest, error_text, parse_json, read_text, reads
 from vireid.boundary.received import ADDRESS, texts
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean
@@ -52,7 +53,7 @@ class _About(TypedDict):
 
 @dataclass(frozen=True)
 class Hit:
-    """An image that was found.
+    """An image returned by a search.
 
     Attributes:
         row: its number in the index.
@@ -60,7 +61,7 @@ class Hit:
         path: its path relative to the root of the gallery, with `/`.
         camera: its camera; empty if unknown.
         time: when it was taken, in local time; None if unknown.
-        time_from: what says so: `name`, `EXIF`, `file time`, `table`, or empty.
+        time_from: the source of the time: `name`, `EXIF`, `file time`, `table`, or empty.
         modality: its modality.
     """
 
@@ -81,6 +82,9 @@ class Index:
         about: `root`, `checkpoint`, `digest`, `label`, `length` D, `index` (its type and arguments), `options`.
         root: the folder of the gallery.
         entries: the table of images.
+
+    Raises:
+        VireidError: if the table of images is missing or damaged, or the file of embeddings is truncated.
     """
 
     def __init__(
@@ -107,7 +111,7 @@ class Index:
         Args:
             folder: the folder of the index.
             plugins: Python files with components of its model.
-            checkpoint: the checkpoint that made it, if it is no longer where it was.
+            checkpoint: the checkpoint that embedded it, if it has been moved.
             trust: contact the server that it names.
 
         Raises:
@@ -135,18 +139,18 @@ class Index:
         """The model that embedded the gallery, loaded on first use.
 
         Raises:
-            VireidError: if the checkpoint is gone or another one.
+            VireidError: if the checkpoint is missing, or is not the one that embedded the gallery.
         """
         own = self.about['checkpoint']
         path = self._checkpoint or (inside(self.folder, own) if own == ZERO_SHOT else Path(own))
         if not path.is_file():
             given = f'the checkpoint of {self.folder}, {path}, does not exist'
-            raise VireidError(given, todo='name it: --checkpoint FILE')
+            raise VireidError(given, todo='give its path: --checkpoint FILE')
         embedder = load(path, self._plugins, self.about['options'])
         if embedder.digest() != self.about['digest']:
             raise VireidError(
-                f'{path} is not the checkpoint that made {self.folder}; their embeddings cannot be compared',
-                todo='name the one that did (--checkpoint FILE), or build another index',
+                f'{path} is not the checkpoint that {self.folder} was built with; their embeddings cannot be compared',
+                todo='give the path of that checkpoint (--checkpoint FILE), or build another index',
             )
         return embedder
 
@@ -215,18 +219,17 @@ class Index:
     def image(self, row: int) -> np.ndarray:
         """Returns an image as (H, W, 3) uint8.
 
-        Only a file with the recorded content is shown, so that an index from elsewhere cannot show others.
+        Only a file with the recorded content is shown, so that an index from someone else cannot show other files.
 
         Raises:
-            VireidError: if there is no such image, or its file is gone, changed or cannot be read.
+            VireidError: if there is no such image, or its file is missing, changed or unreadable.
         """
         entry = self._entry(row)
         path = self.root / entry.path
         try:
             same = content_digest(path) == entry.digest
         except (OSError, ValueError) as error:  # of a null character
-            why = getattr(error, 'strerror', None) or error
-            raise VireidError(f'{entry.path} cannot be read: {why}', todo='update the index') from error
+            raise VireidError(f'{entry.path} cannot be read: {error_text(error)}', todo='update the index') from error
         if not same:
             raise VireidError(f'{entry.path} changed since it was indexed', todo='update the index')
         return self.embedder.pixels(path)
@@ -291,8 +294,8 @@ def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Pat
             isinstance(config.get('type'), str) and Component.reaches_out(components.get('indexes', config['type']))
         ):
             raise VireidError(
-                f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid contacts no server '
-                'because a file names it',
+                f'{folder} is searched on a server{f", {address}" if address else ""}, and vireid does not contact a '
+                'server only because a file names it',
                 todo='if you trust this index, add --trust-config (from Python: trust=True)',
             )
     return components.build('indexes', config, where='index', folder=folder, length=about['length'])
@@ -341,8 +344,14 @@ def write_about(folder: Path, about: dict[str, Any]) -> None:
 
 
 def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:
-    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, 'O_NOFOLLOW', 0) | getattr(os, 'O_BINARY', 0), 0o666)
+    """Writes (n, D) embeddings of norm 1 to their places in the file, and waits until the disk has them.
+
+    Args:
+        path: the file of embeddings, which is created if needed.
+        rows: n numbers of images.
+        vectors: (n, D) embeddings; the file has them as float16.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | NO_FOLLOW | BINARY, 0o666)
     with os.fdopen(handle, 'r+b', buffering=0) as file:
         for row, vector in zip(rows, vectors.astype(np.float16), strict=True):
             file.seek(row * vector.nbytes)

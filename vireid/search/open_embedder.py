@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.warn import warn_once
 from vireid.core.errors import VireidError
-from vireid.core.warn import warn_once
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
 from vireid.search.gallery import Found

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 from vireid.reporting import markup
 from vireid.search.confidence import percent
 from vireid.search.index import Hit, Index

@@ -39,7 +39,7 @@ def parse_time(text: str, source: str) -> datetime:
 
 
 def find_time(path: str | Path, pattern: str | None = None) -> tuple[datetime, str]:
-    """Returns when an image was taken, and what says so: `name`, `EXIF` or `file time`, the first that has a time.
+    """Returns when an image was taken, and the source: `name`, `EXIF` or `file time`, the first that has a time.
 
     Args:
         path: the image.

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.config.overrides import Overrides
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import evaluation_loader
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.state import versions
 from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Model
@@ -85,8 +85,8 @@ def make_zero_shot(
     }
     checkpoint.save(out, content)
     return [
-        f'the gallery has no {m} images, so {m} queries are not centered and will be found less well; adapt the '
-        'checkpoint to images of both modalities: vireid adapt'
+        f'the gallery has no {m} images, so {m} queries are not centered and will be matched less reliably; '
+        'adapt the checkpoint to images of both modalities: vireid adapt'
         for m, own in samples.items()
         if not own
     ]

@@ -123,7 +123,7 @@ class _Page:
         }  # fmt: skip
 
     def _answer(self, modality: Modality, hits: Sequence[Hit], where: Where) -> dict[str, Any]:
-        """Returns the hits, and how sure they are."""
+        """Returns the hits and their confidence."""
         sure = judge(self.index, modality, hits, where, self.false_alarms)
         return {
             'absent': sure.text(self.false_alarms) if sure.absent else '',
@@ -212,7 +212,7 @@ def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way
-        raise VireidError(f'the image is damaged: {reason(error)}', todo='save it anew as JPEG or PNG') from error
+        raise VireidError(f'the image is damaged: {reason(error)}', todo='save it again as JPEG or PNG') from error
 
 
 def _plain(hit: Hit, probability: float | None) -> dict[str, Any]:

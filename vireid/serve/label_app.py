@@ -1,4 +1,4 @@
-"""The label page: a question at a time about the tracks of a folder of crops, and the people so far."""
+"""The label page: one question at a time about the tracks of a folder of crops, and the people so far."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class _Page:
         return JSONResponse(await anyio.to_thread.run_sync(find))
 
     async def answer(self, request: Request) -> Response:
-        """Takes an answer, and returns the next question once it is saved."""
+        """Accepts an answer, and returns the next question once the answer is saved."""
         content = await read_body(request, most=MOST_BYTES)
         try:
             given: _Given = _GIVEN.validate_python(parse_json(content))
@@ -147,7 +147,7 @@ class _Page:
         return await self.question(request)
 
     def _take(self, given: _Given) -> bool:
-        """Takes an answer; returns whether it came too late, to a question that is no longer asked."""
+        """Applies an answer; returns whether it came too late, for a question that is no longer the current one."""
         with self.one:
             if given['version'] != self.labels.version:
                 return True

@@ -1,4 +1,4 @@
-"""What every page of vireid has: who may ask, the headers of answers, uploads, files of the package, and images."""
+"""The common part of all pages of vireid: access control, response headers, uploads, static files and images."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def make_app(routes: Sequence[BaseRoute], assets: Sequence[str], hosts: Sequence
     """Returns an application that answers only its own page.
 
     Args:
-        routes: what it answers, besides the style sheet that all pages share.
+        routes: its routes, besides the style sheet that all pages share.
         assets: its style sheet and script, names of files in `vireid/serve/static`.
         hosts: values of the Host header to answer, without the port, so that a foreign name that resolves to this
             machine gets no answer; `*` accepts all.
-        token: what a browser has to know; None lets every browser in.
+        token: the token that a browser must present; None admits every browser.
     """
     guard = _Guard(token)
     files = [Route(f'/{name}', _asset) for name in ('base.css', *assets)]
@@ -135,7 +135,14 @@ def jpeg_response(pixels: np.ndarray, size: tuple[int, int]) -> Response:
 
 
 def explained(status: int, text: str, todo: str = '', **more: object) -> JSONResponse:
-    """Returns an answer with what went wrong, and what to do about it."""
+    """Returns an error response that says what went wrong, and what to do about it.
+
+    Args:
+        status: the HTTP status.
+        text: what went wrong.
+        todo: what to do about it, if anything.
+        **more: other values of the response.
+    """
     content = {'error': printable(text), 'todo': printable(todo), **more}
     return JSONResponse(content, status_code=status, headers=HEADERS)
 

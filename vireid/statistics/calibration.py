@@ -1,7 +1,8 @@
-"""What a similarity means: how probably a hit is the person of the query, and whether a gallery has the person at all.
+"""What a similarity means: the probability that a hit shows the person of the query, if the gallery has that person.
 
-Both are estimated from people that the model was not trained on, and depend on how many people are searched: the more
-strangers, the more similar the most similar one. `benchmarks/calibration.py` measures how well this holds.
+Also estimates whether the gallery has the person at all. Both are estimated from people that the model was not trained
+on, and depend on how many people are searched: the more strangers there are, the more similar the best of them is.
+`benchmarks/calibration.py` measures how well this holds.
 """
 
 from __future__ import annotations

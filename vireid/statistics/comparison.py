@@ -19,7 +19,6 @@ MOST_SEEDS = 50  # the largest recommendation
 PRIOR_DEVIATION, PRIOR_FREEDOM = 0.03, 0.5
 # The spread of other systems adds up to 2 degrees of freedom, which matters when seeds are few. More would assume that
 # all systems spread alike.
-# would trust that all systems spread alike.
 OTHERS_FREEDOM = 2.0
 CAUTION = 0.2  # plan with this quantile of the spread: the spread of few seeds is itself uncertain
 
@@ -31,7 +30,7 @@ class Difference:
     Attributes:
         mean: the mean difference.
         low, high: limits of the interval.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         count: the number of seeds, or identities, behind it.
     """
 
@@ -68,7 +67,7 @@ def over_seeds(
     Args:
         first: a metric of one system, as a fraction; one value per seed.
         second: the same for the other system, in the same order of seeds.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         others: the same for further systems, one row each.
 
     Raises:
@@ -99,7 +98,7 @@ def seeds_for(
         first: a metric of one system, one value per seed; at least two.
         second: the same for the other system.
         points: the true difference, as a fraction.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         power: the probability that the interval excludes 0.
         others: the same for further systems, one row each, in the same order of seeds.
 
@@ -137,7 +136,7 @@ def bootstrap(
         second: (Q,) the same in the other run.
         identities: (Q,) int, the identity of each query.
         parts: (Q,) int, the trial of each query; all trials have equal weight.
-        confidence: of the interval.
+        confidence: confidence of the interval.
         draws: the number of resamples.
         seed: the random seed.
     """

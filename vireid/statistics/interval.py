@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from vireid.core.errors import VireidError
@@ -9,6 +12,7 @@ from vireid.core.errors import VireidError
 # The prior, in identities: Jeffreys' half a hit and half a miss for the mean, and half a degree of freedom for the
 # variance, which is then that of identities whose queries are all right or all wrong.
 PRIOR = 0.5
+FEW = 100  # tables omit intervals for this many test identities or more
 
 
 def identity_interval(
@@ -79,3 +83,22 @@ def what_few_allow(identities: int, mean: float = 0.8) -> str:
     low, high = betaincinv(identities * mean + 0.5, identities * (1 - mean) + 0.5, (0.025, 0.975))
     given = f'a rank-1 of {100 * mean:.0f}% on {identities} people'
     return f'{given} is compatible with {100 * low:.0f} to {100 * high:.0f}% on others'
+
+
+def add_intervals(
+    row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray, part: np.ndarray
+) -> None:
+    """Adds intervals over identities to a row if there are fewer than 100 test identities, a small sample.
+
+    Args:
+        row: the row, changed in place; it has a dict for each metric.
+        values: (Q,) values of all queries, by metric.
+        identities: (Q,) identity of each query.
+        part: (Q,) integers from 0, the trial or model of each query; the row's mean weights all parts equally.
+    """
+    count = len(np.unique(identities))
+    if count < FEW:
+        row['identities'] = count
+        weights = 1 / np.bincount(part)[part]
+        for key in values:
+            row[key]['low'], row[key]['high'] = identity_interval(values[key], identities, weights=weights)

@@ -22,7 +22,7 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 
     Args:
         values: a metric as a fraction, one value per seed; at least two.
-        confidence: of the interval.
+        confidence: confidence of the interval.
 
     Returns:
         low <= mean <= high, within [0, 1].
@@ -36,13 +36,13 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[fl
 def repeat_interval(values: Sequence[float], runs: int = 1, confidence: float = 0.95) -> tuple[float, float]:
     """Returns an interval for the mean of `runs` more runs with other seeds: m +- t sqrt(v (1 / runs + 1 / n)).
 
-    A published figure belongs into this interval, not into that of the mean, which shrinks with more seeds until even a
-    faithful repetition is outside.
+    Compare a published figure with this interval, not with that of the mean, which shrinks with more seeds until even a
+    faithful repetition lies outside.
 
     Args:
         values: a metric as a fraction, one value per run; at least two.
         runs: number of runs whose mean was published.
-        confidence: of the interval.
+        confidence: confidence of the interval.
 
     Returns:
         Limits within [0, 1]; see `mean_interval` for the symbols.

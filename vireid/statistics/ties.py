@@ -228,7 +228,7 @@ def _ahead(
         law_of: called with the n parameters of a row.
         mean: (T,) float64.
         ranks: K ranks, from 1.
-        length: of the counts.
+        length: length of the counts.
     """
     within, counts = np.zeros((len(certain), len(ranks))), np.zeros(length)
     distinct, kind = _distinct(kinds)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import one_line, printable
+from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import SUFFIXES, dump, read_record
-from vireid.core.distributed.processes import world
+from vireid.core.config.files import SUFFIXES
 from vireid.core.errors import VireidError, did_you_mean
-from vireid.core.wording import aligned, counted
 from vireid.reporting.record import read_run
+from vireid.runtime.processes import world
 from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first
@@ -23,14 +24,20 @@ from vireid.studies.launching import finish_all
 from vireid.studies.systems import System
 
 COLUMNS = ('R1', 'mAP')
-MORE = ('R10', 'R20')  # published metrics that a row may have besides
+MORE = ('R10', 'R20')  # additional published metrics that a row may have
 OPTIONAL = {'config', 'start', 'settings', *MORE}
 START = {'config', 'key'}
 
 
 @dataclass(frozen=True)
 class Row(Job):
-    """A run: one row of a table with one seed."""
+    """A run: one row of a table with one seed.
+
+    Attributes:
+        row: name of the row.
+        seed: the seed.
+        data: absolute path of the dataset folder; empty if the config has none.
+    """
 
     row: str = ''
     seed: int = 0

@@ -29,7 +29,7 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
         raise VireidError(
             f'no table {name!r} in {", ".join(map(str, places))}',
             allowed=', '.join(folder.name for folder in tables) or 'a folder with a table.yaml',
-            todo='give one of these, the paper of some (tffn or dmcf), or a folder with a table.yaml',
+            todo='give one of these, a paper (tffn or dmcf), or a folder with a table.yaml',
         )
     return matching
 

@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_line
+from vireid.boundary.wording import aligned, counted
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import metric_values
-from vireid.core.wording import aligned, counted
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
+from vireid.statistics.scores import metric_values
 from vireid.studies.systems import System, read_queries, unlike, without_own
 from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
 POINTS = 0.05  # a difference that a comparison should be able to detect
-FEW = 6  # pairs that are all printed on a terminal: those of three systems and two metrics
+FEW = 6  # up to this many pairs, those of three systems and two metrics, are all printed on a terminal
 
 
 @dataclass(frozen=True)
-class Pair:
+class SystemPair:
     """Two systems compared by one metric.
 
     Attributes:
@@ -88,7 +88,7 @@ class Comparison:
     """
 
     systems: list[System]
-    pairs: list[Pair]
+    pairs: list[SystemPair]
     confidence: float
     notes: list[str] = field(default_factory=list)
 
@@ -154,7 +154,7 @@ class Comparison:
             lines.append(f'{len(noise)} of {len(self.pairs)} differences are not significant: {show}.')
         if single := sum(pair.by_seeds is None for pair in self.pairs):
             lines.append(
-                f'{single} differences of one seed: no claim, since another seed can change the result as much.'
+                f'{single} differences from a single seed: no claim, since another seed can change the result as much.'
             )
         return lines
 
@@ -238,7 +238,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
     return Comparison(list(systems), pairs, confidence, warnings)
 
 
-def _pair(first: System, second: System, column: str, confidence: float, systems: Sequence[System]) -> Pair:
+def _pair(first: System, second: System, column: str, confidence: float, systems: Sequence[System]) -> SystemPair:
     seeds = sorted(set(first.runs) & set(second.runs))
     if not seeds:
         raise VireidError(
@@ -252,7 +252,7 @@ def _pair(first: System, second: System, column: str, confidence: float, systems
     people, parts, mine, theirs = _queries(first, second, column, seeds)
     order = np.unique(people, return_inverse=True)
     mean = np.bincount(order[1], mine - theirs) / np.bincount(order[1])
-    return Pair(
+    return SystemPair(
         first.name,
         second.name,
         column,
@@ -287,7 +287,7 @@ def _seeds(number: int) -> str:
 
 
 def _text(value: Any) -> str:
-    from vireid.core.config.files import dump_value
+    from vireid.boundary.config_text import dump_value
     from vireid.reporting.config_differences import MISSING
 
     return '-' if value is MISSING else dump_value(value)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from vireid.reporting.figures.style import BLUE, INK, ORANGE, PAGE, new_figure, styled
-from vireid.studies.comparison import Pair
+from vireid.studies.comparison import SystemPair
 
 LETTERS = 45  # maximum length of a name in a figure
 SHOWN = 30  # identities per pair, those with the largest differences
 
 
 @styled
-def draw_intervals(pairs: Sequence[Pair]) -> Figure:
+def draw_intervals(pairs: Sequence[SystemPair]) -> Figure:
     """Draws the difference of each pair in points, with intervals over seeds (thick) and over identities (dashed)."""
     figure = new_figure(PAGE, 0.7 + 0.34 * len(pairs))
     axes = figure.subplots()
@@ -32,7 +32,7 @@ def draw_intervals(pairs: Sequence[Pair]) -> Figure:
 
 
 @styled
-def draw_people(pair: Pair) -> Figure:
+def draw_people(pair: SystemPair) -> Figure:
     """Draws the difference of two systems by test identity, for the largest differences."""
     wins = sorted(pair.wins.items(), key=lambda item: (-abs(item[1]), item[0]))[:SHOWN]
     wins.sort(key=lambda item: (-item[1], item[0]))
@@ -50,12 +50,12 @@ def draw_people(pair: Pair) -> Figure:
     return figure
 
 
-def names(pair: Pair) -> str:
+def names(pair: SystemPair) -> str:
     """Returns the name of a pair in figures."""
     return f'{pair.first} - {pair.second}'
 
 
-def _short_names(pair: Pair) -> str:
+def _short_names(pair: SystemPair) -> str:
     """Returns the name of a pair, shortened to fit into a figure."""
     cut = [name if len(name) <= LETTERS else f'{name[: LETTERS - 1]}…' for name in (pair.first, pair.second)]
     return ' - '.join(cut)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.config.overrides import Overrides
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
-from vireid.core.wording import counted
 from vireid.launch.resolve import resolve
+from vireid.runtime.processes import world
 from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
 from vireid.studies.jobs import Job, check_first, make_job, require_scored_as_configured

@@ -12,16 +12,16 @@ import numpy as np
 from scipy.stats import t as student
 
 from vireid.boundary.showing import printable
+from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
 from vireid.core.config.overrides import Overrides
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
-from vireid.core.scoring.retrieval import matched_within
-from vireid.core.wording import aligned, counted
 from vireid.launch.resolve import Source, resolve
 from vireid.reporting import result_file
+from vireid.runtime.processes import world
 from vireid.statistics.interval import PRIOR
+from vireid.statistics.scores import matched_within
 from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vireid.boundary import checkpoint, config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.terminal import Terminal
-from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring
@@ -21,7 +21,6 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
-from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
@@ -209,7 +208,9 @@ def finish(
     again = False
     if (folder / 'config.yaml').is_file():
         path = inside(folder, 'config.yaml')
-        changed = changes(experiment, read_sections(config.read_record(path), path), _may_change(job, data_may_move))
+        changed = changes(
+            experiment, read_sections(config_text.read_record(path), path), _may_change(job, data_may_move)
+        )
         if not all(matches(key, scoring(experiment)) for key in changed):
             raise VireidError(
                 f'{folder} holds a run with another {named(changed)}',

@@ -1,4 +1,4 @@
-"""Runs of a study in processes of their own: several at once on this machine, or on a cluster."""
+"""Runs of a study in separate processes: several at once on this machine, or on a cluster."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any
 from rich.live import Live
 from rich.table import Table
 
+from vireid.boundary import config_text
 from vireid.boundary.reading import open_regular
 from vireid.boundary.showing import one_line
 from vireid.boundary.terminal import Terminal
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
-from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.signals import Interrupted, Stop, interruptible
-from vireid.core.training.lock import exclusive
-from vireid.core.types import JobCommand, JobState
-from vireid.core.wording import counted
+from vireid.launcher_types import JobCommand, JobState
 from vireid.plugin_manager.manager import PluginManager, create_manager
 from vireid.reporting import result_file
+from vireid.runtime.lock import exclusive
+from vireid.runtime.signals import Interrupted, Stop, interruptible
 from vireid.studies.jobs import Job, finish
 
 JOB, OUTPUT = 'job.yaml', 'output.log'
-POLL, EVERY = 0.5, 60.0  # seconds between two looks at the runs, and between two lines if there is no terminal
+POLL, EVERY = 0.5, 60.0  # seconds between two checks of the runs, and between two lines if there is no terminal
 TAIL = 4000  # bytes at the end of an output
 
 
@@ -98,7 +98,7 @@ def _launch(jobs: Sequence[Job], launcher: Any, data_may_move: bool, log: Callab
         while any(state.status != 'ended' for state in states):
             if stop and not stopping:
                 stopping = launcher.stop()
-                log(f'stopping; {"each run saves a checkpoint" if stopping else "the runs go on without this command"}')
+                log(f'stopping; {"each run saves a checkpoint" if stopping else "runs continue without this command"}')
                 if not stopping:
                     break
             if stopping and all(state.status != 'running' for state in states):
@@ -130,7 +130,7 @@ def _command(job: Job, data_may_move: bool) -> JobCommand:
         ],
     }
     file = (job.folder / JOB).resolve()
-    write_whole(file, config.dump(content))
+    write_whole(file, config_text.dump(content))
     devices = job.experiment.training.devices
     words = (sys.executable, '-m', 'vireid.cli.job', str(file))
     return JobCommand(job.label, words, file.parent / OUTPUT, devices if isinstance(devices, int) else 1)
@@ -142,7 +142,7 @@ def read_job(file: Path) -> tuple[Job, bool]:
     Raises:
         VireidError: if the file is damaged, or its plugins are missing.
     """
-    content = config.read_record(file)
+    content = config_text.read_record(file)
     try:
         manager = create_manager(content['plugins'], disabled=content['disabled'])
         job: Job | None = None
@@ -178,7 +178,7 @@ def _reason(command: JobCommand, state: JobState) -> str:
     if starts and 0 <= exit_status <= 128:
         told = ' '.join(' '.join(lines[starts[-1] :]).split()).removeprefix('error: ')
     elif abs(exit_status) == 9 or exit_status == 137:
-        told = 'killed; if by lack of memory, run fewer at once: --jobs'
+        told = 'killed; if memory ran out, run fewer at once: --jobs'
     elif exit_status < 0 or exit_status > 128:
         told = f'stopped by signal {exit_status - 128 if exit_status > 0 else -exit_status}'
     else:

@@ -13,8 +13,8 @@ from pathlib import Path
 from shlex import quote
 
 from vireid.boundary.image_files import SUFFIXES
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 
 MANIFEST = 'manifest.csv'
 ZERO_SHOT, RECIPE = 'vireid::zero_shot.py', 'vireid::own_few.py'

@@ -1,4 +1,4 @@
-"""A finished run repeated: whether weights, logged lines and result are identical."""
+"""Repeats a finished run, and compares its weights, logged lines and result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.boundary.paths import inside
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.run import RECORD
 from vireid.launch.launch import train
 from vireid.reporting import result_file
@@ -81,7 +81,10 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
             f'{folder} was initialized from the weights in {init["file"]}, which are missing or have changed',
             todo='restore them; run.json has their digest',
         )
-    train(experiment, work_dir, init=init.get('file'), partial=init.get('partial', False))
+    if init:
+        initial = {'training.init': init['file'], 'training.init_partial': init.get('partial', False)}
+        experiment = experiment.with_overrides(initial)
+    train(experiment, work_dir)
     again = read_made(work_dir / RECORD)
     folders = (folder, work_dir)
     weights = [_digest(inside(each, 'checkpoints/last.pt')) for each in folders]

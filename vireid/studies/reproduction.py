@@ -1,4 +1,4 @@
-"""A paper's tables again: trains what they need, scores it by both protocol families, and judges every figure.
+"""Reproduces a paper's tables: trains their rows, scores them by both protocol families, and judges every figure.
 
 A table is that of `vireid.studies.ablation`, and its runs are ordinary jobs. docs/reproduce.md defines the verdicts.
 """
@@ -10,13 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import markdown_line
 from vireid.boundary.writing import write_whole
-from vireid.core.config.files import dump, read_record
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, named, read_sections
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.exchange.evaluation import score_checkpoint
@@ -26,6 +25,7 @@ from vireid.launch.data_name import is_generated
 from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
 from vireid.reporting import result_file
+from vireid.runtime.processes import world
 from vireid.studies.ablation import Row, Table
 from vireid.studies.ablation_rows import make_rows
 from vireid.studies.jobs import Bar, Job, check_first, trains
@@ -34,7 +34,7 @@ from vireid.studies.reproduction_cells import METRICS, Cell, table_markdown, tab
 
 FAMILIES = {'SYSU-MM01': ('sysu/agw', 'sysu/official'), 'RegDB': ('regdb/agw', 'regdb/official')}
 SPLITS = {'RegDB': tuple(range(1, 11))}  # datasets whose published figures are means over splits
-SETTINGS = {'RegDB': 'regdb'}  # what a table lays over its rows for a dataset
+SETTINGS = {'RegDB': 'regdb'}  # the settings that a table applies to its rows for a dataset
 # settings that do not change what is trained and scored first
 HARMLESS = {
     *READING, 'name', 'loggers', 'plugins', 'requires', 'dataset.root', 'evaluation.batch_size',
@@ -90,8 +90,8 @@ def find_data(root: str | None, manager: Manager) -> str:
         except VireidError as error:
             errors.append(error.given)
     raise VireidError(
-        f'{root} is neither of {", ".join(FAMILIES)}, on which the papers measured: {"; ".join(errors)}',
-        todo='see what it is: vireid data check DIR',
+        f'{root} is not a dataset of the papers ({", ".join(FAMILIES)}): {"; ".join(errors)}',
+        todo='identify it: vireid data check DIR',
     )
 
 
@@ -129,7 +129,7 @@ def plan(
     for table in here:
         rows: list[Row] = []
         for split in SPLITS.get(data, (None,)):
-            own = overrides if split is None else overrides.with_values({'dataset.trial': split})
+            own = overrides if split is None else overrides.with_values({'dataset.split': split})
             place = base if split is None else base / f'split_{split}'
             made = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
             rows += made if split is None else [replace(job, label=f'{job.label} split {split}') for job in made]
@@ -153,7 +153,7 @@ def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager,
     plain = Overrides(over=over, plugins=overrides.plugins, trust=overrides.trust)
     values = {'seed': row.seed}
     if data in SPLITS:
-        values['dataset.trial'] = row.experiment.dataset['trial']
+        values['dataset.split'] = row.experiment.dataset['split']
     experiment = resolve(str(table.rows[row.row]['config']), plain.with_values(values), manager=manager)
     return changes(row.experiment, experiment, HARMLESS)
 
@@ -234,7 +234,7 @@ def reproduce(
     log: Callable[[str], None] = print,
     warn: Callable[[str], None] = print,
 ) -> list[Cell]:
-    """Trains missing runs, scores all by both protocol families, and prints and writes ours beside the published ones.
+    """Trains missing runs, scores all by both protocol families, and prints and writes the figures beside the paper's.
 
     Args:
         whole: the runs.

@@ -1,4 +1,4 @@
-"""The figures of a reproduced table: ours beside the published ones, with intervals and verdicts."""
+"""The figures of a reproduced table: our figures beside the published ones, with intervals and verdicts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vireid.boundary.showing import markdown_line, one_line
-from vireid.core.wording import aligned, counted
+from vireid.boundary.wording import aligned, counted
 from vireid.statistics.seeds import repeat_interval
 from vireid.studies.ablation import MORE, Table
 from vireid.studies.tables import markdown_row
@@ -54,7 +54,7 @@ class Cell:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the published figure is one that a repetition of ours would give."""
+        """Whether the published figure is within the interval that repetitions of our runs are expected to give."""
         if self.reason or self.interval is None:
             return 'not comparable'
         low, high = self.interval

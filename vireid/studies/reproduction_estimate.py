@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 
 from vireid.boundary.progress_bar import progress_bar
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction
 from vireid.studies.ablation import Row

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vireid.core.signals import Interrupted
 from vireid.launch.rank_output import quiet_others
+from vireid.runtime.signals import Interrupted
 
 
 def run_resumable(study: Callable[[], object], log: Callable[[str], None] = print) -> int:

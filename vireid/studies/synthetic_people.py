@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vireid.core.config.overrides import Overrides
-from vireid.core.distributed.processes import wait_for_all, world
+from vireid.runtime.processes import wait_for_all, world
 from vireid.synth import synthesize
 
 DATA, PEOPLE = Path('data/demo'), 120

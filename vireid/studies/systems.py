@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary.config_text import dump
 from vireid.boundary.paths import inside
-from vireid.core.config.files import dump
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
 from vireid.reporting import result_file
@@ -102,7 +102,7 @@ def read_system(folders: Sequence[str | Path]) -> System:
 
 
 def without_own(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Returns the config of the run in `folder` without that in which runs of one system may differ."""
+    """Returns the config of the run in `folder` without the keys in which runs of one system may differ."""
     kept = {key: value for key, value in config.items() if key not in OWN}
     if isinstance(kept.get('dataset'), dict):
         kept['dataset'] = {key: value for key, value in kept['dataset'].items() if key != 'root'}

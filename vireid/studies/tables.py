@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
+from vireid.boundary.wording import aligned
 from vireid.core.errors import VireidError
-from vireid.core.scoring.results import METRICS
-from vireid.core.wording import aligned
+from vireid.statistics.scores import METRICS
 from vireid.studies.systems import System, unlike
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.number_ranges import parse_numbers
+from vireid.boundary.wording import counted
 from vireid.core.config.overrides import Overrides
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.scoring import results
-from vireid.core.wording import counted
 from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
+from vireid.runtime.processes import world
+from vireid.statistics.interval import add_intervals
+from vireid.statistics.scores import METRICS, metric_values
 from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 
@@ -148,8 +150,8 @@ def _queries(files: Sequence[Path]) -> dict[str, np.ndarray] | None:
     loaded = [result_file.read_queries(file) for file in files]
     names = list(loaded[0])
     if len({len(queries) for queries in loaded}) > 1:  # with ties, some have additional columns
-        names = [*result_file.COLUMNS, *(name for name in results.METRICS if name.startswith('R'))]
-    whole = [queries | results.metric_values(queries) for queries in loaded]
+        names = [*result_file.COLUMNS, *(name for name in METRICS if name.startswith('R'))]
+    whole = [queries | metric_values(queries) for queries in loaded]
     model = np.repeat(np.arange(len(loaded)), [len(queries['row']) for queries in loaded])
     return {'model': model, **{name: np.concatenate([queries[name] for queries in whole]) for name in names}}
 
@@ -159,7 +161,7 @@ def _add_intervals(rows: Sequence[dict[str, Any]], queries: Mapping[str, np.ndar
     for number, row in enumerate(rows):
         own = {key: values[queries['row'] == number] for key, values in queries.items()}
         _, part = np.unique(own['model'], return_inverse=True)
-        results.add_intervals(row, results.metric_values(own), own['identity'], part)
+        add_intervals(row, metric_values(own), own['identity'], part)
 
 
 def _over_models(models: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -169,7 +171,7 @@ def _over_models(models: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, A
         row: dict[str, Any] = {'name': same[0]['name'], 'variant': same[0]['variant'], 'trials': len(same)}
         for key in ('queries', 'valid'):
             row[key] = (min(r[key][0] for r in same), max(r[key][1] for r in same))
-        for key in results.METRICS:
+        for key in METRICS:
             means = [r[key]['mean'] for r in same]
             row[key] = {'mean': statistics.fmean(means), 'std': statistics.pstdev(means)}
         if tied := [r for r in same if 'tied' in r]:

@@ -20,7 +20,7 @@ class Pose:
     """A moment of walking.
 
     Attributes:
-        phase: of the walk, 0 to 2 pi.
+        phase: phase of the walk, 0 to 2 pi.
         vigor: the fraction of the person's stride, 0 (standing) to 1.
         elbow: bend of the two elbows in radians.
         lean: forward lean of the trunk in radians.

@@ -72,7 +72,7 @@ def synthesize(
         seed: >= 0; another seed gives other people in other places.
         images: images per identity and camera, or sensor (regdb), 1 to 9999; None means the layout's default.
         workers: number of processes, >= 1; None uses all processors, or fewer for small datasets.
-        on_progress: is called with the number of finished identities and `ids`, in this process.
+        on_progress: called with the number of finished identities and `ids`, in this process.
 
     Returns:
         What was written.

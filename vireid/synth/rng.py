@@ -17,7 +17,6 @@ def stream(seed: int, kind: int, *keys: int) -> np.random.Generator:
         keys: distinguish this draw from others of its kind, such as identity, camera and shot; all >= 0.
     """
     # SeedSequence mixes all words, so consecutive identities or shots get unrelated streams.
-    # SeedSequence mixes all words, so neighbouring identities or shots get unrelated streams.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, kind, *keys])))
 
 

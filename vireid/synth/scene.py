@@ -1,4 +1,4 @@
-"""Places: cluttered backgrounds, drawn once per place and cropped anew for every image."""
+"""Places: cluttered backgrounds, drawn once per place and cropped again for every image."""
 
 from __future__ import annotations
 
@@ -198,8 +198,8 @@ def obstacle(rng: np.random.Generator, width: int, height: int) -> tuple[tuple[i
 
     Args:
         rng: the stream of the image's pose.
-        width: of the canvas, in pixels.
-        height: of the canvas, in pixels.
+        width: width of the canvas, in pixels.
+        height: height of the canvas, in pixels.
 
     Returns:
         Its box (left, top, right, bottom) on the canvas, a post at one side or a low wall, and its tone.

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.core.data.randomness import seeded
 from vireid.core.registry.signature import names_argument, signature_of
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
-from vireid.core.types import INFRARED, MODALITIES, VISIBLE, JobCommand, Sample, Trial
+from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample, Trial
 from vireid.interfaces import Similarity
+from vireid.launcher_types import JobCommand
+from vireid.runtime.randomness import seeded
 from vireid.testing.promises import Builder, no_random_numbers, require
 
 LONGEST = 120  # seconds for a launcher to run two short commands
@@ -46,7 +47,7 @@ def _check_transform(build: Builder) -> None:
         require(isinstance(images[0], Tensor) and images[0].dim() == 3, f'it outputs a {type(images[0]).__name__}')
         require(
             torch.equal(*images),
-            'it draws from another source than torch, numpy or random: the same seed gives another image',
+            'it uses random numbers from a source other than torch, numpy or random: the same seed gives another image',
         )
     if not outputs:
         raise failures[0]
@@ -154,7 +155,7 @@ def _check_index(build: Builder) -> None:
         )
         for query, own, found in zip(queries, scores, numbers, strict=True):
             known = found[found >= 0]
-            require(len(set(known.tolist())) == len(known), f'{what} finds an image twice')
+            require(len(set(known.tolist())) == len(known), f'{what} returns an image twice')
             require(np.isin(known, live).all(), f'{what} finds images that are not allowed, or were removed')
             right = vectors.astype(np.float32) @ query
             require(

@@ -22,7 +22,15 @@ class Broken(Exception):
 
 
 class Builder:
-    """Builds a component with the arguments of its kind."""
+    """Builds a component with the arguments of its kind.
+
+    Args:
+        manager: the plugins.
+        kind: the kind of the component.
+        config: its config, with its name as `type`.
+        target: its class or function.
+        inputs: specs of its inputs, if its kind has any.
+    """
 
     def __init__(
         self, manager: PluginManager, kind: str, config: dict[str, Any], target: Callable[..., Any], inputs: Any = None
@@ -60,7 +68,7 @@ def tensors(value: Any) -> list[Tensor]:
 
 
 def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> Any:
-    """Checks the contract of every network; `run` calls one, always on the same input. Returns its output."""
+    """Checks the contract of every network, and returns its output; see `check_repeatable` for the arguments."""
     require(isinstance(module, nn.Module), f'it is a {type(module).__name__}, not a torch.nn.Module')
     module.train()
     output = run(module)
@@ -77,7 +85,13 @@ def check_network(module: Any, run: Callable[[Any], Any], build: Callable[[], An
 
 
 def check_repeatable(module: Any, run: Callable[[Any], Any], build: Callable[[], Any]) -> None:
-    """Checks that a module in evaluation repeats its output, also from a pickle and from a state dict."""
+    """Checks that a module in evaluation repeats its output, also from a pickle and from a state dict.
+
+    Args:
+        module: the module.
+        run: calls a module, always on the same input, and returns its output.
+        build: returns another instance.
+    """
     module.eval()
     with torch.no_grad():
         expected = [t.clone() for t in tensors(run(module))]

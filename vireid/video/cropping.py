@@ -1,4 +1,4 @@
-"""Cuts people out of videos into a folder of crops; an interrupted call continues where it was killed."""
+"""Cuts people out of videos into a folder of crops; after an interruption, it continues where it stopped."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import torch
 from PIL import Image
 
 from vireid.boundary.paths import inside
+from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
-from vireid.video.folder import Folder, Record, Row
+from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
 from vireid.video.tracks import LONGEST_GAP, Track, Tracker, has_moved
 
 PER_SECOND = 5  # frames that are examined by default; someone who walks past still overlaps with their last box
 AT_ONCE = 8  # frames given to the detector together
-COMMIT = 64  # sampled frames between two commits: what a kill costs in time
+COMMIT = 64  # sampled frames between two commits: at most this work is lost if the process is killed
 EDGE = 2  # pixels; a box this close to the border is cut off
 SOON = 0.39  # seconds: a crop sooner after the last one of its track is a near copy
 ALIKE = 6.0  # mean difference in gray levels of two near copies
@@ -34,7 +34,7 @@ QUALITY = 92  # of the JPEG files
 
 @dataclass
 class Counts:
-    """What was found in a video, and what became of it.
+    """Counts of what was detected in a video, and of what was kept.
 
     Attributes:
         frames: number of frames that were decoded.
@@ -199,7 +199,7 @@ class _Cropping:
         self.tracker.restore(copy.deepcopy(self.record.tracks), self.record.count)
         self.seen = self.record.seen  # thumbnail of the last sampled frame, to see motion
         self.size, self.seconds = self.record.size, self.record.seconds
-        self.rows: list[Row] = []
+        self.rows: list[CropRow] = []
 
     def run(self, on_progress: Callable[[int, int], None]) -> None:
         """Goes through the frames, from the position of the record to the end."""
@@ -228,7 +228,7 @@ class _Cropping:
                 yield frame
 
     def _commit(self) -> None:
-        # on continuing, the frames before the position are decoded and their damages counted again
+        # after resuming, the frames before the position are decoded again, and their damage is counted again
         self.counts.damaged, self.counts.odd_times = self.video.damaged, self.video.odd_times
         record = self.record
         record.position, record.counts = self.counts.frames, asdict(self.counts)
@@ -313,7 +313,7 @@ class _Cropping:
             crop.save(file, 'JPEG', quality=QUALITY)
         name = f'cam{self.settings.camera}/{self.record.name}/{track.number:06}'
         self.rows.append(
-            Row(
+            CropRow(
                 path,
                 self.settings.modality,
                 self.settings.camera,

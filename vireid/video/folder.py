@@ -23,8 +23,8 @@ from vireid.boundary.reading import content_digest, read_bytes, read_json, reads
 from vireid.boundary.showing import csv_cell
 from vireid.boundary.writing import open_to_append, remove_parts, write_whole
 from vireid.core.errors import VireidError
-from vireid.core.training.lock import exclusive
 from vireid.core.types import MODALITIES
+from vireid.runtime.lock import exclusive
 from vireid.video.tracks import Track
 
 TABLE, STATE = 'crops.csv', '.crops.json'
@@ -35,7 +35,7 @@ CROP = re.compile(r'\d{8}-\d{6}_f\d{7,}\.jpg', re.ASCII)
 
 
 @dataclass(frozen=True)
-class Row:
+class CropRow:
     """A crop, as in the table.
 
     Attributes:
@@ -57,7 +57,7 @@ class Row:
     frame: int
 
 
-COLUMNS = tuple(column.name for column in fields(Row))
+COLUMNS = tuple(column.name for column in fields(CropRow))
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Record:
         digest: identifies its content.
         settings: what determines its crops.
         start: time of its first frame, ISO 8601.
-        start_source: what says so.
+        start_source: the source of that time.
         done: whether it was read to the end.
         position: number of frames that were read.
         seconds: time of the last of them.
@@ -128,6 +128,11 @@ class Folder:
     def find(self, video: Path, settings: dict[str, Any], start: datetime | None) -> Record | None:
         """Returns the record of a video; None if it was not begun.
 
+        Args:
+            video: the file.
+            settings: what determines its crops.
+            start: time of its first frame, if the user gave it.
+
         Raises:
             VireidError: if it was begun with other settings, or the file has changed since.
         """
@@ -154,6 +159,12 @@ class Folder:
         """Returns the record of a new video, under a name that no other video of its camera has.
 
         It is in the folder from its first commit on.
+
+        Args:
+            video: the file.
+            settings: what determines its crops.
+            start: time of its first frame.
+            source: what says so.
         """
         stem = re.sub(r'[^\w.()+ -]', '_', video.stem)[:LONGEST].strip(' .~')
         stem = stem if is_name(stem) else f'video_{stem}'[:LONGEST].rstrip(' .')
@@ -163,8 +174,8 @@ class Folder:
             name, number = f'{stem}-{number}', number + 1
         return Record(name, str(video.absolute()), _digest(video), settings, start.isoformat(), source)
 
-    def commit(self, record: Record, rows: Sequence[Row]) -> None:
-        """Writes the rows of crops that are on the disk, and the record: after a kill, both are there or neither."""
+    def commit(self, record: Record, rows: Sequence[CropRow]) -> None:
+        """Writes the rows of crops that are on disk, and the record: after a kill, either both exist or neither."""
         if not any(record is known for known in self.records):
             self.records.append(record)
         text = io.StringIO()
@@ -241,7 +252,7 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
         raise VireidError(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
     if not (root / STATE).exists():
         if table:
-            raise VireidError(f'{root} has a {TABLE} that `vireid crops` has not written', todo=todo)
+            raise VireidError(f'{root} has a {TABLE} that `vireid crops` did not write', todo=todo)
         return [], 0, digest
     about = read_state(root / STATE)
     digest.update(table[: about['bytes']])
@@ -287,7 +298,7 @@ def _unpacked(content: dict[str, Any]) -> Record:
     """Returns a record from JSON.
 
     Raises:
-        Exception: of any kind, if it is none.
+        Exception: of any type, if it is not a record.
     """
 
     def unpack(packed: Any) -> np.ndarray | None:
@@ -311,7 +322,7 @@ def _unpacked(content: dict[str, Any]) -> Record:
             raise ValueError(f'{name} is {number!r}')
     settings = record.settings
     if not is_name(record.name) or settings['modality'] not in MODALITIES or type(settings['camera']) is not int:
-        raise ValueError(f'the name {record.name!r}, the modality or the camera is none')
+        raise ValueError(f'the name {record.name!r}, the modality or the camera is invalid')
     datetime.fromisoformat(record.start)
     record.seconds = float(record.seconds)
     record.size = None if record.size is None else (int(record.size[0]), int(record.size[1]))

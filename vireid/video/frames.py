@@ -22,7 +22,7 @@ CONTAINERS = 'mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,mjpeg,fl
 MOST_PIXELS = 8192 * 8192  # of a frame; a header of a few bytes may declare any size
 BUFFER = 2**20  # bytes read at once
 RATE = 25.0  # frames per second if the video does not say
-BACK = 1.0  # seconds; the clock of a camera that jumps back further was set anew
+BACK = 1.0  # seconds; the clock of a camera that jumps back further was reset
 FORWARD = 3600.0  # seconds without a frame; a larger jump is a wrong time stamp
 YEARS = range(2000, 2200)  # of a creation time; cameras without a clock write 1904 or 1970
 SMALL = (64, 36)  # width and height of a thumbnail
@@ -44,7 +44,7 @@ class Frame:
     _decoded: Any = field(repr=False)
 
     def pixels(self) -> np.ndarray:
-        """Returns the image as (H, W, 3) uint8, turned upright if the video says how the camera was held."""
+        """Returns the image as (H, W, 3) uint8, rotated upright if the video records how the camera was held."""
         pixels = self._decoded.to_ndarray(format='rgb24')
         turns = round(getattr(self._decoded, 'rotation', 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
@@ -145,7 +145,7 @@ class Video:
                 self.damaged += 1
 
     def start(self) -> tuple[datetime, str]:
-        """Returns the time of the first frame, and what says so: `container`, `name` or `file time`.
+        """Returns the time of the first frame, and its source: `container`, `name` or `file time`.
 
         The file time is that of the end of the recording, from which the declared duration is subtracted.
         """
@@ -170,7 +170,7 @@ def _open(path: Path) -> tuple[Any, Any]:
         raise VireidError(
             'videos are read by PyAV, which is not installed', todo="pip install 'vireid[video]'"
         ) from error
-    # damage is counted, not printed; with any other level, a decoder thread that has something to say waits for the
+    # damage is counted, not printed; with any other level, a decoder thread that logs something waits for the
     # interpreter, and the interpreter for that thread when the decoder is closed
     av.logging.set_level(None)
     try:
@@ -185,7 +185,7 @@ def _open(path: Path) -> tuple[Any, Any]:
         try:
             container = av.open(file, options=options, buffer_size=BUFFER, metadata_errors='replace')
         except av.error.FFmpegError as error:
-            raise ValueError('it is not in one of the known formats, or not whole') from error
+            raise ValueError('its format is not supported, or it is incomplete') from error
         if not container.streams.video:
             container.close()
             raise ValueError('it has no video stream')

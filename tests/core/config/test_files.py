@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vireid.core.config.files import dump, lay_over, load
+from vireid.boundary.config_text import dump
+from vireid.core.config.files import lay_over, load
 from vireid.core.config.overrides import override, parse_value
 from vireid.core.errors import VireidError
 
@@ -373,7 +374,7 @@ def nested() -> dict[str, Any]:
     ('option', 'path', 'value'),
     [
         ('dataset.root=/data', ('dataset', 'root'), '/data'),
-        ('dataset.trial=3', ('dataset', 'trial'), 3),
+        ('dataset.split=3', ('dataset', 'split'), 3),
         ('images.train.1.padding=4', ('images', 'train', 1, 'padding'), 4),
         ('images.train.0={"type": "Crop"}', ('images', 'train', 0), {'type': 'Crop'}),
         ('images.size.1=72', ('images', 'size'), [288, 72]),

@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from vireid.core.config.parameter_freezing import freeze
-from vireid.core.distributed.batch_norm import synchronize_norms
 from vireid.core.errors import VireidError
+from vireid.runtime.batch_norm import synchronize_norms
 
 
 def network() -> nn.Module:
@@ -71,7 +71,7 @@ def test_a_pattern_may_name_a_class():
 
 
 def test_a_class_is_what_a_module_is_not_what_is_inside_it():
-    # torchvision calls a convolution with its normalisation Conv2dNormActivation
+    # torchvision calls a convolution with its normalization Conv2dNormActivation
     made = nn.Sequential()
     made.backbone = torchvision.models.shufflenet_v2_x0_5()
     made.block = torchvision.ops.Conv2dNormActivation(3, 4)

@@ -67,7 +67,7 @@ def test_what_may_change_when_a_run_is_resumed(section: str, value: dict[str, An
 @pytest.mark.parametrize(
     'other',
     [{'evaluation': {'ties': 'gallery-order'}}, {'evaluation': {'precision': 'bf16-mixed'}},
-     {'protocol': {'trials': 1}}, {'dataset': {'trial': 2}},
+     {'protocol': {'trials': 1}}, {'dataset': {'split': 2}},
      {'evaluation': {'similarity': {'type': 'HCML'}}}],
 )  # fmt: skip
 def test_weights_that_metrics_chose_depend_on_the_metrics(select: str, other: dict[str, Any]):

@@ -24,10 +24,10 @@ from vireid.boundary.worker_processes import start_method
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
+from vireid.runtime.randomness import seeded
 
 SIZE = (4, 6)  # width, height
 
@@ -56,7 +56,7 @@ def plain(image: Tensor) -> Tensor:
 
 @pytest.fixture
 def samples(tmp_path: Path) -> list[Sample]:
-    """Four visible and four infrared images of four identities; image k is grey of level 10 k."""
+    """Four visible and four infrared images of four identities; image k is gray of level 10 k."""
     found = []
     for number in range(8):
         path = tmp_path / f'{number}.png'

@@ -31,13 +31,13 @@ class Recorder:
         self.gradients: list[bool] = []
 
     def embed(self, images: Tensor, modality: str) -> Tensor:
-        colours = (images * 255).round().mean(dim=(2, 3))
-        self.calls.append((modality, [tuple(map(int, row)) for row in colours.tolist()]))
+        colors = (images * 255).round().mean(dim=(2, 3))
+        self.calls.append((modality, [tuple(map(int, row)) for row in colors.tolist()]))
         self.gradients.append(torch.is_grad_enabled())
-        return colours
+        return colors
 
     def seen(self, modality: str) -> list[tuple[int, ...]]:
-        return [colour for called, colours in self.calls if called == modality for colour in colours]
+        return [color for called, colors in self.calls if called == modality for color in colors]
 
 
 class RecordingModule(nn.Module):
@@ -57,13 +57,13 @@ class RecordingModule(nn.Module):
 
 
 def picture(folder: Path, identity: int, camera: int, modality: str, shot: int = 0) -> Sample:
-    """Writes a plain image whose colour is (identity, camera or 100 + camera, shot + 1), infrared above 100."""
+    """Writes a plain image whose color is (identity, camera or 100 + camera, shot + 1), infrared above 100."""
     path = folder / f'{modality}-{identity}-{camera}-{shot}.png'
-    Image.new('RGB', (4, 6), colour(identity, camera, modality, shot)).save(path)
+    Image.new('RGB', (4, 6), color(identity, camera, modality, shot)).save(path)
     return Sample(str(path), identity, camera, modality)
 
 
-def colour(identity: int, camera: int, modality: str, shot: int = 0) -> tuple[int, int, int]:
+def color(identity: int, camera: int, modality: str, shot: int = 0) -> tuple[int, int, int]:
     return identity, camera + (100 if modality == INFRARED else 0), shot + 1
 
 
@@ -94,15 +94,15 @@ class TestEmbedding:
         trials = SYSUAgw(trials=10).trials(sysu)
         recorder = Recorder()
         embeddings = embed_samples(recorder, all_samples(trials), to_float, batch_size=3, workers=0)
-        seen = [c for _, colours in recorder.calls for c in colours]
+        seen = [c for _, colors in recorder.calls for c in colors]
         assert len(seen) == len(set(seen)) == len(embeddings.samples)
         assert set(embeddings.samples) == {s for t in trials for s in (*t.query, *t.gallery)}
-        assert recorder.seen(INFRARED) == [colour(i, c, INFRARED) for i in (1, 2) for c in (3, 6)]
+        assert recorder.seen(INFRARED) == [color(i, c, INFRARED) for i in (1, 2) for c in (3, 6)]
 
     def test_duplicates_once(self, regdb: Pictures) -> None:
         recorder = Recorder()
         embeddings = embed_samples(recorder, regdb.samples * 3, to_float, workers=0)
-        assert sum(len(colours) for _, colours in recorder.calls) == len(regdb.samples) == 12
+        assert sum(len(colors) for _, colors in recorder.calls) == len(regdb.samples) == 12
         assert len(embeddings.features) == 12
 
     @pytest.mark.parametrize('batch_size', [1, 2, 5, 64])
@@ -111,20 +111,20 @@ class TestEmbedding:
         mixed = [s for pair in zip(regdb.samples[:6], regdb.samples[6:], strict=True) for s in pair]
         recorder = Recorder()
         embeddings = embed_samples(recorder, mixed, to_float, batch_size=batch_size, workers=0)
-        for modality, colours in recorder.calls:
-            assert all((camera > 100) == (modality == INFRARED) for _, camera, _ in colours)
+        for modality, colors in recorder.calls:
+            assert all((camera > 100) == (modality == INFRARED) for _, camera, _ in colors)
         assert [s.modality for s in embeddings.samples] == [VISIBLE] * 6 + [INFRARED] * 6
-        assert max(len(colours) for _, colours in recorder.calls) <= batch_size
+        assert max(len(colors) for _, colors in recorder.calls) <= batch_size
 
     @pytest.mark.parametrize('batch_size', [1, 5, 64])
     def test_of_follows_the_order_asked_for(self, regdb: Pictures, batch_size: int) -> None:
         embeddings = embed_samples(Recorder(), regdb.samples, to_float, batch_size=batch_size, workers=0)
         asked = [*reversed(regdb.samples), regdb.samples[4], regdb.samples[4]]
-        expected = np.array([colour(s.identity, s.camera, s.modality, int(Path(s.path).stem[-1])) for s in asked])
+        expected = np.array([color(s.identity, s.camera, s.modality, int(Path(s.path).stem[-1])) for s in asked])
         expected = expected / np.linalg.norm(expected, axis=1, keepdims=True)
         assert embeddings.of(asked) == pytest.approx(expected, abs=1e-6)
 
-    def test_normalised_in_float32_whatever_the_model_gives(self, regdb: Pictures) -> None:
+    def test_normalized_in_float32_whatever_the_model_gives(self, regdb: Pictures) -> None:
         embeddings = embed_samples(RecordingModule(), regdb.samples, to_float, workers=0)  # gives bfloat16
         assert embeddings.features.dtype == np.float32
         assert np.linalg.norm(embeddings.features, axis=1) == pytest.approx(np.ones(12), abs=1e-6)
@@ -172,7 +172,7 @@ class TestEmbedding:
 
 
 class TestFlip:
-    def test_embeddings_of_image_and_mirror_image_are_added_and_normalised(self, tmp_path: Path) -> None:
+    def test_embeddings_of_image_and_mirror_image_are_added_and_normalized(self, tmp_path: Path) -> None:
         # the embedder takes the left half's mean and twice the right half's
         class Halves:
             def embed(self, images: Tensor, modality: str) -> Tensor:
@@ -203,7 +203,7 @@ class TestStreams:
         assert {s.modality for s in trial.gallery} == {VISIBLE}
         recorder = Recorder()
         embed_samples(recorder, all_samples([trial]), to_float, workers=0)
-        by_stream = {m: [colour(i, 1, m, s) for i in (1, 2, 3) for s in (0, 1)] for m in MODALITIES}
+        by_stream = {m: [color(i, 1, m, s) for i in (1, 2, 3) for s in (0, 1)] for m in MODALITIES}
         assert recorder.seen(INFRARED) == by_stream[INFRARED]
         assert recorder.seen(VISIBLE) == by_stream[VISIBLE]
 
@@ -217,9 +217,9 @@ class TestStreams:
             """Tells identities apart in the right stream; in the wrong one all look like identity 1."""
 
             def embed(self, images: Tensor, modality: str) -> Tensor:
-                colours = (images * 255).round().mean(dim=(2, 3)).long()
-                right = (colours[:, 1] > 100) == (modality == INFRARED)
-                return nn.functional.one_hot(torch.where(right, colours[:, 0], 1), 4).float()
+                colors = (images * 255).round().mean(dim=(2, 3)).long()
+                right = (colors[:, 1] > 100) == (modality == INFRARED)
+                return nn.functional.one_hot(torch.where(right, colors[:, 0], 1), 4).float()
 
         trials = RegDBAgw().trials(regdb)
         embeddings = embed_samples(Streams(), all_samples(trials), to_float, workers=0)

@@ -13,10 +13,10 @@ from vireid.core.errors import VireidError
 from vireid.core.scoring import results as results_file
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores, TiedQueries
 from vireid.core.types import Trial
 from vireid.reporting import result_file
 from vireid.statistics.interval import identity_interval
+from vireid.statistics.scores import METRICS, Scores, TiedQueries, metric_values
 
 
 def scores(cmc: list[float], mean_ap: float, mean_inp: float, valid: int = 200, identities: int = 100) -> Scores:
@@ -117,13 +117,13 @@ def test_queries_of_ties_are_read_back_as_they_count_and_clean_ones_as_ever(tmp_
     with np.load(tmp_path / 'clean' / 'queries.npz') as read:
         assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'about']
         assert read['ahead'].dtype == np.int64
-        assert results_file.metric_values(read)['R1'].tolist() == [1, 0]
+        assert metric_values(read)['R1'].tolist() == [1, 0]
     results_file.write(tmp_path / 'tied', {'rows': []}, results('p', ('all', with_a_tie()), ('all', clean)).queries())
     with np.load(tmp_path / 'tied' / 'queries.npz') as read:
         assert read.files == ['row', 'trial', 'identity', 'ahead', 'ap', 'inp', 'R1', 'R5', 'R10', 'R20', 'about']
         assert read['ahead'].tolist() == [0, 1.5, 0, 3]
-        assert results_file.metric_values(read)['R1'].tolist() == [1, 0.25, 1, 0]
-        assert results_file.metric_values(read)['R5'].tolist() == [1, 1, 1, 1]
+        assert metric_values(read)['R1'].tolist() == [1, 0.25, 1, 0]
+        assert metric_values(read)['R5'].tolist() == [1, 1, 1, 1]
 
 
 def test_ties_in_gallery_order_are_counted_and_change_no_file() -> None:
@@ -201,7 +201,7 @@ def test_a_file_of_an_earlier_vireid_is_named(tmp_path: Path, missing: str) -> N
         'trials': 1,
         'queries': (4, 4),
         'valid': (4, 4),
-        **{key: {'mean': 0.5, 'std': 0.0} for key in results_file.METRICS},
+        **{key: {'mean': 0.5, 'std': 0.0} for key in METRICS},
     }
     content = {'rows': [row], 'steps': 3, 'identities': 4}
     results_file.write(tmp_path, content)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from vireid.core.errors import VireidError
 from vireid.core.scoring import retrieval
-from vireid.core.scoring.retrieval import Scores, matched_within, rank_gallery, score, score_similarity
+from vireid.core.scoring.retrieval import rank_gallery, score, score_similarity
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
+from vireid.statistics.scores import RANKS, Scores, matched_within
 
 DropsOne = Callable[[Sample, Sample], bool]
 
@@ -420,7 +421,7 @@ class TestTies:
             assert scores.rank(k) == pytest.approx((ranks <= k).mean(), abs=1e-12)
         length = len({g.identity for g in trial.gallery}) if trial.cmc == 'identity' else len(trial.gallery)
         assert scores.cmc == pytest.approx([scores.rank(k) for k in range(1, length + 1)], abs=1e-12)
-        for k in retrieval.RANKS:
+        for k in RANKS:
             assert matched_within(scores.columns(), k) == pytest.approx((ranks <= k).mean(axis=0), abs=1e-12)
         assert scores.ahead == pytest.approx(ranks.mean(axis=0) - 1, abs=1e-12)
         ap, inp = (np.array([getattr(f, name) for f in orders]) for name in ('average_precisions', 'inverse_penalties'))

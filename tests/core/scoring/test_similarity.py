@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from vireid.api import evaluate
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
@@ -21,7 +21,7 @@ from vireid.plugin_manager.manager import create_manager, hookimpl
 
 
 class Pixels(nn.Module):
-    """An embedder without parameters: the mean colour of each of 8 stripes."""
+    """An embedder without parameters: the mean color of each of 8 stripes."""
 
     def embed(self, images: torch.Tensor, modality: str) -> torch.Tensor:
         return nn.functional.adaptive_avg_pool2d(images, (8, 1)).flatten(1)
@@ -62,10 +62,10 @@ class Whitened(nn.Module):
         type(self).fits += 1
         features = torch.from_numpy(embeddings.features)
         identities = torch.tensor([s.identity for s in embeddings.samples])
-        centred = torch.cat(
+        centered = torch.cat(
             [features[identities == i] - features[identities == i].mean(0) for i in identities.unique()]
         )
-        self.metric.copy_(torch.linalg.inv(centred.T @ centred / len(centred) + self.ridge * torch.eye(24)))
+        self.metric.copy_(torch.linalg.inv(centered.T @ centered / len(centered) + self.ridge * torch.eye(24)))
 
     def similarity(self, query: np.ndarray, gallery: np.ndarray) -> Any:
         metric = self.metric.numpy()

@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vireid.boundary import checkpoint
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.types import Batch, Progress
 from vireid.launch.launch import train

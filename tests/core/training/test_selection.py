@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores
-from vireid.core.signals import Interrupted
-from vireid.core.training import checkpoint
 from vireid.core.training.selection import Selection
 from vireid.core.training.trainer import Trainer
 from vireid.core.types import Progress, Sample, Trial
@@ -24,7 +22,9 @@ from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
 from vireid.launch.validation_split import ValidationSplit
 from vireid.plugin_manager.manager import create_manager, hookimpl
+from vireid.runtime.signals import Interrupted
 from vireid.statistics import calibration
+from vireid.statistics.scores import Scores
 
 VALIDATED = ['evaluation.select=validation', "dataset.train_lists=['train']", 'training.evaluate_every=1']
 

@@ -21,16 +21,16 @@ from PIL import Image
 from torch import nn
 
 import vireid
+from vireid.boundary import checkpoint
 from vireid.core.config import files as config
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
-from vireid.core.signals import Interrupted
-from vireid.core.training import checkpoint
 from vireid.core.types import FeatureSpec
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import prepare, train
 from vireid.plugin_manager.manager import create_manager, hookimpl
+from vireid.runtime.signals import Interrupted
 
 CONFIG = Path(__file__).parents[3] / 'configs' / 'tffn_sysu.py'
 RESNET = [
@@ -509,7 +509,7 @@ class TestDyingWorkers:
 
 def test_a_killed_run_leaves_its_folder_to_the_next_one_at_once(tree, tmp_path):
     """Its loader processes live on for some seconds; they must not hold the folder."""
-    from vireid.core.training.lock import exclusive
+    from vireid.runtime.lock import exclusive
 
     reads, writes = os.pipe()
     pid = os.fork()

@@ -106,7 +106,7 @@ def test_what_does_not_exist_is_refused(arguments, said):
 
 
 @pytest.mark.parametrize('channels', [1, 2, 4])
-def test_a_first_convolution_of_another_width_gives_for_grey_images_what_it_gave(channels):
+def test_a_first_convolution_of_another_width_gives_for_gray_images_what_it_gave(channels):
     torch.manual_seed(0)
     convolution = nn.Conv2d(3, 5, 3)
     gray = torch.randn(2, 1, 6, 4)

@@ -6,9 +6,9 @@ import pytest
 import torch
 import torchvision
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
-from vireid.core.training import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, FeatureSpec
 from vireid.plugin_manager.manager import create_manager
 from vireid.plugins.backbones.two_stream_resnet import TwoStreamResNet
@@ -82,7 +82,7 @@ def test_images_of_one_modality_give_that_modality_alone():
     assert torch.allclose(alone['stage2'], both['stage2'][2:], atol=1e-5)
 
 
-def test_shared_stages_normalise_over_both_modalities():
+def test_shared_stages_normalize_over_both_modalities():
     network = TwoStreamResNet(18, shared_from=1, weights=None)
     visible, infrared = IMAGES[VISIBLE], 5 + IMAGES[INFRARED]
     first = network.shared['stage1'][0].bn1
@@ -116,7 +116,7 @@ def test_weights_from_a_file_fill_both_streams_and_the_shared_stages(resnet18_fi
     assert torch.equal(network.shared['stage4'][1].conv2.weight, state['layer4.1.conv2.weight'])
 
 
-def test_padded_images_of_two_channels_go_through_one_network_that_starts_from_the_mean_of_the_colours(resnet18_file):
+def test_padded_images_of_two_channels_go_through_one_network_that_starts_from_the_mean_of_the_colors(resnet18_file):
     network = TwoStreamResNet(18, shared_from=0, weights=str(resnet18_file), modalities={VISIBLE: 2, INFRARED: 2})
     colors = torch.load(resnet18_file, weights_only=True)['conv1.weight']
     first = network.shared['stage0'][0].weight

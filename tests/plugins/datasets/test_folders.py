@@ -139,9 +139,9 @@ def test_folds_are_of_all_people_whatever_their_folder(tmp_path: Path) -> None:
     for number in range(6):
         person(tmp_path / ('train' if number < 5 else 'test'), f'p{number}')
     tested = []
-    for trial in (1, 2, 3):
-        data = Folders(str(tmp_path), folds=3, trial=trial)
-        assert data.split_name == f'fold {trial} of 3'
+    for fold in (1, 2, 3):
+        data = Folders(str(tmp_path), folds=3, fold=fold)
+        assert data.split_name == f'fold {fold} of 3'
         assert members(data, 'train').isdisjoint(members(data, 'test'))
         assert len(members(data, 'train') | members(data, 'test')) == 6
         tested += sorted(members(data, 'test'))

@@ -229,12 +229,12 @@ def test_folds_need_no_split_and_pass_over_one(tmp_path: Path) -> None:
     without = '\n'.join(line.rpartition(',')[0] for line in (HEADER + people(10)).splitlines())
     for text in (without, HEADER + people(10), HEADER + people(10, '')):
         root = table(tmp_path, text)
-        tested = [sorted(members(Manifest(root, folds=5, trial=trial), 'test')) for trial in range(1, 6)]
+        tested = [sorted(members(Manifest(root, folds=5, fold=fold), 'test')) for fold in range(1, 6)]
         assert sorted(identity for fold in tested for identity in fold) == list(range(1, 11))
         assert {len(fold) for fold in tested} == {2}
-    assert members(Manifest(root, folds=5, trial=2), 'train') == set(range(1, 11)) - set(tested[1])
-    assert tested != [sorted(members(Manifest(root, folds=5, trial=t, seed=1), 'test')) for t in range(1, 6)]
-    assert Manifest(root, folds=5, trial=2, seed=1).split_name == 'fold 2 of 5, seed 1'
+    assert members(Manifest(root, folds=5, fold=2), 'train') == set(range(1, 11)) - set(tested[1])
+    assert tested != [sorted(members(Manifest(root, folds=5, fold=f, seed=1), 'test')) for f in range(1, 6)]
+    assert Manifest(root, folds=5, fold=2, seed=1).split_name == 'fold 2 of 5, seed 1'
 
 
 def test_a_share_of_the_training_people_validates_unless_the_table_says_who(tmp_path: Path) -> None:
@@ -269,12 +269,12 @@ def test_a_table_without_splits_holds_its_samples_all_the_same(tmp_path: Path) -
     ('given', 'texts'),
     [
         ({'folds': 1}, ['folds is 1', 'allowed: 2 or more, or None']),
-        ({'folds': 5, 'trial': 6}, ['trial is 6', 'allowed: 1 to 5']),
+        ({'folds': 5, 'fold': 6}, ['fold is 6', 'allowed: 1 to 5']),
         (
             {'folds': 5},
             ['has 6 identities with both modalities', 'two for each of 5 folds', 'set folds to 3 or less'],
         ),
-        ({'trial': 2}, ['trial is 2, which has no effect', 'also set folds, such as dataset.folds=5']),
+        ({'fold': 2}, ['fold is 2, which has no effect', 'also set folds, such as dataset.folds=5']),
         ({'seed': 2}, ['seed is 2, which has no effect', 'also set folds or val_share']),
         ({'draw': 2}, ['draw is 2, which has no effect', 'also set identities']),
         ({'folds': 2, 'seed': -1}, ['seed is -1', '0 or more']),
@@ -299,7 +299,7 @@ def test_the_registry_builds_a_fold(tmp_path: Path) -> None:
         'type': 'Manifest',
         'root': table(tmp_path, HEADER + people(6)),
         'folds': 3,
-        'trial': 3,
+        'fold': 3,
         'val_share': 0.25,
     }
     data = create_manager().components.build('datasets', config, where='dataset')

@@ -14,7 +14,7 @@ from vireid.core.types import INFRARED, VISIBLE, Sample
 from vireid.plugins.datasets.index_file import read_index
 from vireid.plugins.datasets.regdb import RegDB
 
-TRIALS = range(1, 11)
+SPLITS = range(1, 11)
 
 
 @pytest.fixture
@@ -23,16 +23,16 @@ def copy(regdb_root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(regdb_root, tmp_path / 'regdb'))
 
 
-def read(root: Path | None, split: str | None = None, **arguments: Any) -> None:
+def read(root: Path | None, part: str | None = None, **arguments: Any) -> None:
     reader = RegDB(None if root is None else str(root), **arguments)
-    if split:
-        reader.split(split)
+    if part:
+        reader.split(part)
 
 
-def refusal(root: Path | None, split: str | None = None, **arguments: Any) -> str:
-    """Returns the text of the error that building (or reading `split`) must raise."""
+def refusal(root: Path | None, part: str | None = None, **arguments: Any) -> str:
+    """Returns the text of the error that building (or reading `part`) must raise."""
     with pytest.raises(VireidError) as caught:
-        read(root, split, **arguments)
+        read(root, part, **arguments)
     return str(caught.value)
 
 
@@ -42,27 +42,27 @@ def people(samples: tuple[Sample, ...]) -> set[str]:
 
 
 @pytest.mark.parametrize('part', ['train', 'test'])
-@pytest.mark.parametrize('trial', TRIALS)
-def test_each_half_of_each_trial_has_206_identities_and_2060_images_of_each_modality(
-    regdb_root: Path, trial: int, part: str
+@pytest.mark.parametrize('split', SPLITS)
+def test_each_half_of_each_split_has_206_identities_and_2060_images_of_each_modality(
+    regdb_root: Path, split: int, part: str
 ) -> None:
-    samples = RegDB(str(regdb_root), trial).split(part)
+    samples = RegDB(str(regdb_root), split).split(part)
     assert Counter(s.modality for s in samples) == {VISIBLE: 2_060, INFRARED: 2_060}
     for modality in (VISIBLE, INFRARED):
         per_identity = Counter(s.identity for s in samples if s.modality == modality)
         assert per_identity == dict.fromkeys(range(206), 10)
 
 
-@pytest.mark.parametrize('trial', TRIALS)
-def test_training_and_test_share_no_identity(regdb_root: Path, trial: int) -> None:
-    reader = RegDB(str(regdb_root), trial)
+@pytest.mark.parametrize('split', SPLITS)
+def test_training_and_test_share_no_identity(regdb_root: Path, split: int) -> None:
+    reader = RegDB(str(regdb_root), split)
     train, test = people(reader.split('train')), people(reader.split('test'))
     assert not train & test
     assert len(train | test) == 412
 
 
-def test_trials_are_different_splits(regdb_root: Path) -> None:
-    assert len({frozenset(people(RegDB(str(regdb_root), trial).split('train'))) for trial in TRIALS}) == 10
+def test_the_ten_are_different_splits(regdb_root: Path) -> None:
+    assert len({frozenset(people(RegDB(str(regdb_root), split).split('train'))) for split in SPLITS}) == 10
 
 
 def test_samples_keep_the_order_of_the_index_visible_first(regdb_root: Path) -> None:
@@ -83,11 +83,11 @@ def test_camera_1_is_visible_and_camera_2_thermal(regdb_root: Path) -> None:
     }
 
 
-def test_split_name_says_which_trial_a_model_belongs_to(regdb_root: Path) -> None:
-    assert [RegDB(str(regdb_root), trial).split_name for trial in (1, 10)] == ['trial 1', 'trial 10']
+def test_split_name_says_which_split_a_model_belongs_to(regdb_root: Path) -> None:
+    assert [RegDB(str(regdb_root), split).split_name for split in (1, 10)] == ['split 1', 'split 10']
 
 
-def test_trial_1_is_read_unless_another_is_asked_for(regdb_root: Path) -> None:
+def test_split_1_is_read_unless_another_is_asked_for(regdb_root: Path) -> None:
     assert RegDB(str(regdb_root)).split('test') == RegDB(str(regdb_root), 1).split('test')
 
 
@@ -101,15 +101,15 @@ def test_windows_line_ends_blank_lines_and_blanks_in_names_are_read(copy: Path) 
     assert [Path(s.path).relative_to(copy) for s in samples] == [Path('Visible/900/a b.bmp'), Path('Visible/900/c.bmp')]
 
 
-@pytest.mark.parametrize('trial', [0, 11, -1])
-def test_a_trial_outside_1_to_10_is_refused(regdb_root: Path, trial: int) -> None:
-    text = refusal(regdb_root, trial=trial)
-    assert f'trial is {trial}' in text
+@pytest.mark.parametrize('split', [0, 11, -1])
+def test_a_split_outside_1_to_10_is_refused(regdb_root: Path, split: int) -> None:
+    text = refusal(regdb_root, split=split)
+    assert f'split is {split}' in text
     assert '1 to 10' in text
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(regdb_root: Path) -> None:
-    assert 'train, test' in refusal(regdb_root, split='val')
+    assert 'train, test' in refusal(regdb_root, 'val')
 
 
 def test_no_root_says_how_to_give_one_and_how_to_go_on_without_the_dataset() -> None:
@@ -131,9 +131,9 @@ def test_a_missing_modality_folder_is_named(copy: Path, name: str) -> None:
 
 @pytest.mark.parametrize('part', ['train', 'test'])
 @pytest.mark.parametrize('name', ['visible', 'thermal'])
-def test_a_missing_index_of_the_trial_is_named_and_of_another_is_not_needed(copy: Path, part: str, name: str) -> None:
+def test_a_missing_index_of_the_split_is_named_and_of_another_is_not_needed(copy: Path, part: str, name: str) -> None:
     (copy / f'idx/{part}_{name}_7.txt').unlink()
-    assert f'has no idx/{part}_{name}_7.txt' in refusal(copy, trial=7)
+    assert f'has no idx/{part}_{name}_7.txt' in refusal(copy, split=7)
     assert len(RegDB(str(copy), 6).split(part)) == 4_120
 
 
@@ -152,7 +152,7 @@ def test_a_missing_index_of_the_trial_is_named_and_of_another_is_not_needed(copy
 def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: str) -> None:
     index = copy / 'idx/test_visible_1.txt'
     index.write_text(f'Visible/1/z.bmp 0\n{line}\n', encoding='utf-8')
-    text = refusal(copy, split='test')
+    text = refusal(copy, 'test')
     assert f'{index}, line 2: {line!r}' in text
     assert 'relative/path label' in text
 
@@ -160,7 +160,7 @@ def test_a_malformed_line_is_named_with_its_number_and_text(copy: Path, line: st
 def test_an_image_listed_twice_is_named_with_both_lines(copy: Path) -> None:
     index = copy / 'idx/train_thermal_1.txt'
     index.write_text('Thermal/1/a.bmp 0\nThermal/1/b.bmp 0\nThermal/1/a.bmp 1\n')
-    text = refusal(copy, split='train')
+    text = refusal(copy, 'train')
     assert f'{index}, line 3' in text
     assert 'line 1' in text
     assert 'Thermal/1/a.bmp' in text
@@ -170,13 +170,13 @@ def test_an_image_listed_twice_is_named_with_both_lines(copy: Path) -> None:
 def test_an_empty_index_is_named(copy: Path, content: bytes) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(content)
-    assert f'{index} names no image' in refusal(copy, split='train')
+    assert f'{index} names no image' in refusal(copy, 'train')
 
 
 def test_an_index_that_is_no_text_is_named(copy: Path) -> None:
     index = copy / 'idx/train_visible_1.txt'
     index.write_bytes(b'\xff\xfe\x00V')
-    assert f'{index} cannot be read' in refusal(copy, split='train')
+    assert f'{index} cannot be read' in refusal(copy, 'train')
 
 
 def test_an_identity_in_the_training_and_the_test_list_is_named(copy: Path) -> None:
@@ -187,7 +187,7 @@ def test_an_identity_in_the_training_and_the_test_list_is_named(copy: Path) -> N
     person = lines[0].split('/')[1]
     for split in ('train', 'test'):
         with pytest.raises(
-            VireidError, match=f'the identities {person} are in both the training and the test list of trial 1'
+            VireidError, match=f'the identities {person} are in both the training and the test list of split 1'
         ):
             RegDB(str(copy)).split(split)
 

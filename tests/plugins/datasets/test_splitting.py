@@ -92,8 +92,8 @@ def test_folds_are_disjoint_complete_and_equal(samples: list[Sample], folds: int
     if len(matched) < 2 * folds:
         return
     tested = []
-    for trial in range(1, folds + 1):
-        parts = SplitAssignment(folds, trial, seed).apply({'train': samples}, 'mine')
+    for fold in range(1, folds + 1):
+        parts = SplitAssignment(folds, fold, seed).apply({'train': samples}, 'mine')
         train, test = ({s.identity for s in parts[name]} for name in ('train', 'test'))
         assert not train & test
         assert sorted(train | test) == matched  # the others have no cross-modality match

@@ -54,7 +54,7 @@ def test_stripes_cover_every_row_once_and_differ_by_at_most_a_row(height, parts)
     assert max(heights) - min(heights) <= 1
 
 
-def test_overlap_reaches_into_the_neighbours_and_not_beyond_the_map():
+def test_overlap_reaches_into_the_neighbors_and_not_beyond_the_map():
     # parts of 6 rows, a third of 6 is 2 rows either side
     assert stripes(18, 3, overlap=1 / 3) == [(0, 8), (4, 14), (10, 18)]
     made = head(FeatureSpec(2, 'map', size=(18, 1)), parts=3, overlap=1 / 3, channels=None)

@@ -64,7 +64,7 @@ def test_the_index_of_another_type_or_of_more_images_is_refused(built, make, gal
     query = gallery.vectors[:1].astype(np.float32)
     with pytest.raises(VireidError, match=f'is of the type {kind}'):
         make(other).search(gallery.vectors, query, 3, None, None)
-    with pytest.raises(VireidError, match='is the index of other images'):
+    with pytest.raises(VireidError, match='belongs to other images'):
         make(kind).search(gallery.vectors[:10], gallery.vectors[10:20].astype(np.float32), 10, None, None)
     with pytest.raises(VireidError, match='embeddings of length 8'):
         make(kind, length=7).search(gallery.vectors[:, :7], query[:, :7], 3, None, None)

@@ -78,7 +78,7 @@ def test_a_server_that_stops_in_the_middle_is_told_and_the_next_update_goes_on(
     server.stop_at = 3
     with pytest.raises(VireidError, match=f'{URL} cannot be used: refused') as caught:
         _take_up(tmp_path, entries, index, about, anew=False)
-    assert 'vireid index goes on where it stopped' in caught.value.todo
+    assert 'vireid index continues where it stopped' in caught.value.todo
     assert server.points.count(index.collection).count == 20
     assert len(entries.pending()[0]) == 40
     with pytest.raises(VireidError, match='cannot be used: refused'):
@@ -184,7 +184,7 @@ def test_a_folder_in_use_is_told(make, gallery, tmp_path):
 
 def test_an_index_that_names_a_server_needs_consent(server, gallery, tmp_path):
     about = {'index': {'type': 'Qdrant', 'url': URL}, 'length': LENGTH}
-    with pytest.raises(VireidError, match=f'is searched on a server, {URL}, and vireid contacts no server') as caught:
+    with pytest.raises(VireidError, match=f'is searched on a server, {URL}, and vireid does not') as caught:
         build_searcher(tmp_path, about, (), trust=False)
     assert '--trust-config' in caught.value.todo
     assert build_searcher(tmp_path, about, (), trust=True).url == URL

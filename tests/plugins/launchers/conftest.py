@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from vireid.core.types import JobCommand
+from vireid.launcher_types import JobCommand
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.types import JobState
+from vireid.launcher_types import JobState
 from vireid.plugins.launchers import local
 from vireid.plugins.launchers.local import Local
 
@@ -119,7 +119,7 @@ def test_commands_notice_that_their_launcher_was_killed(tmp_path):
     """Their standard input ends."""
     program = (
         'import sys, time; from pathlib import Path\n'
-        'from vireid.core.types import JobCommand; from vireid.plugins.launchers.local import Local\n'
+        'from vireid.launcher_types import JobCommand; from vireid.plugins.launchers.local import Local\n'
         f'out = Path({str(tmp_path / "out")!r})\n'
         f'words = (sys.executable, "-c", {WAIT + "; print(1)"!r})\n'
         'launcher = Local(); launcher.submit([JobCommand("x", words, out)])\n'

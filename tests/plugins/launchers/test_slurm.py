@@ -12,7 +12,7 @@ import time
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.types import JobState
+from vireid.launcher_types import JobState
 from vireid.plugins.launchers.slurm import Slurm, read_jobs
 
 pytest.importorskip('submitit')

@@ -24,7 +24,7 @@ def test_concat_puts_channels_side_by_side():
     assert maps.output == FeatureSpec(5, 'map', size=(4, 2))
 
 
-def test_sum_adds_and_may_normalise():
+def test_sum_adds_and_may_normalize():
     a, b = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 2.0]])
     assert Sum([FeatureSpec(2)] * 2)(a, b, context=NONE).tolist() == [[3.0, 4.0]]
     assert Sum([FeatureSpec(2)] * 2, normalize=True)(a, b, context=NONE).tolist() == [pytest.approx([0.6, 0.8])]

@@ -48,7 +48,7 @@ def test_equals_the_literal_loop_with_gradients(levels):
         assert torch.allclose(found, wanted, rtol=0, atol=1e-10)
 
 
-def test_without_attention_it_is_the_normalised_sum():
+def test_without_attention_it_is_the_normalized_sum():
     module = MLFM([FeatureSpec(2)] * 3, attention=False)
     levels = [torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[1.0, 3.0]])]
     output = module(*levels, context=CONTEXT)

@@ -14,9 +14,9 @@ from vireid.plugins.datasets.regdb import RegDB
 from vireid.plugins.protocols.regdb_agw import RegDBAgw
 
 
-@pytest.mark.parametrize('trial', range(1, 11))
-def test_both_directions_search_2060_images_with_2060_of_206_identities(regdb_root: Path, trial: int) -> None:
-    found = RegDBAgw().trials(RegDB(str(regdb_root), trial))
+@pytest.mark.parametrize('split', range(1, 11))
+def test_both_directions_search_2060_images_with_2060_of_206_identities(regdb_root: Path, split: int) -> None:
+    found = RegDBAgw().trials(RegDB(str(regdb_root), split))
     assert [(t.name, {s.modality for s in t.query}, {s.modality for s in t.gallery}) for t in found] == [
         ('visible to thermal', {VISIBLE}, {INFRARED}),
         ('thermal to visible', {INFRARED}, {VISIBLE}),

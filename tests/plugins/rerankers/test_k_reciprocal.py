@@ -70,7 +70,7 @@ def test_it_is_the_definition(seed: int, k1: int, k2: int, weight: float) -> Non
 
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 30), st.integers(1, 30), st.integers(0, 1000))
-def test_few_images_many_neighbours_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
+def test_few_images_many_neighbors_and_twins(queries: int, gallery: int, k1: int, k2: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     # multiples of a quarter turn: many images are equal, and distances are exactly 0, 2 and 4
     corners = np.array([[1.0, 0], [0, 1], [-1, 0], [0, -1]])
@@ -104,7 +104,7 @@ def test_all_of_the_plain_distance_ranks_as_before() -> None:
     assert (np.argsort(-found) == np.argsort(-(query @ gallery.T))).all()
 
 
-def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
+def test_shared_neighbors_bring_an_identity_before_a_nearer_stranger() -> None:
     # the query is at 0 degrees, its identity at 25 and 35, another at -20, whose neighbors are far away
     angles = {0: 25, 1: 35, 2: -20, 3: -50, 4: -60}
     gallery = tuple(Sample(f'g{n}', 1 if n < 2 else 2, 1, VISIBLE) for n in angles)
@@ -121,5 +121,5 @@ def test_shared_neighbours_bring_an_identity_before_a_nearer_stranger() -> None:
 
 @pytest.mark.parametrize('settings', [{'k1': 0}, {'k2': 0}, {'weight': -0.1}, {'weight': 1.1}])
 def test_settings_out_of_range_are_refused(settings: dict) -> None:
-    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight of 0 to 1'):
+    with pytest.raises(VireidError, match='k1 and k2 of at least 1, weight from 0 to 1'):
         KReciprocal(**settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import pytest
@@ -213,10 +214,14 @@ class TestCompiling:
 
 
 @pytest.mark.parametrize('changes', [[], [3]])
-def test_in_several_processes_parameters_may_be_unused_in_some_epochs(changes):
+def test_in_several_processes_parameters_may_be_unused_in_some_epochs(changes, monkeypatch):
     """DDP has to be told so, and is slower then."""
-    fabric, model = Fabric(accelerator='cpu', devices=1), nn.Linear(3, 4)
-    fabric.strategy._ddp_kwargs = {}  # as the strategy `ddp` has
+    monkeypatch.setattr(os, 'environ', dict(os.environ))  # in which Fabric notes the address of the processes
+    fabric, model = Fabric(accelerator='cpu', devices=1, strategy='ddp'), nn.Linear(3, 4)
     model.changes, model.embed = changes, model.forward
-    SingleOptimizer(model, fabric, create_manager().components, {'type': 'SGD', 'lr': 0.1})
-    assert fabric.strategy._ddp_kwargs == ({'find_unused_parameters': True} if changes else {})
+    fabric.launch()
+    try:
+        step = SingleOptimizer(model, fabric, create_manager().components, {'type': 'SGD', 'lr': 0.1})
+    finally:
+        torch.distributed.destroy_process_group()
+    assert step.model._forward_module.find_unused_parameters == bool(changes)

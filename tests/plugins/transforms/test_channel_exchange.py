@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 import torch
 
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.plugins.transforms.channel_exchange import ChannelExchange
+from vireid.runtime.randomness import seeded
 
 
 def kind_of(image: torch.Tensor, found: torch.Tensor) -> str:

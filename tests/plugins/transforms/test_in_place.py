@@ -6,10 +6,10 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.plugins.transforms.in_place import Normalize, RandomErasing
 from vireid.plugins.transforms.to_float import ToFloat
+from vireid.runtime.randomness import seeded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

@@ -8,7 +8,7 @@ import torch
 from vireid.core.errors import VireidError
 from vireid.plugin_manager.manager import create_manager
 
-GREY = {'type': 'Grayscale', 'num_output_channels': 3}
+GRAY = {'type': 'Grayscale', 'num_output_channels': 3}
 
 
 def build(**config):
@@ -19,7 +19,7 @@ def build(**config):
 
 
 def test_each_modality_has_its_own():
-    transform = build(visible=[GREY, {'type': 'Resize'}])
+    transform = build(visible=[GRAY, {'type': 'Resize'}])
     image = torch.randint(256, (3, 16, 8), dtype=torch.uint8)
     gray = transform(image, modality='visible')
     assert gray.shape == (3, 8, 4)

@@ -9,7 +9,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Progress
 from vireid.plugin_manager.manager import create_manager
 
-GREY = {'type': 'Grayscale', 'num_output_channels': 3}
+GRAY = {'type': 'Grayscale', 'num_output_channels': 3}
 
 
 def build(*transforms):
@@ -19,7 +19,7 @@ def build(*transforms):
 
 
 def test_each_is_drawn_equally_often():
-    transform = build(GREY, {'type': 'RandomHorizontalFlip', 'p': 1.0}, {'type': 'Resize'})
+    transform = build(GRAY, {'type': 'RandomHorizontalFlip', 'p': 1.0}, {'type': 'Resize'})
     image = torch.randint(256, (3, 16, 8), dtype=torch.uint8)
     gray, flipped, resized = (part(image) for part in transform.transforms)
     assert resized.shape == (3, 8, 4)
@@ -31,7 +31,7 @@ def test_each_is_drawn_equally_often():
 
 
 def test_its_transforms_learn_the_modality_and_the_position_in_the_run():
-    transform = build({'type': 'PerModality', 'visible': [GREY]})
+    transform = build({'type': 'PerModality', 'visible': [GRAY]})
     image = torch.randint(256, (3, 8, 4), dtype=torch.uint8)
     assert transform(image, modality='infrared', progress=Progress(0, 0, 1, 1)) is image
     assert torch.equal(*transform(image, modality='visible')[:2])
@@ -39,6 +39,6 @@ def test_its_transforms_learn_the_modality_and_the_position_in_the_run():
 
 def test_what_is_wrong_inside_is_told_with_its_path():
     with pytest.raises(VireidError, match=r'images.train.0.transforms.1.*no transform called'):
-        build(GREY, {'type': 'Gray'})
+        build(GRAY, {'type': 'Gray'})
     with pytest.raises(VireidError, match='RandomChoice has no transforms'):
         build()

@@ -44,7 +44,7 @@ def test_equals_the_literal_loop_with_gradients():
         assert torch.allclose(one, other, rtol=0, atol=1e-10)
 
 
-def test_at_first_it_is_the_positive_part_of_grey():
+def test_at_first_it_is_the_positive_part_of_gray():
     generator = LightGenerator(BOTH)
     pixels = torch.tensor([[1.0, 2.0, 6.0], [-1.0, -2.0, 0.0]]).view(2, 3, 1, 1)
     made = generator(batch(pixels, torch.zeros(1, 3, 1, 1))).images['x']

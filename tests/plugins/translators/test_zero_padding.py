@@ -8,7 +8,7 @@ from vireid.core.types import INFRARED, VISIBLE, Batch
 from vireid.plugins.translators.zero_padding import ZeroPadding
 
 
-def test_grey_in_ones_own_channel_and_zeros_in_the_other():
+def test_gray_in_ones_own_channel_and_zeros_in_the_other():
     padding = ZeroPadding({VISIBLE: 3, INFRARED: 3})
     assert padding.modalities == {VISIBLE: 2, INFRARED: 2}
     visible = torch.tensor([1.0, 2.0, 6.0]).view(1, 3, 1, 1)

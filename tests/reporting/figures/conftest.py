@@ -28,7 +28,7 @@ def metric_row(name: str, r1: float, mean_ap: float, queries: int = 300) -> dict
 
 
 def thumb(identity: int, modality: str) -> bytes:
-    """A JPEG of a person: a body whose colours tell who it is; grey in infrared."""
+    """A JPEG of a person: a body whose colors tell who it is; gray in infrared."""
     rng = np.random.default_rng(identity)
     image = Image.new('RGB', (64, 128), (120, 130, 125))
     pen = ImageDraw.Draw(image)
@@ -59,8 +59,8 @@ def make_evidence(name: str = 'tffn', people: int = 12, quality: float = 0.8, se
     middle = (np.arange(BINS) + 0.5) * 2 / BINS
     distances = {}
     for where, shift in (('across', 0.1), ('within visible', 0.0), ('within infrared', 0.03)):
-        for kind, centre, total in (('same', 0.35 + shift, 4e3), ('different', 0.85 + shift / 2, 4e5)):
-            bell = np.exp(-(((middle - centre) / (0.16 if kind == 'same' else 0.12)) ** 2) / 2)
+        for kind, center, total in (('same', 0.35 + shift, 4e3), ('different', 0.85 + shift / 2, 4e5)):
+            bell = np.exp(-(((middle - center) / (0.16 if kind == 'same' else 0.12)) ** 2) / 2)
             distances[f'{kind} {where}'] = np.rint(total * bell / bell.sum()).astype(np.int64)
     visible = [i for i, image in enumerate(images) if image[3] == 'visible']
     query = [i for i, image in enumerate(images) if image[3] == 'infrared' and image[0].endswith('_0.jpg')]
@@ -77,8 +77,8 @@ def make_evidence(name: str = 'tffn', people: int = 12, quality: float = 0.8, se
         'query': np.array(query), 'gallery': gallery, 'similarity': similarity, 'right': right,
         'ap': np.linspace(0.05, 0.95, len(query)), 'first': np.ones(len(query), dtype=np.int64),
     }  # fmt: skip
-    centres = rng.normal(size=(people, 2)) * 10
-    places = centres[person] + rng.normal(size=(len(images), 2))
+    centers = rng.normal(size=(people, 2)) * 10
+    places = centers[person] + rng.normal(size=(len(images), 2))
     points = {
         'image': np.arange(len(images)), 'pca': places / 30, 'explained': np.array([0.214, 0.131]), 'tsne': places
     }  # fmt: skip

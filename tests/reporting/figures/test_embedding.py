@@ -20,12 +20,12 @@ def test_points_are_where_t_sne_puts_them_by_modality(run):
     assert shapes[0] != shapes[1]
 
 
-def test_a_person_has_one_colour_and_the_palette_is_gone_through_again(run):
+def test_a_person_has_one_color_and_the_palette_is_gone_through_again(run):
     figure = draw([run])
-    colours = figure.axes[0].collections[0].get_facecolors()[:, :3]  # two visible images a person
-    np.testing.assert_array_equal(colours[0::2], colours[1::2])
-    assert len(np.unique(colours, axis=0)) == len(PALETTE) == 8
-    np.testing.assert_array_equal(colours[0], colours[16])
+    colors = figure.axes[0].collections[0].get_facecolors()[:, :3]  # two visible images a person
+    np.testing.assert_array_equal(colors[0::2], colors[1::2])
+    assert len(np.unique(colors, axis=0)) == len(PALETTE) == 8
+    np.testing.assert_array_equal(colors[0], colors[16])
     assert any('12 identities share 8 colors' in text.get_text() for text in figure.findobj(Text))
 
 

@@ -145,7 +145,7 @@ def test_another_format_is_an_error(run, tmp_path):
         save(draw('cmc', [run]), tmp_path / 'a.jpg')
 
 
-def test_within_a_page_it_takes_the_colours_and_font_of_the_page(drawn):
+def test_within_a_page_it_takes_the_colors_and_font_of_the_page(drawn):
     text = inline_svg(drawn[0], 'curves & "bars"')
     assert text.startswith('<svg ')
     assert text.endswith('</svg>')

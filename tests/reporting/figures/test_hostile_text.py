@@ -23,7 +23,7 @@ from vireid.reporting.page import render
 from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import Difference
 from vireid.studies import comparison_page
-from vireid.studies.comparison import Comparison, Pair
+from vireid.studies.comparison import Comparison, SystemPair
 from vireid.studies.systems import System
 
 TEXTS = (
@@ -172,7 +172,7 @@ def compared(runs: tuple[RunRecord, RunRecord], hostile: Any = lambda value: val
     told = [replace(run, evidence=None) for run in runs]
     systems = [System(name, {0: run, 1: run}) for name, run in zip(names, told, strict=True)]
     gain = Difference(0.1, 0.05, 0.15, 0.01, 2)
-    pairs = [Pair(*names, column, gain, gain, 3, {1: 0.5, 2: -0.5}) for column in ('R1', 'mAP')]
+    pairs = [SystemPair(*names, column, gain, gain, 3, {1: 0.5, 2: -0.5}) for column in ('R1', 'mAP')]
     return Comparison(systems, pairs, 0.95, [hostile('a note')])
 
 

@@ -31,7 +31,7 @@ def test_the_worst_come_first_and_so_do_the_best(run):
     assert all('best' in run.evidence.about['kinds'][row] for row in best)
 
 
-def test_right_and_wrong_differ_in_colour_line_and_sign(run):
+def test_right_and_wrong_differ_in_color_line_and_sign(run):
     figure = draw([run], queries=2, top=4)
     rows = chosen_lists(run.evidence, 'worst', None)[:2]
     right = run.evidence.lists['right'][rows][:, :4]

@@ -22,7 +22,7 @@ def line(axes, label):
     return next(found for found in axes.lines if found.get_label() == label).get_ydata()
 
 
-def test_the_running_mean_is_centred_and_leaves_holes():
+def test_the_running_mean_is_centered_and_leaves_holes():
     values = np.arange(200.0)
     values[50] = np.nan
     found = smooth(values)  # over 4, so 5 values
@@ -47,10 +47,10 @@ def test_one_run_has_a_panel_for_each_quantity_and_a_line_for_each_task(run):
     np.testing.assert_allclose(line(found['Learning rate'], 'learning rate'), [step['lr'] for step in run.steps])
     r1 = [row['rows'][0]['R1']['mean'] for row in run.metrics if 'rows' in row]
     np.testing.assert_allclose(line(found['Evaluation (%)'], 'rank-1'), 100 * np.array(r1))
-    colours = {
+    colors = {
         title: [entry.get_color() for entry in found[title].lines if entry.get_label() == 'glfm'] for title in found
     }
-    assert colours['Loss'] == colours['Weight'] == colours['lambda']
+    assert colors['Loss'] == colors['Weight'] == colors['lambda']
 
 
 def test_several_runs_have_a_line_each(run, new_run, new_metrics):

@@ -17,7 +17,7 @@ from vireid.core.config.settings import (
     TrainingSettings,
     contradictions,
 )
-from vireid.core.config.transform_chain import Chain
+from vireid.core.config.transform_chain import TransformChain
 from vireid.core.epochs import require_reachable
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.contracts import require_trainable
@@ -51,7 +51,7 @@ class Sections:
         stages: config files to train first, in this order; each is initialized from the weights of the previous one,
             and this config from the weights of the last.
         requires: packages that provide components of this config, such as `vireid-gated-fusion>=0.1`; checked first.
-        plugins: Python files that provide components of this config; for the record only, as the manager loads them.
+        plugins: Python files that provide components of this config; only recorded here, since the manager loads them.
         seed: random seed for weights, batches and augmentation, from 0.
         name: name of the run; by default that of the config file.
     """
@@ -235,12 +235,12 @@ class Experiment(Sections):
         require_trainable(model)
         return self.build('steps', 'step', model=model, fabric=fabric, components=self.manager.components)
 
-    def build_transform(self, part: str) -> Chain:
+    def build_transform(self, part: str) -> TransformChain:
         """Builds the `train` or `test` transforms."""
         return self._build_chain(self._transforms(part), f'images.{part}')
 
-    def build_views(self) -> dict[str, tuple[Modality, Chain]]:
-        """Builds the transforms of each additional view of training images, with the modality it is a view of."""
+    def build_views(self) -> dict[str, tuple[Modality, TransformChain]]:
+        """Builds the transforms of each additional view of training images, and names the modality that it shows."""
         return {
             name: (view.of, self._build_chain(view.train, f'images.views.{name}.train'))
             for name, view in self.images.views.items()
@@ -249,13 +249,13 @@ class Experiment(Sections):
     def _transforms(self, part: str) -> Sequence[Config]:
         return {'train': self.images.train, 'test': self.images.test}[part]
 
-    def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> Chain:
+    def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> TransformChain:
         build, defaults = self.manager.components.build, {'size': tuple(self.images.size)}
         plain = [{key: value for key, value in thaw(config).items() if key != 'epochs'} for config in configs]
         for i, config in enumerate(configs):
             require_reachable(config.get('epochs'), self.training, f'{where}.{i}')
         parts = [build('transforms', c, where=f'{where}.{i}', defaults=defaults) for i, c in enumerate(plain)]
-        return Chain(parts, where, [config.get('epochs') for config in configs])
+        return TransformChain(parts, where, [config.get('epochs') for config in configs])
 
     def build_reader(
         self,
@@ -266,7 +266,7 @@ class Experiment(Sections):
     ) -> Callable[[str], Tensor]:
         """Builds the reader that loads images for the `train` or `test` transforms; a cache is filled here.
 
-        A reader may take `samples`, `first` (the first transform of the part), `first_config` (its config), `decode`
+        A reader may have the arguments `samples`, `first` (the first transform), `first_config` (its config), `decode`
         and `on_progress`.
 
         Args:
@@ -303,17 +303,18 @@ class Experiment(Sections):
 
     def build_reranker(self) -> Reranker | None:
         """Builds the re-ranker; None if the config has none."""
-        config = self.evaluation.rerank
-        build = self.manager.components.build
-        return None if config is None else build('rerankers', thaw(config), where='evaluation.rerank')
+        reranker: Reranker | None = self._build_optional('rerankers', 'rerank', self.evaluation.rerank)
+        return reranker
 
     def build_similarity(self, model: nn.Module) -> Similarity | None:
         """Builds the similarity that replaces cosine similarity, if the config has one; it may take the `model`."""
         config = self.evaluation.similarity
+        similarity: Similarity | None = self._build_optional('similarities', 'similarity', config, model=model)
+        return similarity
+
+    def _build_optional(self, kind: str, key: str, config: Config | None, **context: Any) -> Any:
         build = self.manager.components.build
-        return (
-            None if config is None else build('similarities', thaw(config), where='evaluation.similarity', model=model)
-        )
+        return None if config is None else build(kind, thaw(config), where=f'evaluation.{key}', **context)
 
     def build_loggers(self) -> list[Any]:
         """Builds the loggers, in order."""

@@ -1,4 +1,4 @@
-"""Reads Python, YAML and JSON configs with `_base_`, and writes YAML.
+"""Reads Python, YAML and JSON configs with `_base_`.
 
 A Python config is a program and is executed. YAML and JSON are data: they execute nothing, and may only refer to data
 files in their own folder (see SECURITY.md).
@@ -13,18 +13,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from vireid.boundary.config_text import plain, read_data
 from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.paths import is_inside
-from vireid.boundary.reading import parse_json, read_text, reads, require_small
 from vireid.boundary.received import DATA, require_data, require_no_address
-from vireid.boundary.yaml_text import NODES, Dumper, Loader, require_once
+from vireid.boundary.yaml_text import require_once
 from vireid.core.config.overrides import Origins, leaves, override, without_delete
 from vireid.core.errors import VireidError, did_you_mean
 
 SUFFIXES = ('.py', *DATA)
-BYTES = 2**20  # size limit of a YAML or JSON config; vireid's own take 20 KiB
 FILES = 100  # most files that make up one config
 Folders = Callable[[], Mapping[str, Sequence[Path]]]
 
@@ -85,30 +82,6 @@ def load(
     return config
 
 
-def dump(config: Mapping[str, Any]) -> str:
-    """Returns a config as YAML that `load` can read; tuples become lists."""
-    plain = _plain(config, 'config', tuples=list)
-    return yaml.dump(plain, Dumper=Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None)
-
-
-def dump_value(value: Any) -> str:
-    """Returns one value as YAML on one line."""
-    plain = _plain(value, '', tuples=list)
-    text = yaml.dump(plain, Dumper=Dumper, default_flow_style=True, width=10**6, sort_keys=False)
-    return text.removesuffix('\n').removesuffix('\n...')
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Reads a YAML or JSON config literally, for display: the files it refers to are not opened.
-
-    Raises:
-        VireidError: if it cannot be read.
-    """
-    if path.suffix not in DATA:
-        raise VireidError(f'{path} is not a YAML or JSON config', allowed=', '.join(DATA))
-    return _plain(_read_data(path), f'config {path}')
-
-
 class _Files:
     """Reads files and merges them over their bases; `_delete_` works as in mmengine."""
 
@@ -152,7 +125,7 @@ class _Files:
             allowed = 'a path relative to that file, or PACKAGE::NAME'
             raise VireidError(f'_base_ of {chain[-1]}: {error.given}', allowed=allowed, todo=error.todo)
         data = path.suffix != '.py'
-        own = _read_data(path) if data else _run_python(path)
+        own = read_data(path) if data else _run_python(path)
         bases = own.pop('_base_', [])
         bases = [bases] if isinstance(bases, str) else bases
         if not isinstance(bases, (list, tuple)) or not all(isinstance(base, str) for base in bases):
@@ -166,7 +139,7 @@ class _Files:
         if data:
             require_no_address(own, path)
             self.named_by_data |= set(own.get('plugins', {}).get('files', ()))
-        return self._lay(_plain(own, f'config {path}'), merged, path)
+        return self._lay(plain(own, f'config {path}'), merged, path)
 
     def load_over(self, paths: Sequence[Path], chain: tuple[Path, ...] = ()) -> tuple[dict[str, Any], Origins]:
         """Reads files and merges each over the previous ones; a `_delete_` with no value to replace yet is kept."""
@@ -272,41 +245,3 @@ def _run_python(path: Path) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # the config is the user's code and may raise anything
         raise VireidError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     return {key: value for key, value in names.items() if key == '_base_' or not key.startswith('_')}
-
-
-@reads('a config', '*.yaml', '*.yml', '*.json')
-def _read_data(path: Path) -> dict[str, Any]:
-    try:
-        text = read_text(path, BYTES)
-        if path.suffix == '.json':
-            config = parse_json(text)
-            require_small(config, NODES)
-        else:
-            config = yaml.load(text, Loader=Loader)  # noqa: S506, a SafeLoader with limits
-    except RecursionError:
-        raise
-    except VireidError as error:
-        raise VireidError(f'config {path}, {error.given}', todo=error.todo) from error
-    except Exception as error:  # a damaged file may fail in any way
-        raise VireidError(f'config {path} cannot be read: {error if str(error) else type(error).__name__}') from error
-    if not isinstance(config, dict):
-        raise VireidError(
-            f'config {path} contains a {type(config).__name__}', allowed='keys and values at the top level'
-        )
-    return config
-
-
-def _plain(value: Any, where: str, tuples: type = tuple) -> Any:
-    """Copies a config into plain containers; raises VireidError for other types."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v, f'{where}: {k}', tuples) for k, v in value.items()}
-    if isinstance(value, tuple):
-        return tuples(_plain(item, where, tuples) for item in value)
-    if isinstance(value, list):
-        return [_plain(item, where, tuples) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise VireidError(
-        f'{where} is {value!r} ({type(value).__name__})',
-        allowed='dicts, lists, tuples, strings, numbers, True, False, None',
-    )

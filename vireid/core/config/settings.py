@@ -99,7 +99,7 @@ class TrainingSettings:
         epochs: length of the run in epochs; set this or `steps`.
         steps: length of the run in steps.
         precision: training precision in lightning-fabric's terms; `16-mixed` needs a GPU. `auto` is `bf16-mixed` on
-            hardware with native and correct bf16, else `32-true`; see `launch/bf16_trial.py`. Evaluation has its own.
+            hardware with native and correct bf16, else `32-true`; see `launch/bf16_check.py`. Evaluation has its own.
         accelerator: one of lightning-fabric's accelerators, or `auto`.
         devices: number of devices on this machine, or `auto`.
         nodes: number of machines; start each with torchrun or Slurm, with one process per device.
@@ -108,8 +108,8 @@ class TrainingSettings:
         checkpoint_every: steps between checkpoints, besides the one after each epoch. None: only those.
         sync_batchnorm: with several processes, BatchNorm uses the images of all of them.
         memory_format: memory format of the weights of convolutions: `contiguous`, `channels_last`, or `auto`, the
-            faster one in a trial before the first step; runs of fewer than 200 steps are not worth a trial and are
-            `contiguous`. The format changes rounding, so a resumed run keeps it.
+            faster one, which is measured before the first step; runs of fewer than 200 steps are not worth measuring
+            and are `contiguous`. The format changes rounding, so a resumed run keeps it.
         compile: compile the model's training pass with torch; if that fails, warn and run it uncompiled.
         init: checkpoint to initialize a new run from; same as the flag `--init`.
         init_partial: load only the matching weights of `init` and report coverage.
@@ -225,6 +225,10 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     if config.get('stages') and at('training', 'init') is not None:
         text = f'training.init is {at("training", "init")!r}, but stages already provide the initial weights'
         problems.append(VireidError(text, todo='remove one of them'))
+    if at('training', 'init_partial', False) and at('training', 'init') is None and not config.get('stages'):
+        text = 'training.init_partial is True, but there are no initial weights'
+        todo = 'name them: --init FILE, or training.init; or remove --partial (training.init_partial)'
+        problems.append(VireidError(text, todo=todo, path='training.init_partial'))
     strategy = at('training', 'strategy', 'auto')
     if isinstance(strategy, str) and strategy not in ('auto', 'ddp'):
         why = ': sharding is not supported; networks in this field fit on one GPU' if strategy == 'fsdp' else ''

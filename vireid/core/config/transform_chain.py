@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Chain:
+class TransformChain:
     """Applies transforms in sequence; those that name `modality` or `progress` receive them.
 
     Args:

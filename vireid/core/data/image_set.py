@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset as TorchDataset
 
 from vireid.boundary.image_files import RawImage
-from vireid.core.data.images import Reader, Transform, read_image
-from vireid.core.data.randomness import preserved, reseed
+from vireid.core.data.images import ReadImage, Transform, read_image
 from vireid.core.errors import VireidError
 from vireid.core.registry.signature import named_arguments
 from vireid.core.types import Batch, Modality, Progress, Sample, joint_order
+from vireid.runtime.randomness import preserved, reseed
 
 Key = tuple[Progress, int, int]  # position of the step in the run, of the image in the epoch; index of the sample
 
@@ -43,7 +43,7 @@ class ImageSet(TorchDataset):
         transform: Transform,
         labels: Mapping[int, int] | None = None,
         seed: int | None = None,
-        read: Reader | None = None,
+        read: ReadImage | None = None,
         skip_bad: bool = False,
         views: Mapping[Modality, tuple[Modality, Transform]] | None = None,
     ) -> None:
@@ -141,5 +141,5 @@ def collate(items: Sequence[tuple[Tensor, int, Sample]] | VireidError) -> Batch 
         identities={m: torch.tensor([label for _, label, _ in groups[m]]) for m in order},
         cameras={m: torch.tensor([s.camera for _, _, s in groups[m]]) for m in order},
         paths={m: [s.path for _, _, s in groups[m]] for m in order},
-        unreadable=list(getattr(items, 'unreadable', ())),
+        unreadable=list(items.unreadable) if isinstance(items, Items) else [],
     )

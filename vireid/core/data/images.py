@@ -18,7 +18,7 @@ from vireid.core.config.settings import ImageSettings
 from vireid.core.types import Sample
 
 Transform = Callable[..., Tensor]  # image -> image; receives the `modality` if it has such an argument
-Reader = Callable[[str], Tensor]  # path -> (3, H, W) uint8
+ReadImage = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 
 
 def read_image(path: str | Path, max_pixels: int = MOST_PIXELS, scale_raw: ScaleRaw = None) -> Tensor:

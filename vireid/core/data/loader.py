@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from vireid.boundary.worker_processes import Sent, start_method, start_server, started, starting
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
-from vireid.core.signals import SIGNALS
 from vireid.core.types import Batch, Progress, Sample
 from vireid.interfaces import Sampler
+from vireid.runtime.signals import SIGNALS
 
 SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
 # imported once for all workers, in this order
@@ -29,7 +29,7 @@ class EpochBatches:
     """The batch sampler of the training loader; the next iteration yields the rest of the epoch from `progress`.
 
     One loader serves all epochs, so that its workers persist; each key contains everything that determines the item.
-    Positions are those of one process that draws the whole batch, so that its images are augmented as there.
+    Positions refer to a single process that draws the whole batch, so images are augmented as in a single process.
 
     Args:
         sampler: draws the batches of this process.
@@ -223,7 +223,7 @@ def usable_cores() -> int:
     given = os.environ.get('VIREID_CORES', '')
     if given.isdecimal() and int(given):
         return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
 
 
 def _worker_started(worker: int) -> None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vireid.boundary.mmengine_import import import_mmengine
-from vireid.core.errors import VireidError, did_you_mean, raise_all, raised_at
+from vireid.boundary.tracebacks import raised_at
+from vireid.boundary.wording import singular
+from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.registry.contracts import require_offers
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
-from vireid.core.wording import singular
 from vireid.interfaces import KINDS
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Components:
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
-                todo='check the name, or install the plugin that registers it (`vireid plugins` lists them)',
+                todo='check the name, or install the plugin that registers it (see `vireid plugins`)',
                 path=where,
                 code='unknown-component',
             )

@@ -6,12 +6,12 @@ The interfaces are in `interfaces.py`. Errors carry the component's path in the 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
-from vireid.core.wording import counted
 from vireid.interfaces import INTERFACES, Head, Model
 
 GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'
@@ -34,16 +34,14 @@ def require_offers(kind: str, built: Any, name: str, where: str) -> None:
         from torch import nn
 
         if not isinstance(built, nn.Module):
-            raise VireidError(
-                f'{where}: {name} is a {type(built).__name__}', allowed='a torch.nn.Module', todo=GUIDE, path=where
-            )
+            raise _invalid(where, f'{name} is a {type(built).__name__}', 'a torch.nn.Module')
     if interface is Head and Head.train_only(built):
         return
     for attribute, (words, fits) in interface.required().items():
         value = getattr(built, attribute, None)
         if not fits(value):
             lacks = f'is {value!r}' if value is not None else 'is missing'
-            raise VireidError(f'{where}: {attribute} of {name} {lacks}', allowed=words, todo=GUIDE, path=where)
+            raise _invalid(where, f'{attribute} of {name} {lacks}', words)
 
 
 def require_trainable(model: Any) -> None:
@@ -57,32 +55,22 @@ def require_trainable(model: Any) -> None:
 
     name = type(model).__name__
     if not any(p.requires_grad for p in model.parameters()):
-        raise VireidError(
-            f'model: {name} has no trainable parameters',
-            todo='evaluate it without training: vireid test CONFIG',
-            path='model',
-        )
+        todo = 'evaluate it without training: vireid test CONFIG'
+        raise _invalid('model', f'{name} has no trainable parameters', todo=todo)
     if Model.task_names(model) == [] or Model.task_names(model) == ():
-        raise VireidError(
-            f'model: {name} has no losses, so it cannot be trained',
-            todo="add a head with losses; or evaluate it without training: training.freeze=['*'], vireid test CONFIG",
-            path='model',
-        )
+        todo = "add a head with losses; or evaluate it without training: training.freeze=['*'], vireid test CONFIG"
+        raise _invalid('model', f'{name} has no losses, so it cannot be trained', todo=todo)
     if type(model).forward is nn.Module.forward:
-        raise VireidError(
-            f'model: forward of {name} is missing',
-            allowed='a method forward(batch) -> dict of losses by task',
-            todo=GUIDE,
-            path='model',
-        )
+        allowed = 'a method forward(batch) -> dict of losses by task'
+        raise _invalid('model', f'forward of {name} is missing', allowed)
     weighter = Model.weighter(model)
     if weighter is not None and not isinstance(weighter, nn.Module):
-        raise VireidError(
-            f'model: weighter of {name} is a {type(weighter).__name__}',
-            allowed='a torch.nn.Module, or None',
-            todo=GUIDE,
-            path='model',
-        )
+        given = f'weighter of {name} is a {type(weighter).__name__}'
+        raise _invalid('model', given, 'a torch.nn.Module, or None')
+
+
+def _invalid(path: str, given: str, allowed: str | None = None, todo: str = GUIDE) -> VireidError:
+    return VireidError(f'{path}: {given}', allowed=allowed, todo=todo, path=path)
 
 
 def require_record(record: Any, name: str) -> None:
@@ -92,34 +80,31 @@ def require_record(record: Any, name: str) -> None:
         VireidError: if it has no `loss`, or a value has the wrong type.
     """
     if not isinstance(record, Mapping) or 'loss' not in record:
-        raise VireidError(
-            f'step: {name} returned {described(record)}',
-            allowed="a dict with 'loss', a float; optionally 'tasks' and 'weights', floats by task, 'curves' and 'lr'",
-            todo=GUIDE,
-            path='step',
-        )
-    for key in ('loss', 'lr', 'gradient'):
-        if key in record and not _is_number(record[key]):
-            raise VireidError(
-                f'step: {key!r} in the record of {name} is {described(record[key])}',
-                allowed='a float',
-                todo=GUIDE,
-                path='step',
-            )
-    if not isinstance(record.get('turn', ''), str):
-        given = f"step: 'turn' in the record of {name} is {described(record['turn'])}"
-        raise VireidError(given, allowed='a string', todo=GUIDE, path='step')
-    curves = record.get('curves', {})
-    groups = {key: record.get(key, {}) for key in ('tasks', 'weights')}
-    groups |= curves if isinstance(curves, Mapping) else {'curves': curves}
-    for key, group in groups.items():
-        if not isinstance(group, Mapping) or not all(map(_is_number, group.values())):
-            raise VireidError(
-                f'step: {key!r} in the record of {name} is {group!r}',
-                allowed='a dict of floats by task',
-                todo=GUIDE,
-                path='step',
-            )
+        allowed = "a dict with 'loss', a float; optionally 'tasks' and 'weights', floats by task, 'curves' and 'lr'"
+        raise _invalid('step', f'{name} returned {described(record)}', allowed)
+    for key, (fits, allowed) in RECORD.items():
+        if key in record and not fits(record[key]):
+            raise _invalid('step', f'{key!r} in the record of {name} is {described(record[key])}', allowed)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_by_task(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
+
+
+def _is_curves(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_by_task, value.values()))
+
+
+# what a step returns, besides values of its own: a check and a description of each; only the loss is required
+RECORD: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'loss': (_is_number, 'a float'), 'lr': (_is_number, 'a float'), 'gradient': (_is_number, 'a float'),
+    'turn': (lambda value: isinstance(value, str), 'a string'), 'tasks': (_is_by_task, 'a dict of floats by task'),
+    'weights': (_is_by_task, 'a dict of floats by task'), 'curves': (_is_curves, 'dicts of floats by task, by title'),
+}  # fmt: skip
 
 
 def require_embedding(embedding: Any, count: int, model: Any) -> None:
@@ -134,16 +119,8 @@ def require_embedding(embedding: Any, count: int, model: Any) -> None:
         VireidError: if it did not.
     """
     if getattr(embedding, 'ndim', 0) != 2 or embedding.shape[0] != count:
-        raise VireidError(
-            f'model: embed of {type(model).__name__} returned {described(embedding)} for {counted(count, "image")}',
-            allowed='a (B, D) tensor with one row per image',
-            todo=GUIDE,
-            path='model',
-        )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+        given = f'embed of {type(model).__name__} returned {described(embedding)} for {counted(count, "image")}'
+        raise _invalid('model', given, 'a (B, D) tensor with one row per image')
 
 
 def described(value: Any) -> str:

@@ -78,7 +78,7 @@ def checkable(hint: Any) -> Any:
         return Union[int, float]  # noqa: UP007
     if hint in (Any, None, type(None), int, float, bool, str, Path):
         return hint
-    alias = getattr(hint, '__supertype__', getattr(hint, '__value__', None))  # NewType; `type X = ...`
+    alias = hint.__supertype__ if isinstance(hint, typing.NewType) else getattr(hint, '__value__', None)  # type X = Y
     if alias is not None:
         return checkable(alias)
     container = origin or hint
@@ -142,12 +142,14 @@ def describe(hint: Any) -> str:
         return ', '.join(repr(option) for option in inner)
     container = origin or hint
     if isinstance(container, type) and issubclass(container, Mapping):
-        return f'a dict of {describe(inner[1])}' if inner else 'a dict'
+        item = describe(inner[1]) if inner else ''
+        return f'a dict of {_PLURALS.get(item, item)}' if inner else 'a dict'
     listed = isinstance(container, type) and container is not str and issubclass(container, Sequence)
     if listed or container in _LISTS:
         if container is tuple and inner and inner[-1] is not Ellipsis:
             return '(' + ', '.join(map(describe, inner)) + ')'
-        return f'a list of {describe(inner[0])}' if inner else 'a list'
+        item = describe(inner[0]) if inner else ''
+        return f'a list of {_PLURALS[item]}' if item in _PLURALS else f'a list, each item {item}' if item else 'a list'
     return {
         float: 'a number',
         int: 'an integer',
@@ -158,11 +160,14 @@ def describe(hint: Any) -> str:
     }.get(container, getattr(container, '__name__', str(container)))
 
 
+_PLURALS = {'a number': 'numbers', 'an integer': 'integers', 'a string': 'strings', 'a path': 'paths'}
+
+
 def _limits(metadata: Sequence[Any]) -> str:
     words = {'ge': 'of at least', 'gt': 'above', 'le': 'of at most', 'lt': 'below'}  # attributes of annotated_types
     found = {name: value for m in metadata for name in words if (value := getattr(m, name, None)) is not None}
     if set(found) == {'ge', 'le'}:
-        return f' of {found["ge"]} to {found["le"]}'
+        return f' from {found["ge"]:,} to {found["le"]:,}'
     return ''.join(f'{" and" if place else ""} {words[name]} {found[name]}' for place, name in enumerate(found))
 
 

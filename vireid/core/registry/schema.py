@@ -96,7 +96,7 @@ class Component(_Annotation):
 
     def describe(self, hint: Any) -> str:
         words = {str: ', or its name', type(None): ', or None'}
-        return f"dict(type='...', ...), one of {self.kind}" + ''.join(words.get(o, '') for o in _options(hint))
+        return f"dict(type='...', ...), one of the {self.kind}" + ''.join(words.get(o, '') for o in _options(hint))
 
     def problems(self, value: Mapping[str, Any], scope: Scope) -> list[Problem]:
         if scope.components is None:

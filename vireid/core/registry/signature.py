@@ -47,7 +47,7 @@ def signature_of(target: Callable[..., Any]) -> Signature:
         return Signature(name, {}, open_ended=True)
     hints = _hints(target)
     # classes that define a constructor, in method resolution order
-    classes = [cls for cls in getattr(target, '__mro__', (object,))[:-1] if '__init__' in vars(cls)]
+    classes = [c for c in (target.__mro__[:-1] if isinstance(target, type) else ()) if '__init__' in vars(c)]
     if classes and _takes_nothing(classes[0]):
         own = {}  # type: ignore[assignment]
     parameters, rest = _named(own, hints), _rest(own)
@@ -105,7 +105,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
         hints = {}
         # torch imports `Iterable` only for type checkers
         names = {**vars(typing), **vars(collections.abc), **getattr(function, '__globals__', {})}
-        for name, hint in getattr(function, '__annotations__', {}).items():
+        for name, hint in inspect.get_annotations(function).items():
             with contextlib.suppress(Exception):
                 hints[name] = eval(hint, names) if isinstance(hint, str) else hint  # noqa: S307, an annotation in code
         return hints

@@ -10,18 +10,19 @@ import torch
 from torch.nn.functional import normalize
 
 from vireid.core.data.image_set import ImageSet
-from vireid.core.data.images import Reader, Transform
+from vireid.core.data.images import ReadImage, Transform
 from vireid.core.data.loader import WorkerDied, default_workers, evaluation_loader
-from vireid.core.distributed.batch_norm import share_buffers
-from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
-from vireid.core.memory import within_memory
 from vireid.core.registry.contracts import located, require_embedding
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import Scores, Ties, compare, score, score_similarity
+from vireid.core.scoring.retrieval import compare, score, score_similarity
 from vireid.core.types import Batch, Sample, Trial, joint_order
 from vireid.interfaces import Reranker, Similarity
+from vireid.runtime.batch_norm import share_buffers
+from vireid.runtime.memory import within_memory
+from vireid.runtime.processes import gather_objects, world
+from vireid.statistics.scores import Scores, Ties
 
 FLIP = 'flip'
 
@@ -36,7 +37,7 @@ def embed_samples(
     workers: int | None = None,
     device: torch.device | str = 'cpu',
     flip: bool = False,
-    read: Reader | None = None,
+    read: ReadImage | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Embeddings:
     """Embeds each sample once.

@@ -15,7 +15,6 @@ from vireid.core.config.frozen import thaw
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers
-from vireid.core.data.randomness import seeded
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.scoring.embedding import all_samples, embed_samples, rest_of_batches, score_trials
@@ -24,6 +23,7 @@ from vireid.core.scoring.results import Results
 from vireid.core.scoring.scorable import labels, require_match, require_scorable
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Progress, Sample
 from vireid.interfaces import Dataset, Fit, Model, Similarity
+from vireid.runtime.randomness import seeded
 from vireid.statistics import calibration
 
 
@@ -35,7 +35,7 @@ class Evaluation:
         results: the scores.
         fitted_step: step after which the evaluation fitted the model to the training images; None if it did not.
         similarity: `config` and `state` of the similarity that the evaluation fitted to the training images, if any.
-        calibration: of the similarities of validation images (`vireid.statistics.calibration`); None for others.
+        calibration: calibration from the validation images (`vireid.statistics.calibration`); None for other images.
     """
 
     results: Results
@@ -51,7 +51,7 @@ class Evaluator:
         experiment: defines the protocol, the transforms and the variants to score.
         dataset: the dataset whose test split is scored.
         hooks: the callbacks.
-        split: what the dataset's test split really is; `validation` is added to the protocol's name.
+        split: the split that serves as the test split; `validation` is added to the protocol's name.
         more: samples to embed in addition to those of the trials.
         fits: whether to fit a model that has `fit` to the training images first; False if it was restored fitted.
         fitted: state of a fitted similarity; None fits it to the training images.

@@ -12,20 +12,19 @@ from typing import Any, Literal
 import numpy as np
 
 from vireid.boundary.showing import as_json
+from vireid.boundary.wording import aligned
 from vireid.boundary.writing import write_whole
 from vireid.core.scoring.embeddings import Embeddings
-from vireid.core.scoring.retrieval import RANKS, Scores, compare, matched_within
+from vireid.core.scoring.retrieval import compare
 from vireid.core.types import Trial
-from vireid.core.wording import aligned
 from vireid.interfaces import Similarity
 from vireid.statistics.identical import identical_embeddings, identical_note
-from vireid.statistics.interval import identity_interval
+from vireid.statistics.interval import add_intervals
+from vireid.statistics.scores import METRICS, RANKS, Scores, matched_within, metric_values
 
-METRICS = (*(f'R{k}' for k in RANKS), 'mAP', 'mINP')
 FILE = 'result.json'
 QUERIES = 'queries.npz'  # the metrics of each query, in the same folder
-TOLD = 0.01  # share of tied queries from which a table mentions ties; a few always tie by rounding
-FEW = 100  # test identities from which tables omit intervals
+TOLD = 0.01  # smallest share of tied queries that a table mentions; a few always tie by rounding
 
 
 @dataclass(frozen=True)
@@ -143,30 +142,6 @@ class Results:
         return ', '.join(filter(None, [self.data, self.weights]))
 
 
-def metric_values(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns each of `METRICS` per query as fractions, from `Scores.columns` or `queries.npz`."""
-    return {**{f'R{k}': matched_within(columns, k) for k in RANKS}, 'mAP': columns['ap'], 'mINP': columns['inp']}
-
-
-def add_intervals(
-    row: dict[str, Any], values: Mapping[str, np.ndarray], identities: np.ndarray, part: np.ndarray
-) -> None:
-    """Adds intervals over identities to a row if there are fewer than 100 test identities, a small sample.
-
-    Args:
-        row: the row, changed in place.
-        values: (Q,) values of all queries, by metric.
-        identities: (Q,) identity of each query.
-        part: (Q,) integers from 0, the trial or model of each query; the row's mean weights all parts equally.
-    """
-    count = len(np.unique(identities))
-    if count < FEW:
-        row['identities'] = count
-        weights = 1 / np.bincount(part)[part]
-        for key in METRICS:
-            row[key]['low'], row[key]['high'] = identity_interval(values[key], identities, weights=weights)
-
-
 def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials') -> str:
     """Formats rows as an aligned table.
 
@@ -209,7 +184,7 @@ def valid_queries(row: Mapping[str, Any]) -> str:
 
 
 def described(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the content of a `result.json` says its metrics are of: the data, the protocol and the rows."""
+    """Returns what identifies the metrics of a `result.json`: the data, the protocol and the rows."""
     about = {key: content.get(key, '') for key in ('data', 'protocol')}
     return {**about, 'rows': [[row['name'], row.get('variant', '')] for row in content['rows']]}
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
-from vireid.core.wording import counted
 
 QUERIES_AT_ONCE = 64  # checked per chunk until one has a match; usually the first one does
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
 from vireid.core.types import Batch
+from vireid.runtime.processes import world
 
 
 def is_finite(record: dict[str, Any]) -> bool:

@@ -15,10 +15,10 @@ from torch import nn
 
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.images import fingerprint
-from vireid.core.data.randomness import reseed
-from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.scoring.results import Results
 from vireid.core.types import Progress, Sample
+from vireid.runtime.processes import gather_objects, world
+from vireid.runtime.randomness import reseed
 
 RECORD = 'run.json'  # provenance of a run, in its folder
 
@@ -37,7 +37,7 @@ class Run:
         tested: number of query identities in the test; 0 if unknown.
         data: name of the data, for tables.
         identities: names of the training identities, in the order of their labels.
-        split: the split in use if the dataset has several (`trial 3`), else empty.
+        split: the split in use if the dataset has several (`split 3`), else empty.
         precision_reason: short explanation of the precision in use.
         format_reason: short explanation of the memory format in use.
         resumed: whether the run was resumed from a checkpoint.
@@ -49,7 +49,7 @@ class Run:
         skipped: steps skipped so far because their loss or gradient was not finite.
         fitted_step: step after which the model was last fitted to the training images, if it has a `fit`.
         fitted: `config` and `state` of the similarity last fitted to the training images, if any.
-        calibration: what similarities of the weights to score mean (`vireid.statistics.calibration`); None if unknown.
+        calibration: calibration of the similarities of the scored weights (`vireid.statistics.calibration`), or None.
         results: the evaluation of the final weights, once the run has finished.
     """
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from vireid.boundary import checkpoint
 from vireid.boundary.writing import open_whole
 from vireid.core.config.settings import EvaluationSettings
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
-from vireid.core.training import checkpoint
 from vireid.core.types import Progress
 
 
@@ -83,12 +83,6 @@ class Selection:
             todo='resume from the latest checkpoint of the run, checkpoints/last.pt, with best.pt and best-1.pt in '
             'the same folder',
         )
-
-    def load_best(self, model: Any, path: Path) -> dict[str, Any]:
-        """Loads the best weights into the model; returns the content of their checkpoint."""
-        content = checkpoint.load(path)
-        checkpoint.load_weights(model, content['model'], path)
-        return content
 
     def text(self) -> str:
         """Returns a description of the best weights and how they were selected."""

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from vireid import __version__
+from vireid.boundary.wording import counted
 from vireid.core.config.same_run import changes, named, read_sections, resumable
-from vireid.core.data.images import fingerprint
-from vireid.core.distributed.processes import gather_objects, world
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run
-from vireid.core.types import Progress, Sample
-from vireid.core.wording import counted
+from vireid.core.types import Progress
 from vireid.interfaces import Step
+from vireid.runtime.processes import gather_objects, world
 
 
 def state_of(run: Run, progress: Progress) -> dict[str, Any]:
@@ -72,29 +70,6 @@ def versions() -> dict[str, str]:
     return {'vireid': __version__, 'torch': str(torch.__version__)}
 
 
-def require_unseen(
-    samples: Sequence[Sample], seen: np.ndarray, source: str, contents: Mapping[str, int] | None = None
-) -> None:
-    """Checks that weights were not trained on the images to score.
-
-    Args:
-        samples: the images to score.
-        seen: (N,) int64 hashes of the training images.
-        source: name of the weights, for messages.
-        contents: content hashes of the images by path; if None, only their paths are compared.
-
-    Raises:
-        VireidError: if an image to score was trained on.
-    """
-    known = np.array([(contents or {}).get(s.path, 0) for s in samples], dtype=np.int64)
-    both = (np.isin(fingerprint(samples), seen) | (np.isin(known, seen) & (known != 0))).sum()
-    if both:
-        raise VireidError(
-            f'{source} was trained on {both:,} of the images to score',
-            todo='evaluate it on the test split of its config',
-        )
-
-
 def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     """Checks that a checkpoint can be resumed by this run: same model, data, split and number of processes.
 
@@ -121,7 +96,7 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
         raise VireidError(
             f'{source} was trained on {content.get("split") or "the only split"}, but this run uses '
             f'{run.split or "the only split"}',
-            todo='resume with the same --trial',
+            todo='resume with the same --split',
         )
     processes = content.get('processes', world()[1])
     if processes != world()[1]:

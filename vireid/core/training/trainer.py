@@ -12,28 +12,27 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
+from vireid.boundary import checkpoint, config_text
 from vireid.boundary.writing import remove_parts, write_whole
-from vireid.core.config import files
 from vireid.core.data.loader import BatchStream, WorkerDied
-from vireid.core.distributed.processes import agreed, lost_process_errors, wait_for_all
 from vireid.core.errors import VireidError
-from vireid.core.memory import within_memory
 from vireid.core.registry.contracts import located, require_record
 from vireid.core.scoring import results
 from vireid.core.scoring.evaluator import Evaluation, Evaluator
 from vireid.core.scoring.results import Results
-from vireid.core.signals import Interrupted, Stop, interruptible
-from vireid.core.training import checkpoint
-from vireid.core.training.lock import exclusive
 from vireid.core.training.nonfinite import is_finite, not_finite
 from vireid.core.training.run import Run, seed_step
 from vireid.core.training.selection import Selection
 from vireid.core.training.state import require_numbers, require_same_run, restore_step, state_of
 from vireid.core.types import Batch
 from vireid.interfaces import Model, Step
+from vireid.runtime.lock import exclusive
+from vireid.runtime.memory import within_memory
+from vireid.runtime.processes import agreed, lost_process_errors, wait_for_all
+from vireid.runtime.signals import Interrupted, Stop, interruptible
 
 SMALLER = (
-    'a smaller batch needs less (sampler.identities, visible, infrared), so do smaller images (images.size) and '
+    'use a smaller batch (sampler.identities, visible, infrared), smaller images (images.size), or '
     '--precision bf16-mixed'
 )
 
@@ -90,8 +89,8 @@ class Trainer:
 
         Raises:
             Interrupted: after Ctrl-C or another signal, once the checkpoint is written.
-            VireidError: if the run cannot continue, for example because of a loss that is not finite, or because
-                another process is lost.
+            VireidError: if the run cannot continue, for example because the loss is not finite or another process is
+                lost.
         """
         with lost_process_errors(), ExitStack() as stack:
             if self.fabric.is_global_zero:
@@ -185,7 +184,8 @@ class Trainer:
             return final
         self.evaluate()  # the last weights are candidates too
         wait_for_all()  # until rank 0 has written the best weights
-        best = self.selection.load_best(self.run.model, self.run.best)
+        best = checkpoint.load(self.run.best)
+        checkpoint.load_weights(self.run.model, best['model'], self.run.best)
         self.run.calibration = best.get('calibration')
         return self._noted(evaluate(weights=self.selection.text(), check_interrupt=self.check_interrupt))
 
@@ -198,7 +198,7 @@ class Trainer:
         return evaluation.results
 
     def save(self, best: Mapping[str, Any] | None = None) -> None:
-        """Writes the run's checkpoint, or that of its best weights with the facts `best`; call it in every process.
+        """Writes the checkpoint of the run or, with the entries `best`, of its best weights; call it in every process.
 
         Raises:
             VireidError: if the weights are not finite, or the file cannot be written.
@@ -259,7 +259,7 @@ class Trainer:
         if self.resume is not None:
             self.selection.bring_best(self.run.best, Path(self.resume).parent / self.run.best.name)
         (self.run.work_dir / results.FILE).unlink(missing_ok=True)  # a result marks a finished run
-        write_whole(self.run.work_dir / 'config.yaml', files.dump(self.experiment.to_config()))
+        write_whole(self.run.work_dir / 'config.yaml', config_text.dump(self.experiment.to_config()))
 
     def _write_result(self, final: Results) -> None:
         selected = self.selection.rule or 'weights at the end of training'

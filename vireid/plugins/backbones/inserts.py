@@ -38,6 +38,7 @@ class Stage(nn.Sequential):
         self.inserts = dict(inserts)
 
     def forward(self, x: Tensor, context: Context) -> Tensor:  # type: ignore[override]
+        """Maps the (B, C, H, W) input of the stage to its (copies * B, C', H', W') output."""
         first = x
         for name, part in self.named_children():
             if name not in self.inserts:

@@ -112,8 +112,8 @@ def _from_timm(network: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
                 todo='remove the options that change sizes, or set weights=None',
             ) from error
         config = timm.models.get_pretrained_cfg(network)
-        hub = getattr(config, 'hf_hub_id', None)
-        file = f'model.safetensors of {hub} on the Hugging Face hub' if hub else getattr(config, 'url', None)
+        hub, url = (config.hf_hub_id, config.url) if config is not None else (None, None)
+        file = f'model.safetensors of {hub} on the Hugging Face hub' if hub else url
         raise VireidError(
             f'weights of {network} are not in the timm cache and cannot be downloaded: {str(error).splitlines()[0]}',
             allowed=ALLOWED,

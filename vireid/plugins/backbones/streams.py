@@ -222,7 +222,7 @@ def _streams(
     if shared_from and (own := [m for m in channels if m not in MODALITIES and m not in given]):
         raise VireidError(
             f'streams does not name the stream of the modality {own[0]!r}',
-            allowed=f'the stream of another modality, or one of its own, which is not used in evaluation: {own[0]!r}',
+            allowed=f'the stream of another modality, or its own stream, which is not used in evaluation: {own[0]!r}',
             todo=f"set model.backbone.streams, for example to {{'{own[0]}': 'visible'}}",
         )
     for modality in channels:

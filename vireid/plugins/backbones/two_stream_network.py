@@ -13,12 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from vireid.boundary.weights import read_weights
-from vireid.core.data.randomness import preserved
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import BuildPart
 from vireid.core.types import FeatureSpec, Modality
-from vireid.plugins.backbones.chain import Chain, find_chain
 from vireid.plugins.backbones.inserts import Inserts
+from vireid.plugins.backbones.layer_chain import LayerChain, find_chain
 from vireid.plugins.backbones.networks import ALLOWED, Library, build_network, pretrained_weights, require_network
 from vireid.plugins.backbones.streams import STAGES, TwoStreams, with_channels
 from vireid.plugins.backbones.vision_transformer import (
@@ -31,11 +30,12 @@ from vireid.plugins.backbones.vision_transformer import (
     transformer_stages,
 )
 from vireid.plugins.backbones.weights import fitting
+from vireid.runtime.randomness import preserved
 
 PROBE = (256, 128)  # divisible by 32, with different height and width
 
 
-_CHAINS: dict[Any, Chain] = {}  # by network, options and image size, which a chain depends on
+_CHAINS: dict[Any, LayerChain] = {}  # by network, options and image size, which a chain depends on
 
 
 class TwoStreamNetwork(TwoStreams):
@@ -153,6 +153,7 @@ class _Builder:
         layouts: layout of each stage's output: `map`, `channels last`, `tokens` or `class token`.
         channels: channels of each stage's map, as far as the analysis found them.
         size: (H, W) that the network accepts, if `image_size` is None.
+        is_resizable: whether it is a network of timm that can be set to another size.
         prefix: number of tokens before the patch tokens.
         grid: (H, W) of the patch tokens.
         class_token: whether a vision transformer outputs class tokens.
@@ -177,6 +178,7 @@ class _Builder:
         self.state: dict[str, Tensor] | None = None
         self.size, self.prefix, self.grid = PROBE, 0, (0, 0)
         self.class_token, self.patch_stride = False, None  # type: bool, int | None
+        self.is_resizable = False
         require_network(network, library)
 
     def __call__(self, channels: int) -> dict[str, nn.Module]:
@@ -209,7 +211,7 @@ class _Builder:
                 warnings.simplefilter('ignore', UserWarning)  # timm's, about resampling position embeddings
                 if self._is_transformer(network):
                     set_patches(network, size, self.patch_stride)
-                elif size and hasattr(network, 'set_input_size'):
+                elif size and self.is_resizable:
                     network.set_input_size(img_size=size)
         except VireidError:
             raise
@@ -219,7 +221,8 @@ class _Builder:
     def _find_stages(self, network: Any) -> None:
         broken: str | None = None
         last = ''
-        if hasattr(network, 'set_input_size'):
+        self.is_resizable = hasattr(network, 'set_input_size')
+        if self.is_resizable:
             self.size = _own_size(network)
         if self._is_transformer(network):
             self.parts = transformer_stages(network, self.class_token)
@@ -265,7 +268,7 @@ class _Builder:
             return "use timm's: library='timm', network='vit_base_patch16_224'"
         return None
 
-    def _run(self, network: nn.Module) -> Chain:
+    def _run(self, network: nn.Module) -> LayerChain:
         """Finds the chain with an image of `size`, or of `image_size` if the network does not accept `size`."""
         device = next(network.parameters()).device
         sizes = [self.size, *([tuple(self.image_size)] if self.image_size else [])]
@@ -318,7 +321,10 @@ def _pair(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> tuple[i
 
 
 def _own_size(network: Any) -> tuple[int, int]:
-    size = getattr(getattr(network, 'patch_embed', None), 'img_size', None)
+    try:
+        size = network.patch_embed.img_size
+    except AttributeError:
+        size = None
     return tuple(size or network.pretrained_cfg['input_size'][1:])  # type: ignore[return-value]
 
 

@@ -29,7 +29,7 @@ class Folders(OwnImages):
             without `train` and `test` folders and without `folds`.
         folds: number of folds for K-fold cross-validation over the identities with images of both modalities, in any
             folder. The test split is one fold, and all other identities are trained on.
-        trial: the fold to test on, 1 to `folds`; `vireid train --trials 1-5` runs them one after the other.
+        fold: the fold to test on, 1 to `folds`; `vireid train --folds 5` trains a model for each.
         seed: random seed of the folds and of `val_share`.
         val_share: fraction of the training identities, at least two, to use as the split `val` if there is none; 0
             disables it.
@@ -45,7 +45,7 @@ class Folders(OwnImages):
         root: str | None = None,
         test_share: float = 0.5,
         folds: int | None = None,
-        trial: int = 1,
+        fold: int = 1,
         seed: int = 0,
         val_share: float = 0.0,
         identities: int | None = None,
@@ -56,7 +56,7 @@ class Folders(OwnImages):
             raise VireidError('Folders: no data folder was given', allowed=wanted, todo='set --data-root')
         if not 0 < test_share <= 1:
             raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
-        assignment = SplitAssignment(folds, trial, seed, val_share, identities, draw)
+        assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         if folds is not None and test_share != 0.5:
             raise VireidError(
                 f'test_share is {test_share}, but folds={folds} already defines the test split', todo='set only one'

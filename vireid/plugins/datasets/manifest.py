@@ -13,9 +13,9 @@ from typing import Any, cast
 from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import ARRAYS, open_regular, reads
 from vireid.boundary.tables import column_names, read_csv, require_rows
+from vireid.boundary.wording import counted
 from vireid.core.errors import SHOWN, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import SplitAssignment
 
@@ -36,7 +36,7 @@ ALLOWED = {
     'nobody': 'the number or name of one person',
     'rounded': 'all digits of a number',
     'modality': ', '.join(MODALITIES),
-    'camera': 'a number of 0 to 999999999, or text such as cam1',
+    'camera': 'a number from 0 to 999999999, or text such as cam1',
     'twice': 'each image once',
 }
 TODO = {
@@ -62,7 +62,7 @@ class Manifest(OwnImages):
         file: name of the table in the folder.
         folds: number of folds for K-fold cross-validation over the identities with images of both modalities, in any
             split. The test split is one fold, and all other identities are trained on.
-        trial: the fold to test on, 1 to `folds`; `vireid train --trials 1-5` runs them one after the other.
+        fold: the fold to test on, 1 to `folds`; `vireid train --folds 5` trains a model for each.
         seed: random seed of the folds and of `val_share`.
         val_share: fraction of the training identities, at least two, to use as the split `val` if the table has none; 0
             disables it.
@@ -78,7 +78,7 @@ class Manifest(OwnImages):
         root: str | None = None,
         file: str = 'manifest.csv',
         folds: int | None = None,
-        trial: int = 1,
+        fold: int = 1,
         seed: int = 0,
         val_share: float = 0.0,
         identities: int | None = None,
@@ -86,7 +86,7 @@ class Manifest(OwnImages):
     ) -> None:
         if root is None:
             raise VireidError('Manifest: no table was given', todo='set --data-root to the folder of manifest.csv')
-        assignment = SplitAssignment(folds, trial, seed, val_share, identities, draw)
+        assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
         given = Path(root).expanduser()
         self.path = given if given.is_file() else given / file
         other = self.path.with_suffix('.parquet')
@@ -177,9 +177,11 @@ def _too_large(path: Path) -> VireidError:
 
 def _cells(column: Any) -> list[Any]:
     """Returns the values of a column of a Parquet file; None for missing ones, which pandas may write as NaN."""
+    from pyarrow import DictionaryArray
+
     cells: list[Any] = []
     for chunk in column.chunks:
-        if hasattr(chunk, 'dictionary'):
+        if isinstance(chunk, DictionaryArray):
             values = [*chunk.dictionary.to_pylist(), None]
             cells += [values[-1 if index is None else index] for index in chunk.indices.to_pylist()]
         else:

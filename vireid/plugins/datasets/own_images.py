@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from vireid.boundary.names import alike
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
 from vireid.plugins.datasets.splitting import LEAST, SplitAssignment, divide
 
 LARGEST = 2**31

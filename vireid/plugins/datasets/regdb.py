@@ -21,12 +21,13 @@ OBTAIN = (
 class RegDB:
     """Reads RegDB from `idx/{train,test}_{visible,thermal}_{1..10}.txt`.
 
-    RegDB is by Nguyen et al., Sensors 2017, doi 10.3390/s17030605. The ten trials are different splits of the
-    identities. Test a model on the trial that it was trained on; otherwise the test set contains training identities.
+    RegDB is by Nguyen et al., Sensors 2017, doi 10.3390/s17030605. It has ten splits of the identities
+    into training and test. Test a model on the split that it was trained on; otherwise the test set contains training
+    identities.
 
     Args:
         root: the dataset folder.
-        trial: the trial, 1 to 10.
+        split: the number of the split, 1 to 10; most published code calls it the trial.
 
     Attributes:
         expected: number of identities, visible and infrared images of each split of a complete copy.
@@ -40,19 +41,19 @@ class RegDB:
     recognized_by = ('idx/train_visible_1.txt', 'Thermal')
     cameras: ClassVar = {m: (camera,) for m, camera in CAMERAS.items()}
 
-    def __init__(self, root: str | None = None, trial: int = 1) -> None:
-        if not 1 <= trial <= 10:
-            raise VireidError(f'trial is {trial}', allowed='1 to 10')
-        lists = [f'idx/{part}_{name}_{trial}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
+    def __init__(self, root: str | None = None, split: int = 1) -> None:
+        if not 1 <= split <= 10:
+            raise VireidError(f'split is {split}', allowed='1 to 10')
+        lists = [f'idx/{part}_{name}_{split}.txt' for part in ('train', 'test') for name in FILE_NAMES.values()]
         self.root = require_root(
             root, dataset='RegDB', looked_for=['Visible', 'Thermal', *lists], obtain=OBTAIN, synth='regdb'
         )
-        self.trial = trial
-        self.split_name = f'trial {trial}'
+        self._number = split
+        self.split_name = f'split {split}'
         self._read = cache(self._read_split)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """Returns the samples of `train` or `test` of this trial in index file order, visible first.
+        """Returns the samples of `train` or `test` in index file order, visible first.
 
         Raises:
             VireidError: if there is no such split, or an index file is invalid.
@@ -63,7 +64,7 @@ class RegDB:
 
     def _read_split(self, name: str) -> tuple[Sample, ...]:
         lists = {
-            part: {m: read_index(self.root / f'idx/{part}_{file}_{self.trial}.txt') for m, file in FILE_NAMES.items()}
+            part: {m: read_index(self.root / f'idx/{part}_{file}_{self._number}.txt') for m, file in FILE_NAMES.items()}
             for part in ('train', 'test')
         }
         folders: dict[str, set[str]] = {'train': set(), 'test': set()}
@@ -73,7 +74,7 @@ class RegDB:
             sensor, _, rest = path.partition('/')
             if sensor.lower() != FILE_NAMES[modality]:
                 raise VireidError(
-                    f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self.trial}.txt names {path}',
+                    f'{self.root}/idx/{part}_{FILE_NAMES[modality]}_{self._number}.txt names {path}',
                     allowed=f'images in {FILE_NAMES[modality].title()}',
                     todo='restore the index files from the dataset',
                 )
@@ -83,7 +84,7 @@ class RegDB:
         if both:
             raise VireidError(
                 f'{self.root}/idx: the identities {", ".join(both[:5])} are in both the training and the test list of '
-                f'trial {self.trial}',
+                f'{self.split_name}',
                 todo='restore the index files from the dataset',
             )
         return tuple(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
-from vireid.core.wording import counted
 
 DRAWS = 100  # random assignments to try; the one with the most balanced images is used
 LEAST = 2  # minimum number of identities in each split
@@ -25,7 +25,7 @@ class SplitAssignment:
     Args:
         folds: number of folds for K-fold cross-validation. The test split is one fold, and all other identities are
             trained on. None uses the splits in the data.
-        trial: the fold to test on, 1 to `folds`.
+        fold: the fold to test on, 1 to `folds`.
         seed: random seed of the folds and of `val_share`.
         val_share: fraction of the training identities to use as the split `val` if there is none; 0 disables it.
         identities: number of training identities to keep, before `val_share` applies; None keeps all.
@@ -36,7 +36,7 @@ class SplitAssignment:
     """
 
     folds: int | None = None
-    trial: int = 1
+    fold: int = 1
     seed: int = 0
     val_share: float = 0.0
     identities: int | None = None
@@ -45,15 +45,15 @@ class SplitAssignment:
     def __post_init__(self) -> None:
         if self.folds is not None and self.folds < 2:
             raise VireidError(f'folds is {self.folds}', allowed='2 or more, or None')
-        if self.folds is not None and not 1 <= self.trial <= self.folds:
-            raise VireidError(f'trial is {self.trial}', allowed=f'1 to {self.folds}, the number of folds')
+        if self.folds is not None and not 1 <= self.fold <= self.folds:
+            raise VireidError(f'fold is {self.fold}', allowed=f'1 to {self.folds}, the number of folds')
         if not 0 <= self.val_share < 1:
             raise VireidError(f'val_share is {self.val_share}', allowed='0 (no validation split) to 1 (exclusive)')
         for name in ('seed', 'draw'):
             if getattr(self, name) < 0:
                 raise VireidError(f'{name} is {getattr(self, name)}', allowed='0 or more')
         for name, idle, needed in (
-            ('trial', self.trial != 1 and self.folds is None, 'folds, such as dataset.folds=5'),
+            ('fold', self.fold != 1 and self.folds is None, 'folds, such as dataset.folds=5'),
             ('seed', self.seed != 0 and self.folds is None and not self.val_share, 'folds or val_share'),
             ('draw', self.draw != 0 and self.identities is None, 'identities'),
         ):
@@ -65,7 +65,7 @@ class SplitAssignment:
         """Name of the fold to test on; empty without `folds`."""
         if self.folds is None:
             return ''
-        return f'fold {self.trial} of {self.folds}' + (f', seed {self.seed}' if self.seed else '')
+        return f'fold {self.fold} of {self.folds}' + (f', seed {self.seed}' if self.seed else '')
 
     def apply(self, listed: Mapping[str, Sequence[Sample]], source: str) -> dict[str, tuple[Sample, ...]]:
         """Returns the samples by assigned split.
@@ -80,7 +80,7 @@ class SplitAssignment:
         parts = {name: tuple(samples) for name, samples in listed.items()}
         if self.folds is not None:
             samples = [s for part in parts.values() for s in part]
-            test = _fold(samples, self.folds, self.trial, self.seed, source)
+            test = _fold(samples, self.folds, self.fold, self.seed, source)
             parts = {'train': _without(samples, test), 'test': _only(samples, test)}
             parts['train'] = _only(parts['train'], matchable(parts['train']))
         if self.identities is not None:
@@ -197,7 +197,7 @@ def assign(
     return {identity: int(best[row]) for identity, row in index.items()}
 
 
-def _fold(samples: Sequence[Sample], folds: int, trial: int, seed: int, source: str) -> set[int]:
+def _fold(samples: Sequence[Sample], folds: int, fold: int, seed: int, source: str) -> set[int]:
     """Returns the identities of a fold."""
     matched = matchable(samples)
     if len(matched) < LEAST * folds:
@@ -210,7 +210,7 @@ def _fold(samples: Sequence[Sample], folds: int, trial: int, seed: int, source: 
             f'set folds to {most} or less' if most > 1 else '',
         )
     assigned = assign(samples, matched, np.arange(len(matched)) % folds, (seed, FOLDS))
-    return {identity for identity, part in assigned.items() if part == trial - 1}
+    return {identity for identity, part in assigned.items() if part == fold - 1}
 
 
 def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -> set[int]:

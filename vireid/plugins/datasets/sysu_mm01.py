@@ -28,6 +28,8 @@ def complete(train_lists: Sequence[str] = ('train', 'val')) -> dict[str, tuple[i
 class SYSUMM01:
     """Reads SYSU-MM01 (Wu et al., ICCV 2017) from `camN/IIII/NNNN.jpg` and `exp/{train,val,test}_id.txt`.
 
+    See doi 10.1109/ICCV.2017.575.
+
     Cameras 1, 2, 4 and 5 are visible, 3 and 6 infrared. Not every identity is seen by every camera. Your own images in
     this layout may have fewer cameras, as long as both modalities exist.
 

@@ -36,8 +36,11 @@ class TorchvisionDetector:
         network: its name in torchvision. The default is fast; `fasterrcnn_resnet50_fpn_v2` finds smaller people, and
             is slower.
         weights: `coco`, which torchvision downloads once, or a file with a state dict of this network for COCO.
-        least_score: least score of a person, 0 to 1.
-        device: where it runs.
+        least_score: minimum score of a person, 0 to 1.
+        device: the device on which it runs.
+
+    Raises:
+        VireidError: if the network is unknown, or its weights cannot be downloaded or read, or do not fit.
     """
 
     def __init__(

@@ -15,6 +15,8 @@ from vireid.core.types import FeatureSpec, HeadOutput
 class BottleneckHead(nn.Module):
     """Averages a map and reduces it twice: for a classifier, and for metric losses (AlignGAN, ICCV 2019).
 
+    AlignGAN is Wang et al., arXiv 1910.05839.
+
     The classifier reads dropout, a linear layer, BatchNorm and LeakyReLU; metric losses read a second linear layer.
     The embedding is the average, of neither branch.
 
@@ -23,7 +25,7 @@ class BottleneckHead(nn.Module):
         num_identities: number of classes K.
         channels: length after either reduction.
         dropout: probability of dropout before the classifier's branch.
-        slope: of the LeakyReLU.
+        slope: negative slope of the LeakyReLU.
 
     Raises:
         VireidError: if there is not exactly one input, or it is not a map.

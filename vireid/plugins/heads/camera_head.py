@@ -16,6 +16,8 @@ from vireid.core.types import FeatureSpec, HeadOutput
 class CameraHead(nn.Module):
     """A linear camera classifier: the view classifier of MSR (Feng et al., TIP 2019).
 
+    See doi 10.1109/TIP.2019.2928126.
+
     `logits` are identity scores, so the camera scores, (B, cameras), are output as `feature`. Train them with
     `CameraCrossEntropy`. The embedding is the vector that is classified.
 

@@ -53,7 +53,7 @@ class GlobalHead(nn.Module):
         self.embedding_dim = self.branch.dim
 
     def forward(self, feature: Tensor) -> HeadOutput:
-        return self.branch(self.pool(feature))
+        return self.branch(self.pool(feature))  # (B, embedding_dim), (B, K)
 
     def embed(self, feature: Tensor) -> Tensor:
         """Returns the (B, embedding_dim) vector used at test time."""

@@ -25,7 +25,8 @@ class GraphHead(nn.Module):
         dropout: dropout rate of the nodes and of the attention, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if the input is not one vector, or `dropout` is out of range.
+        VireidError: if the input is not one vector, or `dropout` is out of range; when called, if the identities are
+            unknown.
     """
 
     train_only = True

@@ -17,6 +17,8 @@ from vireid.core.types import FeatureSpec, HeadOutput
 class HiddenLayerHead(nn.Module):
     """An identity classifier with hidden layers, such as 2048-512-ReLU-K in cmGAN (Dai et al., IJCAI 2018).
 
+    See doi 10.24963/ijcai.2018/94.
+
     Metric losses use the pooled vector, which is also the embedding; the hidden layers only serve the classifier.
 
     Args:
@@ -61,6 +63,11 @@ class HiddenLayerHead(nn.Module):
 
 def perceptron(channels: int, hidden: Sequence[int], outputs: int) -> nn.Sequential:
     """Returns fully connected layers with ReLU between them.
+
+    Args:
+        channels: length of the input.
+        hidden: lengths of the hidden layers.
+        outputs: length of the output.
 
     Raises:
         VireidError: if `hidden` is empty or a length is below 1.

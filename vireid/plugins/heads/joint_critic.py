@@ -17,9 +17,10 @@ from vireid.plugins.image_networks import initialize, of_modality, patch_layers,
 class JointCritic(nn.Module):
     """Judges pairs of an image and a feature map: do both come from real infrared images of one identity?
 
-    From Wang et al., ICCV 2019. The image passes three convolutions with stride 2. The map is reduced to as many
-    channels as the first of them has, enlarged, and joined to the result. Two more convolutions with stride 2 and one
-    of 3 x 3 give a value per patch.
+    From Wang et al., ICCV 2019, arXiv 1910.05839.
+
+    The image passes three convolutions with stride 2. The map is reduced to as many channels as the first of them has,
+    enlarged, and joined to the result. Two more convolutions with stride 2 and one of 3 x 3 give a value per patch.
 
     Row i of the visible images must show the identity of row i of the infrared images. With real and fake infrared
     images x and x', and the maps f and f' that the backbone computes from them, the outputs are values per patch of
@@ -35,7 +36,8 @@ class JointCritic(nn.Module):
         channels: after the first convolution.
 
     Raises:
-        VireidError: if the inputs are not two paired maps and a joint one, or they are too small.
+        VireidError: if the inputs are not two paired maps and a joint one, or they are too small; when called, if a
+            modality is missing or the identities of the rows differ.
     """
 
     layout, train_only = 'any', True
@@ -91,7 +93,7 @@ class JointCritic(nn.Module):
         return nn.functional.interpolate(self.feature(features), tuple(size), mode='bilinear')
 
     def _judged(self, images: Tensor, features: Tensor) -> HeadOutput:
-        return HeadOutput(self.pair(torch.cat([images, features], dim=1)).flatten(1))
+        return HeadOutput(self.pair(torch.cat([images, features], dim=1)).flatten(1))  # (N, patches)
 
 
 def another_identity(identities: Tensor) -> Tensor | None:

@@ -17,8 +17,10 @@ from vireid.plugins.heads.hidden_layer_head import perceptron
 class ModalityDiscriminator(nn.Module):
     """The discriminator of cmGAN (Dai et al., IJCAI 2018): fully connected layers with ReLU, one score per modality.
 
+    See doi 10.24963/ijcai.2018/94.
+
     The scores, (B, 2) for visible and infrared, are output as `feature`. Train it with `ModalityCrossEntropy`, and with
-    an optimizer of its own (the step `MultipleOptimizers`).
+    a separate optimizer (the step `MultipleOptimizers`).
 
     Args:
         inputs: one joint map, which is pooled, or one vector.

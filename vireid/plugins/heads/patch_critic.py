@@ -18,11 +18,13 @@ from vireid.plugins.image_networks import OTHER, initialize, of_modality, patch_
 class PatchCritic(nn.Module):
     """A discriminator that judges patches (PatchGAN): is this a real image, or one translated from the other modality?
 
+    See Isola et al., 2017, arXiv 1611.07004.
+
     Convolutions with stride 2, each after the first with twice the channels, and one that maps to a value per patch.
-    It may look at several scales, each with a network of its own and half the size of the one before.
+    It may look at several scales, each with its own network and half the size of the previous one.
 
     It has two outputs. Each has, per image, the values of all patches; with several scales, a part for each, whose
-    values are repeated so that all parts have as many.
+    values are repeated so that all parts have equally many.
 
     - `real`: of the real images of `modality`, from the first input;
     - `fake`: of the images that the second input has for the other modality, which are translated to this one.
@@ -71,6 +73,7 @@ class PatchCritic(nn.Module):
     def forward(self, real: Mapping[Modality, Tensor], fake: Mapping[Modality, Tensor]) -> dict[str, HeadOutput]:
         images = of_modality(real, self.modality, 'PatchCritic')
         translated = of_modality(fake, OTHER[self.modality], 'PatchCritic')
+        # (N, patches) each, or (N, scales, values)
         return {'real': HeadOutput(self.judge(images)), 'fake': HeadOutput(self.judge(translated))}
 
     def judge(self, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,6 +83,6 @@ def _merge(scores: np.ndarray, numbers: np.ndarray, similar: np.ndarray, first: 
 
 def _release(vectors: np.ndarray) -> None:
     """Lets the system reuse the memory of a large mapped file, whose pages would count as memory of this process."""
-    mapped = getattr(vectors, '_mmap', None)
-    if mapped is not None and vectors.nbytes > UNMAP and hasattr(mmap, 'MADV_DONTNEED'):
+    mapped: Any = vectors._mmap if isinstance(vectors, np.memmap) else None  # type: ignore[attr-defined]
+    if sys.platform != 'win32' and mapped is not None and vectors.nbytes > UNMAP:
         mapped.madvise(mmap.MADV_DONTNEED)

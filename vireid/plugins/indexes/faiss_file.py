@@ -29,6 +29,11 @@ class FaissFile:
 
     The index holds the embeddings as float16. Its candidates are scored from the file of embeddings, so that the
     similarities are those of `Exact`. If it finds too few images that a filter allows, `Exact` searches.
+
+    Args:
+        folder: the folder of the index.
+        length: length D of the embeddings.
+        arguments: arguments of the component, which the file records.
     """
 
     rebuild_after: ClassVar[float]  # changed images per image that the index was built from
@@ -97,7 +102,7 @@ class FaissFile:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         _, numbers = self._index().search(queries, top, params=self.parameters(top, selector))
         if (numbers >= len(vectors)).any():
-            raise VireidError(f'{self.path} is the index of other images', todo='update it: vireid index')
+            raise VireidError(f'{self.path} belongs to other images', todo='update it: vireid index')
         scores = np.full(numbers.shape, -np.inf, dtype=np.float32)
         for query, own, best in zip(queries, numbers, scores, strict=True):
             known = own >= 0
@@ -117,13 +122,13 @@ class FaissFile:
             yield part, vectors[part].astype(np.float32)
 
     def _index(self) -> Any:
-        """Returns the index, read anew if another process updated it."""
+        """Returns the index, read again if another process updated it."""
         with self._lock:
             try:
                 found = os.stat(self.path)
                 state: Any = (found.st_ino, found.st_size, found.st_mtime_ns)
             except OSError:
-                state = None  # told by the reader
+                state = None  # reading the file reports the error
             if self._read is None or self._read[0] != state:
                 index, note = read_index(self.path, self._faiss, self.length)
                 if note['built']['type'] != self.built['type']:
@@ -143,7 +148,9 @@ class FaissFile:
                 self._faiss.write_index(index, self._faiss.PyCallbackIOWriter(write))
                 file.write(json.dumps({**note, 'sha256': digest.hexdigest()}).encode().ljust(NOTE))
         except OSError as error:
-            raise VireidError(f'{self.path} cannot be written: {error}', todo='make space, and repeat it') from error
+            raise VireidError(
+                f'{self.path} cannot be written: {error}', todo='free some space, then repeat the command'
+            ) from error
 
 
 def _import_faiss() -> Any:
@@ -154,11 +161,16 @@ def _import_faiss() -> Any:
     return faiss
 
 
-@reads('a FAISS index', FILE, todo='repeat vireid index, which builds it anew')
+@reads('a FAISS index', FILE, todo='repeat vireid index, which rebuilds it')
 def read_index(path: Path, faiss: Any = None, length: int | None = None) -> tuple[Any, dict[str, Any]]:
     """Returns a FAISS index and its note: `images` that it was built from, `changes` since, and how it was `built`.
 
     FAISS parses the file only if it has the recorded digest, since damage could crash it.
+
+    Args:
+        path: the file.
+        faiss: the module; None imports it.
+        length: length D that the embeddings must have; None accepts any.
     """
     faiss = faiss or _import_faiss()
     with open_regular(inside(path.parent, path.name)) as file:

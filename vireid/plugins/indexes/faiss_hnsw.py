@@ -15,14 +15,14 @@ class FaissHNSW(FaissFile):
     """Approximate search by FAISS: each image is linked to similar ones, and a search follows the links (HNSW).
 
     Needs `pip install 'vireid[faiss]'`. Building takes longer than with `FaissIVF`, a search less. Removed images stay
-    in the graph, without a number; it is built anew when half of its images have changed.
+    in the graph, without a number; it is rebuilt when half of its images have changed.
 
     Args:
         folder: the folder of the index.
         length: length D of an embedding.
-        links: links of an image in each layer, twice as many in the lowest: more find more, and take more memory.
+        links: links per image in each layer, twice as many in the lowest. More links improve recall and take memory.
         build: images that are considered when an image is linked.
-        search: images that a search considers: more find more, and take longer.
+        search: number of images that a search considers. Higher values improve recall and take longer.
     """
 
     rebuild_after = 0.5
@@ -47,12 +47,12 @@ class FaissHNSW(FaissFile):
         return faiss.IndexIDMap(graph)
 
     def drop(self, index: Any, rows: np.ndarray) -> None:
-        """Takes the numbers away from images, since a graph cannot lose images."""
+        """Removes the numbers of images, since images cannot be removed from a graph."""
         numbers = self._faiss.vector_to_array(index.id_map)
         numbers[np.isin(numbers, rows)] = -1
         self._faiss.copy_array_to_vector(numbers, index.id_map)
 
     def parameters(self, top: int, selector: Any) -> Any:
-        """Returns the parameters of a search, which passes over images without a number."""
+        """Returns the parameters of a search, which skips images without a number."""
         selector = selector or self._faiss.IDSelectorRange(0, 2**62)
         return self._faiss.SearchParametersHNSW(efSearch=max(self.considered, top), sel=selector)

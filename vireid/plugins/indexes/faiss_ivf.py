@@ -17,13 +17,13 @@ PER_LIST = 64  # images per list that the centers are learned from
 class FaissIVF(FaissFile):
     """Approximate search by FAISS: k-means sorts the images into lists, and a search reads the nearest lists.
 
-    Needs `pip install 'vireid[faiss]'`. The index is built anew when half of its images have changed.
+    Needs `pip install 'vireid[faiss]'`. The index is rebuilt when half of its images have changed.
 
     Args:
         folder: the folder of the index.
         length: length D of an embedding.
         lists: number of lists; by default 4 sqrt(N), for N images when it is built.
-        probes: number of lists that a search reads: more find more, and take longer.
+        probes: number of lists that a search reads. Higher values improve recall and take longer.
     """
 
     rebuild_after = 0.5

@@ -38,11 +38,11 @@ class Qdrant:
         folder: the folder of the index.
         length: length D of an embedding.
         url: address of a server, such as `http://localhost:6333`; without it, Qdrant's local mode keeps the points in
-            the folder of the index and compares all of them, for trials with some thousand images.
+            the folder of the index and compares all of them, for trials with a few thousand images.
         collection: name of the collection; by default one that is derived from the folder.
 
     Raises:
-        VireidError: if qdrant-client is not installed, or the address is not one.
+        VireidError: if qdrant-client is not installed, or the address is invalid.
     """
 
     def __init__(self, folder: Path, length: int, url: str | None = None, collection: str | None = None) -> None:
@@ -58,7 +58,7 @@ class Qdrant:
         self.collection = collection or f'vireid_{own}'
 
     def update(self, vectors: np.ndarray, live: np.ndarray, changed: Sequence[Any], removed: np.ndarray) -> None:
-        """Sends the changes; doing it again changes nothing.
+        """Sends the changes; repeating this has no effect.
 
         Raises:
             VireidError: if the server cannot be reached, or its collection is not that of this index.
@@ -158,7 +158,7 @@ class Qdrant:
 
     def _require_length(self, client: Any) -> None:
         params = client.get_collection(self.collection).config.params.vectors
-        if getattr(params, 'size', None) != self.length:
+        if not isinstance(params, self._models.VectorParams) or params.size != self.length:
             raise VireidError(
                 f'{self._place()} does not have embeddings of length {self.length}',
                 todo='use another collection: vireid index ... --cfg-options index.collection=NAME',
@@ -190,8 +190,8 @@ class Qdrant:
             reason = str(error).strip().splitlines()
             raise VireidError(
                 f'{self._place()} cannot be used: {reason[0][:200] if reason else type(error).__name__}',
-                todo=f'start the server, or set its key in {KEY}; then repeat the command: vireid index goes on where '
-                'it stopped' if self.url else 'wait until no other process uses it, and repeat the command',
+                todo=f'start the server, or set its key in {KEY}; then repeat the command: vireid index continues '
+                'where it stopped' if self.url else 'wait until no other process uses it, and repeat the command',
             ) from error  # fmt: skip
 
 
@@ -222,12 +222,12 @@ class _PointsOnly(pickle.Unpickler):
 def require_points(path: Path) -> None:
     """Raises unless a file of Qdrant's local mode, which Qdrant unpickles, holds only points."""
     if path.is_symlink() or not path.is_file():
-        raise ValueError('it is a link or no file')
+        raise ValueError('it is a link, or not a file')
     if path.name == f'{STORAGE}-journal':
         return
     if path.name != STORAGE:
         raise ValueError('it is a file of an old version of Qdrant')
-    # not read-only: SQLite first takes back what a process that was killed had begun, as Qdrant would
+    # not read-only: SQLite first rolls back what a killed process had begun, as Qdrant would
     with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=rw', uri=True)) as db:
         found = db.execute('SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL').fetchall()
         if [(kind, name) for kind, name, _ in found] != [('table', 'points')]:

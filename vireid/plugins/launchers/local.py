@@ -12,13 +12,13 @@ from annotated_types import Ge
 
 from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError
-from vireid.core.types import JobCommand, JobState
+from vireid.launcher_types import JobCommand, JobState
 
 
 class Local:
     """Runs commands on this machine: one per GPU, or one at a time without GPUs, unless `jobs` is set.
 
-    The commands end with this process, however it ends: each watches its standard input, a pipe from here.
+    The commands end with this process, however it ends: each watches its standard input, a pipe from this process.
 
     Args:
         jobs: number of commands at once; several may share a GPU.

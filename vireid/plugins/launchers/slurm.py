@@ -18,7 +18,7 @@ from annotated_types import Gt
 from vireid.boundary.reading import parse_json, read_text, reads
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.types import JobCommand, JobState
+from vireid.launcher_types import JobCommand, JobState
 
 ACTIVE = {'PENDING', 'RUNNING', 'REQUEUED', 'CONFIGURING', 'COMPLETING', 'SUSPENDED', 'RESIZING', 'READY'}
 FILE, BYTES = 'slurm_jobs.json', 2**20
@@ -28,20 +28,20 @@ NUMBER = re.compile('[0-9]+(_[0-9]+)?')
 class Slurm:
     """Submits commands as one job array. Needs the extra `slurm` (submitit).
 
-    A job that is preempted, or reaches its time limit, saves a checkpoint, returns to the queue, and goes on from
-    there. Jobs go on if this process ends; the same command finds them again.
+    A job that is preempted, or reaches its time limit, saves a checkpoint, returns to the queue, and continues
+    from there. Jobs continue if this process ends; the same command finds them again.
 
     Args:
-        jobs: most jobs that run at once; None sets no limit.
+        jobs: maximum number of jobs that run at once; None sets no limit.
         folder: folder of the study, which every node can read and write.
         partition: partition to submit to; None lets Slurm choose.
         hours: time limit of a job.
         gpus: GPUs per job; None: as many as a run has devices.
         cpus: CPU cores per job.
         memory: memory per job in GB; None lets Slurm choose.
-        retries: how often a job that reached its time limit may go on.
+        retries: how often a job that reached its time limit may continue.
         options: other parameters of sbatch, such as {'account': 'lab'}.
-        cluster: `local` runs the jobs on this machine, to try this.
+        cluster: `local` runs the jobs on this machine, for trying out.
 
     Raises:
         VireidError: if submitit is not installed, or this machine has no Slurm.

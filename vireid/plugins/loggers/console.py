@@ -9,15 +9,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid import __version__
 from vireid.boundary.terminal import Terminal
+from vireid.boundary.wording import counted
 from vireid.core import types
-from vireid.core.distributed.processes import world
-from vireid.core.scoring.results import FEW, Results
+from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
 from vireid.core.types import MODALITIES
-from vireid.core.wording import counted
 from vireid.plugin_manager.manager import hookimpl
 from vireid.plugins.models.cross_modal import CrossModalModel
-from vireid.statistics.interval import what_few_allow
+from vireid.runtime.processes import world
+from vireid.statistics.interval import FEW, what_few_allow
 
 
 class Console:

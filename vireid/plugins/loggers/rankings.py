@@ -16,7 +16,7 @@ FILE = 'rankings.png'
 class Rankings:
     """Draws `rankings.png` after each evaluation: the ranking lists of a few random queries, always the same ones.
 
-    With `training.evaluate_every`, the picture shows what a model has learned so far. Without matplotlib, the logger is
+    With `training.evaluate_every`, the image shows what the model has learned so far. Without matplotlib, the logger is
     disabled when the run starts.
     """
 

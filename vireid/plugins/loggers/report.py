@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
@@ -54,11 +53,10 @@ class Report:
     def _write(self, run: Run) -> None:
         run.work_dir.mkdir(parents=True, exist_ok=True)
         if self._results is not None:
-            model: Any = run.model if hasattr(run.model, 'embed') else None
             transform = run.experiment.build_transform('test')
             scale_raw = run.experiment.images.scale_raw
             known = None if run.calibration is None else Calibration.of(run.calibration)
-            collected = collect(self._results, model, transform, run.device, run.experiment.name, scale_raw, known)
+            collected = collect(self._results, run.model, transform, run.device, run.experiment.name, scale_raw, known)
             collected.save(run.work_dir / evidence.FILE)
         path = run.work_dir / 'report.html'
         write_report([read_run(run.work_dir)], path)

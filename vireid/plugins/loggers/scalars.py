@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vireid.core.scoring.results import METRICS, Results
+from vireid.core.scoring.results import Results
+from vireid.statistics.scores import METRICS
 
 
 def step_scalars(record: Mapping[str, Any]) -> dict[str, float]:

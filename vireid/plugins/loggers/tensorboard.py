@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+from vireid.boundary import config_text
 from vireid.boundary.paths import inside, is_name
-from vireid.core.config import files
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run
@@ -43,7 +43,7 @@ class TensorBoard:
         # a new run hides everything that an earlier run logged in this folder
         first = run.progress.step + 1 if run.resumed else 0
         self._writer = SummaryWriter(str(inside(run.work_dir, self.folder)), purge_step=first, flush_secs=30)
-        text = textwrap.indent(files.dump(run.experiment.to_config()), '    ')  # a code block in Markdown
+        text = textwrap.indent(config_text.dump(run.experiment.to_config()), '    ')  # a code block in Markdown
         self._writer.add_text('config', text, run.progress.step)
 
     @hookimpl

@@ -20,7 +20,7 @@ class BatchHardTriplet(nn.Module):
         margin: at least 0; None selects the soft margin.
 
     Raises:
-        VireidError: if `margin` is negative.
+        VireidError: if `margin` is negative, or, when called, if the feature has parts.
     """
 
     reads_parts = False

@@ -14,6 +14,8 @@ from vireid.plugins.losses.unit_distances import distances, unit_feature
 class BiDirectionalRanking(nn.Module):
     """Ranks each image's own identity first among the images of the other modality (BDTR; Ye, IJCAI 2018).
 
+    See doi 10.24963/ijcai.2018/152.
+
     Let p be the farthest image of the anchor's identity and n the nearest image of another identity, both in the other
     modality. The ranking term of an anchor is max(0, margin + d(anchor, p) - d(anchor, n)). The intra-modality
     constraint adds intra_weight * max(0, intra_margin - d(p, n')), where n' has p's modality and another identity.

@@ -12,8 +12,8 @@ from vireid.core.types import Context, HeadOutput
 class CameraCrossEntropy(nn.Module):
     """Softmax cross-entropy of the camera that took each image, averaged over images.
 
-    It trains the view classifier of MSR (Feng et al., TIP 2019). It reads the scores that `CameraHead` outputs as its
-    feature: column c - 1 is camera c.
+    It trains the view classifier of MSR (Feng et al., TIP 2019, doi 10.1109/TIP.2019.2928126). It reads the scores that
+    `CameraHead` outputs as its feature: column c - 1 is camera c.
 
     Raises:
         VireidError: when called, if the batch has no camera numbers, or one of them has no score.

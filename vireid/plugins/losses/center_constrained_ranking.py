@@ -16,6 +16,8 @@ from vireid.plugins.losses.unit_distances import distances, unit_feature
 class CenterConstrainedRanking(nn.Module):
     """Ranks an identity's center in the other modality before images of other identities (eBDTR; Ye, TIFS 2019).
 
+    See doi 10.1109/TIFS.2019.2921454.
+
     Let c be the mean of the other modality's images of the anchor's identity, and n the nearest image of another
     identity. The term of an anchor is max(0, margin + d(anchor, c) - d(anchor, n)). It pulls all images of an identity
     to one center, so it also pulls the images within a modality together. The loss is the mean over the visible anchors

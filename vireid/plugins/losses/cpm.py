@@ -14,7 +14,7 @@ from vireid.plugins.losses.copies import split_copies
 
 
 class CPM(nn.Module):
-    """Draws generated centers of one modality to the other modality (DEEN, section 3.3).
+    """Pulls generated centers of one modality toward the other modality (DEEN, section 3.3).
 
     From Zhang and Wang, CVPR 2023, arXiv 2303.14481. A center is the mean vector of one identity's images in one
     modality: c of the original, copy 0, and g of a generated copy. With Euclidean distances d, modality m, the other
@@ -27,9 +27,9 @@ class CPM(nn.Module):
     where k runs over the other identities. The loss is the mean over identities and over both modalities, summed over
     the generated copies. Vectors are not normalized.
 
-    Rows are grouped by identity, in any order and number. An identity that lacks a modality has no term, but its
-    centers are negatives for the others. Without another identity, terms with a minimum are 0. Auxiliary modalities are
-    not used.
+    Rows may be in any order, and identities may have any number of rows. An identity that lacks a modality has no term,
+    but its centers are negatives for the others. Without another identity, terms with a minimum are 0. Auxiliary
+    modalities are not used.
 
     Args:
         margin: at least 0.

@@ -16,7 +16,7 @@ class CrossEntropy(nn.Module):
         label_smoothing: label smoothing, 0 to 1 (exclusive).
 
     Raises:
-        VireidError: if `label_smoothing` is out of range.
+        VireidError: if `label_smoothing` is out of range, or, when called, if the head has no logits.
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:

@@ -12,12 +12,13 @@ from vireid.plugins.losses.unit_distances import distances, squared_distances, u
 class CrossModalContrastive(nn.Module):
     """Pulls visible-infrared pairs of one identity together and pushes other pairs apart.
 
-    From Ye et al., AAAI 2018, doi 10.1609/aaai.v32i1.12293. The term of a pair at distance d is d^2 / 2 if it has one
-    identity, and max(0, margin - d)^2 / 2 otherwise. The loss L2-normalizes the features, so d is 0 to 2, and uses all
-    pairs of the batch. If a batch has no positive or no negative pairs, that term is 0. Other modalities are ignored.
+    From Ye et al., AAAI 2018, doi 10.1609/aaai.v32i1.12293. The term of a pair at distance d is d^2 / 2 if both images
+    have the same identity, and max(0, margin - d)^2 / 2 otherwise. The loss L2-normalizes the features, so d is 0 to 2,
+    and uses all pairs of the batch. If a batch has no positive or no negative pairs, that term is 0. Other modalities
+    are ignored.
 
     Args:
-        margin: distance beyond which a pair of different identities costs nothing, 0 (exclusive) to 2.
+        margin: distance beyond which a pair of different identities adds 0; 0 (exclusive) to 2.
         balanced: True averages positive and negative pairs separately and takes the mean of both, as if there were
             equally many of each; False averages over all pairs.
 

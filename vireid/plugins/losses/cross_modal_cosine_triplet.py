@@ -16,6 +16,8 @@ from vireid.core.types import MODALITIES, Context, HeadOutput, Modality
 class CrossModalCosineTriplet(nn.Module):
     """Hard triplets by cosine similarity, anchored in each modality (AlignGAN; Wang et al., ICCV 2019).
 
+    See arXiv 1910.05839.
+
     For each anchor a of a modality, with s the cosine similarity to the images of the other modalities,
 
         [margin - min over positives p of s(a, p) + max over negatives n of s(a, n)]+,

@@ -13,16 +13,18 @@ from vireid.plugins.losses.unit_distances import distances, unit_feature
 
 
 class CrossModalTriplet(nn.Module):
-    """Triplets whose positive and negative are of the other modality (cmGAN; Dai et al., IJCAI 2018).
+    """Triplets whose positive and negative are from the other modality (cmGAN; Dai et al., IJCAI 2018).
 
-    For an anchor a with a positive p and a negative n, both of the other modality, a triplet costs
+    See doi 10.24963/ijcai.2018/94.
+
+    For an anchor a with a positive p and a negative n, both from the other modality, the term of a triplet is
     max(0, margin + d(a, p) - d(a, n)). The mean over the visible anchors and the mean over the infrared anchors are
     added. Other modalities are ignored. Without a triplet, a direction adds 0.
 
     Args:
         margin: margin, at least 0.
-        triplets: which triplets count: `all` of the batch, which is what a random draw has on average; or only the
-            `hardest` of each anchor, with its farthest positive and its nearest negative.
+        triplets: which triplets count: `all` in the batch, the expected value of a random draw; or only the `hardest`
+            of each anchor, with its farthest positive and its nearest negative.
         normalize: whether to L2-normalize the features first.
 
     Raises:

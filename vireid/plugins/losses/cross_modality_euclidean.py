@@ -13,6 +13,8 @@ from vireid.plugins.full_precision import full_precision
 class CrossModalityEuclidean(nn.Module):
     """Pulls the visible and infrared features of an identity together (Feng et al., TIP 2019).
 
+    See doi 10.1109/TIP.2019.2928126.
+
     The loss is the mean of |f_i - f_j|^2 over all pairs of a visible image i and an infrared image j of one identity.
     The paper's abstract names the constraint; taking the mean of squared distances over all pairs is our reading. An
     identity that lacks a modality has no pairs. A batch without pairs gives 0.
@@ -20,6 +22,9 @@ class CrossModalityEuclidean(nn.Module):
     Args:
         normalize: True L2-normalizes the features, so that a squared distance is at most 4 and shrinking the features
             does not reduce it; False compares the features themselves.
+
+    Raises:
+        VireidError: when called, if the feature has parts.
     """
 
     reads_parts = False

@@ -26,7 +26,8 @@ class CrossModalityGap(nn.Module):
         anchor: the modality that all others are compared with.
 
     Raises:
-        VireidError: if `margin` is negative, or, when called, if the batch has no images of the anchor modality.
+        VireidError: if `margin` is negative; when called, if the feature has parts or the batch has no images of the
+            anchor modality.
     """
 
     reads_parts = False

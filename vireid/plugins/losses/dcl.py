@@ -11,7 +11,7 @@ from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
 class DCL(nn.Module):
-    """Pulls images to the center of their identity, relative to how far near images of others are (PMT).
+    """Pulls images to the center of their identity, relative to the distance of nearby images of others (PMT).
 
     From Lu et al., AAAI 2023, arXiv 2212.00226. The center c_i is the mean feature of all images of identity i, of any
     modality. With Euclidean distances d between features that are not normalized, the loss is P / N. P is the mean of

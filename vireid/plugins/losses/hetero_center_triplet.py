@@ -16,10 +16,10 @@ class HeteroCenterTriplet(nn.Module):
     From Liu et al., IEEE TMM 2020, arXiv 2008.06223. A center c is the mean feature of one identity's images in one
     modality. With Euclidean distances d, the term of the center of identity i in modality m is max(0, margin + d(c_im,
     c_in) - min over j != i and all modalities o of d(c_im, c_jo)), where n is the other modality; with several others,
-    it is the farthest of them. The loss is the mean over all centers. It is summed over parts, each with centers of its
-    own. Features are not normalized.
+    the one with the farthest center. The loss is the mean over all centers. It is summed over parts, each with its own
+    centers. Features are not normalized.
 
-    Rows are grouped by identity and modality, in any order and number. The center of an identity that lacks the other
+    Rows may be in any order, and identities may have any number of rows. The center of an identity that lacks the other
     modality has no term, but is a negative for the others. A center without negatives adds 0, and a batch with one
     modality gives 0.
 

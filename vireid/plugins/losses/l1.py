@@ -9,7 +9,7 @@ from vireid.core.types import HeadOutput
 
 
 class L1(nn.Module):
-    """The mean absolute value of the feature, summed over parts; with `MapHead`, the L1 distance of two maps."""
+    """The mean absolute value of the feature, summed over parts; with `MapHead`, the L1 distance between two maps."""
 
     def forward(self, output: HeadOutput, identities: Tensor) -> Tensor:
         feature = output.feature

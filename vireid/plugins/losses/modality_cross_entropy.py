@@ -1,4 +1,4 @@
-"""Cross-entropy of a modality discriminator, for both sides of the game."""
+"""Cross-entropy of a modality discriminator, for the discriminator and for the network that confuses it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from vireid.core.types import MODALITIES, Context, HeadOutput
 class ModalityCrossEntropy(nn.Module):
     """Softmax cross-entropy of modality scores, averaged over the images: L_D of cmGAN (Dai et al., IJCAI 2018).
 
-    The discriminator minimizes it. The network that is to confuse the discriminator minimizes one of two losses:
+    See doi 10.24963/ijcai.2018/94.
 
-    - minus L_D, a loss with a negative weight: cmGAN's formula. It has no lower bound, and hardly a gradient where the
-      discriminator is sure and right.
-    - L_D with `inverted` modalities, Goodfellow's non-saturating form. It is at least 0, and its gradient is largest
-      where the discriminator is sure and right.
+    The discriminator minimizes it. The network that should confuse the discriminator minimizes one of two losses:
+
+    - minus L_D, that is, this loss with a negative weight: cmGAN's formula. It has no lower bound, and almost no
+      gradient where the discriminator is confident and correct.
+    - L_D with `inverted` modalities: Goodfellow's non-saturating form. It is at least 0, and its gradient is largest
+      where the discriminator is confident and correct.
 
     Auxiliary modalities are ignored.
 

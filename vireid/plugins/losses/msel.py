@@ -11,19 +11,19 @@ from vireid.plugins.losses.unit_distances import distances, one_vector
 
 
 class MSEL(nn.Module):
-    """Makes images of an identity as far from the other modality as from their own (PMT).
+    """Makes the images of an identity as far from those in the other modality as from those in their own (PMT).
 
     From Lu et al., AAAI 2023, arXiv 2212.00226. With Euclidean distances d between features that are not normalized,
     let I_i be the mean of d(i, j) over the other images j of image i's identity and modality, and C_i the mean over the
     images of its identity in the other modalities. The loss is the mean over modalities of the mean over their images
     of (C_i - I_i)^2.
 
-    An image without another one of its identity in its own modality, or without one in any other modality, has no term,
-    and neither has a modality without terms. A batch in which no identity has images of two modalities gives 0.
+    An image has no term if its identity has no other image in the same modality, or none in any other modality. A
+    modality without terms is skipped. A batch in which no identity has images of two modalities gives 0.
 
     Raises:
-        VireidError: when called, if identities have images of two modalities, but never two images of one: nothing
-            could be learned from such batches.
+        VireidError: when called, if identities have images of two modalities, but none has two images of the same one:
+            nothing could be learned from such batches.
     """
 
     reads_parts = False

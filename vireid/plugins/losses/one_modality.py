@@ -16,7 +16,7 @@ from vireid.interfaces import Loss
 
 
 class OneModality(nn.Module):
-    """Computes another loss on the images of one modality only, such as on translated images.
+    """Computes another loss on the images of one modality only, such as translated images.
 
     Args:
         build_part: builds the loss.
@@ -24,7 +24,7 @@ class OneModality(nn.Module):
         loss: a name in `losses`, or a config.
 
     Raises:
-        VireidError: if a batch has no images of the modality.
+        VireidError: when called, if the batch has no images of the modality.
     """
 
     def __init__(

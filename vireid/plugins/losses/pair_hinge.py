@@ -13,10 +13,12 @@ from vireid.plugins.necks.generalized_similarity import generalized_similarity
 class PairHinge(nn.Module):
     """Trains GSM's measure S to be at most -1 for one identity, and at least 1 for two (Lin et al., PAMI 2017).
 
+    See arXiv 1605.04039.
+
     A pair of a visible and an infrared image costs max(0, 1 - l S), with l = -1 for the same identity and l = 1
-    otherwise. The loss is half the mean over the positive pairs plus half the mean over the negative pairs: each image
-    of a batch is paired with all images of the other modality, and both kinds of pairs weigh as much as in the paper,
-    which draws as many of one as of the other. A half without pairs adds 0. Other modalities are ignored.
+    otherwise. Each image of a batch is paired with all images of the other modality. The loss is half the mean over the
+    positive pairs plus half the mean over the negative pairs, so both kinds have equal weight, as in the paper, which
+    draws equally many of each. A half without pairs adds 0. Other modalities are ignored.
 
     Its input is the output of `GeneralizedSimilarity` as a feature, (B, 2r + 2), visible images first.
 
@@ -32,7 +34,7 @@ class PairHinge(nn.Module):
             raise VireidError(
                 f'PairHinge got a feature {tuple(feature.shape)}',
                 allowed='the output of GeneralizedSimilarity, (B, 2r + 2)',
-                todo='use it on a VectorHead whose inputs are the neck GeneralizedSimilarity',
+                todo='use it on a VectorHead whose input is the neck GeneralizedSimilarity',
             )
         visible, infrared = context.rows(VISIBLE), context.rows(INFRARED)
         values = generalized_similarity(feature[visible], feature[infrared])  # (V, I)

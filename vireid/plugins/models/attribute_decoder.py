@@ -84,7 +84,7 @@ def adaptive_norm(x: Tensor, scales: Tensor, biases: Tensor) -> Tensor:
 class ImageNorm(nn.Module):
     """Normalizes each image over all its channels and pixels (Ba et al., 2016), then scales and shifts each channel.
 
-    The standard deviation is the unbiased one. Scales start uniform in 0..1, biases at 0.
+    See arXiv 1607.06450. The standard deviation is the unbiased one. Scales start uniform in 0..1, biases at 0.
 
     Args:
         channels: number of channels.

@@ -61,7 +61,14 @@ class ModelBuilder:
             self.graph.problems.append(VireidError(text, todo='choose another name', path=f'{where}.backbone'))
 
     def build(self, kind: str, config: Mapping, key: str, **context: Any) -> Any:
-        """Builds one component; returns None and reports the error if that fails."""
+        """Builds one component; returns None and reports the error if that fails.
+
+        Args:
+            kind: one of `KINDS`.
+            config: its config.
+            key: its place in the `model` section, such as `necks.mlfm`.
+            **context: values passed to it if it names them.
+        """
         try:
             return self.build_part(kind, config, key, **context)
         except VireidError as error:
@@ -110,7 +117,8 @@ class ModelBuilder:
                     path=path,
                 )
             components = self.build_part.components
-            layout = getattr(components.get(kind, component_type(config, path), where=path), 'layout', 'joint')
+            component = components.get(kind, component_type(config, path), where=path)
+            layout = (Neck if kind == 'necks' else Head).layout(component)
             for read in inputs:
                 if layout != 'any' and specs[read].layout != layout:
                     raise VireidError(
@@ -222,7 +230,7 @@ class ModelBuilder:
     def check_embedding(self, tasks: Mapping[str, Mapping[str, Any]]) -> None:
         """Reports training-only heads in the embedding, and features that are not joint vectors."""
         for name in self.graph.embedding:
-            if getattr(tasks.get(name, {}).get('head'), 'train_only', False):
+            if Head.train_only(tasks.get(name, {}).get('head')):
                 text = f'{self.graph.where}.embedding: the head {name!r} is for training only'
                 self.graph.problems.append(VireidError(text, todo='name another head, or a feature'))
             spec = {**self.image_specs, **self.specs}.get(name)

@@ -14,8 +14,6 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.distributed.gather import gather, gather_feature
-from vireid.core.distributed.processes import world
 from vireid.core.epochs import Epochs, is_active
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import BuildPart
@@ -29,6 +27,8 @@ from vireid.plugins.models.fitting import fit_necks, training_necks
 from vireid.plugins.models.graph import bad_names, read_graph
 from vireid.plugins.models.returns import require_feature, require_translated
 from vireid.plugins.models.task import Task
+from vireid.runtime.gather import gather, gather_feature
+from vireid.runtime.processes import world
 
 Names = str | Sequence[str]
 LossConfig = Annotated[dict | None, Component('losses', weight=float, reads=str, task=str, epochs=Epochs | None)]
@@ -163,7 +163,7 @@ class CrossModalModel(nn.Module):
                 if the `epochs` of all its losses exclude the current one.
 
         Raises:
-            VireidError: if no loss is to be computed, or a component returns something else than it declares.
+            VireidError: if no loss is to be computed, or a component returns something other than it declares.
         """
         active = {name: found for name, task in self.tasks.items() if (found := task.active(tasks, batch.progress))}
         if not active:

@@ -159,7 +159,13 @@ def _kept(named: Any) -> dict[str, Mapping[str, Any]]:
 
 
 def missing_names(names: Iterable[str], known: Collection[str], path: str) -> list[VireidError]:
-    """Returns an error for each name that is not known."""
+    """Returns an error for each name that is not known.
+
+    Args:
+        names: names of features.
+        known: the features that exist.
+        path: config path of the component that reads them.
+    """
     return [
         VireidError(
             f'{path}: unknown feature {name!r}{did_you_mean(name, known)}', allowed=', '.join(sorted(known)), path=path

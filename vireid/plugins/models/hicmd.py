@@ -63,7 +63,7 @@ class HiCMD(nn.Module):
         build_part: builds all of these.
         erasing: config of the transform of each image before the identity losses; None leaves images whole.
         same_style: whose style a reconstruction has: its `own`, or its `partner`'s, as in the released code.
-        dilations: of the prototype encoder's pyramid.
+        dilations: dilations of the prototype encoder's pyramid.
         hidden: hidden units of the decoder's perceptrons.
         critic_width: channels of the critics' first convolution.
         critic_scales: number of scales at which a critic scores an image.
@@ -110,7 +110,7 @@ class HiCMD(nn.Module):
             raise VireidError(
                 f'penalty is {penalty}, dropout is {dropout}, hidden is {hidden}, channels is {channels}, '
                 f'metric_channels is {metric_channels}',
-                allowed='a penalty of at least 0, a dropout of 0 to below 1, and lengths of at least 1',
+                allowed='a penalty of at least 0, a dropout from 0 to below 1, and lengths of at least 1',
             )
         if taken := [name for name in losses if name in GAME]:
             raise VireidError(

@@ -13,6 +13,8 @@ from vireid.plugins.models.unit_range import require_unit_range
 class HOG(nn.Module):
     """Histograms of oriented gradients (Dalal and Triggs, CVPR 2005).
 
+    See doi 10.1109/CVPR.2005.177.
+
     `gradient_histograms.gradient_histograms` has the definition. The embedding of a constant image is 0, so it is
     equally similar to every image.
 

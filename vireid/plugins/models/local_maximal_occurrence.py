@@ -35,7 +35,7 @@ def lomo(images: Tensor, retinex: bool = False, dtype: torch.dtype = torch.float
     Args:
         images: (B, 3, H, W) floats in 0..1.
         retinex: even out the illumination before the colors are counted; see `multiscale_retinex`.
-        dtype: of the result.
+        dtype: dtype of the result.
 
     Returns:
         (B, 674 R) descriptors for R rows of windows over all scales: colors, patterns of radius 3, and of radius 5,

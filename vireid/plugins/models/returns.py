@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from torch import Tensor
+
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality
-from vireid.core.wording import counted
 
 
 def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Modality, int], where: str) -> None:
@@ -34,7 +36,7 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Mo
     )
     if (
         several != (spec.layout == 'paired')
-        or any(getattr(tensor, 'ndim', 0) != dims or tensor.shape[1] != spec.channels for tensor in tensors.values())
+        or any(not isinstance(t, Tensor) or t.ndim != dims or t.shape[1] != spec.channels for t in tensors.values())
         or any(tensor.shape[0] != rows.get(m) for m, tensor in tensors.items())
     ):
         shape, paired = '(B, C, H, W)' if dims == 4 else '(B, C)', spec.layout == 'paired'
@@ -122,7 +124,7 @@ def require_scalar(value: Any, what: str, where: str) -> None:
     Raises:
         VireidError: if it is not.
     """
-    if getattr(value, 'ndim', None) != 0 or not hasattr(value, 'requires_grad'):
+    if not isinstance(value, Tensor) or value.ndim:
         raise VireidError(
             f'{where}: {what} is {described(value)}', allowed='a tensor of one number, ()', todo=GUIDE, path=where
         )

@@ -15,6 +15,8 @@ from vireid.plugins.necks.matching import require_one
 class CorrespondenceConcat(nn.Module):
     """Concatenates the streams' features of one level along the batch (DMCF Eq. 1-3).
 
+    DMCF is Cheng et al., IEEE Access 2020, doi 10.1109/ACCESS.2020.2966002.
+
     It turns a paired feature into a joint one, visible images first. Modalities may be missing or differ in size.
 
     Args:

@@ -26,7 +26,8 @@ class CrossModalAttention(nn.Module):
             works only in training, like GLFM.
 
     Raises:
-        VireidError: if the input is not one vector whose length is a multiple of `num_heads`.
+        VireidError: if the input is not one vector whose length is a multiple of `num_heads`; when called, if it needs
+            identities and they are unknown.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], num_heads: int = 4, same_identity: bool = True) -> None:

@@ -15,8 +15,10 @@ from vireid.plugins.necks.matching import require_one
 class GLFM(nn.Module):
     """Graph attention over the images of one identity in both modalities, with self-edges (TFFN section 2.3).
 
-    Head m weighs node j for node i by s_ij = softmax_j LeakyReLU([h(f_i) || h(f_j)] . w), over all j with the identity
-    of i (Eq. 4). The output is the mean over heads of sum_j s_ij f_j (Eq. 5). With w = [a || b], the product is
+    TFFN is Cheng et al., ICIP 2021, doi 10.1109/ICIP42928.2021.9506219.
+
+    Head m weights node j for node i with s_ij = softmax_j LeakyReLU([h(f_i) || h(f_j)] . w), over all nodes j with i's
+    identity (Eq. 4). The output is the mean over heads of sum_j s_ij f_j (Eq. 5). With w = [a || b], the product is
     a . h(f_i) + b . h(f_j), which avoids a tensor of all feature pairs. GLFM needs identities, so it works only in
     training.
 
@@ -26,7 +28,8 @@ class GLFM(nn.Module):
         negative_slope: negative slope of the LeakyReLU.
 
     Raises:
-        VireidError: if the input is not one vector of even length, or `num_heads` is below 1.
+        VireidError: if the input is not one vector of even length, or `num_heads` is below 1; when called, if the
+            identities are unknown.
     """
 
     train_only = True

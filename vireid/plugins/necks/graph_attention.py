@@ -32,7 +32,8 @@ class GraphAttention(nn.Module):
         pool: pooling of a map: a name in `poolings`, or a config; None means `Average`. Leave it None for a vector.
 
     Raises:
-        VireidError: if there is not exactly one input, `pool` is set for a vector, or a number is out of range.
+        VireidError: if there is not exactly one input, `pool` is set for a vector, or a number is out of range; when
+            called, if the identities are unknown.
     """
 
     train_only = True

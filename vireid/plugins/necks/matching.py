@@ -30,6 +30,11 @@ def require_one(name: str, inputs: Sequence[FeatureSpec]) -> Sequence[FeatureSpe
 def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequence[FeatureSpec]:
     """Returns the inputs.
 
+    Args:
+        name: name of the neck, for messages.
+        inputs: specs of its inputs.
+        count: number of maps that it reads.
+
     Raises:
         VireidError: unless there are `count`, all of them maps.
     """

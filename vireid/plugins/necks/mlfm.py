@@ -15,7 +15,9 @@ from vireid.plugins.necks.matching import require_vectors
 class MLFM(nn.Module):
     """Reweights the channels of several levels and sums the levels (TFFN section 2.2).
 
-    The levels' vectors are concatenated to S(x). With A = sigmoid(W2 relu(W1 S)) (Eq. 2) and S* = A * S + S (Eq. 3),
+    TFFN is Cheng et al., ICIP 2021, doi 10.1109/ICIP42928.2021.9506219.
+
+    The levels' vectors are concatenated into S(x). With A = sigmoid(W2 relu(W1 S)) (Eq. 2) and S* = A * S + S (Eq. 3),
     the output is the L2-normalized sum of the levels' slices of S*.
 
     Args:

@@ -23,7 +23,7 @@ class ModalityCentering(nn.Module):
         modalities: image channels by modality; each modality gets a mean.
 
     Raises:
-        VireidError: if the input is not one vector.
+        VireidError: if the input is not one vector, or, when called, if a modality has no mean.
     """
 
     def __init__(self, inputs: Sequence[FeatureSpec], modalities: Mapping[Modality, int]) -> None:

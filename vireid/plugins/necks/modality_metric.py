@@ -15,6 +15,8 @@ from vireid.plugins.necks.matching import require_one
 class ModalityMetric(nn.Module):
     """Multiplies the vectors of each modality m by its own matrix W_m (Feng et al., TIP 2019).
 
+    See doi 10.1109/TIP.2019.2928126.
+
     Euclidean distances between the outputs are distances in the metric W_m^T W_m within modality m. The matrices are
     initialized to the identity. There is no bias, as it would not change a distance within a modality. Train it with a
     metric loss wrapped in `EachModality`. The paper does not say that the metric is linear and learned with the
@@ -26,7 +28,8 @@ class ModalityMetric(nn.Module):
         channels: number of rows of each matrix, at most C; None means C.
 
     Raises:
-        VireidError: if the input is not one vector, or `channels` is out of range.
+        VireidError: if the input is not one vector, or `channels` is out of range; when called, if a modality has no
+            matrix.
     """
 
     def __init__(

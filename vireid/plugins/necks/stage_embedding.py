@@ -17,6 +17,8 @@ from vireid.plugins.necks.matching import require_one
 class StageEmbedding(nn.Module):
     """Pooling and a fully connected layer: s_i(x) in TFFN section 2.1, which uses average pooling.
 
+    TFFN is Cheng et al., ICIP 2021, doi 10.1109/ICIP42928.2021.9506219.
+
     Args:
         inputs: one joint map.
         build_part: builds the pooling.

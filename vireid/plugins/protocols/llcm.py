@@ -100,5 +100,5 @@ def draw(samples: Sequence[Sample], modality: str, index: int) -> tuple[Sample, 
 def drop_same_camera(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:
-    """Drops gallery images with the query's identity and camera number."""
+    """Drops gallery images with the query's identity and camera number; see `DropRule` for shapes."""
     return (query_ids == gallery_ids) & (query_cameras == gallery_cameras)

@@ -62,5 +62,8 @@ def sysu_trials(
 def drop_same_place(
     query_ids: np.ndarray, query_cameras: np.ndarray, gallery_ids: np.ndarray, gallery_cameras: np.ndarray
 ) -> np.ndarray:
-    """Drops gallery images of camera 2 for queries of camera 3, as both cameras are at the same place."""
+    """Drops gallery images of camera 2 for queries of camera 3, as both cameras are at the same place.
+
+    See `DropRule` for shapes.
+    """
     return (query_cameras == 3) & (gallery_cameras == 2)

@@ -12,7 +12,7 @@ from vireid.plugins.protocols.sysu import Draw, Mode, Shots, sysu_trials
 
 
 class SYSUAgw:
-    """SYSU-MM01 as scored by the code of AGW.
+    """SYSU-MM01 as scored by the code of AGW (Ye et al., 2020, arXiv 2001.04193).
 
     Queries are all infrared test images (cameras 3 and 6) in both modes. The gallery of trial t has one visible image
     per identity and camera, drawn with `random.Random(t)` in ascending order of identities, then cameras. Queries of

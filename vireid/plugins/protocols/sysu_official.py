@@ -22,6 +22,8 @@ FILE = 'rand_perm_cam.mat'
 class SYSUOfficial:
     """SYSU-MM01 as scored by its authors' code (Wu et al., ICCV 2017).
 
+    See doi 10.1109/ICCV.2017.575.
+
     Like `sysu/agw`, but the gallery of trial t consists of the first image (`single`) or the first ten images (`multi`)
     in row t of the authors' permutation of each identity's images per camera.
 

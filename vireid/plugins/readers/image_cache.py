@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import shutil
+import sys
 import threading
 import time
 import zlib
@@ -27,10 +28,10 @@ from vireid.boundary.reading import content_digest
 from vireid.boundary.shared_folders import alone as alone_in
 from vireid.boundary.shared_folders import forbid_others_to_write, open_trusted
 from vireid.boundary.writing import open_whole
-from vireid.core.data.images import read_image
-from vireid.core.data.randomness import seeded
+from vireid.core.data.images import Decoder, read_image
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
+from vireid.runtime.randomness import seeded
 
 FORMAT = 3
 MAGIC = b'vireid-3'
@@ -106,7 +107,7 @@ class ImageCache:
             raise VireidError("folder is ''", allowed='a folder for the cache, such as cache')
         self.shape = (len(paths), *_fixed_shape(first, first_config))
         self._index = {path: number for number, path in enumerate(paths)}
-        scale_raw = getattr(decode, 'scale_raw', None)
+        scale_raw = decode.scale_raw if isinstance(decode, Decoder) else None
         settings = [FORMAT, dict(first_config), scale_raw, _source(first), torchvision.__version__, PIL.__version__]
         place, stamps = _digest([settings, [os.path.abspath(p) for p in paths]]), _stamps(paths)
         key = json.dumps([settings, [os.path.abspath(p) for p in paths], stamps], default=str)
@@ -282,7 +283,7 @@ def _read_into(file: BinaryIO, left: memoryview, start: int) -> bool:
     The file is not memory-mapped, as truncating a mapped file kills the process.
     """
     while len(left):
-        if hasattr(os, 'preadv'):
+        if sys.platform == 'linux':
             got = os.preadv(file.fileno(), [left], start)
         else:
             with _turn:

@@ -41,7 +41,7 @@ class KReciprocal:
     def __init__(self, k1: int = 20, k2: int = 6, weight: float = 0.3) -> None:
         if k1 < 1 or k2 < 1 or not 0 <= weight <= 1:
             raise VireidError(
-                f'k1 is {k1}, k2 is {k2}, weight is {weight}', allowed='k1 and k2 of at least 1, weight of 0 to 1'
+                f'k1 is {k1}, k2 is {k2}, weight is {weight}', allowed='k1 and k2 of at least 1, weight from 0 to 1'
             )
         self.k1, self.k2, self.weight = k1, k2, weight
         self.name = f're-ranked ({k1}, {k2}, {weight:g})'

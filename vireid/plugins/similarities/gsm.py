@@ -14,7 +14,7 @@ from vireid.plugins.necks.generalized_similarity import GeneralizedSimilarity, g
 
 
 class GSM:
-    """Minus the measure S of GSM (Lin et al., PAMI 2017, arXiv 1605.04039), so that a high value is a similar image.
+    """Minus the measure S of GSM (Lin et al., PAMI 2017, arXiv 1605.04039), so that similar images have high values.
 
     The embedding must consist of the output of `GeneralizedSimilarity` alone, in which the layers of the image's
     modality are applied already. So the result follows the modality of an image, never its role: with query and

@@ -171,6 +171,8 @@ class HCML:
 class SharedTerm:
     """The modality-shared term: logistic losses of pairs of identity means.
 
+    Its methods take V, T and M, (d, d) each; see `HCML`.
+
     Args:
         visible: (V, d) means of the identities' visible images.
         infrared: (I, d) means of the identities' infrared images.

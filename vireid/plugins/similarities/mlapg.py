@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from vireid.boundary.warn import warn_once
+from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.core.warn import warn_once
-from vireid.core.wording import counted
 from vireid.plugins.similarities.hcml import principal_axes, sigmoid, squared
 
 DOUBLINGS = 60  # after which a step is negligible
@@ -22,6 +22,8 @@ MATRICES = 6  # (n, m) matrices in memory at once
 
 class MLAPG:
     """A Mahalanobis metric across the modalities, learned from fixed features (Liao and Li, ICCV 2015).
+
+    See doi 10.1109/ICCV.2015.420.
 
     Let x_i be the n visible and z_j the m infrared images, D_M(x, z) = (x - z)^T M (x - z) their squared distance, mu
     the mean of D_I over all pairs, and y_ij = 1 for the same identity, else -1. The objective is
@@ -41,9 +43,9 @@ class MLAPG:
         dims: number of principal components, at least 1 and limited by the data's rank; None keeps all.
         iterations: maximum number of iterations, at least 1.
         tolerance: optimization stops when the objective decreases by less than this fraction.
-        max_pairs: largest n x m, at least 1. With more training images, each identity's images are sampled: the same
-            number at most for all identities and both modalities. Fitting takes about 50 bytes a pair.
-        seed: of this sample.
+        max_pairs: largest n x m, at least 1. With more training images, each identity's images are sampled, the same
+            number at most for all identities and both modalities. Fitting takes about 50 bytes per pair.
+        seed: random seed of this sample.
         scale: scale features to mu = 1; False leaves them as they are.
 
     Raises:

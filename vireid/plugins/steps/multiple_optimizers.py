@@ -13,8 +13,6 @@ import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.distributed.gather import mean_of
-from vireid.core.distributed.processes import world
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.components import Components
 from vireid.core.registry.schema import Section
@@ -34,6 +32,8 @@ from vireid.plugins.steps.optimizer_settings import (
 )
 from vireid.plugins.steps.skipping import Buffers
 from vireid.plugins.steps.weighing import plain_metrics, weigh
+from vireid.runtime.gather import mean_of
+from vireid.runtime.processes import world
 
 
 class MultipleOptimizers:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from torch import nn
 
 from vireid.core.errors import VireidError, did_you_mean
@@ -64,7 +65,7 @@ class Optimization:
             )
         self.fabric, self.clip_norm = fabric, clip_norm
         self.skip_nonfinite, self.skipped = skip_nonfinite, 0
-        self._scaler = copy.deepcopy(getattr(fabric.strategy.precision, 'scaler', None)) if own_scaler else None
+        self._scaler = copy.deepcopy(_loss_scaler(fabric)) if own_scaler else None
         params = parameter_groups(parameters, groups or {}, where)
         built = components.build('optimizers', optimizer, where=f'{where}.optimizer', params=params)
         for pattern, settings in (groups or {}).items():
@@ -103,7 +104,7 @@ class Optimization:
         """
         record['lr'] = float(self.optimizer.param_groups[-1]['lr'])
         with self.scaling():
-            scaler, norm = getattr(self.fabric.strategy.precision, 'scaler', None), None
+            scaler, norm = _loss_scaler(self.fabric), None
             if self.clip_norm is not None or self.skip_nonfinite:
                 limit = math.inf if self.clip_norm is None else self.clip_norm
                 norm = self.fabric.clip_gradients(module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
@@ -176,6 +177,12 @@ class Optimization:
         with self.scaling():
             self.fabric.strategy.precision.load_state_dict(state.get('scaler', {}))
         self.skipped = int(state.get('skipped', 0))
+
+
+def _loss_scaler(fabric: Fabric) -> Any:
+    """Returns Fabric's loss scaler; None unless the precision is 16-mixed."""
+    precision = fabric.strategy.precision
+    return precision.scaler if isinstance(precision, MixedPrecision) else None
 
 
 def _plain_state(schedule: Any) -> dict[str, Any]:

@@ -44,6 +44,11 @@ class OptimizerSettings:
 def tasks_of(name: str, patterns: Sequence[str], tasks: Iterable[str]) -> list[str]:
     """Returns the tasks that match any pattern of an optimizer.
 
+    Args:
+        name: name of the optimizer, for messages.
+        patterns: its patterns, such as `critic*`.
+        tasks: the tasks of the model.
+
     Raises:
         VireidError: if there is none.
     """
@@ -78,6 +83,13 @@ def freeze_all_but(model: nn.Module, claimed: set[str]) -> None:
 def find_problems(
     model: nn.Module, settings: Mapping[str, OptimizerSettings], order: Sequence[str | Sequence[str]] | None
 ) -> list[VireidError]:
+    """Returns what is wrong with the settings of several optimizers.
+
+    Args:
+        model: the model that they train.
+        settings: the settings of each optimizer by name.
+        order: the turns, each the name of an optimizer or several names; None is one turn of all.
+    """
     errors = []
     tops = ', '.join(f"'{top}.*'" for top in sorted({name.split('.')[0] for name, _ in model.named_parameters()}))
     owners: dict[str, list[str]] = {name: [] for name, p in model.named_parameters() if p.requires_grad}
@@ -126,10 +138,11 @@ def find_problems(
     if order is not None and (not len(order) or empty):
         place = f'step.order.{empty[0]}' if empty else 'step.order'
         errors.append(VireidError(f'{place} is empty', todo='name the optimizers of this turn', path=place))
-    if any(p.requires_grad for p in getattr(model.weighter, 'parameters', list)()) if hasattr(model, 'weighter') else 0:
+    weighter = Model.weighter(model)
+    if weighter is not None and any(p.requires_grad for p in weighter.parameters()):
         errors.append(
             VireidError(
-                f'step: MultipleOptimizers cannot train the weighter {type(model.weighter).__name__}',
+                f'step: MultipleOptimizers cannot train the weighter {type(weighter).__name__}',
                 todo='use a weighter without parameters, such as Fixed, or use SingleOptimizer',
                 path='step',
             )

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 
-from vireid.core.distributed.gather import mean_of
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import Batch, Progress
@@ -21,6 +21,7 @@ from vireid.plugins.steps.ema import ExponentialMovingAverage
 from vireid.plugins.steps.optimization import GroupConfig, Optimization, OptimizerConfig, ScheduleConfig
 from vireid.plugins.steps.skipping import Buffers
 from vireid.plugins.steps.weighing import Metrics, plain_metrics, weigh
+from vireid.runtime.gather import mean_of
 
 
 class SingleOptimizer:
@@ -67,9 +68,9 @@ class SingleOptimizer:
             raise VireidError(f'accumulate is {accumulate}', allowed='an integer of at least 1')
         if ema is not None and not 0 < ema < 1:
             raise VireidError(f'ema is {ema}', allowed='a number between 0 and 1, such as 0.999, or None')
-        options = getattr(fabric.strategy, '_ddp_kwargs', None)
-        if options is not None and Model.changes(model):
-            options['find_unused_parameters'] = True  # those of a loss or translator with `epochs`, outside them
+        if isinstance(fabric.strategy, DDPStrategy) and Model.changes(model):
+            # those of a loss or translator with `epochs`, outside them
+            fabric.strategy._ddp_kwargs['find_unused_parameters'] = True
         self._weighter: Any = Model.weighter(model)
         # the weighter runs outside the wrapped model, on averaged losses, so its gradients already agree on all ranks
         ignored = [f'weighter.{n}' for n, _ in self._weighter.named_parameters()] if self._weighter is not None else []

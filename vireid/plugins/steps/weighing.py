@@ -29,7 +29,7 @@ def weigh(weighter: Any, tasks: Mapping[str, Tensor], progress: Progress) -> tup
         return torch.stack(list(tasks.values())).sum(), {name: loss.new_ones(()) for name, loss in tasks.items()}
     result = weighter(tasks, progress)
     total, weights = result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-    if not isinstance(weights, Mapping) or set(weights) != set(tasks) or getattr(total, 'ndim', None) != 0:
+    if not isinstance(weights, Mapping) or set(weights) != set(tasks) or not isinstance(total, Tensor) or total.ndim:
         raise VireidError(
             f'model.weighter: {type(weighter).__name__} returned {described(result)}',
             allowed=f'a scalar tensor, the total, and a dict with the weights of {", ".join(tasks)}',

@@ -13,7 +13,8 @@ LUMA = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
 class ChannelExchange(nn.Module):
     """Copies one color channel to all three, which makes a visible image look like an infrared one (CAJ).
 
-    From Ye et al., ICCV 2021. Red, green and blue are equally likely. The image may also become gray, or stay as it is.
+    From Ye et al., ICCV 2021, doi 10.1109/ICCV48922.2021.01331. Red, green and blue are equally likely. The image may
+    also become gray, or stay as it is.
 
     Place it after `Normalize`, as the released code does: copies then differ from gray images, which `Normalize` gives
     different channels, and infrared images, whose channels are equal, vary too.

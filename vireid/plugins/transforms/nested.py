@@ -35,6 +35,13 @@ def build_nested(
 def apply_nested(
     transform: Callable[..., Tensor], image: Tensor, modality: Modality | None, progress: Progress | None
 ) -> Tensor:
-    """Applies a transform, with `modality` and `progress` if it names them."""
+    """Applies a transform, with `modality` and `progress` if it names them.
+
+    Args:
+        transform: the transform.
+        image: (C, H, W) image.
+        modality: its modality, if known.
+        progress: position in the run; None outside training.
+    """
     known = {'modality': modality, 'progress': progress}
     return transform(image, **{name: known[name] for name in named_arguments(transform, *known)})

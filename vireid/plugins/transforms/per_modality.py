@@ -24,6 +24,9 @@ class PerModality:
         size: (H, W) passed to transforms that have a `size` argument.
         visible: configs of the transforms of visible images, in order.
         infrared: configs of the transforms of infrared images, in order.
+
+    Raises:
+        VireidError: if a transform is invalid, or, when called, if the modality is neither visible nor infrared.
     """
 
     def __init__(

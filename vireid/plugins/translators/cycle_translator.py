@@ -24,7 +24,9 @@ from vireid.plugins.image_networks import (
 
 
 class CycleTranslator(nn.Module):
-    """Replaces visible images by infrared ones that a generator translates from them (AlignGAN, ICCV 2019).
+    """Replaces visible images with infrared ones that a generator makes from them (AlignGAN, ICCV 2019).
+
+    AlignGAN is Wang et al., arXiv 1910.05839.
 
     The backbone sees translated visible images and real infrared ones, in training and when images are embedded. Both
     pass through the resolution of the generators, so that it cannot tell them apart by their sharpness.
@@ -52,7 +54,7 @@ class CycleTranslator(nn.Module):
         infrared_only: translate nothing, and leave visible images out of training: the warm-up of the backbone.
 
     Raises:
-        VireidError: if visible and infrared images do not have three channels, or the size is no multiple of 4.
+        VireidError: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
     """
 
     def __init__(
@@ -84,7 +86,10 @@ class CycleTranslator(nn.Module):
         initialize(self.generators)
 
     def forward(self, batch: Batch, needed: Collection[str] = ()) -> Batch:
-        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch."""
+        """Replaces the visible images; adds those of the maps that are in `needed`, for the modalities of the batch.
+
+        Images stay (B, 3, H, W); maps are (B, 3, h, w) by modality, with (h, w) = `size`.
+        """
         if self.infrared_only and batch.identities:
             batch = _without_visible(batch)
         images = {m: batch.images[m] for m in OTHER if m in batch.images}

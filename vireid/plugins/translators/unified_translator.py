@@ -52,7 +52,7 @@ class UnifiedTranslator(nn.Module):
         std: its standard deviation.
 
     Raises:
-        VireidError: if visible and infrared images do not have three channels, or the size is no multiple of 4.
+        VireidError: if visible and infrared images do not have three channels, or the size is not a multiple of 4.
     """
 
     def __init__(
@@ -85,7 +85,11 @@ class UnifiedTranslator(nn.Module):
         initialize(self)
 
     def forward(self, batch: Batch, needed: Collection[str] = ()) -> Batch:
-        """Replaces the images; adds those of the maps that are in `needed`, for the modalities of the batch."""
+        """Replaces the images; adds those of the maps that are in `needed`, for the modalities of the batch.
+
+        The (B, 3, H, W) images become (B, 4, H, W). With (h, w) = `size`, maps of images are (B, 3, h, w) by modality,
+        and those of codes (B, 4 * channels, h / 4, w / 4).
+        """
         images = {m: batch.images[m] for m in OTHER if m in batch.images}
         real = {
             m: self._channels(resized(self.range.unpack(x), self.size or x.shape[2:]), m) for m, x in images.items()

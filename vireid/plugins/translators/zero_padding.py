@@ -14,6 +14,8 @@ from vireid.core.types import Batch, Modality, joint_order
 class ZeroPadding(nn.Module):
     """Deep zero-padding: gray in the image's own channel, zero in the others (Wu et al., ICCV 2017).
 
+    See doi 10.1109/ICCV.2017.575.
+
     A single network on such images can learn nodes specific to one modality, and shared ones. The translator has no
     parameters and is also run when images are embedded.
 

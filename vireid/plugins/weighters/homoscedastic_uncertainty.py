@@ -107,7 +107,7 @@ class HomoscedasticUncertainty(nn.Module):
 
 def _last(by: str, training: Any, steps_per_epoch: int | None) -> float:
     """Returns the start of the run's last step, in the unit `by`; infinity if it is unknown."""
-    epochs, steps = getattr(training, 'epochs', None), getattr(training, 'steps', None)
+    epochs, steps = (training.epochs, training.steps) if training is not None else (None, None)
     if steps is None and epochs and steps_per_epoch:
         steps = epochs * steps_per_epoch
     if by == 'fraction':

@@ -48,8 +48,8 @@ class Layout:
     Attributes:
         boxes: by node.
         routes: by edge, its points from one box to the other.
-        width: of the drawing.
-        height: of the drawing.
+        width: width of the drawing.
+        height: height of the drawing.
     """
 
     boxes: dict[str, Box]

@@ -36,7 +36,7 @@ def draw(
         runs: with evidence; drawn one below the other.
         queries: the maximum number of rows per run.
         top: the maximum number of gallery images per query.
-        kind: of queries: `best` or `worst` by average precision, one per identity, or `random`.
+        kind: kind of queries: `best` or `worst` by average precision, one per identity, or `random`.
         identity: draws the queries of this identity instead: its name or number in the dataset.
         width: in inches.
 
@@ -63,7 +63,7 @@ def draw(
         lists = chosen_lists(run.evidence, kind, identity)[:queries]
         _draw_run(sheet, run.evidence, lists, top)
     names = sorted({str(run.evidence.about.get('similarity') or 'cosine') for run in kept if run.evidence})
-    which = '' if identity is not None else 'Random queries. ' if kind == 'random' else f'The queries found {kind}. '
+    which = '' if identity is not None else 'Random queries. ' if kind == 'random' else f'Queries with the {kind} AP. '
     legend = (
         f'{which}Green, solid, tick: same identity. Orange, dashed, cross: different identity. Below each image: its '
         f'similarity ({", ".join(names)}).'
@@ -73,7 +73,13 @@ def draw(
 
 
 def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> list[int]:
-    """Returns the indices of the lists of a kind or an identity, by average precision; random ones keep their order."""
+    """Returns the indices of the lists of a kind or an identity, by average precision; random ones keep their order.
+
+    Args:
+        evidence: the evidence of an evaluation.
+        kind: `random`, `worst` or `best`, where the highest average precision comes first.
+        identity: number or name of an identity, whose lists are returned whatever their kind; None selects by kind.
+    """
     about, lists = evidence.about, evidence.lists
     if identity is not None:
         own = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]

@@ -97,7 +97,7 @@ def style(settings: Mapping[str, Any] | None = None) -> Iterator[None]:
     """Sets the style of figures regardless of the user's settings, and restores those afterwards.
 
     Args:
-        settings: of matplotlib, which override `SETTINGS`.
+        settings: settings of matplotlib, which override `SETTINGS`.
     """
     session = ('backend', 'webagg', 'tk', 'interactive', 'toolbar', 'savefig.directory')
     own: dict[Any, Any] = {key: v for key, v in matplotlib.rcParamsDefault.items() if not key.startswith(session)}

@@ -37,7 +37,15 @@ class Sheet:
         self.width, self.y = width, MARGIN
 
     def write(self, x: float, y: float, text: str, size: float = SMALL, **look: Any) -> None:
-        """Writes one line with its upper edge at `y`."""
+        """Writes one line with its upper edge at `y`.
+
+        Args:
+            x: left edge, in inches.
+            y: upper edge, in inches from the top.
+            text: the line.
+            size: font size in points.
+            **look: other settings of matplotlib's `text`.
+        """
         self.axes.text(x, y, text, fontsize=size, va='top', **look)
 
     def heading(self, text: str) -> None:
@@ -46,7 +54,14 @@ class Sheet:
         self.y += 0.2
 
     def image(self, x: float, y: float, size: tuple[float, float], image: np.ndarray | None) -> None:
-        """Draws an image undistorted into a box; without an image, the box says `missing`."""
+        """Draws an image undistorted into a box; without an image, the box says `missing`.
+
+        Args:
+            x: left edge of the box, in inches.
+            y: upper edge, in inches from the top.
+            size: width and height of the box, in inches.
+            image: (H, W, 3) uint8, or None.
+        """
         width, height = size
         if image is None:
             self.axes.add_patch(Rectangle((x, y), width, height, facecolor='#888888', alpha=0.25, edgecolor='none'))
@@ -61,7 +76,14 @@ class Sheet:
         self.axes.imshow(image, extent=extent, aspect='auto', interpolation='bilinear')
 
     def frame(self, x: float, y: float, size: tuple[float, float], right: bool | None) -> None:
-        """Draws a frame for correct, wrong or, with None, neither: by color, line style and sign."""
+        """Draws a frame for correct, wrong or, with None, neither: by color, line style and sign.
+
+        Args:
+            x: left edge, in inches.
+            y: upper edge, in inches from the top.
+            size: width and height, in inches.
+            right: True for correct, False for wrong.
+        """
         color = INK if right is None else GREEN if right else ORANGE
         line = '--' if right is False else '-'
         self.axes.add_patch(
@@ -105,7 +127,7 @@ def draw_pairs(runs: Sequence[RunRecord], kind: str, paint: Paint, note: str, pa
 
     Args:
         runs: with evidence; drawn one below the other.
-        kind: of maps, such as `cam`.
+        kind: kind of maps, such as `cam`.
         paint: returns the image to show, given an image (H, W, 3) uint8 and its map in 0..1, (h, w) or
             (h, w, 3).
         note: written at the end.

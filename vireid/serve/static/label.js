@@ -75,8 +75,8 @@ function show() {
   $('notes').hidden = !question.notes.length;
   $('text').textContent = done ? 'Everything is answered.' : match ? asked() : `Do these tracks show one person${taking?.name ? `, ${taking.name}` : ''}?`;
   $('hint').textContent = done ? question.summary.join('. ') + '.' : match
-    ? 'Press the numbers of all that do, then Enter. Those that are probable are chosen already.'
-    : `Choose the tracks that do not belong, then Enter${question.certainty < 1 && !taking ? ` (that all do is ${percent(question.certainty)} sure)` : ''}.`;
+    ? 'Press the numbers of all groups that do, then Enter. Likely groups are already chosen.'
+    : `Choose the tracks that do not belong, then press Enter${question.certainty < 1 && !taking ? ` (certainty that all belong: ${percent(question.certainty)})` : ''}.`;
   const group = taking || question.group;
   if (done) $('group').replaceChildren();
   else if (match) $('group').replaceChildren(strip(group, 24), element('p', facts(group), 'soft'));
@@ -129,7 +129,7 @@ function mark() {  // what is chosen
   }
   const numbers = [...chosen].sort((a, b) => a - b).map(position => position + 1).join(', ');
   const text = match ? (chosen.size ? `${numbers}: this person` : 'None of these')
-    : chosen.size ? `Take out ${several(chosen.size, 'track')}` : 'One person';
+    : chosen.size ? `Remove ${several(chosen.size, 'track')}` : 'One person';
   $('save').replaceChildren(`${text} `, element('kbd', 'Enter'));
   $('save').disabled = !match && group && chosen.size === group.tracks.length;
 }

@@ -19,7 +19,7 @@ async function take(given) {
   if (file !== given || row !== null) return;  // meanwhile another query was chosen
   bitmap = made;
   $('picture').hidden = $('cropped').hidden = bitmap === null;
-  $('hint').textContent = bitmap === null ? `${given.name || 'The image'} cannot be shown here; it is searched whole. Or` : 'Another one?';
+  $('hint').textContent = bitmap === null ? `${given.name || 'The image'} cannot be shown here, so the whole image is searched. Or` : 'Another one?';
   draw();
   $('go').disabled = false;
   search();

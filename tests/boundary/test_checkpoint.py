@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
-from vireid.core.training import checkpoint
 from vireid.launch.weights import newest
 
 CONTENT = {'model': {'w': torch.arange(3.0)}, 'config': {'seed': 1, 'size': (2, 3)}, 'note': None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,4 +67,4 @@ def interruptible(stop: Stop) -> Iterator[None]:
 
 def _is_kept(number: int) -> bool:
     """Returns whether the user wants the process to outlive its terminal."""
-    return number == getattr(signal, 'SIGHUP', None) and signal.getsignal(number) == signal.SIG_IGN
+    return sys.platform != 'win32' and number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vireid.core.distributed.processes import world
+from vireid.runtime.processes import world
 
 
 class _Gather(torch.autograd.Function):

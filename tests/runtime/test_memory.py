@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vireid.core.errors import VireidError
-from vireid.core.memory import within_memory
+from vireid.runtime.memory import within_memory
 
 
 def allocate() -> None:

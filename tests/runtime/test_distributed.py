@@ -19,16 +19,16 @@ import pytest
 import torch
 from torch import nn
 
+from vireid.boundary import checkpoint
 from vireid.cli import main
-from vireid.core.distributed.batch_norm import synchronize_norms
-from vireid.core.distributed.gather import gather, mean_of
-from vireid.core.distributed.processes import gather_objects, world
-from vireid.core.training import checkpoint
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import train
+from vireid.runtime.batch_norm import synchronize_norms
+from vireid.runtime.gather import gather, mean_of
+from vireid.runtime.processes import gather_objects, world
 from vireid.synth import synthesize
 
-SCRIPT = Path(__file__).parents[2] / 'fixtures' / 'two_processes.py'
+SCRIPT = Path(__file__).parents[1] / 'fixtures' / 'two_processes.py'
 
 
 @pytest.fixture(scope='module')

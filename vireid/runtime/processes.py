@@ -25,7 +25,7 @@ def world() -> tuple[int, int]:
 
 @contextmanager
 def lost_process_errors() -> Iterator[None]:
-    """Explains the errors of torch in the block that mean that another process of the run is lost.
+    """Replaces torch errors in the block that are caused by the loss of another process of the run.
 
     Raises:
         VireidError: in place of such an error.
@@ -39,7 +39,7 @@ def lost_process_errors() -> Iterator[None]:
 
 
 def explain_loss(error: RuntimeError) -> VireidError | None:
-    """Returns the explanation of an error of torch that means that another process is lost; None for other errors."""
+    """Explains a torch error that is caused by the loss of another process; returns None for other errors."""
     if world()[1] == 1 or (told := _told(str(error))) is None:
         return None
     todo = 'see the message of that process or machine, if any; then repeat the command with --resume'
@@ -47,7 +47,7 @@ def explain_loss(error: RuntimeError) -> VireidError | None:
 
 
 def _told(text: str) -> str | None:
-    """Returns what an error of torch says about another process; None if it says nothing."""
+    """Returns what a torch error says about another process; None if it says nothing."""
     line = text.partition('\n')[0].partition('. This is typically')[0]  # gloo appends advice
     place = line.rpartition('.cc:')[2].partition('] ')[2] or line  # and begins with a line of its source
     low = text.lower()

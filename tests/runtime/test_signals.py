@@ -14,12 +14,12 @@ from typing import Any
 import faults
 import pytest
 
+from vireid.boundary import checkpoint
 from vireid.cli import main
 from vireid.core.config.experiment import Experiment
-from vireid.core.signals import Interrupted, Stop, interruptible
-from vireid.core.training import checkpoint
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import hookimpl
+from vireid.runtime.signals import Interrupted, Stop, interruptible
 from vireid.synth import synthesize
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from vireid.plugins.backbones.chain import Chain, Link, find_chain, quarters
+from vireid.plugins.backbones.layer_chain import LayerChain, Link, find_chain, quarters
 
 
 def halve(channels: int, given: int = 4) -> nn.Conv2d:
@@ -33,11 +33,11 @@ class Network(nn.Module):
         return self.fc(self.pool(self.head(x)).flatten(1))
 
 
-def chain_of(network: nn.Module, height: int = 64, width: int = 32) -> Chain:
+def chain_of(network: nn.Module, height: int = 64, width: int = 32) -> LayerChain:
     return find_chain(network, torch.zeros(1, 3, height, width))
 
 
-def names(chain: Chain) -> list[str]:
+def names(chain: LayerChain) -> list[str]:
     return [link.name for link in chain.links]
 
 
@@ -94,7 +94,7 @@ def test_a_sequential_with_a_forward_of_its_own_is_a_link_as_a_whole():
     assert names(chain_of(network)) == ['0', '1']
 
 
-def test_maps_with_channels_last_are_recognised():
+def test_maps_with_channels_last_are_recognized():
     class Permuted(nn.Module):
         def forward(self, x):
             return x.permute(0, 2, 3, 1)
@@ -136,37 +136,43 @@ def links(*octaves: int, holder: str = '') -> tuple[Link, ...]:
     return tuple(Link(f'{holder}{number}', octave, 8, False) for number, octave in enumerate(octaves))
 
 
-def cut(chain: Chain) -> dict[int, list[str]]:
+def cut(chain: LayerChain) -> dict[int, list[str]]:
     return {s: [link.name for link in part] for s, part in chain.stages().items()}
 
 
 def test_stages_end_with_the_last_link_of_their_stride():
-    found = cut(Chain(links(0, 1, 1, 2, 2, 3, 4, 4, 5), None))
+    found = cut(LayerChain(links(0, 1, 1, 2, 2, 3, 4, 4, 5), None))
     assert found == {0: ['0', '1', '2'], 1: ['3', '4'], 2: ['5'], 3: ['6', '7'], 4: ['8']}
 
 
 def test_a_stride_that_is_left_out_is_a_stage_that_is_not_there():
-    assert list(cut(Chain(links(1, 2, 4), None))) == [0, 1, 3]
+    assert list(cut(LayerChain(links(1, 2, 4), None))) == [0, 1, 3]
 
 
 def test_the_stage_in_which_it_breaks_is_not_there():
-    assert list(cut(Chain(links(1, 2, 3, 4), 'more'))) == [0, 1, 2]
-    assert list(cut(Chain(links(1, 2, 3, 4), None))) == [0, 1, 2, 3]
+    assert list(cut(LayerChain(links(1, 2, 3, 4), 'more'))) == [0, 1, 2]
+    assert list(cut(LayerChain(links(1, 2, 3, 4), None))) == [0, 1, 2, 3]
 
 
 def test_patches_with_their_norm_are_stage_0():
     embedding = links(2, 2, holder='stem.')
-    assert cut(Chain(embedding + links(2, 3), None)) == {0: ['stem.0', 'stem.1'], 1: ['0'], 2: ['1']}
-    assert cut(Chain(links(2, 2, 3), None)) == {0: ['0'], 1: ['1'], 2: ['2']}
+    assert cut(LayerChain(embedding + links(2, 3), None)) == {0: ['stem.0', 'stem.1'], 1: ['0'], 2: ['1']}
+    assert cut(LayerChain(links(2, 2, 3), None)) == {0: ['0'], 1: ['1'], 2: ['2']}
 
 
 def test_maps_of_one_stride_are_cut_into_four_equal_parts():
-    assert cut(Chain(links(4, 4, 4, 4, 4, 4, 4), None)) == {0: ['0'], 1: ['1', '2'], 2: ['3'], 3: ['4', '5'], 4: ['6']}
-    assert cut(Chain(links(4, 4), None)) == {0: ['0'], 3: ['1']}  # too few links
+    assert cut(LayerChain(links(4, 4, 4, 4, 4, 4, 4), None)) == {
+        0: ['0'],
+        1: ['1', '2'],
+        2: ['3'],
+        3: ['4', '5'],
+        4: ['6'],
+    }
+    assert cut(LayerChain(links(4, 4), None)) == {0: ['0'], 3: ['1']}  # too few links
 
 
 def test_no_links_no_stages():
-    assert cut(Chain((), 'first')) == {0: []}
+    assert cut(LayerChain((), 'first')) == {0: []}
 
 
 @given(st.lists(st.integers(), min_size=4, max_size=60))

@@ -13,16 +13,16 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from vireid.boundary.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
-from vireid.core.data.randomness import preserved
-from vireid.core.distributed.processes import gather_objects
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Batch
-from vireid.core.warn import warn_once
 from vireid.interfaces import Model
 from vireid.launch.fabric import make_fabric
 from vireid.launch.precision import FLOAT32, Precision
+from vireid.runtime.processes import gather_objects
+from vireid.runtime.randomness import preserved
 
 LARGEST = 0.1  # accepted difference, relative to the norm of the embeddings
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.core.distributed.gather import gather_feature
 from vireid.core.types import INFRARED, VISIBLE
+from vireid.runtime.gather import gather_feature
 
 
 @pytest.mark.parametrize('copies', [1, 3])

@@ -1,4 +1,4 @@
-"""Turns a lack of memory into an error that says what did not fit, and what to lower."""
+"""Turns a lack of memory into an error that says what did not fit, and what to reduce."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
 
     Args:
         what: what the block computes, for the message, such as 'a training step on 64 images'.
-        todo: what to lower.
+        todo: what to reduce.
 
     Raises:
         VireidError: if memory ran out.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.data.randomness import preserved
+from vireid.runtime.randomness import preserved
 
 HEADS = ('classifier', 'fc', 'head', 'heads')
 
@@ -34,7 +34,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Chain:
+class LayerChain:
     """The part of a network that is a chain.
 
     Attributes:
@@ -102,7 +102,7 @@ class _Call:
             yield from call.walk()
 
 
-def find_chain(network: nn.Module, image: Tensor) -> Chain:
+def find_chain(network: nn.Module, image: Tensor) -> LayerChain:
     """Runs one image through a network, in eval mode and without gradients, and records the chain of modules.
 
     A module is a link if its only input is the unmodified output of the previous link; in-place changes count as
@@ -126,12 +126,12 @@ def find_chain(network: nn.Module, image: Tensor) -> Chain:
         output = _map_of(call.output, size, last.channels_last)
         if output is None or not call.reads(current, version) or output.octave < last.octave:
             later = (inner for step in steps[position:] for inner in step.walk())
-            return Chain(tuple(links), next((call.name for call in later if _is_spatial(call.output, size)), None))
+            return LayerChain(tuple(links), next((call.name for call in later if _is_spatial(call.output, size)), None))
         if output.octave > 5:
             break
         links.append(Link(call.name, output.octave, output.channels, output.channels_last))
         current, version = call.output, call.version
-    return Chain(tuple(links), None)
+    return LayerChain(tuple(links), None)
 
 
 def _record(network: nn.Module, image: Tensor) -> _Call:

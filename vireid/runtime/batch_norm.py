@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from vireid.core.distributed.gather import _Sum
-from vireid.core.distributed.processes import lost_process_errors, world
+from vireid.runtime.gather import _Sum
+from vireid.runtime.processes import lost_process_errors, world
 
 
 class SyncedBatchNorm(nn.Module):

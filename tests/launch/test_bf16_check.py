@@ -15,10 +15,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.core.training import checkpoint
+from vireid.boundary import checkpoint
 from vireid.core.types import INFRARED, VISIBLE, Batch
 from vireid.launch import precision
-from vireid.launch.bf16_trial import LARGEST, bf16_error
+from vireid.launch.bf16_check import LARGEST, bf16_error
 from vireid.launch.launch import train
 from vireid.plugin_manager.manager import create_manager
 

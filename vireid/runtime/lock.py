@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,5 +51,5 @@ def _let_go() -> None:
     _HELD.clear()
 
 
-if hasattr(os, 'register_at_fork'):
+if sys.platform != 'win32':
     os.register_at_fork(after_in_child=_let_go)

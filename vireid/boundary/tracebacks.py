@@ -1,0 +1,23 @@
+"""Where an error was raised."""
+
+from __future__ import annotations
+
+import traceback
+from itertools import pairwise
+from pathlib import Path
+
+LIBRARIES = {'torch', 'torchvision', 'lightning_fabric', 'numpy', 'scipy', 'timm', 'PIL'}
+
+
+def raised_at(error: BaseException) -> str:
+    """Returns the file and line where an error was raised: of a library, where it was called from."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not LIBRARIES.intersection(_packages(frame.filename))]
+    frame = (own or frames)[-1]
+    return f'{frame.filename}, line {frame.lineno}'
+
+
+def _packages(file: str) -> list[str]:
+    """Returns the installed package that a file belongs to, if any."""
+    parts = Path(file).parts
+    return [after for folder, after in pairwise(parts) if folder in ('site-packages', 'dist-packages')]
