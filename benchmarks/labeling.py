@@ -18,13 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vireid.cli.extract import make_embedder
 from vireid.labeling.journal import FILE
 from vireid.labeling.labels import INDEX, Labels, embed, only_one
 from vireid.labeling.people import Contradiction, Rows
 from vireid.labeling.questions import Question
 from vireid.labeling.tracks import find_crops
 from vireid.search.index import ZERO_SHOT, Index
+from vireid.search.open_embedder import open_embedder
 
 LENGTH = 8
 
@@ -144,7 +144,7 @@ def main() -> None:
     truth = cut(args.source, args.out, {camera: m for m, _, cameras in given for camera in cameras.split(',')})
     found, names, _ = find_crops(args.out)
     with only_one(args.out) as own:
-        embedder = make_embedder('zero-shot', own / INDEX / ZERO_SHOT, found, args.cfg_options, [])
+        embedder = open_embedder('zero-shot', own / INDEX / ZERO_SHOT, found, args.cfg_options, [])
         embed(args.out, found, embedder, ZERO_SHOT, [], lambda what, done, total: None)
         for wrong in args.wrong:
             for seed in range(args.seeds if wrong else 1):

@@ -14,7 +14,8 @@ import pytest
 import walking
 
 import vireid.cli
-from vireid.cli import label, main
+from vireid.cli import main
+from vireid.serve import listening
 from vireid.synth import synthesize
 
 GUIDE = Path(__file__).parents[1] / 'docs' / 'own-cameras.md'
@@ -73,7 +74,7 @@ def from_videos(words: list[str], place: Path) -> str:
     """Runs a command on the videos, with a detector that knows the truth; nobody answers the questions of the page."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
         patch.chdir(place)
-        patch.setattr(label, 'serve', lambda *arguments: None)
+        patch.setattr(listening, 'serve', lambda *arguments: None)
         if words[0] == 'crops':
             truth = ['--detector', 'Truth', '--cfg-options', f'detector.truth={words[1]}.json', '--min-height', '20']
             assert main([*words, *truth, '--plugin', walking.__file__]) == 0

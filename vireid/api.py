@@ -15,6 +15,7 @@ from vireid.core.training.run import Run
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.launch import prepare
 from vireid.launch.resolve import resolve
+from vireid.launch.run_folder import evaluation_folder, free_folder
 from vireid.plugin_manager.manager import create_manager
 from vireid.reporting import figures
 from vireid.reporting.record import RunRecord, read_runs
@@ -225,19 +226,3 @@ def table(runs: Sequence[str | Path], metrics: Sequence[str] = METRICS_SHOWN) ->
 def _require_several(given: Any, what: str) -> None:
     if isinstance(given, (str, Path)) or not isinstance(given, Sequence):
         raise VireidError(f'{what} is {given!r}', allowed='a list')
-
-
-def evaluation_folder(name: str, checkpoint: str | Path | None) -> Path:
-    """Returns a new folder for an evaluation: in the folder of the run, or in `runs` without a checkpoint."""
-    if checkpoint is None:
-        return free_folder(Path('runs'), f'{name}_test')
-    return free_folder(Path(str(checkpoint)).absolute().parent.parent, 'test')
-
-
-def free_folder(base: Path, name: str) -> Path:
-    """Returns the folder of a new run in `base`: `name`, or `name-N` with N one above the largest in use."""
-    used = [path.name for path in base.glob(f'{name}*')]
-    numbers = [int(each.removeprefix(f'{name}-')) for each in used if each.removeprefix(f'{name}-').isdigit()]
-    if not numbers and name not in used:
-        return base / name
-    return base / f'{name}-{max([1, *numbers]) + 1}'

@@ -14,9 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vireid.boundary import checkpoint
 from vireid.cli import main
-from vireid.core.errors import VireidError
 
 ROOT = Path(__file__).parents[2]
 CONFIG = str(ROOT / 'configs' / 'tffn_sysu.py')
@@ -211,23 +209,6 @@ def test_a_run_that_was_killed_while_it_wrote_its_first_checkpoint_begins_anew(t
     assert 'has no checkpoint yet: starting from step 0' in capsys.readouterr().out
     assert not list(folder.glob('.*'))
     assert main(arguments) == 2  # and now there is one
-
-
-def test_the_newest_run_that_can_be_resumed_is(tree, tmp_path, monkeypatch, capsys):
-    from vireid.cli.places import newest_checkpoint
-
-    for age, name in enumerate(('damaged', 'sound', 'older')):
-        (tmp_path / name / 'checkpoints').mkdir(parents=True)
-        last = tmp_path / name / 'checkpoints' / 'last.pt'
-        checkpoint.save(last, {'model': {}, 'config': {}})
-        if name == 'damaged':
-            last.write_bytes(last.read_bytes()[:100])
-        os.utime(last, (1_000_000 - age, 1_000_000 - age))
-    folders = [tmp_path / name for name in ('damaged', 'sound', 'older')]
-    assert newest_checkpoint(folders) == folders[1] / 'checkpoints' / 'last.pt'
-    assert 'is damaged' in capsys.readouterr().err
-    with pytest.raises(VireidError, match='is damaged'):
-        newest_checkpoint(folders[:1])
 
 
 @pytest.mark.long

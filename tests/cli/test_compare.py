@@ -8,7 +8,6 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.cli.arguments import parse_numbers
 from vireid.core.errors import VireidError
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')
@@ -57,15 +56,6 @@ def test_configs_are_trained_with_each_seed_and_finished_ones_taken_as_they_are(
             vireid.compare(given)
     with pytest.raises(VireidError, match='no runs were given'):
         vireid.table([])
-
-
-def test_numbers_are_read():
-    assert parse_numbers('--seeds', '0-3') == [0, 1, 2, 3]
-    assert parse_numbers('--seeds', '5,1,5') == [5, 1]
-    assert parse_numbers('--trials', '1, 3') == [1, 3]
-    for text in ('x', '3-1', '', '-1', '0-5000', '1-2-3', '\u0661'):
-        with pytest.raises(VireidError, match='--seeds is'):
-            parse_numbers('--seeds', text)
 
 
 def test_what_cannot_be_compared(people, tmp_path, capsys):

@@ -12,10 +12,10 @@ import pytest
 
 import vireid
 from vireid.cli import main
-from vireid.cli.plot import HELP, WIDTHS
+from vireid.cli.plot import HELP
 from vireid.core.errors import VireidError
 from vireid.reporting.evidence import FILE, Evidence
-from vireid.reporting.figures import OPTIONS
+from vireid.reporting.figures import OPTIONS, WIDTHS
 from vireid.reporting.figures.style import COLUMN, PAGE
 
 

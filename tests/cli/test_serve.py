@@ -1,38 +1,8 @@
-"""`vireid serve`: what it says before it listens, and serving until Ctrl-C."""
+"""`vireid serve`: what it says before it listens."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import re
-import signal
-import socket
-import threading
-
-import httpx
-import pytest
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
-
-from vireid.cli import listening, main
-from vireid.cli.listening import _listen
-from vireid.core.errors import VireidError
-
-
-def test_a_port_in_use_is_named():
-    with socket.socket() as other:
-        other.bind(('127.0.0.1', 0))
-        other.listen()
-        port = other.getsockname()[1]
-        with pytest.raises(VireidError, match=f'cannot listen on 127.0.0.1, port {port}: Address already in use'):
-            _listen('127.0.0.1', port)
-
-
-@pytest.mark.parametrize(('host', 'port'), [('203.0.113.7', 8000), ('127.0.0.1', 70_000), ('no.such.host.invalid', 80)])
-def test_an_address_that_is_not_of_this_machine(host, port):
-    with pytest.raises(VireidError, match='cannot listen on'):
-        _listen(host, port)
+from vireid.cli import main
 
 
 def test_no_index(tmp_path, capsys):
@@ -43,68 +13,3 @@ def test_no_index(tmp_path, capsys):
 def test_a_short_token(tmp_path, capsys):
     assert main(['serve', str(tmp_path), '--token', 'abc']) == 2
     assert 'at least 16 characters' in capsys.readouterr().err
-
-
-@pytest.fixture
-def served(monkeypatch, capsys):
-    """Serves a page that says who may see it, asks for it once, and presses Ctrl-C; returns what happened."""
-
-    def serve(host: str, *flags: str) -> dict:
-        parser = argparse.ArgumentParser()
-        listening.add_listening_arguments(parser)
-        args = parser.parse_args(['--host', host, '--port', '0', *flags])
-        found: dict = {}
-
-        def make_app(hosts, token):
-            found.update(hosts=hosts, token=token)
-            return Starlette(routes=[Route('/', lambda request: PlainTextResponse('the page'))])
-
-        def ask(port: int) -> None:
-            try:
-                found['page'] = httpx.get(f'http://127.0.0.1:{port}/', timeout=20, trust_env=False).text
-            finally:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def listen(host: str, port: int) -> socket.socket:
-            opened = _listen(host, port)
-            threading.Thread(target=ask, args=(opened.getsockname()[1],)).start()
-            return opened
-
-        monkeypatch.setattr(listening, '_listen', listen)
-        listening.serve(args, 'search', 'labels.csv', make_app)
-        return {**found, 'printed': capsys.readouterr().out}
-
-    return serve
-
-
-@pytest.mark.skipif(os.name != 'posix', reason='Ctrl-C is a signal')
-class TestServing:
-    def test_on_this_machine_alone_there_is_no_token(self, served):
-        found = served('127.0.0.1')
-        assert found['page'] == 'the page'
-        assert (found['hosts'], found['token']) == (('127.0.0.1', 'localhost', '::1', '[::1]'), None)
-        first, last = found['printed'].splitlines()
-        assert re.fullmatch(r'search: http://127\.0\.0\.1:\d+/', first)
-        assert last == 'Answers are saved to labels.csv. Ctrl-C stops the server.'
-
-    def test_for_other_machines_a_token_is_drawn_and_printed(self, served):
-        found = served('0.0.0.0')
-        assert found['page'] == 'the page'
-        assert len(found['token']) >= 32
-        first, second, _ = found['printed'].splitlines()
-        assert first.startswith(f'search: http://{socket.gethostname()}:')
-        assert first.endswith(f'/?token={found["token"]}')
-        assert 'not encrypted' in second
-
-    def test_the_browser_is_opened_where_there_is_one(self, served, monkeypatch):
-        opened = []
-        monkeypatch.setattr(listening.webbrowser, 'open', opened.append)
-        monkeypatch.setattr(listening.sys, 'platform', 'linux')
-        monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
-        monkeypatch.delenv('DISPLAY', raising=False)
-        served('127.0.0.1', '--open')
-        assert opened == []  # it would be one in this terminal
-        monkeypatch.setenv('DISPLAY', ':0')
-        served('127.0.0.1', '--open', '--token', 'a' * 16)
-        (address,) = opened
-        assert re.fullmatch(r'http://127\.0\.0\.1:\d+/\?token=a{16}', address)

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 
 from vireid.cli import main
-from vireid.cli.arguments import parse_numbers
-from vireid.core.errors import VireidError
 
 pytestmark = pytest.mark.usefixtures('narrow_resnet')
 
@@ -23,19 +21,6 @@ SMALL = [
     'model.backbone.out_stages=[2,3]', 'model.necks.s4.inputs=stage3',
     *(f'model.necks.{name}.channels=64' for name in ('s2', 's3', 's4')), 'loggers=[{"type": "MetricsFile"}]',
 ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ('text', 'trials'), [('1-10', list(range(1, 11))), ('3', [3]), ('1, 7-9,1', [1, 7, 8, 9]), ('2-2', [2])]
-)
-def test_trials_are_ranges_and_lists(text: str, trials: list[int]) -> None:
-    assert parse_numbers('--trials', text) == trials
-
-
-@pytest.mark.parametrize('text', ['', 'all', '3-1', '1-', '-1', '1,,2', '1.5', '1-999999999999', '1-1001', '²'])
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(VireidError, match='a range such as 1-10, or a list such as 1,3,5'):
-        parse_numbers('--trials', text)
 
 
 def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:

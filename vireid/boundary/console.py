@@ -15,12 +15,14 @@ import stat
 import sys
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
+from vireid.boundary.os_errors import explain
 from vireid.boundary.showing import printable
+from vireid.core.errors import VireidError
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed
 GONE = {errno.EPIPE, errno.EIO, errno.ENXIO, errno.ECONNRESET, errno.ESHUTDOWN}
@@ -276,3 +278,20 @@ def _settle(output: Output) -> None:
             output.stream.flush()
     except ValueError:  # closed
         pass
+
+
+def find_lost(outputs: Sequence[Output]) -> list[VireidError]:
+    """Returns an error for each output with text that could not be written, to a full disk for example."""
+    for stream in (sys.stdout, sys.stderr) if outputs else ():
+        stream.flush()
+    return [
+        explain(output.error, f'some output could not be written to {output.stream.name}: ')
+        for output in outputs
+        if output.error
+    ]
+
+
+def process_name() -> str:
+    """Returns a prefix with the rank of this process; empty for rank 0. Launchers set one of these variables."""
+    rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
+    return '' if rank == '0' else f'process {rank}: '

@@ -49,6 +49,23 @@ FEW_VALUES = 8  # images of so few may become black and white
 ScaleRaw = Literal['percentiles'] | tuple[float, float] | None
 
 
+def parse_scale_raw(text: str | None) -> ScaleRaw:
+    """Parses `percentiles` or two bounds; None stays None.
+
+    Raises:
+        VireidError: for anything else.
+    """
+    if text is None:
+        return None
+    if text == 'percentiles':
+        return 'percentiles'
+    try:
+        low, high = map(float, text.strip('[]()').split(','))
+    except ValueError:
+        raise VireidError(f'--scale-raw is {text!r}', allowed='percentiles, or two numbers such as 7400,8200') from None
+    return low, high
+
+
 class RawImage(VireidError):
     """An image of raw values whose scaling is missing or unsuitable: the config has to change, not the image.
 

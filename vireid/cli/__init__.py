@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
-import os
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
-from vireid.boundary.console import Output, surviving
+from vireid.boundary.console import find_lost, process_name, surviving
+from vireid.boundary.os_errors import explain
+from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
 from vireid.core.errors import VireidError, did_you_mean
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
     from vireid.plugin_manager.manager import Command
 
 COMMANDS = {name: importlib.import_module(f'vireid.cli.{name}') for name in NAMES}
-
-# what to do about an OSError, by errno
-ADVICE = {
-    (errno.ENOSPC, errno.EDQUOT): 'free some space',
-    (errno.EACCES, errno.EPERM, errno.EROFS): 'fix the permissions, or choose another folder',
-    (errno.EEXIST, errno.ENOTDIR, errno.EISDIR): 'a file is where a folder is expected, or the reverse: choose another '
-    'path',
-}
 
 
 def main(arguments: Sequence[str] | None = None, command: ModuleType | None = None) -> int:
@@ -46,33 +37,27 @@ def main(arguments: Sequence[str] | None = None, command: ModuleType | None = No
         try:
             status = _status(arguments, command)
         except SystemExit as ended:  # from argparse
-            if not ended.code and _report_lost_output(outputs):
+            if not ended.code and _report(find_lost(outputs)):
                 raise SystemExit(2) from None
             raise
-        return 2 if _report_lost_output(outputs) and status < 128 else status
+        return 2 if _report(find_lost(outputs)) and status < 128 else status
 
 
 def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
     """Runs a command line, prints its errors, and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_torch_import()
     try:
         if command is None:
             return _run(arguments)
         parser = argparse.ArgumentParser(**_description(command))
         _add(parser, command)
         parsed = parser.parse_args(arguments)
-        return parsed.run(parsed)
-    except VireidError as error:
-        print(f'{_process()}error: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'{_process()}error: {error}\n  next:    {_advice(error)}', file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        explained = _explain_loss(error)
-        if explained is None:
+        return parsed.run(parsed) or 0
+    except (VireidError, OSError, RuntimeError) as error:
+        if (explained := _explain(error)) is None:
             raise
-        print(f'{_process()}error: {explained}', file=sys.stderr)
+        _report([explained])
         return 2
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
@@ -84,38 +69,24 @@ def _status(arguments: Sequence[str] | None, command: ModuleType | None) -> int:
             leave()
 
 
-def _report_lost_output(outputs: Sequence[Output]) -> bool:
-    """Reports whether printed text could not be written, to a full disk for example."""
-    for stream in (sys.stdout, sys.stderr) if outputs else ():
-        stream.flush()
-    lost = [output for output in outputs if output.error]
-    for output in lost:
-        print(
-            f'{_process()}error: some output could not be written to {output.stream.name}: {output.error}\n'
-            f'  next:    {_advice(output.error)}',
-            file=sys.stderr,
-        )
-    return bool(lost)
+def _report(errors: Sequence[VireidError]) -> bool:
+    """Prints errors; returns whether there are any."""
+    for error in errors:
+        print(f'{process_name()}error: {error}', file=sys.stderr)
+    return bool(errors)
 
 
-def _advice(error: OSError | None) -> str:
-    advice = (text for numbers, text in ADVICE.items() if error is not None and error.errno in numbers)
-    return next(advice, 'check what is at that path')
-
-
-def _process() -> str:
-    """Returns a prefix with the rank of this process; empty for rank 0. Launchers set one of these variables."""
-    rank = next((os.environ[name] for name in ('RANK', 'LOCAL_RANK', 'SLURM_PROCID') if name in os.environ), '0')
-    return '' if rank == '0' else f'process {rank}: '
-
-
-def _explain_loss(error: RuntimeError) -> VireidError | None:
-    """Returns an error that says that another process of the run is lost; None if that is not the cause."""
+def _explain(error: VireidError | OSError | RuntimeError) -> VireidError | None:
+    """Returns an error in words; None for one of a program."""
+    if isinstance(error, VireidError):
+        return error
+    if isinstance(error, OSError):
+        return explain(error)
     if 'torch' not in sys.modules:
         return None
     from vireid.runtime.processes import explain_loss
 
-    return explain_loss(error)
+    return explain_loss(error)  # another process of the run may be lost
 
 
 def _run(arguments: list[str]) -> int:
@@ -138,7 +109,7 @@ def _run(arguments: list[str]) -> int:
     for name, value in vars(flags).items():
         if rest[0] not in COMMANDS and hasattr(parsed, name):  # a plugin's command may have the same flags
             setattr(parsed, name, value)
-    return parsed.run(parsed)
+    return parsed.run(parsed) or 0
 
 
 def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.ArgumentParser:
@@ -178,27 +149,15 @@ def _plugin_commands(flags: argparse.Namespace) -> Mapping[str, Command]:
 
 def _add_plugin_command(parser: argparse.ArgumentParser, name: str, command: Command) -> None:
     """Adds the command of a plugin; its errors name the plugin."""
+    from vireid.plugin_manager.command_errors import loading, running
 
-    def run(args: argparse.Namespace) -> int:
-        try:
-            return module.run(args) or 0
-        except (VireidError, OSError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            traceback.print_exc()
-            raise VireidError(
-                f'{name!r} of plugin {command.plugin!r} raised {type(error).__name__}: {error}',
-                todo='report the traceback above to the authors of the plugin',
-            ) from error
+    def run(args: argparse.Namespace) -> int | None:
+        with running(name, command):
+            return module.run(args)
 
-    try:
+    with loading(name, command):
         module = importlib.import_module(command.module)
         module.add_arguments(parser)
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
-        raise VireidError(
-            f'{name!r} of plugin {command.plugin!r} ({command.module}) cannot be used: {type(error).__name__}: {error}',
-            todo='fix or uninstall the plugin',
-        ) from error
     parser.set_defaults(run=run)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from shlex import quote
 
-from vireid.cli.output import progress_bar
+from vireid.boundary.progress_bar import named_progress_bar
+from vireid.cli.arguments import add_plugin_argument
 from vireid.core.errors import VireidError
 
 
@@ -22,43 +22,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', type=Path, metavar='FILE', required=True, help='checkpoint to write')
     parser.add_argument('--split', metavar='NAME', help='only the rows of this split')
     parser.add_argument('--revert', action='store_true', help='restore the checkpoint as it was before adaptation')
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_plugin_argument(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints what was estimated, and how to measure the effect."""
     if args.revert:
-        return _revert(args)
+        _revert(args)
+        return
     if args.images is None:
         raise VireidError('no images were given', todo='give a folder or a table, or use --revert, which needs none')
     from vireid.exchange.adaptation import adapt
 
-    with progress_bar('reading') as show:
+    with named_progress_bar('reading') as show:
         adaptation = adapt(
-            args.checkpoint,
-            args.images,
-            args.out,
-            split=args.split,
-            plugins=args.plugin,
-            on_progress=lambda what, done, total: show(done, total, what),
+            args.checkpoint, args.images, args.out, split=args.split, plugins=args.plugin, on_progress=show
         )
     print(f'{args.checkpoint} adapted to {args.images}: {args.out}\n{adaptation.text()}')
-    plugins = ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
-    print(
-        '\nOnly labeled images of these cameras can show whether it helped. Score both files on them:\n'
-        f'  vireid test CONFIG {quote(str(args.checkpoint))} --data-root DIR --work-dir before{plugins}\n'
-        f'  vireid test CONFIG {quote(str(args.out))} --data-root DIR --work-dir after{plugins}\n'
-        f'To undo: vireid adapt {quote(str(args.out))} --revert -o ORIGINAL'
-    )
-    return 0
+    print(f'\n{adaptation.todo(args.checkpoint, args.plugin)}')
 
 
-def _revert(args: argparse.Namespace) -> int:
+def _revert(args: argparse.Namespace) -> None:
     if args.images is not None or args.split is not None:
         raise VireidError('--revert accepts neither images nor --split', todo='remove them')
     from vireid.exchange.adaptation import revert
 
     print(f'{args.checkpoint} before adaptation, {revert(args.checkpoint, args.out)}: {args.out}')
-    return 0

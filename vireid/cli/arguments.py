@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vireid.boundary.number_ranges import MOST, parse_share
 from vireid.core.config.overrides import Overrides
-from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.plugin_manager.manager import PluginManager
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 # set by --cache and --rerank
 CACHE = {'type': 'ImageCache'}
 RERANK = {'type': 'KReciprocal'}
-MOST = 1000  # seeds or splits in one command; more is probably a typo
 
 
 def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
@@ -73,34 +72,36 @@ def make_launcher(args: argparse.Namespace, manager: PluginManager, folder: Path
     """
     if args.jobs is None and not args.launcher:
         return None
-    from vireid.core.config.overrides import override
-    from vireid.core.errors import raise_all
-    from vireid.core.registry.schema import check
-    from vireid.interfaces import given
+    from vireid.studies.launchers import build_launcher
 
     name, *options = args.launcher or ['local']
-    config: dict[str, Any] = {}
-    for option in options:
-        override(config, option)
-    known = manager.components.get('launchers', name, where='--launcher')
-    raise_all(check(known, config, where=f'--launcher {name}', supplied=given('launchers')))
-    config = {'type': name, **config}
-    return manager.components.build('launchers', config, where='--launcher', jobs=args.jobs or None, folder=folder)
+    return build_launcher(name, options, args.jobs or None, manager, folder)
 
 
-def add_options_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Adds `--cfg-options`."""
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='K=V', help='overrides, such as images.size=[144,72]'
-    )
+def add_options_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    text: str = 'overrides, such as images.size=[144,72]',
+) -> None:
+    """Adds `--cfg-options`, described by `text`."""
+    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help=text)
+
+
+def add_plugin_argument(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, text: str = 'a Python file with your components'
+) -> None:
+    """Adds `--plugin`, described by `text`."""
+    parser.add_argument('--plugin', type=Path, action='append', default=[], metavar='FILE', help=text)
+
+
+def add_folder_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup, default: str) -> None:
+    """Adds `--work-dir`, whose help names the default."""
+    parser.add_argument('--work-dir', type=Path, metavar='DIR', help=f'output folder (default: {default})')
 
 
 def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that select plugins and restrict what a config may do."""
     group = parser.add_argument_group('plugins')
-    group.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your components'
-    )
+    add_plugin_argument(group)
     group.add_argument(
         '--no-plugin', action='append', default=[], metavar='NAME', help='do not load this installed plugin'
     )
@@ -113,6 +114,41 @@ def add_plugin_arguments(parser: argparse.ArgumentParser) -> None:
         help='let a YAML or JSON config choose loggers with a server and a cache folder, and name bases outside its '
         'folder (see SECURITY.md)',
     )
+
+
+def add_embedding_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that embed images."""
+    from vireid.core.types import MODALITIES
+
+    parser.add_argument(
+        '--modality', choices=MODALITIES, help='modality of all images (default: that of the table or of a folder with '
+        'this name; otherwise visible if the image has colors)',
+    )  # fmt: skip
+    add_options_argument(parser, 'overrides of the config of the checkpoint, such as images.scale_raw=percentiles')
+    add_plugin_argument(parser)
+
+
+def add_index_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that open an index."""
+    parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
+    parser.add_argument(
+        '--false-alarms', type=partial(parse_share, '--false-alarms'), default=0.05, metavar='SHARE', help='of the '
+        'people who are not in the index, the share that may be taken for one who is (default: 0.05); needs a '
+        'calibrated model',
+    )  # fmt: skip
+    parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')
+    add_plugin_argument(parser)
+
+
+def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of commands that serve a page."""
+    parser.add_argument('--port', type=int, default=8000, metavar='N', help='port (default: 8000)')
+    parser.add_argument(
+        '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on (default: 127.0.0.1, this machine '
+        'only); any other needs the token that is printed',
+    )  # fmt: skip
+    parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
+    parser.add_argument('--open', action='store_true', help='open the page in the browser')
 
 
 def overrides_of(args: argparse.Namespace) -> Overrides:
@@ -162,28 +198,6 @@ def make_manager(
     return create_manager(
         files, disabled=args.no_plugin, strict=args.strict_plugins, warn=warn or warn_once, reserved=NAMES
     )
-
-
-def parse_numbers(flag: str, text: str) -> list[int]:
-    """Parses `0-4` or `0,1,5`; returns each number once, in the given order.
-
-    Raises:
-        VireidError: for anything else, or more than 1,000 numbers.
-    """
-    numbers: list[int] = []
-    for part in re.split(r'\s*,\s*|\s+', text.strip()):
-        first, dash, last = part.partition('-')
-        words = (first, last) if dash else (first,)
-        if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
-            raise VireidError(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
-        those = range(int(first), int(words[-1]) + 1)
-        if not those or len(those) > MOST:
-            raise VireidError(
-                f'{flag} is {text!r}',
-                allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MOST:,} numbers',
-            )
-        numbers += those
-    return list(dict.fromkeys(numbers))
 
 
 def _jobs(text: str) -> int:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
-from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
-from vireid.core.errors import VireidError
 
 ACTIONS = {
     'data': (
@@ -38,19 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument('--json', action='store_true', help='print everything that was measured as JSON')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints what was measured, and what to change."""
-    if not 0 < args.seconds < 1e6:
-        raise VireidError(f'--seconds is {args.seconds}', allowed='a positive number')
-    overrides, manager = overrides_of(args), make_manager(args)
-    with importing():
-        from vireid.diagnostics.bench import bench_data, bench_step
-        from vireid.launch.preflight import preflight
-        from vireid.launch.resolve import resolve
+    from vireid.diagnostics.bench import bench
+    from vireid.launch.resolve import resolve
 
-    experiment = resolve(args.config, overrides, manager=manager)
-    preflight(experiment)
+    experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
     with progress_bar('building the model') as show:
-        found = (bench_data if args.action == 'data' else bench_step)(experiment, args.seconds, show)
+        found = bench(args.action, experiment, args.seconds, show)
     print(json.dumps(found.to_dict(), indent=2) if args.json else found.text())
-    return 0

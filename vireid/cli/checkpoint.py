@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument('--config', action='store_true', help='print the stored config')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the summary, or the stored config."""
     from vireid.boundary import checkpoint
     from vireid.boundary.config_text import dump
@@ -26,4 +26,3 @@ def run(args: argparse.Namespace) -> int:
         print(dump(content['config']), end='')
     else:
         print('\n'.join(summarize(args.file, content, args.tensors)))
-    return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from shlex import quote
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
 
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the result, and the command that scores it."""
     path = args.config or f'vireid::systems/{args.system}.py'
     from vireid.exchange.released import convert
@@ -39,12 +38,4 @@ def run(args: argparse.Namespace) -> int:
     experiment = resolve(path, overrides_of(args), manager=make_manager(args))
     converted = convert(args.system, args.file, args.out, experiment, args.split)
     print(f'{args.file} converted to {args.out}\n{converted.text()}')
-    command = f'vireid test {quote(str(path))} {quote(str(args.out))} --data-root DIR'
-    options = ' '.join(map(quote, [*args.cfg_options, *converted.options]))
-    command += f' --cfg-options {options}' if options else ''
-    command += ''.join(f' --plugin {quote(str(file))}' for file in args.plugin)
-    print(f'\nScore it:\n  {command} --work-dir scored')
-    dataset, _, family = str(experiment.protocol['type']).partition('/')
-    if family == 'agw':
-        print(f"With the dataset's official protocol:\n  {command} --work-dir official --protocol {dataset}/official")
-    return 0
+    print(f'\n{converted.todo(path, str(experiment.protocol["type"]), args.cfg_options, args.plugin)}')

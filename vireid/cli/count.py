@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from vireid.cli.arguments import add_options_argument, add_plugin_arguments, make_manager, overrides_of
-from vireid.core.errors import VireidError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,11 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_plugin_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the table."""
-    if args.identities < 1:
-        raise VireidError(f'--identities is {args.identities}', allowed='an integer of at least 1')
     from vireid.diagnostics.count_table import table
 
     print(table(args.configs, args.identities, overrides_of(args), make_manager(args)))
-    return 0

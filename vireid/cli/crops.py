@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
 
-from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
-from vireid.core.errors import VireidError
-
-if TYPE_CHECKING:
-    from vireid.video.cropping import Report
-
-LEAST_HEIGHT = 64
+from vireid.boundary.progress_bar import progress_bar
+from vireid.cli.arguments import add_options_argument, add_plugin_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,75 +27,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--motion', action='store_true', help='examine only frames in which something has moved')
     parser.add_argument(
-        '--min-height', type=int, default=LEAST_HEIGHT, metavar='PIXELS',
+        '--min-height', type=int, default=64, metavar='PIXELS',
         help='least height of a person (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
         '--detector', default='TorchvisionDetector', metavar='TYPE', help='what finds people (default: %(default)s); '
         'its arguments are overrides such as --cfg-options detector.weights=FILE',
     )  # fmt: skip
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='K=V', help='arguments of the detector')
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='a Python file with your detector'
-    )
+    add_options_argument(parser, 'arguments of the detector')
+    add_plugin_argument(parser, 'a Python file with your detector')
 
 
 def run(args: argparse.Namespace) -> int:
     """Cuts people out of each video, and prints what was kept, what was dropped, and why."""
-    with importing():
-        import torch
+    import torch
 
-        from vireid.boundary.names import camera_number
-        from vireid.boundary.wording import counted
-        from vireid.core.config.overrides import override
-        from vireid.plugin_manager.manager import create_manager
-        from vireid.search.modality import guess_modality
-        from vireid.search.times import parse_time
-        from vireid.video.cropping import Settings, crop_video
-        from vireid.video.folder import open_folder
-        from vireid.video.frames import first_frame
-    camera = camera_number(args.camera if args.camera.lower().startswith('cam') else f'cam{args.camera}')
-    if camera is None:
-        raise VireidError(f'--camera is {args.camera!r}', allowed='the number of a camera, such as 3')
-    for flag, value in (('--every', args.every), ('--min-height', args.min_height)):
-        if value is not None and value < 1:
-            raise VireidError(f'{flag} is {value}', allowed='1 or more')
-    if args.start and len(args.videos) > 1:
-        raise VireidError('--start was given for several videos', todo='call the command once for each of them')
-    start = parse_time(args.start, '--start') if args.start else None
-    if missing := [path for path in args.videos if not path.is_file()]:
-        raise VireidError(f'{missing[0]} is not a file', allowed='video files')
-    if wrong := [option for option in args.cfg_options if not option.startswith('detector.')]:
-        raise VireidError(f'--cfg-options {wrong[0]}', allowed='detector.NAME=...')
-    config = {'detector': {'type': args.detector}}
-    for option in args.cfg_options:
-        override(config, option)
+    from vireid.plugin_manager.manager import create_manager
+    from vireid.video.camera import crop_videos, detector_config, parse_camera, parse_start
+    from vireid.video.cropping import Settings
+    from vireid.video.folder import open_folder
+
+    camera, config = parse_camera(args.camera), detector_config(args.detector, args.cfg_options)
+    settings = Settings(args.modality or '', camera, args.every, args.motion, args.min_height, config)
+    start = parse_start(args.start, args.videos)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     components = create_manager(args.plugin).components
-    detector = components.build('detectors', config['detector'], where='detector', device=device)
-    reports: list[Report] = []
-    failed: list[Path] = []
+    detector = components.build('detectors', config, where='detector', device=device)
     with open_folder(args.out) as folder, progress_bar('reading') as show:
-        for path in dict.fromkeys(args.videos):
-            modality, guessed = args.modality, ''
-            try:
-                if modality is None:
-                    modality, guessed = guess_modality(first_frame(path)), ' (guessed from the first frame)'
-                settings = Settings(modality, camera, args.every, args.motion, args.min_height, config['detector'])
-                report = crop_video(path, folder, detector, settings, start, partial(show, what=path.name))
-            except VireidError as error:
-                if len(args.videos) == 1:
-                    raise
-                print(f'{path}\nerror: {error}\n')
-                failed.append(path)
-                continue
-            print(f'{path}\nmodality  {modality}{guessed}\n{report.text()}\n')
-            reports.append(report)
-    kept = sum(report.counts.crops for report in reports)
-    tracks = sum(report.counts.tracks for report in reports)
-    print(f'{args.out}: {counted(kept, "crop")} in {counted(tracks, "track")}')
-    if kept:
+        report = crop_videos(args.videos, folder, detector, settings, start, show)
+    print(f'{args.out}: {report.text()}')
+    if report.crops:
         print(f'To name the people: vireid label {quote(str(args.out))}')
-    if failed:
-        print(f'{len(failed):,} of {len(args.videos):,} videos could not be cropped: {failed[0]}, see above')
-    return 1 if failed else 0
+    if report.failed:
+        number = f'{len(report.failed):,} of {len(args.videos):,} videos'
+        print(f'{number} could not be cropped: {report.failed[0]}, see above')
+    return 1 if report.failed else 0

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from shlex import quote
 
-from vireid.cli.steps import StepFailed, run_step
+from vireid.cli.output import run_step
 
 DATA, IDS = 'data/demo', 120
 CONFIG, RUN = 'vireid::tffn_demo.py', 'tffn_demo'
@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Generates the people, trains, and prints what to do next."""
-    from vireid.api import free_folder
+    from vireid.launch.run_folder import free_folder
 
     work_dir = free_folder(Path('runs'), RUN)
-    try:
+    if status := (
         run_step('data', 'synth', '--layout', 'sysu', '--ids', str(IDS), '--seed', '0', DATA)
-        run_step('train', CONFIG, '--data-root', DATA, '--work-dir', str(work_dir))
-    except StepFailed as failed:
-        return failed.status
+        or run_step('train', CONFIG, '--data-root', DATA, '--work-dir', str(work_dir))
+    ):
+        return status
     vireid, folder = _command(), quote(str(work_dir))
     print(
         '\nnext:\n'

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from vireid.cli.arguments import add_plugin_argument
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the commands of `vireid export`."""
@@ -16,18 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command = commands.add_parser(name, help=summary)
         command.add_argument('checkpoint', type=Path, help='checkpoint (.pt) of a run')
         command.add_argument('out', type=Path, help='output folder, created if needed')
-        command.add_argument(
-            '--plugin', type=Path, action='append', default=[], metavar='FILE', help='Python file with your components'
-        )
+        add_plugin_argument(command)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the files and prints their paths."""
     from vireid.exchange.release import release_onnx, release_weights
 
     if args.export_command == 'weights':
         print('\n'.join(map(str, release_weights(args.checkpoint, args.out, args.plugin))))
-        return 0
+        return
     difference = release_onnx(args.checkpoint, args.out, args.plugin)
     print(f'{args.out / "model.json"}: image preprocessing; largest difference from torch {difference:.1e}')
-    return 0

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
-from vireid.cli.extract import add_model_arguments, make_embedder
-from vireid.cli.output import progress_bar
-from vireid.cli.startup import importing
-from vireid.core.errors import VireidError
+from vireid.boundary.progress_bar import named_progress_bar
+from vireid.cli.arguments import add_embedding_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,55 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'its arguments are overrides such as --cfg-options index.probes=32',
     )  # fmt: skip
     parser.add_argument('--trust-config', action='store_true', help='contact the server that an existing index names')
-    add_model_arguments(parser)
+    add_embedding_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Builds or updates the index, and prints what it contains and how to search it."""
-    with importing():
-        from vireid.search.building import build
-        from vireid.search.gallery import find_gallery
-        from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
+    from vireid.search.building import build
+    from vireid.search.gallery import find_gallery
+    from vireid.search.index import ZERO_SHOT
+    from vireid.search.index_settings import settle
+    from vireid.search.open_embedder import open_embedder
+
     root, found = find_gallery(args.gallery, args.modality, args.camera)
-    before = read_about(args.out) if (args.out / ABOUT).exists() else None
-    checkpoint = args.checkpoint or (before or {}).get('checkpoint')
-    if checkpoint is None:
-        raise VireidError('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
-    own = [option for option in args.cfg_options if option.startswith('index.')]
-    options = [option for option in args.cfg_options if option not in own] or (before or {}).get('options', [])
-    zero_shot = args.out / ZERO_SHOT
-    if wrong := [option for option in options if checkpoint != 'zero-shot' and not option.startswith(OPTIONS)]:
-        raise VireidError(
-            f'--cfg-options {wrong[0]}', allowed=f'index.NAME=..., {", ".join(f"{o}..." for o in OPTIONS)}'
-        )
-    untrained = checkpoint in ('zero-shot', ZERO_SHOT)
-    embedder = make_embedder('zero-shot' if untrained else checkpoint, zero_shot, found, options, args.plugin)
-    with progress_bar('reading') as show:
-        update = build(
-            args.out,
-            root,
-            found,
-            embedder,
-            checkpoint=ZERO_SHOT if untrained else str(Path(checkpoint).absolute()),
-            index=_config(args.type, own, (before or {}).get('index')),
-            options=() if untrained else options,
-            time_pattern=args.time_pattern,
-            plugins=args.plugin,
-            trust=args.trust_config or any('://' in option for option in own),  # typed just now
-            on_progress=lambda what, done, total: show(done, total, what),
-        )
+    settings = settle(args.out, args.checkpoint, args.type, args.cfg_options, args.trust_config)
+    embedder = open_embedder(settings.checkpoint, args.out / ZERO_SHOT, found, settings.options, args.plugin)
+    with named_progress_bar('reading') as show:
+        more = {**settings.arguments(), 'time_pattern': args.time_pattern, 'plugins': args.plugin}
+        update = build(args.out, root, found, embedder, on_progress=show, **more)
     print(f'{args.out}\n{update.text()}')
     print(f'\nTo search it: vireid search {quote(str(args.out))} IMAGE')
-    return 0
-
-
-def _config(kind: str | None, options: Sequence[str], before: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Returns the config of the component that searches; None keeps that of the index."""
-    if kind is None and not options:
-        return None
-    from vireid.core.config.overrides import override
-
-    config = {'index': {'type': kind} if kind else dict(before or {'type': 'Exact'})}
-    for option in options:
-        override(config, option)
-    return config['index']

@@ -1,12 +1,9 @@
-"""Output of commands: result tables and progress bars."""
+"""What commands print and ask."""
 
 from __future__ import annotations
 
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,63 +11,24 @@ if TYPE_CHECKING:
     from vireid.core.scoring.results import Results
 
 
-def quiet_others() -> None:
-    """Silences stdout on every process but rank 0; all processes still print their errors."""
-    from vireid.runtime.processes import world
+def run_step(*words: str) -> int:
+    """Prints a command of vireid, so that you can repeat it alone, and runs it; returns its exit status."""
+    from vireid.cli import main
 
-    if world()[0] > 0 and sys.stdout.name != os.devnull:
-        sys.stdout = open(os.devnull, 'w', encoding='utf-8')  # noqa: SIM115, until the process ends
-
-
-def is_interactive() -> bool:
-    """Returns whether somebody can answer a question; a closed stdin has no terminal."""
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def run_resumable(study: Callable[[], object]) -> int:
-    """Runs a study that the same command can resume; returns the exit status, after a signal 128 plus its number."""
-    from vireid.runtime.signals import Interrupted
-
-    try:
-        study()
-    except Interrupted as stopped:
-        print('stopped; repeat the same command to resume')
-        return stopped.status
-    return 0
-
-
-PLAIN = 30  # seconds between two lines if there is no terminal
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[..., None]]:
-    """Shows progress while the block runs: a bar on a terminal, otherwise a line every 30 seconds on stderr.
-
-    Yields:
-        A callback `show(done, total, what=None)` that updates the bar and its description.
-    """
-    from rich.progress import Progress
-
-    from vireid.boundary.terminal import Terminal
-
-    # a bar that is not on a terminal would leave an empty line
-    disable = not sys.stdout.isatty()
-    with Progress(console=Terminal(), transient=True, refresh_per_second=4, disable=disable) as bar:
-        task, last = bar.add_task(what), time.monotonic()
-        name = what
-
-        def show(done: int, total: int, what: str | None = None) -> None:
-            nonlocal last
-            bar.update(task, description=what, completed=done, total=total)
-            if disable and time.monotonic() - last > PLAIN:
-                last = time.monotonic()
-                print(f'{what or name}: {done:,} of {total:,}', file=sys.stderr)
-
-        yield show
+    print(f'\n$ vireid {join(words)}', flush=True)
+    return main(words)
 
 
 def print_result(experiment: Experiment, results: Results, last: str = '') -> None:
     """Prints the result table and the line `last`, unless the console logger already prints the table."""
+    from vireid.launch.rank_output import quiet_others
+
     quiet_others()
     if not any(logger['type'] == 'Console' for logger in experiment.loggers):
         print(f'{results.caption()}, in percent:\n{results.table()}\n{last}')
+
+
+def print_next(data: Path) -> None:
+    """Prints the commands that follow once the people of some images are named."""
+    root = quote(str(data))
+    print(f'\nnext: vireid data check {root}\n      vireid train vireid::own_few.py --data-root {root}')

@@ -6,10 +6,8 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.warn import warn_once
-from vireid.core.errors import VireidError
 from vireid.reporting import figures
 
-WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style
 HELP = {
     'rows': 'draw the first row of the table, or all of them',
     'ranks': 'last rank to draw',
@@ -39,13 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f'--{option}', type=kind, metavar=metavar, help=f'{text} ({takers})')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Draws the figure and prints its path."""
     options = {option: getattr(args, option) for option in HELP if getattr(args, option) is not None}
     figures.check_options(args.figure, options)
     figures.check_path(args.out)
     if args.width is not None:
-        options['width'] = _inches(args.width)
+        options['width'] = figures.parse_width(args.width)
     from vireid.reporting.record import read_runs
 
     runs = read_runs(args.runs)
@@ -53,13 +51,3 @@ def run(args: argparse.Namespace) -> int:
         warn_once(line)
     figures.save(figures.draw(args.figure, runs, **options), args.out)
     print(f'{args.figure} of {", ".join(run.label for run in runs)} written to {args.out}')
-    return 0
-
-
-def _inches(text: str) -> float:
-    if text in WIDTHS:
-        return WIDTHS[text]
-    try:
-        return float(text)
-    except ValueError:
-        raise VireidError(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None

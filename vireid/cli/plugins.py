@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
-from dataclasses import asdict
 from pathlib import Path
 
-from vireid.boundary.wording import aligned
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.core.errors import VireidError
 
@@ -21,40 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', action='store_true', help='print everything as JSON')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints a row per plugin, and below the table why a plugin cannot be used."""
     if args.action == 'new':
-        return _new(args.name)
+        _new(args.name)
+        return
+    from vireid.diagnostics.plugin_listing import list_plugins, plugins_json
+
     manager = make_manager(args, args.plugin, warn=lambda line: None)
-    components = manager.components.listing()
-    if args.json:
-        listing = [
-            {**asdict(p), 'components': [{'kind': c.kind, 'name': c.name} for c in components if c.plugin == p.name]}
-            for p in manager.plugins
-        ]
-        print(json.dumps(listing, indent=1))
-        return 0
-    rows = [('plugin', 'package', 'version', 'status', 'components')]
-    rows += [(p.name, p.distribution, p.version, p.status, str(p.components)) for p in manager.plugins]
-    print('\n'.join(aligned(rows, left=len(rows[0]))))
-    for plugin in manager.plugins:
-        if plugin.reason:
-            print(
-                f'\n{plugin.name}: {plugin.status} {plugin.reason}'
-                if plugin.status == 'disabled'
-                else f'\n{plugin.line()}'
-            )
-    if args.components:
-        kind = ''
-        for component in components:
-            if component.kind != kind:
-                kind = component.kind
-                print(f'\n{kind}')
-            print(f'  {component.name:<24} {component.plugin}')
-    return 0
+    for line in [plugins_json(manager)] if args.json else list_plugins(manager, args.components):
+        print(line)
 
 
-def _new(name: str | None) -> int:
+def _new(name: str | None) -> None:
     """Writes a package and prints the next command."""
     from vireid.plugin_manager.new_plugin import write_plugin
 
@@ -62,4 +38,3 @@ def _new(name: str | None) -> int:
         raise VireidError('vireid plugins new needs a name', todo='vireid plugins new vireid-my-fusion')
     print('\n'.join(map(str, write_plugin(name, Path()))))
     print(f"\nnext: pip install -e './{name}[test]' && pytest {name}")
-    return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.core.errors import VireidError
+from vireid.cli.arguments import add_plugin_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,26 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='who agreed that weights trained on these people are published, and when: the people themselves, or the '
         'license of the dataset; the card states it (required unless the people are synthetic)',
     )
-    parser.add_argument(
-        '--plugin', type=Path, action='append', default=[], metavar='FILE', help='Python file with your components'
-    )
+    add_plugin_argument(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the release and prints its files."""
     from vireid.exchange.publish import publish
-    from vireid.reporting.config_differences import differences
-    from vireid.studies.systems import read_systems, without_own
+    from vireid.studies.systems import read_system
 
-    systems = read_systems(args.runs)
-    if len(systems) > 1:
-        configs = [without_own(system.first.config, system.first.folder) for system in systems[:2]]
-        keys = ', '.join('.'.join(map(str, path)) for path in list(differences(configs))[:5])
-        raise VireidError(
-            f'{systems[0].first.folder} and {systems[1].first.folder} have different configs: {keys}',
-            allowed='runs that differ only in their seed',
-            todo='publish each config on its own',
-        )
-    files = publish(systems[0].runs, args.out, args.weights_license, args.permission, args.plugin)
+    runs = read_system(args.runs).runs
+    files = publish(runs, args.out, args.weights_license, args.permission, args.plugin)
     print('\n'.join(map(str, files)))
-    return 0

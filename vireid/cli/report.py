@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.core.errors import VireidError
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid report`."""
@@ -18,16 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Writes the report and prints its path."""
-    if args.out is None and len(args.runs) > 1:
-        raise VireidError(f'a report of {len(args.runs)} runs needs an output file', todo='add -o FILE.html')
-    from vireid.reporting.page import write_report
+    from vireid.reporting.page import page_path, write_report
     from vireid.reporting.record import read_runs
 
-    out = args.out or args.runs[0] / 'report.html'
-    if out.suffix not in ('.html', '.htm'):
-        raise VireidError(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
+    out = page_path(args.runs, args.out)
     write_report(read_runs(args.runs), out)
     print(f'{out}: {out.stat().st_size / 1e6:.1f} MB')
-    return 0

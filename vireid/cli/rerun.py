@@ -11,29 +11,26 @@ import argparse
 from pathlib import Path
 
 from vireid.boundary.paths import inside
-from vireid.cli.arguments import add_plugin_arguments, make_manager, overrides_of
-from vireid.cli.output import quiet_others
-from vireid.core.errors import VireidError
+from vireid.cli.arguments import add_folder_argument, add_plugin_arguments, make_manager, overrides_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid rerun`."""
     parser.add_argument('folder', type=Path, metavar='RUN', help='the folder of a finished run')
-    parser.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: RUN-again)')
+    add_folder_argument(parser, 'RUN-again')
     parser.add_argument('--data-root', metavar='DIR', help="the dataset's folder, if it has moved")
     add_plugin_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Trains the run again and prints the comparison."""
+    from vireid.launch.rank_output import quiet_others
     from vireid.launch.resolve import resolve
     from vireid.runtime.processes import wait_for_all
     from vireid.studies.repetition import read_finished, repeat
 
     record = read_finished(args.folder)
     work_dir = args.work_dir or args.folder.with_name(f'{args.folder.name}-again')
-    if work_dir.exists():
-        raise VireidError(f'{work_dir} exists', todo='choose another --work-dir')
     config = str(inside(args.folder, 'config.yaml'))
     experiment = resolve(config, overrides_of(args), manager=make_manager(args))
     repetition = repeat(experiment, args.folder, work_dir, record)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.cli.listening import add_listening_arguments, require_token, serve, serving
-from vireid.cli.search import add_index_arguments
-from vireid.cli.startup import importing
+from vireid.cli.arguments import add_index_arguments, add_listening_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +15,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_index_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Serves the page until Ctrl-C."""
-    with importing(), serving():
+    from vireid.serve.listening import Address, explained_imports, serve
+
+    with explained_imports():
         from vireid.search.index import Index
         from vireid.serve.app import create_app, label_file
-    require_token(args)
+    address = Address(args.host, args.port, args.token, args.open)
     index = Index.open(args.index, args.plugin, args.checkpoint, args.trust_config)
     index.load()
     serve(
-        args, f'{len(index):,} images', str(label_file(index)),
+        address, f'{len(index):,} images', str(label_file(index)),
         lambda hosts, token: create_app(index, hosts, token, args.false_alarms),
     )  # fmt: skip
-    return 0

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from vireid.core.errors import VireidError
-
-FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}
+FORMATS = ('text', 'md', 'latex', 'csv')  # repeated here because studies.tables imports torch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,37 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', type=Path, metavar='FILE', help='write the table to this file')
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the table or writes it to a file."""
     from vireid.boundary.writing import write_whole
-    from vireid.studies.ablation import Table
+    from vireid.studies.ablation_rows import read_literature
     from vireid.studies.systems import read_systems
-    from vireid.studies.tables import METRICS_SHOWN, make_table
+    from vireid.studies.tables import METRICS_SHOWN, format_of, make_table
 
-    kind = args.format or _format(args.out)
-    more: dict[str, Any] = {}
-    if args.literature is not None:
-        if not (args.literature / 'table.yaml').is_file():
-            raise VireidError(f'{args.literature} has no table.yaml', allowed='a folder such as configs/tffn_table3')
-        table = Table.read(args.literature)
-        more = {'literature': table.rows, 'source': table.paper}
+    kind = args.format or format_of(args.out)
+    more = read_literature(args.literature)
     text = make_table(read_systems(args.runs, queries=False), args.metrics or METRICS_SHOWN, **more).format(kind)
     if args.out is None:
         print(text, end='')
-        return 0
+        return
     write_whole(args.out, text)
     print(f'written to {args.out}')
-    return 0
-
-
-def _format(out: Path | None) -> str:
-    """Returns the format that the suffix of a file names."""
-    if out is None or not out.suffix:
-        return 'text'
-    found = next((name for name, suffix in FORMATS.items() if suffix == out.suffix), None)
-    if found is None:
-        raise VireidError(
-            f'{out}: no format has the suffix {out.suffix}', allowed=', '.join(FORMATS.values()),
-            todo='choose one with --format',
-        )  # fmt: skip
-    return found

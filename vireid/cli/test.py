@@ -7,7 +7,6 @@ from pathlib import Path
 
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
 from vireid.cli.output import print_result
-from vireid.cli.startup import importing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,15 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> None:
     """Prints the result table."""
-    with importing():
-        from vireid.launch.resolve import resolve
+    from vireid.launch.resolve import resolve
 
-        experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
-    from vireid.api import evaluation_folder
+    experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
     from vireid.exchange import features
     from vireid.exchange.evaluation import score_checkpoint
+    from vireid.launch.run_folder import evaluation_folder
 
     work_dir = args.work_dir or evaluation_folder(experiment.name, args.checkpoint)
     if args.save_features:
@@ -50,4 +48,3 @@ def run(args: argparse.Namespace) -> int:
         features.save_results(args.save_features, experiment, args.checkpoint, results)
         print(f'features written to {args.save_features}; to score them again: vireid score {args.save_features}')
     print(f'written to {work_dir}')
-    return 0

@@ -7,27 +7,25 @@ is saved: 130 for Ctrl-C, 143 for SIGTERM, 138 for SIGUSR1, 129 for SIGHUP (clos
 from __future__ import annotations
 
 import argparse
-import shlex
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.cli.arguments import add_experiment_arguments, add_launcher_arguments, make_manager, overrides_of
-from vireid.cli.output import print_result, quiet_others, run_resumable
-from vireid.cli.places import choose_place
-from vireid.cli.startup import importing
+from vireid.boundary.warn import warn_once
+from vireid.cli import arguments
+from vireid.cli.output import print_result
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:
     from vireid.core.config.experiment import Experiment
     from vireid.core.config.overrides import Overrides
+    from vireid.plugin_manager.manager import PluginManager
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
-    group = add_experiment_arguments(parser)
-    group.add_argument('--work-dir', type=Path, metavar='DIR', help='output folder (default: runs/CONFIG)')
+    group = arguments.add_experiment_arguments(parser)
+    arguments.add_folder_argument(group, 'runs/CONFIG')
     group.add_argument(
         '--resume',
         nargs='?',
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         '--folds', type=int, metavar='K', help='K-fold cross-validation on your own images; resumes automatically'
     )
-    add_launcher_arguments(parser)
+    arguments.add_launcher_arguments(parser)
     parser.add_argument(
         '--dry-run', action='store_true', help='try one step and one evaluation on random images, without the data'
     )
@@ -61,29 +59,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains and evaluates; the docstring of the module lists the exit statuses."""
-    overrides, manager = overrides_of(args), make_manager(args)
+    overrides, manager = arguments.overrides_of(args), arguments.make_manager(args)
     dry = args.dry_run or args.graph
     if args.folds is not None or args.trials is not None:
-        from vireid.cli.trials import first_trial, run_trials
+        from vireid.studies.trials import trial_numbers, with_folds
 
+        trials, overrides = trial_numbers(args.trials, args.folds), with_folds(overrides, args.folds)
         if not (dry or args.print_config):
-            return run_trials(args, overrides, manager)
-        overrides = first_trial(args, overrides)  # the others differ only in their split
+            return _train_trials(args, trials, overrides, manager)
+        overrides = overrides.with_values({'dataset.trial': trials[0]})  # the others differ only in their split
     elif args.jobs is not None or args.launcher:
         raise VireidError(
             f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
             todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
-    if args.print_config:
-        from vireid.boundary.config_text import dump
-        from vireid.launch.resolve import read
+    from vireid.boundary.config_text import dump
+    from vireid.launch.resolve import read, resolve
 
+    if args.print_config:
         print(dump(read(args.config, overrides, manager).sections), end='')
         return 0
-    with importing():
-        from vireid.launch.resolve import resolve
-
-        experiment = resolve(args.config, overrides, manager=manager)
+    experiment = resolve(args.config, overrides, manager=manager)
     if args.init and args.resume is not None:
         raise VireidError('--init starts a new run, but --resume continues one', todo='use only one of them')
     if dry:
@@ -92,40 +88,52 @@ def run(args: argparse.Namespace) -> int:
         print(dry_run(experiment, graph=args.graph))
         return 0
     if experiment.stages:
-        return _train_stages(experiment, overrides, args)
-    work_dir, resume = choose_place(args, experiment.name)
+        return _train_stages(args, experiment, overrides)
     from vireid.launch import launch
-    from vireid.launch.reach import reaching
+    from vireid.launch.rank_output import quiet_others
+    from vireid.launch.run_folder import choose_folder, resume_command
     from vireid.runtime.processes import wait_for_all
     from vireid.runtime.signals import Interrupted
 
+    work_dir, resume = choose_folder(experiment.name, args.work_dir, args.resume)
     try:
         results = launch.prepare(experiment, work_dir, resume=resume).train()
     except Interrupted as stopped:
-        again = ['vireid', 'train', str(work_dir / 'config.yaml'), '--work-dir', str(work_dir), '--resume']
-        again += [word for file in experiment.plugins for word in ('--plugin', file)]
-        again += ['--trust-config'] if reaching(experiment.to_config(), experiment.manager) else []
         quiet_others()
-        print(f'resume with: {shlex.join(again)}', flush=True)
+        print(f'resume with: {resume_command(experiment, work_dir)}', flush=True)
         wait_for_all()  # a launcher kills the other processes as soon as one has exited
         return stopped.status
     print_result(experiment, results, f'\nwritten to {work_dir}')
     return 0
 
 
-def _train_stages(experiment: Experiment, overrides: Overrides, args: argparse.Namespace) -> int:
+def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
+    """Trains a model for each split, and prints the mean."""
+    from vireid.studies.resumable import run_resumable
+    from vireid.studies.trials import make_trials, run_trials
+
+    for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
+        if given is not None:
+            raise VireidError(
+                f'--trials and {flag} cannot be combined',
+                todo='repeat the same command to resume' if flag == '--resume' else 'use only one of them',
+            )
+    jobs = make_trials(args.config, overrides, manager, trials, args.work_dir, folds=args.folds is not None)
+    base = jobs[0].folder.parent
+    launcher = arguments.make_launcher(args, manager, base)
+    return run_resumable(lambda: run_trials(jobs, trials, base, launcher, warn=warn_once))
+
+
+def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: Overrides) -> int:
     """Trains the unfinished stages, then the experiment."""
-    from vireid.boundary.warn import warn_once
-    from vireid.studies.jobs import check_job, finish, make_job
+    from vireid.studies.jobs import finish, make_last_stage
+    from vireid.studies.resumable import run_resumable
 
     if args.resume:
         given = f'{args.config} has stages, which --resume FILE does not support'
         raise VireidError(given, todo='repeat the same command to resume')
     folder = args.work_dir or Path('runs') / experiment.name
-    job = make_job(experiment, overrides, folder, experiment.name)
-    job = replace(job, label=f'{job.label}, last stage')
-    check_job(job)
-    quiet_others()
+    job = make_last_stage(experiment, overrides, folder)
     if status := run_resumable(lambda: finish(job, data_may_move=True, warn=warn_once)):
         return status
     print(f'\nwritten to {folder}, with a subfolder per stage')

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from vireid.diagnostics.step_loop import LoaderLoop, StepLoop
 from vireid.launch.generated_people import IDENTITIES
 from vireid.launch.memory_format import AUTO, CHANNELS_LAST, CONTIGUOUS
 from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
+from vireid.launch.preflight import preflight
 
 Show = Callable[..., None]
 LEAST, MOST = 2, 7  # rounds of all variants
@@ -145,6 +146,24 @@ class Bench:
             'load': self.load,
             'cores': self.cores,
         }
+
+
+def bench(what: Literal['data', 'step'], experiment: Experiment, seconds: float, show: Show) -> Bench:
+    """Finds out what limits training on this machine.
+
+    Args:
+        what: `data` for the loader and the step, `step` for the step alone.
+        experiment: the experiment.
+        seconds: how long to repeat the measurements.
+        show: called with (done, total, what).
+
+    Raises:
+        VireidError: if the experiment cannot be built, its data cannot be read, or the time is not positive.
+    """
+    if not 0 < seconds < 1e6:
+        raise VireidError(f'--seconds is {seconds}', allowed='a positive number')
+    preflight(experiment)
+    return (bench_data if what == 'data' else bench_step)(experiment, seconds, show)
 
 
 def bench_step(experiment: Experiment, seconds: float, show: Show) -> Bench:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vireid.boundary.showing import markdown
 from vireid.core.config.overrides import Overrides
+from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.diagnostics.count import HEADER, count
 from vireid.launch.resolve import resolve
@@ -31,8 +32,10 @@ def table(
         manager: the plugins; None loads the installed ones.
 
     Raises:
-        VireidError: for an invalid config.
+        VireidError: for an invalid config, or no identities.
     """
+    if identities < 1:
+        raise VireidError(f'--identities is {identities}', allowed='an integer of at least 1')
     manager = manager or create_manager()
     rows = [HEADER, tuple('---' for _ in HEADER)]
     for path in map(Path, paths):

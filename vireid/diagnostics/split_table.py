@@ -12,12 +12,61 @@ from typing import Any
 from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
+from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES, Sample
+from vireid.interfaces import Dataset
+from vireid.launch.recognition import has_table, holds_people
 from vireid.statistics.interval import FEW, what_few_allow
 
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
 SPLITS = ('train', 'val', 'test', 'unmatched')
+TABLE = 'manifest.csv'  # written unless another file is given
 SHOWN = 5
+
+
+def split_images(
+    images: Path, out: Path | None, components: Components, test: float, val: float, seed: int
+) -> tuple[str, Path]:
+    """Writes a table of your own images with a split for each identity.
+
+    Args:
+        images: a folder of people, or a table.
+        out: the table to write; by default `manifest.csv` beside the images.
+        components: the components, which include the readers of both.
+        test: fraction of the identities for testing.
+        val: fraction of the identities for validation.
+        seed: random seed.
+
+    Returns:
+        A report, and what a config reads as `dataset.root`.
+
+    Raises:
+        VireidError: if there are no images, the table exists, or the split is not possible.
+    """
+    if not images.exists():
+        raise VireidError(f'{images} does not exist', allowed='a folder or a table of images')
+    beside = images / TABLE
+    out = out or (beside if images.is_dir() else images.parent / TABLE)
+    require_free(out)
+    folders = holds_people(images)
+    if images.is_dir() and not folders and not has_table(images):
+        raise VireidError(
+            f'{images} contains neither folders of people nor a table',
+            allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, or manifest.csv with the columns path, identity, '
+            'camera, modality',
+        )
+    config = {'type': 'Folders' if folders else 'Manifest', 'root': str(images)}
+    dataset = components.build('datasets', config, where='dataset')
+    splits = dataset.divide(test, val, seed)
+    write_table(dataset, splits, out)
+    what = 'folders' if folders else 'table'
+    lines = [f'split {len(splits)} people of the {what} {images} into {out}\n', describe(dataset, splits)]
+    lines += [f'Skipped: {line}' for line in (Dataset.passed_over(dataset) if folders else ())]
+    if folders and beside.exists() and out != beside:
+        lines.append(f'Not used: {beside}. To split that table, give its path.')
+    if dropped := Dataset.other_columns(dataset):
+        lines.append(f'Columns not copied to the new table: {", ".join(dropped)}.')
+    return '\n'.join(lines), images if out == beside else out
 
 
 def require_free(path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -69,6 +70,17 @@ class Adaptation:
         estimated += [f'neck {name}' for name in self.necks]
         lines += [f'estimated    {", ".join(estimated)}', *(f'unchanged    {line}' for line in self.kept)]
         return '\n'.join([*lines, f'weights      {self.weights}'])
+
+    def todo(self, checkpoint: Path, plugins: Sequence[Path]) -> str:
+        """Returns how to measure the effect, and how to undo it; `checkpoint` is the one that was adapted."""
+        ours = ''.join(f' --plugin {quote(str(file))}' for file in plugins)
+        before, after = quote(str(checkpoint)), quote(str(self.out))
+        return (
+            'Only labeled images of these cameras can show whether it helped. Score both files on them:\n'
+            f'  vireid test CONFIG {before} --data-root DIR --work-dir before{ours}\n'
+            f'  vireid test CONFIG {after} --data-root DIR --work-dir after{ours}\n'
+            f'To undo: vireid adapt {after} --revert -o ORIGINAL'
+        )
 
 
 def adapt(

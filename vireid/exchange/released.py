@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,26 @@ class Converted:
         if self.training:
             lines.append(f'new          {", ".join(self.training)}: used only in training')
         return '\n'.join([*lines, f'weights      {self.weights}'])
+
+    def todo(self, config: str, protocol: str, options: Sequence[str], plugins: Sequence[Path]) -> str:
+        """Returns the commands that score it.
+
+        Args:
+            config: its config.
+            protocol: the protocol of the config; that of AGW has an official one beside it.
+            options: options that the config was converted with.
+            plugins: Python files with components.
+        """
+        command = f'vireid test {quote(config)} {quote(str(self.out))} --data-root DIR'
+        given = ' '.join(map(quote, [*options, *self.options]))
+        command += f' --cfg-options {given}' if given else ''
+        command += ''.join(f' --plugin {quote(str(file))}' for file in plugins)
+        lines = [f'Score it:\n  {command} --work-dir scored']
+        dataset, _, family = protocol.partition('/')
+        if family == 'agw':
+            lines.append("With the dataset's official protocol:")
+            lines.append(f'  {command} --work-dir official --protocol {dataset}/official')
+        return '\n'.join(lines)
 
 
 def convert(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,7 +24,7 @@ from vireid.runtime.lock import exclusive
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
 from vireid.search.gallery import Found
-from vireid.search.index import Index
+from vireid.search.index import ABOUT, ZERO_SHOT, Index
 
 FOLDER, INDEX = 'label', 'index'  # what is stored for a folder of crops: the answers, and the embeddings
 
@@ -49,6 +50,26 @@ def embed(
         folder / FOLDER / INDEX, folder.absolute(), found, embedder, checkpoint=checkpoint, plugins=plugins,
         on_progress=on_progress,
     )  # fmt: skip
+
+
+def drop_outdated(index: Path, found: Sequence[Found], checkpoint: str) -> None:
+    """Removes the embeddings of a folder of crops if they are of another checkpoint; the answers hold for any.
+
+    Args:
+        index: the folder of the embeddings, if there are any.
+        found: the crops.
+        checkpoint: the checkpoint as an index records it. The one without training is centered in each modality, so it
+            is another one if there is a new modality.
+
+    Raises:
+        VireidError: if the embeddings are damaged.
+    """
+    if not (index / ABOUT).exists():
+        return
+    before = Index.open(index)
+    new = {image.modality for image in found} - {'', *before.modalities()}
+    if before.about['checkpoint'] != checkpoint or (checkpoint == ZERO_SHOT and new):
+        shutil.rmtree(index)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from vireid.core.types import MODALITIES
 from vireid.interfaces import Dataset
 from vireid.launch.data_name import is_generated
 
+SHOWN = 5  # names in a message
+FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
 TABLES = ('manifest.csv', 'manifest.parquet')
 
 
@@ -38,4 +40,36 @@ def is_dataset(folder: Path, components: Components) -> bool:
         is_generated(folder)
         or has_table(folder)
         or any(all((folder / path).exists() for path in paths) for paths in complete)
+    )
+
+
+def holds_people(folder: Path) -> bool:
+    """Returns whether a folder has the layout of `Folders`."""
+    return folder.is_dir() and any((folder / name).is_dir() for name in FOLDERS)
+
+
+def recognize(root: Path, components: Components) -> str:
+    """Returns the dataset type of a folder or table by its layout; a part of a published dataset suffices.
+
+    Raises:
+        VireidError: if it does not exist, or has no known layout.
+    """
+    if not root.exists():
+        raise VireidError(f'{root} does not exist', allowed='the folder of a dataset, or a table of images')
+    if root.suffix in ('.csv', '.parquet') or has_table(root):
+        return 'Manifest'
+    published = recognizable(components)
+    for name, paths in published.items():
+        if any((root / path).exists() for path in paths):
+            return name
+    if holds_people(root):
+        return 'Folders'
+    names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+    holds = f', it contains {", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}' if names else ''
+    raise VireidError(
+        f'{root} has the layout of no dataset{holds}',
+        allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
+        f'{", ".join(published)} as their authors publish them',
+        todo='rename or move folders, in lowercase; or name the dataset with --dataset, to read what is missing: '
+        '`vireid components datasets` lists them',
     )

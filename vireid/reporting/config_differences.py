@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vireid.boundary.config_text import dump_value
+
 MISSING = object()  # the value of a path that a config does not have
 
 
@@ -17,6 +19,20 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], l
     paths = dict.fromkeys(path for one in flat for path in one)
     values = {path: [one.get(path, MISSING) for one in flat] for path in paths}
     return {path: each for path, each in values.items() if not all(_same(each[0], other) for other in each[1:])}
+
+
+def describe(changes: Mapping[tuple[str, ...], Sequence[Any]]) -> list[str]:
+    """Returns a line for each difference between two configs: `-` for what only the first has, `+`, or `~`."""
+    lines = []
+    for place, (old, new) in changes.items():
+        key = '.'.join(place)
+        if new is MISSING:
+            lines.append(f'- {key}: {dump_value(old)}')
+        elif old is MISSING:
+            lines.append(f'+ {key}: {dump_value(new)}')
+        else:
+            lines.append(f'~ {key}: {dump_value(old)} -> {dump_value(new)}')
+    return lines
 
 
 def _same(old: Any, new: Any) -> bool:

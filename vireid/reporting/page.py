@@ -48,6 +48,20 @@ def write_report(runs: Sequence[RunRecord], path: Path) -> None:
     write_whole(path, render(runs))
 
 
+def page_path(runs: Sequence[Path], out: Path | None = None) -> Path:
+    """Returns where the report of runs is written: `out`, or for a single run `report.html` in its folder.
+
+    Raises:
+        VireidError: if several runs have no file, or it is not an HTML file.
+    """
+    if out is None and len(runs) > 1:
+        raise VireidError(f'a report of {len(runs)} runs needs an output file', todo='add -o FILE.html')
+    out = out or runs[0] / 'report.html'
+    if out.suffix not in ('.html', '.htm'):
+        raise VireidError(f'{out} is not an HTML file name', allowed='FILE.html', todo='for a figure, use vireid plot')
+    return out
+
+
 def render(runs: Sequence[RunRecord]) -> str:
     """Returns the report of runs; in place of what is missing or cannot be drawn, it gives the reason."""
     runs = [_with_whole_thumbnails(run) for run in runs]

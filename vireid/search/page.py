@@ -14,39 +14,32 @@ from PIL import Image
 from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
-from vireid.core.types import Modality
 from vireid.reporting import markup
-from vireid.search.confidence import Confidence, percent
+from vireid.search.confidence import percent
 from vireid.search.index import Hit, Index
+from vireid.search.queries import Answer
 
 SIZE = (128, 256)  # pixels of an image on the page: twice the size at which it is shown
 
 
-def write_page(
-    path: Path,
-    index: Index,
-    queries: Sequence[tuple[Path, Modality]],
-    found: Sequence[Sequence[Hit]],
-    judged: Sequence[Confidence],
-) -> None:
+def write_page(path: Path, index: Index, answers: Sequence[Answer]) -> None:
     """Writes the page.
 
     Args:
         path: the file.
         index: the index.
-        queries: path and modality of each query.
-        found: the hits of each query.
-        judged: the confidence of the hits.
+        answers: what was found for each query.
     """
     sections = [
         {
-            'name': f'{query.name}, {modality}' + (', probably not in this gallery' if sure.absent else ''),
+            'name': f'{own.query.name}, {own.modality}'
+            + (', probably not in this gallery' if own.confidence.absent else ''),
             'images': [
-                _query(index, query),
-                *(_hit(index, hit, p) for hit, p in zip(hits, sure.probabilities, strict=True)),
+                _query(index, own.query),
+                *(_hit(index, hit, p) for hit, p in zip(own.hits, own.confidence.probabilities, strict=True)),
             ],
         }
-        for (query, modality), hits, sure in zip(queries, found, judged, strict=True)
+        for own in answers
     ]
     about = f'{counted(len(index), "image")} of {index.root}, embedded by {index.about["label"]}'
     write_whole(path, markup.render('found.html', title='Search', about=about, queries=sections))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError, did_you_mean
@@ -31,6 +32,38 @@ def find_tables(name: str, places: Sequence[Path]) -> list[Path]:
             todo='give one of these, a paper (tffn or dmcf), or a folder with a table.yaml',
         )
     return matching
+
+
+def read_literature(folder: Path | None) -> dict[str, Any]:
+    """Returns the published numbers of a table, as arguments of `make_table`; none without a folder.
+
+    Raises:
+        VireidError: if the folder has no table.
+    """
+    if folder is None:
+        return {}
+    if not (folder / 'table.yaml').is_file():
+        raise VireidError(f'{folder} has no table.yaml', allowed='a folder such as configs/tffn_table3')
+    table = Table.read(folder)
+    return {'literature': table.rows, 'source': table.paper}
+
+
+def choose_names(words: Sequence[str], known: Sequence[str], what: str = '') -> list[str]:
+    """Returns names of tables or rows.
+
+    Args:
+        words: one name or several, separated by commas.
+        known: the names that there are.
+        what: a word before a name, for the error.
+
+    Raises:
+        VireidError: for an unknown name.
+    """
+    chosen = [name for word in words for name in word.split(',') if name]
+    for name in chosen:
+        if name not in known:
+            raise VireidError(f'no {what}{name!r}{did_you_mean(name, known)}', allowed=', '.join(dict.fromkeys(known)))
+    return chosen
 
 
 def make_starts(table: Table, manager: Manager, base: Path, only: Collection[str] | None = None) -> dict[str, Job]:

@@ -3,15 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vireid.boundary.wording import counted
+from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
+from vireid.core.registry.manager import Manager
+from vireid.launch.resolve import resolve
+from vireid.runtime.processes import world
+from vireid.studies import comparison_page
 from vireid.studies.comparison import Comparison, compare_systems
-from vireid.studies.jobs import Job, check_first, require_scored_as_configured
+from vireid.studies.jobs import Job, check_first, make_job, require_scored_as_configured
 from vireid.studies.launching import finish_all
+from vireid.studies.synthetic_people import DATA, generate_people, on_people
 from vireid.studies.systems import System, read_systems
+
+SYNTHETIC, SMALL = 'synth', '_base_/systems_small.py'  # synthetic people, and a small budget on them
+
+
+def prepare_systems(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    base: Path,
+    overrides: Overrides,
+    manager: Manager,
+    on: str | None = None,
+) -> list[Path | list[Job]]:
+    """Returns the systems to compare, for `train_and_compare`.
+
+    Args:
+        names: configs, and folders of finished runs.
+        seeds: random seeds of each config.
+        base: the parent folder of the runs.
+        overrides: overrides of every config.
+        manager: the plugins.
+        on: a config to apply to each of them; `synth` is a small budget on synthetic people.
+
+    Raises:
+        VireidError: if one does not exist, or a config is invalid.
+    """
+    missing = next((name for name in names if '::' not in name and not Path(name).exists()), None)
+    if missing is not None:
+        allowed = 'configs, such as my.py or vireid::tffn_sysu.py, and folders of finished runs'
+        raise VireidError(f'{missing} does not exist', allowed=allowed)
+    if on is not None:
+        small = [folder / SMALL for folder in manager.configs['vireid']] if on == SYNTHETIC else [Path(on)]
+        overrides = replace(on_people(overrides) if on == SYNTHETIC else overrides, over=small[:1])
+    return [Path(n) if Path(n).is_dir() else _make_jobs(n, seeds, base, overrides, manager) for n in names]
+
+
+def _make_jobs(config: str, seeds: Sequence[int], base: Path, overrides: Overrides, manager: Manager) -> list[Job]:
+    """Returns the runs of a config, one per seed."""
+    jobs, stem = [], Path(config.rpartition('::')[2]).stem
+    for seed in seeds:
+        own = overrides.with_values({'seed': seed})
+        experiment = resolve(config, own, manager=manager)
+        jobs.append(make_job(experiment, own, base / stem / f'seed_{seed}', f'{stem} seed {seed}'))
+    return jobs
 
 
 def train_and_compare(
@@ -49,6 +99,43 @@ def train_and_compare(
         require_scored_as_configured(job, result)
     folders = [[s] if isinstance(s, Path) else [job.folder for job in s] for s in systems]
     return compare_systems(read_systems([folder for own in folders for folder in own]), allow_differences)
+
+
+def compare_and_write(
+    systems: Sequence[Path | Sequence[Job]],
+    folder: Path,
+    allow_differences: bool = False,
+    synthetic: bool = False,
+    launcher: Any = None,
+    log: Callable[[str], None] = print,
+    warn: Callable[[str], None] = print,
+) -> None:
+    """Trains missing runs, and prints and writes the comparison.
+
+    Args:
+        systems: see `train_and_compare`.
+        folder: the parent folder of the runs, for `comparison.md` and `comparison.html`.
+        allow_differences: see `compare_systems`.
+        synthetic: generate the synthetic people if a run is trained on them.
+        launcher: see `train_and_compare`.
+        log: called with each line of output.
+        warn: called with a line for each damaged checkpoint.
+
+    Raises:
+        VireidError: if a run fails, or the runs cannot be compared.
+        Interrupted: after Ctrl-C, once the checkpoint is written.
+    """
+
+    def generate() -> None:
+        jobs = [job for system in systems if not isinstance(system, Path) for job in system]
+        if synthetic and any(Path(job.experiment.dataset['root']) == DATA for job in jobs):
+            generate_people(log=log)
+
+    comparison = train_and_compare(systems, allow_differences, generate, launcher, folder, warn)
+    log(f'\n{comparison.text()}\n')
+    if world()[0] == 0:
+        comparison_page.write(comparison, folder)
+    log(f'written to {folder / "comparison.md"} and {folder / "comparison.html"}')
 
 
 def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None:

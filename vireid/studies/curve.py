@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from scipy.stats import t as student
 from vireid.boundary.showing import printable
 from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
+from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
+from vireid.core.registry.manager import Manager
+from vireid.launch.resolve import Source, resolve
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
 from vireid.statistics.interval import PRIOR
 from vireid.statistics.scores import matched_within
-from vireid.studies.jobs import Job, check_first
+from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 
 COLUMNS = ('R1', 'mAP')
@@ -31,6 +34,43 @@ class Point(Job):
 
     identities: int = 0
     draw: int = 0
+
+
+def make_points(
+    source: Source,
+    overrides: Overrides,
+    manager: Manager,
+    numbers: Sequence[int],
+    draws: int,
+    base: Path | None = None,
+) -> list[Point]:
+    """Returns the runs of a curve.
+
+    Args:
+        source: a config on your own images.
+        overrides: overrides of the config.
+        manager: the plugins.
+        numbers: numbers of labeled people.
+        draws: random draws of each number.
+        base: the parent folder of the runs; by default `runs/NAME_curve`.
+
+    Raises:
+        VireidError: for fewer than two numbers or no draw, an invalid config, or a dataset with fixed splits.
+    """
+    different = sorted(set(numbers))
+    if len(different) < 2:
+        raise VireidError(f'--identities is {" ".join(map(str, numbers))}', allowed='at least two, such as 4 8 12')
+    if draws < 1:
+        raise VireidError(f'--draws is {draws}', allowed='at least 1')
+    require_own_images(source, overrides, manager, 'a learning curve')
+    points = []
+    for count, draw in [(count, draw) for count in different for draw in range(draws)]:
+        own = replace(overrides, options=[*overrides.options, f'dataset.identities={count}', f'dataset.draw={draw}'])
+        experiment = resolve(source, own, manager=manager)
+        folder = (base or Path('runs') / f'{experiment.name}_curve') / f'people_{count}_draw_{draw}'
+        job = make_job(experiment, own, folder, f'{count} people, draw {draw}')
+        points.append(Point(**vars(job), identities=count, draw=draw))
+    return points
 
 
 def run_curve(

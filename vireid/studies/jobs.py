@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,23 @@ def make_job(experiment: Experiment, overrides: Overrides, folder: Path, label: 
         place = folder / f'stage{number}_{stage.name}'
         before = Job(f'{label}, stage {number}, {stage.name}', _without_console(stage), place, before)
     return Job(label, _without_console(experiment), folder, before)
+
+
+def make_last_stage(experiment: Experiment, overrides: Overrides, folder: Path) -> Job:
+    """Returns the job of an experiment with stages, after checking all of them as far as possible without data.
+
+    Args:
+        experiment: the experiment.
+        overrides: the overrides that it was resolved with.
+        folder: the folder of the run.
+
+    Raises:
+        VireidError: if a stage cannot be resolved or built.
+    """
+    job = make_job(experiment, overrides, folder, experiment.name)
+    job = replace(job, label=f'{job.label}, last stage')
+    check_job(job)
+    return job
 
 
 def require_own_images(source: Source, overrides: Overrides, manager: Manager, what: str) -> None:

@@ -63,15 +63,17 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
     Args:
         experiment: the config of the finished run.
         folder: the finished run.
-        work_dir: the folder of the repetition.
+        work_dir: the folder of the repetition, a new one.
         record: what `read_finished` returned.
 
     Returns:
         The comparison.
 
     Raises:
-        VireidError: if the initial weights of the run are missing or have changed.
+        VireidError: if the folder exists, or the initial weights of the run are missing or have changed.
     """
+    if work_dir.exists():
+        raise VireidError(f'{work_dir} exists', todo='choose another --work-dir')
     torch.set_num_threads(record['machine']['threads'])  # the number of threads decides the order of sums
     init = record.get('init') or {}
     if init and (not Path(init['file']).is_file() or _digest(init['file']) != init['weights']):

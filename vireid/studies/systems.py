@@ -14,6 +14,7 @@ from vireid.boundary.paths import inside
 from vireid.core.errors import VireidError
 from vireid.core.scoring.results import QUERIES
 from vireid.reporting import result_file
+from vireid.reporting.config_differences import differences
 from vireid.reporting.record import RunRecord, read_run
 
 OWN = ('name', 'seed', 'loggers', 'plugins')  # keys in which runs of one system may differ
@@ -80,6 +81,24 @@ def read_systems(folders: Sequence[str | Path], queries: bool = True) -> list[Sy
         if names.count(system.name) > 1:
             system.name = f'{system.name} ({system.first.folder})'
     return list(systems.values())
+
+
+def read_system(folders: Sequence[str | Path]) -> System:
+    """Reads finished runs of one config.
+
+    Raises:
+        VireidError: as `read_systems`, or if their configs differ.
+    """
+    systems = read_systems(folders)
+    if len(systems) > 1:
+        configs = [without_own(system.first.config, system.first.folder) for system in systems[:2]]
+        keys = ', '.join('.'.join(map(str, path)) for path in list(differences(configs))[:5])
+        raise VireidError(
+            f'{systems[0].first.folder} and {systems[1].first.folder} have different configs: {keys}',
+            allowed='runs that differ only in their seed',
+            todo='publish each config on its own',
+        )
+    return systems[0]
 
 
 def without_own(config: dict[str, Any], folder: Path) -> dict[str, Any]:

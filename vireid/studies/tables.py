@@ -7,6 +7,7 @@ import io
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
@@ -16,7 +17,24 @@ from vireid.statistics.scores import METRICS
 from vireid.studies.systems import System, unlike
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
-FORMATS = ('text', 'md', 'latex', 'csv')
+FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}  # suffix by name
+
+
+def format_of(out: Path | None) -> str:
+    """Returns the format that the suffix of a file names; text without one.
+
+    Raises:
+        VireidError: for another suffix.
+    """
+    if out is None or not out.suffix:
+        return 'text'
+    for name, suffix in FORMATS.items():
+        if suffix == out.suffix:
+            return name
+    raise VireidError(
+        f'{out}: no format has the suffix {out.suffix}', allowed=', '.join(FORMATS.values()),
+        todo='choose one with --format',
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

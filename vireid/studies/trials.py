@@ -4,29 +4,96 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from vireid.boundary.number_ranges import parse_numbers
 from vireid.boundary.wording import counted
+from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
+from vireid.core.registry.manager import Manager
 from vireid.core.scoring import results
+from vireid.launch.resolve import Source, resolve
 from vireid.launch.work_dir import require_own_folder
 from vireid.reporting import result_file
 from vireid.runtime.processes import world
 from vireid.statistics.interval import add_intervals
 from vireid.statistics.scores import METRICS, metric_values
-from vireid.studies.jobs import Job, check_first
+from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 
 
-def check_trials(jobs: Sequence[Job], base: Path) -> None:
-    """Checks as much as possible before hours of training.
+def trial_numbers(trials: str | None, folds: int | None) -> list[int]:
+    """Returns the numbers of the splits of a dataset, such as `1-10`, or of K folds.
 
     Raises:
-        VireidError: if `base` holds a single run, a model cannot be built, or a split is missing.
+        VireidError: for both, neither numbers nor ranges, or a single fold.
     """
+    if folds is None:
+        return parse_numbers('--trials', trials or '')
+    if trials is not None:
+        raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
+    if folds < 2:
+        raise VireidError(f'--folds is {folds}', allowed='at least 2, such as 5')
+    return parse_numbers('--folds', f'1-{folds}')
+
+
+def with_folds(overrides: Overrides, folds: int | None) -> Overrides:
+    """Returns overrides that divide your own images into folds."""
+    if folds is None:
+        return overrides
+    return replace(overrides, options=[*overrides.options, f'dataset.folds={folds}'])
+
+
+def make_trials(
+    source: Source,
+    overrides: Overrides,
+    manager: Manager,
+    trials: Sequence[int],
+    base: Path | None = None,
+    folds: bool = False,
+) -> list[Job]:
+    """Returns a run for each split, after checking as much as possible before hours of training.
+
+    Args:
+        source: the config.
+        overrides: overrides of the config.
+        manager: the plugins.
+        trials: the numbers of the splits.
+        base: the parent folder of the runs; by default `runs/NAME_trials`.
+        folds: whether the splits are folds of your own images.
+
+    Raises:
+        VireidError: if the config is invalid, chooses a split itself, or starts from weights of one of them; if a model
+            cannot be built, a split is missing, or the folder holds a single run.
+    """
+    if folds:
+        require_own_images(source, overrides, manager, '--folds')
+    jobs: list[Job] = []
+    for trial in trials:
+        own = overrides.with_values({'dataset.trial': trial})
+        experiment = resolve(source, own, manager=manager)
+        if experiment.dataset.get('trial') != trial:
+            raise VireidError(
+                f'--trials sets dataset.trial={trial}, but --cfg-options sets {experiment.dataset.get("trial")!r}',
+                todo='remove dataset.trial from --cfg-options',
+            )
+        if experiment.training.init is not None:
+            raise VireidError(
+                f'training.init is {experiment.training.init!r}, but --trials trains on several splits',
+                todo='remove it: the weights were trained on identities that other splits test',
+            )
+        folder = (base or Path('runs') / f'{experiment.name}_trials') / f'trial_{trial}'
+        jobs.append(make_job(experiment, own, folder, f'trial {trial}'))
+    _check(jobs, jobs[0].folder.parent)
+    return jobs
+
+
+def _check(jobs: Sequence[Job], base: Path) -> None:
+    """Raises if `base` holds a single run, a model cannot be built, or a split is missing."""
     if (base / 'checkpoints').exists():
         raise VireidError(f'{base} holds a single run', todo='choose another --work-dir for several runs')
     require_own_folder(base)

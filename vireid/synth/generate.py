@@ -42,6 +42,12 @@ class Summary:
     images: int
     reused: bool = False
 
+    def text(self) -> str:
+        """Returns a line about it."""
+        how = 'found' if self.reused else 'generated'
+        images = f'{self.visible:,} visible and {self.infrared:,} infrared images'
+        return f'{how} {self.ids} people in {images}: {self.folder}'
+
 
 def synthesize(
     out: Path,

@@ -133,6 +133,9 @@ class Settings:
         motion: examine only frames in which something has moved.
         min_height: least height of a person in pixels.
         detector: config of the detector.
+
+    Raises:
+        VireidError: for a number below 1.
     """
 
     modality: str
@@ -141,6 +144,11 @@ class Settings:
     motion: bool
     min_height: int
     detector: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for flag, value in (('--every', self.every), ('--min-height', self.min_height)):
+            if value is not None and value < 1:
+                raise VireidError(f'{flag} is {value}', allowed='1 or more')
 
 
 Detect = Callable[[Sequence[torch.Tensor]], Sequence[tuple[torch.Tensor, torch.Tensor]]]

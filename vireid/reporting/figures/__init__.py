@@ -55,6 +55,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     'reliability': (),
     'graph': (),
 }
+WIDTHS = {'column': 3.3, 'page': 6.9}  # inches, as in vireid.reporting.figures.style
 DPI = 300
 # metadata by suffix, without the creation date
 METADATA: dict[str, dict[str, Any]] = {'.png': {}, '.svg': {'Date': None}, '.pdf': {'CreationDate': None}}
@@ -108,6 +109,20 @@ def check_options(name: str, options: Sequence[str] | dict[str, Any]) -> None:
                 f'the figure {name} has no option {option!r}{"" if takers else did_you_mean(option, known)}',
                 allowed=f'{option} is for {", ".join(takers)}' if takers else ', '.join(known),
             )
+
+
+def parse_width(text: str) -> float:
+    """Returns inches: the width of a column or page, or a number.
+
+    Raises:
+        VireidError: for anything else.
+    """
+    if text in WIDTHS:
+        return WIDTHS[text]
+    try:
+        return float(text)
+    except ValueError:
+        raise VireidError(f'--width is {text!r}', allowed='column, page, or a number of inches, such as 5.5') from None
 
 
 def check_path(path: str | Path) -> str:

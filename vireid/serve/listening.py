@@ -1,8 +1,7 @@
-"""Serves a page until Ctrl-C: the flags of the address and the token, and what is printed about them."""
+"""Serves a page until Ctrl-C: its address, its token, and what is printed about them."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import secrets
@@ -12,6 +11,7 @@ import warnings
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from vireid.core.errors import VireidError
@@ -20,19 +20,35 @@ LOOPBACK = ('127.0.0.1', 'localhost', '::1')
 ANY = ('0.0.0.0', '::', '')  # noqa: S104 - all addresses of this machine, recognized here and not bound
 
 
-def add_listening_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags of commands that serve a page."""
-    parser.add_argument('--port', type=int, default=8000, metavar='N', help='port (default: 8000)')
-    parser.add_argument(
-        '--host', default='127.0.0.1', metavar='ADDRESS', help='address to listen on (default: 127.0.0.1, this machine '
-        'only); any other needs the token that is printed',
-    )  # fmt: skip
-    parser.add_argument('--token', metavar='TEXT', help='the token for other machines (default: a new random one)')
-    parser.add_argument('--open', action='store_true', help='open the page in the browser')
+@dataclass(frozen=True)
+class Address:
+    """Where a page is served.
+
+    Attributes:
+        host: the address to listen on.
+        port: the port; 0 is any free one.
+        token: what other machines have to know; None draws one if they can reach the page.
+        browser: whether to open the page in the browser.
+
+    Raises:
+        VireidError: if the token is too short or has other characters.
+    """
+
+    host: str = '127.0.0.1'
+    port: int = 8000
+    token: str | None = None
+    browser: bool = False
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not re.fullmatch('[A-Za-z0-9_-]{16,}', self.token):
+            raise VireidError(
+                '--token is too short or has other characters',
+                allowed='at least 16 characters of A-Z, a-z, 0-9, _ and -',
+            )
 
 
 @contextmanager
-def serving() -> Iterator[None]:
+def explained_imports() -> Iterator[None]:
     """Explains a package that a page needs and that is not installed."""
     try:
         import uvicorn  # noqa: F401
@@ -42,25 +58,11 @@ def serving() -> Iterator[None]:
         raise VireidError(f'{error.name} is not installed', todo="pip install 'vireid[serve]'") from error
 
 
-def require_token(args: argparse.Namespace) -> None:
-    """Checks that a given token is hard to guess.
-
-    Raises:
-        VireidError: if it is too short or has other characters.
-    """
-    if args.token is not None and not re.fullmatch('[A-Za-z0-9_-]{16,}', args.token):
-        raise VireidError(
-            '--token is too short or has other characters', allowed='at least 16 characters of A-Z, a-z, 0-9, _ and -'
-        )
-
-
-def serve(
-    args: argparse.Namespace, what: str, saved: str, make_app: Callable[[Sequence[str], str | None], Any]
-) -> None:
+def serve(address: Address, what: str, saved: str, make_app: Callable[[Sequence[str], str | None], Any]) -> None:
     """Serves a page until Ctrl-C.
 
     Args:
-        args: the flags of `add_listening_arguments`.
+        address: where to serve it.
         what: what the page shows, printed before its address.
         saved: where answers are saved, printed after it.
         make_app: called with the hosts and the token; returns the application.
@@ -71,18 +73,19 @@ def serve(
     import uvicorn
 
     warnings.filterwarnings('ignore', 'Image size', Warning, 'PIL')  # such uploads are refused and explained
-    local = args.host in LOOPBACK
-    token = args.token or (None if local else secrets.token_urlsafe(24))
-    listening = _listen(args.host, args.port)
+    local = address.host in LOOPBACK
+    token = address.token or (None if local else secrets.token_urlsafe(24))
+    listening = _listen(address.host, address.port)
     app = make_app((*LOOPBACK, '[::1]') if local else ('*',), token)
-    shown = socket.gethostname() if args.host in ANY else args.host
-    address = f'http://{f"[{shown}]" if ":" in shown else shown}:{listening.getsockname()[1]}/'
-    print(f'{what}: {address}{f"?token={token}" if token else ""}')
+    shown = socket.gethostname() if address.host in ANY else address.host
+    page = f'http://{f"[{shown}]" if ":" in shown else shown}:{listening.getsockname()[1]}/'
+    page += f'?token={token}' if token else ''
+    print(f'{what}: {page}')
     if not local:
         print('The connection is not encrypted: use it in a network that you trust, or behind a proxy with TLS.')
     print(f'Answers are saved to {saved}. Ctrl-C stops the server.', flush=True)
-    if args.open:
-        _open(f'{address}{f"?token={token}" if token else ""}')
+    if address.browser:
+        _open(page)
     config = uvicorn.Config(
         app, log_level='warning', access_log=False, server_header=False, timeout_keep_alive=5,
         timeout_graceful_shutdown=3,
@@ -91,10 +94,10 @@ def serve(
         uvicorn.Server(config).run(sockets=[listening])
 
 
-def _open(address: str) -> None:
+def _open(page: str) -> None:
     """Opens a page in the browser, unless that would be one in this terminal."""
     if sys.platform != 'linux' or os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY'):
-        webbrowser.open(address)
+        webbrowser.open(page)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,0 +1,105 @@
+"""Chooses the folder of a run or an evaluation, and the checkpoint that a run resumes from."""
+
+from __future__ import annotations
+
+import glob
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from vireid.boundary import checkpoint
+from vireid.boundary.warn import warn_once
+from vireid.core.config.experiment import Experiment
+from vireid.core.errors import VireidError
+from vireid.launch.reach import reaching
+from vireid.launch.weights import newest
+
+
+def choose_folder(
+    name: str, work_dir: Path | None, resume: str | None, log: Callable[[str], None] = print
+) -> tuple[Path, Path | None]:
+    """Chooses the folder of a run and the checkpoint to resume from; another run is never overwritten.
+
+    Args:
+        name: the name of the experiment, for the default folder in `runs`.
+        work_dir: the folder, if one was given.
+        resume: the checkpoint to resume from; empty for the newest one, None for a new run.
+        log: called with a line if there is no checkpoint yet.
+
+    Raises:
+        VireidError: if the folder holds another run, or there is no checkpoint to resume from.
+    """
+    default = Path('runs') / name
+    earlier = sorted(default.parent.glob(f'{glob.escape(name)}*')) if default.parent.is_dir() else []
+    earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
+    if resume is not None:
+        if work_dir and not resume and _never_saved(work_dir):
+            log(f'{work_dir} has no checkpoint yet: starting from step 0')
+            return work_dir, None
+        source = Path(resume) if resume else newest_checkpoint([work_dir] if work_dir else earlier)
+        return work_dir or source.absolute().parent.parent, source
+    if work_dir is None:
+        return free_folder(default.parent, name), None
+    if _has_run(work_dir):
+        raise VireidError(
+            f'{work_dir} already holds a run',
+            todo='add --resume to continue it, or choose another --work-dir',
+        )
+    return work_dir, None
+
+
+def resume_command(experiment: Experiment, folder: Path) -> str:
+    """Returns the command that resumes a run, for a shell."""
+    words = ['vireid', 'train', str(folder / 'config.yaml'), '--work-dir', str(folder), '--resume']
+    words += [word for file in experiment.plugins for word in ('--plugin', file)]
+    words += ['--trust-config'] if reaching(experiment.to_config(), experiment.manager) else []
+    return shlex.join(words)
+
+
+def evaluation_folder(name: str, checkpoint: str | Path | None) -> Path:
+    """Returns a new folder for an evaluation: in the folder of the run, or in `runs` without a checkpoint."""
+    if checkpoint is None:
+        return free_folder(Path('runs'), f'{name}_test')
+    return free_folder(Path(str(checkpoint)).absolute().parent.parent, 'test')
+
+
+def free_folder(base: Path, name: str) -> Path:
+    """Returns the folder of a new run in `base`: `name`, or `name-N` with N one above the largest in use."""
+    used = [path.name for path in base.glob(f'{name}*')]
+    numbers = [int(each.removeprefix(f'{name}-')) for each in used if each.removeprefix(f'{name}-').isdigit()]
+    if not numbers and name not in used:
+        return base / name
+    return base / f'{name}-{max([1, *numbers]) + 1}'
+
+
+def _never_saved(folder: Path) -> bool:
+    """Reports whether a run ended before it saved its first checkpoint, which precedes its first step."""
+    return (folder / 'config.yaml').is_file() and not _has_run(folder)
+
+
+def _has_run(folder: Path) -> bool:
+    """Reports whether a folder holds checkpoints or logs of a run."""
+    return any(folder.glob('checkpoints/*.pt')) or (folder / 'metrics.jsonl').exists()
+
+
+def newest_checkpoint(folders: list[Path]) -> Path:
+    """Returns the newest valid checkpoint of run folders, and warns about damaged ones.
+
+    Raises:
+        VireidError: if there is none.
+    """
+    places = [place for folder in folders if checkpoint.kept(place := folder / 'checkpoints' / 'last.pt')]
+    places.sort(key=lambda place: checkpoint.kept(place)[0].stat().st_mtime, reverse=True)
+    damaged: VireidError | None = None
+    for place in places:
+        try:
+            source = newest(place, warn_once)
+        except VireidError as error:
+            damaged = error
+            continue
+        if source is not None:
+            return source
+    raise damaged or VireidError(
+        f'nothing to resume: no checkpoints/last.pt in {", ".join(map(str, folders)) or "any run folder"}',
+        todo='add --work-dir DIR with the folder of the run, or --resume FILE',
+    )

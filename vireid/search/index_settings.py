@@ -1,0 +1,80 @@
+"""What an index is built with: as given, otherwise as before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vireid.core.config.overrides import override
+from vireid.core.errors import VireidError
+from vireid.search import zero_shot
+from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What an index is built with.
+
+    Attributes:
+        checkpoint: a checkpoint, or `zero-shot`.
+        options: overrides of its config.
+        index: config of the component that searches; None keeps that of the index.
+        trust: contact the server that the config of the component names.
+    """
+
+    checkpoint: str
+    options: Sequence[str]
+    index: dict[str, Any] | None
+    trust: bool
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the checkpoint is a pretrained network without training, which the index contains."""
+        return self.checkpoint == zero_shot.ZERO_SHOT
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of `build` that describe it."""
+        checkpoint = ZERO_SHOT if self.untrained else str(Path(self.checkpoint).absolute())
+        options = () if self.untrained else self.options
+        return {'checkpoint': checkpoint, 'options': options, 'index': self.index, 'trust': self.trust}
+
+
+def settle(
+    folder: Path, checkpoint: str | None, kind: str | None, options: Sequence[str], trust: bool = False
+) -> IndexSettings:
+    """Returns what to build an index with.
+
+    Args:
+        folder: the folder of the index; what it records is kept where nothing else is given.
+        checkpoint: a checkpoint, or `zero-shot`.
+        kind: type of the component that searches.
+        options: `index.NAME=...`, and overrides of the config of the checkpoint.
+        trust: contact the server that an existing index names; one that an option names was typed just now.
+
+    Raises:
+        VireidError: if there is no checkpoint, or an option that an index cannot keep.
+    """
+    before: Mapping[str, Any] = read_about(folder) if (folder / ABOUT).exists() else {}
+    checkpoint = checkpoint or before.get('checkpoint')
+    if checkpoint is None:
+        raise VireidError('no checkpoint was given', todo='name one: --checkpoint FILE, or --checkpoint zero-shot')
+    own = [option for option in options if option.startswith('index.')]
+    others = [option for option in options if option not in own] or before.get('options', [])
+    if wrong := [o for o in others if checkpoint != zero_shot.ZERO_SHOT and not o.startswith(OPTIONS)]:
+        raise VireidError(
+            f'--cfg-options {wrong[0]}', allowed=f'index.NAME=..., {", ".join(f"{o}..." for o in OPTIONS)}'
+        )
+    checkpoint = zero_shot.ZERO_SHOT if checkpoint == ZERO_SHOT else checkpoint
+    index = _searcher(kind, own, before.get('index'))
+    return IndexSettings(checkpoint, others, index, trust or any('://' in option for option in own))
+
+
+def _searcher(kind: str | None, options: Sequence[str], before: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if kind is None and not options:
+        return None
+    config = {'index': {'type': kind} if kind else dict(before or {'type': 'Exact'})}
+    for option in options:
+        override(config, option)
+    return config['index']

@@ -1,0 +1,131 @@
+"""Searches an index for several query images, and reports what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vireid.boundary.names import camera_name
+from vireid.boundary.showing import one_line, printable
+from vireid.boundary.wording import aligned
+from vireid.core.types import VISIBLE, Modality
+from vireid.search.confidence import Confidence, judge, percent
+from vireid.search.entries import Where
+from vireid.search.index import Hit, Index
+from vireid.search.modality import guess_modality
+from vireid.search.times import parse_time
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a query.
+
+    Attributes:
+        query: the image.
+        modality: its modality.
+        guessed: whether that was guessed.
+        hits: the most similar images, the most similar first.
+        confidence: how sure they are.
+    """
+
+    query: Path
+    modality: Modality
+    guessed: bool
+    hits: Sequence[Hit]
+    confidence: Confidence
+
+    def text(self, rate: float) -> str:
+        """Returns a table of the hits, and whether the person is probably absent; `rate` as in `judge`."""
+        sure, guessed = self.confidence, ' (guessed; --modality sets it)' if self.guessed else ''
+        known = any(p is not None for p in sure.probabilities)
+        rows = [['rank', 'score', *(['same person'] if known else []), 'camera', 'time', 'image']]
+        for rank, (hit, p) in enumerate(zip(self.hits, sure.probabilities, strict=True), 1):
+            time = f'{hit.time:%Y-%m-%d %H:%M:%S} ({hit.time_from})' if hit.time else '-'
+            same = [] if not known else ['-'] if p is None else [percent(p)]
+            rows.append([str(rank), f'{hit.score:.3f}', *same, one_line(hit.camera) or '-', time, one_line(hit.path)])
+        lines = aligned(rows) if self.hits else ['no image of the index fits the filters']
+        absent = [sure.text(rate)] if sure.absent else []
+        return '\n'.join([printable(f'{self.query}, {self.modality}{guessed}'), *lines, *absent])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what `vireid search --json` prints."""
+        hits = [
+            {**vars(hit), 'time': hit.time.isoformat(' ') if hit.time else None, 'probability': p}
+            for hit, p in zip(self.hits, self.confidence.probabilities, strict=True)
+        ]
+        about = {'query': str(self.query), 'modality': self.modality, 'guessed': self.guessed}
+        return {**about, 'absent': self.confidence.absent, 'hits': hits}
+
+
+def read_filter(
+    index: Index, cameras: Sequence[str], after: str | None, before: str | None, modality: Modality | None
+) -> Where:
+    """Returns the filter that flags describe.
+
+    Args:
+        index: the index.
+        cameras: names of cameras as the index or a person writes them; empty for all.
+        after: not before this time.
+        before: not after this time; a date includes that day.
+        modality: only this modality.
+
+    Raises:
+        VireidError: for a time that cannot be read, or what the index does not have.
+    """
+    start = parse_time(after, '--after') if after else None
+    end = parse_time(before, '--before') if before else None
+    recorded = index.cameras()
+    chosen = tuple(name if name in recorded else camera_name(name) for name in cameras)
+    where = Where(chosen, start, _end_of_day(before, end), modality)
+    index.require_known(where)
+    return where
+
+
+def search_images(
+    index: Index,
+    images: Sequence[Path],
+    modality: Modality | None,
+    top: int,
+    where: Where,
+    rate: float,
+    warn: Callable[[str], None],
+) -> list[Answer]:
+    """Finds the images of an index that are most similar to each query.
+
+    Args:
+        index: the index.
+        images: the queries.
+        modality: their modality; None guesses it.
+        top: number of hits for each.
+        where: which images to search.
+        rate: see `judge`.
+        warn: called with a line for each query whose colors contradict the modality.
+
+    Raises:
+        VireidError: if an image cannot be read, or `top` is wrong.
+    """
+    embedded: list[tuple[Path, Modality, np.ndarray]] = []
+    for path in images:
+        pixels = index.embedder.pixels(path)
+        guess = guess_modality(pixels)
+        if modality and guess != modality:
+            looks = 'has colors' if guess == VISIBLE else 'has no colors'
+            warn(f'warning: {printable(str(path))} {looks}, but is embedded as {modality}')
+        embedded.append((path, modality or guess, index.embedder.embed(pixels, modality or guess)))
+    found = index.search(np.concatenate([vector for *_, vector in embedded]), top, where)
+    return [
+        Answer(path, own, modality is None, hits, judge(index, own, hits, where, rate))
+        for (path, own, _), hits in zip(embedded, found, strict=True)
+    ]
+
+
+def _end_of_day(text: str | None, time: datetime | None) -> datetime | None:
+    """Returns the last moment of the day if only a date was given: `--before 2026-11-29` includes that day."""
+    if text is None or time is None or any(sign in text.strip() for sign in ': T'):
+        return time
+    return time.replace(hour=23, minute=59, second=59, microsecond=999_999)
