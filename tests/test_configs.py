@@ -185,7 +185,7 @@ def test_weights_that_cannot_be_had_are_told_together_with_data_that_are_not_the
     given = ['--data-root', '/no/such/folder', '--work-dir', str(tmp_path / 'run')]
     words = {
         'train': ['train', str(CONFIGS / 'tffn_sysu.py'), *given],
-        'trials': ['train', str(CONFIGS / 'tffn_regdb.py'), '--trials', '1-2', *given],
+        'trials': ['train', str(CONFIGS / 'tffn_regdb.py'), '--splits', '1-2', *given],
         'ablate': ['ablate', 'tffn', '--rows', 'b', *given],
     }[command]
     assert main([*words, '--cfg-options', 'model.backbone.depth=18']) == 2

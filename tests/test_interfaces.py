@@ -27,13 +27,13 @@ def test_an_optional_part_is_the_component_s_own_or_the_default():
 
 def test_whoever_inherits_has_the_defaults_and_replaces_them():
     class Mine(Dataset):
-        split_name = 'trial 3'
+        split_name = 'split 3'
 
         def split(self, name):
             return ()
 
     mine = Mine()
-    assert (mine.split_name, mine.own_images, mine.root) == ('trial 3', False, None)
+    assert (mine.split_name, mine.own_images, mine.root) == ('split 3', False, None)
     require_offers('datasets', mine, 'Mine', 'dataset')
 
 

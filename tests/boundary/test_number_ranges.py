@@ -9,22 +9,22 @@ from vireid.core.errors import VireidError
 
 
 @pytest.mark.parametrize(
-    ('text', 'trials'), [('1-10', list(range(1, 11))), ('3', [3]), ('1, 7-9,1', [1, 7, 8, 9]), ('2-2', [2])]
+    ('text', 'numbers'), [('1-10', list(range(1, 11))), ('3', [3]), ('1, 7-9,1', [1, 7, 8, 9]), ('2-2', [2])]
 )
-def test_trials_are_ranges_and_lists(text: str, trials: list[int]) -> None:
-    assert parse_numbers('--trials', text) == trials
+def test_numbers_are_ranges_and_lists(text: str, numbers: list[int]) -> None:
+    assert parse_numbers('--splits', text) == numbers
 
 
 @pytest.mark.parametrize('text', ['', 'all', '3-1', '1-', '-1', '1,,2', '1.5', '1-999999999999', '1-1001', '²'])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(VireidError, match='a range such as 1-10, or a list such as 1,3,5'):
-        parse_numbers('--trials', text)
+        parse_numbers('--splits', text)
 
 
 def test_numbers_are_read():
     assert parse_numbers('--seeds', '0-3') == [0, 1, 2, 3]
     assert parse_numbers('--seeds', '5,1,5') == [5, 1]
-    assert parse_numbers('--trials', '1, 3') == [1, 3]
+    assert parse_numbers('--splits', '1, 3') == [1, 3]
     for text in ('x', '3-1', '', '-1', '0-5000', '1-2-3', '\u0661'):
         with pytest.raises(VireidError, match='--seeds is'):
             parse_numbers('--seeds', text)

@@ -111,10 +111,10 @@ def test_folds_test_everybody_once(people, tmp_path, capsys):
     assert '95% interval over 10 identities' in text
     whole = json.loads((tmp_path / 'result.json').read_text())
     assert whole['rows'][0]['identities'] == 10
-    tested = [np.load(tmp_path / f'trial_{fold}/queries.npz')['identity'] for fold in (1, 2)]
+    tested = [np.load(tmp_path / f'fold_{fold}/queries.npz')['identity'] for fold in (1, 2)]
     assert len(set(tested[0]) & set(tested[1])) == 0
-    assert main([*words, '--trials', '1-2']) == 2
-    assert '--folds and --trials cannot be combined' in capsys.readouterr().err
+    assert main([*words, '--splits', '1-2']) == 2
+    assert '--folds and --splits cannot be combined' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_dry_run_prints_the_estimate_and_stops(people, table, tmp_path, capsys
         (['--rows', 'ddga'], "did you mean 'ddag'?"),
         (['--seed', '3'], '--seed does not apply'),
         (['--protocol', 'sysu/agw'], '--protocol does not apply'),
-        (['--trial', '3'], '--trial does not apply'),
+        (['--split', '3'], '--split does not apply'),
         (['--on', 'snth'], "did you mean 'synth'?"),
     ],
 )

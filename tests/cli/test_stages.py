@@ -193,7 +193,7 @@ def test_one_start_for_several_splits_is_refused(small_regdb, capsys, tmp_path):
     words = [
         'train',
         'configs/tffn_regdb.py',
-        '--trials',
+        '--splits',
         '1-2',
         '--data-root',
         str(small_regdb),

@@ -308,11 +308,11 @@ def test_half_precision_becomes_single(tmp_path, eighteen):
 
 def test_another_config_gives_another_depth_and_other_data(tmp_path, eighteen):
     file = written(tmp_path, eighteen)
-    done = convert('agw', file, tmp_path / 'new.pt', small(), split='trial 3')
+    done = convert('agw', file, tmp_path / 'new.pt', small(), split='split 3')
     assert done.used + sum(done.left_out.values()) == len(eighteen)
     content = checkpoint.load(tmp_path / 'new.pt')
     assert content['config']['model']['backbone']['depth'] == 18
-    assert content['split'] == 'trial 3'
+    assert content['split'] == 'split 3'
 
 
 def test_a_file_without_counts_of_batches_is_whole(tmp_path, eighteen):

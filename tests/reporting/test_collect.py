@@ -159,7 +159,7 @@ def test_a_model_is_explained_on_pairs_right_and_wrong(evaluation):
     assert found.maps == {}
     assert found.about['pairs'] == []
     assert found.about['notes'] == ['no maps of where the model looks: Module has no backbone with stages']
-    right, wrong = module._pairs(module._rank(results, results.trials[0]), results.trials[0])
+    right, wrong = module._pairs(module.rank_queries(results, results.trials[0]), results.trials[0])
     assert [Path(s.path).stem for s in (right.query, right.gallery)] == ['q1', 'g1']
     assert [Path(s.path).stem for s in (wrong.query, wrong.gallery)] == ['q2', 'g1']
     assert (right.right, wrong.right) == (True, False)

@@ -81,7 +81,7 @@ def test_of_many_pairs_the_noise_is_counted_and_the_page_has_each(both, make_run
     [
         ({'protocol': 'q'}, 'protocol p, all and q, all'),
         ({'data': 'others'}, 'data people and others'),
-        ({'split': 'trial 2'}, 'split the only split and trial 2'),
+        ({'split': 'split 2'}, 'split the only split and split 2'),
         ({'steps': 20}, 'steps 10 and 20'),
         ({'identities': 9}, 'training identities 5 and 9'),
         ({'select': 'best R1 on the test'}, 'choice of weights the last and best R1 on the test'),

@@ -51,7 +51,7 @@ class TestTables:
         monkeypatch.setitem(SPLITS, 'RegDB', (1, 10))  # eight less to resolve
         whole = made(regdb_root, folder, only=(), type='RegDB', seeds=[0])
         ((table, jobs),) = whole.tables
-        splits = [(job.row, job.experiment.dataset['trial']) for job in jobs]
+        splits = [(job.row, job.experiment.dataset['split']) for job in jobs]
         assert splits == [(row, split) for split in (1, 10) for row in table.rows]
         assert len({job.folder for job in jobs}) == len({job.label for job in jobs}) == len(jobs)
         assert {job.experiment.protocol['type'] for job in jobs} == {'regdb/agw'}

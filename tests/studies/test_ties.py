@@ -17,8 +17,8 @@ from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting.record import read_run
 from vireid.statistics.scores import METRICS, metric_values
 from vireid.studies.curve import paired_gain
+from vireid.studies.splits import _add_intervals, _over_models, _queries
 from vireid.studies.systems import read_queries
-from vireid.studies.trials import _add_intervals, _over_models, _queries
 
 GALLERY = tuple(Sample(f'g{n}', n, 1, VISIBLE) for n in range(3))
 QUERY = tuple(Sample(f'q{n}', n, 3, INFRARED) for n in range(3))

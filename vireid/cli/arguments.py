@@ -24,7 +24,9 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._Argum
     """Adds the flags that change the config; returns the group `run`, which a command may extend."""
     data = parser.add_argument_group('data')
     data.add_argument('--data-root', metavar='DIR', help="the dataset's folder (default: the config's, or VIREID_DATA)")
-    data.add_argument('--trial', type=int, metavar='N', help='split of a dataset with several splits (RegDB: 1 to 10)')
+    data.add_argument(
+        '--split', type=int, dest='data_split', metavar='N', help='split of a dataset with several (RegDB: 1 to 10)'
+    )
     data.add_argument('--cache', metavar='DIR', help='cache decoded images in this folder')
     run = parser.add_argument_group('run')
     run.add_argument('--seed', type=int, metavar='N', help="random seed (default: the config's)")
@@ -157,7 +159,7 @@ def overrides_of(args: argparse.Namespace) -> Overrides:
     cache, environment = given.get('cache'), os.environ.get('VIREID_DATA')
     values = {
         'dataset.root': given.get('data_root') or None,
-        'dataset.trial': given.get('trial'),
+        'dataset.split': given.get('data_split'),
         'training.precision': given.get('precision'),
         'training.devices': given.get('devices'),
         'training.init': str(given['init']) if given.get('init') else None,

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a config with the same network for other data (default: the system's config)",
     )
     parser.add_argument(
-        '--split', metavar='NAME', default='', help="the split it was trained on, such as 'trial 3' of RegDB"
+        '--split', metavar='NAME', default='', help="the split it was trained on, such as 'split 3' of RegDB"
     )
     add_options_argument(parser)
     add_plugin_arguments(parser)

@@ -38,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     check.add_argument('root', help="the dataset's folder")
     check.add_argument('--dataset', help='dataset name (default: by the layout of the folder)')
-    check.add_argument('--splits', nargs='+', help='splits to check (default: train test; all for your own images)')
-    check.add_argument('--trial', type=int, help='split of a dataset with several splits (RegDB: 1 to 10)')
+    check.add_argument(
+        '--only', nargs='+', metavar='NAME', help='only these parts (default: train test; all for your own images)'
+    )
+    check.add_argument('--split', type=int, metavar='N', help='split of a dataset with several (RegDB: 1 to 10)')
     check.add_argument(
         '--scale-raw',
         metavar='percentiles|LOW,HIGH',
@@ -88,7 +90,7 @@ def _check(args: argparse.Namespace) -> int:
 
     components, scale_raw = make_manager(args, args.plugin).components, parse_scale_raw(args.scale_raw)
     with progress_bar('decoding images') as show:
-        text, wrong = check_folder(args.root, components, args.dataset, args.trial, args.splits, scale_raw, show)
+        text, wrong = check_folder(args.root, components, args.dataset, args.split, args.only, scale_raw, show)
     print(text)
     return 1 if wrong else 0
 

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.studies.reproduction_estimate import confirm, require_comparable
     from vireid.studies.resumable import run_resumable
 
-    for flag, given in (('--seed', args.seed), ('--trial', args.trial), ('--protocol', args.protocol)):
+    for flag, given in (('--seed', args.seed), ('--split', args.data_split), ('--protocol', args.protocol)):
         if given is not None:
             raise VireidError(
                 f'{flag} does not apply to reproduce, which uses several seeds, all splits, and both protocols',

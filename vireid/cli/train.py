@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--partial', action='store_true', help='with --init, load only matching weights and report the coverage'
     )
     group.add_argument(
-        '--trials',
+        '--splits',
         metavar='1-10',
         help='train a model on each of these splits (RegDB) and report the mean; resumes automatically',
     )
@@ -61,17 +61,17 @@ def run(args: argparse.Namespace) -> int:
     """Trains and evaluates; the docstring of the module lists the exit statuses."""
     overrides, manager = arguments.overrides_of(args), arguments.make_manager(args)
     dry = args.dry_run or args.graph
-    if args.folds is not None or args.trials is not None:
-        from vireid.studies.trials import trial_numbers, with_folds
+    if args.folds is not None or args.splits is not None:
+        from vireid.studies.splits import one_split, split_numbers
 
-        trials, overrides = trial_numbers(args.trials, args.folds), with_folds(overrides, args.folds)
+        numbers = split_numbers(args.splits, args.folds)
         if not (dry or args.print_config):
-            return _train_trials(args, trials, overrides, manager)
-        overrides = overrides.with_values({'dataset.trial': trials[0]})  # the others differ only in their split
+            return _train_splits(args, numbers, overrides, manager)
+        overrides = one_split(overrides, numbers[0], args.folds)  # the others differ only in their split
     elif args.jobs is not None or args.launcher:
         raise VireidError(
             f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
-            todo='remove it, or add --trials 1-10 or --folds 5; to use several GPUs for one run: --devices N',
+            todo='remove it, or add --splits 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
     from vireid.boundary.config_text import dump
     from vireid.launch.resolve import read, resolve
@@ -107,21 +107,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _train_trials(args: argparse.Namespace, trials: list[int], overrides: Overrides, manager: PluginManager) -> int:
+def _train_splits(args: argparse.Namespace, numbers: list[int], overrides: Overrides, manager: PluginManager) -> int:
     """Trains a model for each split, and prints the mean."""
     from vireid.studies.resumable import run_resumable
-    from vireid.studies.trials import make_trials, run_trials
+    from vireid.studies.splits import make_splits, run_splits
 
-    for flag, given in (('--trial', args.trial), ('--resume', args.resume), ('--init', args.init)):
+    for flag, given in (('--split', args.data_split), ('--resume', args.resume), ('--init', args.init)):
         if given is not None:
             raise VireidError(
-                f'--trials and {flag} cannot be combined',
+                f'--{"splits" if args.folds is None else "folds"} and {flag} cannot be combined',
                 todo='repeat the same command to resume' if flag == '--resume' else 'use only one of them',
             )
-    jobs = make_trials(args.config, overrides, manager, trials, args.work_dir, folds=args.folds is not None)
+    jobs = make_splits(args.config, overrides, manager, numbers, args.work_dir, args.folds)
     base = jobs[0].folder.parent
     launcher = arguments.make_launcher(args, manager, base)
-    return run_resumable(lambda: run_trials(jobs, trials, base, launcher, warn=warn_once))
+    return run_resumable(lambda: run_splits(jobs, numbers, base, launcher, warn=warn_once))
 
 
 def _train_stages(args: argparse.Namespace, experiment: Experiment, overrides: Overrides) -> int:

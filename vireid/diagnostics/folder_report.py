@@ -18,7 +18,7 @@ def check_folder(
     root: str,
     components: Components,
     name: str | None = None,
-    trial: int | None = None,
+    number: int | None = None,
     splits: Sequence[str] | None = None,
     scale_raw: ScaleRaw = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -29,7 +29,7 @@ def check_folder(
         root: the folder.
         components: the components, which include its reader.
         name: name of the dataset; None recognizes it.
-        trial: split of a dataset with several splits.
+        number: split of a dataset with several splits.
         splits: see `check_dataset`.
         scale_raw: see `check_dataset`.
         on_progress: called with (done, total) images.
@@ -41,7 +41,7 @@ def check_folder(
         VireidError: if the folder is no dataset.
     """
     config: dict[str, Any] = {'type': name or recognize(Path(root).expanduser(), components), 'root': root}
-    dataset = components.build('datasets', config if trial is None else {**config, 'trial': trial}, where='dataset')
+    dataset = components.build('datasets', config if number is None else {**config, 'split': number}, where='dataset')
     generated = is_generated(root)  # has no published numbers to compare with
     expected = None if generated else Dataset.expected(dataset)
     report = check_dataset(dataset, splits, expected=expected, on_progress=on_progress, scale_raw=scale_raw)

@@ -21,10 +21,11 @@ from vireid.labeling.people import People
 from vireid.labeling.questions import Question, Questions
 from vireid.labeling.tracks import make_tracks, overlapping
 from vireid.runtime.lock import exclusive
+from vireid.search.about import ABOUT
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
 from vireid.search.gallery import Found
-from vireid.search.index import ABOUT, ZERO_SHOT, Index
+from vireid.search.index import ZERO_SHOT, Index
 
 FOLDER, INDEX = 'label', 'index'  # what is stored for a folder of crops: the answers, and the embeddings
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,18 +14,17 @@ from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.results import Results
-from vireid.core.scoring.retrieval import PAIRS_PER_CHUNK, compare, labels, rank_gallery
+from vireid.core.scoring.retrieval import labels
 from vireid.core.types import MODALITIES, Sample, Trial
 from vireid.reporting.evidence import Evidence
 from vireid.reporting.explain import ImagePair, explain
 from vireid.reporting.graph import describe_graph
 from vireid.reporting.projection import principal_components, tsne
+from vireid.reporting.ranking_lists import RankedQueries, Shown, rank_queries, select_lists
 from vireid.statistics.calibration import Calibration, expected_error, reliability, top_hits
-from vireid.statistics.scores import Scores, matched_within
+from vireid.statistics.scores import matched_within
 
 RANKS = 50  # of the CMC to keep
-LISTS = 20  # ranking lists of each kind: best, worst, random
-TOP = 10  # gallery images of each
 POINTS = 800  # embeddings in the plane
 COMPARED = 1500  # images of each modality for the distance histograms
 BINS = 100
@@ -63,11 +60,11 @@ def collect(
         The evidence; its notes say what is missing, and why.
     """
     seed = np.random.default_rng(0)
-    shown = _Shown()
+    shown = Shown()
     notes: list[str] = []
     first = results.trials[0]
-    queries = _rank(results, first)
-    lists, kinds = _lists(queries, first, shown, seed)
+    queries = rank_queries(results, first)
+    lists, kinds = select_lists(queries, first, shown, seed)
     points = _points(results.embeddings, first, shown, seed, notes)
     pairs = _pairs(queries, first)
     maps = {} if model is None else explain(model, pairs, transform, device, notes, Decoder(ANY, scale_raw))
@@ -100,8 +97,8 @@ def collect_lists(results: Results, name: str = '', scale_raw: ScaleRaw = None) 
         name: name of the run.
         scale_raw: how raw values become gray levels, as in `images.scale_raw`.
     """
-    shown, first = _Shown(), results.trials[0]
-    lists, kinds = _lists(_rank(results, first), first, shown, np.random.default_rng(0))
+    shown, first = Shown(), results.trials[0]
+    lists, kinds = select_lists(rank_queries(results, first), first, shown, np.random.default_rng(0))
     about = {**_about(results, name), 'kinds': kinds, 'notes': []}
     return Evidence(about, _show(shown, about, results, scale_raw), lists=lists)
 
@@ -117,21 +114,7 @@ def _about(results: Results, name: str) -> dict[str, Any]:
     }
 
 
-class _Shown:
-    """The images to show, each once."""
-
-    def __init__(self) -> None:
-        self.samples: list[Sample] = []
-        self._index: dict[str, int] = {}
-
-    def add(self, sample: Sample) -> int:
-        if sample.path not in self._index:
-            self._index[sample.path] = len(self.samples)
-            self.samples.append(sample)
-        return self._index[sample.path]
-
-
-def _show(shown: _Shown, about: dict[str, Any], results: Results, scale_raw: ScaleRaw) -> list[bytes]:
+def _show(shown: Shown, about: dict[str, Any], results: Results, scale_raw: ScaleRaw) -> list[bytes]:
     """Adds the images shown and their names to `about`, and those that cannot be read to its notes; returns thumbs."""
     thumbs = [_thumb(sample, scale_raw) for sample in shown.samples]
     unreadable = [s.path for s, thumb in zip(shown.samples, thumbs, strict=True) if not thumb]
@@ -150,69 +133,7 @@ def _show(shown: _Shown, about: dict[str, Any], results: Results, scale_raw: Sca
     return thumbs
 
 
-@dataclass
-class _Ranked:
-    """The V queries of a trial that have a match, and the top K images of their lists."""
-
-    query: np.ndarray  # (V,) their indices in the trial
-    order: np.ndarray  # (V, K) gallery indices, -1 past the end
-    similarity: np.ndarray  # (V, K)
-    right: np.ndarray  # (V, K) bool
-    first: np.ndarray  # (V,) rank of the first match, from 1
-    scores: Scores
-
-
-def _rank(results: Results, trial: Trial) -> _Ranked:
-    query, gallery = results.embeddings.of(trial.query), results.embeddings.of(trial.gallery)
-    if results.similarity is None:
-        similarities: Callable[[slice], np.ndarray] = lambda rows: query[rows] @ gallery.T  # noqa: E731
-    else:
-        similarities = compare(results.similarity, query, gallery, trial)
-    query_ids, gallery_ids = labels(trial.query)[0], labels(trial.gallery)[0]
-    top = min(TOP, len(gallery))
-    chunk = max(1, PAIRS_PER_CHUNK // len(gallery))
-    parts: list[tuple[np.ndarray, ...]] = []
-    for start in range(0, len(query), chunk):
-        rows = slice(start, min(start + chunk, len(query)))
-        similarity = similarities(rows)
-        order, kept = rank_gallery(similarity, trial, rows)
-        counts = np.arange(order.shape[1]) < kept[:, None]
-        right = (gallery_ids[order] == query_ids[rows, None]) & counts
-        valid = np.flatnonzero(right.any(axis=1))
-        shown = np.where(counts[valid, :top], order[valid, :top], -1)
-        near = np.take_along_axis(similarity[valid], order[valid, :top], axis=1)
-        parts.append((start + valid, shown, near, right[valid, :top], right[valid].argmax(axis=1) + 1))
-    query_rows, order, near, right, first = map(np.concatenate, zip(*parts, strict=True))
-    return _Ranked(query_rows, order, near, right, first, results.scores[0])
-
-
-def _lists(
-    ranked: _Ranked, trial: Trial, shown: _Shown, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], list[list[str]]]:
-    """Selects queries; returns the top of their lists, and the kinds of each list."""
-    ap = ranked.scores.ap
-    by_ap = np.lexsort((np.arange(len(ap)), ap))
-    # one query per identity, so that a hard identity does not take all places
-    persons = ranked.scores.identities
-    one_each = by_ap[np.sort(np.unique(persons[by_ap], return_index=True)[1])]
-    best_each = by_ap[::-1][np.sort(np.unique(persons[by_ap[::-1]], return_index=True)[1])]
-    random = np.sort(rng.choice(len(ap), min(LISTS, len(ap)), replace=False))
-    chosen = {'worst': one_each[:LISTS], 'best': best_each[:LISTS], 'random': random}
-    others = [int(np.flatnonzero(persons == person)[0]) for person in np.unique(persons)]  # at least one per identity
-    rows = list(dict.fromkeys([*map(int, np.concatenate(list(chosen.values()))), *others]))
-    kinds = [[kind for kind, members in chosen.items() if row in members] for row in rows]
-    gallery = [[shown.add(trial.gallery[index]) if index >= 0 else -1 for index in ranked.order[row]] for row in rows]
-    return {
-        'query': np.array([shown.add(trial.query[ranked.query[row]]) for row in rows], dtype=np.int64),
-        'gallery': np.array(gallery, dtype=np.int64),
-        'similarity': ranked.similarity[rows].astype(np.float32),
-        'right': ranked.right[rows],
-        'ap': ap[rows],
-        'first': ranked.first[rows],
-    }, kinds
-
-
-def _pairs(ranked: _Ranked, trial: Trial) -> list[ImagePair]:
+def _pairs(ranked: RankedQueries, trial: Trial) -> list[ImagePair]:
     """Selects pairs to explain, of different identities: queries with a correct, and with a wrong, top-1 image."""
     pairs: list[ImagePair] = []
     used: set[int] = set()
@@ -229,7 +150,7 @@ def _pairs(ranked: _Ranked, trial: Trial) -> list[ImagePair]:
 
 
 def _points(
-    embeddings: Embeddings, trial: Trial, shown: _Shown, rng: np.random.Generator, notes: list[str]
+    embeddings: Embeddings, trial: Trial, shown: Shown, rng: np.random.Generator, notes: list[str]
 ) -> dict[str, np.ndarray]:
     """Projects complete identities, as many as fit, so that their images can be seen together."""
     samples = list(dict.fromkeys((*trial.query, *trial.gallery)))

@@ -18,20 +18,11 @@ from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.runtime.lock import exclusive
+from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
 from vireid.search.gallery import Found
-from vireid.search.index import (
-    ABOUT,
-    FORMAT,
-    IMAGES,
-    VECTORS,
-    ZERO_SHOT,
-    append_vectors,
-    build_searcher,
-    read_about,
-    write_about,
-)
+from vireid.search.index import IMAGES, VECTORS, ZERO_SHOT, append_vectors, build_searcher
 from vireid.search.modality import guess_modality
 from vireid.search.times import find_time
 
@@ -230,7 +221,7 @@ def _plan(
             modality = image.modality or _guess(image.path, old, digest)
             time, time_from = (image.time, 'table') if image.time else _find_time(image.path, time_pattern)
         except VireidError as error:
-            if time_pattern is not None and '--time-pattern' in error.given:
+            if error.code == 'no-match':  # of the name with --time-pattern, which needs correction
                 raise
             plan.unreadable.append(error.given)
             continue

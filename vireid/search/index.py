@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,43 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter
-from typing_extensions import TypedDict
 
 from vireid.boundary.open_flags import BINARY, NO_FOLLOW
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import content_digest, error_text, parse_json, read_text, reads
+from vireid.boundary.reading import content_digest, error_text
 from vireid.boundary.received import ADDRESS, texts
-from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Modality
 from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
+from vireid.search.about import ANEW, read_about
 from vireid.search.embedder import Embedder, load
 from vireid.search.entries import Entries, Entry, Where, time_of
 
-ABOUT, IMAGES, VECTORS, ZERO_SHOT = 'index.json', 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
-FORMAT = 1
+IMAGES, VECTORS, ZERO_SHOT = 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
 MOST = 1.01  # of a cosine similarity of float16 embeddings
-OPTIONS = (
-    'images.scale_raw=',
-    'images.max_pixels=',
-    'images.workers=',
-    'evaluation.batch_size=',
-)  # of a checkpoint's config
-ANEW = 'delete the folder and build the index anew'
-
-
-class _About(TypedDict):
-    __pydantic_config__ = ConfigDict(strict=True, extra='forbid')  # type: ignore[misc]
-    format: int
-    root: str
-    checkpoint: str
-    digest: str
-    label: str
-    length: int
-    index: dict[str, Any]
-    options: list[str]
 
 
 @dataclass(frozen=True)
@@ -303,44 +280,6 @@ def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Pat
 
 def _hit(entry: Entry, score: float) -> Hit:
     return Hit(entry.row, score, entry.path, entry.camera, time_of(entry), entry.time_from, entry.modality)
-
-
-def read_about(folder: Path) -> dict[str, Any]:
-    """Reads `index.json` of an index: the gallery, the checkpoint, and how images are searched.
-
-    Raises:
-        VireidError: if it is missing or damaged.
-    """
-    path = inside(folder, ABOUT)
-    if not folder.is_dir():
-        what = 'is a file, not the folder of an index' if folder.exists() else 'does not exist'
-        raise VireidError(f'{folder} {what}', todo='give the index first, then images: vireid search INDEX IMAGE')
-    if not path.exists():
-        raise VireidError(
-            f'{folder} has no {ABOUT}, so it is not a finished index',
-            todo='build it: vireid index GALLERY -o INDEX --checkpoint FILE',
-        )
-    return _read_about(path)
-
-
-@reads('the description of an index', ABOUT, allowed='a folder written by `vireid index`', todo=ANEW)
-def _read_about(path: Path) -> dict[str, Any]:
-    about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
-    if about['format'] > FORMAT:
-        raise VireidError(f'{path} was written by a newer vireid (format {about["format"]})', todo='upgrade vireid')
-    for option in about['options']:
-        if not option.startswith(OPTIONS):
-            raise ValueError(f'the option {option[:100]!r} is not one of {", ".join(OPTIONS)}')
-    if '\0' in about['root']:
-        raise ValueError('its root has a null character')
-    if not 0 < about['length'] < 2**20:
-        raise ValueError(f'length is {about["length"]}')
-    return about
-
-
-def write_about(folder: Path, about: dict[str, Any]) -> None:
-    """Writes `index.json`."""
-    write_whole(folder / ABOUT, json.dumps(about, indent=1))
 
 
 def append_vectors(path: Path, rows: Sequence[int], vectors: np.ndarray) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from vireid.core.config.overrides import override
 from vireid.core.errors import VireidError
 from vireid.search import zero_shot
-from vireid.search.index import ABOUT, OPTIONS, ZERO_SHOT, read_about
+from vireid.search.about import ABOUT, OPTIONS, read_about
+from vireid.search.index import ZERO_SHOT
 
 
 @dataclass(frozen=True)

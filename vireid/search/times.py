@@ -88,6 +88,7 @@ def _by_pattern(stem: str, pattern: str, path: str | Path) -> datetime:
             f'{path}: its name does not match --time-pattern {pattern!r}',
             allowed='strptime codes, and * for any text, as in cam4_%Y%m%d-%H%M%S_*',
             todo='correct the pattern, or list the times in the column `time` of a table',
+            code='no-match',
         ) from error
 
 

@@ -107,7 +107,7 @@ class OwnCameras:
             return status
         log('\n5. Search')
         log('The model of the first fold searches; what it is worth stands in the table above.')
-        checkpoint, index = runs / 'folds/trial_1/checkpoints/best.pt', runs / 'index'
+        checkpoint, index = runs / 'folds/fold_1/checkpoints/best.pt', runs / 'index'
         status = step('index', str(self.out), '-o', str(index), '--checkpoint', str(checkpoint), *self._plugins())
         if status or not ask('Open the search page?', True):
             return status

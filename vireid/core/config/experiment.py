@@ -115,7 +115,8 @@ class Experiment(Sections):
 
     def __post_init__(self) -> None:
         # dataclasses.replace would leave `given`, and therefore config.yaml, unchanged
-        if differ := [name for name, value in self.given.items() if not _agrees(name, value, getattr(self, name))]:
+        given = self.given.items()
+        if differ := [name for name, value in given if not _agrees(name, value, getattr(self, name))]:
             raise VireidError(
                 f'{", ".join(differ)} of an experiment cannot be replaced directly',
                 todo="derive another experiment: experiment.with_overrides({'training.steps': 5})",
@@ -237,7 +238,7 @@ class Experiment(Sections):
 
     def build_transform(self, part: str) -> TransformChain:
         """Builds the `train` or `test` transforms."""
-        return self._build_chain(self._transforms(part), f'images.{part}')
+        return self._build_chain(getattr(self.images, part), f'images.{part}')
 
     def build_views(self) -> dict[str, tuple[Modality, TransformChain]]:
         """Builds the transforms of each additional view of training images, and names the modality that it shows."""
@@ -245,9 +246,6 @@ class Experiment(Sections):
             name: (view.of, self._build_chain(view.train, f'images.views.{name}.train'))
             for name, view in self.images.views.items()
         }
-
-    def _transforms(self, part: str) -> Sequence[Config]:
-        return {'train': self.images.train, 'test': self.images.test}[part]
 
     def _build_chain(self, configs: Sequence[Mapping[str, Any]], where: str) -> TransformChain:
         build, defaults = self.manager.components.build, {'size': tuple(self.images.size)}
@@ -281,7 +279,7 @@ class Experiment(Sections):
         if self.images.reader is None:
             return decode
         size = tuple(self.images.size)
-        first = thaw(next(iter(self._transforms(part)), {}))
+        first = thaw(next(iter(getattr(self.images, part)), {}))
         where = f'images.{part}.0'
         if first.pop('epochs', None) is not None:
             raise VireidError(

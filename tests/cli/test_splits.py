@@ -1,4 +1,4 @@
-"""`vireid train --trials`: a model for each split, finished ones passed over, mean and deviation over the models."""
+"""`vireid train --splits`: a model for each split, finished ones passed over, mean and deviation over the models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SMALL = [
 ]  # fmt: skip
 
 
-def command(root: Path, work_dir: Path, trials: str, *more: str) -> int:
-    words = ['train', CONFIG, '--data-root', str(root), '--work-dir', str(work_dir), '--trials', trials, *more]
+def command(root: Path, work_dir: Path, splits: str, *more: str) -> int:
+    words = ['train', CONFIG, '--data-root', str(root), '--work-dir', str(work_dir), '--splits', splits, *more]
     return main([*words, '--cfg-options', *SMALL])
 
 
@@ -45,8 +45,8 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, finished, tmp_path, 
     assert command(small_regdb, tmp_path, '1-3') == 0
     text = capsys.readouterr().out
     assert text.count('(finished before)') == 4
-    parts = [json.loads((tmp_path / f'trial_{t}' / 'result.json').read_text()) for t in (1, 2, 3)]
-    assert [p['split'] for p in parts] == ['trial 1', 'trial 2', 'trial 3']
+    parts = [json.loads((tmp_path / f'split_{t}' / 'result.json').read_text()) for t in (1, 2, 3)]
+    assert [p['split'] for p in parts] == ['split 1', 'split 2', 'split 3']
     whole = json.loads((tmp_path / 'result.json').read_text())
     assert whole['models'] == [1, 2, 3]
     assert whole['protocol'] == 'regdb/agw'
@@ -64,10 +64,10 @@ def test_a_model_for_each_split_and_their_mean(small_regdb, finished, tmp_path, 
 
 
 def test_a_checkpoint_of_one_split_refuses_another(small_regdb, finished, capsys):
-    last = str(finished / 'trial_1/checkpoints/last.pt')
-    words = [CONFIG, last, '--data-root', str(small_regdb), '--trial', '2', '--cfg-options', *SMALL]
+    last = str(finished / 'split_1/checkpoints/last.pt')
+    words = [CONFIG, last, '--data-root', str(small_regdb), '--split', '2', '--cfg-options', *SMALL]
     assert main(['test', *words]) == 2
-    assert 'was trained on trial 1, but the test is trial 2' in capsys.readouterr().err
+    assert 'was trained on split 1, but the test is split 2' in capsys.readouterr().err
 
 
 STOPPER = """
@@ -84,22 +84,22 @@ def test_stopped_in_one_split_the_same_command_goes_on_there(small_regdb, tmp_pa
     (tmp_path / 'stopper.py').write_text(STOPPER)
     plugin = ['--plugin', str(tmp_path / 'stopper.py')]
     steps = 6 // 4 + 1  # an epoch: 6 images of each modality, 4 a batch
-    monkeypatch.setenv('STOP_IN', 'trial 3')
+    monkeypatch.setenv('STOP_IN', 'split 3')
     run = tmp_path / 'run'
     assert command(small_regdb, run, '2-3', *plugin) == 130
     text = capsys.readouterr().out
     assert 'repeat the same command to resume' in text
-    assert 'trial 2' in text
+    assert 'split 2' in text
     assert not (run / 'result.json').exists()
-    assert not (run / 'trial_3/result.json').exists()
+    assert not (run / 'split_3/result.json').exists()
     monkeypatch.setenv('STOP_IN', 'none')
     assert command(small_regdb, run, '2-3', *plugin) == 0
     assert capsys.readouterr().out.count('(finished before)') == 1
-    lines = [json.loads(line) for line in (run / 'trial_3/metrics.jsonl').read_text().splitlines()]
+    lines = [json.loads(line) for line in (run / 'split_3/metrics.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines if 'loss' in line] == list(range(1, steps + 1))  # none of them twice
     # as if it had never been stopped
     assert command(small_regdb, tmp_path / 'whole', '3', *plugin) == 0
-    rows = [json.loads((p / 'trial_3/result.json').read_text())['rows'] for p in (run, tmp_path / 'whole')]
+    rows = [json.loads((p / 'split_3/result.json').read_text())['rows'] for p in (run, tmp_path / 'whole')]
     assert rows[0] == rows[1]
 
 
@@ -125,15 +125,15 @@ def test_finished_models_are_scored_again_by_another_protocol_and_found_where_th
 
 def test_the_table_says_how_weights_were_chosen(small_regdb, tmp_path, capsys):
     more = ['evaluation.select=test', 'training.evaluate_every=1']
-    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--trials', '1']
+    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--splits', '1']
     assert main([*words, '--cfg-options', *SMALL, *more]) == 0
     assert 'best R1 on trial 0 of the test; mean' in capsys.readouterr().out
 
 
 def test_one_split_for_all_is_refused(small_regdb, tmp_path, capsys):
-    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--trials', '1-3']
-    assert main([*words, '--cfg-options', *SMALL, 'dataset.trial=3']) == 2
-    assert '--trials sets dataset.trial=1, but --cfg-options sets 3' in capsys.readouterr().err
+    words = ['train', CONFIG, '--data-root', str(small_regdb), '--work-dir', str(tmp_path), '--splits', '1-3']
+    assert main([*words, '--cfg-options', *SMALL, 'dataset.split=3']) == 2
+    assert '--splits sets dataset.split=1, but --cfg-options sets 3' in capsys.readouterr().err
 
 
 def test_a_folder_with_a_single_run_is_not_written_over(small_regdb, tmp_path, capsys):
@@ -142,25 +142,25 @@ def test_a_folder_with_a_single_run_is_not_written_over(small_regdb, tmp_path, c
     assert 'holds a single run' in capsys.readouterr().err
 
 
-def test_an_error_names_its_trial(small_regdb, tmp_path, capsys):
+def test_an_error_names_its_split(small_regdb, tmp_path, capsys):
     root = Path(shutil.copytree(small_regdb, tmp_path / 'copy'))
     path = (root / 'idx/test_visible_2.txt').read_text().split()[0]
     (root / path).write_bytes(b'broken')
     status = command(root, tmp_path / 'run', '2')
     assert status == 2
-    assert 'error: trial 2: image' in capsys.readouterr().err
+    assert 'error: split 2: image' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('flag', ['--dry-run', '--print-config'])
-def test_trials_are_read_for_a_trial_run_too(small_regdb, tmp_path, capsys, flag):
+def test_splits_are_read_for_a_split_run_too(small_regdb, tmp_path, capsys, flag):
     assert command(small_regdb, tmp_path, 'foo', flag) == 2
-    assert "--trials is 'foo'" in capsys.readouterr().err
+    assert "--splits is 'foo'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ('words', 'said'),
     [
-        (['--trial', '1'], '--trials and --trial cannot be combined'),
+        (['--split', '1'], '--splits and --split cannot be combined'),
         (['--resume'], 'repeat the same command'),
     ],
 )
@@ -171,7 +171,7 @@ def test_what_does_not_go_together(small_regdb, tmp_path, capsys, words, said):
 
 def test_a_missing_split_is_known_before_the_first_is_trained(small_regdb, tmp_path, capsys):
     assert command(small_regdb, tmp_path, '1,11') == 2
-    assert 'trial is 11' in capsys.readouterr().err
+    assert 'split is 11' in capsys.readouterr().err
     assert not list(tmp_path.rglob('last.pt'))
 
 
@@ -182,5 +182,5 @@ def test_another_config_in_the_same_folder_is_refused(small_regdb, finished, cap
 
 def test_a_dataset_without_splits_refuses(small_sysu, tmp_path, capsys):
     words = ['train', CONFIG.replace('regdb', 'sysu'), '--data-root', str(small_sysu), '--work-dir', str(tmp_path)]
-    assert main([*words, '--trials', '1-2', '--cfg-options', *SMALL]) == 2
-    assert "no argument 'trial'" in capsys.readouterr().err
+    assert main([*words, '--splits', '1-2', '--cfg-options', *SMALL]) == 2
+    assert "no argument 'split'" in capsys.readouterr().err

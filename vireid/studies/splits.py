@@ -26,35 +26,36 @@ from vireid.studies.jobs import Job, check_first, make_job, require_own_images
 from vireid.studies.launching import finish_all
 
 
-def trial_numbers(trials: str | None, folds: int | None) -> list[int]:
+def split_numbers(splits: str | None, folds: int | None) -> list[int]:
     """Returns the numbers of the splits of a dataset, such as `1-10`, or of K folds.
 
     Raises:
         VireidError: for both, neither numbers nor ranges, or a single fold.
     """
     if folds is None:
-        return parse_numbers('--trials', trials or '')
-    if trials is not None:
-        raise VireidError('--folds and --trials cannot be combined', todo='use only one of them')
+        return parse_numbers('--splits', splits or '')
+    if splits is not None:
+        raise VireidError('--folds and --splits cannot be combined', todo='use only one of them')
     if folds < 2:
         raise VireidError(f'--folds is {folds}', allowed='at least 2, such as 5')
     return parse_numbers('--folds', f'1-{folds}')
 
 
-def with_folds(overrides: Overrides, folds: int | None) -> Overrides:
-    """Returns overrides that divide your own images into folds."""
+def one_split(overrides: Overrides, number: int, folds: int | None) -> Overrides:
+    """Returns overrides that choose a split of the dataset or, with `folds`, one of K folds of your own images."""
     if folds is None:
-        return overrides
-    return replace(overrides, options=[*overrides.options, f'dataset.folds={folds}'])
+        return overrides.with_values({'dataset.split': number})
+    folded = replace(overrides, options=[*overrides.options, f'dataset.folds={folds}'])
+    return folded.with_values({'dataset.fold': number})
 
 
-def make_trials(
+def make_splits(
     source: Source,
     overrides: Overrides,
     manager: Manager,
-    trials: Sequence[int],
+    numbers: Sequence[int],
     base: Path | None = None,
-    folds: bool = False,
+    folds: int | None = None,
 ) -> list[Job]:
     """Returns a run for each split, after checking as much as possible before hours of training.
 
@@ -62,32 +63,33 @@ def make_trials(
         source: the config.
         overrides: overrides of the config.
         manager: the plugins.
-        trials: the numbers of the splits.
-        base: the parent folder of the runs; by default `runs/NAME_trials`.
-        folds: whether the splits are folds of your own images.
+        numbers: the numbers of the splits.
+        base: the parent folder of the runs; by default `runs/NAME_splits` or `runs/NAME_folds`.
+        folds: number of folds of your own images; None for the splits of a dataset.
 
     Raises:
         VireidError: if the config is invalid, chooses a split itself, or starts from weights of one of them; if a model
             cannot be built, a split is missing, or the folder holds a single run.
     """
-    if folds:
+    kind = 'split' if folds is None else 'fold'
+    if folds is not None:
         require_own_images(source, overrides, manager, '--folds')
     jobs: list[Job] = []
-    for trial in trials:
-        own = overrides.with_values({'dataset.trial': trial})
+    for number in numbers:
+        own = one_split(overrides, number, folds)
         experiment = resolve(source, own, manager=manager)
-        if experiment.dataset.get('trial') != trial:
+        if (chosen := experiment.dataset.get(kind)) != number:
             raise VireidError(
-                f'--trials sets dataset.trial={trial}, but --cfg-options sets {experiment.dataset.get("trial")!r}',
-                todo='remove dataset.trial from --cfg-options',
+                f'--{kind}s sets dataset.{kind}={number}, but --cfg-options sets {chosen!r}',
+                todo=f'remove dataset.{kind} from --cfg-options',
             )
         if experiment.training.init is not None:
             raise VireidError(
-                f'training.init is {experiment.training.init!r}, but --trials trains on several splits',
+                f'training.init is {experiment.training.init!r}, but --{kind}s trains on several splits',
                 todo='remove it: the weights were trained on identities that other splits test',
             )
-        folder = (base or Path('runs') / f'{experiment.name}_trials') / f'trial_{trial}'
-        jobs.append(make_job(experiment, own, folder, f'trial {trial}'))
+        folder = (base or Path('runs') / f'{experiment.name}_{kind}s') / f'{kind}_{number}'
+        jobs.append(make_job(experiment, own, folder, f'{kind} {number}'))
     _check(jobs, jobs[0].folder.parent)
     return jobs
 
@@ -102,9 +104,9 @@ def _check(jobs: Sequence[Job], base: Path) -> None:
         job.experiment.build_dataset().split('train')
 
 
-def run_trials(
+def run_splits(
     jobs: Sequence[Job],
-    trials: Sequence[int],
+    numbers: Sequence[int],
     base: Path,
     launcher: Any = None,
     log: Callable[[str], None] = print,
@@ -113,8 +115,8 @@ def run_trials(
     """Trains missing runs, and prints and writes the mean over the models.
 
     Args:
-        jobs: one run per trial.
-        trials: the numbers of the trials.
+        jobs: one run per split.
+        numbers: the numbers of the splits.
         base: the parent folder of the runs.
         launcher: trains the runs; None trains them one after the other in this process.
         log: called with each line of output.
@@ -130,12 +132,12 @@ def run_trials(
         _add_intervals(rows, queries)
     log(
         f'\n{jobs[0].experiment.name}, {done[0]["data"]}, {done[0]["select"]}; mean ± standard deviation (population) '
-        f'over {counted(len(trials), "model")}, each on its own split:'
+        f'over {counted(len(numbers), "model")}, each on its own split:'
     )
     log(results.table(done[0]['protocol'], rows, last='models'))
     content = {
         **{key: done[0].get(key) for key in ('data', 'protocol', 'select', 'precision')},
-        'models': list(trials),
+        'models': list(numbers),
         'rows': rows,
     }
     if world()[0] == 0:
