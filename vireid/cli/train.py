@@ -52,9 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--dry-run', action='store_true', help='try one step and one evaluation on random images, without the data'
     )
     parser.add_argument(
-        '--graph', action='store_true', help='like --dry-run, and print the model graph as Mermaid text'
+        '--graph', action='store_true', help='like --dry-run, but also print the model graph as Mermaid text'
     )
-    parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
+    parser.add_argument('--print-config', action='store_true', help='print the resolved config and exit')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         overrides = one_split(overrides, numbers[0], args.folds)  # the others differ only in their split
     elif args.jobs is not None or args.launcher:
         raise VireidError(
-            f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
+            f'{"--launcher" if args.launcher else "--jobs"} trains several runs at once, but this is a single run',
             todo='remove it, or add --splits 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
     from vireid.boundary.config_text import dump
