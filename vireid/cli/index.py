@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--camera', metavar='NAME', help='camera of all images (default: the table, or a folder cam4)')
     parser.add_argument(
         '--time-pattern', metavar='PATTERN', help='pattern of the time in file names, with codes of strptime and * for '
-        'any text, such as cam4_%%Y%%m%%d-%%H%%M%%S_* (default: a date and time in the name, EXIF data, or the file time)',
+        'any text, such as cam4_%%Y%%m%%d-%%H%%M%%S_* (default: a date and time in the name, EXIF data, or the time of '
+        'the file)',
     )  # fmt: skip
     parser.add_argument(
         '--type', metavar='TYPE', help='how to search: Exact (default), FaissIVF, FaissHNSW, Qdrant or another; '
