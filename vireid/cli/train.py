@@ -25,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
     group = arguments.add_experiment_arguments(parser)
-    arguments.add_folder_argument(group, 'runs/CONFIG')
+    arguments.add_folder_argument(group, 'runs/CONFIG, or runs/CONFIG-2 and so on if it exists')
     group.add_argument(
         '--resume',
         nargs='?',
         const='',
         metavar='FILE',
-        help='resume from a checkpoint (default: the newest one of this run)',
+        help='resume from a checkpoint (default: the newest one in --work-dir; without it, in all runs named after '
+        'CONFIG)',
     )
     group.add_argument(
         '--init', type=Path, metavar='FILE', help='initialize the weights from the checkpoint of another run'
