@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +18,21 @@ _sources: Sources = {}
 def run_file(name: str, path: Path) -> ModuleType:
     """Runs a Python file as a module of the given name; if it raises, the module does not exist afterwards."""
     return _run(name, str(path), path.read_bytes())
+
+
+def code_digests(files: Iterable[str | Path]) -> dict[str, str]:
+    """Returns a SHA-256 of the code in each Python file, by name; comments, docstrings and layout do not change it."""
+    return {Path(file).name: _code_digest(Path(file).read_bytes()) for file in files}
+
+
+def _code_digest(source: bytes) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
 
 
 def sources(pickled: bytes) -> Sources:
