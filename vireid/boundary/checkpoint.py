@@ -20,7 +20,7 @@ from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 
 FORMAT = 2  # other formats are rejected
-MOST = 100  # most checkpoints to keep
+MAX_KEPT = 100  # most checkpoints to keep
 
 
 def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
@@ -73,7 +73,7 @@ def earlier(path: Path, age: int) -> Path:
 def kept(path: Path) -> list[Path]:
     """Returns the existing checkpoints of `path`, the latest first."""
     paths = [path] if path.is_file() else []
-    for age in range(1, MOST):
+    for age in range(1, MAX_KEPT):
         if not earlier(path, age).is_file():
             break
         paths.append(earlier(path, age))

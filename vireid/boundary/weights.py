@@ -24,7 +24,7 @@ WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
 AVERAGED = ('ema', 'teacher')  # words in the names of weights that are averages of others
 PARTS = 16  # of a name that may form a prefix
 NESTED = 4  # keys above a state dict
-SHOWN, LONGEST = 4, 80  # names shown, and characters of each
+MAX_NAMES, MAX_LENGTH = 4, 80  # names shown, and characters of each
 HEADER, ENTRIES = 16 * 2**20, 50_000  # bytes and entries of the header of a safetensors file
 
 
@@ -58,8 +58,8 @@ class Weights:
     def text(self, source: str | Path, left_out: Sequence[str]) -> str:
         """Returns a line that reports what was loaded; `left_out` names the tensors that were not."""
         names = [*left_out, *self.apart]
-        some = ', '.join(one_line(name[:LONGEST]) for name in names[:SHOWN])
-        more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
+        some = ', '.join(one_line(name[:MAX_LENGTH]) for name in names[:MAX_NAMES])
+        more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
         return (
             f'weights {source}: {self.fits:,} of {self.wanted:,} tensors'
             + (f', {self.place}' if self.place else '')
@@ -132,8 +132,8 @@ def _is_averaged(key: str, prefix: str) -> bool:
 
 
 def _place(key: str, prefix: str) -> str:
-    below = f'taken from {one_line(key[:LONGEST])!r}' if key else ''
-    behind = f'without the prefix {one_line(prefix[:LONGEST])!r}' if prefix else ''
+    below = f'taken from {one_line(key[:MAX_LENGTH])!r}' if key else ''
+    behind = f'without the prefix {one_line(prefix[:MAX_LENGTH])!r}' if prefix else ''
     return ' '.join(filter(None, (below, behind)))
 
 
@@ -167,7 +167,7 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
         if not finite.all():
             raise VireidError(
                 f'weights {str(source)!r}: {int((~finite).sum()):,} of {tensor.numel():,} values in '
-                f'{one_line(name[:LONGEST])} are NaN or infinite',
+                f'{one_line(name[:MAX_LENGTH])} are NaN or infinite',
                 allowed='finite weights',
                 todo='give an earlier file of the same training, or another file',
             )

@@ -29,7 +29,7 @@ from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
 from vireid.launch.preflight import preflight
 
 Show = Callable[..., None]
-LEAST, MOST = 2, 7  # rounds of all variants
+MIN_ROUNDS, MAX_ROUNDS = 2, 7  # rounds of all variants
 SLOW = 2.0  # seconds of a step; above, smaller batches are timed
 WORTH = 1.1  # a change that makes less of a difference is not suggested
 EQUAL = 1.2  # two rates closer than this are about equal
@@ -256,11 +256,11 @@ def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[
     """
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
-    for number in range(MOST):
-        if number >= LEAST and time.perf_counter() - start > seconds * number / (number + 1):
+    for number in range(MAX_ROUNDS):
+        if number >= MIN_ROUNDS and time.perf_counter() - start > seconds * number / (number + 1):
             break  # the next round would end too late
         for place, variant in enumerate(variants):
-            show(number * len(variants) + place, MOST * len(variants), f'timing {variant.name}')
+            show(number * len(variants) + place, MAX_ROUNDS * len(variants), f'timing {variant.name}')
             rates[variant.name].append(variant.rate())
     return rates
 

@@ -21,8 +21,8 @@ from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulne
 from vireid.diagnostics.near_copies import SIDE, near_copies
 from vireid.interfaces import Dataset
 
-SHOWN = 5  # examples of each problem
-LEAST_IDENTITIES = 4
+MAX_LISTED = 5  # examples of each problem
+MIN_IDENTITIES = 4
 FEW_LEVELS = 32  # gray levels; the darkest photograph has more, raw values truncated to 8 bits have a handful
 
 
@@ -106,19 +106,19 @@ def check_dataset(
     readable = [(sample, image) for sample, image in images if not image.error]
     if unreadable:
         what = counted(len(unreadable), 'image')
-        report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
+        report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:MAX_LISTED]))
     _twins(report, readable, of_split, own)
     few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
     if few:
         report.warnings.append(
             f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} gray levels, like '
-            f'raw values truncated to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
+            f'raw values truncated to 8 bits: {", ".join(few[:MAX_LISTED])}{", ..." if len(few) > MAX_LISTED else ""}'
         )
     many = [sample.path for sample, image in readable if image.more_frames]
     if many:
         report.warnings.append(
             f'{counted(len(many), "image has", "images have")} several frames or pages, and only the first is read: '
-            f'{", ".join(many[:SHOWN])}{", ..." if len(many) > SHOWN else ""}'
+            f'{", ".join(many[:MAX_LISTED])}{", ..." if len(many) > MAX_LISTED else ""}'
         )
     if own:
         samples = [sample for sample, _ in readable]
@@ -184,10 +184,10 @@ def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> l
     for sample in samples:
         cameras[sample.identity].add(sample.camera)
         modalities[sample.identity].add(sample.modality)
-    if len(cameras) < LEAST_IDENTITIES:
+    if len(cameras) < MIN_IDENTITIES:
         warnings.append(
             f'{counted(len(cameras), "identity", "identities")} in total: training and testing need at least two each, '
-            f'{LEAST_IDENTITIES} in all'
+            f'{MIN_IDENTITIES} in all'
         )
     everywhere = set().union(*cameras.values())
     if len(everywhere) == 1:
@@ -220,7 +220,7 @@ def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Ma
     for sample, image in images:
         contents[image.digest].append(sample)
     for twins in [group for group in contents.values() if len(group) > 1]:
-        paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
+        paths = ', '.join(sorted({s.path for s in twins})[:MAX_LISTED])
         # without names, two splits may both number their identities from 0, so that only the splits tell them apart
         splits, identities = ({of_split[s.path] for s in twins}, {s.identity for s in twins})
         if len(identities) > 1 and (named or len(splits) == 1):
@@ -251,14 +251,14 @@ def _one_person_twice(
     lines = [
         f'{names.get(one.identity, one.identity)} and {names.get(other.identity, other.identity)}: '
         f'{one.path}, {other.path}'
-        for one, other in pairs[:SHOWN]
+        for one, other in pairs[:MAX_LISTED]
     ]
     report.warnings.append(
         f'{counted(len(pairs), "pair")} of identities {"has" if len(pairs) == 1 else "have"} nearly the same '
         f'{images[0][0].modality} image'
         + (f', {across} of them in different splits' if across else '')
         + '; if a pair is one person, use one name for all its images:\n    '
-        + '\n    '.join([*lines, *(['...'] if len(pairs) > SHOWN else [])])
+        + '\n    '.join([*lines, *(['...'] if len(pairs) > MAX_LISTED else [])])
     )
 
 
@@ -304,4 +304,6 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
 
 def _few(identities: Iterable[int], names: Mapping[int, str]) -> str:
     ordered = sorted(identities)
-    return ', '.join(names.get(i, str(i)) for i in ordered[:SHOWN]) + (', ...' if len(ordered) > SHOWN else '')
+    return ', '.join(names.get(i, str(i)) for i in ordered[:MAX_LISTED]) + (
+        ', ...' if len(ordered) > MAX_LISTED else ''
+    )

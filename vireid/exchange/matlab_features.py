@@ -23,7 +23,7 @@ FILE = re.compile(r'(.*)_cam([1-6])\.mat')
 PERMUTATION = 'rand_perm_cam.mat'
 TEST_IDENTITIES = ('test_id.mat', 'test_id.txt')  # from the authors' evaluation code, and from the dataset
 UNIT = 1e-5  # tolerance for a norm of 1 in float32
-MOST = 1_000_000  # images per camera; SYSU-MM01 has 45,863 in total
+MAX_FEATURES = 1_000_000  # images per camera; SYSU-MM01 has 45,863 in total
 
 
 class EuclideanDistance:
@@ -277,8 +277,8 @@ def _read_camera(
         where = f'{path}, identity {identity}'
         if not isinstance(cell, np.ndarray) or cell.ndim != 2 or cell.dtype.kind not in 'fiu':
             raise VireidError(f'{where}: the cell is not a real matrix', allowed='one row of numbers per image')
-        if len(rows) + len(cell) > MOST:
-            raise VireidError(f'{where}: there are more than {MOST:,} features', allowed='one row per image')
+        if len(rows) + len(cell) > MAX_FEATURES:
+            raise VireidError(f'{where}: there are more than {MAX_FEATURES:,} features', allowed='one row per image')
         if other is not None and cell.shape[1] != len(other):
             raise VireidError(
                 f'{where}: features have {counted(cell.shape[1], "dimension")}, but earlier ones have {len(other)}',

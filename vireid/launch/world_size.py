@@ -13,7 +13,7 @@ from vireid.core.training.run import Run
 from vireid.interfaces import Sampler
 from vireid.runtime.processes import world
 
-MOST = 4096  # processes; a damaged checkpoint may name any number
+MAX_PROCESSES = 4096  # processes; a damaged checkpoint may name any number
 
 
 def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[
         VireidError: if the batches would differ.
     """
     size, before = world()[1], content.get('processes', 0)
-    if before == size or not 1 <= before <= MOST or content.get('split', '') != run.split:  # checked later
+    if before == size or not 1 <= before <= MAX_PROCESSES or content.get('split', '') != run.split:  # checked later
         return content
     given = f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}'
     theirs = read_sections(content['config'], source).sampler

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import RECORD as MOST
+from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.errors import VireidError
@@ -27,7 +27,7 @@ from vireid.statistics.scores import RANKS
 
 # limits of a metrics.jsonl: bytes, lines, bytes of a line; a million steps take about 500 MB
 METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10
-MOST_STEPS = 2**53  # above it, floats skip numbers
+MAX_STEPS = 2**53  # above it, floats skip numbers
 
 
 @dataclass
@@ -203,7 +203,7 @@ class _Scored(TypedDict):
 
 class _Line(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
-    step: Required[Annotated[int, Ge(0), Le(MOST_STEPS)]]
+    step: Required[Annotated[int, Ge(0), Le(MAX_STEPS)]]
     epoch: float
     loss: float | None
     tasks: _Values | None
@@ -273,7 +273,7 @@ class _Made(TypedDict, total=False):
 @reads('the record of a run', RECORD, todo='give the folder of a run of this vireid version')
 def read_made(path: Path) -> dict[str, Any]:
     """Reads a `run.json`: command, config, data, versions and machine of a run."""
-    made: Any = TypeAdapter(_Made).validate_python(parse_json(read_text(path, MOST)))
+    made: Any = TypeAdapter(_Made).validate_python(parse_json(read_text(path, MAX_BYTES)))
     return made
 
 

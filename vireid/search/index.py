@@ -25,7 +25,7 @@ from vireid.search.embedder import Embedder, load
 from vireid.search.entries import Entries, Entry, Where, time_of
 
 IMAGES, VECTORS, ZERO_SHOT = 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
-MOST = 1.01  # of a cosine similarity of float16 embeddings
+MAX_SIMILARITY = 1.01  # of a cosine similarity of float16 embeddings
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Index:
         if rows is not None and not len(rows):
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
-        if not (scores[numbers >= 0] < MOST).all():  # nor NaN
+        if not (scores[numbers >= 0] < MAX_SIMILARITY).all():  # nor NaN
             raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=ANEW)
         entries = self.entries.of(np.unique(numbers[numbers >= 0]))
         return [

@@ -31,8 +31,8 @@ from vireid.search.modality import guess_modality
 from vireid.search.times import parse_time
 from vireid.serve.web import AT_ONCE, LARGE, LOCAL, THUMBNAIL, jpeg_response, make_app, page, read_body
 
-MOST_PIXELS = 16_000_000
-MOST_HITS = 200
+MAX_PIXELS = 16_000_000
+MAX_HITS = 200
 LABELS = 'labels.csv'
 
 
@@ -200,15 +200,15 @@ def _filters(request: Request, index: Index) -> tuple[Where, int]:
     where = Where(cameras, after, before, _modality(request, 'among'))
     index.require_known(where)
     text = given.get('top', '40')
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_HITS):
-        raise VireidError(f'top is {text[:20]!r}', allowed=f'1 to {MOST_HITS}')
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_HITS):
+        raise VireidError(f'top is {text[:20]!r}', allowed=f'1 to {MAX_HITS}')
     return where, int(text)
 
 
 def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
     """Decodes an upload to (H, W, 3) uint8."""
     try:
-        return decode_pixels(io.BytesIO(content), 'the image', MOST_PIXELS, scale_raw)
+        return decode_pixels(io.BytesIO(content), 'the image', MAX_PIXELS, scale_raw)
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way

@@ -18,7 +18,7 @@ from vireid.boundary.showing import markdown, markdown_line
 from vireid.boundary.wording import aligned, counted
 from vireid.core.errors import VireidError
 from vireid.reporting.config_differences import differences
-from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
+from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.statistics.scores import metric_values
 from vireid.studies.systems import System, read_queries, unlike, without_own
 from vireid.studies.tables import markdown_row
@@ -283,7 +283,7 @@ def _queries(
 
 
 def _seeds(number: int) -> str:
-    return f'more than {MOST_SEEDS}' if number >= MOST_SEEDS else str(number)
+    return f'more than {MAX_SEEDS}' if number >= MAX_SEEDS else str(number)
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ from vireid.launcher_types import JobCommand
 from vireid.runtime.randomness import seeded
 from vireid.testing.promises import Builder, no_random_numbers, require
 
-LONGEST = 120  # seconds for a launcher to run two short commands
+TIMEOUT = 120  # seconds for a launcher to run two short commands
 
 
 def _check_transform(build: Builder) -> None:
@@ -211,7 +211,7 @@ def _check_launcher(build: Builder) -> None:
         launcher.submit(commands)
         states, begin = list(launcher.states()), time.monotonic()
         while any(state.status != 'ended' for state in states):
-            require(time.monotonic() < begin + LONGEST, f'after {LONGEST} seconds, it has not run two short commands')
+            require(time.monotonic() < begin + TIMEOUT, f'after {TIMEOUT} seconds, it has not run two short commands')
             time.sleep(0.05)
             states = list(launcher.states())
         require(len(states) == 2, f'it returns {len(states)} states for 2 commands')

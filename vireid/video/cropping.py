@@ -20,7 +20,7 @@ from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
-from vireid.video.tracks import LONGEST_GAP, Track, Tracker, has_moved
+from vireid.video.tracks import MAX_GAP, Track, Tracker, has_moved
 
 PER_SECOND = 5  # frames that are examined by default; someone who walks past still overlaps with their last box
 AT_ONCE = 8  # frames given to the detector together
@@ -195,7 +195,7 @@ class _Cropping:
         self.video, self.folder, self.detect, self.settings = video, folder, detect, settings
         self.record, self.counts = report.record, report.counts
         self.every = settings.every or max(1, round(video.rate / PER_SECOND))
-        self.tracker = Tracker(max(LONGEST_GAP, 2.5 * self.every / video.rate))
+        self.tracker = Tracker(max(MAX_GAP, 2.5 * self.every / video.rate))
         self.tracker.restore(copy.deepcopy(self.record.tracks), self.record.count)
         self.seen = self.record.seen  # thumbnail of the last sampled frame, to see motion
         self.size, self.seconds = self.record.size, self.record.seconds

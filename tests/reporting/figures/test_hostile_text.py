@@ -18,7 +18,7 @@ import pytest
 from vireid.boundary.showing import printable
 from vireid.core.errors import VireidError
 from vireid.reporting.figures import FIGURES, draw, save
-from vireid.reporting.figures.style import LONGEST, drawable
+from vireid.reporting.figures.style import MAX_LENGTH, drawable
 from vireid.reporting.page import render
 from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import Difference
@@ -199,8 +199,8 @@ def test_a_figure_is_drawn_whatever_its_labels_are_and_its_file_is_xml(name, cle
 
 def test_text_without_end_leaves_room_for_the_drawing():
     shown = drawable({'a' * 10_000: [('b' * 10_000, 3, 1.5, None)]})
-    assert shown == {'a' * LONGEST: [('b' * LONGEST, 3, 1.5, None)]}
-    assert len(drawable('\x00' * 10_000)) == LONGEST
+    assert shown == {'a' * MAX_LENGTH: [('b' * MAX_LENGTH, 3, 1.5, None)]}
+    assert len(drawable('\x00' * 10_000)) == MAX_LENGTH
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import ARRAYS, open_regular, reads
 from vireid.boundary.tables import column_names, read_csv, require_rows
 from vireid.boundary.wording import counted
-from vireid.core.errors import SHOWN, VireidError, did_you_mean, nearest, raise_all
+from vireid.core.errors import MAX_ERRORS, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import SplitAssignment
@@ -227,7 +227,7 @@ def _misspelled_split(rows: Sequence[dict[str, Any]], path: Path) -> VireidError
         if (split := _split(row.get(SPLIT))) not in SPLITS:
             lines.setdefault(split, []).append(row[LINE])
     shown = []
-    for split in list(lines)[:SHOWN]:
+    for split in list(lines)[:MAX_ERRORS]:
         # `test2` and `test-night` are splits of their own, and so are `rest` and `pretrain`
         meant = 'val' if split.lower().startswith('valid') else nearest(split, SPLITS)
         if meant and split.isalpha() and split[0].lower() == meant[0]:

@@ -8,9 +8,9 @@ from vireid.boundary.names import alike
 from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.splitting import LEAST, SplitAssignment, divide
+from vireid.plugins.datasets.splitting import MIN_IDENTITIES, SplitAssignment, divide
 
-LARGEST = 2**31
+MAX_NUMBER = 2**31
 SPLITS = ('train', 'val', 'test')
 
 
@@ -87,7 +87,7 @@ def number_identities(names: Iterable[object]) -> dict[str, int]:
     """Returns a number for each name: the name itself if all are numbers below 2^31, else 1, 2, ... in sorted order."""
     unique = sorted({str(name) for name in names})
     numbers = {int(name) for name in unique if name.isascii() and name.isdecimal() and len(name) < 12}
-    if len(numbers) == len(unique) and max(numbers, default=0) < LARGEST:
+    if len(numbers) == len(unique) and max(numbers, default=0) < MAX_NUMBER:
         return {name: int(name) for name in unique}
     return {name: number for number, name in enumerate(unique, 1)}
 
@@ -109,7 +109,7 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
             f'{source} has only one identity, {identities[0]}, so the split {name!r} is empty'
             if len(identities) == 1
             else f'{source}: the split {name!r} is empty',
-            allowed=f'at least {LEAST} identities each for training and testing',
+            allowed=f'at least {MIN_IDENTITIES} identities each for training and testing',
         )
     if name not in splits:
         raise VireidError(

@@ -15,7 +15,7 @@ from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, 
 from vireid.reporting.record import RunRecord
 
 KINDS = ('best', 'worst', 'random')
-LARGEST = 0.9  # inches, the maximum width of an image
+MAX_TILE = 0.9  # inches, the maximum width of an image
 
 
 @styled
@@ -111,7 +111,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int)
     lists, images = evidence.lists, evidence.about['images']
     gallery = np.asarray(lists['gallery'])[list(chosen), :top]
     columns = max(1, int((gallery >= 0).any(axis=0).sum()))
-    tile = min(LARGEST, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
+    tile = min(MAX_TILE, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
     shown = {int(i): decode(evidence, int(i)) for i in {*gallery[gallery >= 0], *lists['query'][list(chosen)]}}
     size = (tile, tile * aspect_of(list(shown.values())))
     small = float(np.clip(tile * 72 / (4.2 * LETTER), 3.5, SMALL))  # so that 0.83 fits below an image
