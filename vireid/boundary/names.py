@@ -34,7 +34,7 @@ def look(name: str) -> str:
     return re.sub(r'(?<![\d.])0+(?=\d)', '', folded)
 
 
-def alike(names: Iterable[str], source: str) -> VireidError | None:
+def lookalike_error(names: Iterable[str], source: str) -> VireidError | None:
     """Returns an error with all spellings if different names look alike, else None."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):

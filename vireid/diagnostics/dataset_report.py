@@ -79,7 +79,8 @@ def check_dataset(
     For your own images it also reports too few identities or cameras, images that look like the other modality, and
     nearly identical images of two identities. It does not do so for published datasets: nobody can change those, and
     thermal images in false color would look wrong. A dataset of your own images sets `own_images = True`, and has
-    `names`, `parts`, `fault`, `alike` and `passed_over` as described in `plugins/datasets/own_images.py`.
+    `names`, `parts`, `split_error`, `lookalike_error` and `passed_over` as described in
+    `plugins/datasets/own_images.py`.
 
     Args:
         dataset: the dataset to check.
@@ -98,7 +99,7 @@ def check_dataset(
         of_split |= dict.fromkeys((s.path for s in samples), split)
         _count(report, split or 'all', samples, (expected or {}).get(split, (None,) * 3), names)
     if own:
-        report.errors[:0] = [dataset.alike.given] if dataset.alike else []
+        report.errors[:0] = [dataset.lookalike_error.given] if dataset.lookalike_error else []
         report.warnings += [*dataset.passed_over, *_identity_warnings(everything, names)]
     images = _read_all(everything, partial(_read, own, scale_raw), on_progress)
     unreadable = [image.error for _, image in images if image.error and not image.raw]
@@ -134,9 +135,9 @@ def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[s
     """Returns the samples by split, and reports problems with the splits."""
     if splits is None and Dataset.own_images(dataset):
         parts = dict(dataset.parts)
-        if dataset.fault and set(parts) != {''}:
-            report.errors.append(dataset.fault.given)
-        elif dataset.fault:
+        if dataset.split_error and set(parts) != {''}:
+            report.errors.append(dataset.split_error.given)
+        elif dataset.split_error:
             report.warnings.append('the images have no splits yet: run `vireid data split`')
         return parts
     parts = {}

@@ -24,14 +24,14 @@ from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.index import ZERO_SHOT, Index
 
 FOLDER, INDEX = 'label', 'index'  # what is stored for a folder of crops: the answers, and the embeddings
 
 
 def embed(
-    folder: Path, found: Sequence[Found], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
+    folder: Path, found: Sequence[GalleryImage], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
     on_progress: Callable[[str, int, int], None],
 ) -> Update:  # fmt: skip
     """Embeds the new crops of a folder, as `vireid index` does.
@@ -53,7 +53,7 @@ def embed(
     )  # fmt: skip
 
 
-def drop_outdated(index: Path, found: Sequence[Found], checkpoint: str) -> None:
+def drop_outdated(index: Path, found: Sequence[GalleryImage], checkpoint: str) -> None:
     """Removes the embeddings of a folder of crops if they are of another checkpoint; the answers hold for any.
 
     Args:

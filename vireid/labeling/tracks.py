@@ -19,7 +19,7 @@ from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
 from vireid.search.entries import Entry, time_of
-from vireid.search.gallery import Found, find_gallery
+from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.index import Index
 
 TABLE = 'crops.csv'
@@ -50,7 +50,7 @@ class Track:
         return (min(known), max(known)) if len(known) == len(self.images) else None
 
 
-def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[Found], dict[str, str], list[str]]:
+def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[GalleryImage], dict[str, str], list[str]]:
     """Finds the crops of a folder.
 
     With `crops.csv`, these are the images that it lists. Without, the folder that holds an image is its track, unless

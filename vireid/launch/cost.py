@@ -147,7 +147,7 @@ class Estimate:
     basis: str
 
 
-class Price:
+class CostEstimate:
     """Prices one experiment on any number of devices; counts its operations once.
 
     Args:
@@ -184,18 +184,18 @@ class Price:
         return Estimate(device, precision, hours, step, rate, work.memory, fits, target.basis)
 
 
-def price_lines(price: Price, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
+def cost_lines(cost: CostEstimate, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
     """Returns a table of estimates, with what they are for and what they are based on, as lines."""
-    size, found = price.size, [price.on(name) for name in devices]
+    size, estimates = cost.size, [cost.on(name) for name in devices]
     rows = [('device', 'time', 'images/s', 'precision', 'speed')]
-    for one in found:
+    for one in estimates:
         short = '' if one.fits else ', too little memory'
         rows.append((one.device, duration(one.hours), f'{one.rate:,.0f}', one.precision, f'{one.basis}{short}'))
     lines = [
         f'estimated for {size.source}: {counted(size.steps, "step")}, {counted(size.embedded, "image")} to embed',
         *aligned(rows),
     ]
-    if any(one.basis == ASSUMED for one in found):
+    if any(one.basis == ASSUMED for one in estimates):
         lines.append(
             f'assumed: not measured; {TENSOR_CORES:.0%} of the published peak of tensor cores, {FLOAT32_UNITS:.0%} '
             f'of that of float32 units; at least {LAUNCH * 1e3:.2f} ms per tensor operation, which slows small models'

@@ -63,14 +63,14 @@ def check_images(
         )
 
 
-def tell_passed_over(dataset: Any) -> None:
+def warn_skipped(dataset: Any) -> None:
     """Warns once per folder about files in the user's data folder that are not read."""
     for line in Dataset.passed_over(dataset):
-        _tell_once(f'warning: {dataset.source}: {line}')
+        _print_once(f'warning: {dataset.source}: {line}')
 
 
 @functools.cache
-def _tell_once(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 

@@ -21,7 +21,7 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
-from vireid.core.config.experiment import MISFITS, SETTINGS, Experiment, check_config, sections
+from vireid.core.config.experiment import DROPPABLE_CODES, SETTINGS, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.config.transform_chain import TransformChain
 from vireid.core.errors import VireidError, raise_all
@@ -80,7 +80,7 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     if not whole_enough or any(problem.code == 'missing-package' for problem in problems):
         return problems  # missing parts explain why others cannot be built
     reported = {problem.path for problem in problems}
-    rest = _without(whole, [problem.path for problem in problems if problem.code in MISFITS])
+    rest = _without(whole, [problem.path for problem in problems if problem.code in DROPPABLE_CODES])
     unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
     return problems + [error for error in unbuilt if error.path not in reported]
 

@@ -114,7 +114,9 @@ def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> d
         'tiles': _tiles(run.rows[0]) if run.rows else [],
         'notes': _notes(run),
         'config': config_text.dump(run.config) if run.config else '',
-        'machine': json.dumps({k: v for k, v in run.made.items() if k != 'config'}, indent=1) if run.made else '',
+        'machine': json.dumps({k: v for k, v in run.provenance.items() if k != 'config'}, indent=1)
+        if run.provenance
+        else '',
         'figures': {name: _figure(name, [run], **({} if name in ('graph', 'swaps') else width)) for name in named},
         'extremes': [],
         'queries': [],
@@ -172,7 +174,7 @@ def _tiles(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _notes(run: RunRecord) -> list[str]:
     notes = run.warnings()
-    if run.evidence is None and run.about and not run.unlike:
+    if run.evidence is None and run.about and not run.differences:
         what = 'report.npz beside the result, so ranking lists, maps and CMC curves are missing'
         notes.append(f'There is no {what}; vireid test writes it.')
     return notes + (run.evidence.about['notes'] if run.evidence else [])

@@ -21,7 +21,7 @@ from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.index import IMAGES, VECTORS, ZERO_SHOT, append_vectors, build_searcher
 from vireid.search.modality import guess_modality
 from vireid.search.times import find_time
@@ -80,7 +80,7 @@ class Update:
 def build(
     folder: Path,
     root: Path,
-    found: Sequence[Found],
+    found: Sequence[GalleryImage],
     embedder: Embedder,
     *,
     checkpoint: str,
@@ -196,7 +196,7 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
 
 
 def _plan(
-    entries: Entries, root: Path, found: Sequence[Found], time_pattern: str | None, on_progress: OnProgress
+    entries: Entries, root: Path, found: Sequence[GalleryImage], time_pattern: str | None, on_progress: OnProgress
 ) -> _Plan:
     """Compares the gallery with the index."""
     known = {entry.path: entry for entry in entries.all()}
@@ -241,7 +241,7 @@ def _plan(
     return plan
 
 
-def _same_facts(old: Entry, image: Found) -> bool:
+def _same_facts(old: Entry, image: GalleryImage) -> bool:
     """Returns whether the modality, camera and time from a table or a flag still match the index."""
     modality = old.guessed if not image.modality else (not old.guessed and old.modality == image.modality)
     time = old.time == image.time if image.time else old.time_from != 'table'

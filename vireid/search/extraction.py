@@ -8,11 +8,13 @@ from pathlib import Path
 from vireid.runtime.processes import world
 from vireid.search.embedder import Embedder
 from vireid.search.features_file import write_features
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.modality import guess_modality
 
 
-def extract(out: Path, found: Sequence[Found], embedder: Embedder, on_progress: Callable[[int, int], None]) -> str:
+def extract(
+    out: Path, found: Sequence[GalleryImage], embedder: Embedder, on_progress: Callable[[int, int], None]
+) -> str:
     """Embeds images and writes the embeddings, with the modality, the camera and the time of each.
 
     Args:

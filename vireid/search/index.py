@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Modality
 from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
-from vireid.search.about import ANEW, read_about
+from vireid.search.about import REBUILD, read_about
 from vireid.search.embedder import Embedder, load
 from vireid.search.entries import Entries, Entry, Where, time_of
 
@@ -77,7 +77,7 @@ class Index:
         self._plugins, self._checkpoint, self._trust = plugins, checkpoint, trust
         last, size = self.entries.last(), self.vectors_file.stat().st_size if self.vectors_file.is_file() else 0
         if size < 2 * about['length'] * (last + 1):
-            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{ANEW}: {folder}')
+            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{REBUILD}: {folder}')
 
     @classmethod
     def open(
@@ -176,7 +176,7 @@ class Index:
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
         if not (scores[numbers >= 0] < MAX_SIMILARITY).all():  # nor NaN
-            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=ANEW)
+            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=REBUILD)
         entries = self.entries.of(np.unique(numbers[numbers >= 0]))
         return [
             [_hit(entries[row], score) for row, score in zip(own, each, strict=True) if row in entries]

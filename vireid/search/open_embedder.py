@@ -11,7 +11,7 @@ from vireid.boundary.warn import warn_once
 from vireid.core.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.zero_shot import ZERO_SHOT, make_zero_shot
 
 # the machines that a model was trained on are not those that embed
@@ -24,7 +24,7 @@ HERE = {
 def open_embedder(
     checkpoint: str,
     zero_shot: Path,
-    found: Sequence[Found],
+    found: Sequence[GalleryImage],
     options: Sequence[str],
     plugins: Sequence[Path],
     warn: Callable[[str], None] = warn_once,

@@ -19,7 +19,7 @@ from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Model
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.modality import guess_modality
 
 ZERO_SHOT = 'zero-shot'
@@ -29,7 +29,7 @@ MAX_IMAGES = 1000  # images of each modality; more barely change a mean
 
 def make_zero_shot(
     out: Path,
-    images: Sequence[Found],
+    images: Sequence[GalleryImage],
     options: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:

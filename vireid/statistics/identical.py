@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-TOLD = 0.01  # report from this share of the images, or of the queries
+MIN_IDENTICAL_SHARE = 0.01  # report from this share of the images, or of the queries
 ROUNDING = 1e-5  # of an entry of a unit vector: below it, similarities differ by rounding only
 
 
@@ -38,7 +38,7 @@ def identical_embeddings(features: np.ndarray, trials: Sequence[Sequence[Sequenc
         found |= {index for index in query if same[index] in there}
     queries = {index for query, _ in trials for index in query}
     equal = sum(count for count in counts.values() if count > 1)
-    if equal < TOLD * len(used) and len(found) < TOLD * len(queries):
+    if equal < MIN_IDENTICAL_SHARE * len(used) and len(found) < MIN_IDENTICAL_SHARE * len(queries):
         return None
     return {
         'images': len(used),

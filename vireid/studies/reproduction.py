@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
-from vireid.launch.cost import Price, run_size
+from vireid.launch.cost import CostEstimate, run_size
 from vireid.launch.data_name import is_generated
 from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
@@ -220,9 +220,9 @@ def estimate_hours(
         stage: Job | None = same[0]
         while stage is not None:
             work = count_work(stage.experiment, run_size(stage.experiment).identities)
-            price = Price(stage.experiment, work)
+            cost = CostEstimate(stage.experiment, work)
             for device in devices:
-                hours[device] += len(same) * price.on(device).hours
+                hours[device] += len(same) * cost.on(device).hours
             stage = stage.before
     return hours
 

@@ -104,7 +104,7 @@ class Hostile:
         )
         result = None if run.result is None else self(run.result)
         return RunRecord(
-            Path('runs'), self(run.label), self(run.config), self(run.metrics), result, self(run.made), evidence
+            Path('runs'), self(run.label), self(run.config), self(run.metrics), result, self(run.provenance), evidence
         )
 
 
@@ -116,7 +116,7 @@ def clean(run) -> tuple[RunRecord, RunRecord]:
         run = replace(deepcopy(run), label=name)
         run.metrics = run.metrics[:21] + [line for line in run.metrics if 'rows' in line]
         run.config = {'name': name, 'model': {'necks': {'x': {'type': 'GeM'}}}, 'plugins': ['a.py']}
-        run.made = {'machine': {'gpu': 'none'}, 'versions': {'torch': '2'}}
+        run.provenance = {'machine': {'gpu': 'none'}, 'versions': {'torch': '2'}}
         about = run.evidence.about
         about['notes'], about['pairs'] = ['a note'], about['pairs'][:2]
         about['similarity'] = 'cosine'

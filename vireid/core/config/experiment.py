@@ -73,7 +73,7 @@ class Sections:
     name: str = 'experiment'
 
 
-MISFITS = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
+DROPPABLE_CODES = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
 SETTINGS = {
     'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
 }  # fmt: skip

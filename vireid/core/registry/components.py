@@ -16,7 +16,7 @@ from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.tracebacks import raised_at
 from vireid.boundary.wording import singular
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.core.registry.contracts import require_offers
+from vireid.core.registry.contracts import require_interface
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
 from vireid.interfaces import KINDS
@@ -182,7 +182,7 @@ class Components:
         arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in wanted})
         try:
             built = target(**arguments)
-            require_offers(registry.name, built, config['type'], where)
+            require_interface(registry.name, built, config['type'], where)
         except VireidError as error:
             if (located := error.at(where)) is error:
                 raise

@@ -52,7 +52,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-class PassedOver:
+class Skipped:
     """Collects files and folders that a dataset skips.
 
     Args:
