@@ -44,8 +44,8 @@ class Report:
         """Returns a table of the counts, then the errors and warnings."""
         lines = [('split', '', 'found', 'expected')]
         lines += [
-            (split, what, f'{count:,}', '-' if wanted is None else f'{wanted:,}' + ('' if count == wanted else '  <-'))
-            for split, what, count, wanted in self.counts
+            (split, what, f'{count:,}', '-' if number is None else f'{number:,}' + ('' if count == number else '  <-'))
+            for split, what, count, number in self.counts
         ]
         parts = aligned(lines, left=len(lines[0]))
         for title, entries in (('error', self.errors), ('warning', self.warnings)):
@@ -151,11 +151,11 @@ def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[s
 
 
 def _count(
-    report: Report, split: str, samples: Sequence[Sample], wanted: Sequence[int | None], names: Mapping[int, str]
+    report: Report, split: str, samples: Sequence[Sample], expected: Sequence[int | None], names: Mapping[int, str]
 ) -> None:
     counts = [len({s.identity for s in samples})]
     counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
-    for what, count, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
+    for what, count, number in zip(('identities', *MODALITIES), counts, expected, strict=True):
         report.counts.append((split, what, count, number))
         if number is not None and count != number:
             report.errors.append(f'{split}: {count:,} {what} instead of {number:,}')

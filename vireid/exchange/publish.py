@@ -212,9 +212,9 @@ def _require_no_person(texts: Iterable[tuple[str, str]], identities: Sequence[st
     free = re.compile(word.pattern, re.IGNORECASE)
     for key, text in texts:
         # settings have values such as max, which is not Max
-        if found := (free if key in ('name', '--permission') else word).search(text):
+        if match := (free if key in ('name', '--permission') else word).search(text):
             raise VireidError(
-                f'{key} contains {found[0]!r}, the name of an identity in the training data',
+                f'{key} contains {match[0]!r}, the name of an identity in the training data',
                 todo='a release must not name people: choose other words, or train with other identity names',
             )
 

@@ -144,17 +144,17 @@ def _number_cameras(tracks: Sequence[Track]) -> tuple[dict[tuple[str, str], int]
     last = max(numbers.values(), default=0)
     for place, key in enumerate(others, last + 1):
         numbers[key] = place
-    told = ', '.join(f'{camera or "unknown"} ({modality}) {numbers[modality, camera]}' for modality, camera in others)
-    return numbers, f'cameras without a number were assigned one: {told}' if others else ''
+    text = ', '.join(f'{camera or "unknown"} ({modality}) {numbers[modality, camera]}' for modality, camera in others)
+    return numbers, f'cameras without a number were assigned one: {text}' if others else ''
 
 
 def _twice(named: Mapping[str, Sequence[Track]]) -> list[str]:
     """Returns a line for each pair of people who have the same image."""
     owner: dict[bytes, str] = {}
-    told: dict[tuple[str, str], str] = {}
+    messages: dict[tuple[str, str], str] = {}
     for name, tracks in sorted(named.items()):
         for image in (image for track in tracks for image in track.images):
             other = owner.setdefault(image.digest, name)
             if other != name:
-                told.setdefault((other, name), f'{other} and {name} have the same image, {image.path}: merge them')
-    return list(told.values())[:MAX_NAMES]
+                messages.setdefault((other, name), f'{other} and {name} have the same image, {image.path}: merge them')
+    return list(messages.values())[:MAX_NAMES]

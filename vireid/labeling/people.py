@@ -62,10 +62,10 @@ class People:
 
     def members(self) -> list[Rows]:
         """Returns the rows of each group, in the order of their first tracks."""
-        found: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for row, group in enumerate(self.groups.tolist()):
-            found.setdefault(group, []).append(row)
-        return [tuple(rows) for rows in found.values()]
+            groups.setdefault(group, []).append(row)
+        return [tuple(rows) for rows in groups.values()]
 
     def name(self, rows: Rows) -> str:
         """Returns the name of the person of a group; empty while the group is unconfirmed."""

@@ -108,8 +108,8 @@ class Questions:
 
     def _compare(self, groups: list[Rows], people: People) -> np.ndarray:
         """Brings the mean similarities of groups up to date; returns the (G,) slots of the groups."""
-        there = set(groups)
-        for rows in [rows for rows in self._slots if rows not in there]:
+        current = set(groups)
+        for rows in [rows for rows in self._slots if rows not in current]:
             del self._slots[rows]
         new = [rows for rows in groups if rows not in self._slots]
         if len(groups) > len(self._means):  # a quarter more, for groups that are split

@@ -237,11 +237,11 @@ def run_size(experiment: Experiment) -> Size:
 
 def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
     """Returns the samples of each split, and where they come from."""
-    wanted = ['train', 'test', *(['val'] if experiment.evaluation.select == 'validation' else [])]
+    splits = ['train', 'test', *(['val'] if experiment.evaluation.select == 'validation' else [])]
     root: Any = experiment.dataset.get('root')
     if isinstance(root, str) and Path(root).expanduser().exists():
         dataset = experiment.build_dataset()
-        return {name: dataset.split(name) for name in wanted}, f'the data in {root}'
+        return {name: dataset.split(name) for name in splits}, f'the data in {root}'
     name = component_type(experiment.dataset, 'dataset')
     target: Any = experiment.manager.components.get('datasets', name, where='dataset')
     expected = Dataset.expected(target)
@@ -251,7 +251,7 @@ def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
         )
     cameras = Dataset.cameras(target) or {VISIBLE: (1,), INFRARED: (2,)}
     samples: dict[str, Sequence[Sample]] = {
-        split: _samples(expected[split], cameras) for split in wanted if split in expected
+        split: _samples(expected[split], cameras) for split in splits if split in expected
     }
     identities, visible, infrared = expected['train']
     return samples, (f'a complete {name} ({identities:,} training identities with {visible + infrared:,} images)')

@@ -150,7 +150,7 @@ def _building(
     for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
         view = experiment.images.views[name]
         attempt(functools.partial(_try_transforms, experiment, chain, view.train, of))
-    model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
+    model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), retry=not wrong))
     if model is not None:
         attempt(lambda: experiment.build_similarity(model))
         if trains or any(parameter.requires_grad for parameter in model.parameters()):
@@ -158,8 +158,8 @@ def _building(
     return problems
 
 
-def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.nn.Module:
-    """Builds a model on the `meta` device; if that fails, and `again` is set, on the CPU.
+def on_meta(build: Callable[[], torch.nn.Module], retry: bool = True) -> torch.nn.Module:
+    """Builds a model on the `meta` device; if that fails, and `retry` is set, on the CPU.
 
     A constructor that computes with values fails on `meta`.
     """
@@ -167,7 +167,7 @@ def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.n
         with torch.device('meta'), SkipRandomWeights():
             return build()
     except Exception:
-        if not again:
+        if not retry:
             raise
     return build()
 

@@ -24,11 +24,11 @@ def has_table(folder: Path) -> bool:
 
 def recognizable(components: Components) -> dict[str, Sequence[str]]:
     """Returns the paths that identify each dataset, without datasets that cannot be imported or recognized."""
-    found: dict[str, Sequence[str]] = {}
+    patterns: dict[str, Sequence[str]] = {}
     for name in components.names('datasets'):
         with suppress(VireidError):  # a broken plugin
-            found[name] = Dataset.recognized_by(components.get('datasets', name))
-    return {name: paths for name, paths in found.items() if paths}
+            patterns[name] = Dataset.recognized_by(components.get('datasets', name))
+    return {name: paths for name, paths in patterns.items() if paths}
 
 
 def is_dataset(folder: Path, components: Components) -> bool:

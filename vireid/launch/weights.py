@@ -109,7 +109,7 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
 def _require_shapes(build: Callable[[], torch.nn.Module], weights: Mapping[str, Any], source: str | Path) -> None:
     """Raises if weights do not fit a model, before memory is allocated: a file may declare any size."""
     try:
-        model = on_meta(build, again=False)
+        model = on_meta(build, retry=False)
     except VireidError:
         raise
     except Exception:  # a constructor may compute with values, which `meta` does not support

@@ -62,13 +62,13 @@ def _samplers(run: Run, config: Mapping[str, Any], size: int) -> list[Sampler]:
 
 def _batches(run: Run, samplers: Sequence[Sampler], epoch: int) -> list[dict[str, list[int]]]:
     """Returns the images of each step of all processes together, by modality and process."""
-    found = []
+    sizes = []
     for batches in zip(*(sampler.batches(epoch) for sampler in samplers), strict=True):
         whole: dict[str, list[int]] = {}
         for index in (index for batch in batches for index in batch):
             whole.setdefault(run.samples[index].modality, []).append(index)
-        found.append(whole)
-    return found
+        sizes.append(whole)
+    return sizes
 
 
 def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

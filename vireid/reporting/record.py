@@ -102,17 +102,17 @@ def read_run(folder: str | Path) -> RunRecord:
         VireidError: if it contains no run, or a file is damaged.
     """
     folder = Path(folder)
-    there = [
+    files = [
         name for name in ('config.yaml', results.FILE, 'metrics.jsonl', evidence.FILE) if (folder / name).is_file()
     ]
-    if not there:
+    if not files:
         raise VireidError(
             f'{folder} contains no run',
             allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
-    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
-    kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
-    result = _read_result(folder) if results.FILE in there else None
+    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in files else {}
+    kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in files else None
+    result = _read_result(folder) if results.FILE in files else None
     differences: tuple[str, ...] = ()
     if kept is not None and result is not None:
         differences = tuple(

@@ -96,17 +96,17 @@ class _Page:
     async def search(self, request: Request) -> Response:
         """Searches with the image in the body of the request."""
         where, top = _filters(request, self.index)
-        wanted = _modality(request, 'modality')
+        chosen = _modality(request, 'modality')
         async with self.uploads:
             content = await read_body(request)
-            answer = await anyio.to_thread.run_sync(lambda: self._search(content, wanted, where, top))
+            answer = await anyio.to_thread.run_sync(lambda: self._search(content, chosen, where, top))
         return JSONResponse(answer)
 
-    def _search(self, content: bytes, wanted: str | None, where: Where, top: int) -> dict[str, Any]:
+    def _search(self, content: bytes, chosen: str | None, where: Where, top: int) -> dict[str, Any]:
         settings = self.index.embedder.experiment.images
         pixels = _decoded(content, settings.scale_raw)
         guess = guess_modality(pixels)
-        modality = wanted or guess
+        modality = chosen or guess
         warnings = []
         if modality != guess:
             looks = 'has colors' if guess == 'visible' else 'has no colors'
@@ -118,7 +118,7 @@ class _Page:
         (hits,) = self.index.search(vector, top, where)
         name = f'upload {hashlib.sha256(content).hexdigest()[:16]}'
         return {
-            'query': name, 'modality': modality, 'guessed': wanted is None, 'warnings': warnings,
+            'query': name, 'modality': modality, 'guessed': chosen is None, 'warnings': warnings,
             **self._answer(modality, hits, where),
         }  # fmt: skip
 
@@ -138,10 +138,10 @@ class _Page:
         def find() -> dict[str, Any]:
             (hits,) = self.index.search(self.index.vector(row)[None], top + 1, where)
             own = self.index.entries.of([row])[row]
-            found = [hit for hit in hits if hit.row != row][:top]
+            others = [hit for hit in hits if hit.row != row][:top]
             return {
                 'query': printable(own.path), 'modality': own.modality, 'guessed': False, 'warnings': [],
-                **self._answer(own.modality, found, where),
+                **self._answer(own.modality, others, where),
             }  # fmt: skip
 
         return JSONResponse(await anyio.to_thread.run_sync(find))

@@ -32,20 +32,20 @@ def identical_embeddings(features: np.ndarray, trials: Sequence[Sequence[Sequenc
     else:
         same = {index: number.setdefault(features[index].tobytes(), len(number)) for index in used}
     counts = Counter(same.values())
-    found: set[int] = set()
+    matched: set[int] = set()
     for query, gallery in trials:
-        there = {same[index] for index in gallery}
-        found |= {index for index in query if same[index] in there}
+        in_gallery = {same[index] for index in gallery}
+        matched |= {index for index in query if same[index] in in_gallery}
     queries = {index for query, _ in trials for index in query}
     equal = sum(count for count in counts.values() if count > 1)
-    if equal < MIN_IDENTICAL_SHARE * len(used) and len(found) < MIN_IDENTICAL_SHARE * len(queries):
+    if equal < MIN_IDENTICAL_SHARE * len(used) and len(matched) < MIN_IDENTICAL_SHARE * len(queries):
         return None
     return {
         'images': len(used),
         'equal': equal,
         'distinct': len(counts),
         'queries': len(queries),
-        'found': len(found),
+        'found': len(matched),
     }
 
 

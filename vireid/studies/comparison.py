@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.statistics.scores import metric_values
-from vireid.studies.systems import System, read_queries, unlike, without_own
+from vireid.studies.systems import System, find_differences, read_queries, without_own
 from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
@@ -221,7 +221,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
             f'{counted(len(systems), "system")} to compare',
             allowed='two or more; runs of one config with different seeds are one system',
         )
-    notes = unlike(systems)
+    notes = find_differences(systems)
     if notes and not allow_differences:
         raise VireidError(
             f'these runs cannot be compared: {"; ".join(notes)}',

@@ -85,12 +85,12 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
         initial = {'training.init': init['file'], 'training.init_partial': init.get('partial', False)}
         experiment = experiment.with_overrides(initial)
     train(experiment, work_dir)
-    again = read_provenance(work_dir / RECORD)
+    repeated = read_provenance(work_dir / RECORD)
     folders = (folder, work_dir)
     weights = [_digest(inside(each, 'checkpoints/last.pt')) for each in folders]
     lines = [_logged(each) for each in folders]
     rows = [(result_file.read(each) or {}).get('rows') for each in folders]
-    keys = [key for key in ('config', 'data', 'git', 'versions', 'machine') if record.get(key) != again.get(key)]
+    keys = [key for key in ('config', 'data', 'git', 'versions', 'machine') if record.get(key) != repeated.get(key)]
     return Repetition(
         {
             'weights': weights[0] == weights[1],
@@ -98,7 +98,7 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
             'result': rows[0] == rows[1],
         },
         next((a.get('step') for a, b in zip(*lines, strict=False) if a != b), None),
-        {key: (record.get(key), again.get(key)) for key in keys},
+        {key: (record.get(key), repeated.get(key)) for key in keys},
     )
 
 

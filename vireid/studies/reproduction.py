@@ -67,11 +67,11 @@ class Plan:
 
     def unique(self) -> dict[str, Row]:
         """Returns the runs by config, each once: the full network of a paper is a row of several tables."""
-        found: dict[str, Row] = {}
+        rows: dict[str, Row] = {}
         for _, jobs in self.tables:
             for job in jobs:
-                found.setdefault(_key(job), job)
-        return found
+                rows.setdefault(_key(job), job)
+        return rows
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -124,23 +124,23 @@ def plan(
     if not here:
         needed = ', '.join(dict.fromkeys(table.data for table in tables))
         raise VireidError(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
-    found = []
+    parts = []
     reasons = {}
     for table in here:
         rows: list[Row] = []
         for split in SPLITS.get(data, (None,)):
             own = overrides if split is None else overrides.with_values({'dataset.split': split})
             place = base if split is None else base / f'split_{split}'
-            made = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
-            rows += made if split is None else [replace(job, label=f'{job.label} split {split}') for job in made]
+            jobs = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
+            rows += jobs if split is None else [replace(job, label=f'{job.label} split {split}') for job in jobs]
         firsts = {job.row: job for job in reversed(rows)}
         fixed = {name for name, job in firsts.items() if not trains(job.experiment)}
         rows = [job for job in rows if job.row not in fixed or job.seed == seeds[0]]  # of HOG, all seeds are alike
         for row in firsts.values():
             if differ := _differences(table, row, overrides, manager, data):
                 reasons[table.folder.name, row.row] = f'another {named(differ)}'
-        found.append((table, rows))
-    whole = Plan(data, [(table, rows) for table, rows in found if rows], [t for t in tables if t not in here], reasons)
+        parts.append((table, rows))
+    whole = Plan(data, [(table, rows) for table, rows in parts if rows], [t for t in tables if t not in here], reasons)
     experiment = whole.tables[0][1][0].experiment
     if text := _unlike(experiment.build_dataset(), data, experiment.dataset['root']):
         whole.reasons['', ''] = text
@@ -167,13 +167,13 @@ def _unlike(dataset: Any, data: str, root: str) -> str:
         if split not in ('train', 'test'):
             continue
         samples = dataset.split(split)
-        found = (
+        counts = (
             len({sample.identity for sample in samples}),
             *(sum(sample.modality == modality for sample in samples) for modality in ('visible', 'infrared')),
         )
-        for what, count, wanted in zip(('identities', 'visible', 'infrared'), found, expected, strict=True):
-            if wanted is not None and count != wanted:
-                differ.append(f'{split} has {count:,} {what} instead of {wanted:,}')
+        for what, count, number in zip(('identities', 'visible', 'infrared'), counts, expected, strict=True):
+            if number is not None and count != number:
+                differ.append(f'{split} has {count:,} {what} instead of {number:,}')
     return f'not the {data} of the paper: {"; ".join(differ)}' if differ else ''
 
 

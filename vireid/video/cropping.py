@@ -260,12 +260,12 @@ class _Cropping:
         """Returns the (N, 4) float boxes of the people in each image, inside the image."""
         if not images:
             return []
-        found = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
+        detections = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
         name = self.settings.detector['type']
-        if len(found) != len(images):
-            raise VireidError(f'the detector {name} returned {len(found)} results for {len(images)} frames')
+        if len(detections) != len(images):
+            raise VireidError(f'the detector {name} returned {len(detections)} results for {len(images)} frames')
         people = []
-        for image, (boxes, _) in zip(images, found, strict=True):
+        for image, (boxes, _) in zip(images, detections, strict=True):
             array = np.asarray(boxes, dtype=np.float64)
             if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
                 raise VireidError(

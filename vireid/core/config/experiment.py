@@ -335,8 +335,8 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
         manager: the plugins that provide the components.
         filled: keys that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
     """
-    wanted = config.get('requires', [])
-    if isinstance(wanted, (list, tuple)) and (lacking := manager.missing([w for w in wanted if isinstance(w, str)])):
+    needed = config.get('requires', [])
+    if isinstance(needed, (list, tuple)) and (lacking := manager.missing([w for w in needed if isinstance(w, str)])):
         return lacking  # only these: a missing package explains unknown names
     errors = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
     return errors + contradictions(config)

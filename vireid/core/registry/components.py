@@ -177,9 +177,9 @@ class Components:
         target = registry.module_dict[config['type']]
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': BuildPart(self, where, context)}
-        wanted = signature_of(target).parameters
+        parameters = signature_of(target).parameters
         raise_all(check(target, arguments, supplied=context, optional=defaults, where=where))
-        arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in wanted})
+        arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in parameters})
         try:
             built = target(**arguments)
             require_interface(registry.name, built, config['type'], where)

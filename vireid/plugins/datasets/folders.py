@@ -51,9 +51,9 @@ class Folders(OwnImages):
         identities: int | None = None,
         draw: int = 0,
     ) -> None:
-        wanted = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
+        expected = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
-            raise VireidError('Folders: no data folder was given', allowed=wanted, todo='set --data-root')
+            raise VireidError('Folders: no data folder was given', allowed=expected, todo='set --data-root')
         if not 0 < test_share <= 1:
             raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
@@ -73,7 +73,7 @@ class Folders(OwnImages):
         names = sorted({folder.name for some in by_split.values() for folder in some})
         if not names:
             reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
-            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=wanted)
+            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=expected)
         numbers = number_identities(names)
         listed = {
             split: [
@@ -173,8 +173,8 @@ def _require_all_cameras(
             allowed=allowed,
             todo=f'move {other} into the folder of its camera',
         )
-    for (number, one), (again, another) in pairwise(cameras):
-        if number == again:
+    for (number, one), (following, another) in pairwise(cameras):
+        if number == following:
             raise VireidError(
                 f'Folders: {folder} has {one.name} and {another.name}, which are both camera {number}',
                 allowed=allowed,
