@@ -58,7 +58,7 @@ class TestSize:
             run_size(experiment('tffn_own'))
 
 
-class TestPrice:
+class TestCostEstimate:
     def test_a_core_by_hand(self):
         cost = CostEstimate(experiment('tffn_sysu', 'training.epochs=null', 'training.steps=1000'), WORK)
         found, core = cost.on(CORE), DEVICES[CORE]

@@ -89,8 +89,8 @@ class MatlabFeatures(SavedFeatures):
         if protocol.get('type') != 'sysu/official' or not path or not Path(path).is_file():
             return  # the protocol reports a missing file
         permutation = _read_permutation(Path(path))
-        own = {s.identity for s in self.split('test')}
-        unknown = sorted(own - {identity for identity, _ in permutation})
+        identities = {s.identity for s in self.split('test')}
+        unknown = sorted(identities - {identity for identity, _ in permutation})
         if unknown:
             raise VireidError(
                 f'there are features of {_listed(unknown)}, but {path} has no permutation for them',
@@ -104,7 +104,7 @@ class MatlabFeatures(SavedFeatures):
             place = sample.identity, sample.camera
             given[place] = given.get(place, 0) + 1
         # the authors' permutation has more identities than the test; skip them if there is no list of test identities
-        for identity, camera in sorted(given.keys() | {place for place in permutation if place[0] in own}):
+        for identity, camera in sorted(given.keys() | {place for place in permutation if place[0] in identities}):
             counts = given.get((identity, camera), 0), permutation.get((identity, camera), 0)
             if counts[0] != counts[1]:
                 raise VireidError(

@@ -119,7 +119,9 @@ def convert(
             f'{source} is already a checkpoint of vireid', todo='use it directly: vireid test CONFIG FILE'
         )
     experiment = resolve(config or f'vireid::systems/{system}.py', manager=create_manager())
-    located = find_weights(content, _wanted(system, on_meta(lambda: experiment.build_model(2, pretrained=False))))
+    located = find_weights(
+        content, _expected_shapes(system, on_meta(lambda: experiment.build_model(2, pretrained=False)))
+    )
     theirs = located.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
         raise VireidError(
@@ -131,11 +133,11 @@ def convert(
     if not identities:
         raise VireidError(f'{source}: {CLASSIFIER} has no identities')
     experiment, options = _with_channels(experiment, theirs)
-    own = experiment.build_model(identities, pretrained=False).state_dict()
-    weights, used = _filled(system, own, theirs, source)
+    state = experiment.build_model(identities, pretrained=False).state_dict()
+    weights, used = _filled(system, state, theirs, source)
     reasons = [next(w for p, w in SYSTEMS[system].idle.items() if re.fullmatch(p, n)) for n in theirs if n not in used]
     reasons += ['not part of the network'] * len(located.apart)
-    training = tuple(name for name in own if re.fullmatch(SYSTEMS[system].training, name))
+    training = tuple(name for name in state if re.fullmatch(SYSTEMS[system].training, name))
     chosen = f'converted from {source.name}'
     with source.open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
@@ -157,11 +159,11 @@ def convert(
     return Converted(out, identities, len(used), left_out, training, chosen, located.place, options)
 
 
-def _wanted(system: str, model: nn.Module) -> Shapes:
+def _expected_shapes(system: str, model: nn.Module) -> Shapes:
     """Returns the expected names in a released file, with the shapes of those that are copied unchanged."""
-    own = model.state_dict()
-    numbers, shapes = number_non_local(own), dict[str, tuple[int, ...] | None]()
-    for name, tensor in own.items():
+    state = model.state_dict()
+    numbers, shapes = number_non_local(state), dict[str, tuple[int, ...] | None]()
+    for name, tensor in state.items():
         names, make = find_rule(SYSTEMS[system].rules, numbers[name])
         shapes.update(dict.fromkeys(names, tuple(tensor.shape) if make is copy else None))
     return shapes

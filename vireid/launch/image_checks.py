@@ -47,8 +47,8 @@ def check_images(
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
     decode = Decoder(settings.max_pixels, settings.scale_raw)
-    own = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
-    errors = [error for part in gather_objects(own) for error in part]
+    unreadable = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
+    errors = [error for part in gather_objects(unreadable) for error in part]
     if errors:
         more = f'\n    and {len(errors) - MAX_LISTED:,} more' if len(errors) > MAX_LISTED else ''
         todo = 'replace them or remove them from the data folder; to skip them in training, but not in evaluation: '

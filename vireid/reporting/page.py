@@ -76,7 +76,7 @@ def render(runs: Sequence[RunRecord]) -> str:
         script='page.js',
         title=', '.join(run.label for run in runs),
         several=several,
-        notes=_unlike(runs),
+        notes=_protocol_note(runs),
         runs=[_run(number, run, several, absent) for number, run in enumerate(runs)],
         head=['row', *METRICS, 'valid queries', 'trials'],
         rows=[_cells(row, f'{run.label}: ' if several else '') for run in runs for row in run.rows],
@@ -97,7 +97,7 @@ def _with_whole_thumbnails(run: RunRecord) -> RunRecord:
     return replace(run, evidence=replace(run.evidence, thumbs=kept))
 
 
-def _unlike(runs: Sequence[RunRecord]) -> list[str]:
+def _protocol_note(runs: Sequence[RunRecord]) -> list[str]:
     protocols = sorted({run.protocol for run in runs if run.protocol})
     named = f'These runs use different protocols ({"; ".join(protocols)}), so their metrics are not comparable.'
     return [named] if len(protocols) > 1 else []

@@ -271,12 +271,12 @@ def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_pro
 
         readable, vectors, errors = _embed_part(embedder, images, show)
         plan.unreadable += errors
-        own = [part[place] for place in readable]
-        if own:
+        batch = [part[place] for place in readable]
+        if batch:
             length = vectors.shape[1]
-            append_vectors(file, [entry.row for entry in own], vectors)
-            entries.put(own)
-            plan.embedded += len(own)
+            append_vectors(file, [entry.row for entry in batch], vectors)
+            entries.put(batch)
+            plan.embedded += len(batch)
     return length
 
 

@@ -118,8 +118,8 @@ class Index:
         Raises:
             VireidError: if the checkpoint is missing, or is not the one that embedded the gallery.
         """
-        own = self.about['checkpoint']
-        path = self._checkpoint or (inside(self.folder, own) if own == ZERO_SHOT else Path(own))
+        checkpoint = self.about['checkpoint']
+        path = self._checkpoint or (inside(self.folder, checkpoint) if checkpoint == ZERO_SHOT else Path(checkpoint))
         if not path.is_file():
             given = f'the checkpoint of {self.folder}, {path}, does not exist'
             raise VireidError(given, todo='give its path: --checkpoint FILE')
@@ -190,8 +190,8 @@ class Index:
             VireidError: if there is no such image.
         """
         self._entry(row)
-        own = np.array(self.vectors[row], dtype=np.float32)
-        return own / max(float(np.linalg.norm(own)), 1e-12)
+        vector = np.array(self.vectors[row], dtype=np.float32)
+        return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
     def image(self, row: int) -> np.ndarray:
         """Returns an image as (H, W, 3) uint8.

@@ -142,7 +142,7 @@ def plan(
         parts.append((table, rows))
     whole = Plan(data, [(table, rows) for table, rows in parts if rows], [t for t in tables if t not in here], reasons)
     experiment = whole.tables[0][1][0].experiment
-    if text := _unlike(experiment.build_dataset(), data, experiment.dataset['root']):
+    if text := _difference_from_published(experiment.build_dataset(), data, experiment.dataset['root']):
         whole.reasons['', ''] = text
     return whole
 
@@ -158,7 +158,7 @@ def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager,
     return changes(row.experiment, experiment, HARMLESS)
 
 
-def _unlike(dataset: Any, data: str, root: str) -> str:
+def _difference_from_published(dataset: Any, data: str, root: str) -> str:
     """Returns how a dataset differs from the published one: in its people, or in its numbers; empty if it does not."""
     if is_generated(root):
         return 'synthetic people'
@@ -285,10 +285,10 @@ def _key(job: Row) -> str:
 
 def _scored_by(job: Row, family: str) -> Any:
     """Returns the experiment of a run with the protocol of a family; with its own if that is the one."""
-    own = job.experiment.protocol
-    if own['type'] == family:
+    protocol = job.experiment.protocol
+    if protocol['type'] == family:
         return job.experiment
-    kept = {key: value for key, value in own.items() if key in ('modes', 'trials')}
+    kept = {key: value for key, value in protocol.items() if key in ('modes', 'trials')}
     return job.experiment.with_overrides({'protocol': {'type': family, **kept}, 'loggers': []})
 
 

@@ -122,9 +122,9 @@ class Qdrant:
                     # what changed since the last update may be filtered wrongly
                     hits = hits[(hits >= 0) & (hits < len(vectors))]
                     hits = np.sort(hits if rows is None else hits[np.isin(hits, rows)])
-                    own = vectors[hits].astype(np.float32) @ queries[place]
-                    order = np.argsort(-own, kind='stable')
-                    scores[place, : len(order)], numbers[place, : len(order)] = own[order], hits[order]
+                    similarity = vectors[hits].astype(np.float32) @ queries[place]
+                    order = np.argsort(-similarity, kind='stable')
+                    scores[place, : len(order)], numbers[place, : len(order)] = similarity[order], hits[order]
         return scores, numbers
 
     def _condition(self, where: Any) -> Any:
@@ -196,8 +196,8 @@ class Qdrant:
 
 
 def _payload(entry: Any) -> dict[str, Any]:
-    own = {'modality': entry.modality, 'camera': entry.camera}
-    return own | ({'time': _seconds(datetime.fromisoformat(entry.time))} if entry.time else {})
+    fields = {'modality': entry.modality, 'camera': entry.camera}
+    return fields | ({'time': _seconds(datetime.fromisoformat(entry.time))} if entry.time else {})
 
 
 def _seconds(time: datetime | None) -> float | None:

@@ -82,8 +82,8 @@ def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> l
     """
     about, lists = evidence.about, evidence.lists
     if identity is not None:
-        own = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
-        return sorted(own, key=lambda i: (lists['ap'][i], i))
+        rows = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
+        return sorted(rows, key=lambda i: (lists['ap'][i], i))
     of_kind = [i for i, kinds in enumerate(about.get('kinds', ())) if kind in kinds]
     if kind == 'random':
         return of_kind
