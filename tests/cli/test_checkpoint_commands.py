@@ -141,7 +141,7 @@ class TestRunFile:
         out = capsys.readouterr().out
         assert 'weights        DIFFERENT' in out
         assert 'metrics.jsonl that differs is at step 1' in out
-        assert 'config differs' in out
+        assert 'config, or a plugin file, differs' in out
 
     def test_an_unfinished_run_is_refused(self, run, tmp_path, capsys):
         (tmp_path / 'run.json').write_text((run / 'run.json').read_text())

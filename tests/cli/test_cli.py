@@ -242,12 +242,12 @@ def test_a_split_is_scored_by_its_own_model_only(small_regdb, tmp_path, capsys, 
     options = ['--cfg-options', *SMALL, 'training.epochs=1', 'loggers=[{"type": "Console"}]']
     assert main(['train', config, '--data-root', str(small_regdb), '--split', '2', *options]) == 0
     text = capsys.readouterr().out
-    assert 'other people, RegDB layout, trial 2: 3 identities' in text
+    assert 'other people, RegDB layout, split 2: 3 identities' in text
     assert 'visible to thermal' in text
     assert 'thermal to visible' in text
     checkpoint = 'runs/tffn_regdb/checkpoints/last.pt'
     assert main(['test', config, checkpoint, '--data-root', str(small_regdb), '--split', '1', *options]) == 2
     text = capsys.readouterr().err
-    assert 'was trained on trial 2, but the test is trial 1' in text
+    assert 'was trained on split 2, but the test is split 1' in text
     assert '--split' in text
     assert main(['test', config, checkpoint, '--data-root', str(small_regdb), '--split', '2', *options]) == 0

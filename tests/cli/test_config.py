@@ -135,7 +135,7 @@ class TestOverrides:
         names += ('images.workers', 'training.steps', 'training.keep', 'evaluation.batch_size')
         options = [f'{name}={10**10}' for name in names]
         text = printed(capsys, 'check', 'configs/tffn_demo.py', '--cfg-options', *options, status=2)
-        assert [name for name in names if f'{name} is {10**10} (int)\n    allowed: an integer of ' not in text] == []
+        assert [name for name in names if f'{name} is {10**10} (int)\n    allowed: an integer from ' not in text] == []
 
     def test_training_takes_them_the_same_way(self, here, capsys):
         assert main(['train', 'configs/tffn_demo.py', '--print-config', '--cfg-options', 'name=7']) == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vireid.exchange.public_config import public_config
 
 CONFIG = {
-    'dataset': {'type': 'Manifest', 'root': '/data/office', 'file': 'staff.csv', 'folds': 5, 'trial': 2},
+    'dataset': {'type': 'Manifest', 'root': '/data/office', 'file': 'staff.csv', 'folds': 5, 'fold': 2},
     'images': {'size': [24, 12], 'reader': {'type': 'ImageCache', 'folder': '/cache'}},
     'training': {'steps': 5, 'init': '/runs/last.pt'},
     'model': {'backbone': {'type': 'TwoStreamResNet', 'weights': 'starts/office/last.pt'}, 'embedding': ['s4']},
@@ -20,7 +20,7 @@ CONFIG = {
 def test_places_are_removed_and_listed_and_settings_stay():
     config, removed = public_config(CONFIG, own=True)
     assert config == {
-        'dataset': {'type': 'Manifest', 'root': None, 'folds': 5, 'trial': 2},
+        'dataset': {'type': 'Manifest', 'root': None, 'folds': 5, 'fold': 2},
         'images': {'size': [24, 12]},
         'training': {'steps': 5, 'init': None},
         'model': {'backbone': {'type': 'TwoStreamResNet', 'weights': None}, 'embedding': ['s4']},

@@ -15,6 +15,7 @@ from vireid.core.scoring.embedding import score_trials
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial
 from vireid.reporting import collect as module
+from vireid.reporting import ranking_lists
 from vireid.reporting.collect import THUMB, collect, collect_lists
 from vireid.statistics.scores import RANKS
 
@@ -73,7 +74,7 @@ def test_what_the_protocol_drops_is_in_no_list(tmp_path, evaluation):
 
 def test_chunks_of_queries_change_nothing(evaluation, monkeypatch):
     whole = collect(evaluation())
-    monkeypatch.setattr(module, 'PAIRS_PER_CHUNK', 1)
+    monkeypatch.setattr(ranking_lists, 'PAIRS_PER_CHUNK', 1)
     parts = collect(evaluation())
     for key, value in whole.lists.items():
         assert np.array_equal(value, parts.lists[key]), key

@@ -249,7 +249,7 @@ def test_two_at_once_give_the_results_of_one_after_the_other(small_sysu, tmp_pat
 
 def test_a_single_run_has_no_jobs(small_sysu, capsys):
     assert main(['train', 'vireid::tffn_sysu.py', '--data-root', str(small_sysu), '--jobs', '2']) == 2
-    assert 'error: --jobs runs several runs at once, but this is a single one' in capsys.readouterr().err
+    assert 'error: --jobs trains several runs at once, but this is a single run' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

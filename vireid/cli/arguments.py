@@ -50,14 +50,14 @@ def add_launcher_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const=0,
         metavar='N',
-        help='train N runs at once, each in a process of its own (without N: one per GPU); they share the CPU cores',
+        help='train N runs at once, each in its own process (without N: one per GPU); they share the CPU cores',
     )
     group.add_argument(
         '--launcher',
         nargs='+',
         default=[],
         metavar=('NAME', 'K=V'),
-        help='what trains the runs: local, or slurm with options such as partition=gpu hours=12',
+        help='where to train the runs: local, or slurm with options such as partition=gpu hours=12',
     )
 
 
@@ -134,8 +134,8 @@ def add_index_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of commands that open an index."""
     parser.add_argument('--checkpoint', type=Path, metavar='FILE', help='the checkpoint of the index, if it was moved')
     parser.add_argument(
-        '--false-alarms', type=partial(parse_share, '--false-alarms'), default=0.05, metavar='SHARE', help='of the '
-        'people who are not in the index, the share that may be taken for one who is (default: 0.05); needs a '
+        '--false-alarms', type=partial(parse_share, '--false-alarms'), default=0.05, metavar='SHARE', help='share '
+        'of the people missing from the index that may be mistaken for someone in it (default: 0.05); needs a '
         'calibrated model',
     )  # fmt: skip
     parser.add_argument('--trust-config', action='store_true', help='contact the server that the index names')

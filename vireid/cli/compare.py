@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid compare`."""
     parser.add_argument('systems', nargs='+', metavar='CONFIG|RUN', help='configs, or folders of finished runs')
     parser.add_argument(
-        '--on', metavar='FILE', help='a config to apply to each of them; synth: a small budget on synthetic people'
+        '--on', metavar='FILE', help='a config to apply on top of each; synth: a small budget on synthetic people'
     )
     parser.add_argument('--seeds', metavar='0-4', help='random seeds, a range or a list (default: 0-2)')
     arguments.add_folder_argument(parser, 'runs/compare')

@@ -1,4 +1,4 @@
-"""Cut people out of videos into a folder of crops; again, it continues where it was stopped."""
+"""Cut people out of videos into a folder of crops. If stopped, run it again to continue."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--motion', action='store_true', help='examine only frames in which something has moved')
     parser.add_argument(
         '--min-height', type=int, default=64, metavar='PIXELS',
-        help='least height of a person (default: %(default)s)',
+        help='minimum height of a person (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
-        '--detector', default='TorchvisionDetector', metavar='TYPE', help='what finds people (default: %(default)s); '
+        '--detector', default='TorchvisionDetector', metavar='TYPE', help='detector of people (default: %(default)s); '
         'its arguments are overrides such as --cfg-options detector.weights=FILE',
     )  # fmt: skip
     add_options_argument(parser, 'arguments of the detector')

@@ -1,4 +1,4 @@
-"""Train TFFN on synthetic people, with a picture of its ranking lists after a minute or two, and a report.
+"""Train TFFN on synthetic people, draw its ranking lists after a minute or two, and write a report.
 
 Nothing is downloaded. The people are written to data/demo and the run to runs/tffn_demo, below the current folder.
 """

@@ -1,4 +1,4 @@
-"""Embed the images of a gallery and keep them in an index for `vireid search`; again, only new and changed ones."""
+"""Embed the images of a gallery into an index for `vireid search`; run it again to add new and changed images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--camera', metavar='NAME', help='camera of all images (default: the table, or a folder cam4)')
     parser.add_argument(
-        '--time-pattern', metavar='PATTERN', help='how file names give the time, with codes of strptime and * for any '
-        'text, such as cam4_%%Y%%m%%d-%%H%%M%%S_* (default: a date and time in the name, EXIF data, or the file time)',
+        '--time-pattern', metavar='PATTERN', help='pattern of the time in file names, with codes of strptime and * for '
+        'any text, such as cam4_%%Y%%m%%d-%%H%%M%%S_* (default: a date and time in the name, EXIF data, or the time of '
+        'the file)',
     )  # fmt: skip
     parser.add_argument(
         '--type', metavar='TYPE', help='how to search: Exact (default), FaissIVF, FaissHNSW, Qdrant or another; '

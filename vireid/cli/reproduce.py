@@ -1,4 +1,4 @@
-"""Train what the tables of a paper need, and print ours beside the paper's with a verdict per figure.
+"""Train the rows of a paper's tables, and print our figures beside the paper's, with a verdict for each.
 
 Every run is a normal run; repeat the same command to resume. All are scored by both protocol families. Before it
 starts, the command estimates the hours. See docs/reproduce.md for the verdicts.
@@ -34,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--allow-differences',
         action='store_true',
-        help='also run with other data or settings than the paper; then the figures are not comparable',
+        help="also run with data or settings other than the paper's; the figures are then not comparable",
     )
     parser.add_argument('--yes', action='store_true', help='start without asking, even without a GPU')
-    parser.add_argument('--dry-run', action='store_true', help='print the runs and the estimate, and stop')
+    parser.add_argument('--dry-run', action='store_true', help='print the runs and the estimate, and exit')
     arguments.add_folder_argument(parser, 'runs/reproduce')
     arguments.add_launcher_arguments(parser)
     arguments.add_experiment_arguments(parser)

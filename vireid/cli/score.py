@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'features',
         type=Path,
-        help='a file written by `vireid test --save-features FILE`, or a folder of NAME_cam1.mat ... NAME_cam6.mat, as '
-        "SYSU-MM01's official MATLAB code reads them, scored by sysu/official",
+        help='a file written by `vireid test --save-features FILE`, or a folder with NAME_cam1.mat ... NAME_cam6.mat '
+        "in the format of SYSU-MM01's official MATLAB code, which is scored by sysu/official",
     )
-    parser.add_argument('--name', help='NAME, if the folder has files with different names')
+    parser.add_argument('--name', help='the NAME of the .mat files, if the folder has files with several names')
     parser.add_argument('--protocol', metavar='NAME', help='another evaluation protocol, such as sysu/official')
     parser.add_argument(
         '--data-root',

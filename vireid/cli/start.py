@@ -1,6 +1,6 @@
 """Go from the videos or crops of two cameras to an evaluated model and a search page, step by step.
 
-Each step is a command of its own, which is printed, and continues where it was stopped: repeat `vireid start` at any
+Each step is a separate command, which is printed, and continues where it was stopped: repeat `vireid start` at any
 time.
 """
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'the first is camera 1, the second camera 2, and so on',
     )  # fmt: skip
     parser.add_argument(
-        '-o', '--out', type=Path, default=Path('mine'), metavar='DIR', help='folder of everything (default: mine)'
+        '-o', '--out', type=Path, default=Path('mine'), metavar='DIR', help='folder for all files (default: mine)'
     )
     parser.add_argument(
         '--modality', nargs='+', choices=MODALITIES, default=[], help='modality of each source (default: visible if '
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'for the training',
     )
     add_plugin_argument(parser)
-    parser.add_argument('--detector', metavar='TYPE', help='what finds people in videos, see vireid crops')
+    parser.add_argument('--detector', metavar='TYPE', help='detector of people in videos, see vireid crops')
     parser.add_argument('--port', type=int, default=8000, metavar='N', help='port of the pages (default: 8000)')
 
 
@@ -54,5 +54,5 @@ def run(args: argparse.Namespace) -> int:
     if not (args.yes or is_interactive()):
         raise VireidError('vireid start asks questions, and there is no terminal', todo='add --yes')
     if status := own.run(run_step, (lambda question, default: default) if args.yes else ask):
-        print('\nRepeat the same command to continue here.', file=sys.stderr)
+        print('\nRepeat the same command to continue from here.', file=sys.stderr)
     return status

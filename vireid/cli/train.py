@@ -25,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `vireid train`."""
     parser.add_argument('config', help='a config file, such as vireid::tffn_sysu.py')
     group = arguments.add_experiment_arguments(parser)
-    arguments.add_folder_argument(group, 'runs/CONFIG')
+    arguments.add_folder_argument(group, 'runs/CONFIG, or runs/CONFIG-2 and so on if it exists')
     group.add_argument(
         '--resume',
         nargs='?',
         const='',
         metavar='FILE',
-        help='resume from a checkpoint (default: the newest one of this run)',
+        help='resume from a checkpoint (default: the newest one in --work-dir; without it, in all runs named after '
+        'CONFIG)',
     )
     group.add_argument(
         '--init', type=Path, metavar='FILE', help='initialize the weights from the checkpoint of another run'
@@ -52,9 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--dry-run', action='store_true', help='try one step and one evaluation on random images, without the data'
     )
     parser.add_argument(
-        '--graph', action='store_true', help='like --dry-run, and print the model graph as Mermaid text'
+        '--graph', action='store_true', help='like --dry-run, but also print the model graph as Mermaid text'
     )
-    parser.add_argument('--print-config', action='store_true', help='print the resolved config and stop')
+    parser.add_argument('--print-config', action='store_true', help='print the resolved config and exit')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         overrides = one_split(overrides, numbers[0], args.folds)  # the others differ only in their split
     elif args.jobs is not None or args.launcher:
         raise VireidError(
-            f'{"--launcher" if args.launcher else "--jobs"} runs several runs at once, but this is a single one',
+            f'{"--launcher" if args.launcher else "--jobs"} trains several runs at once, but this is a single run',
             todo='remove it, or add --splits 1-10 or --folds 5; to use several GPUs for one run: --devices N',
         )
     from vireid.boundary.config_text import dump

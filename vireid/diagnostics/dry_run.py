@@ -129,7 +129,10 @@ def _attributed(what: str, model: Any) -> Iterator[None]:
     except Exception as error:
         todo = 'check images.size and the arguments of the component that the line belongs to'
         if isinstance(error, TypeError):
-            todo = 'fix the call or the signature; docs/plugin-kinds.md states what each kind of component receives'
+            todo = (
+                'fix the call or the signature; docs/plugins.md and docs/plugin-kinds.md state what each kind of '
+                'component receives'
+            )
         raise VireidError(
             f'{what} on random images failed: {type(error).__name__}: {error} ({raised_at(error)})'
             + ''.join(f'; {note}' for note in getattr(error, '__notes__', ())),

@@ -38,6 +38,7 @@ from vireid.launch.validation_split import ValidationSplit
 from vireid.launch.weights import initialize_from, seen_by_weights
 from vireid.launch.work_dir import require_own_folder
 from vireid.launch.world_size import for_this_world_size
+from vireid.runtime.allocator import keep_freed_memory
 from vireid.runtime.batch_norm import synchronize_norms
 
 
@@ -92,6 +93,8 @@ def prepare(
                 path='training.init_except',
             )
     fabric = make_fabric(settings)
+    if fabric.device.type == 'cpu':
+        keep_freed_memory()
     if chosen.warning and fabric.is_global_zero:
         warn_once(chosen.warning)
     pretrained = resume is None and (init is None or settings.init_partial or bool(settings.init_except))

@@ -67,7 +67,7 @@ def recognize(root: Path, components: Components) -> str:
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     holds = f', it contains {", ".join(names[:MAX_NAMES])}{", ..." if len(names) > MAX_NAMES else ""}' if names else ''
     raise VireidError(
-        f'{root} has the layout of no dataset{holds}',
+        f'{root} does not have the layout of a dataset{holds}',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '
         f'{", ".join(published)} as their authors publish them',
         todo='rename or move folders, in lowercase; or name the dataset with --dataset, to read what is missing: '

@@ -342,5 +342,5 @@ def _import_file(path: Path) -> ModuleType:
         line = error.lineno if isinstance(error, SyntaxError) else (lines[-1] if lines else None)
         raise VireidError(
             f'plugin file {path}' + (f', line {line}' if line else '') + f': {type(error).__name__}: {error}',
-            todo='fix the file',
+            todo='fix the file' + ('; CHANGELOG.md lists what moved' if isinstance(error, ImportError) else ''),
         ) from error

@@ -52,7 +52,7 @@ def settle(
         checkpoint: a checkpoint, or `zero-shot`.
         kind: type of the component that searches.
         options: `index.NAME=...`, and overrides of the config of the checkpoint.
-        trust: contact the server that an existing index names; one that an option names was typed just now.
+        trust: contact the server that an existing index names; a server in an option needs no consent.
 
     Raises:
         VireidError: if there is no checkpoint, or an option that an index cannot keep.

@@ -40,13 +40,13 @@ def open_embedder(
         warn: called with each warning.
 
     Raises:
-        VireidError: if it cannot be loaded, or ranks by something else than cosine similarity.
+        VireidError: if it cannot be loaded, or ranks by something other than cosine similarity.
     """
     path, given = Path(checkpoint), options
     if checkpoint == ZERO_SHOT:
         path = zero_shot
         if not path.exists():
-            with progress_bar('looking at images') as show:
+            with progress_bar('preparing the zero-shot model') as show:
                 for line in make_zero_shot(path, images, options, show):
                     warn(f'warning: {line}')
         options = ()  # the checkpoint has them

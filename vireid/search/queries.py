@@ -48,7 +48,7 @@ class Answer:
             time = f'{hit.time:%Y-%m-%d %H:%M:%S} ({hit.time_from})' if hit.time else '-'
             same = [] if not known else ['-'] if p is None else [percent(p)]
             rows.append([str(rank), f'{hit.score:.3f}', *same, one_line(hit.camera) or '-', time, one_line(hit.path)])
-        lines = aligned(rows) if self.hits else ['no image of the index fits the filters']
+        lines = aligned(rows) if self.hits else ['no image of the index matches the filters']
         absent = [sure.text(rate)] if sure.absent else []
         return '\n'.join([printable(f'{self.query}, {self.modality}{guessed}'), *lines, *absent])
 

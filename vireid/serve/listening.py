@@ -31,7 +31,7 @@ class Address:
         browser: whether to open the page in the browser.
 
     Raises:
-        VireidError: if the token is too short or has other characters.
+        VireidError: if the token is too short or has invalid characters.
     """
 
     host: str = '127.0.0.1'
@@ -42,7 +42,7 @@ class Address:
     def __post_init__(self) -> None:
         if self.token is not None and not re.fullmatch('[A-Za-z0-9_-]{16,}', self.token):
             raise VireidError(
-                '--token is too short or has other characters',
+                '--token is too short or has invalid characters',
                 allowed='at least 16 characters of A-Z, a-z, 0-9, _ and -',
             )
 

@@ -225,7 +225,8 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
     if notes and not allow_differences:
         raise VireidError(
             f'these runs cannot be compared: {"; ".join(notes)}',
-            todo='train them with the same settings, or use --allow-differences to note this above the table',
+            todo='train them with the same settings, or use --allow-differences (in Python: allow_differences=True) to '
+            'note this above the table',
         )
     couples = list(itertools.combinations(systems, 2))
     confidence = 1 - 0.05 / len(couples)  # Bonferroni

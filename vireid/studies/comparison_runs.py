@@ -149,7 +149,8 @@ def _check(finished: Sequence[System], configs: Sequence[Sequence[Job]]) -> None
     repeated = next((folder for folder in folders if folders.count(folder) > 1), None)
     if repeated is not None:
         raise VireidError(
-            f'two configs are named {repeated.parent.name}', todo='rename one of them, because it names the run folder'
+            f'two configs are named {repeated.parent.name}',
+            todo='rename one of them (the file, or `name` in the config), because it names the run folder',
         )
     seeds = {job.experiment.seed for jobs in configs for job in jobs}
     for system in finished:

@@ -93,12 +93,12 @@ class OwnCameras:
         runs = self.out / 'runs' / hashlib.blake2b(manifest).hexdigest()[:8]  # other names give other runs
         log('\n3. Evaluation without training')
         if (runs / 'zero_shot/result.json').is_file():
-            log(f'done before: {runs / "zero_shot/report.html"}')
+            log(f'already done: {runs / "zero_shot/report.html"}')
         else:
             where = ['--data-root', str(self.out), '--work-dir', str(runs / 'zero_shot')]
             if status := step('test', ZERO_SHOT, *where, *self._weights(), *self._plugins()):
                 return status
-        log(f'\n4. Training, tested on everyone in {self.folds} folds')
+        log(f'\n4. Training, with {self.folds}-fold cross-validation over all people')
         if not ask('Train now? It takes a minute or two per fold.', True):
             return 0
         where = ['--data-root', str(self.out), '--work-dir', str(runs / 'folds')]
@@ -106,7 +106,7 @@ class OwnCameras:
         if status := step('train', RECIPE, *where, '--folds', str(self.folds), *training, *self._plugins()):
             return status
         log('\n5. Search')
-        log('The model of the first fold searches; what it is worth stands in the table above.')
+        log('Searches use the model of the first fold; the table above shows its accuracy.')
         checkpoint, index = runs / 'folds/fold_1/checkpoints/best.pt', runs / 'index'
         status = step('index', str(self.out), '-o', str(index), '--checkpoint', str(checkpoint), *self._plugins())
         if status or not ask('Open the search page?', True):
@@ -129,7 +129,7 @@ class OwnCameras:
     def _name(self, step: Step, ask: Ask, log: Callable[[str], None]) -> int:
         manifest = self.out / MANIFEST
         named = manifest.is_file()
-        todo = 'A page asks who is who. About twenty people seen by both cameras suffice.'
+        todo = 'A page asks you to name people. About twenty who were seen by both cameras are enough.'
         log(f'{manifest} exists.' if named else todo)
         log('When you have named enough, press Ctrl-C here; the next steps follow.')
         if ask('Name more people?' if named else 'Open the page?', not named):
@@ -140,7 +140,7 @@ class OwnCameras:
             todo = f'name people with vireid label {quote(str(self.out))}, then repeat the command'
             raise VireidError(f'{manifest} does not exist: no people have been named', todo=todo)
         status = step('data', 'check', str(self.out))
-        return 0 if status and ask('There are errors, see above. Go on all the same?', False) else status
+        return 0 if status and ask('There are errors, see above. Continue anyway?', False) else status
 
     def _weights(self) -> list[str]:
         return _options([option for option in self.options if option.startswith('model.backbone.weights=')])

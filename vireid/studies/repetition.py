@@ -39,7 +39,8 @@ class Repetition:
         if self.first_difference is not None:
             lines.append(f'the first line of metrics.jsonl that differs is at step {self.first_difference}')
         for key, (then, now) in self.changed.items():
-            lines.append(f'{key} differs\n  then: {then}\n  now:  {now}')
+            what = 'config, or a plugin file,' if key == 'config' else key
+            lines.append(f'{what} differs\n  then: {then}\n  now:  {now}')
         return '\n'.join(lines)
 
 

@@ -44,8 +44,9 @@ def check_plugin(
         plugin: the module (or object) whose hooks register the components.
         configs: arguments by component name, where the defaults are not enough.
         name: what messages call the plugin.
-        inputs: inputs by component name, for components that need something other than vectors or maps: a list of
-            `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a loss, the model of a similarity.
+        inputs: inputs by component name: a list of `FeatureSpec` for a neck or head, a `HeadOutput` of 16 rows for a
+            loss, the model of a similarity. By default, a neck or head is tested on a vector, a map, two of either and
+            three vectors: on each of these that its constructor does not reject with a `VireidError`.
 
     Returns:
         `checked` or `looked up`, by `kind name`.
@@ -83,7 +84,11 @@ def check_plugin(
         except Exception as error:  # report whatever the component raises
             problems.append(f'{where} raised {type(error).__name__}: {error}')
     if problems:
-        raise VireidError('\n'.join(problems), todo='vireid/interfaces.py defines the interface of each kind')
+        raise VireidError(
+            '\n'.join(problems),
+            todo='vireid/interfaces.py defines the interface of each kind; a neck or head is tested on vectors and on '
+            'maps, unless its constructor rejects them with a VireidError or check_plugin is given its `inputs`',
+        )
     return done
 
 

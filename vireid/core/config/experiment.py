@@ -145,6 +145,9 @@ class Experiment(Sections):
     def with_overrides(self, values: Mapping[str, Any]) -> Experiment:
         """Returns an experiment with different values, by dotted key: `{'training.steps': 100}`.
 
+        A dict replaces the old value: unlike in `vireid.load_experiment`, it is not merged into it. Names, types and
+        required keys are checked here; the wiring of the model is checked when it is built.
+
         Raises:
             VireidError: if a key or value is invalid.
         """

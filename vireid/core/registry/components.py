@@ -129,7 +129,8 @@ class Components:
             raise VireidError(
                 f'{prefix}no {singular(kind)} called {name!r}{hint}',
                 allowed=', '.join(self.names(kind)) or f'no {kind} are registered',
-                todo='check the name, or install the plugin that registers it (see `vireid plugins`)',
+                todo='check the name, load its plugin file (`plugins` in the config, or --plugin FILE), or '
+                'install the plugin that registers it (see `vireid plugins`)',
                 path=where,
                 code='unknown-component',
             )

@@ -118,7 +118,8 @@ def require_same_run(run: Run, content: dict[str, Any], source: str) -> None:
     if changed := changes(run.experiment, theirs, resumable(run.experiment, Step.resumable(step))):
         raise VireidError(
             f'{source} was trained with different values of {named(changed)}',
-            todo='resume with the config.yaml next to the checkpoints, or start a new run',
+            todo='resume with the config.yaml next to the checkpoints (vireid train RUN/config.yaml --work-dir RUN '
+            '--resume), or start a new run',
         )
 
 

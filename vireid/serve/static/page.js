@@ -156,7 +156,7 @@ function list() {
   const guess = answer.guessed ? ' (guessed; choose another modality if this is wrong)' : '';
   const from = row !== null ? `Images similar to ${answer.query}, ${answer.modality}` : `The query was embedded as ${answer.modality}${guess}`;
   const count = answer.hits.length === 1 ? '1 result' : `${answer.hits.length} results`;
-  $('status').textContent = answer.hits.length ? `${from}. ${count}.` : `${from}. No image fits the filters.`;
+  $('status').textContent = answer.hits.length ? `${from}. ${count}.` : `${from}. No image matches the filters.`;
   $('warnings').replaceChildren(...answer.warnings.map(text => element('li', text)));
   $('warnings').hidden = !answer.warnings.length;
   $('absent').textContent = answer.absent;
