@@ -89,7 +89,9 @@ def train(
         VireidError: for an invalid config, missing data or any other error that you can fix.
     """
     if init is not None:
-        overrides |= {'training.init': str(init), 'training.init_partial': partial}
+        overrides |= {'training.init': str(init)}
+    if partial:
+        overrides |= {'training.init_partial': True}
     experiment = load_experiment(config, plugins, **overrides)
     folder = Path(work_dir) if work_dir is not None else free_folder(Path('runs'), experiment.name)
     if resume is None and any(folder.glob('checkpoints/*.pt')):

@@ -130,3 +130,12 @@ def test_the_trial_of_a_dataset_has_two_new_names(manager, config, options, rena
     assert 'trial' not in read_.sections['dataset']
     assert read_.origins['dataset', name] == options[-1]
     assert warnings == [f'dataset.trial was renamed: use dataset.{name}={number}']
+
+
+def test_a_dataset_without_splits_has_no_trial_either(manager):
+    warnings: list[str] = []
+    config = read(DEMO, Overrides(options=['dataset.trial=3']), manager, warnings.append)
+    assert (config.sections['dataset']['trial'], warnings) == (3, [])
+    with pytest.raises(VireidError) as caught:
+        resolve(DEMO, Overrides(options=['dataset.trial=3']), manager=manager)
+    assert (caught.value.path, caught.value.code) == ('dataset.trial', 'unknown-key')

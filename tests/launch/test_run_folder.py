@@ -1,26 +1,41 @@
-"""The folder of a run, and the checkpoint that it resumes from."""
+"""Which folder a run gets, and which run `--resume` continues."""
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import pytest
+import torch
 
 from vireid.boundary import checkpoint
 from vireid.core.errors import VireidError
-from vireid.launch.run_folder import newest_checkpoint
+from vireid.launch.run_folder import choose_folder
+
+CONTENT = {'model': {'w': torch.zeros(1)}, 'config': {}}
 
 
-def test_the_newest_run_that_can_be_resumed_is(tmp_path, capsys):
-    for age, name in enumerate(('damaged', 'sound', 'older')):
-        (tmp_path / name / 'checkpoints').mkdir(parents=True)
-        last = tmp_path / name / 'checkpoints' / 'last.pt'
-        checkpoint.save(last, {'model': {}, 'config': {}})
-        if name == 'damaged':
-            last.write_bytes(last.read_bytes()[:100])
-        os.utime(last, (1_000_000 - age, 1_000_000 - age))
-    folders = [tmp_path / name for name in ('damaged', 'sound', 'older')]
-    assert newest_checkpoint(folders) == folders[1] / 'checkpoints' / 'last.pt'
-    assert 'is damaged' in capsys.readouterr().err
-    with pytest.raises(VireidError, match='is damaged'):
-        newest_checkpoint(folders[:1])
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch) -> Path:
+    """Two runs of one config; the second is newer."""
+    monkeypatch.chdir(tmp_path)
+    for name in ('mine', 'mine-2'):
+        folder = tmp_path / 'runs' / name
+        checkpoint.save(folder / 'checkpoints' / 'last.pt', CONTENT)
+        (folder / 'config.yaml').write_text('name: mine\n')
+    return tmp_path / 'runs'
+
+
+def test_a_new_run_never_overwrites_another(runs):
+    assert choose_folder('mine', 'mine.py', None, None) == (Path('runs/mine-3'), None)
+    with pytest.raises(VireidError, match='runs/mine already holds a run'):
+        choose_folder('mine', 'mine.py', Path('runs/mine'), None)
+
+
+def test_a_config_resumes_the_newest_of_its_runs(runs):
+    assert choose_folder('mine', 'mine.py', None, '')[0] == runs / 'mine-2'
+
+
+def test_the_config_of_a_run_resumes_that_run(runs):
+    folder, source = choose_folder('mine', 'runs/mine/config.yaml', None, '')
+    assert (folder, source) == (Path('runs/mine'), Path('runs/mine/checkpoints/last.pt'))
+    assert choose_folder('mine', 'runs/mine/config.yaml', Path('runs/mine-2'), '')[0] == Path('runs/mine-2')

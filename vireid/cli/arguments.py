@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.boundary.number_ranges import MAX_NUMBERS, parse_share
+from vireid.boundary.number_ranges import MAX_NUMBERS, parse_share, refuse_trials
 from vireid.core.config.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def add_experiment_arguments(parser: argparse.ArgumentParser) -> argparse._Argum
     data.add_argument(
         '--split', type=int, dest='data_split', metavar='N', help='split of a dataset with several (RegDB: 1 to 10)'
     )
+    data.add_argument('--trial', '--trials', type=refuse_trials, help=argparse.SUPPRESS)
     data.add_argument('--cache', metavar='DIR', help='cache decoded images in this folder')
     run = parser.add_argument_group('run')
     run.add_argument('--seed', type=int, metavar='N', help="random seed (default: the config's)")

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from vireid.runtime.processes import wait_for_all
     from vireid.runtime.signals import Interrupted
 
-    work_dir, resume = choose_folder(experiment.name, args.work_dir, args.resume)
+    work_dir, resume = choose_folder(experiment.name, args.config, args.work_dir, args.resume)
     try:
         results = launch.prepare(experiment, work_dir, resume=resume).train()
     except Interrupted as stopped:

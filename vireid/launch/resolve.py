@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from vireid.core.config.experiment import DROPPABLE_CODES, Experiment, check_con
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
+from vireid.core.registry.signature import signature_of
 from vireid.launch.reach import leave_out
 
 
@@ -96,25 +98,28 @@ def read(source: Source, overrides: Overrides, manager: Manager, warn: Callable[
         sections = without_delete(files.lay_over(merged, sections, 'overrides'))
     values = {key: value for key, value in overrides.values.items() if key not in merged}
     apply(sections, replace(overrides, values=values), origins)
-    _rename_trial(sections, origins, warn)
     if isinstance(source, Record):
         manager = manager.with_files(overrides.plugins)
     else:
         manager = manager.with_files(_plugin_files(sections, overrides))
+    _rename_trial(sections, origins, manager, warn)
     if not overrides.trust:
         leave_out(sections, origins, manager, warn)
     _read_as_text(sections, overrides.options, manager)
     return Config(sections, origins, manager)
 
 
-def _rename_trial(sections: dict[str, Any], origins: Origins, warn: Callable[[str], None]) -> None:
+def _rename_trial(sections: dict[str, Any], origins: Origins, manager: Manager, warn: Callable[[str], None]) -> None:
     """Renames `dataset.trial` of earlier versions, which was RegDB's split or the fold of the user's own images."""
     dataset = sections.get('dataset')
-    if isinstance(dataset, dict) and 'trial' in dataset:
-        name = 'fold' if 'folds' in dataset else 'split'
-        dataset[name] = dataset.pop('trial')
-        origins |= {('dataset', name): origins.pop(('dataset', 'trial'), '')}
-        warn(f'dataset.trial was renamed: use dataset.{name}={dataset[name]}')
+    if not isinstance(dataset, dict) or 'trial' not in dataset:
+        return
+    with suppress(VireidError):  # an unknown dataset is reported later
+        arguments = signature_of(manager.components.get('datasets', dataset.get('type', ''))).parameters
+        if name := next((name for name in ('split', 'fold') if name in arguments), None):
+            dataset[name] = dataset.pop('trial')
+            origins |= {('dataset', name): origins.pop(('dataset', 'trial'), '')}
+            warn(f'dataset.trial was renamed: use dataset.{name}={dataset[name]}')
 
 
 def _plugin_files(sections: dict[str, Any], overrides: Overrides) -> list[str]:

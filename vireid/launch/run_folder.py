@@ -16,12 +16,13 @@ from vireid.launch.weights import newest
 
 
 def choose_folder(
-    name: str, work_dir: Path | None, resume: str | None, log: Callable[[str], None] = print
+    name: str, config: str, work_dir: Path | None, resume: str | None, log: Callable[[str], None] = print
 ) -> tuple[Path, Path | None]:
     """Chooses the folder of a run and the checkpoint to resume from; another run is never overwritten.
 
     Args:
         name: the name of the experiment, for the default folder in `runs`.
+        config: the config file; the `config.yaml` of a run resumes that run.
         work_dir: the folder, if one was given.
         resume: the checkpoint to resume from; empty for the newest one, None for a new run.
         log: called with a line if there is no checkpoint yet.
@@ -33,6 +34,8 @@ def choose_folder(
     earlier = sorted(default.parent.glob(f'{glob.escape(name)}*')) if default.parent.is_dir() else []
     earlier = [p for p in earlier if p.name == name or p.name.removeprefix(f'{name}-').isdigit()]
     if resume is not None:
+        if work_dir is None and not resume and Path(config).name == 'config.yaml' and _has_run(Path(config).parent):
+            work_dir = Path(config).parent
         if work_dir and not resume and _never_saved(work_dir):
             log(f'{work_dir} has no checkpoint yet: starting from step 0')
             return work_dir, None

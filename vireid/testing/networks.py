@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import VireidError
+from vireid.core.registry.contracts import described
 from vireid.core.registry.signature import named_arguments, names_argument
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Batch, Context, FeatureSpec, HeadOutput, Progress
 from vireid.interfaces import Head, Loss, Neck, Translator
@@ -191,6 +192,7 @@ def _require_double(value: Tensor) -> None:
 
 def _call_loss(given: HeadOutput, labels: Tensor, loss: Any) -> Tensor:
     value: Tensor = loss(given, labels, **_known(loss, Loss.least_copies(loss)))
+    require(isinstance(value, Tensor), f'it returns {described(value)}, not a tensor of one number')
     return value
 
 

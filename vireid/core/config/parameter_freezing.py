@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import VireidError, raise_all
@@ -33,17 +33,14 @@ def freeze(model: nn.Module, patterns: Sequence[str], where: str = 'training.fre
     problems = []
     for position, pattern in enumerate(patterns):
         of_name, _, of_class = pattern.partition(':')
-        whole = [
-            m
-            for name, m in model.named_modules()
-            if name and fnmatch.fnmatchcase(name, of_name) and fnmatch.fnmatchcase(type(m).__name__, of_class or '*')
-        ]
-        owners = {owner for owner, own in buffers if fnmatch.fnmatchcase(f'{owner}.{own}', pattern)}
+        named = [m for name, m in model.named_modules() if name and fnmatchcase(name, of_name)]
+        whole = [m for m in named if fnmatchcase(type(m).__name__, of_class or '*')]
+        owners = {owner for owner, own in buffers if fnmatchcase(f'{owner}.{own}', pattern)}
         if of_class:
             whole = [m for m in whole if [*m.parameters(recurse=False), *m.buffers(recurse=False)]]
         modules = [m for part in whole for m in ([part] if of_class else part.modules())]
         modules += [m for name, m in model.named_modules() if name in owners]
-        parameters = [p for name, p in model.named_parameters() if fnmatch.fnmatchcase(name, pattern)]
+        parameters = [p for name, p in model.named_parameters() if fnmatchcase(name, pattern)]
         parameters += [p for part in whole for p in part.parameters(recurse=not of_class)]
         if not parameters and not modules:
             tops = ', '.join(f"'{name}.*'" for name, _ in model.named_children())

@@ -91,19 +91,16 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _is_by_task(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_number, value.values()))
-
-
-def _is_curves(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(_is_by_task, value.values()))
+def _is_by_task(value: Any, check: Callable[[Any], bool] = _is_number) -> bool:
+    return isinstance(value, Mapping) and all(map(check, value.values()))
 
 
 # what a step returns, besides values of its own: a check and a description of each; only the loss is required
 RECORD: dict[str, tuple[Callable[[Any], bool], str]] = {
     'loss': (_is_number, 'a float'), 'lr': (_is_number, 'a float'), 'gradient': (_is_number, 'a float'),
     'turn': (lambda value: isinstance(value, str), 'a string'), 'tasks': (_is_by_task, 'a dict of floats by task'),
-    'weights': (_is_by_task, 'a dict of floats by task'), 'curves': (_is_curves, 'dicts of floats by task, by title'),
+    'weights': (_is_by_task, 'a dict of floats by task'),
+    'curves': (lambda value: _is_by_task(value, _is_by_task), 'dicts of floats by task, by title'),
 }  # fmt: skip
 
 

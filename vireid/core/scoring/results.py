@@ -56,11 +56,9 @@ class Results:
     def similarities(self, trial: Trial) -> np.ndarray:
         """Returns the (Q, G) similarities that ranked a trial."""
         query, gallery = self.embeddings.of(trial.query), self.embeddings.of(trial.gallery)
-        similarities: np.ndarray = (
-            query @ gallery.T
-            if self.similarity is None
-            else compare(self.similarity, query, gallery, trial)(slice(None))
-        )
+        if self.similarity is not None:
+            return compare(self.similarity, query, gallery, trial)(slice(None))
+        similarities: np.ndarray = query @ gallery.T
         return similarities
 
     def rows(self) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ Queries without a remaining match are skipped. `statistics/scores.py` computes t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vireid.statistics.scores import RankedLists, Scores, Ties, joined, score_li
 
 # Query-gallery pairs per chunk: about 100 MB of temporary arrays.
 PAIRS_PER_CHUNK = 2_000_000
+Rows = Callable[[slice], np.ndarray]  # from a slice of the queries to their (q, G) similarities
 
 
 def rank_gallery(similarity: np.ndarray, trial: Trial, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +87,7 @@ def score(query: np.ndarray, gallery: np.ndarray, trial: Trial, ties: Ties = 'me
     return score_similarity(lambda rows: (query[rows] @ distinct.T)[:, column], trial, ties)
 
 
-def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Callable[[slice], Any]:
+def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, trial: Trial) -> Rows:
     """Returns a checked function from a slice of the queries to their similarities.
 
     Args:
@@ -116,7 +117,7 @@ def compare(similarity: Similarity, query: np.ndarray, gallery: np.ndarray, tria
     return rows
 
 
-def score_similarity(similarity: Callable[[slice], np.ndarray], trial: Trial, ties: Ties = 'mean') -> Scores:
+def score_similarity(similarity: Rows, trial: Trial, ties: Ties = 'mean') -> Scores:
     """Scores one trial from similarities, a chunk of queries at a time.
 
     Args:

@@ -23,7 +23,7 @@ from vireid.runtime.randomness import reseed
 RECORD = 'run.json'  # provenance of a run, in its folder
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """A run, as callbacks see it.
 
@@ -76,6 +76,9 @@ class Run:
     tested: int = 0
     data: str = ''
     identities: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f'Run({self.experiment.name!r}, {str(self.work_dir)!r}, step {self.progress.step:,})'
 
     def note_unreadable(self, paths: list[str]) -> None:
         """Records training images that could not be read, with a warning for each new one."""
