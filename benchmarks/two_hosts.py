@@ -46,7 +46,7 @@ from vireid.synth import synthesize
 LIMIT = 400  # seconds until a run counts as hung
 IDENTITIES, STEPS, EVERY = 4, 12, 5  # of a whole batch; of a run; between checkpoints
 PORT = 29511
-WAIT = 45  # seconds that stand in for `fabric.LONGEST_WAIT`, to see what happens after it
+WAIT = 45  # seconds that stand in for `fabric.MAX_WAIT`, to see what happens after it
 
 
 # What follows runs in the processes that train, which load this file as a plugin.
@@ -82,7 +82,7 @@ def record_batches(folder: Path) -> None:
 if 'TWO_HOSTS_RECORD' in os.environ:
     record_batches(Path(os.environ['TWO_HOSTS_RECORD']))
 if 'TWO_HOSTS_WAIT' in os.environ:
-    fabric.LONGEST_WAIT = timedelta(seconds=float(os.environ['TWO_HOSTS_WAIT']))  # type: ignore[attr-defined]
+    fabric.MAX_WAIT = timedelta(seconds=float(os.environ['TWO_HOSTS_WAIT']))  # type: ignore[attr-defined]
 
 
 # What follows runs in the benchmark itself.

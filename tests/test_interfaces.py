@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.core.registry.contracts import require_offers
+from vireid.core.registry.contracts import require_interface
 from vireid.interfaces import INTERFACES, Dataset, Head, Loss, Model, Neck, Step, given
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +34,7 @@ def test_whoever_inherits_has_the_defaults_and_replaces_them():
 
     mine = Mine()
     assert (mine.split_name, mine.own_images, mine.root) == ('split 3', False, None)
-    require_offers('datasets', mine, 'Mine', 'dataset')
+    require_interface('datasets', mine, 'Mine', 'dataset')
 
 
 def test_what_is_inherited_and_not_replaced_is_missing():
@@ -44,7 +44,7 @@ def test_what_is_inherited_and_not_replaced_is_missing():
     with pytest.raises(
         VireidError, match=r'dataset: split of Mine .*\n  allowed: a method split\(name: str\)'
     ) as caught:
-        require_offers('datasets', Mine(), 'Mine', 'dataset')
+        require_interface('datasets', Mine(), 'Mine', 'dataset')
     assert caught.value.path == 'dataset'
 
 
@@ -54,7 +54,7 @@ def test_a_head_that_embeds_nothing_needs_no_embedding():
     class Mine(torch.nn.Module):
         train_only = True
 
-    require_offers('heads', Mine(), 'Mine', 'model.heads.a')
+    require_interface('heads', Mine(), 'Mine', 'model.heads.a')
     assert set(Head.required()) == {'embed', 'embedding_dim'}
 
 

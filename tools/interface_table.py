@@ -43,7 +43,7 @@ def _required(interface: type[Interface]) -> list[tuple[str, str]]:
 
 
 def _optional(name: str, may: object) -> str:
-    words, default = may.words, may.default  # type: ignore[attr-defined]
+    words, default = may.description, may.default  # type: ignore[attr-defined]
     call, colon, rest = words.partition('): ')
     text = f'`{call})`: {rest}' if colon else f'`{name}`: {words}'
     return text if callable(default) or default in (None, (), {}, '') else f'{text}; by default `{default!r}`'

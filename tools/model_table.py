@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vireid.core.config.overrides import Overrides
 from vireid.diagnostics.count_table import table
-from vireid.launch.cost import FLOAT32_UNITS, TENSOR_CORES, Price, hours
+from vireid.launch.cost import FLOAT32_UNITS, TENSOR_CORES, CostEstimate, hours
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
 
@@ -60,10 +60,12 @@ def price(path: Path) -> tuple[str, ...]:
     """Returns the row of a config: the sum over its stages, and the most memory."""
     manager = create_manager()
     last = resolve(path, Overrides(), manager=manager)
-    return row(path, [Price(run) for run in (*(resolve(s, Overrides(), manager=manager) for s in last.stages), last)])
+    return row(
+        path, [CostEstimate(run) for run in (*(resolve(s, Overrides(), manager=manager) for s in last.stages), last)]
+    )
 
 
-def row(path: Path, runs: list[Price]) -> tuple[str, ...]:
+def row(path: Path, runs: list[CostEstimate]) -> tuple[str, ...]:
     """Returns the row of a config from the prices of its stages and itself."""
     steps = sum(run.size.steps for run in runs if run.work.images)
     operations = max(run.work.operations for run in runs)

@@ -13,12 +13,12 @@ class Must(Generic[T]):
     """A required attribute.
 
     Args:
-        words: description for messages.
-        fits: returns whether a value is valid.
+        description: text for messages.
+        is_valid: returns whether a value is valid.
     """
 
-    def __init__(self, words: str, fits: Callable[[Any], bool]) -> None:
-        self.words, self.fits, self.name = words, fits, ''
+    def __init__(self, description: str, is_valid: Callable[[Any], bool]) -> None:
+        self.description, self.is_valid, self.name = description, is_valid, ''
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -38,11 +38,11 @@ class May(Generic[T]):
 
     Args:
         default: value for a component without this member.
-        words: description for messages and docs.
+        description: text for messages and docs.
     """
 
-    def __init__(self, default: T, words: str) -> None:
-        self.default, self.words, self.name = default, words, ''
+    def __init__(self, default: T, description: str) -> None:
+        self.default, self.description, self.name = default, description, ''
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -55,8 +55,8 @@ class May(Generic[T]):
         return self if component is None else self.default
 
     def __call__(self, component: object) -> T:
-        found = getattr(component, self.name, self.default)
-        return self.default if found is self else found  # the class inherits from the interface
+        value = getattr(component, self.name, self.default)
+        return self.default if value is self else value  # the class inherits from the interface
 
 
 class Interface:
@@ -78,7 +78,7 @@ class Interface:
         parts: dict[str, tuple[str, Callable[[Any], bool]]] = {}
         for name, part in vars(cls).items():
             if isinstance(part, Must):
-                parts[name] = part.words, part.fits
+                parts[name] = part.description, part.is_valid
             elif inspect.isfunction(part) and name != 'forward':  # every module has one
                 takes = str(inspect.signature(part)).replace("'", '').replace('(self, ', '(').replace('(self)', '()')
                 parts[name] = f'a method {name}{takes}', _is_own(part)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from vireid.boundary.names import alike, camera_number, find_listed, look, plain_name
+from vireid.boundary.names import camera_number, find_listed, look, lookalike_error, plain_name
 
 PEOPLE = ['anna', 'José', 'Łukáš', '张三', 'p7', '7', '12', 'person 3', "O'Neill", 'Zoë-2']
 BLANKS = [' ', '\t', '\u00a0', '\u3000', '']
@@ -32,7 +32,7 @@ def test_another_spelling_of_a_person_is_an_error_with_both(name, change):
     other = plain_name(change(name))
     assume(other != name)
     assume(not (other.endswith('.0') or other.startswith('00')) or name.isdecimal())  # p7.0 and 00anna are names
-    error = alike([name, other, 'somebody else'], 'manifest x.csv')
+    error = lookalike_error([name, other, 'somebody else'], 'manifest x.csv')
     assert error is not None
     assert repr(name) in error.given
     assert repr(other) in error.given
@@ -44,7 +44,7 @@ def test_another_spelling_of_a_person_is_an_error_with_both(name, change):
     [('person_p00', 'person-p00'), ('Ann Lee', 'ann_lee'), ('a - b', 'a_b'), ('2026\u201301', '2026-1'), ('7', '7,0')],
 )
 def test_hyphens_underscores_and_a_decimal_comma_are_another_spelling_of_a_person(one, other):
-    error = alike([one, other], 'x')
+    error = lookalike_error([one, other], 'x')
     assert error is not None
     assert repr(one) in error.given
     assert repr(other) in error.given
@@ -53,7 +53,7 @@ def test_hyphens_underscores_and_a_decimal_comma_are_another_spelling_of_a_perso
 @given(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=6))
 def test_names_of_one_look_are_one_name_or_an_error(names):
     plain = [plain_name(name) for name in names]
-    assert (alike(plain, 'x') is None) == (len({look(name) for name in plain}) == len(set(plain)))
+    assert (lookalike_error(plain, 'x') is None) == (len({look(name) for name in plain}) == len(set(plain)))
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_names_of_one_look_are_one_name_or_an_error(names):
     ],
 )  # fmt: skip
 def test_two_people_stay_two(one, other):
-    assert alike([one, other], 'x') is None
+    assert lookalike_error([one, other], 'x') is None
     assert plain_name(one) != plain_name(other)
 
 
 def test_the_error_names_five_and_counts_the_rest():
     names = [f'{number:04d}' for number in range(8)] + [str(number) for number in range(8)]
-    error = alike(names, 'Folders: data')
+    error = lookalike_error(names, 'Folders: data')
     assert error.given.count(' and ') == 6  # five pairs, and the rest
     assert "8 identities seem to have several spellings: '0' and '0000'" in error.given
     assert error.given.endswith('; and 3 more')

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vireid.boundary.paths import LONGEST, inside, is_inside, is_name
+from vireid.boundary.paths import MAX_LENGTH, inside, is_inside, is_name
 from vireid.core.errors import VireidError
 
 
-@pytest.mark.parametrize('name', ['tffn_sysu', 'my run (2)', 'José', '张三', 'a.b', 'x' * LONGEST, '-x'])
+@pytest.mark.parametrize('name', ['tffn_sysu', 'my run (2)', 'José', '张三', 'a.b', 'x' * MAX_LENGTH, '-x'])
 def test_what_people_call_runs_is_a_name(name):
     assert is_name(name)
 
@@ -18,7 +18,7 @@ def test_what_people_call_runs_is_a_name(name):
 @pytest.mark.parametrize(
     'name',
     ['', '.', '..', '.hidden', '~', '~root', 'a/b', r'a\b', 'C:', 'a\0b', 'a\nb', 'a\x1bb', ' a', 'a ', 'a.', 'NUL',
-     'com1.txt', 'a*', 'a?', '<a>', 'a|b', '"a"', '\u202ea', 'x' * (LONGEST + 1)],
+     'com1.txt', 'a*', 'a?', '<a>', 'a|b', '"a"', '\u202ea', 'x' * (MAX_LENGTH + 1)],
 )  # fmt: skip
 def test_what_a_system_takes_for_something_else_is_none(name):
     assert not is_name(name)

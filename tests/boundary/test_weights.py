@@ -78,7 +78,7 @@ OPTIMIZER = {'state': {0: {'exp_avg': torch.ones(4)}}, 'param_groups': [{'lr': 0
 def test_the_place_where_most_tensors_fit_is_found(content, place):
     found = find_weights(content, WANTED)
     assert found.place == place
-    assert (found.fits, found.wanted) == (3, 3)  # the counter is no evidence
+    assert (found.fits, found.expected) == (3, 3)  # the counter is no evidence
     for name in ('conv.weight', 'bn.weight', 'layer1.0.conv.weight'):
         assert torch.equal(found.tensors[name], STATE[name])
     assert 'fc.weight' in found.tensors
@@ -89,14 +89,14 @@ def test_what_fits_by_name_alone_counts_less_than_what_fits_by_shape():
     other = {name: torch.ones(5, 5) for name in STATE}
     assert find_weights({'teacher': other, 'net': FILE}, WANTED).key == 'net'
     found = find_weights({'optimizer': {'first': torch.ones(1)}, 'net': other}, WANTED)
-    assert (found.key, found.fits, found.wanted, found.tensors.keys()) == ('net', 0, 3, other.keys())
+    assert (found.key, found.fits, found.expected, found.tensors.keys()) == ('net', 0, 3, other.keys())
 
 
 def test_counters_alone_are_no_evidence():
     counters = {f'norm{i}.num_batches_tracked': torch.tensor(0) for i in range(20)}
     wanted = {**WANTED, **dict.fromkeys(counters, ())}
     found = find_weights({'a': counters, 'b': {'conv.weight': STATE['conv.weight']}}, wanted)
-    assert (found.key, found.fits, found.wanted) == ('b', 1, 3)
+    assert (found.key, found.fits, found.expected) == ('b', 1, 3)
 
 
 def test_a_shape_of_none_takes_any():
@@ -106,7 +106,7 @@ def test_a_shape_of_none_takes_any():
 
 @pytest.mark.parametrize('content', [None, [1, 2], {}, {'a': 1}, {1: torch.ones(1)}, {'net': {'epoch': 3}}], ids=str)
 def test_a_file_without_tensors_by_name_gives_none(content):
-    assert find_weights(content, WANTED) == Weights({}, wanted=3)
+    assert find_weights(content, WANTED) == Weights({}, expected=3)
 
 
 def test_where_nothing_fits_the_most_tensors_are_shown():

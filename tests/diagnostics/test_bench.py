@@ -62,8 +62,8 @@ def test_variants_are_timed_in_turns_and_at_least_twice():
     order: list[str] = []
     variants = [Variant(name, lambda name=name: order.append(name) or 1.0) for name in 'ab']
     rates = interleave(variants, 0.0, lambda *_: None)
-    assert order == ['a', 'b'] * bench.LEAST
-    assert rates == {'a': [1.0] * bench.LEAST, 'b': [1.0] * bench.LEAST}
+    assert order == ['a', 'b'] * bench.MIN_ROUNDS
+    assert rates == {'a': [1.0] * bench.MIN_ROUNDS, 'b': [1.0] * bench.MIN_ROUNDS}
 
 
 class TestCommand:

@@ -397,7 +397,7 @@ class TestRefused:
         assert [s.path for s in matlab_features.load(folder).split('test') if s.camera == 1] == ['cam1/0003/0001.jpg']
 
     def test_more_rows_than_anybody_has_images(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(matlab_features, 'MOST', 30)  # there are 36 on camera 1, of which identity 6 has 12
+        monkeypatch.setattr(matlab_features, 'MAX_FEATURES', 30)  # there are 36 on camera 1, of which identity 6 has 12
         self.refused(folder, 'mine_cam1.mat, identity 6: there are more than 30 features')
 
     @pytest.mark.parametrize('writer', [write_mat, write_hdf5])

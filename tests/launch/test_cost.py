@@ -9,7 +9,7 @@ import pytest
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
-from vireid.launch.cost import DEVICES, LAUNCH, Price, duration, hours, price_lines, run_size
+from vireid.launch.cost import DEVICES, LAUNCH, CostEstimate, cost_lines, duration, hours, run_size
 from vireid.launch.resolve import resolve
 from vireid.launch.work import Work
 from vireid.plugin_manager.manager import create_manager
@@ -58,10 +58,10 @@ class TestSize:
             run_size(experiment('tffn_own'))
 
 
-class TestPrice:
+class TestCostEstimate:
     def test_a_core_by_hand(self):
-        price = Price(experiment('tffn_sysu', 'training.epochs=null', 'training.steps=1000'), WORK)
-        found, core = price.on(CORE), DEVICES[CORE]
+        cost = CostEstimate(experiment('tffn_sysu', 'training.epochs=null', 'training.steps=1000'), WORK)
+        found, core = cost.on(CORE), DEVICES[CORE]
         assert found.seconds == pytest.approx(core.step + 900e9 / core.convolutions)
         embedding = 10_578 * 2e9 / core.convolutions
         assert found.hours == pytest.approx((1000 * found.seconds + embedding) / 3600)
@@ -69,35 +69,35 @@ class TestPrice:
         assert found.basis == 'fitted'
 
     def test_a_gpu_by_hand(self):
-        price = Price(experiment('tffn_sysu', 'training.precision=bf16-mixed'), WORK)
-        assert price.on('A100').seconds == pytest.approx(900e9 / (0.2 * 312e12))
-        price = Price(experiment('tffn_sysu', 'training.precision=32-true'), WORK)
-        assert price.on('A100').seconds == pytest.approx(600e9 / (0.2 * 156e12) + 300e9 / (0.5 * 19.5e12))
-        assert price.on('V100').seconds == pytest.approx(900e9 / (0.5 * 15.7e12))
-        assert price.on('A100').basis == 'assumed'
+        cost = CostEstimate(experiment('tffn_sysu', 'training.precision=bf16-mixed'), WORK)
+        assert cost.on('A100').seconds == pytest.approx(900e9 / (0.2 * 312e12))
+        cost = CostEstimate(experiment('tffn_sysu', 'training.precision=32-true'), WORK)
+        assert cost.on('A100').seconds == pytest.approx(600e9 / (0.2 * 156e12) + 300e9 / (0.5 * 19.5e12))
+        assert cost.on('V100').seconds == pytest.approx(900e9 / (0.5 * 15.7e12))
+        assert cost.on('A100').basis == 'assumed'
 
     def test_a_gpu_is_no_faster_than_it_is_given_kernels(self):
         many = Work(10, 60e9, 30e9, 100_000, 1e9, int(1e9), 2e9)
-        assert Price(experiment('tffn_sysu'), many).on('H100').seconds == pytest.approx(100_000 * LAUNCH)
+        assert CostEstimate(experiment('tffn_sysu'), many).on('H100').seconds == pytest.approx(100_000 * LAUNCH)
 
     def test_auto_precision_is_that_of_the_device(self):
-        price = Price(experiment('tffn_sysu', 'training.precision=auto'), WORK)
-        assert price.on('A100').precision == 'bf16-mixed'
-        assert price.on('V100').precision == '32-true'
+        cost = CostEstimate(experiment('tffn_sysu', 'training.precision=auto'), WORK)
+        assert cost.on('A100').precision == 'bf16-mixed'
+        assert cost.on('V100').precision == '32-true'
 
     def test_memory_that_a_device_does_not_have(self):
         large = Work(20, 60e9, 30e9, 100, 1e9, int(1e9), 2e9)  # 21 GB
-        price = Price(experiment('tffn_sysu'), large)
-        assert not price.on('T4').fits
-        assert price.on('RTX 3090').fits
-        assert any(line.startswith('T4') and 'too little memory' in line for line in price_lines(price))
+        cost = CostEstimate(experiment('tffn_sysu'), large)
+        assert not cost.on('T4').fits
+        assert cost.on('RTX 3090').fits
+        assert any(line.startswith('T4') and 'too little memory' in line for line in cost_lines(cost))
 
     def test_an_unknown_device(self):
         with pytest.raises(VireidError, match=r"'A10'.*\n.*A100"):
-            Price(experiment('tffn_sysu'), WORK).on('A10')
+            CostEstimate(experiment('tffn_sysu'), WORK).on('A10')
 
     def test_the_table_says_what_is_assumed(self):
-        lines = price_lines(Price(experiment('tffn_sysu'), WORK))
+        lines = cost_lines(CostEstimate(experiment('tffn_sysu'), WORK))
         assert 'estimated for a complete SYSU-MM01 (395 training identities' in lines[0]
         assert lines[-1].startswith('assumed: not measured')
         assert len(lines) == 1 + 1 + len(DEVICES) + 1

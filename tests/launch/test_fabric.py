@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from vireid.core.config.experiment import Experiment, check_config
 from vireid.core.errors import VireidError
-from vireid.launch.fabric import LONGEST_WAIT, _find_environment, make_fabric
+from vireid.launch.fabric import MAX_WAIT, _find_environment, make_fabric
 from vireid.launch.preflight import preflight
 from vireid.plugin_manager.manager import create_manager
 
@@ -111,7 +111,7 @@ def test_sharding_is_refused_with_a_word_why():
 def test_processes_wait_ten_minutes_for_each_other_not_thirty(monkeypatch):
     monkeypatch.setattr(Fabric, 'launch', lambda self: None)
     made = make_fabric(experiment(devices=2).training)
-    assert made.strategy._timeout == LONGEST_WAIT == timedelta(minutes=10)
+    assert made.strategy._timeout == MAX_WAIT == timedelta(minutes=10)
 
 
 def test_processes_that_do_not_meet_are_told_where_and_what_to_check(monkeypatch):

@@ -10,7 +10,7 @@ from vireid.core.config.settings import ImageSettings
 from vireid.core.errors import VireidError
 from vireid.core.types import VISIBLE, Sample
 from vireid.launch import image_checks
-from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.image_checks import check_images, warn_skipped
 
 
 def settings(**more):
@@ -49,10 +49,10 @@ def test_a_file_that_is_gone_is_told_beside_raw_ones(samples, tmp_path):
 
 
 def test_what_is_passed_over_is_told_once(capsys):
-    image_checks._tell_once.cache_clear()
+    image_checks._print_once.cache_clear()
     mine = SimpleNamespace(
         source='Folders: mine', passed_over=['1 file in an unsupported format is not read: .heic (1)']
     )
     for dataset in (mine, mine, object()):  # readers of published datasets pass nothing over
-        tell_passed_over(dataset)
+        warn_skipped(dataset)
     assert capsys.readouterr().err == 'warning: Folders: mine: 1 file in an unsupported format is not read: .heic (1)\n'

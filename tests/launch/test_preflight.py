@@ -48,7 +48,7 @@ def test_a_constructor_that_computes_with_values_is_built_on_the_cpu():
     assert find_problems(changed, manager) == []
     assert on_meta(ComputesWithValues).steps == 4
     with pytest.raises(TypeError):
-        on_meta(ComputesWithValues, again=False)
+        on_meta(ComputesWithValues, retry=False)
 
 
 def test_names_types_and_wiring_are_told_at_once():

@@ -27,7 +27,7 @@ def test_half_of_a_published_dataset_is_still_that_dataset(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ('name', 'given'), [('nowhere', 'nowhere does not exist'), ('', 'has the layout of no dataset')]
+    ('name', 'given'), [('nowhere', 'nowhere does not exist'), ('', 'does not have the layout of a dataset')]
 )
 def test_anything_else_is_told(name: str, given: str, tmp_path: Path) -> None:
     with pytest.raises(VireidError) as error:

@@ -20,7 +20,7 @@ import vireid.reporting
 import vireid.search
 import vireid.studies
 from vireid.reporting.markup import asset, environment, policy, render, script_data
-from vireid.reporting.thumbnails import MOST_PIXELS, decode
+from vireid.reporting.thumbnails import MAX_PIXELS, decode
 
 TAG = re.compile(r'<[A-Za-z/!]|="')
 FOLDERS = [Path(module.__file__).parent for module in (vireid.reporting, vireid.studies, vireid.search)]
@@ -207,7 +207,7 @@ def test_a_thumbnail_is_a_small_jpeg():
         packed()[:300],
         packed(kind='PNG'),
         packed(kind='GIF'),
-        packed((2048, MOST_PIXELS // 2048 + 1)),
+        packed((2048, MAX_PIXELS // 2048 + 1)),
     ):
         assert decode(data) is None
 

@@ -31,7 +31,7 @@ def test_a_finished_run(run):
     assert (found.label, found.protocol, found.config['seed']) == ('tffn', 'a protocol', 0)
     assert found.steps == [{'step': 1, 'loss': 2.0}]
     assert found.rows == found.evidence.about['rows']
-    assert found.made == {'machine': {'threads': 2}}
+    assert found.provenance == {'machine': {'threads': 2}}
 
 
 @pytest.mark.parametrize('gone', ['config.yaml', 'metrics.jsonl', 'run.json', 'result.json', 'report.npz'])
@@ -40,7 +40,7 @@ def test_what_is_missing_is_empty(run, gone):
     found = read_run(run)
     assert bool(found.config) == (gone != 'config.yaml')
     assert bool(found.metrics) == (gone != 'metrics.jsonl')
-    assert bool(found.made) == (gone != 'run.json')
+    assert bool(found.provenance) == (gone != 'run.json')
     assert (found.result is None) == (gone == 'result.json')
     assert (found.evidence is None) == (gone == 'report.npz')
     assert found.protocol == 'a protocol'  # by either

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from vireid.core.types import INFRARED, VISIBLE
-from vireid.reporting.swaps import MOST, SIZE, swap_grid
+from vireid.reporting.swaps import MAX_IMAGES, SIZE, swap_grid
 
 
 def sums(batch, rows, columns):
@@ -29,7 +29,7 @@ def test_each_image_is_in_its_row_and_column_in_its_color():
 
 
 def test_colors_beyond_black_and_white_are_cut_and_most_images_are_left_out():
-    sides = [(constant(0.9), m) for m in (VISIBLE, INFRARED) for _ in range(MOST + 2)]
+    sides = [(constant(0.9), m) for m in (VISIBLE, INFRARED) for _ in range(MAX_IMAGES + 2)]
     grid = swap_grid(sums, sides, (constant(-1.0), constant(1.0)), 'cpu')
-    assert grid.shape[:2] == (MOST + 1, MOST + 1)
+    assert grid.shape[:2] == (MAX_IMAGES + 1, MAX_IMAGES + 1)
     assert (grid[1:, 1:] == 1).all()

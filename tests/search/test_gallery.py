@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import VireidError
-from vireid.search.gallery import Found, find_gallery
+from vireid.search.gallery import GalleryImage, find_gallery
 
 
 def touch(root: Path, *names: str) -> None:
@@ -51,8 +51,9 @@ def test_a_table(tmp_path):
     root, found = find_gallery(tmp_path / 'all.csv')
     assert root == tmp_path
     assert found == [
-        Found(str(tmp_path / 'a.jpg'), 'infrared', '4', '2026-11-29 22:41:00'), Found(str(tmp_path / 'b.jpg')),
-    ]  # fmt: skip
+        GalleryImage(str(tmp_path / 'a.jpg'), 'infrared', '4', '2026-11-29 22:41:00'),
+        GalleryImage(str(tmp_path / 'b.jpg')),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torchvision
 
 from vireid.core.errors import VireidError
 from vireid.search.embedder import load
-from vireid.search.gallery import Found, find_gallery
+from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.zero_shot import make_zero_shot
 
 
@@ -46,4 +46,4 @@ def test_a_missing_modality_is_told(people, options, tmp_path):
 def test_no_readable_image(options, tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'x')
     with pytest.raises(VireidError, match='none of the images can be read'):
-        make_zero_shot(tmp_path / 'zero.pt', [Found(str(tmp_path / 'a.jpg'))], options)
+        make_zero_shot(tmp_path / 'zero.pt', [GalleryImage(str(tmp_path / 'a.jpg'))], options)

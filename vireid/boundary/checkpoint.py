@@ -20,7 +20,7 @@ from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 
 FORMAT = 2  # other formats are rejected
-MOST = 100  # most checkpoints to keep
+MAX_KEPT = 100  # most checkpoints to keep
 
 
 def save(path: str | Path, content: Mapping[str, Any], keep: int = 1) -> None:
@@ -73,7 +73,7 @@ def earlier(path: Path, age: int) -> Path:
 def kept(path: Path) -> list[Path]:
     """Returns the existing checkpoints of `path`, the latest first."""
     paths = [path] if path.is_file() else []
-    for age in range(1, MOST):
+    for age in range(1, MAX_KEPT):
         if not earlier(path, age).is_file():
             break
         paths.append(earlier(path, age))
@@ -163,25 +163,25 @@ def load_weights(module: torch.nn.Module, weights: Mapping[str, Any], source: st
     Raises:
         VireidError: listing the tensors that are missing, unexpected or of another shape.
     """
-    own = module.state_dict()
-    missing = [k for k in own if k not in weights]
-    unexpected = [k for k in weights if k not in own]
+    state = module.state_dict()
+    missing = [k for k in state if k not in weights]
+    unexpected = [k for k in weights if k not in state]
     misfits = [
-        f'{k} is {tuple(weights[k].shape)}, the model expects {tuple(own[k].shape)}'
-        for k in own
-        if k in weights and weights[k].shape != own[k].shape
+        f'{k} is {tuple(weights[k].shape)}, the model expects {tuple(state[k].shape)}'
+        for k in state
+        if k in weights and weights[k].shape != state[k].shape
     ]
-    other = [k for k in own if k in weights and weights[k].is_floating_point() != own[k].is_floating_point()]
-    misfits += [f'{k} is {weights[k].dtype}, the model expects {own[k].dtype}' for k in other]
+    other = [k for k in state if k in weights and weights[k].is_floating_point() != state[k].is_floating_point()]
+    misfits += [f'{k} is {weights[k].dtype}, the model expects {state[k].dtype}' for k in other]
     if missing or unexpected or misfits:
-        fits = len(own) - len(missing) - len(misfits)
+        fits = len(state) - len(missing) - len(misfits)
         parts = [
             f'{len(names)} {what} ({_some(names)})'
             for what, names in (('missing', missing), ('unexpected', unexpected), ('of another shape', misfits))
             if names
         ]
         raise VireidError(
-            f'{source} does not fit the model: {fits} of {len(own)} tensors fit; ' + '; '.join(parts),
+            f'{source} does not fit the model: {fits} of {len(state)} tensors fit; ' + '; '.join(parts),
             todo="use the config the checkpoint was trained with (config.yaml in its run's folder)",
         )
     module.load_state_dict(weights)

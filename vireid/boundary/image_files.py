@@ -27,7 +27,7 @@ BEGINNINGS = {  # of files of these formats
 }
 MAY_BE_RAW = ('.png', '.tif', '.tiff', '.pgm', '.pnm', '.ppm', '.pfm', '.jp2', '.j2k', '.jpx', '.jpf', '.j2c', '.jpc')
 MAY_HAVE_FRAMES = ('.tif', '.tiff', '.gif', '.webp')
-MOST_PIXELS = 32_000_000  # four 4K frames; decoding takes up to 20 bytes a pixel
+MAX_PIXELS = 32_000_000  # four 4K frames; decoding takes up to 20 bytes a pixel
 ORIENTATION = 0x0112  # the EXIF tag
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0  # a TIFF tag and its value
 BITS, SAMPLE_FORMAT, SIGNED = 258, 339, (2,)  # TIFF tags, and the value of signed ones; others are unsigned
@@ -79,7 +79,7 @@ class RawImage(VireidError):
 @reads('an image', *(f'*{suffix}' for suffix in SUFFIXES), todo='replace it, or remove it from the data folder')
 def read_pixels(
     path: str | Path,
-    max_pixels: int = MOST_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     scale_raw: ScaleRaw = None,
     thumbnail: tuple[int, int] | None = None,
 ) -> np.ndarray:
@@ -121,7 +121,7 @@ def read_pixels(
 def decode_pixels(
     file: BinaryIO,
     name: str,
-    max_pixels: int = MOST_PIXELS,
+    max_pixels: int = MAX_PIXELS,
     scale_raw: ScaleRaw = None,
     thumbnail: tuple[int, int] | None = None,
 ) -> np.ndarray:
@@ -171,7 +171,7 @@ def decode_pixels(
         raise VireidError(f'{name} cannot be read: {about}', todo=todo) from error
 
 
-def open_image(file: BinaryIO, name: str, max_pixels: float = MOST_PIXELS) -> ImageFile.ImageFile:
+def open_image(file: BinaryIO, name: str, max_pixels: float = MAX_PIXELS) -> ImageFile.ImageFile:
     """Reads the header of an image, after checks that neither this nor decoding takes minutes or gigabytes.
 
     Args:

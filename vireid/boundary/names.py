@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vireid.core.errors import VireidError
 
-SHOWN = 5
+MAX_GROUPS = 5
 CAMERA = re.compile(r'cam(?:era)?[ _-]?(\d{1,9})', re.IGNORECASE | re.ASCII)
 _INVISIBLE = re.compile('[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]')
 _SEPARATORS = re.compile('(?<=[^\\W_])[ _\u2010-\u2015\u2212-]+(?=[^\\W_])')  # not in front: `-1` is not `1`
@@ -34,7 +34,7 @@ def look(name: str) -> str:
     return re.sub(r'(?<![\d.])0+(?=\d)', '', folded)
 
 
-def alike(names: Iterable[str], source: str) -> VireidError | None:
+def lookalike_error(names: Iterable[str], source: str) -> VireidError | None:
     """Returns an error with all spellings if different names look alike, else None."""
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
@@ -42,8 +42,8 @@ def alike(names: Iterable[str], source: str) -> VireidError | None:
     lookalikes = [group for group in groups.values() if len(group) > 1]
     if not lookalikes:
         return None
-    shown = '; '.join(' and '.join(map(repr, group)) for group in lookalikes[:SHOWN])
-    more = f'; and {len(lookalikes) - SHOWN:,} more' if len(lookalikes) > SHOWN else ''
+    shown = '; '.join(' and '.join(map(repr, group)) for group in lookalikes[:MAX_GROUPS])
+    more = f'; and {len(lookalikes) - MAX_GROUPS:,} more' if len(lookalikes) > MAX_GROUPS else ''
     who = '1 identity seems' if len(lookalikes) == 1 else f'{len(lookalikes):,} identities seem'
     return VireidError(
         f'{source}: {who} to have several spellings: {shown}{more}',

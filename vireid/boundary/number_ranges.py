@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from vireid.core.errors import VireidError
 
-MOST = 1000  # numbers in one text; more is probably a typo
+MAX_NUMBERS = 1000  # numbers in one text; more is probably a typo
 
 
 def parse_numbers(flag: str, text: str) -> list[int]:
@@ -23,10 +23,10 @@ def parse_numbers(flag: str, text: str) -> list[int]:
         if not all(word.isascii() and word.isdecimal() and len(word) < 10 for word in words):
             raise VireidError(f'{flag} is {text!r}', allowed='a range such as 1-10, or a list such as 1,3,5')
         those = range(int(first), int(words[-1]) + 1)
-        if not those or len(those) > MOST:
+        if not those or len(those) > MAX_NUMBERS:
             raise VireidError(
                 f'{flag} is {text!r}',
-                allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MOST:,} numbers',
+                allowed=f'a range such as 1-10, or a list such as 1,3,5; at most {MAX_NUMBERS:,} numbers',
             )
         numbers += those
     return list(dict.fromkeys(numbers))

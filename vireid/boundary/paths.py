@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vireid.core.errors import VireidError
 
-LONGEST = 100  # characters of a name; folders and files append to it, and file systems stop at 255 bytes
+MAX_LENGTH = 100  # characters of a name; folders and files append to it, and file systems stop at 255 bytes
 # Windows device names, with any suffix
 _RESERVED = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE)
 
@@ -16,7 +16,7 @@ _RESERVED = re.compile(r'(con|prn|aux|nul|com\d|lpt\d)(\..*)?', re.IGNORECASE)
 def is_name(text: str) -> bool:
     """Returns whether a string is a valid file or folder name on every system, and nothing but a name."""
     return (
-        0 < len(text) <= LONGEST
+        0 < len(text) <= MAX_LENGTH
         and text == text.strip()
         and text.isprintable()
         and not re.search(r'[/\\:*?"<>|]', text)

@@ -24,7 +24,7 @@ WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
 AVERAGED = ('ema', 'teacher')  # words in the names of weights that are averages of others
 PARTS = 16  # of a name that may form a prefix
 NESTED = 4  # keys above a state dict
-SHOWN, LONGEST = 4, 80  # names shown, and characters of each
+MAX_NAMES, MAX_LENGTH = 4, 80  # names shown, and characters of each
 HEADER, ENTRIES = 16 * 2**20, 50_000  # bytes and entries of the header of a safetensors file
 
 
@@ -35,7 +35,7 @@ class Weights:
     Attributes:
         tensors: by name, without the prefix.
         fits: the number of tensors that match the network in name, shape and kind, without BatchNorm counters.
-        wanted: the number of tensors that the network expects.
+        expected: the number of tensors that the network expects.
         key: the key above them, such as `model.state_dict`; empty at the top level of the file.
         prefix: the prefix of their names in the file.
         apart: names beside them without the prefix.
@@ -44,7 +44,7 @@ class Weights:
 
     tensors: dict[str, Tensor]
     fits: int = 0
-    wanted: int = 0
+    expected: int = 0
     key: str = ''
     prefix: str = ''
     apart: tuple[str, ...] = ()
@@ -58,17 +58,17 @@ class Weights:
     def text(self, source: str | Path, left_out: Sequence[str]) -> str:
         """Returns a line that reports what was loaded; `left_out` names the tensors that were not."""
         names = [*left_out, *self.apart]
-        some = ', '.join(one_line(name[:LONGEST]) for name in names[:SHOWN])
-        more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
+        some = ', '.join(one_line(name[:MAX_LENGTH]) for name in names[:MAX_NAMES])
+        more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
         return (
-            f'weights {source}: {self.fits:,} of {self.wanted:,} tensors'
+            f'weights {source}: {self.fits:,} of {self.expected:,} tensors'
             + (f', {self.place}' if self.place else '')
             + (f'; left out: {some}{more}' if names else '')
             + (f'; the tensors {" and ".join(self.others)} would fit as well' if self.others else '')
         )
 
 
-def find_weights(content: Any, wanted: Shapes) -> Weights:
+def find_weights(content: Any, expected: Shapes) -> Weights:
     """Finds the state dict in a file's content, under the key and prefix with the most tensors that fit a network.
 
     A prefix ends with a dot and may have several parts, such as `module.` or `module.encoder_q.`. BatchNorm counters
@@ -77,7 +77,7 @@ def find_weights(content: Any, wanted: Shapes) -> Weights:
 
     Args:
         content: what `read_weights` returns.
-        wanted: expected tensors or shapes by name.
+        expected: expected tensors or shapes by name.
     """
     places: dict[tuple[str, str], tuple[int, int]] = {}  # numbers of matching tensors, and of matching names
     held: dict[str, dict[str, Tensor]] = {}
@@ -87,10 +87,10 @@ def find_weights(content: Any, wanted: Shapes) -> Weights:
         held[key] = state
         for name, tensor in state.items():
             for prefix, own in _endings(name):
-                if own in wanted and not own.endswith(COUNTER):
+                if own in expected and not own.endswith(COUNTER):
                     count, names = places.get((key, prefix), (0, 0))
-                    places[key, prefix] = (count + fits(tensor, wanted[own]), names + 1)
-    count = sum(not name.endswith(COUNTER) for name in wanted)
+                    places[key, prefix] = (count + fits(tensor, expected[own]), names + 1)
+    count = sum(not name.endswith(COUNTER) for name in expected)
     if not places:
         largest = max(held, key=lambda key: len(held[key]), default='')
         return Weights(held.get(largest, {}), 0, count, largest)
@@ -132,21 +132,21 @@ def _is_averaged(key: str, prefix: str) -> bool:
 
 
 def _place(key: str, prefix: str) -> str:
-    below = f'taken from {one_line(key[:LONGEST])!r}' if key else ''
-    behind = f'without the prefix {one_line(prefix[:LONGEST])!r}' if prefix else ''
+    below = f'taken from {one_line(key[:MAX_LENGTH])!r}' if key else ''
+    behind = f'without the prefix {one_line(prefix[:MAX_LENGTH])!r}' if prefix else ''
     return ' '.join(filter(None, (below, behind)))
 
 
-def fits(tensor: Tensor, wanted: Tensor | tuple[int, ...] | None) -> bool:
+def fits(tensor: Tensor, expected: Tensor | tuple[int, ...] | None) -> bool:
     """Returns whether a tensor has the shape that a network expects and, if its tensor is given, the kind of numbers.
 
     Integers fit no floating-point tensor: a quantized file has them, with scales that this program does not apply.
     Floating-point numbers fit integers: averaging makes them of counters.
     """
-    if not isinstance(wanted, Tensor):
-        return wanted is None or tuple(tensor.shape) == wanted
-    real = tensor.is_floating_point() or not wanted.is_floating_point()
-    return tensor.shape == wanted.shape and tensor.is_complex() == wanted.is_complex() and real
+    if not isinstance(expected, Tensor):
+        return expected is None or tuple(tensor.shape) == expected
+    real = tensor.is_floating_point() or not expected.is_floating_point()
+    return tensor.shape == expected.shape and tensor.is_complex() == expected.is_complex() and real
 
 
 def require_finite(state: Mapping[str, Any], source: str | Path, used: Container[str]) -> None:
@@ -167,7 +167,7 @@ def require_finite(state: Mapping[str, Any], source: str | Path, used: Container
         if not finite.all():
             raise VireidError(
                 f'weights {str(source)!r}: {int((~finite).sum()):,} of {tensor.numel():,} values in '
-                f'{one_line(name[:LONGEST])} are NaN or infinite',
+                f'{one_line(name[:MAX_LENGTH])} are NaN or infinite',
                 allowed='finite weights',
                 todo='give an earlier file of the same training, or another file',
             )

@@ -11,7 +11,7 @@ import yaml
 from vireid.boundary.reading import duplicate, require_whole_characters
 from vireid.core.errors import VireidError
 
-LONGEST = 100  # characters of a number
+MAX_DIGITS = 100  # characters of a number
 NODES, DEPTH = 50_000, 64  # of a file; vireid's own configs have at most 600 nodes
 
 
@@ -54,7 +54,7 @@ def _construct_number(loader: Loader, node: yaml.ScalarNode) -> Any:
     """Returns a number, but a string for `1:30`, which YAML 1.1 reads as 90, in time quadratic in its length."""
     if ':' in node.value:
         return node.value
-    if len(node.value) > LONGEST:
+    if len(node.value) > MAX_DIGITS:
         raise ValueError(f'line {node.start_mark.line + 1}: a number of {len(node.value):,} characters')
     if not node.tag.endswith('int'):
         return yaml.SafeLoader.construct_yaml_float(loader, node)

@@ -123,9 +123,9 @@ def _parser(flags: argparse.Namespace, arguments: Sequence[str]) -> argparse.Arg
     if not arguments or arguments[0] not in COMMANDS:  # load plugins only for their own commands, or to list all
         for name, command in _plugin_commands(flags).items():
             text = command.help.replace('%', '%%')  # argparse expands %
-            own = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
+            subparser = commands.add_parser(name, help=f'{text} [{command.plugin}]', description=text)
             if arguments and arguments[0] == name:
-                _add_plugin_command(own, name, command)
+                _add_plugin_command(subparser, name, command)
     if arguments and not arguments[0].startswith('-') and arguments[0] not in commands.choices:
         given = f'no command {arguments[0]!r}{did_you_mean(arguments[0], commands.choices)}'
         raise VireidError(given, allowed=', '.join(commands.choices))

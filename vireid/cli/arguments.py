@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.boundary.number_ranges import MOST, parse_share, refuse_trials
+from vireid.boundary.number_ranges import MAX_NUMBERS, parse_share, refuse_trials
 from vireid.core.config.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -204,8 +204,8 @@ def make_manager(
 
 
 def _jobs(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 to {MOST:,}')
+    if not text.isdecimal() or not 0 < int(text) <= MAX_NUMBERS:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 to {MAX_NUMBERS:,}')
     return int(text)
 
 

@@ -43,5 +43,5 @@ def run(args: argparse.Namespace) -> None:
 
     experiment = resolve(args.config, overrides_of(args), manager=make_manager(args))
     with progress_bar('building the model') as show:
-        found = bench(args.action, experiment, args.seconds, show)
-    print(json.dumps(found.to_dict(), indent=2) if args.json else found.text())
+        result = bench(args.action, experiment, args.seconds, show)
+    print(json.dumps(result.to_dict(), indent=2) if args.json else result.text())

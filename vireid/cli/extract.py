@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> None:
 
     writer(args.out)  # raises before the images are embedded, not after
     require_writable(args.out)
-    _, found = find_gallery(args.images, args.modality)
+    _, images = find_gallery(args.images, args.modality)
     zero_shot = args.out.with_name(f'{args.out.stem}_zero_shot.pt')
-    embedder = open_embedder(args.checkpoint, zero_shot, found, args.cfg_options, args.plugin)
+    embedder = open_embedder(args.checkpoint, zero_shot, images, args.cfg_options, args.plugin)
     quiet_others()
     with progress_bar('embedding images') as show:
-        line = extract(args.out, found, embedder, show)
+        line = extract(args.out, images, embedder, show)
     print(line)

@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> None:
     from vireid.search.index_settings import settle
     from vireid.search.open_embedder import open_embedder
 
-    root, found = find_gallery(args.gallery, args.modality, args.camera)
+    root, images = find_gallery(args.gallery, args.modality, args.camera)
     settings = settle(args.out, args.checkpoint, args.type, args.cfg_options, args.trust_config)
-    embedder = open_embedder(settings.checkpoint, args.out / ZERO_SHOT, found, settings.options, args.plugin)
+    embedder = open_embedder(settings.checkpoint, args.out / ZERO_SHOT, images, settings.options, args.plugin)
     with named_progress_bar('reading') as show:
         more = {**settings.arguments(), 'time_pattern': args.time_pattern, 'plugins': args.plugin}
-        update = build(args.out, root, found, embedder, on_progress=show, **more)
+        update = build(args.out, root, images, embedder, on_progress=show, **more)
     print(f'{args.out}\n{update.text()}')
     print(f'\nTo search it: vireid search {quote(str(args.out))} IMAGE')

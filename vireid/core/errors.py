@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
-LONGEST = 4_000  # characters in each part of an error
+MAX_LENGTH = 4_000  # characters in each part of an error
 _BREAKS = re.compile('\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028\u2029]')  # but newlines
-SHOWN = 100  # errors listed in a combined error
+MAX_ERRORS = 100  # errors listed in a combined error
 
 
 class VireidError(Exception):
@@ -60,7 +60,7 @@ class VireidError(Exception):
 
 def _shown(text: str) -> str:
     """Returns a part of an error as it is shown: external files may contain lists of any length."""
-    return indented(text if len(text) <= LONGEST else f'{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}')
+    return indented(text if len(text) <= MAX_LENGTH else f'{text[: MAX_LENGTH // 2]} ... {text[-MAX_LENGTH // 2 :]}')
 
 
 def indented(text: str) -> str:
@@ -86,8 +86,8 @@ def combined(problems: Sequence[VireidError]) -> VireidError:
     if len(problems) == 1:
         return problems[0]
     error = VireidError('')
-    more = [f'and {len(problems) - SHOWN:,} more errors'] if len(problems) > SHOWN else []
-    error.given = '\n'.join([*(str(problem) for problem in problems[:SHOWN]), *more])
+    more = [f'and {len(problems) - MAX_ERRORS:,} more errors'] if len(problems) > MAX_ERRORS else []
+    error.given = '\n'.join([*(str(problem) for problem in problems[:MAX_ERRORS]), *more])
     error.args = (error.given,)
     error.errors = tuple(problems)
     return error

@@ -29,7 +29,7 @@ from vireid.launch.precision import BF16, FLOAT32, choose, native_bf16
 from vireid.launch.preflight import preflight
 
 Show = Callable[..., None]
-LEAST, MOST = 2, 7  # rounds of all variants
+MIN_ROUNDS, MAX_ROUNDS = 2, 7  # rounds of all variants
 SLOW = 2.0  # seconds of a step; above, smaller batches are timed
 WORTH = 1.1  # a change that makes less of a difference is not suggested
 EQUAL = 1.2  # two rates closer than this are about equal
@@ -87,7 +87,7 @@ class Bench:
 
     def advice(self) -> list[str]:
         """Returns what limits training and what to change, one sentence each."""
-        found = self._verdict() if BOTH in self.rates else []
+        lines = self._verdict() if BOTH in self.rates else []
         changes = [v for v in self.variants if v.change]
         if BOTH in self.rates and self.rate(STEP) < WORTH * self.rate(BOTH):
             changes = []  # all of them are about reading, which takes no time that could be saved
@@ -95,32 +95,32 @@ class Bench:
         better = [v for v in changes if statistics.median(self.ratios(v)) >= WORTH and min(self.ratios(v)) > 1]
         for variant in sorted(better, key=lambda v: -statistics.median(self.ratios(v))):
             times = statistics.median(self.ratios(variant))
-            found.append(f'set {variant.change}: {variant.against} is {times:.1f} times as fast')
+            lines.append(f'set {variant.change}: {variant.against} is {times:.1f} times as fast')
         if changes and not better:
-            found.append(f'no change that was tried makes {changes[0].against} faster')
+            lines.append(f'no change that was tried makes {changes[0].against} faster')
         if self.load >= BUSY:
-            found.append(
+            lines.append(
                 f'the machine is busy: its load average was {self.load:.1f} on {counted(self.cores, "core")} before '
                 'this began. The threads of a step wait for each other at every layer, so more threads than free '
                 'cores slow it down; set OMP_NUM_THREADS to the number of free cores'
             )
-        return found
+        return lines
 
     def _verdict(self) -> list[str]:
         """Returns which of the two limits training, and whether they get in each other's way."""
         step, loader, both = (self.rate(name) for name in (STEP, LOADER, BOTH))
         if loader >= EQUAL * step:
-            found = [f'the step limits training: the loader alone is {loader / step:.1f} times as fast']
+            lines = [f'the step limits training: the loader alone is {loader / step:.1f} times as fast']
         elif step >= EQUAL * loader:
-            found = [f'the loader limits training: the step alone is {step / loader:.1f} times as fast']
+            lines = [f'the loader limits training: the step alone is {step / loader:.1f} times as fast']
         else:
-            found = ['the step and the loader are about equally fast']
+            lines = ['the step and the loader are about equally fast']
         possible = min(step, loader) if self.workers else 1 / (1 / step + 1 / loader)
         if both < possible / EQUAL:
-            found.append(
+            lines.append(
                 f'together they reach {both / possible:.0%} of the possible rate: they compete for the processor'
             )
-        return found
+        return lines
 
     def text(self) -> str:
         """Returns the table, the notes and the advice."""
@@ -256,11 +256,11 @@ def interleave(variants: Sequence[Variant], seconds: float, show: Show) -> dict[
     """
     rates: dict[str, list[float]] = {variant.name: [] for variant in variants}
     start = time.perf_counter()
-    for number in range(MOST):
-        if number >= LEAST and time.perf_counter() - start > seconds * number / (number + 1):
+    for number in range(MAX_ROUNDS):
+        if number >= MIN_ROUNDS and time.perf_counter() - start > seconds * number / (number + 1):
             break  # the next round would end too late
         for place, variant in enumerate(variants):
-            show(number * len(variants) + place, MOST * len(variants), f'timing {variant.name}')
+            show(number * len(variants) + place, MAX_ROUNDS * len(variants), f'timing {variant.name}')
             rates[variant.name].append(variant.rate())
     return rates
 

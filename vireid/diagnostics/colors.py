@@ -17,7 +17,7 @@ GRAY = 0.5
 COLORED = 5.0
 # A few gray images among the visible ones come from the night; a larger share, or all of an identity, is a mistake.
 GRAY_SHARE = 0.05
-SHOWN = 3
+MAX_PATHS = 3
 
 
 def channel_spread(image: np.ndarray) -> float:
@@ -92,4 +92,4 @@ def _of(some: Sequence[object], everything: Sequence[object]) -> str:
 
 
 def _examples(samples: Sequence[Sample]) -> str:
-    return ', '.join(sorted(s.path for s in samples)[:SHOWN]) + (', ...' if len(samples) > SHOWN else '')
+    return ', '.join(sorted(s.path for s in samples)[:MAX_PATHS]) + (', ...' if len(samples) > MAX_PATHS else '')

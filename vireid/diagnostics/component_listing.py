@@ -43,8 +43,8 @@ def describe_component(components: Components, kind: str, name: str) -> Iterator
     about = describe(components.get(kind, name))
     yield f'{kind} {name!r}, plugin {plugins[name]!r} ({about.place})\n\n{about.text or "no description"}'
     supplied = given(kind)
-    for title, wanted in (('set by the config', False), ('filled in by the framework', True)):
-        arguments = [a for a in about.arguments if (a.name in supplied) is wanted]
+    for title, filled in (('set by the config', False), ('filled in by the framework', True)):
+        arguments = [a for a in about.arguments if (a.name in supplied) is filled]
         if arguments:
             yield f'\n{title}:'
         for argument in arguments:

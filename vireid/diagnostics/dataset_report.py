@@ -21,8 +21,8 @@ from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulne
 from vireid.diagnostics.near_copies import SIDE, near_copies
 from vireid.interfaces import Dataset
 
-SHOWN = 5  # examples of each problem
-LEAST_IDENTITIES = 4
+MAX_LISTED = 5  # examples of each problem
+MIN_IDENTITIES = 4
 FEW_LEVELS = 32  # gray levels; the darkest photograph has more, raw values truncated to 8 bits have a handful
 
 
@@ -44,8 +44,8 @@ class Report:
         """Returns a table of the counts, then the errors and warnings."""
         lines = [('split', '', 'found', 'expected')]
         lines += [
-            (split, what, f'{count:,}', '-' if wanted is None else f'{wanted:,}' + ('' if count == wanted else '  <-'))
-            for split, what, count, wanted in self.counts
+            (split, what, f'{count:,}', '-' if number is None else f'{number:,}' + ('' if count == number else '  <-'))
+            for split, what, count, number in self.counts
         ]
         parts = aligned(lines, left=len(lines[0]))
         for title, entries in (('error', self.errors), ('warning', self.warnings)):
@@ -79,7 +79,8 @@ def check_dataset(
     For your own images it also reports too few identities or cameras, images that look like the other modality, and
     nearly identical images of two identities. It does not do so for published datasets: nobody can change those, and
     thermal images in false color would look wrong. A dataset of your own images sets `own_images = True`, and has
-    `names`, `parts`, `fault`, `alike` and `passed_over` as described in `plugins/datasets/own_images.py`.
+    `names`, `parts`, `split_error`, `lookalike_error` and `passed_over` as described in
+    `plugins/datasets/own_images.py`.
 
     Args:
         dataset: the dataset to check.
@@ -98,7 +99,7 @@ def check_dataset(
         of_split |= dict.fromkeys((s.path for s in samples), split)
         _count(report, split or 'all', samples, (expected or {}).get(split, (None,) * 3), names)
     if own:
-        report.errors[:0] = [dataset.alike.given] if dataset.alike else []
+        report.errors[:0] = [dataset.lookalike_error.given] if dataset.lookalike_error else []
         report.warnings += [*dataset.passed_over, *_identity_warnings(everything, names)]
     images = _read_all(everything, partial(_read, own, scale_raw), on_progress)
     unreadable = [image.error for _, image in images if image.error and not image.raw]
@@ -106,19 +107,19 @@ def check_dataset(
     readable = [(sample, image) for sample, image in images if not image.error]
     if unreadable:
         what = counted(len(unreadable), 'image')
-        report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:SHOWN]))
+        report.errors.append(f'{what} cannot be read:\n    ' + '\n    '.join(unreadable[:MAX_LISTED]))
     _twins(report, readable, of_split, own)
     few = [f'{sample.path} ({image.levels})' for sample, image in readable if image.levels < FEW_LEVELS]
     if few:
         report.warnings.append(
             f'{counted(len(few), "image has", "images have")} fewer than {FEW_LEVELS} gray levels, like '
-            f'raw values truncated to 8 bits: {", ".join(few[:SHOWN])}{", ..." if len(few) > SHOWN else ""}'
+            f'raw values truncated to 8 bits: {", ".join(few[:MAX_LISTED])}{", ..." if len(few) > MAX_LISTED else ""}'
         )
     many = [sample.path for sample, image in readable if image.more_frames]
     if many:
         report.warnings.append(
             f'{counted(len(many), "image has", "images have")} several frames or pages, and only the first is read: '
-            f'{", ".join(many[:SHOWN])}{", ..." if len(many) > SHOWN else ""}'
+            f'{", ".join(many[:MAX_LISTED])}{", ..." if len(many) > MAX_LISTED else ""}'
         )
     if own:
         samples = [sample for sample, _ in readable]
@@ -134,9 +135,9 @@ def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[s
     """Returns the samples by split, and reports problems with the splits."""
     if splits is None and Dataset.own_images(dataset):
         parts = dict(dataset.parts)
-        if dataset.fault and set(parts) != {''}:
-            report.errors.append(dataset.fault.given)
-        elif dataset.fault:
+        if dataset.split_error and set(parts) != {''}:
+            report.errors.append(dataset.split_error.given)
+        elif dataset.split_error:
             report.warnings.append('the images have no splits yet: run `vireid data split`')
         return parts
     parts = {}
@@ -150,11 +151,11 @@ def _parts(dataset: Any, splits: Sequence[str] | None, report: Report) -> dict[s
 
 
 def _count(
-    report: Report, split: str, samples: Sequence[Sample], wanted: Sequence[int | None], names: Mapping[int, str]
+    report: Report, split: str, samples: Sequence[Sample], expected: Sequence[int | None], names: Mapping[int, str]
 ) -> None:
     counts = [len({s.identity for s in samples})]
     counts += [sum(s.modality == m for s in samples) for m in MODALITIES]
-    for what, count, number in zip(('identities', *MODALITIES), counts, wanted, strict=True):
+    for what, count, number in zip(('identities', *MODALITIES), counts, expected, strict=True):
         report.counts.append((split, what, count, number))
         if number is not None and count != number:
             report.errors.append(f'{split}: {count:,} {what} instead of {number:,}')
@@ -184,10 +185,10 @@ def _identity_warnings(samples: Sequence[Sample], names: Mapping[int, str]) -> l
     for sample in samples:
         cameras[sample.identity].add(sample.camera)
         modalities[sample.identity].add(sample.modality)
-    if len(cameras) < LEAST_IDENTITIES:
+    if len(cameras) < MIN_IDENTITIES:
         warnings.append(
             f'{counted(len(cameras), "identity", "identities")} in total: training and testing need at least two each, '
-            f'{LEAST_IDENTITIES} in all'
+            f'{MIN_IDENTITIES} in all'
         )
     everywhere = set().union(*cameras.values())
     if len(everywhere) == 1:
@@ -220,7 +221,7 @@ def _twins(report: Report, images: Sequence[tuple[Sample, _Image]], of_split: Ma
     for sample, image in images:
         contents[image.digest].append(sample)
     for twins in [group for group in contents.values() if len(group) > 1]:
-        paths = ', '.join(sorted({s.path for s in twins})[:SHOWN])
+        paths = ', '.join(sorted({s.path for s in twins})[:MAX_LISTED])
         # without names, two splits may both number their identities from 0, so that only the splits tell them apart
         splits, identities = ({of_split[s.path] for s in twins}, {s.identity for s in twins})
         if len(identities) > 1 and (named or len(splits) == 1):
@@ -251,14 +252,14 @@ def _one_person_twice(
     lines = [
         f'{names.get(one.identity, one.identity)} and {names.get(other.identity, other.identity)}: '
         f'{one.path}, {other.path}'
-        for one, other in pairs[:SHOWN]
+        for one, other in pairs[:MAX_LISTED]
     ]
     report.warnings.append(
         f'{counted(len(pairs), "pair")} of identities {"has" if len(pairs) == 1 else "have"} nearly the same '
         f'{images[0][0].modality} image'
         + (f', {across} of them in different splits' if across else '')
         + '; if a pair is one person, use one name for all its images:\n    '
-        + '\n    '.join([*lines, *(['...'] if len(pairs) > SHOWN else [])])
+        + '\n    '.join([*lines, *(['...'] if len(pairs) > MAX_LISTED else [])])
     )
 
 
@@ -304,4 +305,6 @@ def _read(own: bool, scale_raw: ScaleRaw, sample: Sample) -> _Image:
 
 def _few(identities: Iterable[int], names: Mapping[int, str]) -> str:
     ordered = sorted(identities)
-    return ', '.join(names.get(i, str(i)) for i in ordered[:SHOWN]) + (', ...' if len(ordered) > SHOWN else '')
+    return ', '.join(names.get(i, str(i)) for i in ordered[:MAX_LISTED]) + (
+        ', ...' if len(ordered) > MAX_LISTED else ''
+    )

@@ -23,7 +23,7 @@ from vireid.core.types import Progress, Sample
 from vireid.diagnostics.wiring import mermaid, wiring_table
 from vireid.interfaces import Model, Similarity, Step
 from vireid.launch import precision
-from vireid.launch.cost import Price, price_lines
+from vireid.launch.cost import CostEstimate, cost_lines
 from vireid.launch.fabric import make_fabric
 from vireid.launch.generated_people import IDENTITIES, GeneratedDataset, part_of_a_batch
 from vireid.launch.preflight import missing_init, preflight
@@ -192,7 +192,7 @@ def _evaluate(
 def _price(experiment: Experiment, work: Work) -> list[str]:
     """Returns the estimated price of the run, or why there is none."""
     try:
-        first, *rest = price_lines(Price(experiment, work))
+        first, *rest = cost_lines(CostEstimate(experiment, work))
         return [f'price:     {first}', *(f'           {line}' for line in rest)]
     except VireidError as error:
         return [f'price:     unknown: {error.given}' + (f'; {error.todo}' if error.todo else '')]

@@ -18,10 +18,10 @@ SIDE = 32  # of the shrunk image that is compared, in pixels
 FREQUENCIES = 16  # in each direction; without the mean, 255 bits
 # Measured on synthetic and real crops: images of different people differ in at least 65 of 255 bits, copies in fewer
 # unless they are cropped by three percent or more.
-MOST_BITS = 64
+MAX_BITS = 64
 SHIFT = 2  # pixels of the shrunk image
-LEAST_CORRELATION = 0.7  # shifted copies exceed it; few pairs of different people with similar bits do
-LEAST_CONTRAST = 2.0  # standard deviation in gray levels: below it there is nothing to compare
+MIN_CORRELATION = 0.7  # shifted copies exceed it; few pairs of different people with similar bits do
+MIN_CONTRAST = 2.0  # standard deviation in gray levels: below it there is nothing to compare
 BLOCK = 512
 
 
@@ -47,7 +47,7 @@ def near_copies(small: np.ndarray, identities: np.ndarray, contents: Sequence[by
     """
     number = {content: row for row, content in enumerate(contents)}
     files = np.array([number[content] for content in contents], dtype=np.int64)
-    rows = np.flatnonzero(small.std(axis=(1, 2)) >= LEAST_CONTRAST)
+    rows = np.flatnonzero(small.std(axis=(1, 2)) >= MIN_CONTRAST)
     rows = rows[np.argsort(identities[rows], kind='stable')]
     best: dict[tuple[int, int], tuple[float, int, int]] = {}
     for agreement, first, second in _candidates(_signs(small[rows]), identities[rows], files[rows]):
@@ -58,7 +58,7 @@ def near_copies(small: np.ndarray, identities: np.ndarray, contents: Sequence[by
     return sorted(
         pair
         for pair in pairs
-        if max(_correlation(small[i], small[j]) for i, j in (pair, pair[::-1])) >= LEAST_CORRELATION
+        if max(_correlation(small[i], small[j]) for i, j in (pair, pair[::-1])) >= MIN_CORRELATION
     )
 
 
@@ -89,7 +89,7 @@ def _candidates(signs: np.ndarray, identities: np.ndarray, files: np.ndarray) ->
             equal = np.nonzero(agreement == bits)
             agreement[equal] = np.where(files[block][equal[0]] == files[end:][equal[1]], -bits, bits)
             highest = np.maximum.reduceat(agreement.max(axis=0), starts[which:] - end)
-            for other in np.flatnonzero(highest >= bits - 2 * MOST_BITS) + which:
+            for other in np.flatnonzero(highest >= bits - 2 * MAX_BITS) + which:
                 part = agreement[:, starts[other] - end : ends[other] - end]
                 first, second = np.unravel_index(part.argmax(), part.shape)
                 yield float(part[first, second]), start + int(first), int(starts[other] + second)

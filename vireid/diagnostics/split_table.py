@@ -21,7 +21,7 @@ from vireid.statistics.interval import FEW, what_few_allow
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split')
 SPLITS = ('train', 'val', 'test', 'unmatched')
 TABLE = 'manifest.csv'  # written unless another file is given
-SHOWN = 5
+MAX_NAMES = 5
 
 
 def split_images(
@@ -110,10 +110,11 @@ def describe(dataset: Any, splits: Mapping[int, str]) -> str:
     lines = [_counts(dataset.samples, splits), '']
     alone = sorted(identity for identity, modalities in seen.items() if len(modalities) < len(MODALITIES))
     if alone:
-        some = ', '.join(f'{dataset.names[i]} ({next(iter(seen[i]))})' for i in alone[:SHOWN])
+        some = ', '.join(f'{dataset.names[i]} ({next(iter(seen[i]))})' for i in alone[:MAX_NAMES])
         lines.append(
             f'{counted(len(alone), "identity", "identities")} with a single modality, which have no match, '
-            f'{"is" if len(alone) == 1 else "are"} left out (unmatched): {some}{", ..." if len(alone) > SHOWN else ""}'
+            f'{"is" if len(alone) == 1 else "are"} left out (unmatched): {some}'
+            f'{", ..." if len(alone) > MAX_NAMES else ""}'
         )
     tested = sum(split == 'test' for split in splits.values())
     matched = len(seen) - len(alone)

@@ -31,8 +31,8 @@ def wiring_table(model: Any) -> list[str]:
     for name, spec in {**images_read(model), **model.specs}.items():
         size = f' {spec.size[0]}x{spec.size[1]}' if spec.size else ''
         copies = f', {spec.copies} rows per image' if spec.copies > 1 else ''
-        reads, made = ', '.join(model.inputs.get(name, seen)), _maker(model, name) if name in model.specs else 'input'
-        rows.append((name, made, reads, f'{spec.layout} {spec.kind} {spec.channels}{size}{copies}'))
+        reads, maker = ', '.join(model.inputs.get(name, seen)), _maker(model, name) if name in model.specs else 'input'
+        rows.append((name, maker, reads, f'{spec.layout} {spec.kind} {spec.channels}{size}{copies}'))
     for name, task in model.tasks.items():
         losses = ' + '.join(
             type(loss).__name__

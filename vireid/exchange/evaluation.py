@@ -21,7 +21,7 @@ from vireid.interfaces import Dataset, Model
 from vireid.launch.contents import content_numbers, require_no_twins, require_unseen
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
-from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.image_checks import check_images, warn_skipped
 from vireid.launch.preflight import attempt_all
 from vireid.launch.weights import initialize_from, restore_model
 from vireid.launch.work_dir import require_own_folder
@@ -54,7 +54,7 @@ def score_checkpoint(
     content, dataset = attempt_all(
         lambda: checkpoint.load(source) if source is not None else None, experiment.build_dataset
     )
-    tell_passed_over(dataset)
+    warn_skipped(dataset)
     if content is not None:
         _require_unseen(experiment, dataset, content, str(source))
     split = Dataset.split_name(dataset)

@@ -23,7 +23,7 @@ FILE = re.compile(r'(.*)_cam([1-6])\.mat')
 PERMUTATION = 'rand_perm_cam.mat'
 TEST_IDENTITIES = ('test_id.mat', 'test_id.txt')  # from the authors' evaluation code, and from the dataset
 UNIT = 1e-5  # tolerance for a norm of 1 in float32
-MOST = 1_000_000  # images per camera; SYSU-MM01 has 45,863 in total
+MAX_FEATURES = 1_000_000  # images per camera; SYSU-MM01 has 45,863 in total
 
 
 class EuclideanDistance:
@@ -88,9 +88,9 @@ class MatlabFeatures(SavedFeatures):
         path = protocol.get('permutation')
         if protocol.get('type') != 'sysu/official' or not path or not Path(path).is_file():
             return  # the protocol reports a missing file
-        wanted = _read_permutation(Path(path))
-        own = {s.identity for s in self.split('test')}
-        unknown = sorted(own - {identity for identity, _ in wanted})
+        permutation = _read_permutation(Path(path))
+        identities = {s.identity for s in self.split('test')}
+        unknown = sorted(identities - {identity for identity, _ in permutation})
         if unknown:
             raise VireidError(
                 f'there are features of {_listed(unknown)}, but {path} has no permutation for them',
@@ -104,8 +104,8 @@ class MatlabFeatures(SavedFeatures):
             place = sample.identity, sample.camera
             given[place] = given.get(place, 0) + 1
         # the authors' permutation has more identities than the test; skip them if there is no list of test identities
-        for identity, camera in sorted(given.keys() | {place for place in wanted if place[0] in own}):
-            counts = given.get((identity, camera), 0), wanted.get((identity, camera), 0)
+        for identity, camera in sorted(given.keys() | {place for place in permutation if place[0] in identities}):
+            counts = given.get((identity, camera), 0), permutation.get((identity, camera), 0)
             if counts[0] != counts[1]:
                 raise VireidError(
                     f'identity {identity} has {counted(counts[0], "feature")} on camera {camera}, but {path} '
@@ -268,17 +268,17 @@ def _read_camera(
         identities: the identities to read; None reads all.
         other: a feature of another camera, whose dimension must match; None if there is none.
     """
-    wanted = None if identities is None else set(identities)
+    chosen = None if identities is None else set(identities)
     rows: dict[Sample, np.ndarray] = {}
     for identity, cell in enumerate(_read_cells(path, 'feature'), start=1):
         empty = not cell if isinstance(cell, list) else np.size(cell) == 0
-        if empty or (wanted is not None and identity not in wanted):
+        if empty or (chosen is not None and identity not in chosen):
             continue
         where = f'{path}, identity {identity}'
         if not isinstance(cell, np.ndarray) or cell.ndim != 2 or cell.dtype.kind not in 'fiu':
             raise VireidError(f'{where}: the cell is not a real matrix', allowed='one row of numbers per image')
-        if len(rows) + len(cell) > MOST:
-            raise VireidError(f'{where}: there are more than {MOST:,} features', allowed='one row per image')
+        if len(rows) + len(cell) > MAX_FEATURES:
+            raise VireidError(f'{where}: there are more than {MAX_FEATURES:,} features', allowed='one row per image')
         if other is not None and cell.shape[1] != len(other):
             raise VireidError(
                 f'{where}: features have {counted(cell.shape[1], "dimension")}, but earlier ones have {len(other)}',

@@ -15,7 +15,7 @@ from vireid.core.data.image_set import Key
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import located
 from vireid.core.types import MODALITIES, Modality, Progress, Sample
-from vireid.exchange.unlabeled_images import LEAST
+from vireid.exchange.unlabeled_images import MIN_IMAGES
 from vireid.interfaces import Model
 
 
@@ -33,7 +33,7 @@ def balanced_batches(samples: Sequence[Sample], batch_size: int, seed: int) -> l
     rng = np.random.default_rng(seed)
     orders = [rng.permutation([i for i, s in enumerate(samples) if s.modality == m]) for m in MODALITIES]
     longest = max(map(len, orders))
-    number = max(1, min(-(-longest // max(1, batch_size // 2)), longest // LEAST))
+    number = max(1, min(-(-longest // max(1, batch_size // 2)), longest // MIN_IMAGES))
     dealt = [np.array_split(np.resize(order, longest), number) for order in orders]  # resize repeats
     return [[int(i) for part in parts for i in part] for parts in zip(*dealt, strict=True)]
 

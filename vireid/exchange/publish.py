@@ -75,7 +75,7 @@ def publish(
     _require_one_experiment(list(runs.values()))
     _require_match(run, content, source)
     config, removed = public_config(content['config'], own=run.about.get('data') not in PUBLISHED)
-    initialized = bool((run.made.get('init') or {}).get('file')) or any('weights' in key for key in removed)
+    initialized = bool((run.provenance.get('init') or {}).get('file')) or any('weights' in key for key in removed)
     data, permission = str(run.about.get('data', '')), permission.strip()
     if not permission and (initialized or not data.startswith('synthetic people, ')):
         _ask_permission(data, initialized)
@@ -149,7 +149,7 @@ def _require_one_experiment(runs: Sequence[RunRecord]) -> None:
     def of(run: RunRecord) -> dict[str, Any]:
         result = run.result or {}
         about = {key: result.get(key) for key in ('data', 'protocol', 'split', 'select', 'steps')}
-        return about | {'training images': run.made.get('data'), 'rows': [row['name'] for row in run.rows]}
+        return about | {'training images': run.provenance.get('data'), 'rows': [row['name'] for row in run.rows]}
 
     for run in runs[1:]:
         differ = [key for key, value in of(run).items() if value != of(runs[0])[key]]
@@ -212,9 +212,9 @@ def _require_no_person(texts: Iterable[tuple[str, str]], identities: Sequence[st
     free = re.compile(word.pattern, re.IGNORECASE)
     for key, text in texts:
         # settings have values such as max, which is not Max
-        if found := (free if key in ('name', '--permission') else word).search(text):
+        if match := (free if key in ('name', '--permission') else word).search(text):
             raise VireidError(
-                f'{key} contains {found[0]!r}, the name of an identity in the training data',
+                f'{key} contains {match[0]!r}, the name of an identity in the training data',
                 todo='a release must not name people: choose other words, or train with other identity names',
             )
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter
 from typing_extensions import TypedDict
 
 from vireid.boundary.paths import inside, is_name
-from vireid.boundary.reading import RECORD as MOST
+from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import open_regular, parse_json, read_text, reads
 from vireid.core.errors import VireidError
 from vireid.statistics.scores import METRICS
@@ -70,7 +70,7 @@ def read_release_record(path: Path) -> dict[str, Any]:
     Raises:
         VireidError: if it is missing or damaged.
     """
-    record: Any = _SCHEMA.validate_python(parse_json(read_text(path, MOST)))
+    record: Any = _SCHEMA.validate_python(parse_json(read_text(path, MAX_BYTES)))
     if not LICENSE.fullmatch(record['license']):
         raise ValueError(f'license is {record["license"]!r}')
     for row in record['rows']:

@@ -119,7 +119,9 @@ def convert(
             f'{source} is already a checkpoint of vireid', todo='use it directly: vireid test CONFIG FILE'
         )
     experiment = resolve(config or f'vireid::systems/{system}.py', manager=create_manager())
-    located = find_weights(content, _wanted(system, on_meta(lambda: experiment.build_model(2, pretrained=False))))
+    located = find_weights(
+        content, _expected_shapes(system, on_meta(lambda: experiment.build_model(2, pretrained=False)))
+    )
     theirs = located.tensors
     if CLASSIFIER not in theirs or theirs[CLASSIFIER].dim() != 2:
         raise VireidError(
@@ -131,11 +133,11 @@ def convert(
     if not identities:
         raise VireidError(f'{source}: {CLASSIFIER} has no identities')
     experiment, options = _with_channels(experiment, theirs)
-    own = experiment.build_model(identities, pretrained=False).state_dict()
-    weights, used = _filled(system, own, theirs, source)
+    state = experiment.build_model(identities, pretrained=False).state_dict()
+    weights, used = _filled(system, state, theirs, source)
     reasons = [next(w for p, w in SYSTEMS[system].idle.items() if re.fullmatch(p, n)) for n in theirs if n not in used]
     reasons += ['not part of the network'] * len(located.apart)
-    training = tuple(name for name in own if re.fullmatch(SYSTEMS[system].training, name))
+    training = tuple(name for name in state if re.fullmatch(SYSTEMS[system].training, name))
     chosen = f'converted from {source.name}'
     with source.open('rb') as file:
         digest = hashlib.file_digest(file, 'sha256').hexdigest()
@@ -157,11 +159,11 @@ def convert(
     return Converted(out, identities, len(used), left_out, training, chosen, located.place, options)
 
 
-def _wanted(system: str, model: nn.Module) -> Shapes:
+def _expected_shapes(system: str, model: nn.Module) -> Shapes:
     """Returns the expected names in a released file, with the shapes of those that are copied unchanged."""
-    own = model.state_dict()
-    numbers, shapes = number_non_local(own), dict[str, tuple[int, ...] | None]()
-    for name, tensor in own.items():
+    state = model.state_dict()
+    numbers, shapes = number_non_local(state), dict[str, tuple[int, ...] | None]()
+    for name, tensor in state.items():
         names, make = find_rule(SYSTEMS[system].rules, numbers[name])
         shapes.update(dict.fromkeys(names, tuple(tensor.shape) if make is copy else None))
     return shapes
@@ -189,7 +191,7 @@ def _filled(
         VireidError: listing missing, mismatched and unknown tensors, and the number that match.
     """
     known, weights = SYSTEMS[system], dict[str, Tensor]()
-    used, missing, misfits, fits, wanted = set[str](), list[str](), list[str](), 0, 0
+    used, missing, misfits, fits, expected = set[str](), list[str](), list[str](), 0, 0
     numbers = number_non_local(own)
     for name, tensor in own.items():
         if name in known.constants:
@@ -203,7 +205,7 @@ def _filled(
         if absent and name.endswith('num_batches_tracked'):  # missing in early PyTorch, and unused in evaluation
             weights[name] = tensor.clone()
             continue
-        wanted += 1
+        expected += 1
         if absent or not names:
             missing += absent or [f'a tensor for {name}']
         else:
@@ -221,7 +223,7 @@ def _filled(
     if missing or misfits or strange:
         problems = (('missing', missing), ('of another shape', misfits), ('unknown', strange))
         raise VireidError(
-            f'{source} does not match the network {system}: {fits} of {wanted} tensors match; '
+            f'{source} does not match the network {system}: {fits} of {expected} tensors match; '
             + '; '.join(f'{len(names)} {what} ({_some(names)})' for what, names in problems if names),
             allowed=f'a released checkpoint of {system}, with a ResNet-50 unless --config differs',
             todo=f'choose the right system ({", ".join(SYSTEMS)}), or give a config with its network with --config',
@@ -229,19 +231,19 @@ def _filled(
     return weights, used
 
 
-def _compute(make: Callable[..., Tensor], parts: Sequence[Tensor], wanted: Tensor) -> Tensor | None:
-    """Returns a new tensor with the shape and dtype of `wanted`; None if the parts do not match it."""
-    if sum(part.numel() for part in parts) > len(parts) * wanted.numel():  # checked before anything is copied
+def _compute(make: Callable[..., Tensor], parts: Sequence[Tensor], expected: Tensor) -> Tensor | None:
+    """Returns a new tensor with the shape and dtype of `expected`; None if the parts do not match it."""
+    if sum(part.numel() for part in parts) > len(parts) * expected.numel():  # checked before anything is copied
         return None
-    if any(part.is_floating_point() != wanted.is_floating_point() for part in parts):
+    if any(part.is_floating_point() != expected.is_floating_point() for part in parts):
         return None
     try:
-        weight = make(*(part.to(wanted.dtype) for part in parts))  # converted first: half precision would lose digits
+        weight = make(*(part.to(expected.dtype) for part in parts))  # converted first: half precision would lose digits
     except (RuntimeError, IndexError):  # wrong number of dimensions
         return None
-    if weight.shape != wanted.shape:
+    if weight.shape != expected.shape:
         return None
-    return weight.to(wanted.dtype, copy=True, memory_format=torch.contiguous_format)
+    return weight.to(expected.dtype, copy=True, memory_format=torch.contiguous_format)
 
 
 def _some(names: Sequence[str], shown: int = 3) -> str:

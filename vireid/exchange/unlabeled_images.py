@@ -15,7 +15,7 @@ from vireid.core.types import MODALITIES, Modality, Sample
 
 FOLDER = 'a folder with visible/ and infrared/, which hold images or folders of images'
 TABLE = 'a CSV file with the columns path and modality'
-LEAST = 2  # images of each modality: the variance of a single one is undefined
+MIN_IMAGES = 2  # images of each modality: the variance of a single one is undefined
 
 
 def find_images(images: Path, split: str | None = None) -> list[Sample]:
@@ -35,12 +35,12 @@ def find_images(images: Path, split: str | None = None) -> list[Sample]:
     if not any(paths.values()):
         raise _no_images(images)
     for modality, own in paths.items():
-        if len(own) < LEAST:
+        if len(own) < MIN_IMAGES:
             amount = f'{len(own)} {modality} image' if own else f'no {modality} images'
             other = next(m for m in MODALITIES if m != modality)
             raise VireidError(
                 f'{images} has {amount} and {len(paths[other]):,} {other}',
-                allowed=f'at least {LEAST} images of each modality',
+                allowed=f'at least {MIN_IMAGES} images of each modality',
             )
     return [Sample(path, 0, 1, modality) for modality, own in paths.items() for path in own]
 

@@ -12,7 +12,7 @@ from vireid.labeling.tracks import Track
 
 DISTANCE = 0.35  # 1 - mean cosine similarity of two groups up to which they are one: few wrong, some people in parts
 NEVER = 1e9  # a mean of distances with one of these is larger than any sum of others
-MOST = 20_000  # tracks of a modality; their distances take memory
+MAX_TRACKS = 20_000  # tracks of a modality; their distances take memory
 
 
 def propose_groups(tracks: Sequence[Track], features: np.ndarray, impossible: np.ndarray) -> np.ndarray:
@@ -35,9 +35,9 @@ def propose_groups(tracks: Sequence[Track], features: np.ndarray, impossible: np
     used = 0
     for modality in MODALITIES:
         rows = np.array([row for row, track in enumerate(tracks) if track.modality == modality], dtype=np.int64)
-        if len(rows) > MOST:
+        if len(rows) > MAX_TRACKS:
             raise VireidError(
-                f'there are {len(rows):,} {modality} tracks', allowed=f'at most {MOST:,}',
+                f'there are {len(rows):,} {modality} tracks', allowed=f'at most {MAX_TRACKS:,}',
                 todo='put the images of each walk into a separate folder, as `vireid crops` does',
             )  # fmt: skip
         if len(rows) < 2:

@@ -18,7 +18,7 @@ from vireid.boundary.writing import open_to_append
 from vireid.core.errors import VireidError
 
 FILE = 'answers.jsonl'
-MOST, LONGEST, LINES = 256 * 2**20, 8 * 2**20, 1_000_000
+MAX_BYTES, MAX_LINE_BYTES, MAX_LINES = 256 * 2**20, 8 * 2**20, 1_000_000
 
 
 Kind = Literal['people', 'name', 'skip', 'undo']
@@ -124,7 +124,7 @@ def _read(path: Path) -> tuple[list[Answer], list[int]]:
     """Returns the answers of all whole lines, and the number of bytes of each of these lines."""
     answers: list[Answer] = []
     sizes: list[int] = []
-    for number, line in enumerate(read_lines(path, MOST, LONGEST, LINES), 1):
+    for number, line in enumerate(read_lines(path, MAX_BYTES, MAX_LINE_BYTES, MAX_LINES), 1):
         if not line.endswith(b'\n'):
             break
         sizes.append(len(line))

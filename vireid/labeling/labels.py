@@ -24,21 +24,21 @@ from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT
 from vireid.search.building import Update, build
 from vireid.search.embedder import Embedder
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.index import ZERO_SHOT, Index
 
 FOLDER, INDEX = 'label', 'index'  # what is stored for a folder of crops: the answers, and the embeddings
 
 
 def embed(
-    folder: Path, found: Sequence[Found], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
+    folder: Path, images: Sequence[GalleryImage], embedder: Embedder, checkpoint: str, plugins: Sequence[Path],
     on_progress: Callable[[str, int, int], None],
 ) -> Update:  # fmt: skip
     """Embeds the new crops of a folder, as `vireid index` does.
 
     Args:
         folder: the folder of the crops.
-        found: the crops.
+        images: the crops.
         embedder: the model.
         checkpoint: its path.
         plugins: Python files with components.
@@ -48,17 +48,17 @@ def embed(
         VireidError: if the embeddings are of another checkpoint, or no image can be read.
     """
     return build(
-        folder / FOLDER / INDEX, folder.absolute(), found, embedder, checkpoint=checkpoint, plugins=plugins,
+        folder / FOLDER / INDEX, folder.absolute(), images, embedder, checkpoint=checkpoint, plugins=plugins,
         on_progress=on_progress,
     )  # fmt: skip
 
 
-def drop_outdated(index: Path, found: Sequence[Found], checkpoint: str) -> None:
+def drop_outdated(index: Path, images: Sequence[GalleryImage], checkpoint: str) -> None:
     """Removes the embeddings of a folder of crops if they are of another checkpoint; the answers hold for any.
 
     Args:
         index: the folder of the embeddings, if there are any.
-        found: the crops.
+        images: the crops.
         checkpoint: the checkpoint as an index records it. The one without training is centered in each modality, so it
             is another one if there is a new modality.
 
@@ -68,7 +68,7 @@ def drop_outdated(index: Path, found: Sequence[Found], checkpoint: str) -> None:
     if not (index / ABOUT).exists():
         return
     before = Index.open(index)
-    new = {image.modality for image in found} - {'', *before.modalities()}
+    new = {image.modality for image in images} - {'', *before.modalities()}
     if before.about['checkpoint'] != checkpoint or (checkpoint == ZERO_SHOT and new):
         shutil.rmtree(index)
 
@@ -195,10 +195,10 @@ class Labels:
 
     def notes(self) -> list[str]:
         """Returns what the person who labels has to know, one line per fact."""
-        there = {track.modality for track in self.tracks}
+        modalities = {track.modality for track in self.tracks}
         lines = [
             f'there are no {modality} crops, and a person needs both modalities' for modality in MODALITIES
-            if modality not in there
+            if modality not in modalities
         ]  # fmt: skip
         if self.people.refused:
             count = counted(len(self.people.refused), 'earlier answer')

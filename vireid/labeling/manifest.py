@@ -20,9 +20,9 @@ from vireid.plugin_manager.manager import create_manager
 
 FILE = 'manifest.csv'
 COLUMNS = ('path', 'identity', 'camera', 'modality', 'split', 'time')
-LEAST = 4  # people to split: two to train on and two to test on
+MIN_PEOPLE = 4  # people to split: two to train on and two to test on
 TEST = 0.5
-SHOWN = 5
+MAX_NAMES = 5
 
 
 @dataclass
@@ -47,8 +47,8 @@ class Summary:
         """Returns the summary, one line per fact."""
         lines = [f'{counted(self.people, "person", "people")} of both modalities, {counted(self.images, "image")}']
         if self.lacking:
-            some = ', '.join(f'{name} (only {modality})' for name, modality in self.lacking[:SHOWN])
-            lines.append(f'left out, with one modality: {some}{", ..." if len(self.lacking) > SHOWN else ""}')
+            some = ', '.join(f'{name} (only {modality})' for name, modality in self.lacking[:MAX_NAMES])
+            lines.append(f'left out, with one modality: {some}{", ..." if len(self.lacking) > MAX_NAMES else ""}')
         return [*lines, *([self.split] if self.split else []), *self.notes]
 
 
@@ -110,9 +110,9 @@ def _split(
     named: Mapping[str, Sequence[Track]], lines: Sequence[Sequence[Any]], folder: Path
 ) -> tuple[dict[str, str], str]:
     """Returns the split of each person, and a description of it."""
-    if len(named) < LEAST:
+    if len(named) < MIN_PEOPLE:
         everybody = dict.fromkeys(named, 'train')
-        return everybody, f'no test split yet: that takes at least {LEAST} people' if named else ''
+        return everybody, f'no test split yet: that takes at least {MIN_PEOPLE} people' if named else ''
     spans = {name: [track.span for track in tracks] for name, tracks in named.items()}
     if all(span is not None for own in spans.values() for span in own):
         first = {name: min(span[0] for span in own if span) for name, own in spans.items()}
@@ -144,17 +144,17 @@ def _number_cameras(tracks: Sequence[Track]) -> tuple[dict[tuple[str, str], int]
     last = max(numbers.values(), default=0)
     for place, key in enumerate(others, last + 1):
         numbers[key] = place
-    told = ', '.join(f'{camera or "unknown"} ({modality}) {numbers[modality, camera]}' for modality, camera in others)
-    return numbers, f'cameras without a number were assigned one: {told}' if others else ''
+    text = ', '.join(f'{camera or "unknown"} ({modality}) {numbers[modality, camera]}' for modality, camera in others)
+    return numbers, f'cameras without a number were assigned one: {text}' if others else ''
 
 
 def _twice(named: Mapping[str, Sequence[Track]]) -> list[str]:
     """Returns a line for each pair of people who have the same image."""
     owner: dict[bytes, str] = {}
-    told: dict[tuple[str, str], str] = {}
+    messages: dict[tuple[str, str], str] = {}
     for name, tracks in sorted(named.items()):
         for image in (image for track in tracks for image in track.images):
             other = owner.setdefault(image.digest, name)
             if other != name:
-                told.setdefault((other, name), f'{other} and {name} have the same image, {image.path}: merge them')
-    return list(told.values())[:SHOWN]
+                messages.setdefault((other, name), f'{other} and {name} have the same image, {image.path}: merge them')
+    return list(messages.values())[:MAX_NAMES]

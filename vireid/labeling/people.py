@@ -14,7 +14,7 @@ from vireid.labeling.journal import Answer
 from vireid.labeling.tracks import Track
 
 Rows = tuple[int, ...]
-SHOWN = 3
+MAX_PROBLEMS = 3
 
 
 class Contradiction(VireidError):
@@ -62,10 +62,10 @@ class People:
 
     def members(self) -> list[Rows]:
         """Returns the rows of each group, in the order of their first tracks."""
-        found: dict[int, list[int]] = {}
+        groups: dict[int, list[int]] = {}
         for row, group in enumerate(self.groups.tolist()):
-            found.setdefault(group, []).append(row)
-        return [tuple(rows) for rows in found.values()]
+            groups.setdefault(group, []).append(row)
+        return [tuple(rows) for rows in groups.values()]
 
     def name(self, rows: Rows) -> str:
         """Returns the name of the person of a group; empty while the group is unconfirmed."""
@@ -113,7 +113,7 @@ class People:
         joined = tuple(sorted(given | (set(np.flatnonzero(touched & (self.people > 0)).tolist()) - others)))
         parted = [row for row in others if touched[row]]
         if not despite and (problems := self._problems(joined, parted)):
-            raise Contradiction('; '.join(problems[:SHOWN]), todo='confirm the answer, or correct it')
+            raise Contradiction('; '.join(problems[:MAX_PROBLEMS]), todo='confirm the answer, or correct it')
         names = [name for rows in (tracks, joined) for name in self.typed[list(rows)] if name]
         numbers = [number for rows in (tracks, joined) for number in self.people[list(rows)].tolist() if number]
         for part in out:
@@ -139,7 +139,7 @@ class People:
         """Returns what the times and earlier answers say against joining tracks, and parting others from them."""
         problems = []
         block = np.ix_(joined, joined)
-        for first, second in np.argwhere(np.triu(self.apart[block])).tolist()[:SHOWN]:
+        for first, second in np.argwhere(np.triu(self.apart[block])).tolist()[:MAX_PROBLEMS]:
             pair = f'{self.tracks[joined[first]].name} and {self.tracks[joined[second]].name}'
             overlap = self.impossible[joined[first], joined[second]]
             why = f'{pair} overlap in time in one camera' if overlap else f'an earlier answer says that {pair}'

@@ -96,9 +96,9 @@ class Questions:
         """Returns the (2, D) means of a group's visible and infrared tracks; zeros for a modality that it lacks."""
         means = np.zeros((2, self.features.shape[1]), dtype=np.float32)
         for place, modality in enumerate((VISIBLE, INFRARED)):
-            own = [row for row in rows if people.tracks[row].modality == modality]
-            if own:
-                mean = self.features[own].mean(axis=0)
+            members = [row for row in rows if people.tracks[row].modality == modality]
+            if members:
+                mean = self.features[members].mean(axis=0)
                 means[place] = mean / max(float(np.linalg.norm(mean)), 1e-12)
         return means
 
@@ -108,8 +108,8 @@ class Questions:
 
     def _compare(self, groups: list[Rows], people: People) -> np.ndarray:
         """Brings the mean similarities of groups up to date; returns the (G,) slots of the groups."""
-        there = set(groups)
-        for rows in [rows for rows in self._slots if rows not in there]:
+        current = set(groups)
+        for rows in [rows for rows in self._slots if rows not in current]:
             del self._slots[rows]
         new = [rows for rows in groups if rows not in self._slots]
         if len(groups) > len(self._means):  # a quarter more, for groups that are split

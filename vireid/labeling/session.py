@@ -43,13 +43,13 @@ def open_labels(
     """
     if not folder.is_dir():
         raise VireidError(f'{folder} is not a folder', allowed='a folder of crops')
-    found, names, notes = find_crops(folder, modality)
+    images, names, notes = find_crops(folder, modality)
     with only_one(folder) as own:
         recorded = ZERO_SHOT if checkpoint == zero_shot.ZERO_SHOT else str(Path(checkpoint).absolute())
-        drop_outdated(own / INDEX, found, recorded)
-        embedder = open_embedder(checkpoint, own / INDEX / ZERO_SHOT, found, options, plugins)
+        drop_outdated(own / INDEX, images, recorded)
+        embedder = open_embedder(checkpoint, own / INDEX / ZERO_SHOT, images, options, plugins)
         with named_progress_bar('reading') as show:
-            update = embed(folder, found, embedder, recorded, plugins, show)
+            update = embed(folder, images, embedder, recorded, plugins, show)
         log(f'{folder}\n{update.text()}')
         labels = Labels(folder, Index.open(own / INDEX, plugins), names)
         for line in (*notes, *labels.notes()):

@@ -19,7 +19,7 @@ from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
 from vireid.search.entries import Entry, time_of
-from vireid.search.gallery import Found, find_gallery
+from vireid.search.gallery import GalleryImage, find_gallery
 from vireid.search.index import Index
 
 TABLE = 'crops.csv'
@@ -50,7 +50,7 @@ class Track:
         return (min(known), max(known)) if len(known) == len(self.images) else None
 
 
-def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[Found], dict[str, str], list[str]]:
+def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[GalleryImage], dict[str, str], list[str]]:
     """Finds the crops of a folder.
 
     With `crops.csv`, these are the images that it lists. Without, the folder that holds an image is its track, unless
@@ -69,17 +69,17 @@ def find_crops(folder: Path, modality: Modality | None = None) -> tuple[list[Fou
     """
     table = folder / TABLE
     if not table.exists():
-        _, found = find_gallery(folder, modality)
-        return found, {path: _track_of(path) for path in (relative(image.path, folder) for image in found)}, []
-    _, found = find_gallery(table, modality)
+        _, images = find_gallery(folder, modality)
+        return images, {path: _track_of(path) for path in (relative(image.path, folder) for image in images)}, []
+    _, images = find_gallery(table, modality)
     tracks = _read_tracks(table)
-    outside = next((image.path for image in found if not is_inside(image.path, folder)), None)
+    outside = next((image.path for image in images if not is_inside(image.path, folder)), None)
     if outside is not None:
         raise VireidError(f'{table} lists {outside}', allowed=f'images below {folder}')
-    listed = {relative(image.path, folder) for image in found}
+    listed = {relative(image.path, folder) for image in images}
     more = sum(relative(image.path, folder) not in listed for image in find_gallery(folder)[1])
     notes = [f'{counted(more, "image")} of {folder} not in {TABLE} and left out'] if more else []
-    return found, tracks, notes
+    return images, tracks, notes
 
 
 def relative(path: str | Path, folder: Path) -> str:

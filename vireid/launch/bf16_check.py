@@ -24,7 +24,7 @@ from vireid.launch.precision import FLOAT32, Precision
 from vireid.runtime.processes import gather_objects
 from vireid.runtime.randomness import preserved
 
-LARGEST = 0.1  # accepted difference, relative to the norm of the embeddings
+MAX_ERROR = 0.1  # accepted difference, relative to the norm of the embeddings
 
 
 def settle_precision(
@@ -44,7 +44,7 @@ def settle_precision(
     if not chosen.tentative:
         return chosen, experiment, fabric
     share = max(gather_objects(bf16_error(model, fabric.to_device(batches.first()), fabric)))
-    if share <= LARGEST:
+    if share <= MAX_ERROR:
         return chosen, experiment, fabric
     how = f'differ by {share:.0%}' if share < float('inf') else 'are not finite'
     settled = Precision(

@@ -41,11 +41,11 @@ def watched_connections(silence: int = SILENCE) -> Iterator[None]:
 
 def _sockets() -> dict[str, int]:
     """Returns a descriptor of each open socket of this process, by its name in the system; none except on Linux."""
-    found = {}
+    descriptors = {}
     with contextlib.suppress(OSError):
         for descriptor in os.listdir('/proc/self/fd'):
             with contextlib.suppress(OSError):  # closed in the meantime
                 name = os.readlink(f'/proc/self/fd/{descriptor}')
                 if name.startswith('socket:'):
-                    found[name] = int(descriptor)
-    return found
+                    descriptors[name] = int(descriptor)
+    return descriptors

@@ -147,7 +147,7 @@ class Estimate:
     basis: str
 
 
-class Price:
+class CostEstimate:
     """Prices one experiment on any number of devices; counts its operations once.
 
     Args:
@@ -184,18 +184,18 @@ class Price:
         return Estimate(device, precision, hours, step, rate, work.memory, fits, target.basis)
 
 
-def price_lines(price: Price, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
+def cost_lines(cost: CostEstimate, devices: Sequence[str] = tuple(DEVICES)) -> list[str]:
     """Returns a table of estimates, with what they are for and what they are based on, as lines."""
-    size, found = price.size, [price.on(name) for name in devices]
+    size, estimates = cost.size, [cost.on(name) for name in devices]
     rows = [('device', 'time', 'images/s', 'precision', 'speed')]
-    for one in found:
+    for one in estimates:
         short = '' if one.fits else ', too little memory'
         rows.append((one.device, duration(one.hours), f'{one.rate:,.0f}', one.precision, f'{one.basis}{short}'))
     lines = [
         f'estimated for {size.source}: {counted(size.steps, "step")}, {counted(size.embedded, "image")} to embed',
         *aligned(rows),
     ]
-    if any(one.basis == ASSUMED for one in found):
+    if any(one.basis == ASSUMED for one in estimates):
         lines.append(
             f'assumed: not measured; {TENSOR_CORES:.0%} of the published peak of tensor cores, {FLOAT32_UNITS:.0%} '
             f'of that of float32 units; at least {LAUNCH * 1e3:.2f} ms per tensor operation, which slows small models'
@@ -237,11 +237,11 @@ def run_size(experiment: Experiment) -> Size:
 
 def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
     """Returns the samples of each split, and where they come from."""
-    wanted = ['train', 'test', *(['val'] if experiment.evaluation.select == 'validation' else [])]
+    splits = ['train', 'test', *(['val'] if experiment.evaluation.select == 'validation' else [])]
     root: Any = experiment.dataset.get('root')
     if isinstance(root, str) and Path(root).expanduser().exists():
         dataset = experiment.build_dataset()
-        return {name: dataset.split(name) for name in wanted}, f'the data in {root}'
+        return {name: dataset.split(name) for name in splits}, f'the data in {root}'
     name = component_type(experiment.dataset, 'dataset')
     target: Any = experiment.manager.components.get('datasets', name, where='dataset')
     expected = Dataset.expected(target)
@@ -251,7 +251,7 @@ def _counts(experiment: Experiment) -> tuple[dict[str, Sequence[Sample]], str]:
         )
     cameras = Dataset.cameras(target) or {VISIBLE: (1,), INFRARED: (2,)}
     samples: dict[str, Sequence[Sample]] = {
-        split: _samples(expected[split], cameras) for split in wanted if split in expected
+        split: _samples(expected[split], cameras) for split in splits if split in expected
     }
     identities, visible, infrared = expected['train']
     return samples, (f'a complete {name} ({identities:,} training identities with {visible + infrared:,} images)')

@@ -26,7 +26,7 @@ NVIDIA = Path('/dev/nvidiactl')  # the driver of NVIDIA GPUs makes it
 
 # that a process waits for others that are alive, to start or at the end of a step; torch waits 10 minutes on GPUs and
 # 30 on CPUs
-LONGEST_WAIT = timedelta(minutes=10)
+MAX_WAIT = timedelta(minutes=10)
 
 
 def make_fabric(settings: TrainingSettings) -> Fabric:
@@ -57,7 +57,7 @@ def make_fabric(settings: TrainingSettings) -> Fabric:
             path='training',
         ) from error
     if isinstance(fabric.strategy, DDPStrategy):
-        fabric.strategy._timeout = LONGEST_WAIT
+        fabric.strategy._timeout = MAX_WAIT
     if settings.accelerator == 'auto' and NVIDIA.exists() and (unusable := why_no_gpu()):
         warn_once(f'this machine has an NVIDIA GPU that torch cannot use, so the CPU is used: {unusable}')
     if len(choices := _start(fabric, chosen, settings)) > 1:

@@ -13,7 +13,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 from vireid.interfaces import Dataset
 
-SHOWN = 5
+MAX_NAMES = 5
 
 
 def name_identities(dataset: Dataset, samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -90,5 +90,5 @@ def require_same_images(content: Mapping[str, Any], digest: int, contents: np.nd
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - SHOWN:,} more' if len(names) > SHOWN else ''
-    return ', '.join(names[:SHOWN]) + more
+    more = f' and {len(names) - MAX_NAMES:,} more' if len(names) > MAX_NAMES else ''
+    return ', '.join(names[:MAX_NAMES]) + more

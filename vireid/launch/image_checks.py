@@ -18,7 +18,7 @@ from vireid.core.types import Sample
 from vireid.interfaces import Dataset
 from vireid.runtime.processes import gather_objects, world
 
-SHOWN = 5  # images listed in an error
+MAX_LISTED = 5  # images listed in an error
 AT_ONCE = 256  # files per thread task, and per progress report
 
 
@@ -47,30 +47,30 @@ def check_images(
     paths = list(dict.fromkeys(s.path for s in samples))
     rank, processes = world()
     decode = Decoder(settings.max_pixels, settings.scale_raw)
-    own = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
-    errors = [error for part in gather_objects(own) for error in part]
+    unreadable = find_unreadable(paths[rank::processes], decode, settings.check == 'images', on_progress)
+    errors = [error for part in gather_objects(unreadable) for error in part]
     if errors:
-        more = f'\n    and {len(errors) - SHOWN:,} more' if len(errors) > SHOWN else ''
+        more = f'\n    and {len(errors) - MAX_LISTED:,} more' if len(errors) > MAX_LISTED else ''
         todo = 'replace them or remove them from the data folder; to skip them in training, but not in evaluation: '
         todo += 'images.on_bad_image=skip'
         if all(raw for raw, _ in errors):
             todo = 'set one of the two, with --cfg-options or in the config; the checkpoint records it'
         raise VireidError(
             f'{len(errors):,} of {len(paths):,} images cannot be read:\n    '
-            + '\n    '.join(line for _, line in errors[:SHOWN])
+            + '\n    '.join(line for _, line in errors[:MAX_LISTED])
             + more,
             todo=todo,
         )
 
 
-def tell_passed_over(dataset: Any) -> None:
+def warn_skipped(dataset: Any) -> None:
     """Warns once per folder about files in the user's data folder that are not read."""
     for line in Dataset.passed_over(dataset):
-        _tell_once(f'warning: {dataset.source}: {line}')
+        _print_once(f'warning: {dataset.source}: {line}')
 
 
 @functools.cache
-def _tell_once(line: str) -> None:
+def _print_once(line: str) -> None:
     print(line, file=sys.stderr)
 
 

@@ -31,7 +31,7 @@ from vireid.launch.contents import content_numbers, require_apart, require_no_tw
 from vireid.launch.data_name import data_name
 from vireid.launch.fabric import make_fabric
 from vireid.launch.identities import digest_of, name_identities, require_same_identities, require_same_images
-from vireid.launch.image_checks import check_images, tell_passed_over
+from vireid.launch.image_checks import check_images, warn_skipped
 from vireid.launch.memory_format import settle_memory_format
 from vireid.launch.preflight import attempt_all, missing_init, preflight
 from vireid.launch.validation_split import ValidationSplit
@@ -156,7 +156,7 @@ def _read_dataset(experiment: Experiment, work_dir: str | Path | None) -> tuple[
     """Returns the dataset and its training samples; also checks `work_dir` in the process that writes to it."""
     dataset = experiment.build_dataset()
     if work_dir is not None:
-        tell_passed_over(dataset)
+        warn_skipped(dataset)
         require_own_folder(Path(work_dir), dataset, experiment.manager.components)
     return dataset, tuple(dataset.split('train'))
 

@@ -21,7 +21,7 @@ from vireid.runtime.randomness import preserved
 
 AUTO, CONTIGUOUS, CHANNELS_LAST = 'auto', 'contiguous', 'channels_last'
 FORMATS = {CONTIGUOUS: torch.contiguous_format, CHANNELS_LAST: torch.channels_last}
-LEAST = 200  # steps from which measuring is worthwhile: it takes as long as about six
+MIN_STEPS = 200  # steps from which measuring is worthwhile: it takes as long as about six
 ROUNDS = 2  # after one to warm up
 GAIN = 0.95  # share of the time that channels-last must save to be used
 
@@ -55,8 +55,8 @@ def settle_memory_format(
         kept = resumed.get('training', {}).get('memory_format', CONTIGUOUS)
         if name in (AUTO, kept):
             name, reason = kept, 'kept from the checkpoint'
-    if name == AUTO and steps < LEAST:
-        name, reason = CONTIGUOUS, f'auto: not tried in runs of fewer than {LEAST} steps'
+    if name == AUTO and steps < MIN_STEPS:
+        name, reason = CONTIGUOUS, f'auto: not tried in runs of fewer than {MIN_STEPS} steps'
     elif name == AUTO:
         share = statistics.fmean(gather_objects(channels_last_share(model, fabric.to_device(batches.first()), fabric)))
         name = CHANNELS_LAST if share <= GAIN else CONTIGUOUS

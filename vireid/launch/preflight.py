@@ -21,7 +21,7 @@ from lightning_fabric.accelerators import CPUAccelerator
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.single_device import SingleDeviceStrategy
 
-from vireid.core.config.experiment import MISFITS, SETTINGS, Experiment, check_config, sections
+from vireid.core.config.experiment import DROPPABLE_CODES, SETTINGS, Experiment, check_config, sections
 from vireid.core.config.overrides import split_key
 from vireid.core.config.transform_chain import TransformChain
 from vireid.core.errors import VireidError, raise_all
@@ -80,7 +80,7 @@ def find_problems(config: Mapping[str, Any], manager: Manager, filled: Collectio
     if not whole_enough or any(problem.code == 'missing-package' for problem in problems):
         return problems  # missing parts explain why others cannot be built
     reported = {problem.path for problem in problems}
-    rest = _without(whole, [problem.path for problem in problems if problem.code in MISFITS])
+    rest = _without(whole, [problem.path for problem in problems if problem.code in DROPPABLE_CODES])
     unbuilt = _building(_partial_experiment(rest, manager), trains=False, wrong=bool(problems))
     return problems + [error for error in unbuilt if error.path not in reported]
 
@@ -150,7 +150,7 @@ def _building(
     for name, (of, chain) in (attempt(experiment.build_views) or {}).items():
         view = experiment.images.views[name]
         attempt(functools.partial(_try_transforms, experiment, chain, view.train, of))
-    model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), again=not wrong))
+    model = attempt(lambda: on_meta(lambda: experiment.build_model(2, pretrained), retry=not wrong))
     if model is not None:
         attempt(lambda: experiment.build_similarity(model))
         if trains or any(parameter.requires_grad for parameter in model.parameters()):
@@ -158,8 +158,8 @@ def _building(
     return problems
 
 
-def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.nn.Module:
-    """Builds a model on the `meta` device; if that fails, and `again` is set, on the CPU.
+def on_meta(build: Callable[[], torch.nn.Module], retry: bool = True) -> torch.nn.Module:
+    """Builds a model on the `meta` device; if that fails, and `retry` is set, on the CPU.
 
     A constructor that computes with values fails on `meta`.
     """
@@ -167,7 +167,7 @@ def on_meta(build: Callable[[], torch.nn.Module], again: bool = True) -> torch.n
         with torch.device('meta'), SkipRandomWeights():
             return build()
     except Exception:
-        if not again:
+        if not retry:
             raise
     return build()
 

@@ -12,7 +12,7 @@ from vireid.core.types import MODALITIES
 from vireid.interfaces import Dataset
 from vireid.launch.data_name import is_generated
 
-SHOWN = 5  # names in a message
+MAX_NAMES = 5  # names in a message
 FOLDERS = ('visible', 'infrared', 'train', 'test')  # any of these marks the layout of `Folders`
 TABLES = ('manifest.csv', 'manifest.parquet')
 
@@ -24,11 +24,11 @@ def has_table(folder: Path) -> bool:
 
 def recognizable(components: Components) -> dict[str, Sequence[str]]:
     """Returns the paths that identify each dataset, without datasets that cannot be imported or recognized."""
-    found: dict[str, Sequence[str]] = {}
+    patterns: dict[str, Sequence[str]] = {}
     for name in components.names('datasets'):
         with suppress(VireidError):  # a broken plugin
-            found[name] = Dataset.recognized_by(components.get('datasets', name))
-    return {name: paths for name, paths in found.items() if paths}
+            patterns[name] = Dataset.recognized_by(components.get('datasets', name))
+    return {name: paths for name, paths in patterns.items() if paths}
 
 
 def is_dataset(folder: Path, components: Components) -> bool:
@@ -65,7 +65,7 @@ def recognize(root: Path, components: Components) -> str:
     if holds_people(root):
         return 'Folders'
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    holds = f', it contains {", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}' if names else ''
+    holds = f', it contains {", ".join(names[:MAX_NAMES])}{", ..." if len(names) > MAX_NAMES else ""}' if names else ''
     raise VireidError(
         f'{root} does not have the layout of a dataset{holds}',
         allowed='visible/NAME/*.jpg and infrared/NAME/*.jpg, manifest.csv, or the folders of '

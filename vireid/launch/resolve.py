@@ -11,7 +11,7 @@ from typing import Any
 
 from vireid.boundary.warn import warn_once
 from vireid.core.config import files
-from vireid.core.config.experiment import MISFITS, Experiment, check_config
+from vireid.core.config.experiment import DROPPABLE_CODES, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete
 from vireid.core.errors import VireidError, raise_all
 from vireid.core.registry.manager import Manager
@@ -138,7 +138,9 @@ def _read_as_text(sections: dict[str, Any], options: Any, manager: Manager) -> N
     texts = dict(option.partition('=')[::2] for option in options)  # the last option of a key counts
     problems = check_config(sections, manager) if texts else []
     for key, text in texts.items():
-        if '.'.join(split_key(sections, key)) in {problem.path for problem in problems if problem.code in MISFITS}:
+        if '.'.join(split_key(sections, key)) in {
+            problem.path for problem in problems if problem.code in DROPPABLE_CODES
+        }:
             changed = copy.deepcopy(sections)
             override(changed, f'{key}={text.strip()!r}')
             remaining = check_config(changed, manager)

@@ -109,13 +109,13 @@ def restore_model(experiment: Any, content: Mapping[str, Any], source: str | Pat
 def _require_shapes(build: Callable[[], torch.nn.Module], weights: Mapping[str, Any], source: str | Path) -> None:
     """Raises if weights do not fit a model, before memory is allocated: a file may declare any size."""
     try:
-        model = on_meta(build, again=False)
+        model = on_meta(build, retry=False)
     except VireidError:
         raise
     except Exception:  # a constructor may compute with values, which `meta` does not support
         return
-    own = model.state_dict()
-    if any(name not in weights or weights[name].shape != tensor.shape for name, tensor in own.items()):
+    state = model.state_dict()
+    if any(name not in weights or weights[name].shape != tensor.shape for name, tensor in state.items()):
         checkpoint.load_weights(model, weights, source)  # raises an error that lists the differences
 
 
@@ -146,25 +146,25 @@ def initialize_from(
         VireidError: if the file cannot be read or the weights do not fit.
     """
     weights, seen, origin = _read(model, source)
-    own = model.state_dict()
-    weights = started_afresh(weights, own, fresh)
+    state = model.state_dict()
+    weights = started_afresh(weights, state, fresh)
     try:
-        require_finite(weights, source, own)
+        require_finite(weights, source, state)
     except VireidError as error:
         raise error.at('training.init') from error
     about = {'file': str(Path(source).absolute()), 'weights': checkpoint.digest(weights), 'partial': partial}
-    left_out = [name for name, tensor in weights.items() if name not in own or not fits(tensor, own[name])]
+    left_out = [name for name, tensor in weights.items() if name not in state or not fits(tensor, state[name])]
     lines = [origin.text(source, left_out)] if origin else []
     if partial:
         for part, (loaded, total) in load_partly(model, weights, source).items():
             share = f'{loaded:>12,} of {total:>12,} values ({100 * loaded / total:.0f}%)'
             lines.append(f'from {source}: {part:<16} {share}')
     else:
-        sized = {n: weights[n] for n in left_out if n in own and weights[n].shape != own[n].shape}
-        others = _of_other_identities(own, sized, identities)
-        kept = [n for n in own if n in others or (origin and n.endswith(COUNTER) and n not in weights)]
+        sized = {n: weights[n] for n in left_out if n in state and weights[n].shape != state[n].shape}
+        others = _of_other_identities(state, sized, identities)
+        kept = [n for n in state if n in others or (origin and n.endswith(COUNTER) and n not in weights)]
         try:
-            checkpoint.load_weights(model, {**weights, **{name: own[name] for name in kept}}, source)
+            checkpoint.load_weights(model, {**weights, **{name: state[name] for name in kept}}, source)
         except VireidError as error:
             todo = f'{error.todo}; or load only matching weights: --partial, or training.init_partial=True'
             raise error.at('training.init', todo) from error
@@ -238,17 +238,17 @@ def load_partly(module: torch.nn.Module, weights: Mapping[str, Any], source: str
     Raises:
         VireidError: if nothing matches.
     """
-    own = module.state_dict()
-    fitting = {k: v for k, v in weights.items() if k in own and fits(v, own[k])}
+    state = module.state_dict()
+    fitting = {k: v for k, v in weights.items() if k in state and fits(v, state[k])}
     if not fitting:
-        first = next((k for k, v in weights.items() if k in own and v.shape == own[k].shape), '')
-        kinds = f': {first} is {weights[first].dtype}, the model expects {own[first].dtype}' if first else ''
+        first = next((k for k, v in weights.items() if k in state and v.shape == state[k].shape), '')
+        kinds = f': {first} is {weights[first].dtype}, the model expects {state[first].dtype}' if first else ''
         raise VireidError(
             f'nothing in {source} fits the model{kinds}', todo='list its contents: vireid checkpoint show'
         )
-    module.load_state_dict({**own, **fitting})
+    module.load_state_dict({**state, **fitting})
     shares: dict[str, tuple[int, int]] = {}
-    for name, tensor in own.items():
+    for name, tensor in state.items():
         part = '.'.join(name.split('.')[: 2 if name.startswith(('necks', 'tasks')) else 1])
         loaded, total = shares.get(part, (0, 0))
         shares[part] = loaded + (tensor.numel() if name in fitting else 0), total + tensor.numel()
@@ -265,9 +265,9 @@ def _read(model: torch.nn.Module, source: str) -> tuple[dict[str, Any], np.ndarr
     if is_checkpoint(content):
         content = checkpoint.load(source)  # also validates it
         return content['model'], content.get('trained_on', torch.zeros(0, dtype=torch.int64)).numpy(), None
-    own = model.state_dict()
-    weights = find_weights(content, own)
-    if not weights.tensors.keys() & own.keys():
+    state = model.state_dict()
+    weights = find_weights(content, state)
+    if not weights.tensors.keys() & state.keys():
         some = ', '.join(list(weights.tensors)[:3])
         raise VireidError(
             f'training.init: nothing in {source} fits the model; '

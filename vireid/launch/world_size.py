@@ -13,7 +13,7 @@ from vireid.core.training.run import Run
 from vireid.interfaces import Sampler
 from vireid.runtime.processes import world
 
-MOST = 4096  # processes; a damaged checkpoint may name any number
+MAX_PROCESSES = 4096  # processes; a damaged checkpoint may name any number
 
 
 def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def for_this_world_size(run: Run, content: dict[str, Any], source: str) -> dict[
         VireidError: if the batches would differ.
     """
     size, before = world()[1], content.get('processes', 0)
-    if before == size or not 1 <= before <= MOST or content.get('split', '') != run.split:  # checked later
+    if before == size or not 1 <= before <= MAX_PROCESSES or content.get('split', '') != run.split:  # checked later
         return content
     given = f'{source} was trained with {counted(before, "process", "processes")}, but this run has {size}'
     theirs = read_sections(content['config'], source).sampler
@@ -62,13 +62,13 @@ def _samplers(run: Run, config: Mapping[str, Any], size: int) -> list[Sampler]:
 
 def _batches(run: Run, samplers: Sequence[Sampler], epoch: int) -> list[dict[str, list[int]]]:
     """Returns the images of each step of all processes together, by modality and process."""
-    found = []
+    sizes = []
     for batches in zip(*(sampler.batches(epoch) for sampler in samplers), strict=True):
         whole: dict[str, list[int]] = {}
         for index in (index for batch in batches for index in batch):
             whole.setdefault(run.samples[index].modality, []).append(index)
-        found.append(whole)
-    return found
+        sizes.append(whole)
+    return sizes
 
 
 def _same_batches(samplers: Sequence[Any], size: int, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:

@@ -216,10 +216,10 @@ MARK = 'vireid_impl'  # attribute that pluggy's marker sets on a function
 
 def _require_fit(plugin: object, name: str) -> None:
     """Raises unless every hook of a plugin is in `Hooks` and takes only its arguments; pluggy ignores some errors."""
-    wanted = getattr(plugin, 'VIREID_API', API)
-    if wanted != API:
+    api = getattr(plugin, 'VIREID_API', API)
+    if api != API:
         raise PluginIncompatible(
-            f'plugin {name!r} is written for plugin API {wanted!r}, but this vireid has API {API}',
+            f'plugin {name!r} is written for plugin API {api!r}, but this vireid has API {API}',
             todo='install a matching version of the plugin or of vireid',
         )
     known = {hook: set(_arguments(getattr(Hooks, hook))) for hook in vars(Hooks) if not hook.startswith('_')}

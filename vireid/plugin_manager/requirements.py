@@ -28,7 +28,7 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
     problems = []
     for text in requirements:
         try:
-            wanted = Requirement(text)
+            needed = Requirement(text)
         except InvalidRequirement:
             problems.append(
                 VireidError(
@@ -38,24 +38,24 @@ def require(requirements: Sequence[str], plugins: Sequence[PluginInfo]) -> list[
                 )
             )
             continue
-        if wanted.marker is not None and not wanted.marker.evaluate():
+        if needed.marker is not None and not needed.marker.evaluate():
             continue  # not needed on this machine
         install = f'pip install {shlex.quote(text)}'
         try:
-            installed = version(wanted.name)
+            installed = version(needed.name)
         except PackageNotFoundError:
             problems.append(
-                VireidError(f'requires: the package {wanted.name} is not installed', todo=install, **LACKING)
+                VireidError(f'requires: the package {needed.name} is not installed', todo=install, **LACKING)
             )
             continue
-        if not wanted.specifier.contains(installed, prereleases=True):
+        if not needed.specifier.contains(installed, prereleases=True):
             problems.append(
                 VireidError(
-                    f'requires: {wanted.name} is {installed}', allowed=str(wanted.specifier), todo=install, **LACKING
+                    f'requires: {needed.name} is {installed}', allowed=str(needed.specifier), todo=install, **LACKING
                 )
             )
             continue
-        own = [p for p in plugins if _normal(p.distribution) == _normal(wanted.name)]
+        own = [p for p in plugins if _normal(p.distribution) == _normal(needed.name)]
         if own and all(p.status != 'active' for p in own):
             problems.append(
                 VireidError(f'requires: {own[0].line()}', todo='fix the plugin, or see `vireid plugins`', **LACKING)

@@ -21,7 +21,7 @@ from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
 from vireid.plugins.git_commit import commit
-from vireid.reporting.record import read_made
+from vireid.reporting.record import read_provenance
 from vireid.runtime.processes import world
 
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
@@ -74,7 +74,7 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
         step: the step it resumes from.
     """
     try:
-        before = read_made(inside(folder, RECORD))
+        before = read_provenance(inside(folder, RECORD))
     except VireidError:
         before = content
     about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}

@@ -137,15 +137,15 @@ def _pairs(ranked: RankedQueries, trial: Trial) -> list[ImagePair]:
     """Selects pairs to explain, of different identities: queries with a correct, and with a wrong, top-1 image."""
     pairs: list[ImagePair] = []
     used: set[int] = set()
-    for wanted, count in ((True, RIGHT_PAIRS), (False, WRONG_PAIRS)):
+    for correct, count in ((True, RIGHT_PAIRS), (False, WRONG_PAIRS)):
         before = len(pairs)
-        rows = np.flatnonzero(ranked.right[:, 0] == wanted)
+        rows = np.flatnonzero(ranked.right[:, 0] == correct)
         for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)] if len(rows) else ():
             query = trial.query[ranked.query[row]]
             if query.identity not in used and len(pairs) - before < count:
                 used.add(query.identity)
                 gallery = trial.gallery[ranked.order[row, 0]]
-                pairs.append(ImagePair(query, gallery, float(ranked.similarity[row, 0]), bool(wanted)))
+                pairs.append(ImagePair(query, gallery, float(ranked.similarity[row, 0]), bool(correct)))
     return pairs
 
 
@@ -208,16 +208,16 @@ def _reliability(embeddings: Embeddings, calibration: Calibration) -> dict[str, 
     if not all(own.values()):
         return {}
     parts = {m: (embeddings.of(samples), labels(samples)[0]) for m, samples in own.items()}
-    found, right = [], []
+    values, right = [], []
     for modality, other in (MODALITIES, MODALITIES[::-1]):
         (queries, people), (gallery, others) = parts[modality], parts[other]
         step = -(-len(queries) // COMPARED)
         similarity = queries[::step] @ gallery.T
         top = top_hits(similarity)
         scores = np.take_along_axis(similarity, top, axis=1)
-        found.append(calibration.side(modality).probability(scores, len(gallery)).ravel())
+        values.append(calibration.side(modality).probability(scores, len(gallery)).ravel())
         right.append((others[top] == people[::step, None]).ravel())
-    probabilities, same = np.concatenate(found), np.concatenate(right)
+    probabilities, same = np.concatenate(values), np.concatenate(right)
     count, probability, share = reliability(probabilities, same)
     error = np.array([expected_error(probabilities, same)])
     return {'count': count, 'probability': probability, 'share': share, 'error': error}

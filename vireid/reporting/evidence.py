@@ -195,7 +195,7 @@ def _require_fit(evidence: Evidence) -> None:
             array is not None
             and array.dtype.kind in kind
             and len(array.shape) == len(shape)
-            and all(wanted in (None, size) for size, wanted in zip(array.shape, shape, strict=True))
+            and all(expected in (None, size) for size, expected in zip(array.shape, shape, strict=True))
             and (array.dtype.kind == 'b' or bool((np.isfinite(array) & (array >= low)).all()))
         )
 

@@ -76,7 +76,7 @@ def render(runs: Sequence[RunRecord]) -> str:
         script='page.js',
         title=', '.join(run.label for run in runs),
         several=several,
-        notes=_unlike(runs),
+        notes=_protocol_note(runs),
         runs=[_run(number, run, several, absent) for number, run in enumerate(runs)],
         head=['row', *METRICS, 'valid queries', 'trials'],
         rows=[_cells(row, f'{run.label}: ' if several else '') for run in runs for row in run.rows],
@@ -97,7 +97,7 @@ def _with_whole_thumbnails(run: RunRecord) -> RunRecord:
     return replace(run, evidence=replace(run.evidence, thumbs=kept))
 
 
-def _unlike(runs: Sequence[RunRecord]) -> list[str]:
+def _protocol_note(runs: Sequence[RunRecord]) -> list[str]:
     protocols = sorted({run.protocol for run in runs if run.protocol})
     named = f'These runs use different protocols ({"; ".join(protocols)}), so their metrics are not comparable.'
     return [named] if len(protocols) > 1 else []
@@ -114,7 +114,9 @@ def _run(number: int, run: RunRecord, several: bool, absent: Sequence[str]) -> d
         'tiles': _tiles(run.rows[0]) if run.rows else [],
         'notes': _notes(run),
         'config': config_text.dump(run.config) if run.config else '',
-        'machine': json.dumps({k: v for k, v in run.made.items() if k != 'config'}, indent=1) if run.made else '',
+        'machine': json.dumps({k: v for k, v in run.provenance.items() if k != 'config'}, indent=1)
+        if run.provenance
+        else '',
         'figures': {name: _figure(name, [run], **({} if name in ('graph', 'swaps') else width)) for name in named},
         'extremes': [],
         'queries': [],
@@ -172,7 +174,7 @@ def _tiles(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _notes(run: RunRecord) -> list[str]:
     notes = run.warnings()
-    if run.evidence is None and run.about and not run.unlike:
+    if run.evidence is None and run.about and not run.differences:
         what = 'report.npz beside the result, so ranking lists, maps and CMC curves are missing'
         notes.append(f'There is no {what}; vireid test writes it.')
     return notes + (run.evidence.about['notes'] if run.evidence else [])

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside
-from vireid.boundary.reading import RECORD as MOST
+from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
 from vireid.core.errors import VireidError
@@ -27,7 +27,7 @@ from vireid.statistics.scores import RANKS
 
 # limits of a metrics.jsonl: bytes, lines, bytes of a line; a million steps take about 500 MB
 METRICS, LINES, LINE = 512 * 2**20, 1_000_000, 256 * 2**10
-MOST_STEPS = 2**53  # above it, floats skip numbers
+MAX_STEPS = 2**53  # above it, floats skip numbers
 
 
 @dataclass
@@ -40,10 +40,10 @@ class RunRecord:
         config: the sections of its config.
         metrics: the lines of `metrics.jsonl`, see `MetricsFile`; read on first use.
         result: the content of `result.json`; None for a run that has not finished.
-        made: the content of `run.json`: versions, machine, data.
+        provenance: the content of `run.json`: versions, machine, data.
         evidence: evidence of its last evaluation.
         checked: whether the result was verified against the metrics of its queries.
-        unlike: what differs between the result and the evidence beside it, such as `protocol`; it is then ignored.
+        differences: what differs between the result and the evidence beside it, such as `protocol`; it is then ignored.
     """
 
     folder: Path
@@ -51,10 +51,10 @@ class RunRecord:
     config: dict[str, Any]
     metrics: Sequence[dict[str, Any]]
     result: dict[str, Any] | None
-    made: dict[str, Any]
+    provenance: dict[str, Any]
     evidence: Evidence | None
     checked: bool = False
-    unlike: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -84,14 +84,14 @@ class RunRecord:
             return []
         missing = results.FILE if self.result is None else results.QUERIES
         lines = [] if self.checked else [f'{self.label} has no {missing}, so its metrics could not be verified.']
-        if self.unlike:
-            different = ', '.join(self.unlike)
+        if self.differences:
+            different = ', '.join(self.differences)
             lines.append(
                 f'{self.label}: {evidence.FILE} belongs to another evaluation (different {different}) and is ignored.'
             )
         if self.about.get('identical'):
             lines.append(f'{self.label}: {identical_note(self.about["identical"])}.')
-        tied = [row for row in self.rows if row.get('tied', 0) >= results.TOLD]
+        tied = [row for row in self.rows if row.get('tied', 0) >= results.MIN_TIED_SHARE]
         return lines + [f'{self.label}, {row["name"]}: {results.tied_queries(row)}.' for row in tied]
 
 
@@ -102,21 +102,23 @@ def read_run(folder: str | Path) -> RunRecord:
         VireidError: if it contains no run, or a file is damaged.
     """
     folder = Path(folder)
-    there = [
+    files = [
         name for name in ('config.yaml', results.FILE, 'metrics.jsonl', evidence.FILE) if (folder / name).is_file()
     ]
-    if not there:
+    if not files:
         raise VireidError(
             f'{folder} contains no run',
             allowed='a folder that vireid train or vireid test wrote, such as runs/tffn_demo',
         )
-    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in there else {}
-    kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in there else None
-    result = _read_result(folder) if results.FILE in there else None
-    unlike: tuple[str, ...] = ()
+    config = config_text.read_record(inside(folder, 'config.yaml')) if 'config.yaml' in files else {}
+    kept = Evidence.load(inside(folder, evidence.FILE)) if evidence.FILE in files else None
+    result = _read_result(folder) if results.FILE in files else None
+    differences: tuple[str, ...] = ()
     if kept is not None and result is not None:
-        unlike = tuple(k for k in ('data', 'protocol', 'weights', 'rows') if kept.about.get(k, '') != result.get(k, ''))
-        kept = None if unlike else kept  # of an earlier evaluation, or someone edited the result
+        differences = tuple(
+            k for k in ('data', 'protocol', 'weights', 'rows') if kept.about.get(k, '') != result.get(k, '')
+        )
+        kept = None if differences else kept  # of an earlier evaluation, or someone edited the result
     if kept is not None:
         kept = replace(kept, about=_in_lines(kept.about), cmc=_in_lines(kept.cmc))
         _require_curves(kept, folder)
@@ -124,9 +126,9 @@ def read_run(folder: str | Path) -> RunRecord:
     checked = result is not None and result_file.has_queries(folder)
     name = str(config.get('name') or (kept.about.get('name') if kept else '') or folder.name)
     record = inside(folder, RECORD)
-    made = read_made(record) if record.is_file() else {}
+    provenance = read_provenance(record) if record.is_file() else {}
     lines = Metrics(inside(folder, 'metrics.jsonl'))
-    return RunRecord(folder, one_line(name), config, lines, result, made, kept, checked, unlike)
+    return RunRecord(folder, one_line(name), config, lines, result, provenance, kept, checked, differences)
 
 
 def _in_lines(value: Any) -> Any:
@@ -203,7 +205,7 @@ class _Scored(TypedDict):
 
 class _Line(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
-    step: Required[Annotated[int, Ge(0), Le(MOST_STEPS)]]
+    step: Required[Annotated[int, Ge(0), Le(MAX_STEPS)]]
     epoch: float
     loss: float | None
     tasks: _Values | None
@@ -257,7 +259,7 @@ class _Init(TypedDict):
     partial: bool
 
 
-class _Made(TypedDict, total=False):
+class _Provenance(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra='allow', strict=True)  # type: ignore[misc]
     command: list[str]
     config: str
@@ -271,10 +273,10 @@ class _Made(TypedDict, total=False):
 
 
 @reads('the record of a run', RECORD, todo='give the folder of a run of this vireid version')
-def read_made(path: Path) -> dict[str, Any]:
+def read_provenance(path: Path) -> dict[str, Any]:
     """Reads a `run.json`: command, config, data, versions and machine of a run."""
-    made: Any = TypeAdapter(_Made).validate_python(parse_json(read_text(path, MOST)))
-    return made
+    provenance: Any = TypeAdapter(_Provenance).validate_python(parse_json(read_text(path, MAX_BYTES)))
+    return provenance
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

@@ -207,8 +207,8 @@ def _require_same(result: Mapping[str, Any], path: Path) -> None:
     """Raises VireidError if a metric of a result differs from what its queries give."""
     every, about = read_rows(path)
 
-    def differs(what: str, there: Any, here: Any) -> VireidError:
-        given = f'{path} does not match {FILE} beside it: {what} is {there} there'
+    def differs(what: str, stored: Any, here: Any) -> VireidError:
+        given = f'{path} does not match {FILE} beside it: {what} is {stored} there'
         return VireidError(f'{given}, but {here} from its queries', todo=AGAIN)
 
     rows = result['rows']
@@ -220,14 +220,14 @@ def _require_same(result: Mapping[str, Any], path: Path) -> None:
     for row, computed in zip(rows, every.values(), strict=True):
         for key in METRICS:
             for part in ('mean', 'std', 'low', 'high'):
-                there, here = row[key].get(part), computed[key].get(part)
-                if (there is None) != (here is None) or (there is not None and abs(there - here) > CLOSE):
+                stored, here = row[key].get(part), computed[key].get(part)
+                if (stored is None) != (here is None) or (stored is not None and abs(stored - here) > CLOSE):
                     what = key if part == 'mean' else f'{key} ({part})'
-                    raise differs(f'{what} of {row["name"]}', _percent(there), _percent(here))
+                    raise differs(f'{what} of {row["name"]}', _percent(stored), _percent(here))
         for key in ('trials', 'valid', 'identities'):
-            there, here = (list(v) if isinstance(v, (list, tuple)) else v for v in (row.get(key), computed.get(key)))
-            if there != here:
-                raise differs(f'{key} of {row["name"]}', there, here)
+            stored, here = (list(v) if isinstance(v, (list, tuple)) else v for v in (row.get(key), computed.get(key)))
+            if stored != here:
+                raise differs(f'{key} of {row["name"]}', stored, here)
         if row.get('tied', 0) < computed['tied'] - CLOSE:
             least = f'at least {_percent(computed["tied"])}'
             raise differs(f'tied of {row["name"]}', _percent(row.get('tied', 0)), least)

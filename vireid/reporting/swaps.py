@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vireid.core.types import INFRARED, VISIBLE, Batch, Modality
 
 SIZE = (96, 48)  # height, width of an image in the grid
-MOST = 5  # images of each modality
+MAX_IMAGES = 5  # images of each modality
 
 
 def swap_grid(
@@ -35,8 +35,8 @@ def swap_grid(
         (R + 1, C + 1, h, w, 3) float16 in 0..1; the upper left image is white. A row keeps the identity (prototype and
         style), a column pose and illumination.
     """
-    images = {m: torch.stack([x for x, own in sides if own == m][:MOST]).to(device) for m in (VISIBLE, INFRARED)}
-    people = {VISIBLE: torch.arange(len(images[VISIBLE])), INFRARED: torch.arange(len(images[INFRARED])) + MOST}
+    images = {m: torch.stack([x for x, own in sides if own == m][:MAX_IMAGES]).to(device) for m in (VISIBLE, INFRARED)}
+    people = {VISIBLE: torch.arange(len(images[VISIBLE])), INFRARED: torch.arange(len(images[INFRARED])) + MAX_IMAGES}
     decoded = grid(Batch(images, people), VISIBLE, INFRARED)  # (R, C, 3, H, W)
     black, white = (limit.to(device) for limit in limits)
     top = torch.cat([white[None], images[INFRARED]])[None]

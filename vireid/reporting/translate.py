@@ -33,7 +33,7 @@ def translations(
     """
     model.eval()
     black, white = (limit.to(device) for limit in limits)
-    found: dict[str, dict[int, np.ndarray]] = {}
+    images: dict[str, dict[int, np.ndarray]] = {}
     for index, (image, modality) in enumerate(sides):
         batch = Batch({modality: image[None].to(device)}, {modality: torch.zeros(1, dtype=torch.int64, device=device)})
         for translator in dict(Model.translators(model) or {}).values():
@@ -46,9 +46,9 @@ def translations(
             generated |= {m: (x - black) / (white - black) for m, x in batch.images.items() if m not in seen}
             for name, pictures in generated.items():
                 if pictures.shape[1] == 3:
-                    found.setdefault(name, {})[index] = _picture(pictures)
+                    images.setdefault(name, {})[index] = _picture(pictures)
     gray = np.full((*SIZE, 3), 0.5, dtype=np.float32)
-    return {f'translations {name}': [own.get(i, gray) for i in range(len(sides))] for name, own in found.items()}
+    return {f'translations {name}': [own.get(i, gray) for i in range(len(sides))] for name, own in images.items()}
 
 
 def _picture(images: Tensor) -> np.ndarray:

@@ -44,7 +44,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _let_go() -> None:
+def _release_in_child() -> None:
     """Releases the locks in a forked child: a loader process that outlives a killed run must not keep them."""
     for handle in _HELD:
         os.close(handle)
@@ -52,4 +52,4 @@ def _let_go() -> None:
 
 
 if sys.platform != 'win32':
-    os.register_at_fork(after_in_child=_let_go)
+    os.register_at_fork(after_in_child=_release_in_child)

@@ -26,8 +26,8 @@ def within_memory(what: str, todo: str) -> Iterator[None]:
         if not isinstance(error, MemoryError) and not _is_out_of_memory(error):
             raise
         # torch continues with advice on its own settings, and on CPUs begins with a place in its source code
-        told = lines[0].rpartition('DefaultCPUAllocator: ')[2].partition('. GPU ')[0] if lines else 'out of memory'
-        raise VireidError(f'{what} needs more memory: {told}', todo=todo) from error
+        message = lines[0].rpartition('DefaultCPUAllocator: ')[2].partition('. GPU ')[0] if lines else 'out of memory'
+        raise VireidError(f'{what} needs more memory: {message}', todo=todo) from error
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

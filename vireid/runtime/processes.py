@@ -40,13 +40,13 @@ def lost_process_errors() -> Iterator[None]:
 
 def explain_loss(error: RuntimeError) -> VireidError | None:
     """Explains a torch error that is caused by the loss of another process; returns None for other errors."""
-    if world()[1] == 1 or (told := _told(str(error))) is None:
+    if world()[1] == 1 or (reason := _reason(str(error))) is None:
         return None
     todo = 'see the message of that process or machine, if any; then repeat the command with --resume'
-    return VireidError(told, todo=todo)
+    return VireidError(reason, todo=todo)
 
 
-def _told(text: str) -> str | None:
+def _reason(text: str) -> str | None:
     """Returns what a torch error says about another process; None if it says nothing."""
     line = text.partition('\n')[0].partition('. This is typically')[0]  # gloo appends advice
     place = line.rpartition('.cc:')[2].partition('] ')[2] or line  # and begins with a line of its source

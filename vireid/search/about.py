@@ -23,7 +23,7 @@ OPTIONS = (
     'images.workers=',
     'evaluation.batch_size=',
 )
-ANEW = 'delete the folder and build the index anew'
+REBUILD = 'delete the folder and build the index anew'
 
 
 class _About(TypedDict):
@@ -56,7 +56,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     return _read_about(path)
 
 
-@reads('the description of an index', ABOUT, allowed='a folder written by `vireid index`', todo=ANEW)
+@reads('the description of an index', ABOUT, allowed='a folder written by `vireid index`', todo=REBUILD)
 def _read_about(path: Path) -> dict[str, Any]:
     about: dict[str, Any] = TypeAdapter[Any](_About).validate_python(parse_json(read_text(path)))
     if about['format'] > FORMAT:

@@ -21,7 +21,7 @@ from vireid.runtime.lock import exclusive
 from vireid.search.about import ABOUT, FORMAT, read_about, write_about
 from vireid.search.embedder import Embedder
 from vireid.search.entries import Entries, Entry
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.index import IMAGES, VECTORS, ZERO_SHOT, append_vectors, build_searcher
 from vireid.search.modality import guess_modality
 from vireid.search.times import find_time
@@ -80,7 +80,7 @@ class Update:
 def build(
     folder: Path,
     root: Path,
-    found: Sequence[Found],
+    images: Sequence[GalleryImage],
     embedder: Embedder,
     *,
     checkpoint: str,
@@ -99,7 +99,7 @@ def build(
     Args:
         folder: the folder of the index.
         root: the folder of the gallery.
-        found: its images.
+        images: its images.
         embedder: the model.
         checkpoint: its path, as recorded in the index.
         index: config of the component that searches, by default that of the index or `Exact`.
@@ -122,7 +122,7 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
         entries = Entries(folder / IMAGES, write=True)
-        plan = _plan(entries, root, found, time_pattern, on_progress)
+        plan = _plan(entries, root, images, time_pattern, on_progress)
         entries.remove([entry.row for entry in plan.gone])
         length = _embed(entries, folder / VECTORS, plan, embedder, on_progress) or (before or {}).get('length')
         if length is None and len(entries):  # an earlier build was interrupted after its last image
@@ -196,18 +196,18 @@ def _before(folder: Path, root: Path, embedder: Embedder, index: dict[str, Any] 
 
 
 def _plan(
-    entries: Entries, root: Path, found: Sequence[Found], time_pattern: str | None, on_progress: OnProgress
+    entries: Entries, root: Path, images: Sequence[GalleryImage], time_pattern: str | None, on_progress: OnProgress
 ) -> _Plan:
     """Compares the gallery with the index."""
     known = {entry.path: entry for entry in entries.all()}
     numbers = {entry.row for entry in known.values()}
-    free = iter(range(len(known) + len(found) + 1))
+    free = iter(range(len(known) + len(images) + 1))
     plan = _Plan([], [], [], root)
     kept: set[str] = set()
-    again: list[Entry] = []  # the same content, but other facts
-    for done, image in enumerate(found):
+    changed: list[Entry] = []  # the same content, but other facts
+    for done, image in enumerate(images):
         if done % 256 == 0:
-            on_progress('looking for new images', done, len(found))
+            on_progress('looking for new images', done, len(images))
         path = os.path.relpath(os.path.abspath(image.path), root).replace(os.sep, '/')
         if path in kept:
             continue
@@ -235,13 +235,13 @@ def _plan(
             row, path, modality, not image.modality, image.camera, time, time_from,
             status.st_size, status.st_mtime_ns, digest,
         )  # fmt: skip
-        (again if same else plan.new).append(entry)
+        (changed if same else plan.new).append(entry)
     plan.gone = [entry for path, entry in known.items() if path not in kept]
-    entries.put(again)
+    entries.put(changed)
     return plan
 
 
-def _same_facts(old: Entry, image: Found) -> bool:
+def _same_facts(old: Entry, image: GalleryImage) -> bool:
     """Returns whether the modality, camera and time from a table or a flag still match the index."""
     modality = old.guessed if not image.modality else (not old.guessed and old.modality == image.modality)
     time = old.time == image.time if image.time else old.time_from != 'table'
@@ -271,12 +271,12 @@ def _embed(entries: Entries, file: Path, plan: _Plan, embedder: Embedder, on_pro
 
         readable, vectors, errors = _embed_part(embedder, images, show)
         plan.unreadable += errors
-        own = [part[place] for place in readable]
-        if own:
+        batch = [part[place] for place in readable]
+        if batch:
             length = vectors.shape[1]
-            append_vectors(file, [entry.row for entry in own], vectors)
-            entries.put(own)
-            plan.embedded += len(own)
+            append_vectors(file, [entry.row for entry in batch], vectors)
+            entries.put(batch)
+            plan.embedded += len(batch)
     return length
 
 

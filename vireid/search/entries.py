@@ -133,24 +133,24 @@ class Entries:
     def all(self, condition: str = '1', values: Sequence[Any] = ()) -> list[Entry]:
         """Returns the images that match a condition, by number."""
         with self._open() as db:
-            found = db.execute(f'SELECT {", ".join(COLUMNS)} FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
-            return [_entry(line) for line in found]
+            lines = db.execute(f'SELECT {", ".join(COLUMNS)} FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
+            return [_entry(line) for line in lines]
 
     def of(self, rows: Iterable[int]) -> dict[int, Entry]:
         """Returns the images with these numbers."""
         numbers = [int(row) for row in rows if 0 <= row < 2**63]  # SQLite has no larger ones
-        found: dict[int, Entry] = {}
+        entries: dict[int, Entry] = {}
         for start in range(0, len(numbers), 500):
             part = numbers[start : start + 500]
-            found |= {entry.row: entry for entry in self.all(f'row IN ({", ".join("?" * len(part))})', part)}
-        return found
+            entries |= {entry.row: entry for entry in self.all(f'row IN ({", ".join("?" * len(part))})', part)}
+        return entries
 
     def rows(self, where: Where) -> np.ndarray:
         """Returns the sorted (N,) int64 numbers of the images that match a filter."""
         condition, values = where.sql()
         with self._open() as db:
-            found = db.execute(f'SELECT row FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
-            return np.fromiter((line[0] for line in found), dtype=np.int64)
+            lines = db.execute(f'SELECT row FROM images WHERE {condition} ORDER BY row', values)  # noqa: S608, literals
+            return np.fromiter((line[0] for line in lines), dtype=np.int64)
 
     def __len__(self) -> int:
         with self._open() as db:
@@ -169,10 +169,10 @@ class Entries:
         if column not in COLUMNS:
             raise ValueError(column)
         with self._open() as db:
-            found = dict(db.execute(f'SELECT {column}, COUNT(*) FROM images GROUP BY 1 ORDER BY 1'))  # noqa: S608, checked
-            if not all(isinstance(name, str) for name in found):
+            counts = dict(db.execute(f'SELECT {column}, COUNT(*) FROM images GROUP BY 1 ORDER BY 1'))  # noqa: S608, checked
+            if not all(isinstance(name, str) for name in counts):
                 raise sqlite3.DatabaseError(f'an image has an invalid {column}')
-            return found
+            return counts
 
     def span(self) -> tuple[datetime, datetime] | None:
         """Returns the first and the last time, None if no time is known."""
@@ -259,8 +259,8 @@ def _require_own(path: Path) -> None:
         )
     with closing(_connect(path, 'ro')) as db:
         version = db.execute('PRAGMA user_version').fetchone()[0]
-        found = [line[0] for line in db.execute('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid')]
+        schema = [line[0] for line in db.execute('SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid')]
     if version > FORMAT:
         raise VireidError(f'{path} was written by a newer vireid (format {version})', todo='upgrade vireid')
-    if found != list(_SCHEMA):
+    if schema != list(_SCHEMA):
         raise ValueError('it has other tables')

@@ -21,7 +21,7 @@ ALLOWED += 'camera and time'
 
 
 @dataclass(frozen=True)
-class Found:
+class GalleryImage:
     """An image of a gallery, before it is read.
 
     Attributes:
@@ -39,7 +39,7 @@ class Found:
 
 def find_gallery(
     source: Path | Sequence[Path], modality: Modality | None = None, camera: str | None = None
-) -> tuple[Path, list[Found]]:
+) -> tuple[Path, list[GalleryImage]]:
     """Returns the folder of a gallery, and its images in the order of their paths.
 
     The modality is the given one, that of the table, or that of a folder called `visible` or `infrared`. The camera is
@@ -59,36 +59,38 @@ def find_gallery(
         if not only.exists():
             raise VireidError(f'{only} does not exist', allowed=ALLOWED)
         if only.is_dir():
-            root, found = only, _below(only)
+            root, images = only, _below(only)
         elif only.suffix.lower() in ('.pt', '.pth'):
             raise VireidError(
                 f'{only} is a checkpoint', allowed=ALLOWED, todo='give the checkpoint first, then the images'
             )
         elif only.suffix.lower() in SUFFIXES:
-            root, found = only.parent, [Found(str(only))]
+            root, images = only.parent, [GalleryImage(str(only))]
         else:
-            root, found = only.parent, _listed(only)
+            root, images = only.parent, _listed(only)
     else:
         files = [path.expanduser() for path in source]
         for path in files:
             if not path.is_file():
                 raise VireidError(f'{path} is not an image file', allowed=ALLOWED, todo='give a single folder or table')
         root = Path(os.path.commonpath([path.absolute().parent for path in files]))
-        found = [Found(str(path)) for path in dict.fromkeys(files)]
-    if not found:
+        images = [GalleryImage(str(path)) for path in dict.fromkeys(files)]
+    if not images:
         raise VireidError(f'{source} has no images', allowed=ALLOWED)
     named = None if camera is None else camera_name(camera)
-    filled = [Found(f.path, modality or f.modality, f.camera if named is None else named, f.time) for f in found]
+    filled = [
+        GalleryImage(f.path, modality or f.modality, f.camera if named is None else named, f.time) for f in images
+    ]
     return root.absolute(), filled
 
 
-def _below(root: Path) -> list[Found]:
+def _below(root: Path) -> list[GalleryImage]:
     """Returns the images at any depth below a folder; follows links, and skips hidden files and folders."""
 
     def fail(error: OSError) -> None:
         raise VireidError(f'{error.filename} cannot be read: {error.strerror}', todo='fix its permissions')
 
-    found: list[Found] = []
+    images: list[GalleryImage] = []
     seen: set[str] = set()
     for place, folders, names in os.walk(root, followlinks=True, onerror=fail):
         real = os.path.realpath(place)
@@ -108,16 +110,16 @@ def _below(root: Path) -> list[Found]:
         above = Path(place).relative_to(root).parts
         modality = next((part.lower() for part in reversed(above) if part.lower() in MODALITIES), '')
         number = next((n for part in reversed(above) if (n := camera_number(part)) is not None), None)
-        found += [
-            Found(os.path.join(place, name), modality, '' if number is None else str(number))
+        images += [
+            GalleryImage(os.path.join(place, name), modality, '' if number is None else str(number))
             for name in sorted(names)
             if name.lower().endswith(SUFFIXES) and not name.startswith('.')
         ]
-    return found
+    return images
 
 
 @reads('a table of images', '*.csv')
-def _listed(path: Path) -> list[Found]:
+def _listed(path: Path) -> list[GalleryImage]:
     """Returns the images of a table."""
     try:
         columns, rows = read_csv(path)
@@ -125,7 +127,7 @@ def _listed(path: Path) -> list[Found]:
         raise VireidError(f'{path} cannot be read: {error}', allowed=ALLOWED) from error
     if 'path' not in columns:
         raise VireidError(f'{path} has no column path (it has: {", ".join(columns)[:200]})', allowed=ALLOWED)
-    found: dict[str, Found] = {}
+    images: dict[str, GalleryImage] = {}
     for line, row in rows:
         cell = {name: (row.get(name) or '').strip() for name in ('path', 'modality', 'camera', 'time')}
         modality = cell['modality'].lower()
@@ -137,7 +139,7 @@ def _listed(path: Path) -> list[Found]:
         time = parse_time(cell['time'], f'{path}, line {line}: time').isoformat(' ') if cell['time'] else ''
         image = find_listed(path.parent, row['path'] or '')
         place = os.path.abspath(image)  # `a.jpg` and `x/../a.jpg`
-        if place in found:
+        if place in images:
             raise VireidError(f'{path}, line {line}: {cell["path"]} is listed twice', todo='remove one of the lines')
-        found[place] = Found(image, modality, camera_name(cell['camera']), time)
-    return list(found.values())
+        images[place] = GalleryImage(image, modality, camera_name(cell['camera']), time)
+    return list(images.values())

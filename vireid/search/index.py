@@ -20,12 +20,12 @@ from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import Modality
 from vireid.interfaces import Index as Component
 from vireid.plugin_manager.manager import create_manager
-from vireid.search.about import ANEW, read_about
+from vireid.search.about import REBUILD, read_about
 from vireid.search.embedder import Embedder, load
 from vireid.search.entries import Entries, Entry, Where, time_of
 
 IMAGES, VECTORS, ZERO_SHOT = 'images.sqlite', 'embeddings.f16', 'zero_shot.pt'
-MOST = 1.01  # of a cosine similarity of float16 embeddings
+MAX_SIMILARITY = 1.01  # of a cosine similarity of float16 embeddings
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Index:
         self._plugins, self._checkpoint, self._trust = plugins, checkpoint, trust
         last, size = self.entries.last(), self.vectors_file.stat().st_size if self.vectors_file.is_file() else 0
         if size < 2 * about['length'] * (last + 1):
-            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{ANEW}: {folder}')
+            raise VireidError(f'{self.vectors_file} is truncated', todo=f'{REBUILD}: {folder}')
 
     @classmethod
     def open(
@@ -118,8 +118,8 @@ class Index:
         Raises:
             VireidError: if the checkpoint is missing, or is not the one that embedded the gallery.
         """
-        own = self.about['checkpoint']
-        path = self._checkpoint or (inside(self.folder, own) if own == ZERO_SHOT else Path(own))
+        checkpoint = self.about['checkpoint']
+        path = self._checkpoint or (inside(self.folder, checkpoint) if checkpoint == ZERO_SHOT else Path(checkpoint))
         if not path.is_file():
             given = f'the checkpoint of {self.folder}, {path}, does not exist'
             raise VireidError(given, todo='give its path: --checkpoint FILE')
@@ -175,8 +175,8 @@ class Index:
         if rows is not None and not len(rows):
             return [[] for _ in queries]
         scores, numbers = self.searcher.search(vectors, queries, top, rows, where)
-        if not (scores[numbers >= 0] < MOST).all():  # nor NaN
-            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=ANEW)
+        if not (scores[numbers >= 0] < MAX_SIMILARITY).all():  # nor NaN
+            raise VireidError(f'{self.vectors_file} is damaged: its embeddings do not have norm 1', todo=REBUILD)
         entries = self.entries.of(np.unique(numbers[numbers >= 0]))
         return [
             [_hit(entries[row], score) for row, score in zip(own, each, strict=True) if row in entries]
@@ -190,8 +190,8 @@ class Index:
             VireidError: if there is no such image.
         """
         self._entry(row)
-        own = np.array(self.vectors[row], dtype=np.float32)
-        return own / max(float(np.linalg.norm(own)), 1e-12)
+        vector = np.array(self.vectors[row], dtype=np.float32)
+        return vector / max(float(np.linalg.norm(vector)), 1e-12)
 
     def image(self, row: int) -> np.ndarray:
         """Returns an image as (H, W, 3) uint8.

@@ -11,7 +11,7 @@ from vireid.boundary.warn import warn_once
 from vireid.core.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.zero_shot import ZERO_SHOT, make_zero_shot
 
 # the machines that a model was trained on are not those that embed
@@ -24,7 +24,7 @@ HERE = {
 def open_embedder(
     checkpoint: str,
     zero_shot: Path,
-    found: Sequence[Found],
+    images: Sequence[GalleryImage],
     options: Sequence[str],
     plugins: Sequence[Path],
     warn: Callable[[str], None] = warn_once,
@@ -34,7 +34,7 @@ def open_embedder(
     Args:
         checkpoint: a checkpoint, or `zero-shot`.
         zero_shot: the checkpoint to write for `zero-shot`; if it exists, it is used.
-        found: the images.
+        images: the images.
         options: overrides of the config.
         plugins: Python files with components.
         warn: called with each warning.
@@ -47,7 +47,7 @@ def open_embedder(
         path = zero_shot
         if not path.exists():
             with progress_bar('preparing the zero-shot model') as show:
-                for line in make_zero_shot(path, found, options, show):
+                for line in make_zero_shot(path, images, options, show):
                     warn(f'warning: {line}')
         options = ()  # the checkpoint has them
     embedder = load(path, plugins, options)

@@ -117,10 +117,10 @@ def search_images(
             looks = 'has colors' if guess == VISIBLE else 'has no colors'
             warn(f'warning: {printable(str(path))} {looks}, but is embedded as {modality}')
         embedded.append((path, modality or guess, index.embedder.embed(pixels, modality or guess)))
-    found = index.search(np.concatenate([vector for *_, vector in embedded]), top, where)
+    results = index.search(np.concatenate([vector for *_, vector in embedded]), top, where)
     return [
         Answer(path, own, modality is None, hits, judge(index, own, hits, where, rate))
-        for (path, own, _), hits in zip(embedded, found, strict=True)
+        for (path, own, _), hits in zip(embedded, results, strict=True)
     ]
 
 

@@ -19,17 +19,17 @@ from vireid.core.types import MODALITIES, Sample
 from vireid.interfaces import Model
 from vireid.launch.resolve import resolve
 from vireid.plugin_manager.manager import create_manager
-from vireid.search.gallery import Found
+from vireid.search.gallery import GalleryImage
 from vireid.search.modality import guess_modality
 
 ZERO_SHOT = 'zero-shot'
 CONFIG = 'vireid::zero_shot.py'
-MOST = 1000  # images of each modality; more barely change a mean
+MAX_IMAGES = 1000  # images of each modality; more barely change a mean
 
 
 def make_zero_shot(
     out: Path,
-    images: Sequence[Found],
+    images: Sequence[GalleryImage],
     options: Sequence[str] = (),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
@@ -55,14 +55,14 @@ def make_zero_shot(
     samples: dict[str, list[Sample]] = {m: [] for m in MODALITIES}
     for done, image in enumerate(chosen):
         on_progress(done, len(chosen))
-        if all(len(own) >= MOST for own in samples.values()):
+        if all(len(own) >= MAX_IMAGES for own in samples.values()):
             break
         try:
             modality = guess_modality(read(image.path).permute(1, 2, 0).numpy())
         except VireidError:
             continue  # reported when it is to be embedded
         modality = image.modality or modality
-        if len(samples[modality]) < MOST:
+        if len(samples[modality]) < MAX_IMAGES:
             samples[modality].append(Sample(image.path, 0, 0, modality))
     every = [sample for own in samples.values() for sample in own]
     if not every:

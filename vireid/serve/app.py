@@ -31,8 +31,8 @@ from vireid.search.modality import guess_modality
 from vireid.search.times import parse_time
 from vireid.serve.web import AT_ONCE, LARGE, LOCAL, THUMBNAIL, jpeg_response, make_app, page, read_body
 
-MOST_PIXELS = 16_000_000
-MOST_HITS = 200
+MAX_PIXELS = 16_000_000
+MAX_HITS = 200
 LABELS = 'labels.csv'
 
 
@@ -96,17 +96,17 @@ class _Page:
     async def search(self, request: Request) -> Response:
         """Searches with the image in the body of the request."""
         where, top = _filters(request, self.index)
-        wanted = _modality(request, 'modality')
+        chosen = _modality(request, 'modality')
         async with self.uploads:
             content = await read_body(request)
-            answer = await anyio.to_thread.run_sync(lambda: self._search(content, wanted, where, top))
+            answer = await anyio.to_thread.run_sync(lambda: self._search(content, chosen, where, top))
         return JSONResponse(answer)
 
-    def _search(self, content: bytes, wanted: str | None, where: Where, top: int) -> dict[str, Any]:
+    def _search(self, content: bytes, chosen: str | None, where: Where, top: int) -> dict[str, Any]:
         settings = self.index.embedder.experiment.images
         pixels = _decoded(content, settings.scale_raw)
         guess = guess_modality(pixels)
-        modality = wanted or guess
+        modality = chosen or guess
         warnings = []
         if modality != guess:
             looks = 'has colors' if guess == 'visible' else 'has no colors'
@@ -118,7 +118,7 @@ class _Page:
         (hits,) = self.index.search(vector, top, where)
         name = f'upload {hashlib.sha256(content).hexdigest()[:16]}'
         return {
-            'query': name, 'modality': modality, 'guessed': wanted is None, 'warnings': warnings,
+            'query': name, 'modality': modality, 'guessed': chosen is None, 'warnings': warnings,
             **self._answer(modality, hits, where),
         }  # fmt: skip
 
@@ -138,10 +138,10 @@ class _Page:
         def find() -> dict[str, Any]:
             (hits,) = self.index.search(self.index.vector(row)[None], top + 1, where)
             own = self.index.entries.of([row])[row]
-            found = [hit for hit in hits if hit.row != row][:top]
+            others = [hit for hit in hits if hit.row != row][:top]
             return {
                 'query': printable(own.path), 'modality': own.modality, 'guessed': False, 'warnings': [],
-                **self._answer(own.modality, found, where),
+                **self._answer(own.modality, others, where),
             }  # fmt: skip
 
         return JSONResponse(await anyio.to_thread.run_sync(find))
@@ -200,15 +200,15 @@ def _filters(request: Request, index: Index) -> tuple[Where, int]:
     where = Where(cameras, after, before, _modality(request, 'among'))
     index.require_known(where)
     text = given.get('top', '40')
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MOST_HITS):
-        raise VireidError(f'top is {text[:20]!r}', allowed=f'1 to {MOST_HITS}')
+    if not (text.isascii() and text.isdecimal() and len(text) < 6 and 1 <= int(text) <= MAX_HITS):
+        raise VireidError(f'top is {text[:20]!r}', allowed=f'1 to {MAX_HITS}')
     return where, int(text)
 
 
 def _decoded(content: bytes, scale_raw: Any) -> np.ndarray:
     """Decodes an upload to (H, W, 3) uint8."""
     try:
-        return decode_pixels(io.BytesIO(content), 'the image', MOST_PIXELS, scale_raw)
+        return decode_pixels(io.BytesIO(content), 'the image', MAX_PIXELS, scale_raw)
     except VireidError:
         raise
     except Exception as error:  # a damaged file may fail in any way

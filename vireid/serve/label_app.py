@@ -22,8 +22,8 @@ from vireid.labeling.labels import Labels
 from vireid.labeling.people import Contradiction, Rows
 from vireid.serve.web import AT_ONCE, LARGE, LOCAL, THUMBNAIL, explained, jpeg_response, make_app, page, read_body
 
-MOST_BYTES = 2**20  # of an answer
-MOST_PEOPLE = 500  # shown at once
+MAX_BYTES = 2**20  # of an answer
+MAX_PEOPLE = 500  # shown at once
 
 
 class _Given(TypedDict):
@@ -126,14 +126,14 @@ class _Page:
             with self.one:
                 people = self.labels.people
                 named = sorted((rows for rows in people.members() if people.name(rows)), key=people.name)
-                groups = [self._group(rows) for rows in named[:MOST_PEOPLE]]
-                return {'version': self.labels.version, 'people': groups, 'more': max(0, len(named) - MOST_PEOPLE)}
+                groups = [self._group(rows) for rows in named[:MAX_PEOPLE]]
+                return {'version': self.labels.version, 'people': groups, 'more': max(0, len(named) - MAX_PEOPLE)}
 
         return JSONResponse(await anyio.to_thread.run_sync(find))
 
     async def answer(self, request: Request) -> Response:
         """Accepts an answer, and returns the next question once the answer is saved."""
-        content = await read_body(request, most=MOST_BYTES)
+        content = await read_body(request, most=MAX_BYTES)
         try:
             given: _Given = _GIVEN.validate_python(parse_json(content))
         except (ValueError, ValidationError) as error:

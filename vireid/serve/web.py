@@ -24,7 +24,7 @@ from vireid.core.errors import VireidError
 from vireid.reporting.markup import asset
 
 LOCAL = ('127.0.0.1', 'localhost')
-MOST_BYTES = 10 * 2**20  # of an uploaded image
+MAX_BYTES = 10 * 2**20  # of an uploaded image
 UPLOAD_SECONDS = 30
 THUMBNAIL, LARGE = (128, 256), (512, 1024)
 AT_ONCE = 4  # uploads in memory, and images of an index; others wait
@@ -102,7 +102,7 @@ async def _asset(request: Request) -> Response:
     return Response(str(text), media_type='text/css' if name.endswith('css') else 'text/javascript')
 
 
-async def read_body(request: Request, most: int = MOST_BYTES) -> bytes:
+async def read_body(request: Request, most: int = MAX_BYTES) -> bytes:
     """Reads the body of a request, and stops as soon as it is too large or too slow.
 
     Raises:

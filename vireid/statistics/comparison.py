@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from vireid.core.errors import VireidError
 
 DRAWS = 2000
-MOST_SEEDS = 50  # the largest recommendation
+MAX_SEEDS = 50  # the largest recommendation
 # The prior: differences of two runs have a standard deviation of about 3 points. It weighs as much as half a seed, so
 # that two seeds that happen to agree prove nothing.
 PRIOR_DEVIATION, PRIOR_FREEDOM = 0.03, 0.5
@@ -108,12 +108,12 @@ def seeds_for(
     differences = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     variance, freedom = _variance(differences, others)
     deviation = (variance * freedom / float(chi2.ppf(CAUTION, freedom))) ** 0.5
-    for count in range(2, MOST_SEEDS):
+    for count in range(2, MAX_SEEDS):
         left = freedom + count - len(differences)
         limit = student.ppf(0.5 + confidence / 2, left)
         if nct.sf(limit, left, points / deviation * count**0.5) >= power:
             return count
-    return MOST_SEEDS
+    return MAX_SEEDS
 
 
 def bootstrap(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-TOLD = 0.01  # report from this share of the images, or of the queries
+MIN_IDENTICAL_SHARE = 0.01  # report from this share of the images, or of the queries
 ROUNDING = 1e-5  # of an entry of a unit vector: below it, similarities differ by rounding only
 
 
@@ -32,20 +32,20 @@ def identical_embeddings(features: np.ndarray, trials: Sequence[Sequence[Sequenc
     else:
         same = {index: number.setdefault(features[index].tobytes(), len(number)) for index in used}
     counts = Counter(same.values())
-    found: set[int] = set()
+    matched: set[int] = set()
     for query, gallery in trials:
-        there = {same[index] for index in gallery}
-        found |= {index for index in query if same[index] in there}
+        in_gallery = {same[index] for index in gallery}
+        matched |= {index for index in query if same[index] in in_gallery}
     queries = {index for query, _ in trials for index in query}
     equal = sum(count for count in counts.values() if count > 1)
-    if equal < TOLD * len(used) and len(found) < TOLD * len(queries):
+    if equal < MIN_IDENTICAL_SHARE * len(used) and len(matched) < MIN_IDENTICAL_SHARE * len(queries):
         return None
     return {
         'images': len(used),
         'equal': equal,
         'distinct': len(counts),
         'queries': len(queries),
-        'found': len(found),
+        'found': len(matched),
     }
 
 

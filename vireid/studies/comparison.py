@@ -18,9 +18,9 @@ from vireid.boundary.showing import markdown, markdown_line
 from vireid.boundary.wording import aligned, counted
 from vireid.core.errors import VireidError
 from vireid.reporting.config_differences import differences
-from vireid.statistics.comparison import MOST_SEEDS, Difference, bootstrap, over_seeds, seeds_for
+from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for
 from vireid.statistics.scores import metric_values
-from vireid.studies.systems import System, read_queries, unlike, without_own
+from vireid.studies.systems import System, find_differences, read_queries, without_own
 from vireid.studies.tables import markdown_row
 
 COLUMNS = ('R1', 'mAP')
@@ -221,7 +221,7 @@ def compare_systems(systems: Sequence[System], allow_differences: bool = False) 
             f'{counted(len(systems), "system")} to compare',
             allowed='two or more; runs of one config with different seeds are one system',
         )
-    notes = unlike(systems)
+    notes = find_differences(systems)
     if notes and not allow_differences:
         raise VireidError(
             f'these runs cannot be compared: {"; ".join(notes)}',
@@ -284,7 +284,7 @@ def _queries(
 
 
 def _seeds(number: int) -> str:
-    return f'more than {MOST_SEEDS}' if number >= MOST_SEEDS else str(number)
+    return f'more than {MAX_SEEDS}' if number >= MAX_SEEDS else str(number)
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from vireid.reporting.figures.style import BLUE, INK, ORANGE, PAGE, new_figure, 
 from vireid.studies.comparison import SystemPair
 
 LETTERS = 45  # maximum length of a name in a figure
-SHOWN = 30  # identities per pair, those with the largest differences
+MAX_IDENTITIES = 30  # identities per pair, those with the largest differences
 
 
 @styled
@@ -34,7 +34,7 @@ def draw_intervals(pairs: Sequence[SystemPair]) -> Figure:
 @styled
 def draw_people(pair: SystemPair) -> Figure:
     """Draws the difference of two systems by test identity, for the largest differences."""
-    wins = sorted(pair.wins.items(), key=lambda item: (-abs(item[1]), item[0]))[:SHOWN]
+    wins = sorted(pair.wins.items(), key=lambda item: (-abs(item[1]), item[0]))[:MAX_IDENTITIES]
     wins.sort(key=lambda item: (-item[1], item[0]))
     figure = new_figure(PAGE, 2.2)
     axes = figure.subplots()

@@ -10,7 +10,7 @@ from vireid.reporting import markup
 from vireid.reporting.figures import inline_svg
 from vireid.studies.comparison import Comparison
 
-MOST_PEOPLE = 30  # pairs drawn by identity; with more pairs, only significant ones
+MAX_PAIRS = 30  # pairs drawn by identity; with more pairs, only significant ones
 
 
 def write(comparison: Comparison, folder: Path) -> None:
@@ -26,7 +26,7 @@ def render(comparison: Comparison) -> str:
 
     head, *rows = comparison.lines()
     pairs = [pair for pair in comparison.pairs if pair.column == 'R1']
-    drawn = [pair for pair in pairs if pair.is_significant or len(pairs) <= MOST_PEOPLE]
+    drawn = [pair for pair in pairs if pair.is_significant or len(pairs) <= MAX_PAIRS]
     return markup.render(
         'comparison.html',
         title=comparison.title(),
@@ -37,7 +37,7 @@ def render(comparison: Comparison) -> str:
         intervals=comparison.about(),
         differences=_figure(draw_intervals(comparison.pairs), 'differences and their intervals'),
         verdicts=comparison.verdicts(),
-        which='each pair' if len(pairs) <= MOST_PEOPLE else 'each pair with a significant difference',
+        which='each pair' if len(pairs) <= MAX_PAIRS else 'each pair with a significant difference',
         people=[_figure(draw_people(pair), f'{names(pair)} by identity') for pair in drawn],
         systems=[system.name for system in comparison.systems],
         configs=[[path, *values] for path, values in comparison.configs()],

@@ -205,7 +205,7 @@ def finish(
     folder, experiment = job.folder, job.experiment
     if job.before is not None:  # its config then also works on its own
         experiment = experiment.with_overrides({'stages': [], 'training.init': str(job.before.weights())})
-    again = False
+    rescore = False
     if (folder / 'config.yaml').is_file():
         path = inside(folder, 'config.yaml')
         changed = changes(
@@ -216,9 +216,9 @@ def finish(
                 f'{folder} holds a run with another {named(changed)}',
                 todo='use the settings of that run, or choose another --work-dir',
             )
-        again = bool(changed)
+        rescore = bool(changed)
     done = result_file.read(folder)
-    if done is not None and not again:
+    if done is not None and not rescore:
         log(f'{_line(job.label, done)}  (finished before)')
         return _with_queries(done, folder)
     last = folder / 'checkpoints' / 'last.pt'

@@ -69,8 +69,8 @@ def finish_all(
         if job.label in failed:
             continue
         try:
-            told = job.label in launched  # when it ended
-            results.append(finish(job, data_may_move, log=(lambda _: None) if told else log, warn=warn))
+            logged = job.label in launched  # when it ended
+            results.append(finish(job, data_may_move, log=(lambda _: None) if logged else log, warn=warn))
         except VireidError as error:
             if len(jobs) == 1:
                 raise
@@ -176,14 +176,14 @@ def _reason(command: JobCommand, state: JobState) -> str:
     starts = [number for number, line in enumerate(lines) if re.match(r'error: |[\w.]*(Error|Exception)\b', line)]
     exit_status = state.exit or 0
     if starts and 0 <= exit_status <= 128:
-        told = ' '.join(' '.join(lines[starts[-1] :]).split()).removeprefix('error: ')
+        reason = ' '.join(' '.join(lines[starts[-1] :]).split()).removeprefix('error: ')
     elif abs(exit_status) == 9 or exit_status == 137:
-        told = 'killed; if memory ran out, run fewer at once: --jobs'
+        reason = 'killed; if memory ran out, run fewer at once: --jobs'
     elif exit_status < 0 or exit_status > 128:
-        told = f'stopped by signal {exit_status - 128 if exit_status > 0 else -exit_status}'
+        reason = f'stopped by signal {exit_status - 128 if exit_status > 0 else -exit_status}'
     else:
-        told = f'ended with status {exit_status}'
-    return f'{told} (see {command.output})'
+        reason = f'ended with status {exit_status}'
+    return f'{reason} (see {command.output})'
 
 
 class Board:

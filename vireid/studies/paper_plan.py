@@ -39,11 +39,11 @@ def plan_paper(
         VireidError: for an unknown name, a folder of other data, or an invalid config.
     """
     places = [place for own in manager.configs.values() for folder in own for place in (folder, folder / 'papers')]
-    found = sorted(map(Table.read, find_tables(paper, places)), key=lambda table: table.title)
-    names = choose_names(tables, [table.folder.name for table in found])
-    found = [table for table in found if not names or table.folder.name in names]
-    only = choose_names(rows, [row for table in found for row in table.rows])
+    chosen = sorted(map(Table.read, find_tables(paper, places)), key=lambda table: table.title)
+    names = choose_names(tables, [table.folder.name for table in chosen])
+    chosen = [table for table in chosen if not names or table.folder.name in names]
+    only = choose_names(rows, [row for table in chosen for row in table.rows])
     root = overrides.values.get('dataset.root') or overrides.defaults.get('dataset.root', (None,))[0]
     data = find_data(root, manager)
     numbers = parse_numbers('--seeds', seeds or ('0' if data in SPLITS else '0-2'))
-    return plan(found, data, overrides, manager, base, numbers, on, only)
+    return plan(chosen, data, overrides, manager, base, numbers, on, only)

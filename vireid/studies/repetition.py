@@ -16,7 +16,7 @@ from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD
 from vireid.launch.launch import train
 from vireid.reporting import result_file
-from vireid.reporting.record import read_made, scan_metrics
+from vireid.reporting.record import read_provenance, scan_metrics
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_finished(folder: Path) -> dict[str, Any]:
     Raises:
         VireidError: if the run is not finished or does not record its number of threads.
     """
-    record = read_made(inside(folder, RECORD))
+    record = read_provenance(inside(folder, RECORD))
     if record.get('machine', {}).get('threads') is None:
         raise VireidError(f'{folder / RECORD} does not record the number of threads', todo='train the run again')
     if result_file.read(folder) is None:
@@ -86,12 +86,12 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
         initial = {'training.init': init['file'], 'training.init_partial': init.get('partial', False)}
         experiment = experiment.with_overrides(initial)
     train(experiment, work_dir)
-    again = read_made(work_dir / RECORD)
+    repeated = read_provenance(work_dir / RECORD)
     folders = (folder, work_dir)
     weights = [_digest(inside(each, 'checkpoints/last.pt')) for each in folders]
     lines = [_logged(each) for each in folders]
     rows = [(result_file.read(each) or {}).get('rows') for each in folders]
-    keys = [key for key in ('config', 'data', 'git', 'versions', 'machine') if record.get(key) != again.get(key)]
+    keys = [key for key in ('config', 'data', 'git', 'versions', 'machine') if record.get(key) != repeated.get(key)]
     return Repetition(
         {
             'weights': weights[0] == weights[1],
@@ -99,7 +99,7 @@ def repeat(experiment: Experiment, folder: Path, work_dir: Path, record: Mapping
             'result': rows[0] == rows[1],
         },
         next((a.get('step') for a, b in zip(*lines, strict=False) if a != b), None),
-        {key: (record.get(key), again.get(key)) for key in keys},
+        {key: (record.get(key), repeated.get(key)) for key in keys},
     )
 
 

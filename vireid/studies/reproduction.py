@@ -20,7 +20,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.interfaces import Dataset
-from vireid.launch.cost import Price, run_size
+from vireid.launch.cost import CostEstimate, run_size
 from vireid.launch.data_name import is_generated
 from vireid.launch.resolve import resolve
 from vireid.launch.work import count_work
@@ -67,11 +67,11 @@ class Plan:
 
     def unique(self) -> dict[str, Row]:
         """Returns the runs by config, each once: the full network of a paper is a row of several tables."""
-        found: dict[str, Row] = {}
+        rows: dict[str, Row] = {}
         for _, jobs in self.tables:
             for job in jobs:
-                found.setdefault(_key(job), job)
-        return found
+                rows.setdefault(_key(job), job)
+        return rows
 
 
 def find_data(root: str | None, manager: Manager) -> str:
@@ -124,25 +124,25 @@ def plan(
     if not here:
         needed = ', '.join(dict.fromkeys(table.data for table in tables))
         raise VireidError(f'the data folder contains {data}, but these tables need {needed}', todo='set --data-root')
-    found = []
+    parts = []
     reasons = {}
     for table in here:
         rows: list[Row] = []
         for split in SPLITS.get(data, (None,)):
             own = overrides if split is None else overrides.with_values({'dataset.split': split})
             place = base if split is None else base / f'split_{split}'
-            made = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
-            rows += made if split is None else [replace(job, label=f'{job.label} split {split}') for job in made]
+            jobs = make_rows(table, own, manager, place, seeds, on or SETTINGS.get(data), only)
+            rows += jobs if split is None else [replace(job, label=f'{job.label} split {split}') for job in jobs]
         firsts = {job.row: job for job in reversed(rows)}
         fixed = {name for name, job in firsts.items() if not trains(job.experiment)}
         rows = [job for job in rows if job.row not in fixed or job.seed == seeds[0]]  # of HOG, all seeds are alike
         for row in firsts.values():
             if differ := _differences(table, row, overrides, manager, data):
                 reasons[table.folder.name, row.row] = f'another {named(differ)}'
-        found.append((table, rows))
-    whole = Plan(data, [(table, rows) for table, rows in found if rows], [t for t in tables if t not in here], reasons)
+        parts.append((table, rows))
+    whole = Plan(data, [(table, rows) for table, rows in parts if rows], [t for t in tables if t not in here], reasons)
     experiment = whole.tables[0][1][0].experiment
-    if text := _unlike(experiment.build_dataset(), data, experiment.dataset['root']):
+    if text := _difference_from_published(experiment.build_dataset(), data, experiment.dataset['root']):
         whole.reasons['', ''] = text
     return whole
 
@@ -158,7 +158,7 @@ def _differences(table: Table, row: Row, overrides: Overrides, manager: Manager,
     return changes(row.experiment, experiment, HARMLESS)
 
 
-def _unlike(dataset: Any, data: str, root: str) -> str:
+def _difference_from_published(dataset: Any, data: str, root: str) -> str:
     """Returns how a dataset differs from the published one: in its people, or in its numbers; empty if it does not."""
     if is_generated(root):
         return 'synthetic people'
@@ -167,13 +167,13 @@ def _unlike(dataset: Any, data: str, root: str) -> str:
         if split not in ('train', 'test'):
             continue
         samples = dataset.split(split)
-        found = (
+        counts = (
             len({sample.identity for sample in samples}),
             *(sum(sample.modality == modality for sample in samples) for modality in ('visible', 'infrared')),
         )
-        for what, count, wanted in zip(('identities', 'visible', 'infrared'), found, expected, strict=True):
-            if wanted is not None and count != wanted:
-                differ.append(f'{split} has {count:,} {what} instead of {wanted:,}')
+        for what, count, number in zip(('identities', 'visible', 'infrared'), counts, expected, strict=True):
+            if number is not None and count != number:
+                differ.append(f'{split} has {count:,} {what} instead of {number:,}')
     return f'not the {data} of the paper: {"; ".join(differ)}' if differ else ''
 
 
@@ -220,9 +220,9 @@ def estimate_hours(
         stage: Job | None = same[0]
         while stage is not None:
             work = count_work(stage.experiment, run_size(stage.experiment).identities)
-            price = Price(stage.experiment, work)
+            cost = CostEstimate(stage.experiment, work)
             for device in devices:
-                hours[device] += len(same) * price.on(device).hours
+                hours[device] += len(same) * cost.on(device).hours
             stage = stage.before
     return hours
 
@@ -285,10 +285,10 @@ def _key(job: Row) -> str:
 
 def _scored_by(job: Row, family: str) -> Any:
     """Returns the experiment of a run with the protocol of a family; with its own if that is the one."""
-    own = job.experiment.protocol
-    if own['type'] == family:
+    protocol = job.experiment.protocol
+    if protocol['type'] == family:
         return job.experiment
-    kept = {key: value for key, value in own.items() if key in ('modes', 'trials')}
+    kept = {key: value for key, value in protocol.items() if key in ('modes', 'trials')}
     return job.experiment.with_overrides({'protocol': {'type': family, **kept}, 'loggers': []})
 
 

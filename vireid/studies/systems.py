@@ -127,15 +127,15 @@ def read_queries(run: RunRecord) -> dict[str, np.ndarray]:
     return {name: column[queries['row'] == 0] for name, column in queries.items() if name != 'row'}
 
 
-def unlike(systems: Sequence[System]) -> list[str]:
+def find_differences(systems: Sequence[System]) -> list[str]:
     """Returns what prevents a comparison of runs, such as `steps 40 and 60`; empty if nothing does."""
     runs = [_terms(run) for system in systems for run in system.runs.values()]
-    found = []
+    lines = []
     for name in runs[0]:
         values = [value for value in dict.fromkeys(run[name] for run in runs) if value]
         if len(values) > 1:
-            found.append(f'{name} {" and ".join(values)}')
-    return found
+            lines.append(f'{name} {" and ".join(values)}')
+    return lines
 
 
 def _terms(run: RunRecord) -> dict[str, str]:

@@ -14,7 +14,7 @@ from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, on
 from vireid.boundary.wording import aligned
 from vireid.core.errors import VireidError
 from vireid.statistics.scores import METRICS
-from vireid.studies.systems import System, unlike
+from vireid.studies.systems import System, find_differences
 
 METRICS_SHOWN = ('R1', 'R10', 'R20', 'mAP')
 FORMATS = {'text': '.txt', 'md': '.md', 'latex': '.tex', 'csv': '.csv'}  # suffix by name
@@ -205,7 +205,7 @@ def make_table(
     protocols = sorted({run.protocol for s in systems for run in s.runs.values()})
     if literature and not any(_config_name(system) in literature for system in systems):
         notes.append(f'No published results: the rows of {source} are {", ".join(literature)}.')
-    if differences := unlike(systems):
+    if differences := find_differences(systems):
         notes.append(f'These rows are not comparable: {"; ".join(differences)}.')
     return PaperTable(_caption(systems, protocols), columns, rows, source if literature is not None else '', notes)
 

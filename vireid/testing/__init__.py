@@ -58,18 +58,19 @@ def check_plugin(
     if all(component.plugin != name for component in manager.components.listing()):
         manager = _with_builtin()
         manager.register(plugin, name)
-    own = [c for c in manager.components.listing() if c.plugin == name]
-    if not own:
+    components = [c for c in manager.components.listing() if c.plugin == name]
+    if not components:
         raise VireidError(f'{name} registers no component', todo='register some in register_components')
     for name_of, given in (('configs', configs), ('inputs', inputs)):
         for key in given or {}:
-            if all(component.name != key for component in own):
+            if all(component.name != key for component in components):
                 raise VireidError(
-                    f'{name_of} names {key!r}, which {name} does not register', allowed=', '.join(c.name for c in own)
+                    f'{name_of} names {key!r}, which {name} does not register',
+                    allowed=', '.join(c.name for c in components),
                 )
     done: dict[str, str] = {}
     problems: list[str] = []
-    for component in own:
+    for component in components:
         where = f'{component.kind} {component.name!r}'
         arguments, reads = dict((configs or {}).get(component.name, {})), (inputs or {}).get(component.name)
         try:

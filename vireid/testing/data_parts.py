@@ -25,7 +25,7 @@ from vireid.launcher_types import JobCommand
 from vireid.runtime.randomness import seeded
 from vireid.testing.promises import Builder, no_random_numbers, require
 
-LONGEST = 120  # seconds for a launcher to run two short commands
+TIMEOUT = 120  # seconds for a launcher to run two short commands
 
 
 def _check_transform(build: Builder) -> None:
@@ -113,9 +113,9 @@ def _check_similarity(build: Builder) -> None:
         file.seek(0)
         other = make()
         other.load_state_dict(torch.load(file, weights_only=True))  # as from a checkpoint: tensors and plain values
-        again = compare(other, query, gallery, trial)(slice(None))
+        repeated = compare(other, query, gallery, trial)(slice(None))
         require(
-            np.array_equal(compare(measure, query, gallery, trial)(slice(None)), again),
+            np.array_equal(compare(measure, query, gallery, trial)(slice(None)), repeated),
             'another instance with its state dict gives other similarities',
         )
     similarity = compare(measure, query, gallery, trial)
@@ -153,13 +153,13 @@ def _check_index(build: Builder) -> None:
             f'{what} returns {scores.dtype} {scores.shape} and {numbers.dtype} {numbers.shape}, '
             'not float32 (Q, k) and int64 (Q, k)',
         )
-        for query, own, found in zip(queries, scores, numbers, strict=True):
-            known = found[found >= 0]
+        for query, own, hits in zip(queries, scores, numbers, strict=True):
+            known = hits[hits >= 0]
             require(len(set(known.tolist())) == len(known), f'{what} returns an image twice')
             require(np.isin(known, live).all(), f'{what} finds images that are not allowed, or were removed')
             right = vectors.astype(np.float32) @ query
             require(
-                np.allclose(own[found >= 0], right[known], atol=2e-3) and (np.diff(own[found >= 0]) <= 0).all(),
+                np.allclose(own[hits >= 0], right[known], atol=2e-3) and (np.diff(own[hits >= 0]) <= 0).all(),
                 f'{what} returns scores that are not cosine similarities, best first',
             )
             require(len(known) and right[known[0]] >= right[live].max() - 2e-3, f'{what} misses the most similar image')
@@ -184,9 +184,9 @@ def _check_detector(build: Builder) -> None:
     detect = build(device=torch.device('cpu'))
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in ((96, 128), (96, 128), (72, 64))]
     before = [image.clone() for image in images]
-    found = detect(images)
-    require(len(found) == len(images), f'it returns {len(found)} results for {len(images)} images')
-    for boxes, scores in found:
+    detections = detect(images)
+    require(len(detections) == len(images), f'it returns {len(detections)} results for {len(images)} images')
+    for boxes, scores in detections:
         require(
             boxes.ndim == 2 and boxes.shape[1] == 4 and scores.shape == boxes.shape[:1],
             f'it returns boxes {tuple(boxes.shape)} and scores {tuple(scores.shape)}, not (N, 4) and (N,)',
@@ -211,12 +211,12 @@ def _check_launcher(build: Builder) -> None:
         launcher.submit(commands)
         states, begin = list(launcher.states()), time.monotonic()
         while any(state.status != 'ended' for state in states):
-            require(time.monotonic() < begin + LONGEST, f'after {LONGEST} seconds, it has not run two short commands')
+            require(time.monotonic() < begin + TIMEOUT, f'after {TIMEOUT} seconds, it has not run two short commands')
             time.sleep(0.05)
             states = list(launcher.states())
         require(len(states) == 2, f'it returns {len(states)} states for 2 commands')
-        found = [state.exit for state in states]
-        require(found == [0, 3], f'it returns the exit statuses {found} for commands that end with 0 and 3')
+        statuses = [state.exit for state in states]
+        require(statuses == [0, 3], f'it returns the exit statuses {statuses} for commands that end with 0 and 3')
         for command in commands:
             text = command.output.read_text(encoding='utf-8') if command.output.exists() else ''
             require('ran' in text, 'it does not write what a command prints to its output file')

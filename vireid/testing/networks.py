@@ -48,14 +48,14 @@ def _require_spec(value: Any, spec: FeatureSpec, count: int) -> None:
         joint == (spec.layout == 'joint'), f'it declares a {spec.layout} feature but outputs a {type(value).__name__}'
     )
     count *= spec.copies
-    for tensor, wanted in [(value, count)] if joint else [(t, count // 2) for t in value.values()]:
+    for tensor, rows in [(value, count)] if joint else [(t, count // 2) for t in value.values()]:
         require(
             tensor.dim() == (2 if spec.kind == 'vector' else 4),
             f'it declares a {spec.kind} but outputs {tuple(tensor.shape)}',
         )
         require(
-            tensor.shape[:2] == (wanted, spec.channels),
-            f'it declares {spec.channels} channels and {wanted} rows but outputs {tuple(tensor.shape)}',
+            tensor.shape[:2] == (rows, spec.channels),
+            f'it declares {spec.channels} channels and {rows} rows but outputs {tuple(tensor.shape)}',
         )
         if spec.kind == 'map' and spec.size is not None:
             require(
@@ -113,8 +113,8 @@ def _check_neck_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     alone = [f.detach()[:COUNT] if isinstance(f, Tensor) else {INFRARED: f[INFRARED].detach()} for f in features]
     with torch.no_grad():
         embedded = neck.eval()(*alone, context=Context({INFRARED: COUNT}, None))
-    count, wanted = len(embedded if isinstance(embedded, Tensor) else embedded[INFRARED]), COUNT * neck.output.copies
-    require(count == wanted, f'{COUNT} images of one modality become {count} rows, but it declares {wanted}')
+    count, needed = len(embedded if isinstance(embedded, Tensor) else embedded[INFRARED]), COUNT * neck.output.copies
+    require(count == needed, f'{COUNT} images of one modality become {count} rows, but it declares {needed}')
 
 
 def _check_head(build: Builder) -> None:
@@ -134,12 +134,12 @@ def _check_head_on(build: Builder, specs: tuple[FeatureSpec, ...]) -> None:
     declared = dict(Head.outputs(head))
     require(list(outputs) == list(declared), f'it declares the outputs {list(declared)} but returns {list(outputs)}')
     for name, head_output in outputs.items() if Head.layout(head) == 'joint' else ():
-        wanted = (2 * COUNT, *((declared[name],) if declared[name] else ()))
+        needed = (2 * COUNT, *((declared[name],) if declared[name] else ()))
         shape = tuple(head_output.feature.shape)
-        require(shape[:-1] == wanted, f'its output {name!r} has a feature of shape {shape}, not (*{wanted}, length)')
+        require(shape[:-1] == needed, f'its output {name!r} has a feature of shape {shape}, not (*{needed}, length)')
         if head_output.logits is not None:
             shape = tuple(head_output.logits.shape)
-            require(shape == (*wanted, PERSONS), f'its output {name!r} has logits {shape}, not {(*wanted, PERSONS)}')
+            require(shape == (*needed, PERSONS), f'its output {name!r} has logits {shape}, not {(*needed, PERSONS)}')
     if Head.train_only(head):
         return
     with torch.no_grad():
@@ -172,9 +172,9 @@ def _check_loss(build: Builder) -> None:
         except Exception as error:  # a loss may raise anything
             if not parts:
                 raise
-            said = str(error) if isinstance(error, Broken) else f'{type(error).__name__}: {error}'
+            message = str(error) if isinstance(error, Broken) else f'{type(error).__name__}: {error}'
             raise Broken(
-                f'with features of {parts[0]} parts, {tuple(feature.shape)}: {said}; '
+                f'with features of {parts[0]} parts, {tuple(feature.shape)}: {message}; '
                 'set reads_parts = False if it needs one vector per image'
             ) from error
 

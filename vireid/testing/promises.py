@@ -96,8 +96,8 @@ def check_repeatable(module: Any, run: Callable[[Any], Any], build: Callable[[],
     with torch.no_grad():
         expected = [t.clone() for t in tensors(run(module))]
         with no_random_numbers('it'):
-            again = tensors(run(module))
-        require(all(map(torch.equal, expected, again)), 'the same input gives another output in evaluation')
+            repeated = tensors(run(module))
+        require(all(map(torch.equal, expected, repeated)), 'the same input gives another output in evaluation')
         twin = pickle.loads(pickle.dumps(module))  # noqa: S301, pickled right here
         require(all(map(torch.equal, expected, tensors(run(twin)))), 'its unpickled copy gives another output')
         other = build().eval()

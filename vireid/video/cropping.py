@@ -20,7 +20,7 @@ from vireid.boundary.writing import open_whole
 from vireid.core.errors import VireidError
 from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video
-from vireid.video.tracks import LONGEST_GAP, Track, Tracker, has_moved
+from vireid.video.tracks import MAX_GAP, Track, Tracker, has_moved
 
 PER_SECOND = 5  # frames that are examined by default; someone who walks past still overlaps with their last box
 AT_ONCE = 8  # frames given to the detector together
@@ -195,7 +195,7 @@ class _Cropping:
         self.video, self.folder, self.detect, self.settings = video, folder, detect, settings
         self.record, self.counts = report.record, report.counts
         self.every = settings.every or max(1, round(video.rate / PER_SECOND))
-        self.tracker = Tracker(max(LONGEST_GAP, 2.5 * self.every / video.rate))
+        self.tracker = Tracker(max(MAX_GAP, 2.5 * self.every / video.rate))
         self.tracker.restore(copy.deepcopy(self.record.tracks), self.record.count)
         self.seen = self.record.seen  # thumbnail of the last sampled frame, to see motion
         self.size, self.seconds = self.record.size, self.record.seconds
@@ -260,12 +260,12 @@ class _Cropping:
         """Returns the (N, 4) float boxes of the people in each image, inside the image."""
         if not images:
             return []
-        found = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
+        detections = self.detect([torch.from_numpy(image).permute(2, 0, 1) for image in images])
         name = self.settings.detector['type']
-        if len(found) != len(images):
-            raise VireidError(f'the detector {name} returned {len(found)} results for {len(images)} frames')
+        if len(detections) != len(images):
+            raise VireidError(f'the detector {name} returned {len(detections)} results for {len(images)} frames')
         people = []
-        for image, (boxes, _) in zip(images, found, strict=True):
+        for image, (boxes, _) in zip(images, detections, strict=True):
             array = np.asarray(boxes, dtype=np.float64)
             if array.ndim != 2 or array.shape[1] != 4 or not np.isfinite(array).all():
                 raise VireidError(

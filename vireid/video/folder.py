@@ -29,8 +29,8 @@ from vireid.video.tracks import Track
 
 TABLE, STATE = 'crops.csv', '.crops.json'
 FORMAT = 1
-MOST = 2**30  # bytes of the table
-LONGEST = 60  # characters of the name of a video
+MAX_BYTES = 2**30  # bytes of the table
+MAX_LENGTH = 60  # characters of the name of a video
 CROP = re.compile(r'\d{8}-\d{6}_f\d{7,}\.jpg', re.ASCII)
 
 
@@ -166,8 +166,8 @@ class Folder:
             start: time of its first frame.
             source: what says so.
         """
-        stem = re.sub(r'[^\w.()+ -]', '_', video.stem)[:LONGEST].strip(' .~')
-        stem = stem if is_name(stem) else f'video_{stem}'[:LONGEST].rstrip(' .')
+        stem = re.sub(r'[^\w.()+ -]', '_', video.stem)[:MAX_LENGTH].strip(' .~')
+        stem = stem if is_name(stem) else f'video_{stem}'[:MAX_LENGTH].rstrip(' .')
         taken = {r.name.casefold() for r in self.records if r.settings['camera'] == settings['camera']}
         name, number = stem, 2
         while name.casefold() in taken:
@@ -198,7 +198,7 @@ class Folder:
 
     def _undo(self) -> None:
         """Removes what was written after the last commit: rows, and crops of unfinished videos without a row."""
-        table = read_bytes(self.root / TABLE, MOST)
+        table = read_bytes(self.root / TABLE, MAX_BYTES)
         if len(table) > self._written:
             write_whole(self.root / TABLE, table[: self._written])
         unfinished = [record for record in self.records if not record.done]
@@ -247,7 +247,7 @@ def _load(root: Path) -> tuple[list[Record], int, Any]:
     """Returns the records, the committed length of the table, and the hash of that much of it."""
     digest, todo = hashlib.sha256(), 'choose another folder with -o, or restore this one'
     try:
-        table = read_bytes(root / TABLE, MOST) if (root / TABLE).exists() else b''
+        table = read_bytes(root / TABLE, MAX_BYTES) if (root / TABLE).exists() else b''
     except (OSError, ValueError) as error:
         raise VireidError(f'{root / TABLE} cannot be read: {error}', todo=todo) from error
     if not (root / STATE).exists():
@@ -274,7 +274,7 @@ def read_state(path: Path) -> dict[str, Any]:
     about = read_json(path)
     if about['format'] != FORMAT:
         raise ValueError(f'its format is {about["format"]!r}, not {FORMAT}')
-    if type(about['bytes']) is not int or not 0 <= about['bytes'] <= MOST or type(about['digest']) is not str:
+    if type(about['bytes']) is not int or not 0 <= about['bytes'] <= MAX_BYTES or type(about['digest']) is not str:
         raise ValueError('it does not say what the table contains')
     about['videos'] = [_unpacked(record) for record in about['videos']]
     return about

@@ -19,7 +19,7 @@ ALLOWED = 'a video file such as MP4, MKV, AVI, MOV or MPEG-TS'
 NAMES = ('*.mp4', '*.mkv', '*.avi', '*.mov', '*.ts')
 # Containers that contain their frames. Playlists (HLS, DASH, concat) name other files and servers.
 CONTAINERS = 'mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,mjpeg,flv,asf,ogg,mxf,dv'
-MOST_PIXELS = 8192 * 8192  # of a frame; a header of a few bytes may declare any size
+MAX_PIXELS = 8192 * 8192  # of a frame; a header of a few bytes may declare any size
 BUFFER = 2**20  # bytes read at once
 RATE = 25.0  # frames per second if the video does not say
 BACK = 1.0  # seconds; the clock of a camera that jumps back further was reset
@@ -191,7 +191,7 @@ def _open(path: Path) -> tuple[Any, Any]:
             raise ValueError('it has no video stream')
         stream = container.streams.video[0]
         stream.thread_type = 'AUTO'
-        stream.codec_context.options = {'max_pixels': str(MOST_PIXELS)}
+        stream.codec_context.options = {'max_pixels': str(MAX_PIXELS)}
     except BaseException:
         file.close()
         raise

@@ -9,11 +9,11 @@ import numpy as np
 # Boxes are compared as if they were at least this wide, as a share of their height. Someone who walks past moves by
 # more than their own width between two frames, and where they go is known only from their second box on.
 WIDE_AT_FIRST, WIDE = 0.8, 0.4
-LEAST_OVERLAP = 0.4  # intersection over union of two such boxes of one person
-LEAST_RATIO = 0.8  # of the heights of two boxes of one person
+MIN_OVERLAP = 0.4  # intersection over union of two such boxes of one person
+MIN_RATIO = 0.8  # of the heights of two boxes of one person
 SMOOTH = 0.5  # weight of the newest speed
 AMBIGUOUS = 0.8  # a box that fits a second track nearly as well could be either person: both tracks end
-LONGEST_GAP = 1.0  # seconds that a person may be hidden
+MAX_GAP = 1.0  # seconds that a person may be hidden
 
 
 @dataclass
@@ -57,7 +57,7 @@ class Tracker:
         gap: seconds after which a person who is not seen has left.
     """
 
-    def __init__(self, gap: float = LONGEST_GAP) -> None:
+    def __init__(self, gap: float = MAX_GAP) -> None:
         self.gap, self.count = gap, 0
         self.active: list[Track] = []
 
@@ -109,7 +109,7 @@ class Tracker:
         )  # fmt: skip
         before, now = (expected[:, 3] - expected[:, 1])[:, None], (boxes[:, 3] - boxes[:, 1])[None]
         ratio = np.minimum(before, now) / np.maximum(np.maximum(before, now), 1e-9)
-        return np.where((overlap >= LEAST_OVERLAP) & (ratio >= LEAST_RATIO), overlap, 0.0)
+        return np.where((overlap >= MIN_OVERLAP) & (ratio >= MIN_RATIO), overlap, 0.0)
 
     def still(self, seconds: float) -> None:
         """Notes that nothing has moved since the last frame: everybody stays where they were."""

@@ -114,7 +114,7 @@ def test_one_mistake_in_all_lines_is_one_error(tmp_path: Path) -> None:
 def test_a_misspelled_split_drops_no_images(tmp_path: Path, split: str, meant: str) -> None:
     rows = people(4) + f'b.jpg,9,1,visible,{split}\na.jpg,9,2,infrared,{split}\n'
     data = Manifest(table(tmp_path, HEADER + rows))
-    assert data.fault is not None  # data check shows it
+    assert data.split_error is not None  # data check shows it
     with pytest.raises(VireidError, match=rf"lines 18, 19: split is '{split}', did you mean '{meant}'\?"):
         data.split('train')
     assert len(Manifest(str(tmp_path), folds=2).samples) == 18  # passes over the splits

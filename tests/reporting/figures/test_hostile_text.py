@@ -18,7 +18,7 @@ import pytest
 from vireid.boundary.showing import printable
 from vireid.core.errors import VireidError
 from vireid.reporting.figures import FIGURES, draw, save
-from vireid.reporting.figures.style import LONGEST, drawable
+from vireid.reporting.figures.style import MAX_LENGTH, drawable
 from vireid.reporting.page import render
 from vireid.reporting.record import RunRecord
 from vireid.statistics.comparison import Difference
@@ -104,7 +104,7 @@ class Hostile:
         )
         result = None if run.result is None else self(run.result)
         return RunRecord(
-            Path('runs'), self(run.label), self(run.config), self(run.metrics), result, self(run.made), evidence
+            Path('runs'), self(run.label), self(run.config), self(run.metrics), result, self(run.provenance), evidence
         )
 
 
@@ -116,7 +116,7 @@ def clean(run) -> tuple[RunRecord, RunRecord]:
         run = replace(deepcopy(run), label=name)
         run.metrics = run.metrics[:21] + [line for line in run.metrics if 'rows' in line]
         run.config = {'name': name, 'model': {'necks': {'x': {'type': 'GeM'}}}, 'plugins': ['a.py']}
-        run.made = {'machine': {'gpu': 'none'}, 'versions': {'torch': '2'}}
+        run.provenance = {'machine': {'gpu': 'none'}, 'versions': {'torch': '2'}}
         about = run.evidence.about
         about['notes'], about['pairs'] = ['a note'], about['pairs'][:2]
         about['similarity'] = 'cosine'
@@ -199,8 +199,8 @@ def test_a_figure_is_drawn_whatever_its_labels_are_and_its_file_is_xml(name, cle
 
 def test_text_without_end_leaves_room_for_the_drawing():
     shown = drawable({'a' * 10_000: [('b' * 10_000, 3, 1.5, None)]})
-    assert shown == {'a' * LONGEST: [('b' * LONGEST, 3, 1.5, None)]}
-    assert len(drawable('\x00' * 10_000)) == LONGEST
+    assert shown == {'a' * MAX_LENGTH: [('b' * MAX_LENGTH, 3, 1.5, None)]}
+    assert len(drawable('\x00' * 10_000)) == MAX_LENGTH
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Sections:
     name: str = 'experiment'
 
 
-MISFITS = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
+DROPPABLE_CODES = ('unknown-key', 'wrong-value')  # error codes whose key can be dropped to check the rest
 SETTINGS = {
     'images': ImageSettings, 'training': TrainingSettings, 'losses': LossSettings, 'evaluation': EvaluationSettings
 }  # fmt: skip
@@ -338,8 +338,8 @@ def check_config(config: Mapping[str, Any], manager: Manager, filled: Collection
         manager: the plugins that provide the components.
         filled: keys that may be missing because they are set elsewhere, such as `dataset.root` by a flag.
     """
-    wanted = config.get('requires', [])
-    if isinstance(wanted, (list, tuple)) and (lacking := manager.missing([w for w in wanted if isinstance(w, str)])):
+    needed = config.get('requires', [])
+    if isinstance(needed, (list, tuple)) and (lacking := manager.missing([w for w in needed if isinstance(w, str)])):
         return lacking  # only these: a missing package explains unknown names
     errors = check(sections(), config, where='', components=manager.components, filled=filled, noun='section')
     return errors + contradictions(config)

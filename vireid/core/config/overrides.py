@@ -60,8 +60,8 @@ def apply(config: dict[str, Any], overrides: Overrides, origins: Origins) -> Non
             _mark(origins, config, key, label)
     for key, component in overrides.components.items():
         holder, name = _holder(config, key)
-        there = holder.get(name)
-        if not isinstance(there, Mapping) or there.get('type') != component['type']:
+        current = holder.get(name)
+        if not isinstance(current, Mapping) or current.get('type') != component['type']:
             holder[name] = dict(component)
             _mark(origins, config, key, overrides.label)
     for key, value in overrides.values.items():

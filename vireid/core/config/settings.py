@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 
 from vireid.boundary.image_files import ScaleRaw
-from vireid.boundary.paths import LONGEST, is_name
+from vireid.boundary.paths import MAX_LENGTH, is_name
 from vireid.core.config.frozen import freeze, section
 from vireid.core.epochs import Epochs
 from vireid.core.errors import VireidError
@@ -185,7 +185,7 @@ def contradictions(config: Mapping[str, Any]) -> list[VireidError]:
     name = config.get('name', 'experiment')
     if isinstance(name, str) and not is_name(name):
         text = f'name is {name!r}, which is not a valid folder name'
-        allowed = f'up to {LONGEST} characters that are valid in folder names on all systems: no / \\ : * ? " < > |'
+        allowed = f'up to {MAX_LENGTH} characters that are valid in folder names on all systems: no / \\ : * ? " < > |'
         todo = "set name='my_run', or rename the config file"
         problems.append(VireidError(text, allowed=allowed, todo=todo, path='name'))
     epochs, steps = at('training', 'epochs'), at('training', 'steps')

@@ -84,14 +84,14 @@ class ImageSet(TorchDataset):
                 raise
             sample, image = self._instead(index)
         label = sample.identity if self.labels is None else self.labels[sample.identity]
-        again = {name: own for name, (of, own) in self.views.items() if of == sample.modality}
-        source = image.clone() if again else image  # transforms may work in place
+        views = {name: own for name, (of, own) in self.views.items() if of == sample.modality}
+        source = image.clone() if views else image  # transforms may work in place
         if self.seed is not None:
             reseed(self.seed, epoch, position)
         known = {'modality': sample.modality, 'progress': progress}
         given = {view: {name: known[name] for name in takes} for view, takes in self._takes.items()}
         items = [(self.transform(image, **given['']), label, sample)]
-        for name, transform in again.items():
+        for name, transform in views.items():
             if self.seed is not None:
                 reseed(self.seed, epoch, position, name)
             items.append((transform(source.clone(), **given[name]), label, replace(sample, modality=name)))

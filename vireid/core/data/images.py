@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.boundary.image_files import MOST_PIXELS, ScaleRaw, read_pixels
+from vireid.boundary.image_files import MAX_PIXELS, ScaleRaw, read_pixels
 from vireid.core.config.settings import ImageSettings
 from vireid.core.types import Sample
 
@@ -21,7 +21,7 @@ Transform = Callable[..., Tensor]  # image -> image; receives the `modality` if 
 ReadImage = Callable[[str], Tensor]  # path -> (3, H, W) uint8
 
 
-def read_image(path: str | Path, max_pixels: int = MOST_PIXELS, scale_raw: ScaleRaw = None) -> Tensor:
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS, scale_raw: ScaleRaw = None) -> Tensor:
     """Decodes an image to (3, H, W) uint8; see `boundary.image_files.read_pixels` for arguments and errors."""
     return torch.from_numpy(read_pixels(path, max_pixels, scale_raw)).permute(2, 0, 1)
 
@@ -30,7 +30,7 @@ def read_image(path: str | Path, max_pixels: int = MOST_PIXELS, scale_raw: Scale
 class Decoder:
     """Decodes images with `read_image` and the settings of the `images` section."""
 
-    max_pixels: int = MOST_PIXELS
+    max_pixels: int = MAX_PIXELS
     scale_raw: ScaleRaw = None
 
     def __call__(self, path: str | Path) -> Tensor:

@@ -16,7 +16,7 @@ from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.tracebacks import raised_at
 from vireid.boundary.wording import singular
 from vireid.core.errors import VireidError, did_you_mean, raise_all
-from vireid.core.registry.contracts import require_offers
+from vireid.core.registry.contracts import require_interface
 from vireid.core.registry.schema import check, join
 from vireid.core.registry.signature import signature_of
 from vireid.interfaces import KINDS
@@ -178,12 +178,12 @@ class Components:
         target = registry.module_dict[config['type']]
         arguments = {key: value for key, value in config.items() if key != 'type'}
         context = {**context, 'build_part': BuildPart(self, where, context)}
-        wanted = signature_of(target).parameters
+        parameters = signature_of(target).parameters
         raise_all(check(target, arguments, supplied=context, optional=defaults, where=where))
-        arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in wanted})
+        arguments.update({k: v for k, v in {**defaults, **arguments, **context}.items() if k in parameters})
         try:
             built = target(**arguments)
-            require_offers(registry.name, built, config['type'], where)
+            require_interface(registry.name, built, config['type'], where)
         except VireidError as error:
             if (located := error.at(where)) is error:
                 raise

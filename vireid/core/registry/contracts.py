@@ -17,7 +17,7 @@ from vireid.interfaces import INTERFACES, Head, Model
 GUIDE = 'fix the component; vireid/interfaces.py defines the interface of each kind'
 
 
-def require_offers(kind: str, built: Any, name: str, where: str) -> None:
+def require_interface(kind: str, built: Any, name: str, where: str) -> None:
     """Checks that a component implements the interface of its kind.
 
     Args:

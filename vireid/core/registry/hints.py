@@ -165,10 +165,10 @@ _PLURALS = {'a number': 'numbers', 'an integer': 'integers', 'a string': 'string
 
 def _limits(metadata: Sequence[Any]) -> str:
     words = {'ge': 'of at least', 'gt': 'above', 'le': 'of at most', 'lt': 'below'}  # attributes of annotated_types
-    found = {name: value for m in metadata for name in words if (value := getattr(m, name, None)) is not None}
-    if set(found) == {'ge', 'le'}:
-        return f' from {found["ge"]:,} to {found["le"]:,}'
-    return ''.join(f'{" and" if place else ""} {words[name]} {found[name]}' for place, name in enumerate(found))
+    limits = {name: value for m in metadata for name in words if (value := getattr(m, name, None)) is not None}
+    if set(limits) == {'ge', 'le'}:
+        return f' from {limits["ge"]:,} to {limits["le"]:,}'
+    return ''.join(f'{" and" if place else ""} {words[name]} {limits[name]}' for place, name in enumerate(limits))
 
 
 def _is_foreign(hint: Any) -> bool:

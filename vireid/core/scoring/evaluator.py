@@ -187,10 +187,10 @@ def _calibrate(embeddings: Embeddings) -> dict[str, Any] | None:
     """Calibrates the similarity of visible and infrared images; None if these people do not suffice."""
     parts = {}
     for modality in MODALITIES:
-        own = [sample for sample in embeddings.samples if sample.modality == modality]
-        if not own:
+        samples = [sample for sample in embeddings.samples if sample.modality == modality]
+        if not samples:
             return None
-        parts[modality] = (embeddings.of(own), labels(own)[0])
+        parts[modality] = (embeddings.of(samples), labels(samples)[0])
     (visible, people), (infrared, others) = parts[VISIBLE], parts[INFRARED]
     fitted = calibration.fit(visible @ infrared.T, people, others)
     return None if fitted is None else fitted.to_dict()

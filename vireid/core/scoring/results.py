@@ -24,7 +24,7 @@ from vireid.statistics.scores import METRICS, RANKS, Scores, matched_within, met
 
 FILE = 'result.json'
 QUERIES = 'queries.npz'  # the metrics of each query, in the same folder
-TOLD = 0.01  # smallest share of tied queries that a table mentions; a few always tie by rounding
+MIN_TIED_SHARE = 0.01  # smallest share of tied queries that a table mentions; a few always tie by rounding
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def table(protocol: str, rows: Sequence[Mapping[str, Any]], last: str = 'trials'
         if 'identities' in row:  # few test identities
             ranges = [f'{100 * row[key]["low"]:.0f}-{100 * row[key]["high"]:.0f}' for key in METRICS]
             lines.append([f'  95% interval over {row["identities"]} identities', *ranges, '', ''])
-        if row.get('tied', 0) >= TOLD:
+        if row.get('tied', 0) >= MIN_TIED_SHARE:
             below[len(lines) - 1] = f'  {tied_queries(row)}'
     text = aligned(lines)
     # inserted after alignment, so that these long lines do not widen the first column

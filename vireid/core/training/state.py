@@ -49,10 +49,10 @@ def require_numbers(run: Run, weights: dict[str, torch.Tensor], progress: Progre
     Raises:
         VireidError: if a parameter is not finite or a buffer is NaN.
     """
-    own = {name for name, _ in run.model.named_parameters()}
+    names = {name for name, _ in run.model.named_parameters()}
     problem = ''
     for name, value in weights.items():
-        wrong = ~torch.isfinite(value) if name in own else torch.isnan(value)
+        wrong = ~torch.isfinite(value) if name in names else torch.isnan(value)
         if not problem and wrong.any():
             problem = f'{name} contains {value[wrong].flatten()[0].item()}'
     problem = next(filter(None, gather_objects(problem)), '')

@@ -122,7 +122,7 @@ class Trainer:
             try:
                 batch = self.batches.next(self.progress, give_up=self._stops_alone)
             except WorkerDied as error:
-                raise self._after_death(error) from error
+                raise self._worker_failure(error) from error
             stopped = self.train_step(batch)
             epoch_ended = self.progress.step_in_epoch == 0
             if epoch_ended:
@@ -167,7 +167,7 @@ class Trainer:
             evaluation = self.candidates.evaluate(
                 self.run, self.hooks, self.progress, variants=False, check_interrupt=self.check_interrupt
             )
-        scores = self._noted(evaluation)
+        scores = self._record_evaluation(evaluation)
         if self.selection.on != 'last':
             if self.selection.is_best(scores, self.progress):
                 self.save({'chosen': self.selection.text(), 'calibration': evaluation.calibration})
@@ -178,7 +178,7 @@ class Trainer:
         evaluate = functools.partial(self.evaluator.evaluate, self.run, self.hooks, self.progress)
         if self.selection.on == 'last':
             with self._ema_weights():
-                final = self._noted(evaluate(check_interrupt=self.check_interrupt))
+                final = self._record_evaluation(evaluate(check_interrupt=self.check_interrupt))
             if Model.fit(self.run.model):
                 self.save()  # with the fitted state
             return final
@@ -187,9 +187,9 @@ class Trainer:
         best = checkpoint.load(self.run.best)
         checkpoint.load_weights(self.run.model, best['model'], self.run.best)
         self.run.calibration = best.get('calibration')
-        return self._noted(evaluate(weights=self.selection.text(), check_interrupt=self.check_interrupt))
+        return self._record_evaluation(evaluate(weights=self.selection.text(), check_interrupt=self.check_interrupt))
 
-    def _noted(self, evaluation: Evaluation) -> Results:
+    def _record_evaluation(self, evaluation: Evaluation) -> Results:
         """Records in the run what the evaluation fitted; returns the scores."""
         if evaluation.fitted_step is not None:
             self.run.fitted_step = evaluation.fitted_step
@@ -242,7 +242,7 @@ class Trainer:
     def _interrupted(self) -> Interrupted:
         return Interrupted(self.run.checkpoint, self.stop.number or signal.SIGTERM)
 
-    def _after_death(self, error: WorkerDied) -> Exception:
+    def _worker_failure(self, error: WorkerDied) -> Exception:
         """Saves the run if this is its only process; returns the exception to raise."""
         place = f'the latest checkpoint is {self.run.checkpoint}'  # other processes are in a step and cannot save now
         if self.fabric.world_size == 1:

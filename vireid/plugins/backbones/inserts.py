@@ -86,7 +86,7 @@ def add_inserts(
     Raises:
         VireidError: if a stage does not exist, or an insert changes the shape of the map.
     """
-    found: dict[str, Stage] = {}
+    plans: dict[str, Stage] = {}
     for stage, blocks in stages.items():
         before = f'stage{int(stage.removeprefix("stage")) - 1}'
         parts, reads = OrderedDict[str, nn.Module](), dict[str, bool]()
@@ -117,8 +117,8 @@ def add_inserts(
                 parts[f'{name}{block_name}'], reads[f'{name}{block_name}'] = insert, with_input
                 copies *= insert.output.copies
         if reads:
-            found[stage] = Stage(parts, reads)
-    return found
+            plans[stage] = Stage(parts, reads)
+    return plans
 
 
 def require_stages(inserts: Mapping[str, Any], stages: Sequence[str], one_block: bool, where: str) -> None:
@@ -157,10 +157,10 @@ def _build(
     where, output = f'{build_part.where}.inserts.{name}', specs[-1]
     own = {key: value for key, value in config.items() if key not in ('after', 'with_input')}
     insert = build_part('necks', own, f'inserts.{name}', inputs=specs)
-    made: FeatureSpec = insert.output
+    spec: FeatureSpec = insert.output
     problem = None
-    if replace(made, copies=1, size=made.size or output.size) != output:
-        problem = f'turns a {_shape(output)} into a {_shape(made)}, but the next block needs the same map'
+    if replace(spec, copies=1, size=spec.size or output.size) != output:
+        problem = f'turns a {_shape(output)} into a {_shape(spec)}, but the next block needs the same map'
     elif Neck.train_only(insert) or Neck.fit(insert) or Neck.layout(insert) == 'paired':
         problem = 'is train-only, fitted, or reads paired features, which an insert cannot be'
     elif names_argument(insert, 'progress'):

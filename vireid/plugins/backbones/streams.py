@@ -118,8 +118,8 @@ class TwoStreams(nn.Module):
         for stage in range(self.last + 1):
             name = f'stage{stage}'
             stages = self.shared if stage >= self.shared_from else next(iter(self.streams.values()))
-            own = stages[name].copies if isinstance(stages[name], Stage) else 1
-            self.copies[stage] = own * (self.copies[stage - 1] if stage else 1)
+            copies = stages[name].copies if isinstance(stages[name], Stage) else 1
+            self.copies[stage] = copies * (self.copies[stage - 1] if stage else 1)
 
     def spec(self, stage: int, channels: int, size: tuple[int, int] | None) -> FeatureSpec:
         """Returns the spec of a stage's output.

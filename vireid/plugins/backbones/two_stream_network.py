@@ -101,8 +101,8 @@ class TwoStreamNetwork(TwoStreams):
         build.class_token, build.patch_stride = class_token, patch_stride
         self.add_stages(build)
         self.layouts, self.prefix, self.grid = dict(build.layouts), build.prefix, build.grid
-        wanted = [s for s in STAGES if s in build.layouts and s <= self.last] if inserts else self.out_stages
-        shapes = self._shapes(image_size or build.size, build.name, wanted)
+        needed = [s for s in STAGES if s in build.layouts and s <= self.last] if inserts else self.out_stages
+        shapes = self._shapes(image_size or build.size, build.name, needed)
         for s in self.out_stages:
             if shapes[s][0] != build.channels.get(s, shapes[s][0]):
                 raise VireidError(
@@ -110,7 +110,7 @@ class TwoStreamNetwork(TwoStreams):
                     'for another',
                     allowed='networks whose maps have an unambiguous channel axis',
                 )
-        maps = [s for s in wanted if build.layouts[s] == 'map']
+        maps = [s for s in needed if build.layouts[s] == 'map']
         specs = {f'stage{s}': FeatureSpec(shapes[s][0], 'map', size=_pair(shapes[s], image_size)) for s in maps}
         self.add_inserts(inserts, specs, build_part, one_block=True)
         self.outputs = {f'stage{s}': self.spec(s, shapes[s][0], _pair(shapes[s], image_size)) for s in self.out_stages}
@@ -294,12 +294,12 @@ class _Builder:
             state = read_weights(Path(self.weights), ALLOWED)
         kept = {name for s, part in self.parts.items() if s <= self.out_stages[-1] for name in part}
         embedding = embedding_keys(network) if self._is_transformer(network) else set()
-        wanted = {
+        expected = {
             key: tensor
             for key, tensor in network.state_dict().items()
             if key in embedding or any(key.startswith(f'{name}.') for name in kept)
         }
-        return fitting(state, wanted, self.weights, self.name, 'use weights of this network, with its tensor names')
+        return fitting(state, expected, self.weights, self.name, 'use weights of this network, with its tensor names')
 
     def _first_convolution(self, network: nn.Module) -> nn.Conv2d:
         first = (

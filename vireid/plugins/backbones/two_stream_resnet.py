@@ -112,8 +112,8 @@ def load_resnet_weights(depth: int, weights: str | None) -> dict[str, Tensor] | 
     else:
         state = _as_torchvision(read_weights(Path(weights), "'imagenet', the path of a ResNet state dict, or None"))
     own = getattr(torchvision.models, f'resnet{depth}')().state_dict()
-    wanted = {name: tensor for name, tensor in own.items() if not name.startswith('fc.')}
-    return fitting(state, wanted, weights, f'ResNet-{depth}', 'use weights of the same depth')
+    expected = {name: tensor for name, tensor in own.items() if not name.startswith('fc.')}
+    return fitting(state, expected, weights, f'ResNet-{depth}', 'use weights of the same depth')
 
 
 def _as_torchvision(content: Any) -> Any:

@@ -11,7 +11,7 @@ from vireid.boundary.names import camera_number, plain_name
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality, Sample
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
-from vireid.plugins.datasets.passed_over import SYSTEM_FOLDERS, Listing, PassedOver
+from vireid.plugins.datasets.skipped import SYSTEM_FOLDERS, Listing, Skipped
 from vireid.plugins.datasets.splitting import SplitAssignment
 
 
@@ -51,9 +51,9 @@ class Folders(OwnImages):
         identities: int | None = None,
         draw: int = 0,
     ) -> None:
-        wanted = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
+        expected = 'visible/IDENTITY/*.jpg and infrared/IDENTITY/*.jpg, or both below train and test'
         if root is None:
-            raise VireidError('Folders: no data folder was given', allowed=wanted, todo='set --data-root')
+            raise VireidError('Folders: no data folder was given', allowed=expected, todo='set --data-root')
         if not 0 < test_share <= 1:
             raise VireidError(f'test_share is {test_share}', allowed='above 0, up to 1')
         assignment = SplitAssignment(folds, fold, seed, val_share, identities, draw)
@@ -62,18 +62,18 @@ class Folders(OwnImages):
                 f'test_share is {test_share}, but folds={folds} already defines the test split', todo='set only one'
             )
         self.root = Path(root).expanduser()
-        passed = PassedOver(self.root)
+        skipped = Skipped(self.root)
         divided = any((self.root / name).is_dir() for name in ('train', 'test'))
         folders = {name: self.root / name for name in SPLITS if (self.root / name).is_dir()} if divided else {}
         try:
-            by_split = {name: _identities(folder, passed) for name, folder in (folders or {'': self.root}).items()}
-            _pass_others(self.root, folders, passed)
+            by_split = {name: _identities(folder, skipped) for name, folder in (folders or {'': self.root}).items()}
+            _skip_others(self.root, folders, skipped)
         except OSError as error:
             raise VireidError(f'Folders: {error.filename} cannot be read: {error.strerror}') from error
         names = sorted({folder.name for some in by_split.values() for folder in some})
         if not names:
-            reasons = [f'{self.root.absolute()} has no identity folder with images', *passed.lines()]
-            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=wanted)
+            reasons = [f'{self.root.absolute()} has no identity folder with images', *skipped.lines()]
+            raise VireidError(f'Folders: {"; ".join(reasons)}', allowed=expected)
         numbers = number_identities(names)
         listed = {
             split: [
@@ -90,7 +90,7 @@ class Folders(OwnImages):
                 'train': [s for s in listed[''] if s.identity not in test],
                 'test': [s for s in listed[''] if s.identity in test],
             }
-        super().__init__(f'Folders: {self.root}', numbers, listed, assignment, passed=passed.lines())
+        super().__init__(f'Folders: {self.root}', numbers, listed, assignment, skipped=skipped.lines())
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ class _IdentityFolder:
     images: list[str]
 
 
-def _identities(folder: Path, passed: PassedOver) -> list[_IdentityFolder]:
+def _identities(folder: Path, skipped: Skipped) -> list[_IdentityFolder]:
     """Returns the identity folders, visible first, then by camera and name."""
     identities: list[_IdentityFolder] = []
-    inside = {m: _inside(folder / m, passed) for m in MODALITIES}
+    inside = {m: _inside(folder / m, skipped) for m in MODALITIES}
     cameras = {m: sorted((n, p) for p, _ in below if (n := _camera(p)) is not None) for m, below in inside.items()}
     numbers = {number for of in cameras.values() for number, _ in of}
     for first, modality in enumerate(MODALITIES, 1):
@@ -116,30 +116,30 @@ def _identities(folder: Path, passed: PassedOver) -> list[_IdentityFolder]:
         places = {place for _, place in cameras[modality]}
         for place, listing in inside[modality]:
             if not listing.images and place not in places:
-                passed.folder(place)
+                skipped.folder(place)
         for camera, folders in [
             (usual, alone),
-            *((number, _inside(place, passed)) for number, place in cameras[modality]),
+            *((number, _inside(place, skipped)) for number, place in cameras[modality]),
         ]:
             for place, listing in folders:
                 if not listing.images:
-                    passed.folder(place)
+                    skipped.folder(place)
                     continue
-                passed.within(place, listing)
+                skipped.within(place, listing)
                 paths = [str(place / name) for name in listing.images]
                 identities.append(_IdentityFolder(plain_name(place.name), modality, camera, paths))
     return identities
 
 
-def _inside(folder: Path, passed: PassedOver) -> list[tuple[Path, Listing]]:
+def _inside(folder: Path, skipped: Skipped) -> list[tuple[Path, Listing]]:
     """Returns the folders in a folder with their content, sorted by name, without system folders."""
     if not folder.is_dir():
         return []
     listing = Listing(folder)
-    passed.beside(folder, listing)
+    skipped.beside(folder, listing)
     for name in listing.folders:
         if name.lower() in SYSTEM_FOLDERS:
-            passed.folder(folder / name)
+            skipped.folder(folder / name)
     return [(folder / n, Listing(folder / n)) for n in listing.folders if n.lower() not in SYSTEM_FOLDERS]
 
 
@@ -173,8 +173,8 @@ def _require_all_cameras(
             allowed=allowed,
             todo=f'move {other} into the folder of its camera',
         )
-    for (number, one), (again, another) in pairwise(cameras):
-        if number == again:
+    for (number, one), (following, another) in pairwise(cameras):
+        if number == following:
             raise VireidError(
                 f'Folders: {folder} has {one.name} and {another.name}, which are both camera {number}',
                 allowed=allowed,
@@ -182,11 +182,11 @@ def _require_all_cameras(
             )
 
 
-def _pass_others(root: Path, splits: Mapping[str, Path], passed: PassedOver) -> None:
+def _skip_others(root: Path, splits: Mapping[str, Path], skipped: Skipped) -> None:
     """Records the folders next to those that are read."""
     for folder, read in [(root, splits or MODALITIES), *((place, MODALITIES) for place in splits.values())]:
         if not folder.is_dir():
             continue
         for name in Listing(folder).folders:
             if name not in read:
-                passed.folder(folder / name)
+                skipped.folder(folder / name)

@@ -14,7 +14,7 @@ from vireid.boundary.names import camera_number, find_listed, plain_name
 from vireid.boundary.reading import ARRAYS, open_regular, reads
 from vireid.boundary.tables import column_names, read_csv, require_rows
 from vireid.boundary.wording import counted
-from vireid.core.errors import SHOWN, VireidError, did_you_mean, nearest, raise_all
+from vireid.core.errors import MAX_ERRORS, VireidError, did_you_mean, nearest, raise_all
 from vireid.core.types import MODALITIES, Sample
 from vireid.plugins.datasets.own_images import SPLITS, OwnImages, number_identities
 from vireid.plugins.datasets.splitting import SplitAssignment
@@ -25,7 +25,7 @@ COLUMNS = ('path', 'identity', 'camera', 'modality', SPLIT)
 FEW = 3  # lines or values that a message lists
 EMPTY = ('', 'nan', 'NaN', '#N/A', '<NA>')  # how spreadsheets and pandas write an empty cell; Nan is a name
 # how tables mark people who are not known, in lower case; the last three are errors of a spreadsheet's formulas
-NOBODY = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?', '#ref!', '#value!', '#name?')
+UNNAMED = ('-1', '-1.0', 'unknown', 'none', 'null', 'n/a', 'unlabeled', 'unlabelled', '?', '#ref!', '#value!', '#name?')
 ROUNDED = re.compile(r'\d(?:[.,]\d+)?E\+\d\d+', re.IGNORECASE)  # how Excel saves long numbers, so that several are one
 WHY = {
     'nobody': ', so all these images would be one person',
@@ -104,9 +104,9 @@ class Manifest(OwnImages):
         names = {cell: plain_name(cell) for cell in dict.fromkeys(row['identity'] for row in rows)}
         numbers = number_identities(names.values())
         listed = _samples(rows, names, numbers, self.path)
-        fault = _no_split(columns, rows, self.path) or _misspelled_split(rows, self.path)
-        passed = () if folds or fault else _unused(listed)
-        super().__init__(f'manifest {self.path}', numbers, listed, assignment, fault, passed)
+        split_error = _no_split(columns, rows, self.path) or _misspelled_split(rows, self.path)
+        skipped = () if folds or split_error else _unused(listed)
+        super().__init__(f'manifest {self.path}', numbers, listed, assignment, split_error, skipped)
 
 
 @reads('a table of images', '*.csv')
@@ -227,7 +227,7 @@ def _misspelled_split(rows: Sequence[dict[str, Any]], path: Path) -> VireidError
         if (split := _split(row.get(SPLIT))) not in SPLITS:
             lines.setdefault(split, []).append(row[LINE])
     shown = []
-    for split in list(lines)[:SHOWN]:
+    for split in list(lines)[:MAX_ERRORS]:
         # `test2` and `test-night` are splits of their own, and so are `rest` and `pretrain`
         meant = 'val' if split.lower().startswith('valid') else nearest(split, SPLITS)
         if meant and split.isalpha() and split[0].lower() == meant[0]:
@@ -273,7 +273,7 @@ def _samples(
         numbers: the number of each person, by name.
         path: the table.
     """
-    wrong = {cell: fault for cell, name in names.items() if (fault := _wrong_name(cell, name))}
+    wrong = {cell: error for cell, name in names.items() if (error := _wrong_name(cell, name))}
     folder, here = path.parent, '' if path.is_absolute() else os.getcwd()
     seen: dict[str, int] = {}
     splits: dict[str, list[Sample]] = {}
@@ -310,7 +310,7 @@ def _wrong_name(cell: Any, name: str) -> tuple[str, str] | None:
         return 'empty', 'path or identity is empty'
     if name in EMPTY:
         return 'empty', f'identity is {cell!r}, which means that it is empty'
-    if name.casefold() in NOBODY:
+    if name.casefold() in UNNAMED:
         return 'nobody', f'identity is {cell!r}'
     if ROUNDED.fullmatch(name):
         return 'rounded', f'identity is {cell!r}'

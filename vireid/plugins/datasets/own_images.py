@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from vireid.boundary.names import alike
+from vireid.boundary.names import lookalike_error
 from vireid.boundary.wording import counted
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.types import MODALITIES, Sample
-from vireid.plugins.datasets.splitting import LEAST, SplitAssignment, divide
+from vireid.plugins.datasets.splitting import MIN_IDENTITIES, SplitAssignment, divide
 
-LARGEST = 2**31
+MAX_NUMBER = 2**31
 SPLITS = ('train', 'val', 'test')
 
 
@@ -22,8 +22,8 @@ class OwnImages:
         numbers: number of each identity, by name.
         listed: the samples by the split in the data.
         assignment: the split assignment.
-        fault: why the splits in the data cannot be used, if so; `split` raises it. Ignored with folds.
-        passed: a sentence for each kind of skipped file or folder.
+        split_error: why the splits in the data cannot be used, if so; `split` raises it. Ignored with folds.
+        skipped: a sentence for each kind of skipped file or folder.
 
     Attributes:
         own_images: makes `vireid data check` run the checks that published datasets do not need.
@@ -31,9 +31,9 @@ class OwnImages:
         parts: the samples by split.
         names: name of each identity, by number.
         split_name: name of this split assignment; empty if there is only one.
-        fault: what is wrong with the splits, or None.
-        alike: an error if several names seem to be of one identity, or None; `split` and `divide` raise it.
-        passed_over: the value of `passed`.
+        split_error: what is wrong with the splits, or None.
+        lookalike_error: an error if several names seem to be of one identity, or None; `split` and `divide` raise it.
+        passed_over: the value of `skipped`.
     """
 
     own_images = True
@@ -44,16 +44,16 @@ class OwnImages:
         numbers: Mapping[str, int],
         listed: Mapping[str, Sequence[Sample]],
         assignment: SplitAssignment,
-        fault: VireidError | None = None,
-        passed: Sequence[str] = (),
+        split_error: VireidError | None = None,
+        skipped: Sequence[str] = (),
     ) -> None:
-        self.source, self.passed_over = source, tuple(passed)
-        self.alike = alike(numbers, source)
+        self.source, self.passed_over = source, tuple(skipped)
+        self.lookalike_error = lookalike_error(numbers, source)
         self.names = {number: name for name, number in numbers.items()}
         self.samples = tuple(sample for samples in listed.values() for sample in samples)
         self.split_name = assignment.split_name
-        self.fault = None if assignment.folds else fault or _in_two_splits(listed, self.names, source)
-        self.parts = dict(listed) if self.fault else assignment.apply(listed, source)
+        self.split_error = None if assignment.folds else split_error or _in_two_splits(listed, self.names, source)
+        self.parts = dict(listed) if self.split_error else assignment.apply(listed, source)
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """Returns the samples of a split, visible first, otherwise in data order.
@@ -62,7 +62,7 @@ class OwnImages:
             VireidError: if there is no such split, it lacks a modality, an identity is in training and in test, or two
                 names seem to be of one identity.
         """
-        for error in (self.alike, self.fault):
+        for error in (self.lookalike_error, self.split_error):
             if error:
                 raise error
         return require_split(self.parts, name, self.source)
@@ -78,8 +78,8 @@ class OwnImages:
         Raises:
             VireidError: if two names seem to be of one identity, or there are too few identities.
         """
-        if self.alike:
-            raise self.alike
+        if self.lookalike_error:
+            raise self.lookalike_error
         return divide(self.samples, test, val, seed, self.source)
 
 
@@ -87,7 +87,7 @@ def number_identities(names: Iterable[object]) -> dict[str, int]:
     """Returns a number for each name: the name itself if all are numbers below 2^31, else 1, 2, ... in sorted order."""
     unique = sorted({str(name) for name in names})
     numbers = {int(name) for name in unique if name.isascii() and name.isdecimal() and len(name) < 12}
-    if len(numbers) == len(unique) and max(numbers, default=0) < LARGEST:
+    if len(numbers) == len(unique) and max(numbers, default=0) < MAX_NUMBER:
         return {name: int(name) for name in unique}
     return {name: number for number, name in enumerate(unique, 1)}
 
@@ -109,7 +109,7 @@ def require_split(splits: Mapping[str, Sequence[Sample]], name: str, source: str
             f'{source} has only one identity, {identities[0]}, so the split {name!r} is empty'
             if len(identities) == 1
             else f'{source}: the split {name!r} is empty',
-            allowed=f'at least {LEAST} identities each for training and testing',
+            allowed=f'at least {MIN_IDENTITIES} identities each for training and testing',
         )
     if name not in splits:
         raise VireidError(

@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.boundary.reading import read_text, reads
 from vireid.core.errors import IncompleteData, VireidError
 from vireid.core.types import Sample
-from vireid.plugins.datasets.passed_over import Listing
+from vireid.plugins.datasets.skipped import Listing
 
 
 def require_root(root: str | Path | None, *, dataset: str, looked_for: Sequence[str], obtain: str, synth: str) -> Path:

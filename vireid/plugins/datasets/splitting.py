@@ -13,7 +13,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Sample
 
 DRAWS = 100  # random assignments to try; the one with the most balanced images is used
-LEAST = 2  # minimum number of identities in each split
+MIN_IDENTITIES = 2  # minimum number of identities in each split
 # purposes of random numbers, so that draws with the same seed are independent
 FOLDS, VALIDATION, SUBSET, PARTS = range(4)
 
@@ -118,14 +118,14 @@ def divide(samples: Sequence[Sample], test: float, val: float, seed: int, source
     if seed < 0:
         raise VireidError(f'seed is {seed}', allowed='0 or more')
     matched = matchable(samples)
-    testing = max(LEAST, round(test * len(matched)))
-    validating = max(LEAST, round(val * len(matched))) if val else 0
+    testing = max(MIN_IDENTITIES, round(test * len(matched)))
+    validating = max(MIN_IDENTITIES, round(val * len(matched))) if val else 0
     training = len(matched) - testing - validating
-    least = LEAST * (3 if val else 2)
+    least = MIN_IDENTITIES * (3 if val else 2)
     if len(matched) < least:
         needed = f'two for each of {"train, val and test" if val else "train and test"}'
         raise _too_few(source, len(matched), least, needed, '')
-    if training < LEAST:
+    if training < MIN_IDENTITIES:
         raise _too_few_left(f'the shares are {test} for test and {val} for validation', training, len(matched))
     assigned = assign(samples, matched, spread((training, validating, testing)), (seed, PARTS))
     names = ('train', 'val', 'test')
@@ -200,12 +200,12 @@ def assign(
 def _fold(samples: Sequence[Sample], folds: int, fold: int, seed: int, source: str) -> set[int]:
     """Returns the identities of a fold."""
     matched = matchable(samples)
-    if len(matched) < LEAST * folds:
-        most = len(matched) // LEAST
+    if len(matched) < MIN_IDENTITIES * folds:
+        most = len(matched) // MIN_IDENTITIES
         raise _too_few(
             source,
             len(matched),
-            LEAST * folds,
+            MIN_IDENTITIES * folds,
             f'two for each of {folds} folds',
             f'set folds to {most} or less' if most > 1 else '',
         )
@@ -215,12 +215,12 @@ def _fold(samples: Sequence[Sample], folds: int, fold: int, seed: int, source: s
 
 def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -> set[int]:
     matched = matchable(train)
-    count = max(LEAST, round(share * len(matched)))
-    if len(matched) - count < LEAST:
-        if len(matched) >= 2 * LEAST:
+    count = max(MIN_IDENTITIES, round(share * len(matched)))
+    if len(matched) - count < MIN_IDENTITIES:
+        if len(matched) >= 2 * MIN_IDENTITIES:
             raise _too_few_left(f'val_share is {share}', len(matched) - count, len(matched))
         needed = 'two to train on and two for val_share'
-        raise _too_few(f'{source}: its training split', len(matched), 2 * LEAST, needed, 'set val_share to 0')
+        raise _too_few(f'{source}: its training split', len(matched), 2 * MIN_IDENTITIES, needed, 'set val_share to 0')
     assigned = assign(train, matched, spread((len(matched) - count, count)), (seed, VALIDATION))
     return {identity for identity, part in assigned.items() if part == 1}
 
@@ -228,10 +228,10 @@ def _validation(train: Sequence[Sample], share: float, seed: int, source: str) -
 def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[int]:
     """Returns the first `count` identities of a random order."""
     matched = matchable(train)
-    if not LEAST <= count <= len(matched):
+    if not MIN_IDENTITIES <= count <= len(matched):
         raise VireidError(
             f'identities is {count}, but {source} has {len(matched)} training identities with both modalities',
-            allowed=f'{LEAST} to {len(matched)}, or None for all',
+            allowed=f'{MIN_IDENTITIES} to {len(matched)}, or None for all',
         )
     return set(np.random.default_rng((draw, SUBSET)).permutation(matched).tolist()[:count])
 
@@ -239,7 +239,7 @@ def _subset(train: Sequence[Sample], count: int, draw: int, source: str) -> set[
 def _too_few_left(given: str, left: int, total: int) -> VireidError:
     return VireidError(
         f'{given}, which leaves {left} of {total} identities for training',
-        allowed=f'at least {LEAST} for training',
+        allowed=f'at least {MIN_IDENTITIES} for training',
         todo='use a smaller share',
     )
 

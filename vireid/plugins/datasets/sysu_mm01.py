@@ -57,8 +57,8 @@ class SYSUMM01:
         if not train_lists:
             raise VireidError('train_lists is empty', allowed="'train', 'val', or both")
         cameras = [
-            ' or '.join(f'cam{c}' for c, modality in CAMERAS.items() if modality == wanted)
-            for wanted in (VISIBLE, INFRARED)
+            ' or '.join(f'cam{c}' for c, modality in CAMERAS.items() if modality == side)
+            for side in (VISIBLE, INFRARED)
         ]
         lists = [f'exp/{name}_id.txt' for name in (*train_lists, 'test')]
         self.root = require_root(root, dataset='SYSU-MM01', looked_for=[*cameras, *lists], obtain=OBTAIN, synth='sysu')

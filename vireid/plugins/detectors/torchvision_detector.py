@@ -64,15 +64,15 @@ class TorchvisionDetector:
         """Returns the (N, 4) boxes and (N,) scores of the people in each (3, H, W) uint8 image."""
         if not images:
             return []
-        found = self.network([image.to(self.device).float() / 255 for image in images])
+        results = self.network([image.to(self.device).float() / 255 for image in images])
         people = []
-        for result in found:
+        for result in results:
             kept = (result['labels'] == PERSON) & (result['scores'] >= self.least_score)
             people.append((result['boxes'][kept].cpu(), result['scores'][kept].cpu()))
         return people
 
 
-def _weights(network: str, weights: str, wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+def _weights(network: str, weights: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Returns the state dict of a network, from torchvision or a file.
 
     Raises:
@@ -92,14 +92,14 @@ def _weights(network: str, weights: str, wanted: dict[str, Tensor]) -> dict[str,
             ) from error
     else:
         content = read_weights(weights, allowed)
-    found = find_weights(content, wanted)
-    misfits = [n for n, tensor in wanted.items() if n not in found.tensors or not fits(found.tensors[n], tensor)]
+    match = find_weights(content, expected)
+    misfits = [n for n, tensor in expected.items() if n not in match.tensors or not fits(match.tensors[n], tensor)]
     if misfits:
         raise VireidError(
-            f'weights {weights!r} do not fit {network}: {found.fits} of {found.wanted} tensors fit; '
+            f'weights {weights!r} do not fit {network}: {match.fits} of {match.expected} tensors fit; '
             f'{misfits[0]} does not',
             allowed=allowed,
             todo='name the network that they belong to: --cfg-options detector.network=NAME',
         )
-    require_finite(found.tensors, weights, wanted)
-    return {name: found.tensors[name] for name in wanted}
+    require_finite(match.tensors, weights, expected)
+    return {name: match.tensors[name] for name in expected}

@@ -40,7 +40,7 @@ class Exact:
         total = len(vectors) if rows is None else len(rows)
         block = max(1, min(total, BLOCK // max(self.length, len(queries))))
         # NumPy's product of (b, D) and (D, Q) is faster than torch's, torch's conversion from float16 than NumPy's
-        wanted = np.ascontiguousarray(queries.T, dtype=np.float32)
+        transposed = np.ascontiguousarray(queries.T, dtype=np.float32)
         gallery = np.empty((block, self.length), dtype=np.float32)
         similar = np.empty((block, len(queries)), dtype=np.float32)
         scores = np.full((len(queries), min(top, total)), -np.inf, dtype=np.float32)
@@ -51,7 +51,7 @@ class Exact:
             half = _shared(vectors[part]) if rows is None else vectors[rows[part]]
             torch.from_numpy(gallery[:size]).copy_(torch.from_numpy(half))
             with np.errstate(invalid='ignore'):  # of damaged embeddings, which are refused afterwards
-                np.matmul(gallery[:size], wanted, out=similar[:size])
+                np.matmul(gallery[:size], transposed, out=similar[:size])
             scores, numbers = _merge(scores, numbers, similar[:size], start)
             _release(vectors)
         return scores, numbers if rows is None else rows[numbers]
@@ -71,9 +71,9 @@ def _merge(scores: np.ndarray, numbers: np.ndarray, similar: np.ndarray, first: 
     better = similar > scores[:, -1]
     if np.count_nonzero(better) > 8 * scores.size:  # as in the first block
         better &= similar >= torch.from_numpy(similar).topk(min(best, len(similar)), dim=0).values[-1].numpy()
-    found = np.flatnonzero(better)
-    places, owners = np.divmod(found, count)
-    values = np.concatenate([scores.ravel(), similar.ravel()[found]])
+    hits = np.flatnonzero(better)
+    places, owners = np.divmod(hits, count)
+    values = np.concatenate([scores.ravel(), similar.ravel()[hits]])
     places = np.concatenate([numbers.ravel(), places + first])
     owners = np.concatenate([np.repeat(np.arange(count), best), owners])
     order = np.lexsort((places, -values, owners))

@@ -125,8 +125,8 @@ class FaissFile:
         """Returns the index, read again if another process updated it."""
         with self._lock:
             try:
-                found = os.stat(self.path)
-                state: Any = (found.st_ino, found.st_size, found.st_mtime_ns)
+                status = os.stat(self.path)
+                state: Any = (status.st_ino, status.st_size, status.st_mtime_ns)
             except OSError:
                 state = None  # reading the file reports the error
             if self._read is None or self._read[0] != state:

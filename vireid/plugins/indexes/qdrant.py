@@ -118,13 +118,13 @@ class Qdrant:
                 ]
                 answers = client.query_batch_points(self.collection, requests=requests)
                 for place, answer in enumerate(answers, start):
-                    found = np.array([point.id for point in answer.points], dtype=np.int64)
+                    hits = np.array([point.id for point in answer.points], dtype=np.int64)
                     # what changed since the last update may be filtered wrongly
-                    found = found[(found >= 0) & (found < len(vectors))]
-                    found = np.sort(found if rows is None else found[np.isin(found, rows)])
-                    own = vectors[found].astype(np.float32) @ queries[place]
-                    order = np.argsort(-own, kind='stable')
-                    scores[place, : len(order)], numbers[place, : len(order)] = own[order], found[order]
+                    hits = hits[(hits >= 0) & (hits < len(vectors))]
+                    hits = np.sort(hits if rows is None else hits[np.isin(hits, rows)])
+                    similarity = vectors[hits].astype(np.float32) @ queries[place]
+                    order = np.argsort(-similarity, kind='stable')
+                    scores[place, : len(order)], numbers[place, : len(order)] = similarity[order], hits[order]
         return scores, numbers
 
     def _condition(self, where: Any) -> Any:
@@ -196,8 +196,8 @@ class Qdrant:
 
 
 def _payload(entry: Any) -> dict[str, Any]:
-    own = {'modality': entry.modality, 'camera': entry.camera}
-    return own | ({'time': _seconds(datetime.fromisoformat(entry.time))} if entry.time else {})
+    fields = {'modality': entry.modality, 'camera': entry.camera}
+    return fields | ({'time': _seconds(datetime.fromisoformat(entry.time))} if entry.time else {})
 
 
 def _seconds(time: datetime | None) -> float | None:
@@ -229,8 +229,8 @@ def require_points(path: Path) -> None:
         raise ValueError('it is a file of an old version of Qdrant')
     # not read-only: SQLite first rolls back what a killed process had begun, as Qdrant would
     with closing(sqlite3.connect(f'{path.absolute().as_uri()}?mode=rw', uri=True)) as db:
-        found = db.execute('SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL').fetchall()
-        if [(kind, name) for kind, name, _ in found] != [('table', 'points')]:
+        tables = db.execute('SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL').fetchall()
+        if [(kind, name) for kind, name, _ in tables] != [('table', 'points')]:
             raise ValueError('it has other tables')
         for key, value in db.execute('SELECT id, point FROM points'):
             if not isinstance(key, str) or not isinstance(value, bytes):

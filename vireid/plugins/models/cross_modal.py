@@ -165,7 +165,7 @@ class CrossModalModel(nn.Module):
         Raises:
             VireidError: if no loss is to be computed, or a component returns something other than it declares.
         """
-        active = {name: found for name, task in self.tasks.items() if (found := task.active(tasks, batch.progress))}
+        active = {name: names for name, task in self.tasks.items() if (names := task.active(tasks, batch.progress))}
         if not active:
             raise VireidError(
                 f'{self.where}: no loss is active in epoch {batch.progress.epoch if batch.progress else 0}, counted '
@@ -199,8 +199,8 @@ class CrossModalModel(nn.Module):
         for name, losses in active.items():
             inputs = [features[read] for read in self.head_inputs[name]]
             known = {'context': context.copied(self.copies[name]), 'progress': batch.progress, 'active': losses}
-            for adds_to, found in self.tasks[name](*inputs, **known).items():
-                terms[adds_to] += found
+            for adds_to, values in self.tasks[name](*inputs, **known).items():
+                terms[adds_to] += values
         return {name: torch.stack(losses).sum() for name, losses in terms.items() if losses}  # () each
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:

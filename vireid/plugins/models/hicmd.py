@@ -150,45 +150,45 @@ class HiCMD(nn.Module):
         Raises:
             VireidError: if the rows of the modalities are not pairs, or all have one identity.
         """
-        wanted = {name for name in self.task_names if tasks is None or name in tasks}
+        needed = {name for name in self.task_names if tasks is None or name in tasks}
         images, labels = _pairs(batch)
         prototypes, codes = self.encode(images)
         exchanged = {m: prototypes[o] for m, o in OTHER.items()}
         mixed = {m: codes[m].with_style_of(codes[o]) for m, o in OTHER.items()}
         sets = {'swapped': (exchanged, mixed)}  # an image of m shows the identity of o
-        if 'same' in wanted:
+        if 'same' in needed:
             sets['same'] = (prototypes, codes if self.own_style else mixed)
-        if wanted & {'fool', 'critic'}:
+        if needed & {'fool', 'critic'}:
             sets['relit'] = (exchanged, {m: codes[m].with_style_and_pose_of(codes[o]) for m, o in OTHER.items()})
         decoded = dict(zip(sets, self._decode(*sets.values()), strict=True))
         swapped = decoded['swapped']
         losses: dict[str, Tensor] = {}
-        if 'same' in wanted:
+        if 'same' in needed:
             losses['same'] = _l1(images, decoded['same'])
-        if 'cross' in wanted:
+        if 'cross' in needed:
             losses['cross'] = _l1(images, swapped)
-        if wanted & {'codes', 'cycle'}:
+        if needed & {'codes', 'cycle'}:
             seen, recovered = self.encode(swapped)
-            if 'cycle' in wanted:
+            if 'cycle' in needed:
                 (back,) = self._decode(({m: seen[o] for m, o in OTHER.items()}, mixed))
                 losses['cycle'] = _l1(images, back)
-            if 'codes' in wanted:
+            if 'codes' in needed:
                 losses['codes'] = _l1(_excluded(codes), _excluded(recovered)) + _l1(_style(mixed), _style(recovered))
-        if 'prior' in wanted:
+        if 'prior' in needed:
             losses['prior'] = torch.stack([code.square().mean() for code in _excluded(codes).values()]).sum()
-        if wanted & {'fool', 'critic'}:
+        if needed & {'fool', 'critic'}:
             generated = {m: torch.cat([swapped[m], decoded['relit'][m]]) for m in images}
-            if 'fool' in wanted:
+            if 'fool' in needed:
                 losses['fool'] = self._score(generated, 1.0)
-            if 'critic' in wanted:
+            if 'critic' in needed:
                 real = [real_loss(self.critics[m], x, self.penalty) for m, x in images.items()]
                 fake = self._score({m: x.detach() for m, x in generated.items()}, 0.0)
                 losses['critic'] = fake + 2 * torch.stack(real).sum()
-        if wanted & set(self.losses):
+        if needed & set(self.losses):
             output = self._identify(images, {m: x.detach() for m, x in swapped.items()})
             rows = labels.repeat(len(output.feature) // len(labels))
-            losses |= {name: loss(output, rows) for name, loss in self.losses.items() if name in wanted}
-        return {name: losses[name] for name in self.task_names if name in wanted}
+            losses |= {name: loss(output, rows) for name, loss in self.losses.items() if name in needed}
+        return {name: losses[name] for name in self.task_names if name in needed}
 
     def embed(self, images: Tensor, modality: Modality) -> Tensor:
         """Embeds (B, 3, H, W) images of one modality as (B, channels) vectors, not normalized."""
@@ -249,9 +249,9 @@ class HiCMD(nn.Module):
         for source in (images, swapped):
             prototypes, codes = self.encode({m: self._erased(x) for m, x in source.items()})
             parts.append({m: (self.identity.shape(prototypes[m]), codes[m].style) for m in source})
-        real, made = parts
-        pairs = [*real.values(), *made.values()]
-        pairs += [(a[m][0], b[m][1]) for a, b in ((real, made), (made, real)) for m in images]
+        real, generated = parts
+        pairs = [*real.values(), *generated.values()]
+        pairs += [(a[m][0], b[m][1]) for a, b in ((real, generated), (generated, real)) for m in images]
         shapes, styles = (torch.cat(part) for part in zip(*pairs, strict=True))
         return self.identity(self.identity.join(shapes, styles))
 
@@ -259,8 +259,8 @@ class HiCMD(nn.Module):
         return images if self.erase is None else torch.stack([self.erase(image) for image in images.clone()])
 
 
-def _l1(given: Mapping[Modality, Tensor], found: Mapping[Modality, Tensor]) -> Tensor:
-    return torch.stack([(given[m] - found[m]).abs().mean() for m in given]).sum()
+def _l1(given: Mapping[Modality, Tensor], outputs: Mapping[Modality, Tensor]) -> Tensor:
+    return torch.stack([(given[m] - outputs[m]).abs().mean() for m in given]).sum()
 
 
 def _excluded(codes: Mapping[Modality, AttributeCodes]) -> dict[Modality, Tensor]:
@@ -286,7 +286,7 @@ def _pairs(batch: Batch) -> tuple[dict[Modality, Tensor], Tensor]:
     labels = [batch.identities.get(m, torch.empty(0)) for m in MODALITIES]
     if not torch.equal(*labels) or not len(labels[0]):
         raise VireidError(
-            f'HiCMD got {" and ".join(f"{len(found)} {m}" for m, found in zip(MODALITIES, labels, strict=True))} '
+            f'HiCMD got {" and ".join(f"{len(rows)} {m}" for m, rows in zip(MODALITIES, labels, strict=True))} '
             'images whose identities differ row by row',
             allowed='pairs: row n of both modalities has one identity',
             todo='set sampler.visible and sampler.infrared to the same number',

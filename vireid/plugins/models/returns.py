@@ -41,13 +41,13 @@ def require_feature(value: Any, spec: FeatureSpec, name: str, counts: Mapping[Mo
     ):
         shape, paired = '(B, C, H, W)' if dims == 4 else '(B, C)', spec.layout == 'paired'
         given = ', '.join(f'{m} {described(tensor)}' for m, tensor in tensors.items()) if several else described(value)
-        wanted = (
+        expected = (
             ', '.join(f'{m} {n}' for m, n in counts.items()) if spec.layout == 'paired' else str(sum(counts.values()))
         )
         raise VireidError(
             f'{where}: feature {name!r} is {given}',
             allowed=f'as declared: {"a dict by modality of " if paired else ""}{shape} with {spec.channels} '
-            f'channels and {counted(spec.copies, "row")} per image ({wanted})',
+            f'channels and {counted(spec.copies, "row")} per image ({expected})',
             todo=GUIDE,
             path=where,
         )

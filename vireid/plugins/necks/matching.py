@@ -39,8 +39,8 @@ def require_maps(name: str, inputs: Sequence[FeatureSpec], count: int) -> Sequen
         VireidError: unless there are `count`, all of them maps.
     """
     if len(inputs) != count or any(spec.kind != 'map' for spec in inputs):
-        wanted = 'one map' if count == 1 else f'{count} maps'
-        raise VireidError(f'{name} got: {describe(inputs) or "no feature"}', allowed=wanted)
+        expected = 'one map' if count == 1 else f'{count} maps'
+        raise VireidError(f'{name} got: {describe(inputs) or "no feature"}', allowed=expected)
     return inputs
 
 

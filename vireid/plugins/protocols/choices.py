@@ -21,7 +21,7 @@ def require_choices(**choices: Sequence[str]) -> None:
             raise VireidError(f'{name} has {twice!r} twice', allowed='each entry once')
 
 
-MOST_TRIALS = 1000  # limits memory, as each trial is a list of samples
+MAX_TRIALS = 1000  # limits memory, as each trial is a list of samples
 
 
 def require_trials(count: int, most: int | None = None) -> None:
@@ -30,5 +30,5 @@ def require_trials(count: int, most: int | None = None) -> None:
     Raises:
         VireidError: if it is out of range.
     """
-    if not 1 <= count <= (most or MOST_TRIALS):
-        raise VireidError(f'trials is {count}', allowed=f'1 to {most or MOST_TRIALS:,}')
+    if not 1 <= count <= (most or MAX_TRIALS):
+        raise VireidError(f'trials is {count}', allowed=f'1 to {most or MAX_TRIALS:,}')

@@ -46,8 +46,8 @@ class SYSUAgw:
         for index in range(self.count):
             stream = random.Random(index)  # does not touch the global generator
 
-            def draw(cell: tuple[int, int], images: list[Sample], wanted: int, stream=stream) -> Sequence[Sample]:
+            def draw(cell: tuple[int, int], images: list[Sample], count: int, stream=stream) -> Sequence[Sample]:
                 # single-shot must use `choice`, as in the original code: `sample` draws other images
-                return [stream.choice(images)] if wanted == 1 else stream.sample(images, min(wanted, len(images)))
+                return [stream.choice(images)] if count == 1 else stream.sample(images, min(count, len(images)))
 
             yield draw

@@ -63,7 +63,7 @@ class SYSUOfficial:
         def draws() -> Iterator[Draw]:
             for row in range(self.count):
 
-                def draw(cell: tuple[int, int], images: list[Sample], wanted: int, row=row) -> Sequence[Sample]:
+                def draw(cell: tuple[int, int], images: list[Sample], count: int, row=row) -> Sequence[Sample]:
                     numbers = _numbers(cameras, cell, path)[row]
                     if len(numbers) != len(images):
                         raise VireidError(
@@ -71,7 +71,7 @@ class SYSUOfficial:
                             f'there are {len(images)}',
                             todo='unpack the dataset again, as the copy is incomplete or has additional images',
                         )
-                    return [images[number - 1] for number in numbers[:wanted]]
+                    return [images[number - 1] for number in numbers[:count]]
 
                 yield draw
 

@@ -307,8 +307,8 @@ def _fixed_shape(first: Callable[[Tensor], Tensor], config: Mapping[str, Any]) -
             noise = torch.randint(256, (3, *size), dtype=torch.uint8)
             once = first(noise)
             with seeded('image cache', seed + 10):
-                again, twice = first(noise), first(once)
-        if once.dtype != torch.uint8 or not torch.equal(once, again) or not torch.equal(once, twice):
+                repeated, twice = first(noise), first(once)
+        if once.dtype != torch.uint8 or not torch.equal(once, repeated) or not torch.equal(once, twice):
             break
         outputs.append(tuple(once.shape))
     if len(outputs) < 2 or outputs[0] != outputs[1] or len(outputs[0]) != 3 or outputs[0][0] != 3:

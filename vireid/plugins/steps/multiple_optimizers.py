@@ -214,12 +214,12 @@ class MultipleOptimizers:
 
     def _buffers_outside(self, turn: Sequence[str]) -> set[str]:
         """Returns the names of the buffers in modules whose parameters the turn does not update."""
-        if (found := self._outside.get(tuple(turn))) is None:
+        if (names := self._outside.get(tuple(turn))) is None:
             model = self.model.module
             updated = {parameter for name in turn for parameter in self.parameters[name]}
             owned = [(name, _owner(model, name)) for name, _ in model.named_buffers()]
-            found = self._outside[tuple(turn)] = {name for name, parameters in owned if not parameters & updated}
-        return found
+            names = self._outside[tuple(turn)] = {name for name, parameters in owned if not parameters & updated}
+        return names
 
     @contextmanager
     def _freeze_except(self, turn: Sequence[str]) -> Iterator[None]:

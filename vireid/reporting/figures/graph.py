@@ -226,17 +226,17 @@ def _heights(
     for sweep in range(SWEEPS):
         side = sweep % 2
         for column in columns if side == 0 else reversed(columns):
-            wanted = [float(np.mean([y[n] for n in neighbors[side].get(item, [item])])) for item in column]
-            y |= dict(zip(column, _apart(wanted, [height[item] for item in column]), strict=True))
+            targets = [float(np.mean([y[n] for n in neighbors[side].get(item, [item])])) for item in column]
+            y |= dict(zip(column, _apart(targets, [height[item] for item in column]), strict=True))
     return y
 
 
-def _apart(wanted: Sequence[float], heights: Sequence[float]) -> list[float]:
+def _apart(targets: Sequence[float], heights: Sequence[float]) -> list[float]:
     """Returns the positions closest to those wanted (least squares) that keep the order and a gap between items."""
     steps = [(a + b) / 2 + ABOVE for a, b in pairwise(heights)]
     shift = np.concatenate([[0.0], np.cumsum(steps)])
     blocks: list[list[float]] = []  # sum and number of touching items, by pooling adjacent violators
-    for value in np.asarray(wanted) - shift[: len(wanted)]:
+    for value in np.asarray(targets) - shift[: len(targets)]:
         blocks.append([float(value), 1])
         while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
             total, count = blocks.pop()

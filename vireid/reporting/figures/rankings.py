@@ -15,7 +15,7 @@ from vireid.reporting.figures.tiles import GAP, LINE, MARGIN, Sheet, aspect_of, 
 from vireid.reporting.record import RunRecord
 
 KINDS = ('best', 'worst', 'random')
-LARGEST = 0.9  # inches, the maximum width of an image
+MAX_TILE = 0.9  # inches, the maximum width of an image
 
 
 @styled
@@ -82,8 +82,8 @@ def chosen_lists(evidence: Evidence, kind: str, identity: str | int | None) -> l
     """
     about, lists = evidence.about, evidence.lists
     if identity is not None:
-        own = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
-        return sorted(own, key=lambda i: (lists['ap'][i], i))
+        rows = [i for i, query in enumerate(lists['query']) if _is(evidence, about['images'][int(query)][1], identity)]
+        return sorted(rows, key=lambda i: (lists['ap'][i], i))
     of_kind = [i for i, kinds in enumerate(about.get('kinds', ())) if kind in kinds]
     if kind == 'random':
         return of_kind
@@ -111,7 +111,7 @@ def _draw_run(sheet: Sheet, evidence: Evidence, chosen: Sequence[int], top: int)
     lists, images = evidence.lists, evidence.about['images']
     gallery = np.asarray(lists['gallery'])[list(chosen), :top]
     columns = max(1, int((gallery >= 0).any(axis=0).sum()))
-    tile = min(LARGEST, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
+    tile = min(MAX_TILE, (sheet.width - 2 * MARGIN - (columns + 3) * GAP) / (columns + 1))
     shown = {int(i): decode(evidence, int(i)) for i in {*gallery[gallery >= 0], *lists['query'][list(chosen)]}}
     size = (tile, tile * aspect_of(list(shown.values())))
     small = float(np.clip(tile * 72 / (4.2 * LETTER), 3.5, SMALL))  # so that 0.83 fits below an image

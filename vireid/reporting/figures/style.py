@@ -32,7 +32,7 @@ BLUE, ORANGE, GREEN = PALETTE[:3]
 LINES: tuple[Any, ...] = ('-', '--', '-.', ':', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 2)), (0, (8, 2)))
 MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*', 'p')
 LETTER = 0.56  # mean width of a letter, as a share of its height
-LONGEST = 200  # characters of a text in a figure
+MAX_LENGTH = 200  # characters of a text in a figure
 
 SETTINGS: dict[str, Any] = {
     'font.family': 'sans-serif',
@@ -151,7 +151,7 @@ def drawable(value: Any) -> Any:
     if isinstance(value, (float, int, bytes)):
         return value
     if isinstance(value, str):
-        return one_line(value[: 2 * LONGEST])[:LONGEST]
+        return one_line(value[: 2 * MAX_LENGTH])[:MAX_LENGTH]
     if isinstance(value, dict):
         return {drawable(key): drawable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -94,13 +94,13 @@ def smooth(values: np.ndarray) -> np.ndarray:
     NaN stays NaN, and does not count.
     """
     half = max(1, len(values) // SHARES) // 2
-    there = np.isfinite(values)
-    sums, counts = (np.concatenate([[0.0], np.cumsum(v)]) for v in (np.where(there, values, 0.0), there))
+    finite = np.isfinite(values)
+    sums, counts = (np.concatenate([[0.0], np.cumsum(v)]) for v in (np.where(finite, values, 0.0), finite))
     at = np.arange(len(values))
     first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
     with np.errstate(invalid='ignore', divide='ignore'):
         means = (sums[last] - sums[first]) / (counts[last] - counts[first])
-    return np.where(there, means, np.nan)
+    return np.where(finite, means, np.nan)
 
 
 def thin(line: Line) -> Line:

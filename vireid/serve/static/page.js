@@ -1,6 +1,6 @@
 'use strict';
 const $ = id => document.getElementById(id);
-const MOST_BYTES = 10 * 2 ** 20;
+const MAX_BYTES = 10 * 2 ** 20;
 let file = null;       // what was dropped, pasted or chosen
 let bitmap = null;     // the same as pixels; null if the browser cannot show it
 let crop = null;       // [x, y, width, height] in pixels of the bitmap
@@ -119,7 +119,7 @@ async function search() {
       response = await fetch(`similar/${row}?${values}`);
     } else {
       const content = await body();
-      if (content.size > MOST_BYTES) throw new Error('The image has more than 10 MB: crop it, or save it as JPEG.');
+      if (content.size > MAX_BYTES) throw new Error('The image has more than 10 MB: crop it, or save it as JPEG.');
       response = await fetch(`search?${values}`, { method: 'POST', body: content });
     }
     const given = await response.json();

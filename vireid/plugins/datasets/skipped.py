@@ -10,7 +10,7 @@ from pathlib import Path
 from vireid.boundary.image_files import SUFFIXES
 from vireid.boundary.wording import counted
 
-SHOWN = 5
+MAX_NAMES = 5
 # of operating systems and network drives; never identities, even if they contain thumbnails
 SYSTEM_FOLDERS = frozenset(
     ('__macosx', '@eadir', '#recycle', '#snapshot', '@tmp', '$recycle.bin', 'system volume information', 'lost+found')
@@ -52,7 +52,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-class PassedOver:
+class Skipped:
     """Collects files and folders that a dataset skips.
 
     Args:
@@ -107,7 +107,7 @@ class PassedOver:
             )
         if self._others:
             kinds = Counter(os.path.splitext(name)[1].lower() or 'no suffix' for name in self._others)
-            counts = ', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common(SHOWN))
+            counts = ', '.join(f'{kind} ({count:,})' for kind, count in kinds.most_common(MAX_NAMES))
             sentences.append(
                 f'{counted(len(self._others), "file in an unsupported format", "files in unsupported formats")} '
                 f'{_are(len(self._others))} not read: {counts}, such as {self._others[0]}'
@@ -138,4 +138,4 @@ def _are(count: int) -> str:
 
 def _few(names: Iterable[str]) -> str:
     listed = list(names)
-    return ', '.join(listed[:SHOWN]) + (f' and {len(listed) - SHOWN:,} more' if len(listed) > SHOWN else '')
+    return ', '.join(listed[:MAX_NAMES]) + (f' and {len(listed) - MAX_NAMES:,} more' if len(listed) > MAX_NAMES else '')
