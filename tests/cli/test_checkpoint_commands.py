@@ -18,6 +18,7 @@ from vireid.core.errors import VireidError
 from vireid.launch.launch import train
 from vireid.launch.weights import load_partly
 from vireid.plugin_manager.manager import create_manager
+from vireid.studies.jobs import Job, finish
 
 PLUGIN = str(Path(faults.__file__))
 
@@ -96,7 +97,8 @@ def test_show_of_something_else_is_an_error(run, capsys):
 class TestRunFile:
     def test_it_says_what_the_run_was_made_of(self, run):
         found = json.loads((run / 'run.json').read_text())
-        assert set(found) == {'command', 'config', 'seed', 'data', 'versions', 'git', 'machine', 'init'}
+        keys = {'command', 'config', 'seed', 'data', 'plugin_code', 'versions', 'git', 'machine', 'init'}
+        assert set(found) == keys
         assert found['versions']['torch'].split('+')[0] == torch.__version__.split('+')[0]
         assert len(found['config']) == len(found['data']) == 64
 
@@ -117,6 +119,24 @@ class TestRunFile:
         assert checkpoint.digest(checkpoint.load(tmp_path / 'run/checkpoints/last.pt')['model']) == checkpoint.digest(
             checkpoint.load(run / 'checkpoints/last.pt')['model']
         )
+
+    def test_a_plugin_file_with_other_code_is_noticed(self, people, tmp_path, capsys):
+        plugin = tmp_path / 'mine.py'
+        plugin.write_text('GAMMA = 2\n')
+        experiment = faults.experiment(people)
+        experiment = experiment.with_overrides({'plugins': [*experiment.plugins, str(plugin)], 'training.epochs': 1})
+        train(experiment, tmp_path / 'run')
+        job = Job('mine', experiment, tmp_path / 'run')
+        plugin.write_text('GAMMA = 2  # the same code\n')
+        finish(job)
+        assert 'finished before' in capsys.readouterr().out
+        plugin.write_text('GAMMA = 3\n')
+        with pytest.raises(VireidError, match=r'mine\.py has changed since .*run was trained with it'):
+            finish(job)
+        longer = experiment.with_overrides({'training.epochs': 2})
+        train(longer, tmp_path / 'run', resume=tmp_path / 'run/checkpoints/last.pt')
+        assert 'mine.py changed since the run was last started' in capsys.readouterr().err
+        finish(Job('mine', longer, tmp_path / 'run'))  # its record has the code that it ended with
 
     def test_a_run_that_began_with_weights_is_repeated_with_them(self, run, people, tmp_path, capsys):
         begun = run.parent / 'begun.pt'

@@ -15,13 +15,15 @@ import torch
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside
+from vireid.boundary.plugin_files import code_digests
 from vireid.boundary.showing import as_json
+from vireid.boundary.warn import warn_once
 from vireid.boundary.writing import write_whole
 from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample
 from vireid.plugins.git_commit import commit
-from vireid.reporting.record import read_provenance
+from vireid.reporting.record import changed_plugins, read_provenance
 from vireid.runtime.processes import world
 
 PACKAGES = ('vireid', 'torch', 'torchvision', 'numpy', 'pillow', 'lightning-fabric')
@@ -38,6 +40,7 @@ def describe(run: Run) -> dict[str, Any]:
         'config': hashlib.sha256(config_text.dump(settings).encode()).hexdigest(),
         'seed': run.experiment.seed,
         'data': data_digest(run.samples),
+        'plugin_code': code_digests(run.experiment.plugins),
         'versions': {'python': platform.python_version(), **_versions()},
         'git': commit(),
         'machine': {
@@ -54,7 +57,7 @@ def write(run: Run) -> None:
     if world()[0] > 0:
         return
     if run.resumed:
-        note_resumed(run.work_dir, {**describe(run), 'init': run.init}, run.progress.step)
+        note_resumed(run.work_dir, {**describe(run), 'init': run.init}, run.progress.step, run.experiment.plugins)
     else:
         _write(run.work_dir, {**describe(run), 'init': run.init})
 
@@ -63,23 +66,28 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
     write_whole(folder / RECORD, as_json(content, indent=1) + '\n')
 
 
-def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
+def note_resumed(folder: Path, content: dict[str, Any], step: int, plugins: Sequence[str] = ()) -> None:
     """Adds a record to run.json that the run is resumed: step, command, versions, git commit and machine.
 
-    The config digest is replaced by that of the resumed run, which may train longer.
+    The digests of the config and of the plugin files are replaced by those of the resumed run, which may train longer.
 
     Args:
         folder: the run folder.
         content: the provenance of the resumed run.
         step: the step it resumes from.
+        plugins: the plugin files of the run.
     """
     try:
         before = read_provenance(inside(folder, RECORD))
+        if changed := changed_plugins(folder, plugins):
+            names = ', '.join(changed)
+            warn_once(f'{names} changed since the run was last started: it continues with the changed code')
     except VireidError:
         before = content
     about = {key: content[key] for key in ('command', 'versions', 'git', 'machine')}
     resumed = [*before.get('resumed', ()), {'step': step, **about}]
-    _write(folder, {**before, 'config': content['config'], 'resumed': resumed})
+    latest = {key: content[key] for key in ('config', 'plugin_code')}
+    _write(folder, {**before, **latest, 'resumed': resumed})
 
 
 def data_digest(samples: Sequence[Sample]) -> str:

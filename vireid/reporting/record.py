@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside
+from vireid.boundary.plugin_files import code_digests
 from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
@@ -270,6 +271,7 @@ class _Provenance(TypedDict, total=False):
     machine: _Machine
     init: _Init | None
     resumed: list[dict[str, Any]]
+    plugin_code: dict[str, str]
 
 
 @reads('the record of a run', RECORD, todo='give the folder of a run of this vireid version')
@@ -277,6 +279,22 @@ def read_provenance(path: Path) -> dict[str, Any]:
     """Reads a `run.json`: command, config, data, versions and machine of a run."""
     provenance: Any = TypeAdapter(_Provenance).validate_python(parse_json(read_text(path, MAX_BYTES)))
     return provenance
+
+
+def changed_plugins(folder: Path, files: Iterable[str]) -> list[str]:
+    """Returns the names of the plugin files whose code has changed since the run in a folder used them.
+
+    Args:
+        folder: the folder of the run; without a `run.json`, nothing is known to have changed.
+        files: the plugin files of the experiment.
+
+    Raises:
+        VireidError: if `run.json` is damaged.
+    """
+    if not (folder / RECORD).is_file():
+        return []
+    before = read_provenance(inside(folder, RECORD)).get('plugin_code', {})
+    return [name for name, digest in code_digests(files).items() if before.get(name, digest) != digest]
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from vireid.launch.resolve import Source, read, resolve
 from vireid.launch.weights import newest, started_afresh
 from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
+from vireid.reporting.record import changed_plugins
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,7 @@ def finish(
         The content of `result.json`, plus the path of the `queries` file.
 
     Raises:
-        VireidError: if its folder holds a run of another config.
+        VireidError: if its folder holds a run of another config, or one of another state of a plugin file.
         Interrupted: after Ctrl-C, once its checkpoint is written.
     """
     folder, experiment = job.folder, job.experiment
@@ -218,6 +219,11 @@ def finish(
             )
         rescore = bool(changed)
     done = result_file.read(folder)
+    if done is not None and (edited := changed_plugins(folder, experiment.plugins)):
+        raise VireidError(
+            f'{", ".join(edited)} has changed since {folder} was trained with it',
+            todo='choose another --work-dir for runs with the changed code, or restore the file',
+        )
     if done is not None and not rescore:
         log(f'{_line(job.label, done)}  (finished before)')
         return _with_queries(done, folder)
