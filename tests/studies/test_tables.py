@@ -167,4 +167,14 @@ def test_hostile_text_is_text_in_a_file(hostile):
         shown = hostile.format(kind)
         assert shown.encode()
         assert '\x1b' not in shown
-    assert len(hostile.format('text').splitlines()) == 1 + 1 + 3 + 1 + 1 + len(hostile.rows) + 1
+    assert len(hostile.format('text').splitlines()) == 1 + 1 + 3 + 1 + 2 + len(hostile.rows) + 1
+
+
+def test_columns_of_one_row_share_its_name():
+    columns = ['all single-shot R1', 'all single-shot mAP', 'indoor R1']
+    table = PaperTable('c', columns, [('tffn', [Cell(50.0), Cell(40.25), Cell(7.0)])])
+    assert table.format('text').splitlines()[2:] == [
+        '      all single-shot         indoor',
+        '                   R1    mAP      R1',
+        'tffn            50.00  40.25    7.00',
+    ]

@@ -193,9 +193,9 @@ def _price(experiment: Experiment, work: Work) -> list[str]:
     """Returns the estimated price of the run, or why there is none."""
     try:
         first, *rest = cost_lines(CostEstimate(experiment, work))
-        return [f'price:     {first}', *(f'           {line}' for line in rest)]
+        return [f'cost:      {first}', *(f'           {line}' for line in rest)]
     except VireidError as error:
-        return [f'price:     unknown: {error.given}' + (f'; {error.todo}' if error.todo else '')]
+        return [f'cost:      unknown: {error.given}' + (f'; {error.todo}' if error.todo else '')]
 
 
 def _memory(model: Any, step: Any) -> dict[str, int]:

@@ -81,8 +81,10 @@ class PaperTable:
         return {'text': self.text, 'md': self.markdown, 'latex': self.latex, 'csv': self.csv}[kind]()
 
     def text(self) -> str:
-        """Returns aligned text; a star marks the best."""
-        cells = [['', *self.columns]]
+        """Returns aligned text; a star marks the best, and the row of a metric is above the first of its columns."""
+        heads = [column.rpartition(' ')[::2] for column in self.columns]
+        rows = ['' if n and heads[n - 1][0] == row else row for n, (row, _) in enumerate(heads)]
+        cells = [['', *rows]] * any(rows) + [['', *(metric for _, metric in heads)]]
         cells += [[name, *(c.text() + ('*' if c.best else '') for c in row)] for name, row in self.rows]
         shown = aligned([list(map(one_line, row)) for row in cells])
         star = ['* best'] if any(cell.best for _, row in self.rows for cell in row) else []
