@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -116,8 +117,10 @@ class Optimization:
                 self.optimizer.step()  # skipped by the scaler after an overflow
             elif scaler is not None and norm is not None:
                 scaler.update()
-        for schedule in self.schedules['step']:
-            schedule.step()
+        with warnings.catch_warnings():  # schedules advance with the run, whether or not this step was applied
+            warnings.filterwarnings('ignore', r'Detected call of `lr_scheduler\.step\(\)` before')
+            for schedule in self.schedules['step']:
+                schedule.step()
         if not finite and self.skipped < self.skip_nonfinite:
             self.skipped += 1
             record['skipped'] = self.skipped
