@@ -24,13 +24,13 @@ import numpy as np
 PART = 2**24  # numbers that are made at a time
 
 
-def make(file: Path, count: int, length: int, people: int, queries: int) -> np.ndarray:
+def make(file: Path, count: int, length: int, people: int, queries: int, noise: float) -> np.ndarray:
     """Writes the gallery, if it is not there, and returns the queries."""
     rng = np.random.default_rng(0)
     centers = rng.standard_normal((people, length), dtype=np.float32)
 
     def some(rng: np.random.Generator, n: int) -> np.ndarray:
-        own = centers[rng.integers(people, size=n)] + 1.5 * rng.standard_normal((n, length), dtype=np.float32)
+        own = centers[rng.integers(people, size=n)] + noise * rng.standard_normal((n, length), dtype=np.float32)
         return own / np.linalg.norm(own, axis=1, keepdims=True)
 
     found = some(rng, queries)
@@ -88,7 +88,7 @@ def searched(kind: dict[str, Any], folder: Path, vectors: np.ndarray, build: boo
 def one(args: argparse.Namespace) -> None:
     """Searches with one type of index and prints seconds, memory and numbers as JSON; run in a process of its own."""
     kind = json.loads(args.one)
-    queries = make(args.file, args.images, args.length, args.people, args.queries)
+    queries = make(args.file, args.images, args.length, args.people, args.queries, args.noise)
     vectors = np.memmap(args.file, dtype=np.float16, mode='r', shape=(args.images, args.length))
     if args.limit:
         resource.setrlimit(resource.RLIMIT_DATA, (int(args.limit * 1e9),) * 2)
@@ -107,7 +107,7 @@ def one(args: argparse.Namespace) -> None:
 
 def beside_numpy(args: argparse.Namespace) -> np.ndarray:
     """Times Exact and NumPy in turn, and returns the right numbers."""
-    queries = make(args.file, args.images, args.length, args.people, args.queries)
+    queries = make(args.file, args.images, args.length, args.people, args.queries, args.noise)
     vectors = np.memmap(args.file, dtype=np.float16, mode='r', shape=(args.images, args.length))
     whole = np.empty(vectors.shape, dtype=np.float32)
     for row in range(0, args.images, 2**14):
@@ -137,6 +137,9 @@ def main() -> None:
     parser.add_argument('--length', type=int, default=1024)
     parser.add_argument('--people', type=int, default=20_000)
     parser.add_argument('--queries', type=int, default=100)
+    parser.add_argument(
+        '--noise', type=float, default=1.5, help='images of a person have the cosine similarity 1 / (1 + noise^2)'
+    )
     parser.add_argument('--top', type=int, default=20)
     parser.add_argument('--repeat', type=int, default=5)
     parser.add_argument('--threads', type=int, default=2)
@@ -159,10 +162,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(exist_ok=True)
-        args.file = folder / f'{args.images}x{args.length}.f16'
+        args.file = folder / f'{args.images}x{args.length}_{args.noise}.f16'
         print(f'{args.images:,} x {args.length}, {args.queries} queries, top {args.top}, {args.threads} threads')
         if args.large:
-            make(args.file, args.images, args.length, args.people, args.queries)
+            make(args.file, args.images, args.length, args.people, args.queries, args.noise)
         right = None if args.large else beside_numpy(args)
         kinds: list[dict[str, Any]] = [{'type': 'Exact'}]
         for name in args.types:
@@ -171,7 +174,7 @@ def main() -> None:
         print(f'{"index":<28}{"build s":>9}{"search s":>10}{"recall":>8}{"GB":>8}{"own GB":>8}{"own before":>12}')
         for kind in kinds:
             options = [f'--{name}={getattr(args, name)}' for name in (
-                'images', 'length', 'people', 'queries', 'top', 'repeat', 'limit', 'file',
+                'images', 'length', 'people', 'queries', 'noise', 'top', 'repeat', 'limit', 'file',
             )]  # fmt: skip
             command = [sys.executable, __file__, '--one', json.dumps(kind), *options]
             got = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
