@@ -35,7 +35,7 @@ start-methods: .venv/installed
 	for method in fork forkserver spawn; do echo $$method; \
 	    VIREID_START_METHOD=$$method OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/core/data \
 	    tests/runtime tests/core/scoring/test_embedding.py tests/core/training \
-	    tests/boundary/test_worker_processes.py tests/test_disk_faults.py tests/cli/test_cli.py || exit 1; done
+	    tests/runtime/test_worker_processes.py tests/test_disk_faults.py tests/cli/test_cli.py || exit 1; done
 
 # lines of vireid/ that the suite runs; what worker processes run counts too
 coverage: .venv/installed

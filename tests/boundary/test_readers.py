@@ -307,6 +307,7 @@ def test_every_reader_is_tried():
 OPENING = {'read_text', 'read_bytes', 'open', 'open_regular', 'open_image', 'load_tensors', 'load_arrays', 'loadmat', 'File', 'safe_open', 'load_file', 'read_table', 'read_cell', 'read_variable'}  # fmt: skip  # noqa: E501
 EXEMPT = {
     'vireid.boundary': 'what readers are made of',
+    'vireid.console.streams': 'the null device',
     'vireid.synth': 'writes only',
     'vireid.labeling.session.open_labels': 'an index, by its readers',
     'vireid.serve.listening._open': 'a browser',

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vireid.boundary import warn
+from vireid.console import warn
 from vireid.core.config.settings import TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.launch import fabric

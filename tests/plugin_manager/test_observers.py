@@ -65,7 +65,7 @@ def test_ctrl_c_passes_through():
 
 
 def test_a_broken_connection_costs_the_logger_that_had_it_and_never_the_run(capsys):
-    """What is printed to a closed pipe is another thing: see tests/boundary/test_console.py."""
+    """What is printed to a closed pipe is another thing: see tests/console/test_streams.py."""
     calls: list[str] = []
     broken = BrokenPipeError(errno.EPIPE, 'Broken pipe')
     observers = Observers(Hooks, [('logger W', Watcher(calls, 'w', broken)), ('b', Watcher(calls, 'b'))])

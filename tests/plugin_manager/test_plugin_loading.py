@@ -209,7 +209,7 @@ class TestCommands:
         assert {'kind': 'necks', 'name': 'MLFM'} in found['builtin']['components']
 
     def test_commands_warn_once_and_go_on_or_stop_if_strict(self, site, monkeypatch, capsys):
-        monkeypatch.setattr('vireid.boundary.warn._warned', set())  # once in a process
+        monkeypatch.setattr('vireid.console.warn._warned', set())  # once in a process
         site.install('bad', 'raise RuntimeError("at import")\n')
         config = Path(__file__).parents[2] / 'configs' / 'tffn_regdb.py'
         words = ['train', str(config), '--dry-run']

@@ -10,11 +10,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from vireid import __version__
-from vireid.boundary.console import find_lost, process_name, surviving
-from vireid.boundary.os_errors import explain
 from vireid.boundary.torch_import import prepare_torch_import
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.commands import GROUPS, NAMES
+from vireid.console.os_errors import explain
+from vireid.console.streams import find_lost, process_name, surviving
 from vireid.core.errors import VireidError, did_you_mean
 
 if TYPE_CHECKING:

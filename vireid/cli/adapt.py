@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import named_progress_bar
 from vireid.cli.arguments import add_plugin_argument
+from vireid.console.progress_bar import named_progress_bar
 from vireid.core.errors import VireidError
 
 

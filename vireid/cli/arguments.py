@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vireid.boundary.number_ranges import MAX_NUMBERS, parse_share, refuse_trials
+from vireid.console.number_ranges import MAX_NUMBERS, parse_share, refuse_trials
 from vireid.core.config.overrides import Overrides
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ def make_manager(
         VireidError: for an unusable file, an unknown name after `--no-plugin`, or with `--strict-plugins` for any
             unusable plugin.
     """
-    from vireid.boundary.warn import warn_once
     from vireid.cli.commands import NAMES
+    from vireid.console.warn import warn_once
     from vireid.plugin_manager.manager import create_manager
 
     return create_manager(

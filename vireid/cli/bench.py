@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_experiment_arguments, make_manager, overrides_of
+from vireid.console.progress_bar import progress_bar
 
 ACTIONS = {
     'data': (

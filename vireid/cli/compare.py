@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.number_ranges import parse_numbers
-from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
+from vireid.console.number_ranges import parse_numbers
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 
 

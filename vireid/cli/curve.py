@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
+from vireid.console.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import progress_bar
 from vireid.cli import curve
 from vireid.cli.arguments import add_plugin_arguments, make_manager
 from vireid.cli.output import print_next
+from vireid.console.progress_bar import progress_bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import progress_bar
 from vireid.cli.arguments import add_embedding_arguments
+from vireid.console.progress_bar import progress_bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

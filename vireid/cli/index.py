@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from shlex import quote
 
-from vireid.boundary.progress_bar import named_progress_bar
 from vireid.cli.arguments import add_embedding_arguments
+from vireid.console.progress_bar import named_progress_bar
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

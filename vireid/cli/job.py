@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from vireid.boundary.warn import warn_once
 from vireid.cli import main
+from vireid.console.warn import warn_once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
     from vireid.serve.listening import Address, explained_imports, serve
 
     with explained_imports():
-        from vireid.boundary.wording import counted
+        from vireid.console.wording import counted
         from vireid.labeling.session import open_labels
         from vireid.serve.label_app import create_app
     address, folder = Address(args.host, args.port, args.token, args.open), args.folder.expanduser()

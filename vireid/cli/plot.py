@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.reporting import figures
 
 HELP = {

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.questions import ask, is_interactive
-from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
+from vireid.console.questions import ask, is_interactive
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vireid.boundary.progress_bar import progress_bar
-from vireid.boundary.warn import warn_once
 from vireid.cli.arguments import RERANK, add_options_argument, add_plugin_arguments, make_manager
+from vireid.console.progress_bar import progress_bar
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 
 

@@ -10,9 +10,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from vireid.boundary.questions import ask, is_interactive
 from vireid.cli.arguments import add_options_argument, add_plugin_argument
 from vireid.cli.output import run_step
+from vireid.console.questions import ask, is_interactive
 from vireid.core.errors import VireidError
 
 

@@ -10,9 +10,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vireid.boundary.warn import warn_once
 from vireid.cli import arguments
 from vireid.cli.output import print_result
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vireid.boundary.wording import aligned, counted
+from vireid.console.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import usable_cores
 from vireid.core.errors import VireidError

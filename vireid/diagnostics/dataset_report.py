@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import RawImage, ScaleRaw, has_more_frames, read_pixels
-from vireid.boundary.wording import aligned, counted
+from vireid.console.wording import aligned, counted
 from vireid.core.errors import IncompleteData, VireidError, indented
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 from vireid.diagnostics.colors import channel_spread, color_warnings, colorfulness

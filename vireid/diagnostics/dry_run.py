@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vireid.boundary.tracebacks import raised_at
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.errors import VireidError, raise_all

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import groupby
 
-from vireid.boundary.wording import aligned
+from vireid.console.wording import aligned
 from vireid.plugin_manager.manager import PluginManager
 
 

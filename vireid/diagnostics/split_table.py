@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
+from vireid.console.wording import aligned, counted
 from vireid.core.errors import VireidError
 from vireid.core.registry.components import Components
 from vireid.core.types import MODALITIES, Sample

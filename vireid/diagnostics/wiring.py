@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vireid.boundary.showing import mermaid as label
-from vireid.boundary.wording import aligned
+from vireid.console.wording import aligned
 from vireid.core.types import MODALITIES
 from vireid.interfaces import Model
 from vireid.reporting.graph import describe_graph, images_read

@@ -17,7 +17,7 @@ from lightning_fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder
 from vireid.core.data.loader import default_workers, evaluation_loader

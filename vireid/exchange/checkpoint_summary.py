@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from vireid.boundary import checkpoint
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 
 
 def summarize(path: Path, content: Mapping[str, Any], tensors: bool = False) -> list[str]:

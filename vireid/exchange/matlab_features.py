@@ -11,7 +11,7 @@ import numpy as np
 
 from vireid.boundary.mat_files import read_cell, read_variable
 from vireid.boundary.reading import read_text, reads
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE, Sample, Trial

@@ -7,7 +7,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from vireid.boundary.showing import markdown, markdown_block, markdown_code, one_line
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.scoring import results
 from vireid.reporting import result_file

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_code
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.scoring.results import QUERIES
 from vireid.exchange.model_card import about, head, usage
 from vireid.reporting import result_file

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vireid.boundary import checkpoint as checkpoints
 from vireid.boundary.weights import Shapes, find_weights, is_checkpoint, read_weights
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.core.training.state import versions

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from vireid.boundary.paths import inside
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
 from vireid.labeling.grouping import propose_groups

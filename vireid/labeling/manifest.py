@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.names import camera_number
-from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES
 from vireid.labeling.people import People

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from vireid.boundary.progress_bar import named_progress_bar
+from vireid.console.progress_bar import named_progress_bar
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.labeling.labels import INDEX, Labels, drop_outdated, embed, only_one

@@ -15,7 +15,7 @@ from vireid.boundary.names import camera_number, plain_name
 from vireid.boundary.paths import is_inside
 from vireid.boundary.reading import reads
 from vireid.boundary.tables import read_csv
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import MODALITIES, Modality
 from vireid.search.entries import Entry, time_of

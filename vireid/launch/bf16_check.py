@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.loader import BatchStream
 from vireid.core.registry.contracts import located

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.wording import aligned, counted
+from vireid.console.wording import aligned, counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.core.registry.components import component_type

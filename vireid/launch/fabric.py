@@ -15,7 +15,7 @@ from lightning_fabric.plugins.environments import ClusterEnvironment, LightningE
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import distributed as dist
 
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.core.config.settings import TrainingSettings
 from vireid.core.errors import VireidError
 from vireid.launch import precision

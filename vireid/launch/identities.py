@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample
 from vireid.interfaces import Dataset

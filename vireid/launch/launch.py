@@ -11,7 +11,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vireid.boundary import checkpoint
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.data.image_set import ImageSet
 from vireid.core.data.images import decoder

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.core.config import files
 from vireid.core.config.experiment import DROPPABLE_CODES, Experiment, check_config
 from vireid.core.config.overrides import Origins, Overrides, apply, override, split_key, without_delete

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vireid.boundary import checkpoint
-from vireid.boundary.warn import warn_once
+from vireid.console.warn import warn_once
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.launch.reach import reaching

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.same_run import read_sections
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run

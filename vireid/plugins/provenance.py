@@ -17,8 +17,8 @@ from vireid.boundary import config_text
 from vireid.boundary.paths import inside
 from vireid.boundary.plugin_files import code_digests
 from vireid.boundary.showing import as_json
-from vireid.boundary.warn import warn_once
 from vireid.boundary.writing import write_whole
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 from vireid.core.training.run import RECORD, Run
 from vireid.core.types import Sample

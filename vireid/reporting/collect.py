@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vireid.boundary.image_files import ScaleRaw, read_pixels
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.data.images import Decoder
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings

@@ -14,7 +14,7 @@ from vireid.boundary.image_files import read_pixels
 from vireid.boundary.paths import inside
 from vireid.boundary.reading import content_digest
 from vireid.boundary.showing import one_line
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality
 from vireid.runtime.lock import exclusive

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.progress_bar import progress_bar
-from vireid.boundary.warn import warn_once
+from vireid.console.progress_bar import progress_bar
+from vireid.console.warn import warn_once
 from vireid.core.errors import VireidError
 from vireid.launch.fabric import make_fabric
 from vireid.search.embedder import Embedder, load

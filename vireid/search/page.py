@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.reporting import markup
 from vireid.search.confidence import percent

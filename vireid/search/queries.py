@@ -12,7 +12,7 @@ import numpy as np
 
 from vireid.boundary.names import camera_name
 from vireid.boundary.showing import one_line, printable
-from vireid.boundary.wording import aligned
+from vireid.console.wording import aligned
 from vireid.core.types import VISIBLE, Modality
 from vireid.search.confidence import Confidence, judge, percent
 from vireid.search.entries import Where

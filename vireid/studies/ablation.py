@@ -11,8 +11,8 @@ from typing import Any
 from vireid.boundary.config_text import dump, read_record
 from vireid.boundary.paths import inside
 from vireid.boundary.showing import one_line, printable
-from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
+from vireid.console.wording import aligned, counted
 from vireid.core.config.files import SUFFIXES
 from vireid.core.errors import VireidError, did_you_mean
 from vireid.reporting.record import read_run

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vireid.boundary.showing import markdown, markdown_line
-from vireid.boundary.wording import aligned, counted
+from vireid.console.wording import aligned, counted
 from vireid.core.errors import VireidError
 from vireid.reporting.config_differences import differences
 from vireid.statistics.comparison import MAX_SEEDS, Difference, bootstrap, over_seeds, seeds_for

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager

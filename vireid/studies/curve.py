@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import t as student
 
 from vireid.boundary.showing import printable
-from vireid.boundary.wording import aligned, counted
 from vireid.boundary.writing import write_whole
+from vireid.console.wording import aligned, counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid.boundary import checkpoint, config_text
 from vireid.boundary.paths import inside
-from vireid.boundary.terminal import Terminal
+from vireid.console.terminal import Terminal
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
 from vireid.core.config.same_run import READING, changes, matches, named, read_sections, scoring

@@ -16,9 +16,9 @@ from rich.table import Table
 from vireid.boundary import config_text
 from vireid.boundary.reading import open_regular
 from vireid.boundary.showing import one_line
-from vireid.boundary.terminal import Terminal
-from vireid.boundary.wording import counted
 from vireid.boundary.writing import write_whole
+from vireid.console.terminal import Terminal
+from vireid.console.wording import counted
 from vireid.core.config.experiment import Experiment
 from vireid.core.errors import VireidError
 from vireid.launcher_types import JobCommand, JobState

@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import quote
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 
 MANIFEST = 'manifest.csv'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vireid.boundary.number_ranges import parse_numbers
+from vireid.console.number_ranges import parse_numbers
 from vireid.core.config.overrides import Overrides
 from vireid.plugin_manager.manager import PluginManager
 from vireid.studies.ablation import Table

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vireid.boundary.showing import markdown_line, one_line
-from vireid.boundary.wording import aligned, counted
+from vireid.console.wording import aligned, counted
 from vireid.statistics.seeds import repeat_interval
 from vireid.studies.ablation import MORE, Table
 from vireid.studies.tables import markdown_row

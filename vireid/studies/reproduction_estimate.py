@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vireid.boundary.progress_bar import progress_bar
-from vireid.boundary.wording import counted
+from vireid.console.progress_bar import progress_bar
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.launch.cost import DEVICES, hours
 from vireid.studies import reproduction

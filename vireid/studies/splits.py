@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vireid.boundary.number_ranges import parse_numbers
-from vireid.boundary.wording import counted
+from vireid.console.number_ranges import parse_numbers
+from vireid.console.wording import counted
 from vireid.core.config.overrides import Overrides
 from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager

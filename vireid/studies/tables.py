@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.showing import csv_cell, latex, markdown, markdown_line, one_line
-from vireid.boundary.wording import aligned
+from vireid.console.wording import aligned
 from vireid.core.errors import VireidError
 from vireid.statistics.scores import METRICS
 from vireid.studies.systems import System, find_differences

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.boundary.names import camera_number
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.overrides import override
 from vireid.core.errors import VireidError
 from vireid.core.types import Modality

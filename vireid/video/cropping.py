@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from vireid.boundary.paths import inside
-from vireid.boundary.wording import counted
 from vireid.boundary.writing import open_whole
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.video.folder import CropRow, Folder, Record
 from vireid.video.frames import Frame, Video

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from vireid.boundary.worker_processes import start_method
 from vireid.core.data.image_set import ImageSet, collate
 from vireid.core.data.images import read_image
 from vireid.core.data.loader import EpochBatches, WorkerDied, default_workers, evaluation_loader, training_loader
@@ -28,6 +27,7 @@ from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, VISIBLE, Batch, Progress, Sample
 from vireid.plugins.samplers.identity_balanced import IdentityBalanced
 from vireid.runtime.randomness import seeded
+from vireid.runtime.worker_processes import start_method
 
 SIZE = (4, 6)  # width, height
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from vireid.boundary.worker_processes import Sent, start_method, start_server, started, starting
 from vireid.core.data.image_set import ImageSet, Key, collate
 from vireid.core.errors import VireidError
 from vireid.core.types import Batch, Progress, Sample
 from vireid.interfaces import Sampler
 from vireid.runtime.signals import SIGNALS
+from vireid.runtime.worker_processes import Sent, start_method, start_server, started, starting
 
 SHARED_MEMORY = 'increase /dev/shm (in Docker: docker run --shm-size=8g), or use no loader processes: images.workers=0'
 # imported once for all workers, in this order

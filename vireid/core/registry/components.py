@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vireid.boundary.mmengine_import import import_mmengine
 from vireid.boundary.tracebacks import raised_at
-from vireid.boundary.wording import singular
+from vireid.console.wording import singular
 from vireid.core.errors import VireidError, did_you_mean, raise_all
 from vireid.core.registry.contracts import require_interface
 from vireid.core.registry.schema import check, join

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.interfaces import INTERFACES, Head, Model
 

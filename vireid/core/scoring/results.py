@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from vireid.boundary.showing import as_json
-from vireid.boundary.wording import aligned
 from vireid.boundary.writing import write_whole
+from vireid.console.wording import aligned
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.scoring.retrieval import compare
 from vireid.core.types import Trial

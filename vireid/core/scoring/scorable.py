@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import Sample, Trial
 

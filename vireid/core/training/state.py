@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vireid import __version__
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.config.same_run import changes, named, read_sections, resumable
 from vireid.core.errors import VireidError
 from vireid.core.training.run import Run

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vireid.boundary.image_files import SUFFIXES
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 
 MAX_NAMES = 5
 # of operating systems and network drives; never identities, even if they contain thumbnails

@@ -8,8 +8,8 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vireid import __version__
-from vireid.boundary.terminal import Terminal
-from vireid.boundary.wording import counted
+from vireid.console.terminal import Terminal
+from vireid.console.wording import counted
 from vireid.core import types
 from vireid.core.scoring.results import Results
 from vireid.core.training.run import Run

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.registry.contracts import GUIDE, described
 from vireid.core.types import MODALITIES, Batch, FeatureSpec, HeadOutput, Modality

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from vireid.boundary.wording import counted
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.types import INFRARED, MODALITIES, VISIBLE, Sample
 

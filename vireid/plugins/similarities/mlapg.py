@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vireid.boundary.warn import warn_once
-from vireid.boundary.wording import counted
+from vireid.console.warn import warn_once
+from vireid.console.wording import counted
 from vireid.core.errors import VireidError
 from vireid.core.scoring.embeddings import Embeddings
 from vireid.core.types import INFRARED, VISIBLE

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from vireid.boundary import console
-from vireid.boundary.console import Output, Stream
+from vireid.console import streams
+from vireid.console.streams import Output, Stream
 
 pty = pytest.importorskip('pty')
 
@@ -185,7 +185,7 @@ def test_a_reader_that_is_slow_is_waited_for():
 
 
 def test_a_reader_that_never_reads_is_not_waited_for_twice(monkeypatch):
-    monkeypatch.setattr(console, 'WAIT', 0.05)
+    monkeypatch.setattr(streams, 'WAIT', 0.05)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     with os.fdopen(writes, 'w') as pipe:
@@ -193,7 +193,7 @@ def test_a_reader_that_never_reads_is_not_waited_for_twice(monkeypatch):
         output.write('x' * 300_000)
         assert output.error.errno == errno.EAGAIN
         waited = []
-        monkeypatch.setattr(console.select, 'select', lambda r, w, x, seconds: waited.append(seconds) or ([], [], []))
+        monkeypatch.setattr(streams.select, 'select', lambda r, w, x, seconds: waited.append(seconds) or ([], [], []))
         output.write('x')
         assert waited == [0.0]
     os.close(reads)
@@ -211,9 +211,9 @@ def test_progress_of_libraries_stays_on_its_line_and_a_name_overwrites_nothing()
 def test_streams_that_others_put_in_place_are_left_alone(monkeypatch):
     own = io.StringIO()
     monkeypatch.setattr(sys, 'stdout', own)
-    with console.surviving() as outputs:
+    with streams.surviving() as outputs:
         assert sys.stdout is own
-        assert console.terminal() is own
+        assert streams.terminal() is own
         print(HOSTILE)
     assert outputs == []
     assert own.getvalue() == HOSTILE + '\n'
@@ -222,7 +222,7 @@ def test_streams_that_others_put_in_place_are_left_alone(monkeypatch):
 def test_outside_all_is_as_it_was():
     made = ended('pass')
     assert made.returncode == 0
-    code = 'import sys\nfrom vireid.boundary.console import surviving\nbefore = sys.stdout, sys.stderr\n'
+    code = 'import sys\nfrom vireid.console.streams import surviving\nbefore = sys.stdout, sys.stderr\n'
     code += 'with surviving(): assert (sys.stdout, sys.stderr) != before\nassert (sys.stdout, sys.stderr) == before'
     assert subprocess.run([sys.executable, '-c', code]).returncode == 0
 
@@ -260,7 +260,7 @@ def test_a_terminal_that_vanishes_costs_nothing(tmp_path):
 def test_rich_has_its_escape_sequences_and_texts_have_none():
     status, seen = on_terminal(
         'from rich.progress import Progress, TextColumn',
-        'from vireid.boundary.terminal import Terminal',
+        'from vireid.console.terminal import Terminal',
         f'hostile = {HOSTILE!r}',
         'link = "\\x1b]8;;http://a\\x07\\x1b[2J\\x1b\\\\here\\x1b]8;;\\x1b\\\\"',
         'terminal = Terminal()',
@@ -282,7 +282,7 @@ def test_rich_has_its_escape_sequences_and_texts_have_none():
 def test_a_bar_survives_its_terminal(tmp_path):
     mark = tmp_path / 'finished'
     lines = [
-        'import time', 'from rich.progress import Progress', 'from vireid.boundary.terminal import Terminal',
+        'import time', 'from rich.progress import Progress', 'from vireid.console.terminal import Terminal',
         'with Progress(console=Terminal(), refresh_per_second=50) as bar:',
         '    for n in bar.track(range(60)): time.sleep(0.01); print(n)',
         f'open({str(mark)!r}, "w")',
@@ -293,7 +293,7 @@ def test_a_bar_survives_its_terminal(tmp_path):
 
 def test_a_script_s_own_console_shows_what_its_encoding_lacks_as_escapes_in_order():
     """From Python nothing takes the console in hand; tables and names are shown all the same."""
-    code = 'from vireid.boundary.terminal import Terminal; print("a"); Terminal().print("\\u5f20 ±"); print("b")'
+    code = 'from vireid.console.terminal import Terminal; print("a"); Terminal().print("\\u5f20 ±"); print("b")'
     environment = {**BUFFERED, 'PYTHONIOENCODING': 'ascii'}
     made = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True)
     assert (made.stdout.split(b'\n'), made.stderr) == ([b'a', rb'\u5f20 +-', b'b', b''], b'')

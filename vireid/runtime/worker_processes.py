@@ -15,8 +15,8 @@ from typing import Any
 
 import cloudpickle
 
-from vireid.boundary.console import surviving
 from vireid.boundary.plugin_files import Sources, run_again, sources
+from vireid.console.streams import surviving
 from vireid.core.errors import VireidError
 
 START_METHOD = 'VIREID_START_METHOD'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.boundary.number_ranges import parse_numbers, parse_share, refuse_trials
+from vireid.console.number_ranges import parse_numbers, parse_share, refuse_trials
 from vireid.core.errors import VireidError
 
 

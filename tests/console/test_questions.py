@@ -2,7 +2,7 @@
 
 import pytest
 
-from vireid.boundary.questions import ask
+from vireid.console.questions import ask
 
 
 @pytest.mark.parametrize(

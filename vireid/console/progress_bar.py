@@ -19,7 +19,7 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
     """
     from rich.progress import Progress  # slow, and most commands show none
 
-    from vireid.boundary.terminal import Terminal
+    from vireid.console.terminal import Terminal
 
     # a bar that is not on a terminal would leave an empty line
     disable = not sys.stdout.isatty()

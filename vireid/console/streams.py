@@ -1,7 +1,7 @@
 """Console output that never fails a run: a closed pipe, a full disk or a limited encoding only affects the console.
 
 Text from outside never reaches a terminal unescaped: `sys.stdout` and `sys.stderr` show control characters as escapes.
-rich writes its own escape sequences to `terminal()`; see `vireid/boundary/terminal.py`.
+rich writes its own escape sequences to `terminal()`; see `vireid/console/terminal.py`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, TextIO
 
-from vireid.boundary.os_errors import explain
 from vireid.boundary.showing import printable
+from vireid.console.os_errors import explain
 from vireid.core.errors import VireidError
 
 # errors that mean that the other end of a pipe, a socket or a terminal is closed

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from vireid.boundary.os_errors import explain
+from vireid.console.os_errors import explain
 
 
 @pytest.mark.parametrize(

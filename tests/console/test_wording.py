@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vireid.boundary.wording import aligned, counted, singular
+from vireid.console.wording import aligned, counted, singular
 
 
 def test_counts():

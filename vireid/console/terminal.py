@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderableType, RenderHook
 from rich.file_proxy import FileProxy
 from rich.segment import Segment
 
-from vireid.boundary.console import terminal
 from vireid.boundary.showing import printable
+from vireid.console.streams import terminal
 
 
 class Terminal(Console):
