@@ -1,4 +1,4 @@
-"""Questions to whoever started a command."""
+"""Questions to the user of a command."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 
 def is_interactive() -> bool:
-    """Returns whether somebody can answer a question; a closed stdin has no terminal."""
+    """Returns whether stdin is a terminal, on which the user can answer; it may be closed."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 

@@ -77,9 +77,9 @@ def check_dataset(
     """Counts and reads all images; reports identities with a single modality, and duplicate images.
 
     For your own images it also reports too few identities or cameras, images that look like the other modality, and
-    nearly identical images of two identities. It does not do so for published datasets: nobody can change those, and
-    thermal images in false color would look wrong. A dataset of your own images sets `own_images = True`, and has
-    `names`, `parts`, `split_error`, `lookalike_error` and `passed_over` as described in
+    nearly identical images of two identities. These checks are skipped for published datasets: their users cannot
+    change them, and thermal images in false color would be reported as visible ones. A dataset of your own images sets
+    `own_images = True`, and has `names`, `parts`, `split_error`, `lookalike_error` and `passed_over` as described in
     `plugins/datasets/own_images.py`.
 
     Args:

@@ -41,7 +41,7 @@ class People:
     Attributes:
         groups: (T,) int, the group of each track now; a number is never used again.
         people: (T,) int, the number of the person of each track, from 1; 0 while its group is unconfirmed.
-        typed: (T,) the name that somebody gave to a track; empty otherwise.
+        typed: (T,) the name that the user gave to a track; empty otherwise.
         apart: (T, T) bool, the tracks that cannot be of one person: they overlap in time, or an answer says so.
         pairs: what the answers say about pairs.
         skips: how often each group was skipped, by its rows.

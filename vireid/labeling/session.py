@@ -33,7 +33,7 @@ def open_labels(
         checkpoint: a checkpoint, or `zero-shot`.
         options: overrides of its config.
         plugins: Python files with components.
-        log: called with what was embedded, and with what somebody who labels has to know.
+        log: called with what was embedded, and with notes for the person who labels.
 
     Yields:
         The labels.

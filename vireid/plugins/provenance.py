@@ -57,7 +57,7 @@ def write(run: Run) -> None:
     if world()[0] > 0:
         return
     if run.resumed:
-        note_resumed(run.work_dir, {**describe(run), 'init': run.init}, run.progress.step, run.experiment.plugins)
+        note_resumed(run.work_dir, {**describe(run), 'init': run.init}, run.progress.step)
     else:
         _write(run.work_dir, {**describe(run), 'init': run.init})
 
@@ -66,7 +66,7 @@ def _write(folder: Path, content: dict[str, Any]) -> None:
     write_whole(folder / RECORD, as_json(content, indent=1) + '\n')
 
 
-def note_resumed(folder: Path, content: dict[str, Any], step: int, plugins: Sequence[str] = ()) -> None:
+def note_resumed(folder: Path, content: dict[str, Any], step: int) -> None:
     """Adds a record to run.json that the run is resumed: step, command, versions, git commit and machine.
 
     The digests of the config and of the plugin files are replaced by those of the resumed run, which may train longer.
@@ -75,11 +75,10 @@ def note_resumed(folder: Path, content: dict[str, Any], step: int, plugins: Sequ
         folder: the run folder.
         content: the provenance of the resumed run.
         step: the step it resumes from.
-        plugins: the plugin files of the run.
     """
     try:
         before = read_provenance(inside(folder, RECORD))
-        if changed := changed_plugins(folder, plugins):
+        if changed := changed_plugins(before, content['plugin_code']):
             names = ', '.join(changed)
             warn_once(f'{names} changed since the run was last started: it continues with the changed code')
     except VireidError:

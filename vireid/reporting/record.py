@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing_extensions import TypedDict
 
 from vireid.boundary import config_text
 from vireid.boundary.paths import inside
-from vireid.boundary.plugin_files import code_digests
 from vireid.boundary.reading import RECORD as MAX_BYTES
 from vireid.boundary.reading import parse_json, read_lines, read_text, reads
 from vireid.boundary.showing import one_line
@@ -281,20 +280,15 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return provenance
 
 
-def changed_plugins(folder: Path, files: Iterable[str]) -> list[str]:
-    """Returns the names of the plugin files whose code has changed since the run in a folder used them.
+def changed_plugins(provenance: Mapping[str, Any], code: Mapping[str, str]) -> list[str]:
+    """Returns the names of the plugin files whose code differs from what a run recorded.
 
     Args:
-        folder: the folder of the run; without a `run.json`, nothing is known to have changed.
-        files: the plugin files of the experiment.
-
-    Raises:
-        VireidError: if `run.json` is damaged.
+        provenance: what `read_provenance` returned; files that it does not name count as unchanged.
+        code: what `code_digests` returns for the files as they are now.
     """
-    if not (folder / RECORD).is_file():
-        return []
-    before = read_provenance(inside(folder, RECORD)).get('plugin_code', {})
-    return [name for name, digest in code_digests(files).items() if before.get(name, digest) != digest]
+    before = provenance.get('plugin_code', {})
+    return [name for name, digest in code.items() if before.get(name, digest) != digest]
 
 
 def _read_result(folder: Path) -> dict[str, Any]:

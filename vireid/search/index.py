@@ -253,7 +253,7 @@ class Index:
 def build_searcher(folder: Path, about: Mapping[str, Any], plugins: Sequence[Path], trust: bool) -> Any:
     """Returns the component that searches an index.
 
-    An index folder may come from somebody else, so a component that reaches out needs consent.
+    An index folder may come from someone else, so a component that reaches out needs consent.
 
     Args:
         folder: the folder of the index.

@@ -143,7 +143,9 @@ class _Page:
         except Contradiction as error:
             return explained(409, error.given, error.todo or '', contradiction=True)
         if late:
-            return explained(409, 'somebody answered in another window; this is the question now', contradiction=False)
+            return explained(
+                409, 'this question was answered in another window; here is the next one', contradiction=False
+            )
         return await self.question(request)
 
     def _take(self, given: _Given) -> bool:

@@ -1,4 +1,4 @@
-"""Intervals over seeds of one system: for its mean, and for a repetition by somebody else."""
+"""Intervals over seeds of one system: for its mean, and for a repetition by others."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vireid.boundary import checkpoint, config_text
 from vireid.boundary.paths import inside
+from vireid.boundary.plugin_files import code_digests
 from vireid.console.terminal import Terminal
 from vireid.core.config.experiment import Experiment
 from vireid.core.config.overrides import Overrides
@@ -21,6 +22,7 @@ from vireid.core.errors import VireidError
 from vireid.core.registry.manager import Manager
 from vireid.core.registry.signature import signature_of
 from vireid.core.scoring import results
+from vireid.core.training.run import RECORD
 from vireid.exchange.evaluation import score_checkpoint
 from vireid.launch.fabric import make_fabric
 from vireid.launch.launch import train
@@ -29,7 +31,7 @@ from vireid.launch.resolve import Source, read, resolve
 from vireid.launch.weights import newest, started_afresh
 from vireid.plugin_manager.manager import hookimpl
 from vireid.reporting import result_file
-from vireid.reporting.record import changed_plugins
+from vireid.reporting.record import changed_plugins, read_provenance
 
 
 @dataclass(frozen=True)
@@ -219,7 +221,7 @@ def finish(
             )
         rescore = bool(changed)
     done = result_file.read(folder)
-    if done is not None and (edited := changed_plugins(folder, experiment.plugins)):
+    if done is not None and (edited := changed_plugins(_provenance(folder), code_digests(experiment.plugins))):
         raise VireidError(
             f'{", ".join(edited)} has changed since {folder} was trained with it',
             todo='choose another --work-dir for runs with the changed code, or restore the file',
@@ -247,6 +249,11 @@ def finish(
     assert trained is not None  # training writes it last
     log(_line(job.label, trained))
     return _with_queries(trained, folder)
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    record = inside(folder, RECORD)
+    return read_provenance(record) if record.is_file() else {}
 
 
 def trains(experiment: Experiment) -> bool:

@@ -70,16 +70,16 @@ def confirm(
 
     Args:
         whole: the runs.
-        ask: asks a question with a default answer; None if nobody can answer.
+        ask: asks a question with a default answer; None without a terminal to ask on.
         dry_run: only report it.
         elsewhere: train without asking, although this machine may have no GPU.
         log: called with each line.
 
     Returns:
-        Whether to start. Without a GPU, it asks.
+        Whether to start; without a GPU, this is the user's answer.
 
     Raises:
-        VireidError: if there is no GPU, and nobody can answer.
+        VireidError: if there is no GPU, and no terminal to ask on.
     """
     jobs, total = reproduction.missing(whole), len(whole.unique())
     log(f'{whole.data}: {counted(total, "run")}, {total - len(jobs)} finished')
