@@ -76,7 +76,9 @@ def real_loss(critic: nn.Module, images: Tensor, penalty: float) -> Tensor:
     if not penalty:
         return squared_error(critic(images), 1.0)
     with torch.enable_grad(), full_precision(images):  # the gradient is squared, which underflows in half precision
-        images = images.detach().requires_grad_().clone()  # not a leaf: torch's FlopCounterMode rejects leaves here
+        # Fabric passes half-precision images to a model that trains in mixed precision
+        images = images.detach().to(next(critic.parameters()).dtype)
+        images = images.requires_grad_().clone()  # not a leaf: torch's FlopCounterMode rejects leaves here
         scores = critic(images)
         norms = []
         for score in scores:
